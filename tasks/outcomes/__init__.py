@@ -1,0 +1,44 @@
+"""What a run can say: observed values, findings, changes through the one gate, outcomes per host."""
+
+from tasks.outcomes.findings import (
+    Checked,
+    Evidence,
+    Finding,
+    Severity,
+    Subject,
+    Verdict,
+    blockers,
+    by_severity,
+)
+from tasks.outcomes.gate import Change, Done, Gate, GateRefused, Guard, Planned, Refusal
+from tasks.outcomes.redaction import REDACTED, Secret, redact
+from tasks.outcomes.runs import HostOutcome, HostState, RunState, run_state
+from tasks.outcomes.values import Known, Observed, Unknown
+
+__all__ = [
+    "REDACTED",
+    "Change",
+    "Checked",
+    "Done",
+    "Evidence",
+    "Finding",
+    "Gate",
+    "GateRefused",
+    "Guard",
+    "HostOutcome",
+    "HostState",
+    "Known",
+    "Observed",
+    "Planned",
+    "Refusal",
+    "RunState",
+    "Secret",
+    "Severity",
+    "Subject",
+    "Unknown",
+    "Verdict",
+    "blockers",
+    "by_severity",
+    "redact",
+    "run_state",
+]

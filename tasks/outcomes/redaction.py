@@ -1,0 +1,48 @@
+"""Keeping secrets out of whatever is kept or shown."""
+
+from __future__ import annotations
+
+import re
+
+REDACTED = "[redacted]"
+
+_SHAPES = (
+    # kubeadm's bootstrap token, https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
+    re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    re.compile(r"(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"),
+    re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"),
+    re.compile(
+        r"(?i)(?<=token)([= ]+|\":\s*\")[^\s\"',;]{8,}"
+        r"|(?<=secret)([= ]+|\":\s*\")[^\s\"',;]{8,}"
+        r"|(?<=password)([= ]+|\":\s*\")[^\s\"',;]{4,}"
+    ),
+)
+
+
+class Secret:
+    """Text that must not be shown: printing or formatting it gives `[redacted]`."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"Secret({REDACTED})"
+
+    __str__ = __repr__
+
+
+def redact(text: str, *secrets: Secret) -> str:
+    """`text` without the given secrets, nor any of their longer words, nor anything shaped like one."""
+    known = {word for secret in secrets for word in (secret.reveal(), *secret.reveal().split())}
+    for word in sorted((word for word in known if len(word) >= 12), key=len, reverse=True):
+        text = text.replace(word, REDACTED)
+    for shape in _SHAPES:
+        text = shape.sub(REDACTED, text)
+    return text
