@@ -1,0 +1,28 @@
+"""What was observed and done, written down as it happens."""
+
+from tasks.ledger.spool import RowInvalid, Spool
+from tasks.ledger.tables import (
+    CHANGES,
+    FINDINGS,
+    HOST_FACTS,
+    LIFECYCLE,
+    RUNS,
+    SKIPS,
+    STEPS,
+    TABLES,
+    Table,
+)
+
+__all__ = [
+    "CHANGES",
+    "FINDINGS",
+    "HOST_FACTS",
+    "LIFECYCLE",
+    "RUNS",
+    "SKIPS",
+    "STEPS",
+    "TABLES",
+    "RowInvalid",
+    "Spool",
+    "Table",
+]

@@ -1,0 +1,182 @@
+"""Nodes: reading them as small rows, cordoning with ownership, our annotations.
+
+A cordon is ours only if our annotation says so; both are written in one patch that fails if the Node has
+changed since it was read. A cordon that was there before ours is a person's and stays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.cluster.api import MERGE_PATCH, ClusterApi, Conflict, Json, NotFound
+
+PATH = "/api/v1/nodes"
+
+CORDON = "poolkeeper.io/cordon"
+"""Why a cordon of ours is there: JSON with `why`, `run`, `since`."""
+ACCEPTED = "poolkeeper.io/accepted"
+"""When and by which run a node passed acceptance: JSON with `run`, `at`."""
+MACHINE_ID = "poolkeeper.io/machine-id"
+"""The machine id of the host that this Node was accepted for."""
+
+POOL_TYPE_LABEL = "alibabacloud.com/nodepool-type"
+POOL_ID_LABEL = "alibabacloud.com/nodepool-id"
+HYBRID_TAINT = "nodepool-type"
+"""Key of ACK's taint `nodepool-type=hybridcloud:NoSchedule`."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """What we use of a Node."""
+
+    name: str
+    uid: str
+    resource_version: str
+    created_at: datetime
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    taints: tuple[tuple[str, str, str], ...]
+    """(key, value, effect)."""
+    unschedulable: bool
+    ready: bool | None
+    """None: the condition is Unknown or absent."""
+    ready_message: str
+    kubelet_version: str
+    machine_id: str
+    boot_id: str
+    internal_ips: tuple[str, ...]
+    cpus: int
+
+    @property
+    def cordoned_by_us(self) -> bool:
+        """Whether the cordon carries our annotation."""
+        return self.unschedulable and CORDON in self.annotations
+
+    @property
+    def accepted(self) -> bool:
+        """Whether acceptance was written."""
+        return ACCEPTED in self.annotations
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether it is one of the user's own machines rather than a cloud node."""
+        return self.labels.get(POOL_TYPE_LABEL) == "hybridcloud"
+
+
+def parse_node(node: Json) -> NodeRow:
+    """A Node object as a row."""
+    metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
+    info = status.get("nodeInfo") or {}
+    ready: Json = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {})
+    return NodeRow(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        created_at=datetime.fromisoformat(metadata["creationTimestamp"]).astimezone(UTC),
+        labels=metadata.get("labels") or {},
+        annotations=metadata.get("annotations") or {},
+        taints=tuple((t["key"], t.get("value", ""), t["effect"]) for t in spec.get("taints") or ()),
+        unschedulable=bool(spec.get("unschedulable")),
+        ready={"True": True, "False": False}.get(ready.get("status", "")),
+        ready_message=ready.get("message", ""),
+        kubelet_version=info.get("kubeletVersion", ""),
+        machine_id=info.get("machineID", ""),
+        boot_id=info.get("bootID", ""),
+        internal_ips=tuple(a["address"] for a in status.get("addresses") or () if a["type"] == "InternalIP"),
+        cpus=_whole(str((status.get("capacity") or {}).get("cpu", "0"))),
+    )
+
+
+def _whole(quantity: str) -> int:
+    return int(quantity[:-1]) // 1000 if quantity.endswith("m") else int(quantity or 0)
+
+
+async def list_nodes(api: ClusterApi) -> dict[str, NodeRow]:
+    """Every Node of the cluster, by name."""
+    items, _ = await api.list_all(PATH)
+    return {row.name: row for row in map(parse_node, items)}
+
+
+async def get_node(api: ClusterApi, name: str) -> NodeRow | None:
+    """One Node, or None if there is none."""
+    try:
+        return parse_node(await api.request("GET", f"{PATH}/{name}"))
+    except NotFound:
+        return None
+
+
+async def wait_node(api: ClusterApi, name: str, until: Callable[[NodeRow | None], bool]) -> NodeRow | None:
+    """The Node as soon as `until` holds for it (None: there is no such Node).
+
+    Waits for ever: put it under a deadline.
+    """
+    async for nodes in api.changes(PATH, query={"fieldSelector": f"metadata.name={name}"}):
+        row = parse_node(nodes[0]) if nodes else None
+        if until(row):
+            return row
+    raise AssertionError("a watch never ends")
+
+
+async def change_node(api: ClusterApi, name: str, patch: Callable[[NodeRow], Json | None]) -> NodeRow:
+    """Patch a Node as it is now; read again and decide anew when someone else was quicker.
+
+    `patch` gives a merge patch, or None when nothing is to be done. Raises NotFound when the Node is gone.
+    """
+    for _ in range(20):
+        row = parse_node(await api.request("GET", f"{PATH}/{name}"))
+        body = patch(row)
+        if body is None:
+            return row
+        body.setdefault("metadata", {})["resourceVersion"] = row.resource_version
+        try:
+            answer = await api.request("PATCH", f"{PATH}/{name}", body=body, content_type=MERGE_PATCH)
+            return parse_node(answer)
+        except Conflict:
+            continue
+    raise Conflict(409, f"PATCH {PATH}/{name}: others changed it 20 times in a row", None, None)
+
+
+async def cordon(api: ClusterApi, name: str, *, why: str, run: str, at: datetime) -> NodeRow:
+    """Cordon a node as ours. One that is cordoned already is left as it is, whoever did it."""
+
+    def patch(row: NodeRow) -> Json | None:
+        if row.unschedulable:
+            return None
+        owner = json.dumps({"why": why, "run": run, "since": at.isoformat()})
+        return {"metadata": {"annotations": {CORDON: owner}}, "spec": {"unschedulable": True}}
+
+    return await change_node(api, name, patch)
+
+
+async def accept(
+    api: ClusterApi, name: str, *, run: str, at: datetime, machine_id: str, lift_taint: bool
+) -> NodeRow:
+    """Write acceptance, give back our cordon (no other one), and lift ACK's taint if asked."""
+
+    def patch(row: NodeRow) -> Json | None:
+        annotations: dict[str, Any] = {
+            ACCEPTED: json.dumps({"run": run, "at": at.isoformat()}),
+            MACHINE_ID: machine_id,
+            CORDON: None,
+        }
+        spec: Json = {}
+        if row.cordoned_by_us:
+            spec["unschedulable"] = None
+        if lift_taint:
+            kept = [t for t in row.taints if t[0] != HYBRID_TAINT]
+            spec["taints"] = [{"key": k, "value": v, "effect": e} for k, v, e in kept] or None
+        return {"metadata": {"annotations": annotations}, "spec": spec}
+
+    return await change_node(api, name, patch)
+
+
+async def delete_node(api: ClusterApi, row: NodeRow) -> None:
+    """Delete a Node, unless it has been replaced by another of the same name; gone already is fine."""
+    try:
+        await api.request("DELETE", f"{PATH}/{row.name}", body={"preconditions": {"uid": row.uid}})
+    except NotFound:
+        return

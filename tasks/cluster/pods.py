@@ -1,0 +1,121 @@
+"""Pods: those on a node, and short-lived ones of our own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.cluster.api import ClusterApi, Conflict, Json, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class PodRow:
+    """What we use of a Pod."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    phase: str
+    ready: bool
+    ip: str
+    owner_kind: str
+    owner_name: str
+    deleting: bool
+    waiting: str
+    """Why its first container does not run, as the kubelet says."""
+
+
+def parse_pod(pod: Json) -> PodRow:
+    """A Pod object as a row."""
+    metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
+    owner: Json = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), {})
+    waiting = [(c.get("state") or {}).get("waiting") or {} for c in status.get("containerStatuses") or ()]
+    return PodRow(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        node=spec.get("nodeName", ""),
+        phase=status.get("phase", ""),
+        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+        ip=status.get("podIP", ""),
+        owner_kind=owner.get("kind", ""),
+        owner_name=owner.get("name", ""),
+        deleting="deletionTimestamp" in metadata,
+        waiting=next((f"{w.get('reason', '')} {w.get('message', '')}".strip() for w in waiting if w), ""),
+    )
+
+
+async def pods_on(api: ClusterApi, node: str) -> tuple[PodRow, ...]:
+    """Every pod bound to a node."""
+    items, _ = await api.list_all("/api/v1/pods", query={"fieldSelector": f"spec.nodeName={node}"})
+    return tuple(map(parse_pod, items))
+
+
+async def wait_pods_on(
+    api: ClusterApi, node: str, until: Callable[[tuple[PodRow, ...]], bool]
+) -> tuple[PodRow, ...]:
+    """The pods bound to a node, as soon as `until` holds. Waits for ever: put it under a deadline."""
+    query = {"fieldSelector": f"spec.nodeName={node}"}
+    async for pods in api.changes("/api/v1/pods", query=query):
+        rows = tuple(map(parse_pod, pods))
+        if until(rows):
+            return rows
+    raise AssertionError("a watch never ends")
+
+
+async def create_pod(api: ClusterApi, pod: Json) -> None:
+    """Create a pod; one of that name left by an earlier run is removed first."""
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    while True:
+        try:
+            await api.request("POST", path, body=pod)
+            return
+        except Conflict:
+            await delete_pod(api, namespace, name)
+            await _wait_gone(api, namespace, name)
+
+
+async def wait_pod(api: ClusterApi, namespace: str, name: str, until: Callable[[PodRow], bool]) -> PodRow:
+    """One pod, as soon as `until` holds. Waits for ever: put it under a deadline."""
+    async for pods in api.changes(
+        f"/api/v1/namespaces/{namespace}/pods", query={"fieldSelector": f"metadata.name={name}"}
+    ):
+        if pods and until(parse_pod(pods[0])):
+            return parse_pod(pods[0])
+    raise AssertionError("a watch never ends")
+
+
+async def _wait_gone(api: ClusterApi, namespace: str, name: str) -> None:
+    async for pods in api.changes(
+        f"/api/v1/namespaces/{namespace}/pods", query={"fieldSelector": f"metadata.name={name}"}
+    ):
+        if not pods:
+            return
+
+
+async def pod_log(api: ClusterApi, namespace: str, name: str) -> str:
+    """A pod's log, which the API server fetches from the node's kubelet."""
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
+    return await api.text(path, query={"limitBytes": 100_000})
+
+
+async def wait_pod_log(api: ClusterApi, namespace: str, name: str, marker: str) -> str:
+    """A pod's log once it has a line `marker`. Waits for ever: put it under a deadline."""
+    while True:
+        log = await pod_log(api, namespace, name)
+        if marker in log.splitlines():
+            return log
+        await asyncio.sleep(0.3)
+
+
+async def delete_pod(api: ClusterApi, namespace: str, name: str) -> None:
+    """Delete a pod of our own, without waiting; gone already is fine."""
+    options: dict[str, Any] = {"gracePeriodSeconds": 1}
+    try:
+        await api.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}", body=options)
+    except NotFound:
+        return

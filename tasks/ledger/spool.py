@@ -1,0 +1,110 @@
+"""The spool: rows as small files, each written whole or not at all.
+
+A file is one batch of one run: `<table>/<run id>/<batch>.jsonl`. Writing a batch again replaces it, so that
+a step that is repeated leaves one copy. The batch names host, phase and attempt. Whoever reads
+never sees half a file: it is written under another name, synced, and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.ledger.tables import TEXT, TIME, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, Any]
+
+
+class RowInvalid(Exception):
+    """A row does not fit its table; the message names table, column and value type."""
+
+
+class Spool:
+    """A folder of batches."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def append(self, table: Table, run_id: str, batch: str, rows: Sequence[Row]) -> Path:
+        """Write one batch, durably and atomically; the same batch again replaces it.
+
+        Raises RowInvalid for a column that the table has not or a time without a zone.
+        """
+        written_at = datetime.now(UTC)
+        lines = [
+            json.dumps(
+                {"run_id": run_id, "batch": batch, "written_at": written_at, **_checked(table, row)},
+                default=_plain,
+            )
+            for row in rows
+        ]
+        folder = self.root / table.name / _file_name(run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{_file_name(batch)}.jsonl"
+        partial = folder / f".{path.name}.{os.getpid()}"
+        with partial.open("w", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return path
+
+    def rows(self, table: Table, run_id: str | None = None) -> Iterator[dict[str, Any]]:
+        """All rows of a table (of one run), times as aware datetimes, in the order of run and batch."""
+        pattern = f"{_file_name(run_id) if run_id else '*'}/*.jsonl"
+        for path in sorted((self.root / table.name).glob(pattern)):
+            with path.open(encoding="utf-8") as file:
+                for line in file:
+                    yield _parsed(table, json.loads(line))
+
+    def frame(self, table: Table, run_id: str | None = None) -> pd.DataFrame:
+        """The same as a pandas frame with every column of the table, also when there are no rows."""
+        import pandas as pd  # a second to import: only whoever wants frames pays
+
+        columns = ["run_id", "batch", "written_at", *table.columns]
+        return pd.DataFrame(list(self.rows(table, run_id)), columns=columns)
+
+
+def _checked(table: Table, row: Row) -> dict[str, Any]:
+    for column, value in row.items():
+        if column not in table.columns:
+            raise RowInvalid(f"table {table.name} has no column {column}")
+        if isinstance(value, datetime) and value.tzinfo is None:
+            raise RowInvalid(f"{table.name}.{column} is a time without a zone")
+        if table.columns[column] == TEXT and value is not None and not isinstance(value, str):
+            raise RowInvalid(f"{table.name}.{column} is {type(value).__name__}, not text")
+    return {column: row.get(column) for column in table.columns}
+
+
+def _parsed(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    for column, kind in (*table.columns.items(), ("written_at", TIME)):
+        if kind == TIME and row.get(column):
+            row[column] = datetime.fromisoformat(row[column])
+    return row
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written to the spool")
+
+
+def _file_name(text: str) -> str:
+    """`text` as a file name; what is not safe in one becomes `%` and its code, so that no two texts meet."""
+    return re.sub(r"[^A-Za-z0-9_.=-]|^\.", lambda found: f"%{ord(found.group()):02X}", text)

@@ -1,0 +1,103 @@
+"""What the flows write down: one schema a table, units in the column names, time in UTC.
+
+Tables change by addition only. Every row also carries `run_id`, `batch` and `written_at`, which the spool adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TEXT, INTEGER, NUMBER, FLAG, TIME, STRUCTURE = "text", "integer", "number", "flag", "time", "structure"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table's name, meaning and columns."""
+
+    name: str
+    meaning: str
+    columns: Mapping[str, str]
+    """Column -> type. Every column may be null: what could not be read is null, and `unknown` says why."""
+
+
+HOST_FACTS = Table(
+    "host_facts",
+    "one row per host and reading of its facts",
+    {
+        "host": TEXT,
+        "node": TEXT,
+        "site": TEXT,
+        "pool": TEXT,
+        "seen_at": TIME,
+        "facts": STRUCTURE,
+        "unknown": STRUCTURE,
+    },
+)
+STEPS = Table(
+    "steps",
+    "one row per phase of a host in a run",
+    {
+        "host": TEXT,
+        "phase": TEXT,
+        "attempt": INTEGER,
+        "started_at": TIME,
+        "duration_s": NUMBER,
+        "result": TEXT,
+        "detail": TEXT,
+    },
+)
+FINDINGS = Table(
+    "findings",
+    "one row per finding of a run",
+    {
+        "id": TEXT,
+        "severity": TEXT,
+        "subject_kind": TEXT,
+        "subject_name": TEXT,
+        "observed": TEXT,
+        "expected": TEXT,
+        "source": TEXT,
+        "seen_at": TIME,
+        "next_step": TEXT,
+        "host": TEXT,
+    },
+)
+SKIPS = Table(
+    "skips",
+    "one row per check that was skipped by name",
+    {"check": TEXT, "reason": TEXT, "by_run": TEXT},
+)
+LIFECYCLE = Table(
+    "lifecycle",
+    "what a bill depends on: one row per event in the life of a cluster or node",
+    {
+        "resource_id": TEXT,
+        "kind": TEXT,
+        "event": TEXT,
+        "at": TIME,
+        "vcpus": INTEGER,
+        "memory_bytes": INTEGER,
+        "gpus": INTEGER,
+        "labels": STRUCTURE,
+    },
+)
+CHANGES = Table(
+    "changes",
+    "one row per mutation that passed the gate",
+    {"subject_kind": TEXT, "subject_name": TEXT, "sentence": TEXT, "at": TIME},
+)
+RUNS = Table(
+    "runs",
+    "one row per run, written last: a run without one did not end by itself",
+    {
+        "flow": TEXT,
+        "state": TEXT,
+        "summary": TEXT,
+        "started_at": TIME,
+        "ended_at": TIME,
+        "hosts": STRUCTURE,
+    },
+)
+
+TABLES = {table.name: table for table in (HOST_FACTS, STEPS, FINDINGS, SKIPS, LIFECYCLE, CHANGES, RUNS)}

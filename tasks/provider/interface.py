@@ -1,0 +1,34 @@
+"""What any provider of a control plane gives: a look at the pool, a way in, a way out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tasks.fleet.model import Pool
+from tasks.outcomes import Checked, Secret
+
+
+class ProviderError(Exception):
+    """The provider refused or failed; the message says what to do."""
+
+    def __init__(self, message: str, *, code: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+class OutcomeUnknown(ProviderError):
+    """The call may or may not have taken effect: read the state again, do not repeat it blindly."""
+
+
+class Provider(Protocol):
+    """Who owns the control plane that a pool's hosts join."""
+
+    async def check_pool(self, pool: Pool) -> tuple[Checked, ...]:
+        """Whether the cluster and the pool can take hosts now. Raises ProviderError."""
+
+    async def join_script(self, pool: Pool, arch: str) -> Secret:
+        """A short-lived shell script that makes a host of architecture `arch` join. Raises ProviderError."""
+
+    def leave_script(self, pool: Pool) -> Secret:
+        """A shell script that takes the provider's parts off a host."""
