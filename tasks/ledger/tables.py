@@ -1,6 +1,6 @@
 """What the flows write down: one schema a table, units in the column names, time in UTC.
 
-Tables change by addition only. Every row also carries `run_id`, `batch` and `written_at`, which the spool adds.
+Tables change by addition only. The spool adds `run_id`, `batch` and `written_at` to every row.
 """
 
 from __future__ import annotations

@@ -1,0 +1,186 @@
+"""Whether a joined node may take workloads: pure checks over what was read of it.
+
+Every check answers ok, fail or unknown, and for acceptance unknown is a blocker like a failure: a node that
+cannot be proven stays in quarantine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tasks.audit.testpod import PodAnswers
+from tasks.cluster.nodes import NodeRow
+from tasks.cluster.pods import PodRow
+from tasks.outcomes import Checked, Evidence, Finding, Severity, Subject, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvidence:
+    """All that acceptance looks at, read once."""
+
+    node: NodeRow
+    pods: tuple[PodRow, ...]
+    """Everything bound to the node."""
+    expected_version: str | None
+    """Kubelet version wanted; None: any that the skew rule allows."""
+    expected_pods: tuple[str, ...]
+    """Name prefixes of the DaemonSets that must have a Ready pod here."""
+    api_from_host: str | None
+    """Empty when the host reached the API server with its CA verified, else why not; None: not read."""
+    answers: PodAnswers
+    log_error: str
+    """Why the test pod's log could not be read; empty when it could."""
+    cloud_node: str | None
+    """The cloud node whose pods were used for both ways; None: the cluster has none that is Ready."""
+    seen_at: datetime
+
+
+def check_acceptance(seen: NodeEvidence) -> tuple[Checked, ...]:
+    """Every acceptance check, in the order in which a person would want to read them."""
+    here = Subject("node", seen.node.name)
+    return (
+        _node_ready(seen, here),
+        _kubelet_version(seen, here),
+        *(_system_pod(seen, here, prefix) for prefix in seen.expected_pods),
+        _api_from_host(seen, here),
+        _api_to_kubelet(seen, here),
+        _resolves(seen, here, "in-cluster", seen.answers.dns_internal),
+        _resolves(seen, here, "external", seen.answers.dns_external),
+        _reaches_cloud(seen, here, "to-cloud", seen.answers.to_cloud),
+        _reaches_cloud(seen, here, "from-cloud", seen.answers.from_cloud),
+    )
+
+
+def _node_ready(seen: NodeEvidence, here: Subject) -> Checked:
+    check = "node.ready"
+    if seen.node.ready:
+        return Checked(check, Verdict.OK, here)
+    state = "Unknown" if seen.node.ready is None else "False"
+    return _failed(
+        check,
+        here,
+        Evidence(
+            f"Ready is {state}: {seen.node.ready_message}", "Ready is True", "Node status", seen.seen_at
+        ),
+        f"Read the kubelet's log on the host: `journalctl -u kubelet -n 100`; then `kubectl describe node"
+        f" {here.name}`.",
+        unknown=seen.node.ready is None,
+    )
+
+
+def _kubelet_version(seen: NodeEvidence, here: Subject) -> Checked:
+    check = "node.kubelet.version"
+    observed, expected = seen.node.kubelet_version, seen.expected_version
+    if expected is None or observed == expected:
+        return Checked(check, Verdict.OK, here)
+    return _failed(
+        check,
+        here,
+        Evidence(observed or "not told", expected, "Node status.nodeInfo", seen.seen_at),
+        "Set kubernetes_version of the pool to what the provider installs, or have the pool upgraded.",
+    )
+
+
+def _system_pod(seen: NodeEvidence, here: Subject, prefix: str) -> Checked:
+    check = f"node.pods.{prefix}"
+    pods = [p for p in seen.pods if p.owner_kind == "DaemonSet" and p.owner_name.startswith(prefix)]
+    if any(pod.ready for pod in pods):
+        return Checked(check, Verdict.OK, here)
+    observed = (
+        ", ".join(f"{pod.name} is {pod.phase}, not Ready {pod.waiting}".strip() for pod in pods)
+        or "no such pod on the node"
+    )
+    return _failed(
+        check,
+        here,
+        Evidence(observed, f"a Ready pod of DaemonSet {prefix}*", "pods on the node", seen.seen_at),
+        f"Look at `kubectl get pods -A -o wide --field-selector spec.nodeName={here.name}` and describe the"
+        f" DaemonSet {prefix}*: does it tolerate the node's taints, can it pull its image?",
+    )
+
+
+def _api_from_host(seen: NodeEvidence, here: Subject) -> Checked:
+    check = "node.api.from-host"
+    if seen.api_from_host == "":
+        return Checked(check, Verdict.OK, here)
+    return _failed(
+        check,
+        here,
+        Evidence(
+            seen.api_from_host or "not measured",
+            "the API server answers with its CA verified",
+            "a request from the host",
+            seen.seen_at,
+        ),
+        "Check the route and the firewall from the site to the API server's address and port.",
+        unknown=seen.api_from_host is None,
+    )
+
+
+def _api_to_kubelet(seen: NodeEvidence, here: Subject) -> Checked:
+    check = "node.kubelet.reachable"
+    if not seen.log_error and seen.answers.complete:
+        return Checked(check, Verdict.OK, here)
+    return _failed(
+        check,
+        here,
+        Evidence(
+            seen.log_error or "the test pod's log ended early",
+            "the API server reads the test pod's log from the kubelet",
+            "pods/log",
+            seen.seen_at,
+        ),
+        "Open TCP 10250 on the host for the control plane, and check that the node's InternalIP is routed"
+        " there.",
+    )
+
+
+def _resolves(seen: NodeEvidence, here: Subject, which: str, answer: str | None) -> Checked:
+    check = f"node.dns.{which}"
+    if answer == "":
+        return Checked(check, Verdict.OK, here)
+    return _failed(
+        check,
+        here,
+        Evidence(
+            answer or "not measured: the test pod did not get there",
+            f"a pod on the node resolves an {which} name",
+            "test pod",
+            seen.seen_at,
+        ),
+        "Look at the node-local DNS pod on this node and at CoreDNS; for external names also at the"
+        " resolvers that CoreDNS forwards to.",
+        unknown=answer is None,
+    )
+
+
+def _reaches_cloud(seen: NodeEvidence, here: Subject, way: str, answer: str | None) -> Checked:
+    check = f"node.pods.{way}"
+    if answer == "":
+        return Checked(check, Verdict.OK, here)
+    if seen.cloud_node is None:
+        reason = "the cluster has no Ready cloud node"
+        return Checked(check, Verdict.SKIPPED, here, reason=reason)
+    words = {"to-cloud": "a pod here reaches a pod there", "from-cloud": "a pod there reaches a pod here"}
+    return _failed(
+        check,
+        here,
+        Evidence(
+            answer or "not measured: the test pod did not get there",
+            f"{words[way]} ({seen.cloud_node})",
+            "test pod",
+            seen.seen_at,
+        ),
+        "Check the route of the container range between site and VPC in this direction, and for overlay"
+        " mode UDP 8472 between the nodes.",
+        unknown=answer is None,
+    )
+
+
+def _failed(
+    check: str, here: Subject, evidence: Evidence, next_step: str, *, unknown: bool = False
+) -> Checked:
+    finding = Finding(check, Severity.BLOCKER, here, evidence, next_step)
+    verdict = Verdict.UNKNOWN if unknown else Verdict.FAIL
+    return Checked(check, verdict, here, finding, reason=evidence.observed if unknown else "")

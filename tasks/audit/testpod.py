@@ -1,0 +1,139 @@
+"""The test pod: what runs in it, and what its log says.
+
+Put on its node by `nodeName`, so that no scheduler, cordon or taint decides where it goes. It resolves an
+in-cluster and an external name, fetches a page from a pod on a cloud node, and serves one itself for the
+way back. That its log can be read at all proves the way from the API server to the node's kubelet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.fleet.model import SiteDns
+
+NAMESPACE = "poolkeeper"
+PORT = 18080
+FINISHED = "poolkeeper: probed"
+"""The line after which the log holds all answers; the pod then serves until it is removed."""
+_ANSWER = re.compile(r"^poolkeeper: (?P<probe>[a-z-]+) (?P<answer>ok|fail)\b(?: (?P<detail>.*))?$")
+
+_SERVE = f"""\
+cd "$(mktemp -d)" || exit 1
+echo "poolkeeper page of $HOSTNAME" > index.html
+httpd -f -p {PORT} -h . &
+"""
+_PROBE = """\
+say() { # name, command...: one line with the outcome, and the last words of a failure
+  name=$1; shift
+  if words=$("$@" 2>&1); then echo "poolkeeper: $name ok"
+  else echo "poolkeeper: $name fail $(echo "$words" | tail -n 1 | cut -c1-200)"; fi
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PodAnswers:
+    """What a test pod's log says. None: that was not tried or not answered."""
+
+    dns_internal: str | None = None
+    """Empty when it worked, else the last words of the failure."""
+    dns_external: str | None = None
+    to_cloud: str | None = None
+    from_cloud: str | None = None
+    complete: bool = False
+
+
+def pod_name(purpose: str, node: str) -> str:
+    """A name of at most 63 characters that two nodes never share."""
+    return f"{purpose}-{re.sub('[^a-z0-9-]', '-', node)[:40]}-{hashlib.sha256(node.encode()).hexdigest()[:8]}"
+
+
+def peer_pod(node: str, image: str) -> dict[str, Any]:
+    """A pod on a cloud node that serves a page to the nodes under test."""
+    return _pod(pod_name("peer", node), node, image, f"{_SERVE}wait\n", {})
+
+
+def test_pod(node: str, image: str, dns: SiteDns, peer_ip: str | None) -> dict[str, Any]:
+    """The pod on the node under test. Names and address go in as environment, never into the program."""
+    program = [
+        _SERVE,
+        _PROBE,
+        'say dns-internal nslookup "$INTERNAL_NAME"\n',
+        'say dns-external nslookup "$EXTERNAL_NAME"\n',
+        f'say to-cloud wget -q -T 5 -O /dev/null "http://$PEER:{PORT}/"\n' if peer_ip else "",
+        f'echo "{FINISHED}"\nwait\n',
+    ]
+    environment = {
+        "INTERNAL_NAME": dns.internal_name,
+        "EXTERNAL_NAME": dns.external_name,
+        "PEER": peer_ip or "",
+    }
+    return _pod(pod_name("accept", node), node, image, "".join(program), environment)
+
+
+def way_back_pod(cloud_node: str, node: str, image: str, pod_ip: str) -> dict[str, Any]:
+    """A pod on a cloud node that fetches the page of the pod under test, then ends."""
+    program = f'{_PROBE}say from-cloud wget -q -T 5 -O /dev/null "http://$PEER:{PORT}/"\necho "{FINISHED}"\n'
+    return _pod(pod_name("back", node), cloud_node, image, program, {"PEER": pod_ip})
+
+
+def _pod(name: str, node: str, image: str, program: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "labels": {"app.kubernetes.io/managed-by": "poolkeeper", "app.kubernetes.io/name": "test-pod"},
+        },
+        "spec": {
+            "nodeName": node,
+            "restartPolicy": "Never",
+            "activeDeadlineSeconds": 600,  # ends by itself if we are killed
+            "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [
+                {
+                    "name": "probe",
+                    "image": image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["sh", "-c", program],
+                    "env": [{"name": key, "value": value} for key, value in environment.items()],
+                    "resources": {
+                        "requests": {"cpu": "10m", "memory": "16Mi"},
+                        "limits": {"memory": "64Mi"},
+                    },
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                        "runAsNonRoot": True,
+                        "runAsUser": 65534,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                }
+            ],
+        },
+    }
+
+
+def parse_log(log: str) -> PodAnswers:
+    """The answers in a test pod's log; lines of others are passed over."""
+    lines = log.splitlines()
+    answers = {
+        found["probe"]: "" if found["answer"] == "ok" else found["detail"] or "no answer"
+        for found in map(_ANSWER.match, lines)
+        if found
+    }
+    return PodAnswers(
+        dns_internal=answers.get("dns-internal"),
+        dns_external=answers.get("dns-external"),
+        to_cloud=answers.get("to-cloud"),
+        from_cloud=answers.get("from-cloud"),
+        complete=FINISHED in lines,
+    )
