@@ -60,9 +60,7 @@ def _node_ready(seen: NodeEvidence, here: Subject) -> Checked:
     return _failed(
         check,
         here,
-        Evidence(
-            f"Ready is {state}: {seen.node.ready_message}", "Ready is True", "Node status", seen.seen_at
-        ),
+        Evidence(f"Ready is {state}: {seen.node.ready_message}", "Ready is True", "Node status", seen.seen_at),
         f"Read the kubelet's log on the host: `journalctl -u kubelet -n 100`; then `kubectl describe node"
         f" {here.name}`.",
         unknown=seen.node.ready is None,
@@ -131,8 +129,7 @@ def _api_to_kubelet(seen: NodeEvidence, here: Subject) -> Checked:
             "pods/log",
             seen.seen_at,
         ),
-        "Open TCP 10250 on the host for the control plane, and check that the node's InternalIP is routed"
-        " there.",
+        "Open TCP 10250 on the host for the control plane, and check that the node's InternalIP is routed there.",
     )
 
 
@@ -178,9 +175,7 @@ def _reaches_cloud(seen: NodeEvidence, here: Subject, way: str, answer: str | No
     )
 
 
-def _failed(
-    check: str, here: Subject, evidence: Evidence, next_step: str, *, unknown: bool = False
-) -> Checked:
+def _failed(check: str, here: Subject, evidence: Evidence, next_step: str, *, unknown: bool = False) -> Checked:
     finding = Finding(check, Severity.BLOCKER, here, evidence, next_step)
     verdict = Verdict.UNKNOWN if unknown else Verdict.FAIL
     return Checked(check, verdict, here, finding, reason=evidence.observed if unknown else "")

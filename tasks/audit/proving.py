@@ -36,17 +36,15 @@ def choose_cloud_node(nodes: dict[str, NodeRow]) -> str | None:
 
 @asynccontextmanager
 async def cloud_peer(api: ClusterApi, gate: Gate, node: str | None, image: str) -> AsyncIterator[Peer | None]:
-    """A serving pod on a cloud node for as long as it is needed; None where that cannot be had."""
-    if node is None:
+    """A serving pod on a cloud node for as long as it is needed; None where that cannot be had, or in a dry run."""
+    if node is None or gate.dry_run:
         yield None
         return
     pod = testpod.peer_pod(node, image)
     async with _pod(api, gate, pod):
         try:
             async with asyncio.timeout(POD_TIMEOUT_S):
-                row = await wait_pod(
-                    api, NAMESPACE, pod["metadata"]["name"], lambda p: p.ready and p.ip != ""
-                )
+                row = await wait_pod(api, NAMESPACE, pod["metadata"]["name"], lambda p: p.ready and p.ip != "")
             peer = Peer(node, row.ip)
         except TimeoutError:
             peer = None
@@ -60,14 +58,12 @@ async def probe_node(
 
     The pods are removed whatever happens. Raises GateRefused.
     """
-    pod = testpod.test_pod(node, image, dns, peer.ip if peer else None)
+    pod = testpod.probe_pod(node, image, dns, peer.ip if peer else None)
     name = pod["metadata"]["name"]
     async with _pod(api, gate, pod):
         try:
             async with asyncio.timeout(POD_TIMEOUT_S):
-                row = await wait_pod(
-                    api, NAMESPACE, name, lambda p: p.phase in ("Running", "Failed") and p.ip != ""
-                )
+                row = await wait_pod(api, NAMESPACE, name, lambda p: p.phase in ("Running", "Failed") and p.ip != "")
                 log = await wait_pod_log(api, NAMESPACE, name, testpod.FINISHED)
         except TimeoutError:
             return PodAnswers(), f"the test pod did not finish within {POD_TIMEOUT_S:.0f} s"
@@ -86,6 +82,11 @@ async def probe_node(
         return testpod.parse_log(log), ""
 
 
+def probe_sentence(node: str) -> str:
+    """What the gate is told of a test pod."""
+    return f"run a test pod on node {node} and remove it"
+
+
 async def wait_pod_log_of_ended(api: ClusterApi, name: str) -> str:
     """The log of a pod that ends by itself."""
     await wait_pod(api, NAMESPACE, name, lambda p: p.phase in ("Succeeded", "Failed"))
@@ -99,8 +100,7 @@ async def _pod(api: ClusterApi, gate: Gate, pod: dict[str, Any]) -> AsyncIterato
     Removing it takes no second word: it was part of what the gate let pass.
     """
     node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
-    sentence = f"run test pod {NAMESPACE}/{name} on node {node} and remove it"
-    passed = await gate.change(Subject("node", node), sentence, lambda: create_pod(api, pod))
+    passed = await gate.change(Subject("node", node), probe_sentence(node), lambda: create_pod(api, pod))
     try:
         yield
     finally:

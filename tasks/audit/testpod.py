@@ -57,7 +57,7 @@ def peer_pod(node: str, image: str) -> dict[str, Any]:
     return _pod(pod_name("peer", node), node, image, f"{_SERVE}wait\n", {})
 
 
-def test_pod(node: str, image: str, dns: SiteDns, peer_ip: str | None) -> dict[str, Any]:
+def probe_pod(node: str, image: str, dns: SiteDns, peer_ip: str | None) -> dict[str, Any]:
     """The pod on the node under test. Names and address go in as environment, never into the program."""
     program = [
         _SERVE,

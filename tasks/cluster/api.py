@@ -210,9 +210,7 @@ class ClusterApi:
         finally:
             response.response.close()
 
-    async def changes(
-        self, path: str, *, query: Mapping[str, Any] | None = None
-    ) -> AsyncIterator[list[Json]]:
+    async def changes(self, path: str, *, query: Mapping[str, Any] | None = None) -> AsyncIterator[list[Json]]:
         """The list as it is, and again after every change, whatever happens to the watch below.
 
         Ends never; put it under a deadline. A server that is away is asked again every second.

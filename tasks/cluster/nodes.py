@@ -152,9 +152,7 @@ async def cordon(api: ClusterApi, name: str, *, why: str, run: str, at: datetime
     return await change_node(api, name, patch)
 
 
-async def accept(
-    api: ClusterApi, name: str, *, run: str, at: datetime, machine_id: str, lift_taint: bool
-) -> NodeRow:
+async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_id: str, lift_taint: bool) -> NodeRow:
     """Write acceptance, give back our cordon (no other one), and lift ACK's taint if asked."""
 
     def patch(row: NodeRow) -> Json | None:

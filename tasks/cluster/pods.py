@@ -54,9 +54,7 @@ async def pods_on(api: ClusterApi, node: str) -> tuple[PodRow, ...]:
     return tuple(map(parse_pod, items))
 
 
-async def wait_pods_on(
-    api: ClusterApi, node: str, until: Callable[[tuple[PodRow, ...]], bool]
-) -> tuple[PodRow, ...]:
+async def wait_pods_on(api: ClusterApi, node: str, until: Callable[[tuple[PodRow, ...]], bool]) -> tuple[PodRow, ...]:
     """The pods bound to a node, as soon as `until` holds. Waits for ever: put it under a deadline."""
     query = {"fieldSelector": f"spec.nodeName={node}"}
     async for pods in api.changes("/api/v1/pods", query=query):

@@ -109,9 +109,7 @@ async def _remove(api: ClusterApi, key: str) -> bool:
 
 
 async def _merge(api: ClusterApi, data: Mapping[str, str | None]) -> None:
-    await api.request(
-        "PATCH", f"{PATH}/{NAME}", body={"data": data}, content_type="application/merge-patch+json"
-    )
+    await api.request("PATCH", f"{PATH}/{NAME}", body={"data": data}, content_type="application/merge-patch+json")
 
 
 def stops_guard(api: ClusterApi, node_of: Mapping[str, str]) -> Guard:
@@ -134,9 +132,7 @@ def stops_guard(api: ClusterApi, node_of: Mapping[str, str]) -> Guard:
         subject = change.subject
         node = node_of.get(subject.name, subject.name)
         if subject.kind in ("host", "node") and node in stops.holds:
-            return Refusal(
-                "hold", f"node {node} is held {stops.holds[node]}", f"Run `poolkeeper unhold {node}`."
-            )
+            return Refusal("hold", f"node {node} is held {stops.holds[node]}", f"Run `poolkeeper unhold {node}`.")
         return None
 
     return guard

@@ -1,5 +1,6 @@
 """What a run can say: observed values, findings, changes through the one gate, outcomes per host."""
 
+from tasks.outcomes.fanout import in_slots
 from tasks.outcomes.findings import (
     Checked,
     Evidence,
@@ -13,7 +14,7 @@ from tasks.outcomes.findings import (
 from tasks.outcomes.gate import Change, Done, Gate, GateRefused, Guard, Planned, Refusal
 from tasks.outcomes.redaction import REDACTED, Secret, redact
 from tasks.outcomes.runs import HostOutcome, HostState, RunState, run_state
-from tasks.outcomes.values import Known, Observed, Unknown
+from tasks.outcomes.values import Known, NotKnown, Observed, Unknown, known
 
 __all__ = [
     "REDACTED",
@@ -28,6 +29,7 @@ __all__ = [
     "HostOutcome",
     "HostState",
     "Known",
+    "NotKnown",
     "Observed",
     "Planned",
     "Refusal",
@@ -39,6 +41,8 @@ __all__ = [
     "Verdict",
     "blockers",
     "by_severity",
+    "in_slots",
+    "known",
     "redact",
     "run_state",
 ]

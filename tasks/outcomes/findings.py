@@ -71,7 +71,9 @@ class Finding:
         return row
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.id}: {self.evidence.observed} (expected {self.evidence.expected}). {self.next_step}"
+        return (
+            f"{self.subject}: {self.id}: {self.evidence.observed} (expected {self.evidence.expected}). {self.next_step}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

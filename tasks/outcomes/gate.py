@@ -49,6 +49,8 @@ class Planned:
     """What a dry run answers in place of the mutation's own result."""
 
     change: Change
+    refusal: Refusal | None = None
+    """Why the real run would be refused if it came now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +75,25 @@ class Gate:
     """Hears each change that passes, before it is made: the run's log."""
     changes: list[Change] = field(default_factory=list)
 
-    async def change(
-        self, subject: Subject, sentence: str, act: Callable[[], Awaitable[T]]
-    ) -> Planned | Done[T]:
+    async def change(self, subject: Subject, sentence: str, act: Callable[[], Awaitable[T]]) -> Planned | Done[T]:
         """Make one mutation, or in a dry run only tell it.
 
-        Raises GateRefused when a guard objects, and whatever `act` raises. A dry run asks the
-        guards too, so that its plan does not promise what the run would refuse.
+        Raises GateRefused when a guard objects, and whatever `act` raises. A dry run asks the guards too,
+        and carries their objection in its answer: a plan may be drawn while the real thing is not allowed.
         """
         change = Change(subject, sentence)
-        for guard in self.guards:
-            refusal = await guard(change)
-            if refusal is not None:
-                raise GateRefused(change, refusal)
+        refusal = await self._objection(change)
+        if refusal is not None and not self.dry_run:
+            raise GateRefused(change, refusal)
         self.changes.append(change)
         self.told(change)
         if self.dry_run:
-            return Planned(change)
+            return Planned(change, refusal)
         return Done(change, await act())
+
+    async def _objection(self, change: Change) -> Refusal | None:
+        for guard in self.guards:
+            refusal = await guard(change)
+            if refusal is not None:
+                return refusal
+        return None

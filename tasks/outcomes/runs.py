@@ -55,6 +55,8 @@ class RunState(StrEnum):
     COMPLETED = "completed"
     LEFT_OUT = "completed with hosts left out"
     FAILED = "failed"
+    INVALID = "invalid"
+    """What was asked for makes no sense; nothing was touched."""
 
 
 def run_state(asked: Iterable[str], outcomes: Iterable[HostOutcome]) -> RunState:

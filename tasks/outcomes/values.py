@@ -27,3 +27,14 @@ class Unknown:
 
 Observed = Known[T] | Unknown
 """Either of the two; every fact about a host or a node has this type."""
+
+
+class NotKnown(Exception):
+    """A rule asked for a value that could not be read; the message is the reason."""
+
+
+def known(observed: Observed[T]) -> T:
+    """The value, for a rule that cannot do without it. Raises NotKnown with the reason."""
+    if isinstance(observed, Unknown):
+        raise NotKnown(observed.reason)
+    return observed.value

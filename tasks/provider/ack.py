@@ -29,9 +29,7 @@ _HINTS = {
 class Ack:
     """One ACK cluster's OpenAPI."""
 
-    def __init__(
-        self, cluster: Cluster, settings: AckProvider, secret: Callable[[SecretRef], Secret]
-    ) -> None:
+    def __init__(self, cluster: Cluster, settings: AckProvider, secret: Callable[[SecretRef], Secret]) -> None:
         # over a second to import: only flows that talk to ACK pay
         from alibabacloud_cs20151215.client import Client
         from alibabacloud_tea_openapi.utils_models import Config
@@ -163,9 +161,7 @@ def _expect(check: str, subject: Subject, observed: str, expected: str, next_ste
     if observed == expected:
         return Checked(check, Verdict.OK, subject)
     evidence = Evidence(f"it is {observed or 'not told'}", expected, "ACK OpenAPI")
-    return Checked(
-        check, Verdict.FAIL, subject, Finding(check, Severity.BLOCKER, subject, evidence, next_step)
-    )
+    return Checked(check, Verdict.FAIL, subject, Finding(check, Severity.BLOCKER, subject, evidence, next_step))
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,91 @@
+"""Running a flow here and now, with the same code that a deployment runs.
+
+Prefect reads its settings when it is imported, so the environment is set before that. Without
+`PREFECT_API_URL` an ephemeral server keeps its database in the state folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tasks.settings import state_folder
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+}
+
+
+class BadParameters(Exception):
+    """The parameters do not fit the flow; the message names each one."""
+
+
+class RunBroken(Exception):
+    """The run ended without telling how."""
+
+
+def prepare_environment() -> None:
+    """Settings that every Prefect process of ours runs with, unless the user has set others."""
+    os.environ.setdefault("PREFECT_HOME", str(state_folder() / "prefect"))
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def run(flow: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Run a flow and give its answer: `flow`, `run_id`, `state`, `summary`, `hosts`, `files`.
+
+    Raises BadParameters before anything is started, and RunBroken when the run did not come to its own end.
+    """
+    prepare_environment()
+    if not os.environ.get("PREFECT_API_URL"):
+        print("no PREFECT_API_URL: starting an ephemeral Prefect server (some 10 s)", file=sys.stderr)
+    from flows.onboard import onboard  # two seconds to import
+
+    chosen = {"onboard": onboard}[flow]
+    known = list(inspect.signature(chosen.fn).parameters)
+    if unknown := [name for name in parameters if name not in known]:
+        raise BadParameters(f"flow {flow} has no parameter {', '.join(unknown)}; it has: {', '.join(known)}")
+    try:
+        chosen.validate_parameters(parameters)
+    except Exception as error:
+        raise BadParameters(f"flow {flow}: {error}") from None
+    state: Any = asyncio.run(_run(chosen, parameters))
+    outcome = state_folder() / "runs" / str(state.state_details.flow_run_id) / "outcome.json"
+    if not outcome.is_file():
+        raise RunBroken(f"the run ended as {state.name} without an outcome: {state.message}")
+    answer: dict[str, Any] = json.loads(outcome.read_text())
+    return answer
+
+
+async def _run(flow: Any, parameters: dict[str, Any]) -> Any:
+    return await flow(**parameters, return_state=True)
+
+
+def show(answer: dict[str, Any]) -> None:
+    """The outcome for a terminal: those that need a person last, where the eye is."""
+    console = Console(highlight=False)
+    table = Table(box=None, header_style="bold")
+    for column in ("host", "state", "summary", "took"):
+        table.add_column(column, overflow="fold")
+    good = ("accepted", "planned")
+    for host in sorted(answer["hosts"], key=lambda host: (host["state"] not in good, host["name"])):
+        table.add_row(host["name"], host["state"], host["summary"], f"{sum(host['phase_s'].values()):.1f} s")
+    console.print(table)
+    for host in answer["hosts"]:
+        for finding in host["findings"]:
+            if finding["severity"] != "info":
+                console.print(f"\n{host['name']}: {finding['severity']} {finding['id']}", markup=False)
+                console.print(f"  seen: {finding['evidence']['observed']}", markup=False)
+                console.print(f"  next: {finding['next_step']}", markup=False)
+    console.print(f"\n[bold]{answer['summary']}[/bold]")
+    for file in answer["files"]:
+        console.print(file, markup=False, soft_wrap=True)

@@ -1,0 +1,112 @@
+"""Onboard hosts: make declared machines accepted nodes of their pool.
+
+Preflight -> plan -> join -> quarantine -> acceptance -> release. On machines it runs the provider's join
+script and writes one record; in the cluster it cordons, runs test pods, and releases.
+Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials.
+Killed at any point: start it again; finished hosts are skipped by looking at them, half-joined ones are
+taken up where they stand. Until then a half-joined node stays cordoned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed, State
+
+from flows.surroundings import run_log, secrets
+from tasks.cluster import ApiError, ClusterUnreachable
+from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
+from tasks.ledger import Spool
+from tasks.onboard import steps
+from tasks.onboard.choosing import ChoiceInvalid, check_skips, choose_hosts, secrets_of
+from tasks.onboard.plan import plan_joins
+from tasks.onboard.recording import Recorder
+from tasks.onboard.report import Answer
+from tasks.onboard.run import OnboardRun, open_run, with_peer
+from tasks.outcomes import HostOutcome, RunState, in_slots
+from tasks.provider import ProviderError
+from tasks.settings import SecretMissing, fleet_path, state_folder
+
+BATCH = 100
+"""Hosts per observing task."""
+
+
+def _run_name() -> str:
+    asked = flow_run.parameters
+    which = ", ".join(part for part in (asked.get("pool"), asked.get("hosts")) if part)
+    return f"onboard {which}{' (dry run)' if asked.get('dry_run', True) else ''}"
+
+
+@flow(name="onboard", flow_run_name=_run_name)
+async def onboard(
+    pool: str = "",
+    hosts: str = "all",
+    dry_run: bool = True,
+    skip_checks: dict[str, str] | None = None,
+    fleet: str = "",
+) -> State[Any]:
+    """Make declared hosts accepted nodes of their pool, or say what keeps them out.
+
+    Args:
+        pool: Pool whose hosts to onboard, as named in the fleet file; empty for any.
+        hosts: Which of them, such as `site=fra1,name=fra1-n0*`; `all` for every one.
+        dry_run: Check and publish the plan, and change nothing.
+        skip_checks: Preflight checks to skip by name, each with the reason, which is recorded.
+        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+    """
+    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
+    try:
+        declared = load_fleet(fleet_path(fleet))
+        chosen = choose_hosts(declared, pool, hosts)
+        skips = check_skips(skip_checks or {})
+        recorder.skips(skips)
+        secret = await secrets(secrets_of(chosen))
+        async with open_run(declared, chosen, secret, recorder, dry_run=dry_run) as run:
+            outcomes = await _carry_out(run, skips)
+            return await _publish(Answer.of_run("onboard", recorder, list(run.hosts), outcomes, run.gate))
+    except (FleetInvalid, SelectionInvalid, ChoiceInvalid) as error:
+        return await _publish(Answer.without_hosts("onboard", recorder, RunState.INVALID, str(error)))
+    except (ClusterUnreachable, ApiError, ProviderError, SecretMissing) as error:
+        return await _publish(Answer.without_hosts("onboard", recorder, RunState.FAILED, str(error)))
+
+
+async def _carry_out(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutcome]:
+    """Observe, decide, publish the plan, act; every host asked for gets its outcome."""
+    unfit = await run.unfit_pools()
+    readings = {}
+    names = list(run.hosts)
+    for start in range(0, len(names), BATCH):
+        batch = names[start : start + BATCH]
+        readings |= await steps.observe(run, f"{start + 1}-{start + len(batch)} of {len(names)}", batch)
+
+    results = run.preflight(readings, skips, unfit)
+    plan = plan_joins((result.host, result.standing) for result in results if result.has_work)
+    await steps.publish_plan(plan)
+
+    settled = [run.settled(result) for result in results if not result.has_work]
+    async with with_peer(run):
+        worked_on = await in_slots(
+            [planned.host.name for planned in plan.hosts], run.slot, lambda name: _admit(run, name)
+        )
+    return [*settled, *worked_on]
+
+
+async def _admit(run: OnboardRun, name: str) -> HostOutcome:
+    """One host's task; what it raises in the end becomes this host's outcome and nobody else's."""
+    try:
+        return await steps.admit(run, name)
+    except Exception as error:
+        return run.broke_off(name, error)
+
+
+async def _publish(answer: Answer) -> State[Any]:
+    """The end of a run: row, files, artifacts, and a state that is honest."""
+    await steps.publish_answer(answer, state_folder() / "runs")
+    if answer.state in (RunState.FAILED, RunState.INVALID):
+        return Failed(message=answer.summary)
+    if answer.state is RunState.LEFT_OUT:
+        return Completed(name="CompletedWithHostsLeftOut", message=answer.summary)
+    return Completed(message=answer.summary)

@@ -1,0 +1,539 @@
+"""Admitting one host: join, quarantine, acceptance, release, and undoing what did not work.
+
+Every call looks first and takes the host up where it stands, so that a run that was killed at any point is
+finished by the next one. Each mutation passes the gate with a sentence. What a sentence covers is told in
+it: a join includes cordoning its Node the moment it appears, because between the two the Node would take
+workloads (those of hybrid pools tolerate ACK's taint).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from tasks.audit.acceptance import NodeEvidence, check_acceptance
+from tasks.audit.proving import Peer, probe_node, probe_sentence
+from tasks.audit.testpod import PodAnswers
+from tasks.cluster import ClusterApi
+from tasks.cluster.nodes import NodeRow, accept, cordon, delete_node, get_node, wait_node
+from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
+from tasks.fleet.model import Host
+from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
+from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
+from tasks.onboard.recording import Recorder
+from tasks.onboard.standing import Join, Standing, Step, where_it_stands
+from tasks.outcomes import (
+    Done,
+    Evidence,
+    Finding,
+    Gate,
+    GateRefused,
+    HostOutcome,
+    HostState,
+    Known,
+    Planned,
+    Refusal,
+    Severity,
+    Subject,
+    Unknown,
+    blockers,
+)
+from tasks.provider import Provider, ProviderError
+
+T = TypeVar("T")
+
+JOIN_UNIT = "poolkeeper-join"
+LEAVE_UNIT = "poolkeeper-leave"
+LEAVE_TIMEOUT_S = 300.0
+PROBE_ATTEMPTS = 3
+"""Node-local DNS answers with errors for a moment after it has started."""
+
+
+class NotAdmitted(Exception):
+    """A host did not make it; the findings say why."""
+
+    def __init__(self, summary: str, findings: Sequence[Finding]) -> None:
+        super().__init__(summary)
+        self.summary = summary
+        self.findings = tuple(findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A host as it is right now."""
+
+    facts: HostFacts
+    node: NodeRow | None
+    join: Join
+    standing: Standing
+
+
+class Admission:
+    """What admitting hosts to one cluster needs; opened once a run."""
+
+    def __init__(
+        self,
+        *,
+        api: ClusterApi,
+        sessions: Sessions,
+        provider: Provider,
+        gate: Gate,
+        recorder: Recorder,
+        request: FactsRequest,
+    ) -> None:
+        self.api = api
+        self.sessions = sessions
+        self.provider = provider
+        self.gate = gate
+        self.recorder = recorder
+        self.request = request
+        self.peer: Peer | None = None
+
+    async def look(self, host: Host, node: NodeRow | None) -> Look:
+        """Read a host and decide where it stands. Raises HostError."""
+        facts = await read_facts(self.sessions, host, self.request)
+        join = await self._join_state(host)
+        standing = where_it_stands(host, facts.machine_id, node, join, datetime.now(UTC))
+        return Look(facts, node, join, standing)
+
+    async def _join_state(self, host: Host) -> Join:
+        state = await unit_state(self.sessions, host, JOIN_UNIT)
+        return {
+            UnitRun.ABSENT: Join.NONE,
+            UnitRun.RUNNING: Join.RUNNING,
+            UnitRun.SUCCEEDED: Join.SUCCEEDED,
+            UnitRun.FAILED: Join.FAILED,
+            UnitRun.UNKNOWN: Join.UNKNOWN,
+        }[state.state]
+
+    async def admit(self, host: Host) -> HostOutcome:
+        """Bring one host from where it stands to acceptance, or tell why not.
+
+        Raises HostError, ClusterUnreachable and ApiError when host or cluster cannot be reached: call it again.
+        """
+        async with self.recorder.phase(host.name, "look"):
+            look = await self.look(host, await get_node(self.api, host.node_name))
+        standing = look.standing
+        if standing.step is Step.NOTHING:
+            return self._outcome(host, HostState.ACCEPTED, standing.reason)
+        if standing.finding is not None:
+            return self._outcome(host, HostState.STOPPED, standing.reason, [standing.finding])
+        if self.gate.dry_run:
+            return await self._rehearse(host, standing)
+        landed: list[Finding] = []
+        try:
+            if standing.step is Step.UNDO_THEN_JOIN:
+                async with self.recorder.phase(host.name, "undo"):
+                    await self._undo(host, None if standing.stale_node else look.node)
+            if standing.step in (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN):
+                async with self.recorder.phase(host.name, "join"):
+                    landed += await self._join(host, look)
+            elif standing.step is Step.ACCEPT:
+                async with self.recorder.phase(host.name, "quarantine"):
+                    landed += await self._quarantine(host)
+            async with self.recorder.phase(host.name, "acceptance"):
+                await self._prove(host)
+            async with self.recorder.phase(host.name, "release"):
+                kept = await self._release(host, look)
+        except GateRefused as refused:
+            return self._outcome(host, HostState.REFUSED, str(refused), [*landed, _refused(host, refused.refusal)])
+        except NotAdmitted as failure:
+            return await self._give_up(host, standing.step, failure, landed)
+        return self._outcome(host, HostState.ACCEPTED, "accepted and released", [*landed, *kept])
+
+    async def _rehearse(self, host: Host, standing: Standing) -> HostOutcome:
+        """A dry run: every sentence goes through the gate, in order, and nothing is done."""
+        here, there = Subject("host", host.name), Subject("node", host.node_name)
+        sentences = []
+        if standing.step is Step.UNDO_THEN_JOIN:
+            sentences.append((here, _undo_sentence(host)))
+        if standing.step in (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN):
+            sentences.append((here, _join_sentence(host, standing.step)))
+        elif standing.step is Step.ACCEPT:
+            sentences.append((there, _quarantine_sentence(host)))
+        sentences += [(there, probe_sentence(host.node_name)), (here, _record_sentence(host))]
+        sentences.append((there, _release_sentence(host)))
+        findings = []
+        for subject, sentence in sentences:
+            passed = await self.gate.change(subject, sentence, _nothing)
+            if isinstance(passed, Planned) and passed.refusal is not None:
+                findings.append(_refused(host, passed.refusal, Severity.WARNING))
+        return self._outcome(host, HostState.PLANNED, f"{standing.step}: {standing.reason}", dict.fromkeys(findings))
+
+    # joining
+
+    async def _join(self, host: Host, look: Look) -> list[Finding]:
+        """Start the provider's join script, or take up the one that runs, until the Node is there and cordoned."""
+        pool, standing = host.pool, look.standing
+
+        async def act() -> list[Finding]:
+            if standing.step is not Step.FOLLOW_JOIN:
+                if standing.stale_node is not None:
+                    await delete_node(self.api, standing.stale_node)
+                await changes.remember(self.sessions, host)
+                arch = look.facts.arch.value if isinstance(look.facts.arch, Known) else "amd64"
+                script = await self.provider.join_script(pool, arch)
+                await start_unit(self.sessions, host, JOIN_UNIT, script, timeout_s=pool.join_timeout_s)
+            return await self._follow(host, look)
+
+        try:
+            passed = await self.gate.change(Subject("host", host.name), _join_sentence(host, standing.step), act)
+        except ProviderError as error:
+            raise NotAdmitted(
+                "no join script",
+                [
+                    self._finding(
+                        host,
+                        "onboard.join.script",
+                        str(error),
+                        "a join script from the provider",
+                        "Mend what the provider names, then run this again; the host is unchanged.",
+                    )
+                ],
+            ) from None
+        return _value(passed)
+
+    async def _follow(self, host: Host, look: Look) -> list[Finding]:
+        """Watch the Node and the joining unit at once; the first failure ends it."""
+        timeout_s = host.pool.join_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                appearing = asyncio.create_task(self._cordon_as_it_appears(host, look))
+                joining = asyncio.create_task(wait_unit(self.sessions, host, JOIN_UNIT, timeout_s=timeout_s))
+                try:
+                    pending = {appearing, joining}
+                    while pending:
+                        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                        if joining in done and joining.result().state is not UnitRun.SUCCEEDED:
+                            raise self._join_failed(host, joining.result())
+                        if appearing in done:
+                            landed = appearing.result()
+                    return landed
+                finally:
+                    appearing.cancel()
+                    joining.cancel()
+                    await asyncio.gather(appearing, joining, return_exceptions=True)
+        except TimeoutError:
+            raise NotAdmitted(
+                "the join did not end in time",
+                [
+                    self._finding(
+                        host,
+                        "onboard.join.timeout",
+                        f"no Node {host.node_name}, or the join script still runs, after {timeout_s:.0f} s",
+                        "the script ended and the Node registered",
+                        "Read the joiner's and the kubelet's log on the host (`journalctl -u kubelet -n 100`);"
+                        " set on_failure: keep in the pool's join settings to look at it as it stands.",
+                    )
+                ],
+            ) from None
+
+    async def _cordon_as_it_appears(self, host: Host, look: Look) -> list[Finding]:
+        row = await wait_node(self.api, host.node_name, lambda row: row is not None and row.machine_id != "")
+        machine_id = look.facts.machine_id
+        if row is not None and isinstance(machine_id, Known) and row.machine_id != machine_id.value:
+            raise NotAdmitted(
+                "another machine registered under its name",
+                [
+                    self._finding(
+                        host,
+                        "onboard.identity.other-machine",
+                        f"Node {row.name} registered with machine id {row.machine_id}",
+                        f"machine id {machine_id.value}",
+                        "Find out which machine joined under this name before anything else.",
+                    )
+                ],
+            )
+        return await self._cordon(host)
+
+    async def _cordon(self, host: Host) -> list[Finding]:
+        """Cordon as ours, then tell which pods were quicker."""
+        now = datetime.now(UTC)
+        row = await cordon(
+            self.api, host.node_name, why="quarantine until acceptance", run=self.recorder.run_id, at=now
+        )
+        self.recorder.lifecycle(host, "joined", row, row.created_at, None)
+        guests = [pod for pod in await pods_on(self.api, row.name) if _is_guest(pod)]
+        if not guests:
+            return []
+        names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in guests[:5])
+        return [
+            self._finding(
+                host,
+                "onboard.quarantine.landed",
+                f"{len(guests)} pods landed before the cordon: {names}",
+                "none until acceptance",
+                "Decide whether they may stay; `kubectl delete pod` moves them elsewhere.",
+                severity=Severity.WARNING,
+            )
+        ]
+
+    async def _quarantine(self, host: Host) -> list[Finding]:
+        """Cordon a Node that has joined and was not cordoned yet, or is so already."""
+        passed = await self.gate.change(
+            Subject("node", host.node_name), _quarantine_sentence(host), lambda: self._cordon(host)
+        )
+        return _value(passed)
+
+    def _join_failed(self, host: Host, ended: UnitState) -> NotAdmitted:
+        last = " / ".join(line.strip() for line in ended.output.strip().splitlines()[-3:]) or "no output"
+        return NotAdmitted(
+            "the join script failed",
+            [
+                self._finding(
+                    host,
+                    "onboard.join.failed",
+                    f"exit status {ended.exit_status}: {last}"[:600],
+                    "exit status 0",
+                    "Mend what the joiner's last lines name, then run this again.",
+                )
+            ],
+        )
+
+    # acceptance
+
+    async def _prove(self, host: Host) -> None:
+        """Wait for the Node to settle, probe it, judge. Raises NotAdmitted with every blocker."""
+        await self._settle(host)
+        findings: tuple[Finding, ...] = ()
+        for attempt in range(1, PROBE_ATTEMPTS + 1):
+            evidence = await self._evidence(host)
+            if evidence is None:
+                raise NotAdmitted(
+                    "its Node is gone",
+                    [
+                        self._finding(
+                            host,
+                            "onboard.node.gone",
+                            f"Node {host.node_name} was deleted",
+                            "the Node stays until acceptance",
+                            "Find out who deleted it (audit log), then run this again.",
+                        )
+                    ],
+                )
+            checked = check_acceptance(evidence)
+            findings = blockers(c.finding for c in checked if c.finding is not None)
+            if not findings:
+                return
+            if not evidence.node.ready or attempt == PROBE_ATTEMPTS:
+                break
+            await asyncio.sleep(1)
+        raise NotAdmitted("not accepted", findings)
+
+    async def _settle(self, host: Host) -> None:
+        """Wait until the Node is Ready with its expected pods, or time is up: then what is there is judged."""
+        pool, name = host.pool, host.node_name
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pool.join_timeout_s):
+                await wait_node(self.api, name, lambda row: row is None or bool(row.ready))
+                await wait_pods_on(self.api, name, lambda pods: _all_there(pods, pool.expected_pods))
+
+    async def _evidence(self, host: Host) -> NodeEvidence | None:
+        """Everything acceptance looks at, read afresh; None: the Node is gone."""
+        pool, name = host.pool, host.node_name
+        node = await get_node(self.api, name)
+        if node is None:
+            return None
+        pods = await pods_on(self.api, name)
+        facts = await read_facts(self.sessions, host, self.request)
+        answers, log_error = PodAnswers(), "no test pod was run: the node is not Ready"
+        if node.ready:
+            answers, log_error = await probe_node(
+                self.api, self.gate, name, pool.cluster.test_image, host.site.dns, self.peer
+            )
+        return NodeEvidence(
+            node=node,
+            pods=pods,
+            expected_version=pool.kubernetes_version,
+            expected_pods=pool.expected_pods,
+            api_from_host=None if isinstance(facts.api_answer, Unknown) else facts.api_answer.value,
+            answers=answers,
+            log_error=log_error,
+            cloud_node=self.peer.node if self.peer else None,
+            seen_at=datetime.now(UTC),
+        )
+
+    async def _release(self, host: Host, look: Look) -> list[Finding]:
+        """Write down what the join changed, write acceptance, give back our cordon; then look."""
+        pool, name = host.pool, host.node_name
+        seen = look.facts.machine_id
+        machine_id = seen.value if isinstance(seen, Known) else ""
+        await self.gate.change(Subject("host", host.name), _record_sentence(host), lambda: self._record_changes(host))
+        await self.gate.change(
+            Subject("node", name),
+            _release_sentence(host),
+            lambda: accept(
+                self.api,
+                name,
+                run=self.recorder.run_id,
+                at=datetime.now(UTC),
+                machine_id=machine_id,
+                lift_taint=pool.lift_taint,
+            ),
+        )
+        node = await get_node(self.api, name)
+        if node is None or not node.accepted or node.cordoned_by_us:
+            raise NotAdmitted(
+                "release did not hold",
+                [
+                    self._finding(
+                        host,
+                        "onboard.release.not-held",
+                        "the Node is gone" if node is None else "the Node is still cordoned by us",
+                        "accepted and not cordoned by us",
+                        f"Look at `kubectl get node {name} -o yaml` and at who else writes to it.",
+                    )
+                ],
+            )
+        self.recorder.lifecycle(host, "state:Ready", node, datetime.now(UTC), None)
+        if not node.unschedulable:
+            return []
+        return [
+            self._finding(
+                host,
+                "node.cordoned.by-others",
+                "accepted, and still cordoned by someone else",
+                "schedulable",
+                f"If nobody wants that any more: `kubectl uncordon {name}`.",
+                severity=Severity.INFO,
+            )
+        ]
+
+    async def _record_changes(self, host: Host) -> None:
+        await changes.record(self.sessions, host)
+        await forget_unit(self.sessions, host, JOIN_UNIT)
+
+    # undoing
+
+    async def _give_up(self, host: Host, step: Step, failure: NotAdmitted, landed: Sequence[Finding]) -> HostOutcome:
+        """Undo a failed join, unless the pool says to keep it or the node was in service before us."""
+        findings = [*landed, *failure.findings]
+        self.recorder.findings(host.name, "failure", findings)
+        if step is Step.ADOPT:
+            return self._outcome(host, HostState.FAILED, f"{failure.summary}; left in service", findings)
+        if host.pool.on_failed_join == "keep":
+            node = await get_node(self.api, host.node_name)
+            state = HostState.QUARANTINED if node is not None else HostState.FAILED
+            return self._outcome(host, state, f"{failure.summary}; kept for a look", findings)
+        try:
+            async with self.recorder.phase(host.name, "undo"):
+                left = await self._undo(host, await get_node(self.api, host.node_name))
+        except (GateRefused, HostError, NotAdmitted) as error:
+            what = error.findings[0].evidence.observed if isinstance(error, NotAdmitted) else str(error)
+            findings.append(
+                self._finding(
+                    host,
+                    "onboard.undo.failed",
+                    what,
+                    "the host as it was before, and no Node",
+                    f"Run this again; or by hand: the provider's reset on the host, then `kubectl delete node"
+                    f" {host.node_name}`.",
+                )
+            )
+            return self._outcome(host, HostState.FAILED, f"{failure.summary}; could not be undone", findings)
+        return self._outcome(host, HostState.FAILED, f"{failure.summary}; undone", [*findings, *left])
+
+    async def _undo(self, host: Host, node: NodeRow | None) -> list[Finding]:
+        """The provider's reset, then our own record of changes, then the Node; tells what is left."""
+
+        async def act() -> None:
+            await forget_unit(self.sessions, host, JOIN_UNIT)
+            await forget_unit(self.sessions, host, LEAVE_UNIT)
+            script = self.provider.leave_script(host.pool)
+            await start_unit(self.sessions, host, LEAVE_UNIT, script, timeout_s=LEAVE_TIMEOUT_S)
+            ended = await wait_unit(self.sessions, host, LEAVE_UNIT, timeout_s=LEAVE_TIMEOUT_S)
+            if ended.state is not UnitRun.SUCCEEDED:
+                raise self._join_failed(host, ended)
+            await changes.undo(self.sessions, host)
+            if node is not None:
+                await delete_node(self.api, node)
+                self.recorder.lifecycle(host, "left", node, datetime.now(UTC), None)
+            await forget_unit(self.sessions, host, LEAVE_UNIT)
+
+        await self.gate.change(Subject("host", host.name), _undo_sentence(host), act)
+        facts = await read_facts(self.sessions, host, self.request)
+        if isinstance(facts.leftovers, Unknown) or not facts.leftovers.value:
+            return []
+        return [
+            self._finding(
+                host,
+                "onboard.undo.leftovers",
+                ", ".join(facts.leftovers.value),
+                "nothing of the failed join",
+                "Remove it by the provider's reset before the next try.",
+                severity=Severity.WARNING,
+            )
+        ]
+
+    # telling
+
+    def _finding(
+        self,
+        host: Host,
+        id: str,
+        observed: str,
+        expected: str,
+        next_step: str,
+        severity: Severity = Severity.BLOCKER,
+    ) -> Finding:
+        evidence = Evidence(observed, expected, "onboarding", datetime.now(UTC))
+        return Finding(id, severity, Subject("host", host.name), evidence, next_step)
+
+    def _outcome(self, host: Host, state: HostState, summary: str, findings: Iterable[Finding] = ()) -> HostOutcome:
+        findings = tuple(findings)
+        self.recorder.say(f"{host.name}: {state}: {summary}")
+        self.recorder.findings(host.name, "outcome", findings)
+        return HostOutcome(host.name, state, summary, findings, dict(self.recorder.phase_s.get(host.name, {})))
+
+
+def _is_guest(pod: PodRow) -> bool:
+    """A pod that a scheduler put there: no DaemonSet's, no static one, none of our own."""
+    return pod.owner_kind not in ("DaemonSet", "Node") and pod.namespace != "poolkeeper"
+
+
+def _all_there(pods: tuple[PodRow, ...], prefixes: tuple[str, ...]) -> bool:
+    return all(any(p.ready and p.owner_name.startswith(prefix) for p in pods) for prefix in prefixes)
+
+
+def _refused(host: Host, refusal: Refusal, severity: Severity = Severity.BLOCKER) -> Finding:
+    evidence = Evidence(refusal.reason, "no one objects", f"gate: {refusal.guard}")
+    return Finding(f"gate.{refusal.guard}", severity, Subject("host", host.name), evidence, refusal.next_step)
+
+
+async def _nothing() -> None:
+    """What a dry run does."""
+
+
+def _value(passed: Planned | Done[T]) -> T:
+    if isinstance(passed, Planned):
+        raise AssertionError("a dry run is rehearsed before anything is done")
+    return passed.value
+
+
+# what the gate is told; a dry run tells the same
+
+
+def _join_sentence(host: Host, step: Step) -> str:
+    verb = "follow the running join of" if step is Step.FOLLOW_JOIN else "join"
+    return f"{verb} host {host.name} to pool {host.pool.name} and cordon node {host.node_name} as it appears"
+
+
+def _quarantine_sentence(host: Host) -> str:
+    return f"keep node {host.node_name} cordoned until acceptance"
+
+
+def _record_sentence(host: Host) -> str:
+    return f"write the record of what the join changed on host {host.name}"
+
+
+def _release_sentence(host: Host) -> str:
+    lift = " and lift ACK's taint" if host.pool.lift_taint else ""
+    return f"release node {host.node_name}: write acceptance, give back our cordon{lift}"
+
+
+def _undo_sentence(host: Host) -> str:
+    return f"undo the failed join of host {host.name} and delete its Node if there is one"

@@ -1,0 +1,73 @@
+"""The plan of joins: who, in which order, how many at once. Pure, so that a dry run shows the real thing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tasks.fleet.model import Host
+from tasks.onboard.standing import Standing, Step
+
+_WORK = (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN, Step.ACCEPT, Step.ADOPT)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedHost:
+    """One host's place in the plan."""
+
+    host: Host
+    step: Step
+    wave: int
+    """From 1, per pool; a wave is as wide as the pool's `join.parallel`."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do, in order."""
+
+    hosts: tuple[PlannedHost, ...]
+    digest: str
+    """SHA-256 over goal, hosts and order: the same plan has the same digest."""
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        waves = max((planned.wave for planned in self.hosts), default=0)
+        return f"{len(self.hosts)} hosts in {waves} waves, plan {self.digest[:12]}"
+
+
+def plan_joins(standings: Iterable[tuple[Host, Standing]]) -> Plan:
+    """Order the hosts that have work: half-done ones first, then across domains rather than down the list."""
+    work = [(host, standing) for host, standing in standings if standing.step in _WORK]
+    ordered = _half_done_first(work)
+    places: defaultdict[str, int] = defaultdict(int)
+    planned = []
+    for host, standing in ordered:
+        wave = places[host.pool.name] // host.pool.join_parallel + 1
+        places[host.pool.name] += 1
+        planned.append(PlannedHost(host, standing.step, wave, standing.reason))
+    rows = [[p.host.name, p.host.node_name, p.host.pool.nodepool_id, p.step, p.wave] for p in planned]
+    digest = hashlib.sha256(json.dumps(["onboard", rows]).encode()).hexdigest()
+    return Plan(tuple(planned), digest)
+
+
+def _half_done_first(work: list[tuple[Host, Standing]]) -> list[tuple[Host, Standing]]:
+    fresh = (Step.JOIN, Step.ADOPT)
+    half_done = [pair for pair in work if pair[1].step not in fresh]
+    return half_done + _across_domains([pair for pair in work if pair[1].step in fresh])
+
+
+def _across_domains(work: list[tuple[Host, Standing]]) -> list[tuple[Host, Standing]]:
+    """One of each domain in turn, domains and hosts in the fleet file's order."""
+    queues: Mapping[str, list[tuple[Host, Standing]]] = defaultdict(list)
+    for pair in work:
+        host = pair[0]
+        queues[host.domain.name if host.domain else f"site {host.site.name}"].append(pair)
+    ordered = []
+    for turn in range(max(map(len, queues.values()), default=0)):
+        ordered += [queue[turn] for queue in queues.values() if turn < len(queue)]
+    return ordered

@@ -1,0 +1,132 @@
+"""What a preflight check is: named, pure, skippable by name, never silent about what is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tasks.cluster.nodes import NodeRow
+from tasks.fleet.model import Host
+from tasks.hosts import HostFacts
+from tasks.onboard.standing import Join
+from tasks.outcomes import Checked, Evidence, Finding, NotKnown, Observed, Severity, Subject, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """One host as it was read."""
+
+    host: Host
+    facts: HostFacts
+    node: NodeRow | None
+    join: Join
+    """The state of a join of ours on it: what such a join left is not a leftover of another cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What all hosts are compared with: each other and the cluster."""
+
+    views: Mapping[str, HostView]
+    """Every host that could be read, by name."""
+    nodes: Mapping[str, NodeRow]
+    clock_skew_s: Mapping[str, Observed[float]]
+    """Each host's clock minus the API server's, in seconds."""
+    median_skew_s: float | None
+    """The median of those that are known."""
+    api_version: str
+    """Such as `v1.36.3`."""
+    shared: Mapping[str, Mapping[str, tuple[str, ...]]]
+    """Fact -> value -> the hosts that share it, where more than one do."""
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """The check failed."""
+
+    observed: str
+    expected: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """The check could not be made."""
+
+    reason: str
+
+
+Look = Callable[[HostView, Batch], Wrong | Unsure | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named check."""
+
+    id: str
+    about: str
+    """What holds when it passes, as a clause."""
+    severity: Severity
+    on_unknown: Severity
+    """How bad it is not to know."""
+    source: str
+    """What it looks at: names of facts, or the fleet file and the cluster."""
+    look: Look
+
+
+REGISTRY: dict[str, Check] = {}
+
+
+def check(
+    id: str,
+    about: str,
+    *facts: str,
+    severity: Severity = Severity.BLOCKER,
+    on_unknown: Severity | None = None,
+) -> Callable[[Look], Look]:
+    """Register a check. Without `on_unknown`, not knowing is as bad as failing."""
+
+    def register(look: Look) -> Look:
+        source = f"host facts: {', '.join(facts)}" if facts else "fleet file, cluster and the host's clock"
+        REGISTRY[id] = Check(id, about, severity, on_unknown or severity, source, look)
+        return look
+
+    return register
+
+
+def run_check(check: Check, view: HostView, batch: Batch) -> Checked:
+    """One check on one host. Pure."""
+    subject = Subject("host", view.host.name)
+    try:
+        answer = check.look(view, batch)
+    except NotKnown as error:
+        answer = Unsure(str(error))
+    if answer is None:
+        return Checked(check.id, Verdict.OK, subject)
+    if isinstance(answer, Unsure):
+        return _unknown(check, subject, answer.reason, batch.seen_at)
+    evidence = Evidence(answer.observed, answer.expected, check.source, batch.seen_at)
+    finding = Finding(check.id, check.severity, subject, evidence, answer.next_step)
+    return Checked(check.id, Verdict.FAIL, subject, finding)
+
+
+def _unknown(check: Check, subject: Subject, reason: str, seen_at: datetime) -> Checked:
+    evidence = Evidence(f"unknown: {reason}", check.about, check.source, seen_at)
+    next_step = f"Make it readable on the host, or pass skip_checks={{{check.id!r}: 'why it does not matter here'}}."
+    finding = Finding(check.id, check.on_unknown, subject, evidence, next_step)
+    return Checked(check.id, Verdict.UNKNOWN, subject, finding, reason)
+
+
+def run_checks(
+    view: HostView, batch: Batch, skip: Mapping[str, str], checks: Mapping[str, Check] = REGISTRY
+) -> tuple[Checked, ...]:
+    """Every check on one host; those skipped by name say so, with the reason given."""
+    subject = Subject("host", view.host.name)
+    return tuple(
+        Checked(check.id, Verdict.SKIPPED, subject, reason=skip[check.id])
+        if check.id in skip
+        else run_check(check, view, batch)
+        for check in checks.values()
+    )

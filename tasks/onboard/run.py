@@ -1,0 +1,301 @@
+"""One onboarding run: what it works with, and its stages as plain async functions.
+
+The flow in `flows/onboard.py` calls them in order; the command line's `probe` uses the first two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.audit.proving import choose_cloud_node, cloud_peer
+from tasks.cluster import connect
+from tasks.cluster.nodes import NodeRow, list_nodes
+from tasks.cluster.stops import stops_guard
+from tasks.fleet.model import Cluster, Fleet, Host, Mode, SecretRef
+from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions
+from tasks.onboard.admission import Admission, Look
+from tasks.onboard.preflight import Batch, HostView, run_checks
+from tasks.onboard.recording import Recorder
+from tasks.onboard.standing import Standing, Step
+from tasks.outcomes import (
+    Change,
+    Checked,
+    Evidence,
+    Finding,
+    Gate,
+    HostOutcome,
+    HostState,
+    Known,
+    Observed,
+    Refusal,
+    Secret,
+    Severity,
+    Subject,
+    Unknown,
+    blockers,
+    by_severity,
+)
+from tasks.provider import open_provider
+
+Reading = Look | Finding
+"""A host as it was read, or why it could not be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What preflight says of one host."""
+
+    host: Host
+    standing: Standing
+    checked: tuple[Checked, ...]
+    outside: tuple[Finding, ...] = ()
+    """What keeps its whole pool out."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What its checks found, what only the operator can decide, what is wrong with its pool."""
+        own = (self.standing.finding,) if self.standing.finding else ()
+        return (*self.outside, *own, *(c.finding for c in self.checked if c.finding is not None))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether it goes on: it is not accepted yet, and nothing keeps it out."""
+        return self.standing.step is not Step.NOTHING and not blockers(self.findings)
+
+
+class OnboardRun:
+    """A run over chosen hosts of one cluster. Make it with `open_run`."""
+
+    def __init__(
+        self,
+        hosts: Sequence[Host],
+        admission: Admission,
+        nodes: Mapping[str, NodeRow],
+        api_version: str,
+        api_ahead_s: float,
+    ) -> None:
+        self.hosts = {host.name: host for host in hosts}
+        self.admission = admission
+        self.gate = admission.gate
+        self.recorder = admission.recorder
+        self.nodes = nodes
+        self._api_version = api_version
+        self._api_ahead_s = api_ahead_s
+        self._slots = {host.pool.name: asyncio.Semaphore(host.pool.join_parallel) for host in hosts}
+
+    @property
+    def cluster(self) -> Cluster:
+        """The one cluster of the run."""
+        return next(iter(self.hosts.values())).pool.cluster
+
+    def slot(self, name: str) -> asyncio.Semaphore:
+        """The slots of a host's pool: at most `join.parallel` of them are worked on at once."""
+        return self._slots[self.hosts[name].pool.name]
+
+    async def unfit_pools(self) -> dict[str, tuple[Finding, ...]]:
+        """Pool -> what the provider says keeps all of its hosts out. Raises ProviderError."""
+        pools = {host.pool.name: host.pool for host in self.hosts.values()}
+        return {
+            name: tuple(c.finding for c in await self.admission.provider.check_pool(pool) if c.finding)
+            for name, pool in pools.items()
+        }
+
+    async def observe(self, names: Sequence[str]) -> dict[str, Reading]:
+        """Read hosts at once, each in its own slot; a bad one costs the others nothing."""
+
+        async def read(name: str) -> Reading:
+            host = self.hosts[name]
+            try:
+                look = await self.admission.look(host, self.nodes.get(host.node_name))
+            except HostError as error:
+                return error.finding(Subject("host", name))
+            self._record_facts(host, look.facts)
+            return look
+
+        return dict(zip(names, await asyncio.gather(*map(read, names)), strict=True))
+
+    def _record_facts(self, host: Host, facts: HostFacts) -> None:
+        known: dict[str, Any] = {}
+        unknown: dict[str, str] = {}
+        for field in fields(facts):
+            fact = getattr(facts, field.name)
+            if isinstance(fact, Known):
+                known[field.name] = _plain(fact.value)
+            elif isinstance(fact, Unknown):
+                unknown[field.name] = fact.reason
+        self.recorder.facts(host, facts.seen_at, known, unknown)
+
+    def preflight(
+        self,
+        readings: Mapping[str, Reading],
+        skip: Mapping[str, str],
+        unfit: Mapping[str, tuple[Finding, ...]],
+    ) -> list[Preflight]:
+        """Judge every host against its pool, the cluster and the others. Pure."""
+        views = {
+            name: HostView(self.hosts[name], look.facts, look.node, look.join)
+            for name, look in readings.items()
+            if isinstance(look, Look)
+        }
+        batch = _batch(views, self.nodes, self._api_version, self._api_ahead_s)
+        results = []
+        for name, host in self.hosts.items():
+            look, outside = readings[name], unfit.get(host.pool.name, ())
+            if isinstance(look, Finding):
+                unread = Standing(Step.STOP, look.evidence.observed, look)
+                results.append(Preflight(host, unread, (), outside))
+            else:
+                checked = run_checks(views[name], batch, skip)
+                results.append(Preflight(host, look.standing, checked, outside))
+        return results
+
+    async def admit(self, name: str) -> HostOutcome:
+        """Bring one host to acceptance; see `Admission.admit`."""
+        return await self.admission.admit(self.hosts[name])
+
+    def settled(self, result: Preflight) -> HostOutcome:
+        """The outcome of a host that is finished already, or that goes no further than preflight."""
+        name = result.host.name
+        if result.standing.step is Step.NOTHING:
+            return HostOutcome(name, HostState.ACCEPTED, result.standing.reason)
+        worst = blockers(by_severity(result.findings))[0]
+        summary = f"{worst.id}: {worst.evidence.observed}"
+        self.recorder.say(f"{name}: stopped: {summary}")
+        self.recorder.findings(name, "preflight", result.findings)
+        return HostOutcome(name, HostState.STOPPED, summary, result.findings)
+
+    def broke_off(self, name: str, error: Exception) -> HostOutcome:
+        """The outcome of a host whose admission ended in an error, after all retries."""
+        subject = Subject("host", name)
+        if isinstance(error, HostError):
+            finding = error.finding(subject)
+        else:
+            evidence = Evidence(f"{type(error).__name__}: {error}"[:500], "an end of its admission", "onboarding")
+            finding = Finding(
+                "onboard.broke-off",
+                Severity.BLOCKER,
+                subject,
+                evidence,
+                "Run this again: it takes the host up where it stands. A node that had joined stays cordoned.",
+            )
+        self.recorder.findings(name, "outcome", [finding])
+        self.recorder.say(f"{name}: failed: {finding.evidence.observed}")
+        spent = dict(self.recorder.phase_s.get(name, {}))
+        return HostOutcome(name, HostState.FAILED, finding.evidence.observed, (finding,), spent)
+
+
+def _batch(views: Mapping[str, HostView], nodes: Mapping[str, NodeRow], api_version: str, api_ahead_s: float) -> Batch:
+    skew = {name: _skew(view.facts, api_ahead_s) for name, view in views.items()}
+    told = [value.value for value in skew.values() if isinstance(value, Known)]
+    shared = {fact: _shared(views, fact) for fact in ("machine_id", "product_uuid", "hostname", "boot_id")}
+    return Batch(
+        views,
+        nodes,
+        skew,
+        statistics.median(told) if told else None,
+        api_version,
+        shared,
+        datetime.now(UTC),
+    )
+
+
+def _skew(facts: HostFacts, api_ahead_s: float) -> Observed[float]:
+    """A host's clock against the API server's; both were compared with ours."""
+    if isinstance(facts.clock_offset_s, Unknown):
+        return facts.clock_offset_s
+    return Known(facts.clock_offset_s.value - api_ahead_s, facts.clock_offset_s.seen_at)
+
+
+def _shared(views: Mapping[str, HostView], fact: str) -> dict[str, tuple[str, ...]]:
+    holders: defaultdict[str, list[str]] = defaultdict(list)
+    for name, view in views.items():
+        observed = getattr(view.facts, fact)
+        if isinstance(observed, Known) and observed.value:
+            holders[str(observed.value)].append(name)
+    return {value: tuple(names) for value, names in holders.items() if len(names) > 1}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list | frozenset | set):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return asdict(value)
+    return value
+
+
+@asynccontextmanager
+async def open_run(
+    fleet: Fleet,
+    hosts: Sequence[Host],
+    secret: Callable[[SecretRef], Secret],
+    recorder: Recorder,
+    *,
+    dry_run: bool,
+) -> AsyncIterator[OnboardRun]:
+    """Everything a run over hosts of one cluster works with, closed at the end.
+
+    Raises ClusterUnreachable, ApiError, ProviderError and SecretMissing.
+    """
+    cluster = hosts[0].pool.cluster
+    provider = open_provider(cluster, secret)
+    async with connect(cluster, secret(cluster.kubeconfig)) as api:
+        asked_at = datetime.now(UTC)
+        api_time = await api.server_time()
+        version = (await api.request("GET", "/version")).get("gitVersion", "")
+        nodes = await list_nodes(api)
+        gate = Gate(
+            [observe_guard(hosts), stops_guard(api, {host.name: host.node_name for host in hosts})],
+            dry_run=dry_run,
+            told=recorder.change,
+        )
+        request = FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem)
+        async with Sessions(fleet.ssh_limits, secret) as sessions:
+            admission = Admission(
+                api=api,
+                sessions=sessions,
+                provider=provider,
+                gate=gate,
+                recorder=recorder,
+                request=request,
+            )
+            # the Date header has whole seconds: the middle of that second is the best guess
+            ahead_s = (api_time - asked_at).total_seconds() + 0.5
+            yield OnboardRun(hosts, admission, nodes, version, ahead_s)
+
+
+@asynccontextmanager
+async def with_peer(run: OnboardRun) -> AsyncIterator[None]:
+    """A serving pod on a cloud node for the time of the admissions, where the cluster has such a node."""
+    admission, node = run.admission, choose_cloud_node(dict(run.nodes))
+    async with cloud_peer(admission.api, run.gate, node, run.cluster.test_image) as peer:
+        admission.peer = peer
+        yield
+
+
+def observe_guard(hosts: Sequence[Host]) -> Callable[[Change], Any]:
+    """Refuses every change of a host, node or pool in observe mode."""
+    observed = {
+        name
+        for host in hosts
+        if host.mode is Mode.OBSERVE
+        for name in (("host", host.name), ("node", host.node_name), ("pool", host.pool.name))
+    }
+    all_observed = all(host.mode is Mode.OBSERVE for host in hosts)
+
+    async def guard(change: Change) -> Refusal | None:
+        if not all_observed and (change.subject.kind, change.subject.name) not in observed:
+            return None
+        return Refusal(
+            "observe",
+            "it is declared with mode: observe, where nothing is ever changed",
+            "Set mode: act for the fleet, site or pool when you are ready.",
+        )
+
+    return guard

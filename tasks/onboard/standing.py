@@ -1,0 +1,129 @@
+"""Where a host stands on its way into the cluster, told from what is there and not from any record of ours.
+
+This is what makes running it again right: a finished host is skipped by looking at it, a half-joined one
+is taken up where it stands, and a machine that is not the one it claims to be is left to the operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from tasks.cluster.nodes import MACHINE_ID, NodeRow
+from tasks.fleet.model import Host
+from tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject
+
+
+class Step(StrEnum):
+    """What is to be done next with a host."""
+
+    JOIN = "join"
+    """It is not in the cluster and nothing of a join of ours is on it."""
+    UNDO_THEN_JOIN = "undo, then join"
+    """An earlier join of ours ended in failure."""
+    FOLLOW_JOIN = "follow the running join"
+    """A join of ours is running, or has ended well, and the Node is not there yet."""
+    ACCEPT = "accept"
+    """It has joined and is not accepted yet: it belongs in quarantine until it is."""
+    ADOPT = "adopt"
+    """It has been a node since before us and takes workloads: prove it, without taking it out of service."""
+    NOTHING = "nothing"
+    """It is accepted."""
+    STOP = "stop"
+    """Only the operator can say what to do; the finding says how."""
+
+
+class Join(StrEnum):
+    """What is on the host of a join of ours."""
+
+    NONE = "none"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a host stands."""
+
+    step: Step
+    reason: str
+    finding: Finding | None = None
+    stale_node: NodeRow | None = None
+    """A dead Node of an earlier life of this machine, to be deleted before it joins."""
+
+
+def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None, join: Join, now: datetime) -> Standing:
+    """Decide from the host's machine id, its Node and the state of our join unit on it.
+
+    A Node belongs to a host by its declared node name, verified by machine id.
+    """
+    here = Subject("host", host.name)
+    seen = machine_id.value if isinstance(machine_id, Known) else ""
+    if host.machine_id and seen and host.machine_id != seen:
+        return _stop(
+            "onboard.identity.machine-id",
+            here,
+            Evidence(seen, f"machine id {host.machine_id} as declared", "/etc/machine-id", now),
+            f"If {host.name} was reinstalled on purpose, set machine_id: {seen} in the fleet file; if not,"
+            " find out which machine answers at its address before anything else.",
+        )
+    if join is Join.UNKNOWN:
+        return _stop(
+            "onboard.join.unknown",
+            here,
+            Evidence("unknown", "whether a join of ours runs on the host", "transient unit", now),
+            f"Log in to {host.name} and look at /run/poolkeeper and `systemctl status 'poolkeeper-*'`.",
+        )
+    if node is None:
+        return _without_node(join)
+    recorded = node.annotations.get(MACHINE_ID) or node.machine_id
+    if seen and recorded and seen != recorded:
+        if host.machine_id == seen and not node.ready:
+            return Standing(
+                Step.UNDO_THEN_JOIN if join is Join.FAILED else Step.JOIN,
+                "reinstalled, as the operator declared; its old Node goes first",
+                stale_node=node,
+            )
+        return _stop(
+            "onboard.identity.other-machine",
+            here,
+            Evidence(
+                f"this host has machine id {seen}; Node {node.name} belongs to machine id {recorded}"
+                f" and is {'Ready' if node.ready else 'not Ready'}",
+                "the Node of that name is this host's, or there is none",
+                "Node and /etc/machine-id",
+                now,
+            ),
+            f"If {host.name} was reinstalled and the old machine is gone, set machine_id: {seen} in the fleet"
+            " file and run this again; if another machine has that name, give one of them another node_name.",
+        )
+    if not seen:
+        return _stop(
+            "onboard.identity.unknown",
+            here,
+            Evidence("unknown", "a machine id to compare with the Node's", "/etc/machine-id", now),
+            "Make /etc/machine-id readable on the host (`systemd-machine-id-setup` where it is missing).",
+        )
+    if node.accepted:
+        return Standing(Step.NOTHING, "accepted already")
+    if join is Join.FAILED:
+        return Standing(Step.UNDO_THEN_JOIN, "an earlier join ended in failure", stale_node=node)
+    if join is Join.NONE and not node.cordoned_by_us and node.ready and not node.unschedulable:
+        return Standing(Step.ADOPT, "a node since before this fleet file; to be proven while in service")
+    return Standing(Step.ACCEPT, "joined, not accepted yet")
+
+
+def _without_node(join: Join) -> Standing:
+    if join is Join.FAILED:
+        return Standing(Step.UNDO_THEN_JOIN, "an earlier join ended in failure")
+    if join in (Join.RUNNING, Join.SUCCEEDED):
+        return Standing(Step.FOLLOW_JOIN, f"a join of ours is {join} and its Node is not there yet")
+    return Standing(Step.JOIN, "not in the cluster yet")
+
+
+def _stop(id: str, subject: Subject, evidence: Evidence, next_step: str) -> Standing:
+    finding = Finding(id, Severity.BLOCKER, subject, evidence, next_step)
+    return Standing(Step.STOP, evidence.observed, finding)

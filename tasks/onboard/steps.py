@@ -1,0 +1,75 @@
+"""Onboarding's Prefect tasks: names, retries and artifacts, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import State
+
+from tasks.cluster import ApiError, ClusterUnreachable
+from tasks.hosts import HostError
+from tasks.onboard import report
+from tasks.outcomes import HostOutcome
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import TaskRun
+    from prefect.tasks import Task
+
+    from tasks.onboard.plan import Plan
+    from tasks.onboard.report import Answer
+    from tasks.onboard.run import OnboardRun, Reading
+
+TEMPORARY = (HostError, ClusterUnreachable, ApiError)
+"""A host or a cluster that could not be reached: admitting it once more takes it up where it stands."""
+
+
+async def _is_temporary(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    # async on purpose: a plain function would get a coroutine from state.result() and never see the error
+    return isinstance(await state.aresult(raise_on_failure=False), TEMPORARY)
+
+
+@task(name="observe hosts", task_run_name="observe {batch}", cache_policy=NO_CACHE)
+async def observe(run: OnboardRun, batch: str, names: Sequence[str]) -> dict[str, Reading]:
+    """Read one batch of hosts: their facts, or why they could not be read."""
+    return await run.observe(names)
+
+
+@task(
+    name="admit host",
+    task_run_name="admit {name}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=_is_temporary,
+)
+async def admit(run: OnboardRun, name: str) -> HostOutcome:
+    """Bring one host from where it stands to acceptance, or tell why not."""
+    return await run.admit(name)
+
+
+@task(name="publish plan", cache_policy=NO_CACHE)
+async def publish_plan(plan: Plan) -> None:
+    """The plan as a table, before anything is done."""
+    await _table("onboard-plan", report.plan_rows(plan), plan.summary)
+
+
+@task(name="publish outcome", cache_policy=NO_CACHE)
+async def publish_answer(answer: Answer, folder: Path) -> list[str]:
+    """Files, a table with one row a host, and the readable summary."""
+    files = answer.write(folder)
+    await _table("onboard-hosts", report.outcome_rows(answer.outcomes), answer.summary)
+    await acreate_markdown_artifact(answer.text, key="onboard-summary", description=answer.summary)
+    return files
+
+
+async def _table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
+    """A table under a stable key, so that runs form a history; long ones are cut, and say so."""
+    if len(rows) > report.TABLE_ROWS:
+        description += f" (the first {report.TABLE_ROWS} of {len(rows)} rows; all are in the run's files)"
+    table: Any = list(rows[: report.TABLE_ROWS])
+    await acreate_table_artifact(table, key=key, description=description)

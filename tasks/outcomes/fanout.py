@@ -1,0 +1,27 @@
+"""Doing something to many at once, in bounded slots."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def in_slots(
+    items: Sequence[T], slot: Callable[[T], asyncio.Semaphore], work: Callable[[T], Awaitable[R]]
+) -> list[R]:
+    """`work` on every item, started in the given order, each as soon as its slot is free; results in that order.
+
+    The first exception cancels the rest: `work` turns what one item may do wrong into its result.
+    """
+
+    async def one(item: T) -> R:
+        async with slot(item):
+            return await work(item)
+
+    async with asyncio.TaskGroup() as group:
+        started = [group.create_task(one(item)) for item in items]
+    return [task.result() for task in started]
