@@ -8,16 +8,14 @@ REDACTED = "[redacted]"
 
 _SHAPES = (
     # kubeadm's bootstrap token, https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
-    re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"),
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-    re.compile(r"(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"),
-    re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"),
-    re.compile(
-        r"(?i)(?<=token)([= ]+|\":\s*\")[^\s\"',;]{8,}"
-        r"|(?<=secret)([= ]+|\":\s*\")[^\s\"',;]{8,}"
-        r"|(?<=password)([= ]+|\":\s*\")[^\s\"',;]{4,}"
-    ),
+    re.compile(r"()\b[a-z0-9]{6}\.[a-z0-9]{16}\b"),
+    re.compile(r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    re.compile(r"([Bb]earer )[A-Za-z0-9._~+/=-]{8,}"),
+    re.compile(r"()\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"),
+    re.compile(r"(?i)(\b[a-z_-]*(?:token|secret|password)\"?(?:=|:\s*)\"?)[^\s\"',;&]{4,}"),
+    re.compile(r"(?i)(--[a-z-]*(?:token|secret|password) +)[^\s\"',;]{4,}"),
 )
+"""Each with what stays as its only group."""
 
 
 class Secret:
@@ -44,5 +42,5 @@ def redact(text: str, *secrets: Secret) -> str:
     for word in sorted((word for word in known if len(word) >= 12), key=len, reverse=True):
         text = text.replace(word, REDACTED)
     for shape in _SHAPES:
-        text = shape.sub(REDACTED, text)
+        text = shape.sub(rf"\1{REDACTED}", text)
     return text

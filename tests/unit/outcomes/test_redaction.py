@@ -1,0 +1,39 @@
+import pytest
+
+from tasks.outcomes import REDACTED, Secret, redact
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        pytest.param("token abcdef.0123456789abcdef used", f"token {REDACTED} used", id="bootstrap token"),
+        pytest.param("Authorization: Bearer abc.def-123", f"Authorization: Bearer {REDACTED}", id="bearer"),
+        pytest.param("edgeadm join --openapi-token=Zm9vYmFyYmF6 ok", f"edgeadm join --openapi-token={REDACTED} ok", id="flag"),
+        pytest.param(
+            "a -----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY----- b",
+            f"a {REDACTED} b",
+            id="private key",
+        ),
+        pytest.param("-----BEGIN RSA PRIVATE KEY-----\nabc cut sho", REDACTED, id="private key cut short"),
+        pytest.param("jwt eyJhbGciOi.eyJzdWIi.c2lnbmF0", f"jwt {REDACTED}", id="service account token"),
+        pytest.param('{"token": "0123456789"}', f'{{"token": "{REDACTED}"}}', id="json"),
+        pytest.param("version v1.36.3, token expired", "version v1.36.3, token expired", id="nothing secret"),
+    ],
+)
+def test_what_is_shaped_like_a_secret_goes(text, left):
+    assert redact(text) == left
+
+
+def test_words_of_a_known_secret_go_wherever_they_stand():
+    script = Secret("edgeadm join --with opaque-credential-4711")
+    assert redact("+ curl https://x/?c=opaque-credential-4711", script) == f"+ curl https://x/?c={REDACTED}"
+
+
+def test_short_words_of_a_secret_stay():
+    assert redact("edgeadm join failed", Secret("edgeadm join 0123456789abcdef")) == "edgeadm join failed"
+
+
+def test_a_secret_does_not_show_itself():
+    secret = Secret("hunter2-hunter2")
+    assert "hunter2" not in f"{secret} {secret!r} {[secret]}"
+    assert secret.reveal() == "hunter2-hunter2"
