@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from flows.surroundings import run_log, secrets
 from tasks.cluster import ApiError, ClusterUnreachable
@@ -25,7 +26,7 @@ from tasks.onboard.choosing import ChoiceInvalid, check_skips, choose_hosts, sec
 from tasks.onboard.plan import plan_joins
 from tasks.onboard.recording import Recorder
 from tasks.onboard.report import Answer
-from tasks.onboard.run import OnboardRun, open_run, with_peer
+from tasks.onboard.run import OnboardRun, Reading, open_run, with_peer
 from tasks.outcomes import HostOutcome, RunState, in_slots
 from tasks.provider import ProviderError
 from tasks.settings import SecretMissing, fleet_path, state_folder
@@ -76,7 +77,7 @@ async def onboard(
 async def _carry_out(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutcome]:
     """Observe, decide, publish the plan, act; every host asked for gets its outcome."""
     unfit = await run.unfit_pools()
-    readings = {}
+    readings: dict[str, Reading] = {}
     names = list(run.hosts)
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]

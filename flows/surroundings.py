@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from prefect import get_run_logger
 from prefect.blocks.system import Secret as SecretBlock
@@ -25,7 +26,7 @@ async def secrets(references: Iterable[SecretRef]) -> Callable[[SecretRef], Secr
     loaded: dict[str, str] = {}
     for name in {reference.block for reference in references if reference.block}:
         try:
-            block = await SecretBlock.aload(name)
+            block: Any = await SecretBlock.aload(name)
         except ValueError:
             raise SecretMissing(f"there is no Prefect Secret block {name} on this server") from None
         loaded[name] = str(block.get())

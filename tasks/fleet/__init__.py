@@ -1,0 +1,29 @@
+"""The declared world: the fleet file, its problems, choosing hosts, windows. Pure; touches files, never the network."""
+
+from tasks.fleet.document import fleet_schema
+from tasks.fleet.loading import check_fleet, load_fleet
+from tasks.fleet.model import Cluster, Fleet, Host, Mode, Pool, SecretRef, Site, SshAccess, SshLimits
+from tasks.fleet.problems import FleetInvalid, Problem
+from tasks.fleet.selection import SelectionInvalid, select
+from tasks.fleet.windows import Interval, open_intervals
+
+__all__ = [
+    "Cluster",
+    "Fleet",
+    "FleetInvalid",
+    "Host",
+    "Interval",
+    "Mode",
+    "Pool",
+    "Problem",
+    "SecretRef",
+    "SelectionInvalid",
+    "Site",
+    "SshAccess",
+    "SshLimits",
+    "check_fleet",
+    "fleet_schema",
+    "load_fleet",
+    "open_intervals",
+    "select",
+]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import State
 
 from tasks.cluster import ApiError, ClusterUnreachable
 from tasks.hosts import HostError
@@ -17,7 +16,7 @@ from tasks.onboard import report
 from tasks.outcomes import HostOutcome
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import TaskRun
+    from prefect.client.schemas.objects import State, TaskRun
     from prefect.tasks import Task
 
     from tasks.onboard.plan import Plan

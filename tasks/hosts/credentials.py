@@ -1,0 +1,73 @@
+"""Our keys and the keys we trust, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from tasks.fleet.model import SecretRef, SshAccess
+from tasks.hosts import errors
+from tasks.outcomes import Secret
+from tasks.settings import SecretMissing
+
+
+class Credentials:
+    """Reads private keys, certificates and known_hosts files; nothing is taken that the fleet file does not name."""
+
+    def __init__(self, secret: Callable[[SecretRef], Secret]) -> None:
+        self._secret = secret
+        self._keys: dict[tuple[SecretRef | None, Path | None, bool], Sequence[Any]] = {}
+        self._agent: Any = None
+        self._known_hosts: dict[Path, asyncssh.SSHKnownHosts] = {}
+
+    async def keys(self, access: SshAccess) -> Sequence[Any]:
+        """The key pairs to log in with. Raises KeyUnusable."""
+        wanted = (access.key, access.certificate, access.agent)
+        if wanted not in self._keys:
+            self._keys[wanted] = await self._load(access)
+        return self._keys[wanted]
+
+    async def _load(self, access: SshAccess) -> Sequence[Any]:
+        pairs: list[Any] = []
+        if access.key is not None:
+            try:
+                key = asyncssh.import_private_key(self._secret(access.key).reveal() + "\n")
+                certificate = asyncssh.read_certificate(str(access.certificate)) if access.certificate else None
+            except asyncssh.KeyEncryptionError:
+                raise errors.KeyUnusable("the private key needs a passphrase") from None
+            except (asyncssh.KeyImportError, OSError) as error:
+                raise errors.KeyUnusable(f"the private key or certificate cannot be read: {error}") from None
+            except SecretMissing as error:
+                raise errors.KeyUnusable(str(error)) from None
+            pairs += asyncssh.load_keypairs([(key, certificate) if certificate else key])
+        if access.agent:
+            try:
+                self._agent = await asyncssh.connect_agent()  # stays: the agent signs at every login
+                pairs += await self._agent.get_keys()
+            except (OSError, ValueError, asyncssh.Error):
+                raise errors.KeyUnusable("agent: true, but no agent answers at SSH_AUTH_SOCK") from None
+        if not pairs:
+            raise errors.KeyUnusable("neither a key nor an agent is declared for it")
+        return pairs
+
+    def known_hosts(self, access: SshAccess) -> asyncssh.SSHKnownHosts:
+        """The keys we trust; a missing file trusts nobody."""
+        path = access.known_hosts or Path.home() / ".ssh" / "known_hosts"
+        if path not in self._known_hosts:
+            try:
+                self._known_hosts[path] = asyncssh.read_known_hosts(str(path))
+            except FileNotFoundError:
+                self._known_hosts[path] = asyncssh.import_known_hosts("")
+            except (OSError, ValueError) as error:
+                raise errors.HostKeyUnknown(
+                    f"{path} cannot be read: {error}", next_step="Correct that known_hosts file."
+                ) from None
+        return self._known_hosts[path]
+
+
+def fingerprint(key: Any) -> str:
+    """A key as `ssh-keygen -l` shows it."""
+    return f"{key.get_algorithm()} {key.get_fingerprint()}"

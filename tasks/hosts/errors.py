@@ -1,0 +1,128 @@
+"""What can go wrong between us and a host: one class a cause, each with its next step."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from tasks.outcomes import Evidence, Finding, Severity, Subject
+
+
+class HostError(Exception):
+    """A host could not be asked; the message says what was seen."""
+
+    id = "hosts.ssh.failed"
+    expected = "a session on the host"
+    next_step = "Try it by hand: `ssh -v USER@HOST`."
+
+    def __init__(self, observed: str, *, next_step: str | None = None) -> None:
+        super().__init__(observed)
+        self.observed = observed
+        if next_step:
+            self.next_step = next_step
+
+    def finding(self, subject: Subject) -> Finding:
+        """The error as a blocker on its host."""
+        evidence = Evidence(self.observed, self.expected, "SSH", datetime.now(UTC))
+        return Finding(self.id, Severity.BLOCKER, subject, evidence, self.next_step)
+
+
+class NameUnresolved(HostError):
+    """The host's address is a name that does not resolve here."""
+
+    id = "hosts.ssh.name-unresolved"
+    expected = "the host's address resolves"
+    next_step = "Correct the address in the fleet file, or the resolver of the machine that runs poolkeeper."
+
+
+class ConnectRefused(HostError):
+    """Nothing listens, or a firewall says no."""
+
+    id = "hosts.ssh.refused"
+    expected = "an SSH server listens"
+    next_step = "Check that sshd runs on the host and listens on the declared port."
+
+
+class ConnectTimeout(HostError):
+    """No TCP connection in time."""
+
+    id = "hosts.ssh.connect-timeout"
+    expected = "a TCP connection"
+    next_step = "Check power, line, route and firewall of the host: `ping`, then `nc -vz HOST PORT`."
+
+
+class LoginTimeout(HostError):
+    """A connection, but no login in time."""
+
+    id = "hosts.ssh.login-timeout"
+    expected = "key exchange and login"
+    next_step = "The host accepts connections but does not answer: look at its console for load, memory and disk."
+
+
+class HostKeyUnknown(HostError):
+    """There is no key to compare the host's with."""
+
+    id = "hosts.ssh.host-key-unknown"
+    expected = "the host's key, or its authority's, in known_hosts"
+
+
+class HostKeyChanged(HostError):
+    """The host's key is not the known one."""
+
+    id = "hosts.ssh.host-key-changed"
+    expected = "the key in known_hosts"
+
+
+class AuthRefused(HostError):
+    """The host does not let us in."""
+
+    id = "hosts.ssh.auth-refused"
+    expected = "login with the declared key"
+    next_step = "Put the public key into ~/.ssh/authorized_keys of that user on the host, or correct user and key."
+
+
+class KeyUnusable(HostError):
+    """Our own key cannot be used."""
+
+    id = "hosts.ssh.key-unusable"
+    expected = "a private key without passphrase, or an agent"
+    next_step = "Point ssh.key at a readable private key; keep one with a passphrase in an agent (`agent: true`)."
+
+
+class JumpFailed(HostError):
+    """The jump host on the way could not be passed."""
+
+    id = "hosts.ssh.jump-failed"
+    expected = "a session on the jump host"
+    next_step = "Mend the way to the jump host first; every host behind it has this finding."
+
+
+class CommandTimeout(HostError):
+    """Logged in, but a command did not end in time."""
+
+    id = "hosts.ssh.command-timeout"
+    expected = "the command's end"
+    next_step = "Log in and look what hangs: often a dead mount (`df` hangs too) or an exhausted machine."
+
+
+class ConnectionLost(HostError):
+    """The line broke off in mid-command: what it did is not known."""
+
+    id = "hosts.ssh.connection-lost"
+    expected = "an answer before the line breaks"
+    next_step = "Check the line (packet loss, a rebooting host, a killed sshd), then run this again."
+
+
+class OutputFlood(HostError):
+    """More output than any answer of ours has."""
+
+    id = "hosts.ssh.output-flood"
+    expected = "an answer of ordinary size"
+    next_step = "Log in and see what the user's shell start-up prints: it must be quiet without a terminal."
+
+
+class SudoRefused(HostError):
+    """sudo wants a password or says no."""
+
+    id = "hosts.ssh.sudo-password"
+    expected = "sudo without a password"
+    next_step = "Give the user a line `USER ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d, or log in as root."

@@ -1,0 +1,254 @@
+"""Facts of a host: one program over one session, and a pure parser of what it answers."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from ipaddress import ip_address, ip_network
+from typing import TypeVar
+
+from tasks.fleet.model import Host
+from tasks.hosts.sessions import Sessions
+from tasks.outcomes import Known, Observed, Unknown
+
+T = TypeVar("T")
+
+FACTS_PROGRAM = files("tasks.hosts").joinpath("facts.sh").read_text(encoding="utf-8")
+FACTS_TIMEOUT_S = 60.0
+
+_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+
+
+@dataclass(frozen=True, slots=True)
+class FactsRequest:
+    """What a host is asked beside its own facts."""
+
+    api_url: str = ""
+    """API server to reach from the host; empty: not asked."""
+    api_ca_pem: str | None = None
+    """Certificate authority to verify it with; None: the host's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A file system that kubelet, runtime or logs fill."""
+
+    path: str
+    """Mount point."""
+    size_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """A configured resolver."""
+
+    address: str
+    answers: bool | None
+    """None: not known, for `reason`."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """A host as it was read in one round trip; what could not be read is Unknown with the reason."""
+
+    seen_at: datetime
+    hostname: Observed[str]
+    os_id: Observed[str]
+    os_version: Observed[str]
+    kernel: Observed[str]
+    arch: Observed[str]
+    """Kubernetes' name: `amd64`, `arm64`."""
+    machine_id: Observed[str]
+    boot_id: Observed[str]
+    product_uuid: Observed[str]
+    cpus: Observed[int]
+    memory_bytes: Observed[int]
+    swap_bytes: Observed[int]
+    disks: Observed[tuple[Disk, ...]]
+    cgroup_version: Observed[int]
+    open_files_limit: Observed[int]
+    ip_forward: Observed[bool]
+    systemd: Observed[bool]
+    reboot_required: Observed[bool]
+    package_manager: Observed[str]
+    clock_offset_s: Observed[float]
+    """The host's clock minus ours, in seconds; wrong by at most half the round trip."""
+    clock_synchronised: Observed[bool]
+    resolvers: Observed[tuple[Resolver, ...]]
+    own_name_resolves: Observed[bool]
+    addresses: Observed[tuple[str, ...]]
+    routes: Observed[tuple[str, ...]]
+    """Destinations: networks in CIDR form, or `default`."""
+    mtus: Observed[dict[str, int]]
+    """Interface -> bytes."""
+    listening_ports: Observed[tuple[int, ...]]
+    proxies: Observed[dict[str, str]]
+    """Setting -> value, without credentials."""
+    runtime: Observed[str]
+    """Container runtime and version; empty: none."""
+    kubelet_version: Observed[str]
+    """Empty: not installed."""
+    kubelet_running: Observed[bool]
+    leftovers: Observed[tuple[str, ...]]
+    """Paths that an earlier cluster left."""
+    kubelet_mounts: Observed[tuple[str, ...]]
+    """What is mounted below /var/lib/kubelet."""
+    api_answer: Observed[str]
+    """Empty: the API server answered with its certificate verified; else what went wrong."""
+
+
+async def read_facts(sessions: Sessions, host: Host, request: FactsRequest) -> HostFacts:
+    """A host's facts, in one round trip. Raises HostError."""
+    environment = {
+        "API_URL": request.api_url,
+        "API_CA": request.api_ca_pem or "",
+        "EXTERNAL_NAME": host.site.dns.external_name,
+    }
+    settings = "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
+    result = await sessions.run(host, settings + FACTS_PROGRAM, timeout_s=FACTS_TIMEOUT_S)
+    ended_at = datetime.now(UTC)
+    return parse_facts(result.stdout, ended_at, result.duration_s)
+
+
+def parse_facts(text: str, seen_at: datetime, duration_s: float = 0.0) -> HostFacts:
+    """What the program answered, as facts. Pure.
+
+    `seen_at` is when the answer was complete, `duration_s` how long the program took: its clock was read at
+    the start. Anything around the markers, such as a login banner, is passed over; facts that are
+    missing because the answer was cut short are unknown.
+    """
+    answers = _Answers(text, seen_at)
+    return HostFacts(
+        seen_at=seen_at,
+        hostname=answers.one("hostname", str),
+        os_id=answers.one("os_id", str),
+        os_version=answers.one("os_version", str),
+        kernel=answers.one("kernel", str),
+        arch=answers.one("machine", lambda machine: _ARCH.get(machine, machine)),
+        machine_id=answers.one("machine_id", str),
+        boot_id=answers.one("boot_id", str),
+        product_uuid=answers.one("product_uuid", str.lower),
+        cpus=answers.one("cpus", int),
+        memory_bytes=answers.one("memory_kb", _kib),
+        swap_bytes=answers.one("swap_kb", _kib),
+        disks=answers.all("disk", _disks),
+        cgroup_version=answers.one("cgroup_version", int),
+        open_files_limit=answers.one("open_files_limit", _limit),
+        ip_forward=answers.one("ip_forward", lambda value: value == "1"),
+        systemd=answers.one("systemd", _yes),
+        reboot_required=answers.one("reboot_required", _yes),
+        package_manager=answers.one("package_manager", str),
+        clock_offset_s=answers.one("clock", lambda value: _offset_s(value, seen_at, duration_s)),
+        clock_synchronised=answers.one("clock_synchronised", _yes),
+        resolvers=answers.all("resolver", lambda lines: tuple(map(_resolver, lines))),
+        own_name_resolves=answers.one("own_name_resolves", _yes),
+        addresses=answers.all("address", lambda lines: tuple(str(ip_address(line)) for line in lines)),
+        routes=answers.all("route", lambda lines: tuple(dict.fromkeys(map(_route, lines)))),
+        mtus=answers.all("mtu", lambda lines: {name: int(size) for name, size in map(str.split, lines)}),
+        listening_ports=answers.all("port", lambda lines: tuple(sorted({int(line) for line in lines}))),
+        proxies=answers.all("proxy", lambda lines: dict(map(_proxy, lines))),
+        runtime=answers.one("runtime", str, empty=True),
+        kubelet_version=answers.one("kubelet_version", str, empty=True),
+        kubelet_running=answers.one("kubelet_running", _yes),
+        leftovers=answers.all("leftover", tuple),
+        kubelet_mounts=answers.all("kubelet_mount", tuple),
+        api_answer=answers.one("api", str, empty=True),
+    )
+
+
+class _Answers:
+    """The program's lines by name, and turning them into observed values."""
+
+    def __init__(self, text: str, seen_at: datetime) -> None:
+        self._seen_at = seen_at
+        self._facts: defaultdict[str, list[str]] = defaultdict(list)
+        self._unknown: dict[str, str] = {}
+        _, begun, rest = text.partition("poolkeeper-facts begin\n")
+        body, ended, _ = rest.partition("poolkeeper-facts end")
+        self._missing = "the answer was cut short" if begun and not ended else "the host did not answer it"
+        if begun and not ended:
+            body = body[: body.rfind("\n") + 1]  # half a line is not a fact
+        for line in body.splitlines():
+            word, _, rest = line.partition(" ")
+            name, _, value = rest.partition(" ")
+            if word == "fact":
+                self._facts[name].append(value.strip())
+            elif word == "unknown":
+                self._unknown[name] = value.strip()
+
+    def one(self, name: str, parse: Callable[[str], T], *, empty: bool = False) -> Observed[T]:
+        """A fact with one value; an empty one is unknown unless it may be empty."""
+
+        def only(lines: list[str]) -> T:
+            return parse(lines[0])
+
+        values = self._facts.get(name)
+        if values and not values[0] and not empty and name not in self._unknown:
+            return Unknown("it is empty", self._seen_at)
+        return self._parsed(name, values, only)
+
+    def all(self, name: str, parse: Callable[[list[str]], T]) -> Observed[T]:
+        """A fact that is a list; its first line is the empty one that says so."""
+        values = self._facts.get(name)
+        return self._parsed(name, None if values is None else [v for v in values if v], parse)
+
+    def _parsed(self, name: str, values: list[str] | None, parse: Callable[[list[str]], T]) -> Observed[T]:
+        if name in self._unknown:
+            return Unknown(self._unknown[name], self._seen_at)
+        if values is None:
+            return Unknown(self._missing, self._seen_at)
+        try:
+            return Known(parse(values), self._seen_at)
+        except (ValueError, IndexError):
+            return Unknown(f"cannot make sense of {values[:3]}", self._seen_at)
+
+
+def _kib(value: str) -> int:
+    return int(value) * 1024
+
+
+def _yes(value: str) -> bool:
+    if value not in ("yes", "no"):
+        raise ValueError(value)
+    return value == "yes"
+
+
+def _limit(value: str) -> int:
+    return 2**31 if value == "unlimited" else int(value)
+
+
+def _offset_s(value: str, seen_at: datetime, duration_s: float) -> float:
+    """busybox' date knows no %N and prints it: whole seconds then, and half of one added."""
+    seconds = float(value) if re.fullmatch(r"\d+\.\d+", value) else int(value.partition(".")[0]) + 0.5
+    return seconds - (seen_at.timestamp() - duration_s)
+
+
+def _disks(lines: list[str]) -> tuple[Disk, ...]:
+    mounts: dict[str, Disk] = {}
+    for line in lines:
+        size, free, mount, _ = line.split(" ", 3)
+        mounts.setdefault(mount, Disk(mount, _kib(size), _kib(free)))
+    if not mounts:
+        raise ValueError("df told nothing")
+    return tuple(mounts.values())
+
+
+def _resolver(line: str) -> Resolver:
+    address, answer, *reason = line.split(" ", 2)
+    return Resolver(address, {"yes": True, "no": False}.get(answer), *reason)
+
+
+def _route(line: str) -> str:
+    return line if line == "default" else str(ip_network(line, strict=False))
+
+
+def _proxy(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(" ")
+    return name, re.sub(r"//[^/@]*@", "//", value.strip("\"'"))

@@ -1,0 +1,169 @@
+# Facts of a host in one round trip: POSIX shell, for dash and busybox as well; it changes nothing.
+#
+# Answers lines `fact NAME VALUE` and `unknown NAME REASON`; a fact that is a list has several lines, and
+# `fact NAME` without a value says that the list is empty. `poolkeeper-facts begin|end` stand around them.
+#
+# Reads below ${POOLKEEPER_ROOT-} (empty on a real host): /etc/{os-release,machine-id,resolv.conf,kubernetes,cni/net.d},
+# /proc/{meminfo,mounts,swaps,sys/kernel/random/boot_id,sys/net/ipv4/ip_forward,net/tcp,net/tcp6},
+# /sys/{class/dmi/id/product_uuid,class/net,fs/cgroup}, /run/systemd/system, /var/lib/{kubelet,containerd},
+# /var/run/reboot-required, /etc/{environment,apt,dnf}. Calls: uname date df getconf hostname ip ss getent nslookup
+# timedatectl systemctl containerd kubelet curl mktemp timeout; any of them may be missing.
+# Takes from its environment: API_URL, API_CA (PEM), EXTERNAL_NAME.
+LC_ALL=C; export LC_ALL
+R=${POOLKEEPER_ROOT-}
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+have() { command -v "$1" >/dev/null 2>&1; }
+fact() { n=$1; shift; printf 'fact %s %s\n' "$n" "$*"; }
+unknown() { n=$1; shift; printf 'unknown %s %s\n' "$n" "$*"; }
+within() { s=$1; shift; if have timeout; then timeout "$s" "$@"; else "$@"; fi; }
+first() { IFS= read -r line < "$1" 2>/dev/null || [ -n "$line" ]; printf '%s' "$line"; line=; }
+file() { # name, path: the first line of a file
+  if [ -r "$R$2" ]; then fact "$1" "$(first "$R$2")"
+  elif [ -e "$R$2" ]; then unknown "$1" "$2 cannot be read without more rights"
+  else unknown "$1" "there is no $2"; fi
+}
+
+echo
+echo 'poolkeeper-facts begin'
+
+# who it is
+if have date; then fact clock "$(date +%s.%N)"; else unknown clock 'no date command'; fi
+if have hostname; then fact hostname "$(hostname)"; else fact hostname "$(uname -n)"; fi
+if [ -r "$R/etc/os-release" ]; then
+  (
+    ID= VERSION_ID=
+    . "$R/etc/os-release"
+    fact os_id "${ID:-linux}"
+    if [ -n "$VERSION_ID" ]; then fact os_version "$VERSION_ID"; else unknown os_version 'os-release has no VERSION_ID'; fi
+  )
+else
+  unknown os_id 'there is no /etc/os-release'; unknown os_version 'there is no /etc/os-release'
+fi
+fact kernel "$(uname -r)"
+fact machine "$(uname -m)"
+file machine_id /etc/machine-id
+file boot_id /proc/sys/kernel/random/boot_id
+file product_uuid /sys/class/dmi/id/product_uuid
+
+# what it is made of
+if have nproc; then fact cpus "$(nproc)"; elif have getconf; then fact cpus "$(getconf _NPROCESSORS_ONLN)"; else unknown cpus 'neither nproc nor getconf'; fi
+if [ -r "$R/proc/meminfo" ]; then
+  while read -r key value unit; do
+    case $key in MemTotal:) fact memory_kb "$value";; SwapTotal:) fact swap_kb "$value";; esac
+  done < "$R/proc/meminfo"
+else unknown memory_kb 'there is no /proc/meminfo'; unknown swap_kb 'there is no /proc/meminfo'; fi
+if have df; then
+  for path in / /var/lib/kubelet /var/lib/containerd /var/log; do
+    at=$R$path
+    while [ ! -e "$at" ] && [ "$at" != "$R" ] && [ "$at" != / ]; do at=${at%/*}; done
+    df -Pk "${at:-/}" 2>/dev/null | while read -r _ size _ free _ mount; do
+      case $size in *[!0-9]*|'') ;; *) fact disk "$size $free $mount $path";; esac
+    done
+  done
+else unknown disk 'no df command'; fi
+if [ -e "$R/sys/fs/cgroup/cgroup.controllers" ]; then fact cgroup_version 2
+elif [ -d "$R/sys/fs/cgroup" ]; then fact cgroup_version 1
+else unknown cgroup_version 'there is no /sys/fs/cgroup'; fi
+fact open_files_limit "$(ulimit -n)"
+file ip_forward /proc/sys/net/ipv4/ip_forward
+if [ -d "$R/run/systemd/system" ]; then fact systemd yes; else fact systemd no; fi
+if [ -e "$R/var/run/reboot-required" ] || [ -e "$R/run/reboot-required" ]; then fact reboot_required yes
+elif [ -d "$R/etc/apt" ]; then fact reboot_required no
+elif have needs-restarting; then if needs-restarting -r >/dev/null 2>&1; then fact reboot_required no; else fact reboot_required yes; fi
+else unknown reboot_required 'no sentinel file and no needs-restarting'; fi
+for manager in apt-get dnf yum zypper apk; do
+  if have $manager; then fact package_manager $manager; break; fi
+done
+
+# its clock
+if have timedatectl; then
+  case $(within 5 timedatectl show -p NTPSynchronized --value 2>/dev/null) in
+    yes) fact clock_synchronised yes;; no) fact clock_synchronised no;; *) unknown clock_synchronised 'timedatectl does not tell';;
+  esac
+else unknown clock_synchronised 'no timedatectl'; fi
+
+# names
+if [ -r "$R/etc/resolv.conf" ]; then
+  fact resolver
+  while read -r key value _; do
+    [ "$key" = nameserver ] || continue
+    if ! have nslookup; then fact resolver "$value unknown no nslookup to ask it with"
+    elif within 6 nslookup "${EXTERNAL_NAME:-aliyun.com}" "$value" >/dev/null 2>&1; then fact resolver "$value yes"
+    else fact resolver "$value no"; fi
+  done < "$R/etc/resolv.conf"
+else unknown resolver 'there is no /etc/resolv.conf'; fi
+if have getent; then
+  if within 6 getent hosts "$(if have hostname; then hostname; else uname -n; fi)" >/dev/null 2>&1; then fact own_name_resolves yes; else fact own_name_resolves no; fi
+else unknown own_name_resolves 'no getent'; fi
+
+# network
+if have ip; then
+  fact address; fact route; fact mtu
+  ip -o addr show 2>/dev/null | while read -r _ _ family address _; do
+    case $family in inet|inet6) fact address "${address%%/*}";; esac
+  done
+  { ip -o -4 route show; ip -o -6 route show; } 2>/dev/null | while read -r to _; do fact route "$to"; done
+  ip -o link show 2>/dev/null | while read -r _ name rest; do
+    set -- $rest
+    while [ $# -gt 1 ]; do if [ "$1" = mtu ]; then fact mtu "${name%%[:@]*} $2"; fi; shift; done
+  done
+else
+  unknown address 'no ip command'; unknown route 'no ip command'; unknown mtu 'no ip command'
+fi
+if have ss; then
+  fact port
+  ss -Hltn 2>/dev/null | while read -r _ _ _ local _; do fact port "${local##*:}"; done
+elif [ -r "$R/proc/net/tcp" ]; then
+  fact port
+  for table in "$R/proc/net/tcp" "$R/proc/net/tcp6"; do
+    [ -r "$table" ] || continue
+    while read -r _ local _ state _; do
+      if [ "$state" = 0A ]; then fact port "$((0x${local##*:}))"; fi
+    done < "$table"
+  done
+else unknown port 'neither ss nor /proc/net/tcp'; fi
+fact proxy
+for name in http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY; do
+  eval "value=\${$name-}"
+  if [ -n "$value" ]; then fact proxy "$name $value"; fi
+done
+if [ -r "$R/etc/environment" ]; then
+  while IFS='= ' read -r name value; do
+    case $name in *_proxy|*_PROXY) fact proxy "$name $value";; esac
+  done < "$R/etc/environment"
+fi
+
+# what runs on it, and what an earlier cluster left
+if have containerd; then fact runtime "containerd $(within 5 containerd --version 2>/dev/null | { read -r _ _ version _; echo "$version"; })"
+elif have dockerd; then fact runtime docker
+elif have crio; then fact runtime cri-o
+else fact runtime; fi
+if have kubelet; then fact kubelet_version "$(within 5 kubelet --version 2>/dev/null | { read -r _ version _; echo "$version"; })"
+else fact kubelet_version; fi
+if have systemctl; then
+  if [ "$(within 5 systemctl is-active kubelet 2>/dev/null)" = active ]; then fact kubelet_running yes; else fact kubelet_running no; fi
+else unknown kubelet_running 'no systemctl'; fi
+fact leftover
+for path in /etc/kubernetes/kubelet.conf /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/pki /etc/kubernetes/manifests \
+  /var/lib/kubelet/config.yaml /var/lib/kubelet/pki /etc/cni/net.d /etc/kubernetes/yurthub /var/lib/yurthub; do
+  if [ -d "$R$path" ]; then if [ -n "$(ls -A "$R$path" 2>/dev/null)" ]; then fact leftover "$path"; fi
+  elif [ -e "$R$path" ]; then fact leftover "$path"; fi
+done
+if [ -r "$R/proc/mounts" ]; then
+  fact kubelet_mount
+  while read -r _ mount _; do
+    case $mount in /var/lib/kubelet/*) fact kubelet_mount "$mount";; esac
+  done < "$R/proc/mounts"
+else unknown kubelet_mount 'there is no /proc/mounts'; fi
+
+# the way to the API server, its certificate verified with the cluster's own authority
+if [ -z "${API_URL-}" ]; then unknown api 'not asked'
+elif ! have curl; then unknown api 'no curl'
+else
+  ca=$(mktemp) && printf '%s\n' "${API_CA-}" > "$ca"
+  words=$(within 12 curl -sS -o /dev/null --noproxy '*' --max-time 10 ${API_CA:+--cacert "$ca"} "$API_URL/version" 2>&1)
+  status=$?
+  rm -f "$ca"
+  if [ $status -eq 0 ]; then fact api; else fact api "${words:-curl exit status $status}"; fi
+fi
+echo 'poolkeeper-facts end'

@@ -1,0 +1,191 @@
+"""Running what a provider hands over, so that a dropped line does not kill it and it can be taken up by name.
+
+Under systemd it runs as a transient unit, elsewhere in a session of its own. Its folder `/run/poolkeeper/NAME` (root
+only, gone after a reboot) holds output and result. The script comes over the session's stdin, is written there with
+mode 0600, and is unlinked as soon as the shell that runs it has opened it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tasks.fleet.model import Host
+from tasks.hosts.errors import ConnectionLost, HostError
+from tasks.hosts.sessions import Sessions
+from tasks.outcomes import Secret, redact
+
+OUTPUT_KEPT_BYTES = 16_384
+_POLL_S = 8
+"""How long one round trip waits on the host for the end."""
+
+
+class UnitRun(StrEnum):
+    """Where a unit stands."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """It ended with an error, or was ended: by its time limit, by a person, by the machine."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """A unit as it was read."""
+
+    state: UnitRun
+    exit_status: int | None = None
+    """None while it runs, and when it was ended from outside."""
+    output: str = ""
+    """Its last words, redacted."""
+
+
+_HEADER = """\
+name=%(name)s
+d="${POOLKEEPER_ROOT-}/run/poolkeeper/$name"
+systemd() { [ -d "${POOLKEEPER_ROOT-}/run/systemd/system" ] && command -v systemd-run >/dev/null 2>&1; }
+alive() { pid=$(cat "$d/running/pid" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; }
+"""
+
+_START = """\
+umask 077
+mkdir -p "$d" || exit 1
+[ -d "$d/running" ] && exit 0
+cat > "$d/script" <<'%(delimiter)s'
+%(script)s
+%(delimiter)s
+cat > "$d/run" <<'END-OF-RUN'
+d=$1
+mkdir "$d/running" 2>/dev/null || exit 0
+echo $$ > "$d/running/pid"
+exec > "$d/output" 2>&1 < /dev/null 3< "$d/script"
+rm -f "$d/script"
+umask 022
+sh /dev/fd/3
+echo $? > "$d/result.part"
+mv "$d/result.part" "$d/result"
+END-OF-RUN
+if systemd; then
+  systemctl reset-failed "$name.service" >/dev/null 2>&1
+  systemd-run --quiet --unit="$name" --property=RuntimeMaxSec=%(limit_s)d sh "$d/run" "$d"
+else
+  setsid sh "$d/run" "$d" >/dev/null 2>&1 </dev/null &
+fi
+"""
+
+_STATE = """\
+tell() {
+  echo "state $1"
+  echo "output"
+  tail -c %(kept)d "$d/output" 2>/dev/null
+}
+i=0
+while [ $i -lt %(rounds)d ] && [ ! -e "$d/result" ] && alive; do
+  sleep 0.2 2>/dev/null || sleep 1
+  i=$((i + 1))
+done
+if [ -e "$d/result" ]; then tell "ended $(cat "$d/result")"
+elif [ ! -d "$d/running" ]; then
+  if [ -e "$d/run" ] && systemd && systemctl is-active --quiet "$name.service" 2>/dev/null; then tell running
+  else tell absent; fi
+elif [ ! -s "$d/running/pid" ] || alive; then tell running
+elif [ -e "$d/result" ]; then tell "ended $(cat "$d/result")"
+else tell killed; fi
+"""
+
+_FORGET = """\
+if systemd; then
+  systemctl stop "$name.service" >/dev/null 2>&1
+  systemctl reset-failed "$name.service" >/dev/null 2>&1
+fi
+if alive; then
+  kill -TERM -- "-$pid" 2>/dev/null || kill -TERM "$pid"
+  i=0
+  while [ $i -lt 50 ] && alive; do sleep 0.2 2>/dev/null || sleep 1; i=$((i + 1)); done
+  if alive; then kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid"; fi
+fi
+rm -rf "$d"
+"""
+
+
+def _program(name: str, body: str, **values: str | int) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,60}", name):
+        raise ValueError(f"a unit's name has lower-case letters, digits and dashes: {name!r}")
+    return (_HEADER + body) % {"name": name, **values}
+
+
+async def start_unit(sessions: Sessions, host: Host, name: str, script: Secret, *, timeout_s: float) -> None:
+    """Start a script as a unit that may run for `timeout_s`; one of that name that was started is left alone.
+
+    Raises HostError. After ConnectionLost it may or may not have started: start it again.
+    """
+    program = _program(
+        name,
+        _START,
+        delimiter=f"END-{secrets.token_hex(16)}",
+        script=script.reveal(),
+        limit_s=max(1, round(timeout_s)),
+    )
+    result = await sessions.run(host, program)
+    if result.exit_status != 0:
+        words = redact(result.stderr, script).strip()[-300:]
+        raise HostError(
+            f"unit {name} could not be started: {words or f'exit status {result.exit_status}'}",
+            next_step="Look at the host's journal (`journalctl -n 50`) and at free space below /run.",
+        )
+
+
+async def unit_state(
+    sessions: Sessions, host: Host, name: str, *, script: Secret | None = None, wait_s: float = 0.0
+) -> UnitState:
+    """A unit as it is, or as it is after `wait_s` if it still runs. Raises HostError."""
+    program = _program(name, _STATE, kept=OUTPUT_KEPT_BYTES, rounds=round(wait_s * 5))
+    result = await sessions.run(host, program, timeout_s=wait_s * 5 + 30)
+    return parse_state(result.stdout, *([script] if script else []))
+
+
+def parse_state(text: str, *secrets: Secret) -> UnitState:
+    """What the state program answered. Pure."""
+    head, _, output = text.partition("output\n")
+    words = head.strip().splitlines()[-1].split() if head.strip() else []
+    kept = redact(output, *secrets)
+    match words:
+        case ["state", "ended", status] if status.isdigit():
+            ended = UnitRun.SUCCEEDED if status == "0" else UnitRun.FAILED
+            return UnitState(ended, int(status), kept)
+        case ["state", "killed"]:
+            return UnitState(UnitRun.FAILED, None, kept)
+        case ["state", "running"]:
+            return UnitState(UnitRun.RUNNING, None, kept)
+        case ["state", "absent"]:
+            return UnitState(UnitRun.ABSENT)
+        case _:
+            return UnitState(UnitRun.UNKNOWN)
+
+
+async def wait_unit(
+    sessions: Sessions, host: Host, name: str, *, timeout_s: float, script: Secret | None = None
+) -> UnitState:
+    """A unit once it has ended; a line that breaks meanwhile is taken up again.
+
+    Raises TimeoutError after `timeout_s`, and HostError when the host cannot be reached anew.
+    """
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                state = await unit_state(sessions, host, name, script=script, wait_s=_POLL_S)
+            except ConnectionLost:
+                await asyncio.sleep(1)
+                continue
+            if state.state is not UnitRun.RUNNING:
+                return state
+
+
+async def forget_unit(sessions: Sessions, host: Host, name: str) -> None:
+    """End a unit if it still runs, and remove its folder. Raises HostError."""
+    await sessions.run(host, _program(name, _FORGET))
