@@ -72,10 +72,18 @@ def test_a_healthy_node_passes_every_check():
         pytest.param(
             {"answers": replace(WELL, complete=False)}, "node.kubelet.reachable", Verdict.FAIL, id="log cut short"
         ),
-        pytest.param({"answers": replace(WELL, dns_internal="NXDOMAIN")}, "node.dns.in-cluster", Verdict.FAIL, id="DNS"),
-        pytest.param({"answers": replace(WELL, dns_external=None)}, "node.dns.external", Verdict.UNKNOWN, id="not asked"),
-        pytest.param({"answers": replace(WELL, to_cloud="timed out")}, "node.pods.to-cloud", Verdict.FAIL, id="way out"),
-        pytest.param({"answers": replace(WELL, from_cloud=None)}, "node.pods.from-cloud", Verdict.UNKNOWN, id="way back"),
+        pytest.param(
+            {"answers": replace(WELL, dns_internal="NXDOMAIN")}, "node.dns.in-cluster", Verdict.FAIL, id="DNS"
+        ),
+        pytest.param(
+            {"answers": replace(WELL, dns_external=None)}, "node.dns.external", Verdict.UNKNOWN, id="not asked"
+        ),
+        pytest.param(
+            {"answers": replace(WELL, to_cloud="timed out")}, "node.pods.to-cloud", Verdict.FAIL, id="way out"
+        ),
+        pytest.param(
+            {"answers": replace(WELL, from_cloud=None)}, "node.pods.from-cloud", Verdict.UNKNOWN, id="way back"
+        ),
     ],
 )
 def test_one_thing_wrong_is_one_blocker(seen, check, verdict):

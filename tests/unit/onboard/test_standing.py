@@ -26,9 +26,7 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
         pytest.param({}, SEEN, {"ready": False}, Join.NONE, Step.ACCEPT, None, id="a node that is not Ready"),
         pytest.param({}, SEEN, {"unschedulable": True}, Join.NONE, Step.ACCEPT, None, id="cordoned by a person"),
         pytest.param({}, SEEN, {}, Join.FAILED, Step.UNDO_THEN_JOIN, None, id="registered, then the join failed"),
-        pytest.param(
-            {}, SEEN, {"annotations": {ACCEPTED: "{}"}}, Join.NONE, Step.NOTHING, None, id="accepted"
-        ),
+        pytest.param({}, SEEN, {"annotations": {ACCEPTED: "{}"}}, Join.NONE, Step.NOTHING, None, id="accepted"),
         pytest.param(
             {},
             SEEN,
@@ -60,7 +58,13 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
             id="the operator says so, but the other machine lives",
         ),
         pytest.param(
-            {"machine_id": "m-9"}, SEEN, None, Join.NONE, Step.STOP, "onboard.identity.machine-id", id="not the declared one"
+            {"machine_id": "m-9"},
+            SEEN,
+            None,
+            Join.NONE,
+            Step.STOP,
+            "onboard.identity.machine-id",
+            id="not the declared one",
         ),
         pytest.param({}, UNREAD, {}, Join.NONE, Step.STOP, "onboard.identity.unknown", id="Node there, id unreadable"),
     ],

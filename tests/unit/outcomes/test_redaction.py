@@ -8,7 +8,9 @@ from tasks.outcomes import REDACTED, Secret, redact
     [
         pytest.param("token abcdef.0123456789abcdef used", f"token {REDACTED} used", id="bootstrap token"),
         pytest.param("Authorization: Bearer abc.def-123", f"Authorization: Bearer {REDACTED}", id="bearer"),
-        pytest.param("edgeadm join --openapi-token=Zm9vYmFyYmF6 ok", f"edgeadm join --openapi-token={REDACTED} ok", id="flag"),
+        pytest.param(
+            "edgeadm join --openapi-token=Zm9vYmFyYmF6 ok", f"edgeadm join --openapi-token={REDACTED} ok", id="flag"
+        ),
         pytest.param(
             "a -----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY----- b",
             f"a {REDACTED} b",

@@ -1,0 +1,144 @@
+"""`poolkeeper lab`: the practice world from the command line.
+
+Exit codes: 0 fine, 1 something is wrong out there, 2 bad input, 3 could not find out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from deployments.lab import lifecycle
+from deployments.lab.faults import DESCRIPTIONS, Fault
+from deployments.lab.layout import MAX_HOSTS, LabFolder
+from tasks.settings import state_folder
+
+T = TypeVar("T")
+FINE, WRONG_OUT_THERE, BAD_INPUT, COULD_NOT_FIND_OUT = 0, 1, 2, 3
+
+_folder = click.option(
+    "--folder", type=click.Path(path_type=Path), help="The lab's folder; else $POOLKEEPER_STATE/lab, else .state/lab."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")
+_fault = click.Choice([str(fault) for fault in Fault])
+
+
+@click.group()
+def lab() -> None:
+    """The practice world: a cluster, its provider and hosts on loopback, to break things in on purpose."""
+
+
+@lab.command()
+@_folder
+@_json
+@click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), default=12, show_default=True, help="How many hosts.")
+def up(folder: Path | None, as_json: bool, hosts: int) -> None:
+    """Start a lab and say what was started and where."""
+    place, began = _place(folder), time.monotonic()
+    started = _tried(lambda: lifecycle.up(place, hosts))
+    told = lifecycle.status(place)
+    if as_json:
+        click.echo(json.dumps({"started": started, **told}, indent=2))
+        return
+    first = told["hosts"][0]
+    took = f"up after {time.monotonic() - began:.1f} s" if started else "was up already"
+    click.echo(
+        f"The lab {took}, on {told['network']}:\n"
+        f"  Kubernetes API   {told['api_url']}\n"
+        f"  ACK's OpenAPI    {told['provider_url']}\n"
+        f"  name server      {told['dns']}\n"
+        f"  hosts            {len(told['hosts'])}, from {first['name']} at {first['address']}:{first['port']}\n"
+        f"  fleet file       {told['fleet']}\n"
+        f"Look around:\n"
+        f"  kubectl --kubeconfig {place.admin_kubeconfig} get nodes,pods -A\n"
+        f"  ssh -i {place.keys / 'ops'} -o UserKnownHostsFile={place.keys / 'known_hosts'}"
+        f" -p {first['port']} ops@{first['address']}"
+    )
+
+
+@lab.command()
+@_folder
+@_json
+def down(folder: Path | None, as_json: bool) -> None:
+    """End a lab and everything it has started, and remove its folder; also after a kill."""
+    place = _place(folder)
+    was_there = _tried(lambda: lifecycle.down(place))
+    if as_json:
+        click.echo(json.dumps({"stopped": was_there, "folder": str(place.path)}))
+    else:
+        click.echo(f"the lab in {place.path} is gone" if was_there else f"there was no lab in {place.path}")
+
+
+@lab.command()
+@_folder
+@_json
+def status(folder: Path | None, as_json: bool) -> None:
+    """Show what runs where, and what is broken."""
+    place = _place(folder)
+    try:
+        told = lifecycle.status(place)
+    except lifecycle.NotALab as error:
+        click.echo(str(error), err=True)
+        sys.exit(WRONG_OUT_THERE)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    for key in ("api_url", "provider_url", "prefect_api_url", "dns", "fleet", "kubeconfig"):
+        click.echo(f"{key:<16} {told[key] or '-'}")
+    for host in told["hosts"]:
+        click.echo(f"{host['name']:<16} {host['address']}:{host['port']:<6} {host['fault'] or ''}".rstrip())
+
+
+@lab.command(name="break")
+@click.argument("host")
+@click.argument("fault", type=_fault)
+@_folder
+def break_(host: str, fault: str, folder: Path | None) -> None:
+    """Break a HOST with a FAULT; `lab faults` lists them."""
+    chosen = Fault(fault)
+    _tried(lambda: lifecycle.break_host(_place(folder), host, chosen))
+    click.echo(f"{host} is broken: {DESCRIPTIONS[chosen]}")
+
+
+@lab.command()
+@click.argument("host")
+@click.argument("fault", type=_fault, required=False)
+@_folder
+def mend(host: str, fault: str | None, folder: Path | None) -> None:
+    """Mend one FAULT of a HOST, or all of them."""
+    chosen = Fault(fault) if fault else None
+    _tried(lambda: lifecycle.mend_host(_place(folder), host, chosen))
+    click.echo(f"{host} is mended" + (f" of {fault}" if fault else ""))
+
+
+@lab.command()
+@_json
+def faults(as_json: bool) -> None:
+    """List what can be broken."""
+    if as_json:
+        click.echo(json.dumps(DESCRIPTIONS, indent=2))
+        return
+    for fault, description in DESCRIPTIONS.items():
+        click.echo(f"{fault:<22} {description}")
+
+
+def _place(folder: Path | None) -> LabFolder:
+    return LabFolder((folder or state_folder() / "lab").absolute())
+
+
+def _tried(act: Callable[[], T]) -> T:
+    """Its result, or its error as a sentence and an exit code."""
+    try:
+        return act()
+    except lifecycle.NotALab as error:
+        click.echo(str(error), err=True)
+        sys.exit(BAD_INPUT)
+    except lifecycle.LabError as error:
+        click.echo(str(error), err=True)
+        sys.exit(COULD_NOT_FIND_OUT)

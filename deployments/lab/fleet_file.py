@@ -1,0 +1,91 @@
+"""The fleet file that declares the lab, as a user would write it for real sites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import yaml
+
+from deployments.lab.layout import (
+    CLUSTER_ID,
+    DOMAINS_PER_SITE,
+    POOLS,
+    REGION,
+    SITES,
+    SSH_USER,
+    LabHost,
+    Network,
+    node_mask,
+)
+from deployments.lab.seeds import BUSYBOX_IMAGE
+
+EXTERNAL_NAME = "aliyun.com"
+INTERNAL_NAME = "kubernetes.default.svc.cluster.local"
+TIME_ZONES = {"fra1": "Europe/Berlin", "ams1": "Europe/Amsterdam"}
+
+_HEAD = "# The practice world: what `poolkeeper lab up` has started. Paths are relative to this file.\n"
+
+
+def fleet_file(network: Network, hosts: Mapping[str, tuple[LabHost, int]], ack_endpoint: str, key_id_file: str) -> str:
+    """The file's text. hosts: by name, with the SSH port of each."""
+    document = {
+        "fleet": "lab",
+        "mode": "act",
+        "ssh": {"user": SSH_USER, "key": {"file": "keys/ops"}, "known_hosts": "keys/known_hosts"},
+        "ssh_limits": {"handshakes": 32, "sessions": 400},
+        "clusters": {
+            "main": {
+                "provider": {
+                    "ack": {
+                        "cluster_id": CLUSTER_ID,
+                        "region": REGION,
+                        "endpoint": ack_endpoint,
+                        "protocol": "http",
+                        "access_key_id": {"file": key_id_file},
+                        "access_key_secret": {"file": "keys/ack-secret"},
+                    }
+                },
+                "kubeconfig": {"file": "kubeconfig"},
+                "pod_cidrs": [str(network.cloud_pods)],
+                "service_cidrs": [str(network.services)],
+                "container_cidr": str(network.hybrid_pods),
+                "node_mask": node_mask(len(hosts)),
+                "test_image": BUSYBOX_IMAGE,
+            }
+        },
+        "sites": {site: _site(network, site) for site in SITES},
+        "domains": {
+            f"{site}-rack{number}": {"site": site, "max_unavailable": 1}
+            for site in SITES
+            for number in range(1, DOMAINS_PER_SITE + 1)
+        },
+        "pools": {name: _pool(pool_id) for name, pool_id in POOLS.items()},
+        "hosts": dict(_hosts(hosts.values())),
+    }
+    return _HEAD + yaml.safe_dump(document, sort_keys=False, width=120)
+
+
+def _site(network: Network, site: str) -> dict[str, object]:
+    return {
+        "time_zone": TIME_ZONES[site],
+        "cidrs": [str(network.site_cidr(site))],
+        "ssh_limits": {"handshakes": 32, "sessions": 250},
+        "dns": {"resolvers": [network.dns], "external_name": EXTERNAL_NAME, "internal_name": INTERNAL_NAME},
+    }
+
+
+def _pool(pool_id: str) -> dict[str, object]:
+    return {
+        "cluster": "main",
+        "nodepool_id": pool_id,
+        "max_unavailable": "25%",
+        "accepted": [{"os": "debian", "versions": ["12"], "kernel_min": "5.10", "arch": ["amd64"]}],
+        "lift_taint": True,
+        "join": {"parallel": 6, "timeout": "60s", "on_failure": "undo"},
+    }
+
+
+def _hosts(hosts: Iterable[tuple[LabHost, int]]) -> Iterable[tuple[str, dict[str, object]]]:
+    for host, port in hosts:
+        place = {"address": host.address, "port": port, "site": host.site, "pool": host.pool, "domain": host.domain}
+        yield host.name, place

@@ -1,0 +1,167 @@
+"""Bringing a lab up and taking it down: its process, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from deployments.lab import control
+from deployments.lab.faults import Fault, HostFaults
+from deployments.lab.layout import LabFolder
+from deployments.lab.processes import LAB_MARK, environment_of, kill_marked
+
+Json = dict[str, Any]
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 10.0
+
+
+class LabError(Exception):
+    """It could not be done; the message says why and what to do."""
+
+
+class NotALab(LabError):
+    """The folder is something else, or there is no lab in it."""
+
+
+def up(folder: LabFolder, hosts: int) -> bool:
+    """Start a lab and wait until all of it listens; False if it was up already. Raises LabError, NotALab."""
+    if is_running(folder):
+        return False
+    if folder.path.exists() and any(folder.path.iterdir()):
+        if not folder.identity.exists():
+            raise NotALab(f"{folder.path} is there already and is not a lab: choose another --folder")
+        down(folder)  # what an earlier lab that was killed has left
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lab = secrets.token_hex(8)
+    folder.identity.write_text(lab)
+    command = [sys.executable, "-m", "deployments.lab.serve", "--folder", str(folder.path), "--hosts", str(hosts)]
+    code = Path(__file__).parents[2]
+    with folder.log.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=folder.path,
+            env={
+                **os.environ,
+                LAB_MARK: lab,
+                "PYTHONPATH": os.pathsep.join([str(code), os.environ.get("PYTHONPATH", "")]),
+            },
+            start_new_session=True,
+        )
+    folder.pid.write_text(f"{process.pid}\n")
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not folder.ready.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            words = folder.log.read_text(errors="replace").strip().splitlines()[-1:]
+            down(folder)
+            raise LabError(f"the lab did not start: {words[0] if words else 'it said nothing'}")
+        time.sleep(0.02)
+    return True
+
+
+def is_running(folder: LabFolder) -> bool:
+    """Whether the lab's process lives: the one of the pid file, and ours by its mark."""
+    return _running_pid(folder) is not None
+
+
+def _running_pid(folder: LabFolder) -> int | None:
+    try:
+        lab, pid = folder.identity.read_text(), int(folder.pid.read_text())
+    except (OSError, ValueError):
+        return None
+    return pid if environment_of(pid).get(LAB_MARK) == lab else None
+
+
+def down(folder: LabFolder) -> bool:
+    """End a lab, everything it has started, and its folder; False if there was none. Raises LabError, NotALab."""
+    if not folder.path.exists() or not any(folder.path.iterdir()):
+        return False
+    try:
+        lab = folder.identity.read_text()
+    except OSError:
+        raise NotALab(f"{folder.path} is not a lab's folder: it is left as it is") from None
+    pid = _running_pid(folder)
+    if pid is not None:
+        _end(pid, lab)
+    stayed = kill_marked(lab) if lab else ()
+    if stayed:
+        raise LabError(f"these processes of the lab would not end: {', '.join(map(str, stayed))}")
+    for entry in folder.path.iterdir():
+        if entry != folder.identity:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    folder.identity.unlink()  # last, so that what was cut off here can be finished
+    folder.path.rmdir()
+    return True
+
+
+def _end(pid: int, lab: str) -> None:
+    """Ask a process to end and wait for it; what is left is killed afterwards with all others."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if environment_of(pid).get(LAB_MARK) == lab:
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            _wait(descriptor, STOP_TIMEOUT_S)
+    finally:
+        os.close(descriptor)
+
+
+def _wait(descriptor: int, timeout_s: float) -> None:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.poll(timeout_s * 1000)
+
+
+def status(folder: LabFolder) -> Json:
+    """What runs where, with each host's faults. Raises NotALab when no lab is up."""
+    if not is_running(folder) or not folder.ready.exists():
+        raise NotALab(f"no lab is up in {folder.path}: start one with `poolkeeper lab up`")
+    told: Json = json.loads(folder.ready.read_text())
+    url = folder.prefect_api_url
+    return {
+        "kubeconfig": str(folder.kubeconfig),
+        "fleet": str(folder.fleet),
+        "prefect_api_url": url.read_text().strip() if url.exists() else None,
+        "provider_url": told["provider_url"],
+        "api_url": told["api_url"],
+        "dns": told["dns"],
+        "network": told["network"],
+        "folder": str(folder.path),
+        "hosts": [
+            {**host, "fault": ",".join(HostFaults(folder.host(host["name"])).all()) or None} for host in told["hosts"]
+        ],
+    }
+
+
+def break_host(folder: LabFolder, host: str, fault: Fault) -> None:
+    """Break a host. Raises LabError when it cannot be, NotALab when there is no such host or lab."""
+    _tell(folder, {"do": "break", "host": host, "fault": fault})
+
+
+def mend_host(folder: LabFolder, host: str, fault: Fault | None) -> None:
+    """Mend one fault of a host, or all. Raises as `break_host`."""
+    _tell(folder, {"do": "mend", "host": host, "faults": [fault] if fault else list(Fault)})
+
+
+def _tell(folder: LabFolder, request: Json) -> None:
+    names = [host["name"] for host in status(folder)["hosts"]]
+    if request["host"] not in names:
+        raise NotALab(f"no host {request['host']} in this lab; there are: {', '.join(names)}")
+    try:
+        control.ask(folder.identity.read_text(), request)
+    except control.ControlError as error:
+        raise LabError(str(error)) from None

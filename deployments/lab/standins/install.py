@@ -1,0 +1,62 @@
+"""Putting the stand-ins, and the machine's own programs that hosts may use, into a lab's `bin` folders."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+PYTHON = {
+    "names.py": ("getent", "nslookup", "dig"),
+    "units.py": ("systemctl", "systemd-run", "journalctl", "reboot", "shutdown"),
+    "packages.py": ("apt-get", "dpkg-query"),
+    "joiner.py": ("edgeadm",),
+}
+IN_PODS = {"names.py": ("nslookup",), "web.py": ("httpd", "wget")}
+"""In pods the image's busybox comes first."""
+
+SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+NOT_THE_MACHINES = re.compile(
+    r"apk|apt.*|chron.*|containerd.*|crictl|ctr|dnf.*|docker.*|dpkg.*|ntp.*|halt|hostnamectl|hwclock|init|ip6?tables.*"
+    r"|k3s.*|kexec|kube.*|losetup|microk8s.*|mkfs.*|mkswap|modprobe|mount|networkctl|nft|nerdctl|pacman.*|podman.*|poweroff"
+    r"|resolvectl|rpm.*|runc|runlevel|service|swapo(n|ff)|sysctl|systemctl.*|systemd.*|telinit|u?mount.*|user.*|group.*"
+    r"|yum.*|zypper.*"
+)
+"""What would change this machine, or tell that it is not the host it plays: not found on lab hosts."""
+
+
+def install(programs: Path, pod_programs: Path, tools: Path) -> None:
+    """Fill the three folders: the host's stand-ins, the pods', and links to the machine's own programs."""
+    here = Path(__file__).parent
+    for folder in (programs, pod_programs, tools):
+        folder.mkdir(parents=True)
+    for script in here.glob("*.sh"):
+        _program(programs / script.stem, script.read_text())
+    for folder, table in ((programs, PYTHON), (pod_programs, IN_PODS)):
+        for file, names in table.items():
+            for name in names:
+                words = map(shlex.quote, (sys.executable, "-I", "-S", str(here / file), name))
+                _program(folder / name, f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
+    for name, path in _machines_own(SYSTEM_PATH):
+        os.symlink(path, tools / name)
+
+
+def _program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def _machines_own(folders: Iterable[str]) -> Iterable[tuple[str, str]]:
+    found: dict[str, str] = {}
+    for folder in folders:
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
+            continue
+        for entry in entries:
+            if not NOT_THE_MACHINES.fullmatch(entry.name):
+                found.setdefault(entry.name, entry.path)
+    return found.items()

@@ -1,0 +1,227 @@
+"""The practice world put together: control plane, ACK's OpenAPI, name server, hosts, kubelets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import socket
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from deployments.lab.ack import JOIN_PATH, AckOpenApi
+from deployments.lab.control import ControlError, ControlServer, socket_name
+from deployments.lab.control_plane import ControlPlane
+from deployments.lab.dns import NameServer
+from deployments.lab.faults import Fault, HostFaults
+from deployments.lab.fleet_file import EXTERNAL_NAME, INTERNAL_NAME, fleet_file
+from deployments.lab.host_folder import HostFolder, LabSettings
+from deployments.lab.kubelets import Kubelets
+from deployments.lab.layout import CLOUD_NODE, LabFolder, LabHost, Network, plan_hosts
+from deployments.lab.processes import kill_marked
+from deployments.lab.ssh_hosts import SshHost
+from deployments.lab.standins.install import install
+from deployments.lab.tokens import JoinTokens
+
+Json = dict[str, Any]
+
+CLOUD_READY_S = 20.0
+REBOOT_S = 1.0
+"""How long a rebooting host refuses SSH."""
+_EXTERNAL_ADDRESS = "203.0.113.10"
+"""What the external name resolves to: TEST-NET-3 of RFC 5737, which nothing answers at."""
+
+
+class World:
+    """One lab. It owns its addresses for as long as it lives."""
+
+    def __init__(self, folder: LabFolder, lab: str, hosts: int) -> None:
+        self.folder, self.lab = folder, lab
+        self._claim, octet = claim_network()
+        self.network = Network(octet)
+        self.hosts = {host.name: host for host in plan_hosts(self.network, hosts)}
+        self.control_plane = ControlPlane(self.network, self.hosts)
+        self._key_id, self._key_secret = f"LTAI{secrets.token_hex(8)}", secrets.token_hex(16)
+        self.ack = AckOpenApi(self.control_plane, self._key_id, self._key_secret, JoinTokens())
+        self.names = NameServer(self._known_names(), self._is_deaf)
+        self.control = ControlServer(lab, self._act)
+        self.ssh: dict[str, SshHost] = {}
+        self.kubelets: Kubelets | None = None
+        self._booting: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Start everything and write the files that tell where it is; the last one says that it is ready."""
+        install(self.folder.programs, self.folder.path / "pod-bin", self.folder.path / "tools")
+        await self.control_plane.start()
+        await self.ack.start(self.network.ack)
+        await self.names.start(self.network.dns)
+        settings = LabSettings(
+            id=self.lab,
+            folder=self.folder,
+            api=self.network.api,
+            dns=self.network.dns,
+            dns_port=self.names.port,
+            join_url=f"http://{self.ack.endpoint}{JOIN_PATH}",
+            control=socket_name(self.lab),
+        )
+        user_key = asyncssh.generate_private_key("ssh-ed25519", comment="ops@poolkeeper-lab")
+        for host in self.hosts.values():
+            self.ssh[host.name] = SshHost(HostFolder(settings, host), user_key)
+            self.ssh[host.name].start()
+        folders = {name: server.folder for name, server in self.ssh.items()}
+        self.kubelets = Kubelets(self.control_plane, self.network, settings, folders)
+        await self.kubelets.start()
+        await self.control.start()
+        async with asyncio.timeout(CLOUD_READY_S):
+            await self.control_plane.until_ready(CLOUD_NODE)
+        self._write_keys(user_key)
+        self._write_files()
+
+    async def stop(self) -> None:
+        """End everything that runs in this process, and all that was started on hosts."""
+        for server in self.ssh.values():
+            server.stop()
+        self.control.stop()
+        for task in self._booting:
+            task.cancel()
+        if self.kubelets is not None:
+            await self.kubelets.stop()
+        await asyncio.to_thread(kill_marked, self.lab)
+        self.names.stop()
+        await self.ack.stop()
+        await self.control_plane.stop()
+        self._claim.close()
+
+    def _known_names(self) -> dict[str, str]:
+        service = str(self.network.services.network_address + 1)
+        names = {INTERNAL_NAME: service, "kubernetes.default": service, EXTERNAL_NAME: _EXTERNAL_ADDRESS}
+        for host in self.hosts.values():
+            names |= {host.name: host.address, f"{host.name}.{host.site}.lab": host.address}
+        return names
+
+    def _is_deaf(self, client: str) -> bool:
+        """Whether the name server ignores a client: a host with that fault, or a pod on it."""
+        host = self._host_of(client)
+        return host is not None and HostFaults(self.folder.host(host.name)).has(Fault.RESOLVER_DEAD)
+
+    def _host_of(self, client: str) -> LabHost | None:
+        for host in self.hosts.values():
+            if client == host.address or _within(client, host.pod_cidr):
+                return host
+        return None
+
+    def _write_keys(self, user_key: asyncssh.SSHKey) -> None:
+        keys = self.folder.keys
+        keys.mkdir(mode=0o700)
+        lines = "".join(f"{server.known_hosts_line}\n" for server in self.ssh.values())
+        (keys / "known_hosts").write_text(lines)
+        (keys / "ops.pub").write_bytes(user_key.export_public_key())
+        _write_private(keys / "ops", user_key.export_private_key().decode())
+        _write_private(keys / "ack-id", f"{self._key_id}\n")
+        _write_private(keys / "ack-secret", f"{self._key_secret}\n")
+
+    def _write_files(self) -> None:
+        folder, plane = self.folder, self.control_plane
+        _write_private(folder.kubeconfig, plane.kubeconfig("poolkeeper", plane.poolkeeper_token))
+        _write_private(folder.admin_kubeconfig, plane.admin_kubeconfig())
+        placed = {name: (host, self.ssh[name].port) for name, host in self.hosts.items()}
+        folder.fleet.write_text(fleet_file(self.network, placed, self.ack.endpoint, "keys/ack-id"))
+        told = {
+            "network": f"127.{self.network.octet}.0.0/16",
+            "api_url": plane.api.url,
+            "provider_url": f"http://{self.ack.endpoint}",
+            "dns": f"{self.network.dns}:{self.names.port}",
+            "hosts": [
+                {"name": name, "address": host.address, "port": self.ssh[name].port}
+                for name, host in self.hosts.items()
+            ],
+        }
+        partial = folder.ready.with_suffix(".new")
+        partial.write_text(json.dumps(told, indent=2) + "\n")
+        partial.rename(folder.ready)
+
+    async def _act(self, request: Json) -> Json:
+        """What stand-ins and the command line ask for. Raises ControlError."""
+        host = self.hosts.get(str(request.get("host")))
+        actions: dict[str, Callable[[LabHost, Json], None]] = {
+            "reboot": lambda host, _: self._begin_reboot(host),
+            "kubelet": lambda host, _: None,
+            "break": self._break,
+            "mend": self._mend,
+        }
+        if host is None or request.get("do") not in actions:
+            raise ControlError(f"the lab does not know: {request}")
+        actions[request["do"]](host, request)
+        if request["do"] != "reboot":
+            await self._kubelets.look(host.name)
+        return {"ok": True}
+
+    @property
+    def _kubelets(self) -> Kubelets:
+        if self.kubelets is None:
+            raise ControlError("the lab is still starting")
+        return self.kubelets
+
+    def _break(self, host: LabHost, request: Json) -> None:
+        fault, folder = Fault(request["fault"]), self.ssh[host.name].folder
+        folder.prepare()
+        try:
+            if fault is Fault.LEFTOVERS:
+                folder.leave_leftovers()
+            elif fault is Fault.NAME_DUPLICATED:
+                self.control_plane.add_namesake(host)
+        except ValueError as error:
+            raise ControlError(str(error)) from None
+        folder.faults.set(fault)
+
+    def _mend(self, host: LabHost, request: Json) -> None:
+        folder = self.ssh[host.name].folder
+        for fault in map(Fault, request["faults"]):
+            if not folder.has(fault):
+                continue
+            if fault is Fault.LEFTOVERS:
+                folder.remove_leftovers()
+            elif fault is Fault.NAME_DUPLICATED:
+                self.control_plane.remove_namesake(host)
+            folder.faults.clear(fault)
+
+    def _begin_reboot(self, host: LabHost) -> None:
+        task = asyncio.create_task(self._reboot(host))
+        self._booting.add(task)
+        task.add_done_callback(self._booting.discard)
+
+    async def _reboot(self, host: LabHost) -> None:
+        """Power down at once, as a reset does: connections cut, processes killed; then up again."""
+        server = self.ssh[host.name]
+        server.stop()
+        await self._kubelets.power_off(host.name)
+        await asyncio.to_thread(kill_marked, self.lab, host.name)
+        server.folder.boot()
+        await asyncio.sleep(REBOOT_S)
+        server.start()
+        await self._kubelets.look(host.name)
+
+
+def claim_network() -> tuple[socket.socket, int]:
+    """A free X of 127.X.0.0/16, held by an abstract socket for as long as that is open."""
+    for octet in secrets.SystemRandom().sample(range(16, 240), 224):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with contextlib.suppress(OSError):
+            claim.bind(f"\0poolkeeper-lab-127.{octet}")
+            return claim, octet
+        claim.close()
+    raise OSError("all networks of 127.0.0.0/8 that labs use are taken")
+
+
+def _within(address: str, cidr: str) -> bool:
+    return IPv4Address(address) in IPv4Network(cidr)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
