@@ -56,6 +56,7 @@ def main() -> None:
 def check(fleet: str | None, as_json: bool) -> None:
     """Name every problem of a fleet FILE, with line, column and fix."""
     from tasks.fleet import check_fleet
+    from tasks.fleet.problems import counted
     from tasks.settings import fleet_path
 
     path = fleet_path(fleet)
@@ -68,9 +69,10 @@ def check(fleet: str | None, as_json: bool) -> None:
     elif problems:
         for p in problems:
             click.echo(f"{path.name}:{p.line}:{p.column}: {p.path or '(file)'}: {p.message}\n    fix: {p.fix}")
-        click.echo(f"\n{len(problems)} problems in {path}")
+        click.echo(f"\n{counted(len(problems), 'problem')} in {path}")
     elif found is not None:
-        click.echo(f"{path}: {len(found.hosts)} hosts in {len(found.pools)} pools: no problems")
+        hosts, pools = counted(len(found.hosts), "host"), counted(len(found.pools), "pool")
+        click.echo(f"{path}: {hosts} in {pools}: no problems")
     sys.exit(BAD_INPUT if problems else FINE)
 
 

@@ -26,7 +26,7 @@ from tasks.onboard.choosing import ChoiceInvalid, check_skips, choose_hosts, sec
 from tasks.onboard.plan import plan_joins
 from tasks.onboard.recording import Recorder
 from tasks.onboard.report import Answer
-from tasks.onboard.run import OnboardRun, Reading, open_run, with_peer
+from tasks.onboard.run import OnboardRun, Reading, open_run
 from tasks.outcomes import HostOutcome, RunState, in_slots
 from tasks.provider import ProviderError
 from tasks.settings import SecretMissing, fleet_path, state_folder
@@ -88,10 +88,7 @@ async def _carry_out(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutc
     await steps.publish_plan(plan)
 
     settled = [run.settled(result) for result in results if not result.has_work]
-    async with with_peer(run):
-        worked_on = await in_slots(
-            [planned.host.name for planned in plan.hosts], run.slot, lambda name: _admit(run, name)
-        )
+    worked_on = await in_slots([planned.host.name for planned in plan.hosts], run.slot, lambda name: _admit(run, name))
     return [*settled, *worked_on]
 
 

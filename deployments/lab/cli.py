@@ -38,10 +38,13 @@ def lab() -> None:
 @_folder
 @_json
 @click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), default=12, show_default=True, help="How many hosts.")
-def up(folder: Path | None, as_json: bool, hosts: int) -> None:
+@click.option("--prefect", is_flag=True, help="Also a Prefect server with every deployment, and a worker; some 30 s.")
+def up(folder: Path | None, as_json: bool, hosts: int, prefect: bool) -> None:
     """Start a lab and say what was started and where."""
     place, began = _place(folder), time.monotonic()
     started = _tried(lambda: lifecycle.up(place, hosts))
+    if prefect:
+        started = _tried(lambda: lifecycle.start_prefect(place)) or started
     told = lifecycle.status(place)
     if as_json:
         click.echo(json.dumps({"started": started, **told}, indent=2))
@@ -54,7 +57,11 @@ def up(folder: Path | None, as_json: bool, hosts: int) -> None:
         f"  ACK's OpenAPI    {told['provider_url']}\n"
         f"  name server      {told['dns']}\n"
         f"  hosts            {len(told['hosts'])}, from {first['name']} at {first['address']}:{first['port']}\n"
-        f"  fleet file       {told['fleet']}\n"
+        f"  fleet file       {told['fleet']}"
+    )
+    if told["prefect_api_url"]:
+        click.echo(f"  Prefect          {told['prefect_api_url'].removesuffix('/api')}")
+    click.echo(
         f"Look around:\n"
         f"  kubectl --kubeconfig {place.admin_kubeconfig} get nodes,pods -A\n"
         f"  ssh -i {place.keys / 'ops'} -o UserKnownHostsFile={place.keys / 'known_hosts'}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from deployments.lab.ack import JoinRefused
+from deployments.lab.kubeconfig import by_token, kubeconfig
 from deployments.lab.kubernetes import ApiServer, LabCA, StatusError, Store, User
 from deployments.lab.kubernetes.controllers import Controllers
 from deployments.lab.layout import API_PORT, POOLS, LabHost, Network, listening_socket, node_mask
@@ -144,17 +144,8 @@ class ControlPlane:
             self.store.delete("nodes", host.name)
 
     def kubeconfig(self, user: str, token: str) -> str:
-        """A kubeconfig with the lab's authority and a bearer token, as JSON, which YAML readers take."""
-        authority = base64.b64encode(self.ca.certificate_pem).decode()
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "lab", "cluster": {"server": self.api.url, "certificate-authority-data": authority}}],
-            "users": [{"name": user, "user": {"token": token}}],
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user}}],
-            "current-context": "lab",
-        }
-        return json.dumps(config, indent=2) + "\n"
+        """A kubeconfig with the lab's authority and a bearer token."""
+        return kubeconfig(self.api.url, self.ca.certificate_pem, user, by_token(token))
 
     def admin_kubeconfig(self) -> str:
         """For people: all rights."""

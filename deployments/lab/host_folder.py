@@ -101,7 +101,7 @@ class HostFolder:
         return {
             "etc/os-release": _OS_RELEASE,
             "etc/debian_version": "12.11\n",
-            "etc/apt/sources.list": "deb http://deb.debian.org/debian bookworm main\n",
+            "etc/apt/sources.list": "deb http://mirror.example/debian bookworm main\n",
             "etc/hostname": f"{host.name}\n",
             "etc/hosts": f"127.0.0.1 localhost\n{host.address} {host.name}.{host.site}.lab {host.name}\n",
             "etc/machine-id": f"{self.machine_id}\n",

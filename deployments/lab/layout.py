@@ -6,6 +6,8 @@ an address of its own. Linux answers on all of 127.0.0.0/8 without any set-up.
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -45,6 +47,10 @@ class Network:
     @property
     def ack(self) -> str:
         return self.address(0, 2)
+
+    @property
+    def prefect(self) -> str:
+        return self.address(0, 3)
 
     @property
     def dns(self) -> str:
@@ -163,11 +169,22 @@ class LabFolder:
 
     @property
     def prefect_api_url(self) -> Path:
-        """Written by whoever runs a Prefect server for this lab."""
+        """Written when the lab's Prefect server, worker and deployments are there."""
         return self.path / "prefect-api-url"
 
     def host(self, name: str) -> Path:
         return self.path / "hosts" / name
+
+
+def claim_network() -> tuple[socket.socket, int]:
+    """A free X of 127.X.0.0/16, held by an abstract socket for as long as anyone has it open."""
+    for octet in secrets.SystemRandom().sample(range(16, 240), 224):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with contextlib.suppress(OSError):
+            claim.bind(f"\0poolkeeper-lab-127.{octet}")
+            return claim, octet
+        claim.close()
+    raise OSError("all networks of 127.0.0.0/8 that labs use are taken")
 
 
 def listening_socket(address: str, port: int, *, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deployments.lab import control
+from deployments.lab import control, prefect_server
 from deployments.lab.faults import Fault, HostFaults
-from deployments.lab.layout import LabFolder
+from deployments.lab.layout import LabFolder, Network
 from deployments.lab.processes import LAB_MARK, environment_of, kill_marked
 
 Json = dict[str, Any]
@@ -68,6 +68,18 @@ def up(folder: LabFolder, hosts: int) -> bool:
             down(folder)
             raise LabError(f"the lab did not start: {words[0] if words else 'it said nothing'}")
         time.sleep(0.02)
+    return True
+
+
+def start_prefect(folder: LabFolder) -> bool:
+    """Give a lab that is up a Prefect server, a worker and every deployment; False if it had them. Raises LabError."""
+    told = status(folder)
+    if told["prefect_api_url"]:
+        return False
+    try:
+        prefect_server.start(folder, Network(int(told["network"].split(".")[1])))
+    except prefect_server.PrefectNotStarted as error:
+        raise LabError(str(error)) from None
     return True
 
 

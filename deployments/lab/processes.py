@@ -29,8 +29,12 @@ def spawn(
     folder: Path,
     output: int | IO[bytes] = subprocess.PIPE,
     stdin: int = subprocess.PIPE,
+    keeps: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own. Without `output` its three streams are pipes."""
+    """Start a command in a session of its own. Without `output` its three streams are pipes.
+
+    keeps: open files that are to stay open for as long as it lives
+    """
     errors = subprocess.PIPE if output == subprocess.PIPE else subprocess.STDOUT
     return subprocess.Popen(
         command,
@@ -40,6 +44,7 @@ def spawn(
         cwd=folder,
         env=dict(environment),
         start_new_session=True,
+        pass_fds=keeps,
     )
 
 

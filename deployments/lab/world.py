@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import secrets
-import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -22,7 +20,7 @@ from deployments.lab.faults import Fault, HostFaults
 from deployments.lab.fleet_file import EXTERNAL_NAME, INTERNAL_NAME, fleet_file
 from deployments.lab.host_folder import HostFolder, LabSettings
 from deployments.lab.kubelets import Kubelets
-from deployments.lab.layout import CLOUD_NODE, LabFolder, LabHost, Network, plan_hosts
+from deployments.lab.layout import CLOUD_NODE, LabFolder, LabHost, Network, claim_network, plan_hosts
 from deployments.lab.processes import kill_marked
 from deployments.lab.ssh_hosts import SshHost
 from deployments.lab.standins.install import install
@@ -205,17 +203,6 @@ class World:
         await asyncio.sleep(REBOOT_S)
         server.start()
         await self._kubelets.look(host.name)
-
-
-def claim_network() -> tuple[socket.socket, int]:
-    """A free X of 127.X.0.0/16, held by an abstract socket for as long as that is open."""
-    for octet in secrets.SystemRandom().sample(range(16, 240), 224):
-        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        with contextlib.suppress(OSError):
-            claim.bind(f"\0poolkeeper-lab-127.{octet}")
-            return claim, octet
-        claim.close()
-    raise OSError("all networks of 127.0.0.0/8 that labs use are taken")
 
 
 def _within(address: str, cidr: str) -> bool:

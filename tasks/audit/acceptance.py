@@ -33,17 +33,34 @@ class NodeEvidence:
     """Why the test pod's log could not be read; empty when it could."""
     cloud_node: str | None
     """The cloud node whose pods were used for both ways; None: the cluster has none that is Ready."""
+    cloud_error: str
+    """Why that could not be done, where it could not."""
     seen_at: datetime
+
+
+BY_TEST_POD = (
+    "node.kubelet.reachable",
+    "node.dns.in-cluster",
+    "node.dns.external",
+    "node.pods.to-cloud",
+    "node.pods.from-cloud",
+)
+NO_POD = "no test pod was run: the node is not Ready, which alone keeps it out"
 
 
 def check_acceptance(seen: NodeEvidence) -> tuple[Checked, ...]:
     """Every acceptance check, in the order in which a person would want to read them."""
     here = Subject("node", seen.node.name)
-    return (
+    of_the_node = (
         _node_ready(seen, here),
         _kubelet_version(seen, here),
         *(_system_pod(seen, here, prefix) for prefix in seen.expected_pods),
         _api_from_host(seen, here),
+    )
+    if not seen.node.ready:
+        return (*of_the_node, *(Checked(check, Verdict.SKIPPED, here, reason=NO_POD) for check in BY_TEST_POD))
+    return (
+        *of_the_node,
         _api_to_kubelet(seen, here),
         _resolves(seen, here, "in-cluster", seen.answers.dns_internal),
         _resolves(seen, here, "external", seen.answers.dns_external),
@@ -70,7 +87,7 @@ def _node_ready(seen: NodeEvidence, here: Subject) -> Checked:
 def _kubelet_version(seen: NodeEvidence, here: Subject) -> Checked:
     check = "node.kubelet.version"
     observed, expected = seen.node.kubelet_version, seen.expected_version
-    if expected is None or observed == expected:
+    if expected is None or _same_version(observed, expected):
         return Checked(check, Verdict.OK, here)
     return _failed(
         check,
@@ -78,6 +95,12 @@ def _kubelet_version(seen: NodeEvidence, here: Subject) -> Checked:
         Evidence(observed or "not told", expected, "Node status.nodeInfo", seen.seen_at),
         "Set kubernetes_version of the pool to what the provider installs, or have the pool upgraded.",
     )
+
+
+def _same_version(kubelet: str, wanted: str) -> bool:
+    """`1.36.3` asks for v1.36.3 with any build behind it; a build that is named is compared as well."""
+    kubelet, wanted = kubelet.removeprefix("v"), wanted.removeprefix("v")
+    return kubelet == wanted or kubelet.startswith((f"{wanted}-", f"{wanted}+"))
 
 
 def _system_pod(seen: NodeEvidence, here: Subject, prefix: str) -> Checked:
@@ -164,7 +187,7 @@ def _reaches_cloud(seen: NodeEvidence, here: Subject, way: str, answer: str | No
         check,
         here,
         Evidence(
-            answer or "not measured: the test pod did not get there",
+            answer or f"not measured: {seen.cloud_error or 'the test pod did not get there'}",
             f"{words[way]} ({seen.cloud_node})",
             "test pod",
             seen.seen_at,

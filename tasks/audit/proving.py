@@ -3,83 +3,124 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.audit import testpod
 from tasks.audit.testpod import NAMESPACE, PodAnswers
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from tasks.cluster.nodes import NodeRow
-from tasks.cluster.pods import create_pod, delete_pod, wait_pod, wait_pod_log
+from tasks.cluster.pods import PodRow, create_pod, delete_pod, pod_log, wait_pod, wait_pod_log
 from tasks.fleet.model import SiteDns
-from tasks.outcomes import Gate, Planned, Subject
+from tasks.outcomes import Gate, GateRefused, Planned, Subject
+
+Json = dict[str, Any]
 
 POD_TIMEOUT_S = 90.0
 """From creating a test pod to its last answer, image pull included."""
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """A pod on a cloud node that the nodes under test talk to."""
+class Probed:
+    """What a node's test pods have shown."""
 
-    node: str
-    ip: str
-
-
-def choose_cloud_node(nodes: dict[str, NodeRow]) -> str | None:
-    """The first Ready node that is not one of the user's own machines, or None."""
-    ready = sorted(row.name for row in nodes.values() if row.ready and not row.is_hybrid)
-    return ready[0] if ready else None
+    answers: PodAnswers
+    log_error: str = ""
+    """Why the log of the pod on the node could not be read; empty when it could."""
+    cloud_error: str = ""
+    """Why the pod on the cloud node could not be had; empty when it could, or was not wanted."""
 
 
-@asynccontextmanager
-async def cloud_peer(api: ClusterApi, gate: Gate, node: str | None, image: str) -> AsyncIterator[Peer | None]:
-    """A serving pod on a cloud node for as long as it is needed; None where that cannot be had, or in a dry run."""
-    if node is None or gate.dry_run:
-        yield None
-        return
-    pod = testpod.peer_pod(node, image)
-    async with _pod(api, gate, pod):
-        try:
-            async with asyncio.timeout(POD_TIMEOUT_S):
-                row = await wait_pod(api, NAMESPACE, pod["metadata"]["name"], lambda p: p.ready and p.ip != "")
-            peer = Peer(node, row.ip)
-        except TimeoutError:
-            peer = None
-        yield peer
+def choose_cloud_node(nodes: Mapping[str, NodeRow], node: str) -> str | None:
+    """A Ready machine of the cloud for a node to talk to, if possible one that is not cordoned; None if there is none.
+
+    Nodes are spread over them by name, so that one bad cloud node is not every node's verdict. A virtual node is no
+    machine: a pod there is billed, and proves nothing about the route to the others.
+    """
+    ready = [row for row in nodes.values() if row.ready and _runs_pods(row)]
+    candidates = sorted(row.name for row in ready if not row.unschedulable) or sorted(row.name for row in ready)
+    return candidates[zlib.crc32(node.encode()) % len(candidates)] if candidates else None
+
+
+def _runs_pods(row: NodeRow) -> bool:
+    virtual = row.labels.get("type") == "virtual-kubelet"
+    return not row.is_hybrid and not virtual and row.labels.get("kubernetes.io/os", "linux") == "linux"
 
 
 async def probe_node(
-    api: ClusterApi, gate: Gate, node: str, image: str, dns: SiteDns, peer: Peer | None
-) -> tuple[PodAnswers, str]:
-    """What the test pod on a node answers, and why its log could not be read (empty when it could).
+    api: ClusterApi, gate: Gate, node: str, image: str, dns: SiteDns, cloud_node: str | None
+) -> Probed:
+    """Put a test pod on a node, and one on a cloud node for both ways between them; read what they say.
 
     The pods are removed whatever happens. Raises GateRefused.
     """
-    pod = testpod.probe_pod(node, image, dns, peer.ip if peer else None)
-    name = pod["metadata"]["name"]
-    async with _pod(api, gate, pod):
-        try:
-            async with asyncio.timeout(POD_TIMEOUT_S):
-                row = await wait_pod(api, NAMESPACE, name, lambda p: p.phase in ("Running", "Failed") and p.ip != "")
-                log = await wait_pod_log(api, NAMESPACE, name, testpod.FINISHED)
-        except TimeoutError:
-            return PodAnswers(), f"the test pod did not finish within {POD_TIMEOUT_S:.0f} s"
-        except (ApiError, ClusterUnreachable) as error:
-            return PodAnswers(), str(error)
-        answers = testpod.parse_log(log)
-        if peer is None:
-            return answers, ""
-        back = testpod.way_back_pod(peer.node, node, image, row.ip)
-        async with _pod(api, gate, back):
+    async with AsyncExitStack() as pods:
+        peer_ip, cloud_error = None, ""
+        if cloud_node is not None:
             try:
-                async with asyncio.timeout(POD_TIMEOUT_S):
-                    log += await wait_pod_log_of_ended(api, back["metadata"]["name"])
-            except (TimeoutError, ApiError, ClusterUnreachable):
-                return answers, ""
-        return testpod.parse_log(log), ""
+                peer_ip = await _serve(api, gate, testpod.peer_pod(cloud_node, node, image), pods)
+            except (GateRefused, ApiError, ClusterUnreachable, TimeoutError) as error:
+                cloud_error = str(error) or f"the pod on {cloud_node} was not Ready within {POD_TIMEOUT_S:.0f} s"
+        answers, log_error, ip = await _ask(api, gate, testpod.probe_pod(node, image, dns, peer_ip), pods)
+        if cloud_node is not None and peer_ip and ip and not log_error:
+            way_back = testpod.way_back_pod(cloud_node, node, image, ip)
+            back, cloud_error = await _fetch(api, gate, way_back, pods)
+            answers = replace(answers, from_cloud=back.from_cloud)
+    return Probed(answers, log_error, cloud_error)
+
+
+async def _serve(api: ClusterApi, gate: Gate, pod: Json, pods: AsyncExitStack) -> str:
+    """The address of a pod that serves. Raises TimeoutError, and what creating it raises."""
+    await pods.enter_async_context(_pod(api, gate, pod))
+    async with asyncio.timeout(POD_TIMEOUT_S):
+        row = await wait_pod(api, NAMESPACE, pod["metadata"]["name"], lambda p: p.ready and p.ip != "")
+    return row.ip
+
+
+async def _ask(api: ClusterApi, gate: Gate, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str, str]:
+    """What the pod on the node answers, why its log could not be read, and its address. Raises GateRefused."""
+    name, waited_for = pod["metadata"]["name"], _Begun()
+    await pods.enter_async_context(_pod(api, gate, pod))
+    try:
+        async with asyncio.timeout(POD_TIMEOUT_S):
+            row = await wait_pod(api, NAMESPACE, name, waited_for)
+            if row.phase == "Failed":
+                return PodAnswers(), f"the test pod failed: {await pod_log(api, NAMESPACE, name)}"[:500], ""
+            log = await wait_pod_log(api, NAMESPACE, name, testpod.FINISHED)
+    except TimeoutError:
+        return PodAnswers(), f"the test pod did not finish within {POD_TIMEOUT_S:.0f} s{waited_for.so_far}", ""
+    except (ApiError, ClusterUnreachable) as error:
+        return PodAnswers(), str(error), ""
+    return testpod.parse_log(log), "", row.ip
+
+
+async def _fetch(api: ClusterApi, gate: Gate, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str]:
+    """What a pod that ends by itself answers, and why it could not be had."""
+    name = pod["metadata"]["name"]
+    try:
+        await pods.enter_async_context(_pod(api, gate, pod))
+        async with asyncio.timeout(POD_TIMEOUT_S):
+            await wait_pod(api, NAMESPACE, name, lambda p: p.phase in ("Succeeded", "Failed"))
+            log = await wait_pod_log(api, NAMESPACE, name, testpod.FINISHED)
+    except TimeoutError:
+        return PodAnswers(), f"the pod {name} did not finish within {POD_TIMEOUT_S:.0f} s"
+    except (GateRefused, ApiError, ClusterUnreachable) as error:
+        return PodAnswers(), str(error)
+    return testpod.parse_log(log), ""
+
+
+class _Begun:
+    """Whether a pod runs and has its address, or never will; remembers what it waited for."""
+
+    def __init__(self) -> None:
+        self.so_far = ""
+
+    def __call__(self, pod: PodRow) -> bool:
+        self.so_far = f": it is {pod.phase}, {pod.waiting or 'without a word from its kubelet'}"
+        return pod.phase == "Failed" or (pod.phase == "Running" and pod.ip != "")
 
 
 def probe_sentence(node: str) -> str:
@@ -87,25 +128,31 @@ def probe_sentence(node: str) -> str:
     return f"run a test pod on node {node} and remove it"
 
 
-async def wait_pod_log_of_ended(api: ClusterApi, name: str) -> str:
-    """The log of a pod that ends by itself."""
-    await wait_pod(api, NAMESPACE, name, lambda p: p.phase in ("Succeeded", "Failed"))
-    return await wait_pod_log(api, NAMESPACE, name, testpod.FINISHED)
-
-
 @asynccontextmanager
-async def _pod(api: ClusterApi, gate: Gate, pod: dict[str, Any]) -> AsyncIterator[None]:
+async def _pod(api: ClusterApi, gate: Gate, pod: Json) -> AsyncIterator[None]:
     """A pod of ours, created through the gate and removed at the end.
 
     Removing it takes no second word: it was part of what the gate let pass.
     """
     node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
-    passed = await gate.change(Subject("node", node), probe_sentence(node), lambda: create_pod(api, pod))
+    passed = await gate.change(Subject("node", node), probe_sentence(node), lambda: _create(api, pod))
     try:
         yield
     finally:
         if not isinstance(passed, Planned):
             await _remove(api, name)
+
+
+async def _create(api: ClusterApi, pod: Json) -> None:
+    node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
+    try:
+        async with asyncio.timeout(POD_TIMEOUT_S):
+            await create_pod(api, pod)
+    except TimeoutError:
+        raise ClusterUnreachable(
+            f"the test pod {name} that an earlier run left on node {node} does not go away. Look at that node's"
+            f" kubelet, or run `kubectl delete pod -n {NAMESPACE} {name} --force`."
+        ) from None
 
 
 async def _remove(api: ClusterApi, name: str) -> None:

@@ -52,9 +52,9 @@ def pod_name(purpose: str, node: str) -> str:
     return f"{purpose}-{re.sub('[^a-z0-9-]', '-', node)[:40]}-{hashlib.sha256(node.encode()).hexdigest()[:8]}"
 
 
-def peer_pod(node: str, image: str) -> dict[str, Any]:
-    """A pod on a cloud node that serves a page to the nodes under test."""
-    return _pod(pod_name("peer", node), node, image, f"{_SERVE}wait\n", {})
+def peer_pod(cloud_node: str, node: str, image: str) -> dict[str, Any]:
+    """A pod on a cloud node that serves a page to the pod under test."""
+    return _pod(pod_name("peer", node), cloud_node, image, f"{_SERVE}wait\n", {})
 
 
 def probe_pod(node: str, image: str, dns: SiteDns, peer_ip: str | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The Kubernetes API: connection, nodes, pods, and the stops that a person can put on every run."""
 
-from tasks.cluster.api import ApiError, ClusterApi, ClusterUnreachable, Conflict, Gone, NotFound, connect
+from tasks.cluster.api import ClusterApi, connect
+from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, Gone, NotFound, Throttled
 
-__all__ = ["ApiError", "ClusterApi", "ClusterUnreachable", "Conflict", "Gone", "NotFound", "connect"]
+__all__ = ["ApiError", "ClusterApi", "ClusterUnreachable", "Conflict", "Gone", "NotFound", "Throttled", "connect"]

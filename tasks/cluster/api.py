@@ -1,7 +1,7 @@
 """The Kubernetes API as raw JSON, over the official client's asyncio half.
 
 Lists are read page by page and never turned into generated models (they cost ten times the memory).
-Every call has a deadline. Errors keep the Status that the server sent, cut short.
+Every call has a deadline. What goes wrong is in `tasks.cluster.errors`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
-import yaml
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 
+from tasks.cluster.errors import ApiError, ClusterUnreachable, Gone, Throttled, api_error
+from tasks.cluster.kubeconfig import client_settings
 from tasks.fleet.model import Cluster
 from tasks.outcomes import Secret
 
@@ -29,40 +30,13 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 PAGE_SIZE = 500
-
-
-class ClusterUnreachable(Exception):
-    """The API server could not be asked: no answer, no connection, or a kubeconfig that does not work."""
-
-
-class ApiError(Exception):
-    """The API server answered with an error."""
-
-    def __init__(self, status: int, what: str, body: Json | None, retry_after_s: float | None) -> None:
-        body = body if body and body.get("kind") == "Status" else {}
-        self.status = status
-        self.reason: str = body.get("reason", "")
-        self.message: str = str(body.get("message", ""))[:500]
-        self.causes: tuple[str, ...] = tuple(
-            cause.get("reason", "") for cause in (body.get("details") or {}).get("causes") or ()
-        )
-        self.retry_after_s = retry_after_s
-        super().__init__(f"{what}: HTTP {status} {self.reason} {self.message}".rstrip())
-
-
-class NotFound(ApiError):
-    """404: there is no such object."""
-
-
-class Conflict(ApiError):
-    """409: it exists already, or has changed since it was read."""
-
-
-class Gone(ApiError):
-    """410: a watch or a list must start anew."""
-
-
-_ERRORS = {404: NotFound, 409: Conflict, 410: Gone}
+THROTTLED_TRIES = 5
+"""How often a request is sent that the API server turns away with 429: nothing of it was carried out."""
+THROTTLED_WAIT_S = 10.0
+"""At most so long between two of them, whatever Retry-After says."""
+RELIST_PAUSE_S = 0.5
+"""Between the end of a watch and the next list, so that a server in trouble is not hammered."""
+_WAY = "Check the way there (route, firewall, proxy settings, the load balancer's access list)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +78,28 @@ class ClusterApi:
         query: Mapping[str, Any] | None,
         body: Any,
         content_type: str,
-        timeout: Any,
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> Any:
+        """One request, sent again while the server throttles it. Raises ApiError and ClusterUnreachable."""
+        for attempt in range(1, THROTTLED_TRIES + 1):
+            response = await self._send_once(method, path, query, body, content_type, timeout)
+            if response.status < 400:
+                return response
+            error = await _error(response, f"{method} {path}")
+            if not isinstance(error, Throttled) or attempt == THROTTLED_TRIES:
+                raise error
+            wait_s = 1.0 if error.retry_after_s is None else error.retry_after_s
+            await asyncio.sleep(min(wait_s, THROTTLED_WAIT_S))
+        raise AssertionError("unreachable")
+
+    async def _send_once(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: Any,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout | None,
     ) -> Any:
         _, url, headers, body, _ = await self._client.param_serialize(
             method=method,
@@ -115,14 +110,20 @@ class ClusterApi:
             auth_settings=["BearerToken"],
         )
         try:
-            response = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
+            return await self._client.call_api(
+                method, url, headers, body, _request_timeout=timeout or aiohttp.ClientTimeout(total=self.timeout_s)
+            )
         except TimeoutError:
-            raise ClusterUnreachable(f"the API server at {self.url} did not answer in time") from None
+            raise ClusterUnreachable(
+                f"the API server at {self.url} did not answer within {self.timeout_s:g} s. {_WAY}"
+            ) from None
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+            raise ClusterUnreachable(
+                f"the certificate of the API server at {self.url} is not trusted: {_last_words(error)}. Get a"
+                " fresh kubeconfig; if it is up to date, something in between answers in the server's place."
+            ) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise ClusterUnreachable(f"the API server at {self.url} cannot be reached: {error}") from None
-        if response.status >= 400:
-            raise await _error(response, f"{method} {path}")
-        return response
+            raise ClusterUnreachable(f"the API server at {self.url} cannot be reached: {error}. {_WAY}") from None
 
     async def request(
         self,
@@ -135,31 +136,43 @@ class ClusterApi:
     ) -> Json:
         """One call, answered with its JSON.
 
-        Raises ApiError (NotFound, Conflict, Gone) and ClusterUnreachable.
+        Raises ApiError (NotFound, Conflict, Gone, Throttled) and ClusterUnreachable.
         """
-        response = await self._send(method, path, query, body, content_type, self.timeout_s)
-        answer: Json = json.loads(await self._read(response))
-        return answer
+        response = await self._send(method, path, query, body, content_type)
+        text = await self._read(response)
+        with suppress(ValueError):
+            answer = json.loads(text)
+            if isinstance(answer, dict):
+                return answer
+        raise ClusterUnreachable(
+            f"what answers at {self.url} is no API server: {method} {path} gave no JSON object."
+            " Compare the server in the kubeconfig, and look for a proxy's login page."
+        )
 
     async def text(self, path: str, *, query: Mapping[str, Any] | None = None) -> str:
         """A GET whose answer is text, such as a pod's log."""
-        response = await self._send("GET", path, query, None, "application/json", self.timeout_s)
+        response = await self._send("GET", path, query, None, "application/json")
         return (await self._read(response)).decode("utf-8", "replace")
 
     async def _read(self, response: Any) -> bytes:
         try:
             answer: bytes = await response.read()
         except TimeoutError:
-            raise ClusterUnreachable(f"the API server at {self.url} stopped in mid-answer") from None
+            raise ClusterUnreachable(f"the API server at {self.url} stopped in mid-answer. {_WAY}") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise ClusterUnreachable(f"the API server at {self.url} broke off: {error}") from None
+            raise ClusterUnreachable(f"the API server at {self.url} broke off: {error}. {_WAY}") from None
         return answer
 
     async def server_time(self) -> datetime:
         """The API server's own clock, to the second: the Date header of `/version`."""
-        response = await self._send("GET", "/version", None, None, "application/json", self.timeout_s)
+        response = await self._send("GET", "/version", None, None, "application/json")
         await self._read(response)
-        return parsedate_to_datetime(response.getheader("Date")).astimezone(UTC)
+        try:
+            return parsedate_to_datetime(response.getheader("Date") or "").astimezone(UTC)
+        except ValueError:
+            raise ClusterUnreachable(
+                f"the API server at {self.url} does not tell the time: no Date header. Look for a proxy in between."
+            ) from None
 
     async def list_all(self, path: str, *, query: Mapping[str, Any] | None = None) -> tuple[list[Json], str]:
         """All items of a list, page by page, and the list's resourceVersion to watch from.
@@ -174,7 +187,7 @@ class ClusterApi:
                     page = await self.request(
                         "GET", path, query={**(query or {}), "limit": PAGE_SIZE, "continue": token}
                     )
-                    items += page["items"]
+                    items += page["items"] or ()
                     token = page["metadata"].get("continue")
                     if not token:
                         return items, page["metadata"]["resourceVersion"]
@@ -201,19 +214,18 @@ class ClusterApi:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
-                    raise _ERRORS.get(status.get("code"), ApiError)(
-                        status.get("code", 500), f"watch {path}", status, None
-                    )
+                    raise api_error(status.get("code", 500), f"watch {path}", status)
                 yield WatchEvent(event["type"], event["object"])
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return  # the line broke, perhaps in mid-event: the list tells what was missed
         finally:
             response.response.close()
 
     async def changes(self, path: str, *, query: Mapping[str, Any] | None = None) -> AsyncIterator[list[Json]]:
         """The list as it is, and again after every change, whatever happens to the watch below.
 
-        Ends never; put it under a deadline. A server that is away is asked again every second.
+        Ends never; put it under a deadline. A server that is away, restarts or is unwell is asked again. Raises
+        ApiError for what will not mend itself, such as 403.
         """
         while True:
             try:
@@ -228,10 +240,18 @@ class ClusterApi:
                     else:
                         state[_key(event.object)] = event.object
                     yield list(state.values())
-            except Gone:
-                continue
             except ClusterUnreachable:
-                await asyncio.sleep(1)
+                pass
+            except ApiError as error:
+                if not error.temporary and not isinstance(error, Gone):
+                    raise
+            await asyncio.sleep(RELIST_PAUSE_S)
+
+
+def _last_words(error: aiohttp.ClientError) -> str:
+    """What OpenSSL said, without aiohttp's wrapping."""
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    return getattr(inner, "verify_message", "") or str(inner)
 
 
 def _key(item: Json) -> tuple[str, str]:
@@ -245,44 +265,23 @@ async def _error(response: Any, what: str) -> ApiError:
         body = None
     after = response.getheader("Retry-After")
     retry_after_s = float(after) if after and after.isdigit() else None
-    kind = _ERRORS.get(response.status, ApiError)
-    return kind(response.status, what, body, retry_after_s)
+    return api_error(response.status, what, body if isinstance(body, dict) else None, retry_after_s)
 
 
 @asynccontextmanager
-async def connect(cluster: Cluster, kubeconfig: Secret) -> AsyncIterator[ClusterApi]:
-    """A connection to a cluster by its kubeconfig; relative paths in it start at the kubeconfig's folder.
+async def connect(cluster: Cluster, kubeconfig: Secret, *, timeout_s: float = 30.0) -> AsyncIterator[ClusterApi]:
+    """A connection to a cluster by its kubeconfig.
 
+    timeout_s: of one request, from connecting to the last byte
     Raises ClusterUnreachable when the kubeconfig is no kubeconfig.
     """
-    settings = client.Configuration()
+    settings = await client_settings(cluster, kubeconfig)
     try:
-        await config.load_kube_config_from_dict(
-            _absolute(yaml.safe_load(kubeconfig.reveal()), cluster),
-            context=cluster.context,
-            client_configuration=settings,
-        )
-        settings.retries = None
         api_client = client.ApiClient(settings)
-    except (config.ConfigException, yaml.YAMLError, TypeError, AttributeError, OSError) as error:
+    except (OSError, ValueError):
         raise ClusterUnreachable(
-            f"the kubeconfig of cluster {cluster.name} cannot be used: {type(error).__name__}"
+            f"the kubeconfig of cluster {cluster.name} cannot be used: its certificates or key cannot be read."
+            " Try `kubectl --kubeconfig FILE version` on this machine."
         ) from None
     async with api_client:
-        yield ClusterApi(api_client)
-
-
-_PATHS = {"cluster": ("certificate-authority",), "user": ("client-certificate", "client-key", "tokenFile")}
-
-
-def _absolute(kubeconfig: Json, cluster: Cluster) -> Json:
-    """The kubeconfig with its relative file names made absolute, as kubectl reads them."""
-    if cluster.kubeconfig.file is None:
-        return kubeconfig
-    folder = cluster.kubeconfig.file.parent
-    for kind, names in _PATHS.items():
-        for entry in kubeconfig.get(f"{kind}s") or ():
-            for name in names:
-                if entry[kind].get(name):
-                    entry[kind][name] = str(folder / entry[kind][name])
-    return kubeconfig
+        yield ClusterApi(api_client, timeout_s=timeout_s)

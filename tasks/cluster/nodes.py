@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.cluster.api import MERGE_PATCH, ClusterApi, Conflict, Json, NotFound
+from tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
+from tasks.cluster.errors import Conflict, NotFound
 
 PATH = "/api/v1/nodes"
 
 CORDON = "poolkeeper.io/cordon"
-"""Why a cordon of ours is there: JSON with `why`, `run`, `since`."""
+"""Why a cordon of ours is there: JSON with `why`, `run`, `since`, and `joined` where a join of ours made the Node."""
 ACCEPTED = "poolkeeper.io/accepted"
 """When and by which run a node passed acceptance: JSON with `run`, `at`."""
 MACHINE_ID = "poolkeeper.io/machine-id"
 """The machine id of the host that this Node was accepted for."""
 
 POOL_TYPE_LABEL = "alibabacloud.com/nodepool-type"
+CLOUD_NODES = f"{POOL_TYPE_LABEL}!=hybridcloud"
+"""Label selector of the nodes that are none of the user's own machines."""
 POOL_ID_LABEL = "alibabacloud.com/nodepool-id"
 HYBRID_TAINT = "nodepool-type"
 """Key of ACK's taint `nodepool-type=hybridcloud:NoSchedule`."""
@@ -50,11 +53,21 @@ class NodeRow:
     boot_id: str
     internal_ips: tuple[str, ...]
     cpus: int
+    taint_objects: tuple[Json, ...] = ()
+    """The taints as they stand in the object: a list is written back whole, with each one's `timeAdded`."""
 
     @property
     def cordoned_by_us(self) -> bool:
         """Whether the cordon carries our annotation."""
         return self.unschedulable and CORDON in self.annotations
+
+    @property
+    def joined_by_us(self) -> bool:
+        """Whether our cordon says that the Node came from a join of ours, which may be undone."""
+        try:
+            return json.loads(self.annotations.get(CORDON, "{}")).get("joined") is True
+        except (ValueError, AttributeError):
+            return False
 
     @property
     def accepted(self) -> bool:
@@ -80,6 +93,7 @@ def parse_node(node: Json) -> NodeRow:
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
         taints=tuple((t["key"], t.get("value", ""), t["effect"]) for t in spec.get("taints") or ()),
+        taint_objects=tuple(spec.get("taints") or ()),
         unschedulable=bool(spec.get("unschedulable")),
         ready={"True": True, "False": False}.get(ready.get("status", "")),
         ready_message=ready.get("message", ""),
@@ -95,9 +109,9 @@ def _whole(quantity: str) -> int:
     return int(quantity[:-1]) // 1000 if quantity.endswith("m") else int(quantity or 0)
 
 
-async def list_nodes(api: ClusterApi) -> dict[str, NodeRow]:
-    """Every Node of the cluster, by name."""
-    items, _ = await api.list_all(PATH)
+async def list_nodes(api: ClusterApi, selector: str = "") -> dict[str, NodeRow]:
+    """The cluster's Nodes, or those that match a label selector, by name."""
+    items, _ = await api.list_all(PATH, query={"labelSelector": selector} if selector else None)
     return {row.name: row for row in map(parse_node, items)}
 
 
@@ -140,13 +154,16 @@ async def change_node(api: ClusterApi, name: str, patch: Callable[[NodeRow], Jso
     raise Conflict(409, f"PATCH {PATH}/{name}: others changed it 20 times in a row", None, None)
 
 
-async def cordon(api: ClusterApi, name: str, *, why: str, run: str, at: datetime) -> NodeRow:
-    """Cordon a node as ours. One that is cordoned already is left as it is, whoever did it."""
+async def cordon(api: ClusterApi, name: str, *, why: str, run: str, at: datetime, joined: bool = False) -> NodeRow:
+    """Cordon a node as ours. One that is cordoned already is left as it is, whoever did it.
+
+    joined: a join of ours has made this Node
+    """
 
     def patch(row: NodeRow) -> Json | None:
         if row.unschedulable:
             return None
-        owner = json.dumps({"why": why, "run": run, "since": at.isoformat()})
+        owner = json.dumps({"why": why, "run": run, "since": at.isoformat(), "joined": joined})
         return {"metadata": {"annotations": {CORDON: owner}}, "spec": {"unschedulable": True}}
 
     return await change_node(api, name, patch)
@@ -165,16 +182,15 @@ async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_
         if row.cordoned_by_us:
             spec["unschedulable"] = None
         if lift_taint:
-            kept = [t for t in row.taints if t[0] != HYBRID_TAINT]
-            spec["taints"] = [{"key": k, "value": v, "effect": e} for k, v, e in kept] or None
+            spec["taints"] = [taint for taint in row.taint_objects if taint["key"] != HYBRID_TAINT] or None
         return {"metadata": {"annotations": annotations}, "spec": spec}
 
     return await change_node(api, name, patch)
 
 
 async def delete_node(api: ClusterApi, row: NodeRow) -> None:
-    """Delete a Node, unless it has been replaced by another of the same name; gone already is fine."""
+    """Delete a Node; one that is gone already, or replaced by another of the same name, is no concern of ours."""
     try:
         await api.request("DELETE", f"{PATH}/{row.name}", body={"preconditions": {"uid": row.uid}})
-    except NotFound:
+    except (NotFound, Conflict):
         return

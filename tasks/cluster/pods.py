@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.cluster.api import ClusterApi, Conflict, Json, NotFound
+from tasks.cluster.api import ClusterApi, Json
+from tasks.cluster.errors import Conflict, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,10 @@ async def wait_pods_on(api: ClusterApi, node: str, until: Callable[[tuple[PodRow
 
 
 async def create_pod(api: ClusterApi, pod: Json) -> None:
-    """Create a pod; one of that name left by an earlier run is removed first."""
+    """Create a pod; one of that name left by an earlier run is removed first.
+
+    That may take for ever where its kubelet is dead: put it under a deadline.
+    """
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     path = f"/api/v1/namespaces/{namespace}/pods"
     while True:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from tasks.cluster.api import ApiError, ClusterApi, ClusterUnreachable, NotFound
+from tasks.cluster.api import MERGE_PATCH, ClusterApi
+from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
 from tasks.outcomes import Change, Guard, Refusal
 
 NAMESPACE = "poolkeeper"
@@ -49,7 +51,10 @@ async def read_stops(api: ClusterApi) -> Stops:
         found = await api.request("GET", f"{PATH}/{NAME}")
     except NotFound:
         return Stops(None, {})
-    stops = {key: _parse(text) for key, text in (found.get("data") or {}).items()}
+    data = found.get("data") or {}
+    if not isinstance(data, dict):
+        raise ClusterUnreachable("what stands at poolkeeper/stops is no ConfigMap")
+    stops = {key: _parse(str(text)) for key, text in data.items()}
     return Stops(
         stops.get(_FREEZE),
         {key.removeprefix(_HOLD): stop for key, stop in stops.items() if key.startswith(_HOLD)},
@@ -89,27 +94,41 @@ async def _write(api: ClusterApi, key: str, stop: Stop) -> None:
     text = json.dumps({"by": stop.by, "since": stop.since, "reason": stop.reason})
     try:
         await _merge(api, {key: text})
+        return
     except NotFound:
-        await api.request(
-            "POST",
-            PATH,
-            body={"metadata": {"name": NAME, "namespace": NAMESPACE}, "data": {key: text}},
-        )
+        await _make_namespace(api)
+    try:
+        await api.request("POST", PATH, body={"metadata": {"name": NAME, "namespace": NAMESPACE}, "data": {key: text}})
+    except Conflict:
+        await _merge(api, {key: text})  # someone else's first stop was quicker; theirs stays beside ours
+
+
+async def _make_namespace(api: ClusterApi) -> None:
+    """The first word in a new cluster must count, too. Without the right to look, it is taken to be there."""
+    try:
+        await api.request("GET", f"/api/v1/namespaces/{NAMESPACE}")
+    except NotFound:
+        with suppress(Conflict):
+            await api.request("POST", "/api/v1/namespaces", body={"metadata": {"name": NAMESPACE}})
+    except ApiError as error:
+        if error.status != 403:
+            raise
 
 
 async def _remove(api: ClusterApi, key: str) -> bool:
     try:
         found = await api.request("GET", f"{PATH}/{NAME}")
+        if key not in (found.get("data") or {}):
+            return False
+        await _merge(api, {key: None})
     except NotFound:
         return False
-    if key not in (found.get("data") or {}):
-        return False
-    await _merge(api, {key: None})
     return True
 
 
 async def _merge(api: ClusterApi, data: Mapping[str, str | None]) -> None:
-    await api.request("PATCH", f"{PATH}/{NAME}", body={"data": data}, content_type="application/merge-patch+json")
+    """One key at a time, in a patch of its own: two people who write at once do not undo each other."""
+    await api.request("PATCH", f"{PATH}/{NAME}", body={"data": data}, content_type=MERGE_PATCH)
 
 
 def stops_guard(api: ClusterApi, node_of: Mapping[str, str]) -> Guard:

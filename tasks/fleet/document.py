@@ -7,98 +7,177 @@ are in `tasks.fleet.rules`.
 from __future__ import annotations
 
 import re
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from tasks.fleet.model import Mode
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-_SIZES = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
+_FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+_DURATION = r"^(?=[0-9])([0-9]{1,5}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?$"
+_SIZE = r"^[0-9]{1,9}(Ki|Mi|Gi|Ti)$"
+_PERCENT = r"^([1-9][0-9]?|100)%$"
+_CLOCK = r"^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
+_VERSION = r"^v?[0-9]+(\.[0-9]+){1,2}([-+.][0-9A-Za-z._+-]+)?$"
+_UNITS = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
+_DNS_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+
+# Validators raise ValueError("what is wrong|How to mend it."); the value itself is put before it, and is not in it.
 
 
 def _duration(value: Any) -> timedelta:
-    found = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
+    found = re.fullmatch(_DURATION, value) if isinstance(value, str) else None
     if not found:
-        raise ValueError(f"{value!r} is not a duration|Write it like 90s, 15m, 4h or 1d12h.")
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        raise ValueError("is not a duration|Write it like 90s, 15m, 4h or 1d12h.")
+    days, hours, minutes, seconds = (int(part[:-1]) if part else 0 for part in found.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
+def _positive(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("is no time at all|Write a duration of at least 1s.")
+    return value
+
+
 def _size(value: Any) -> int:
-    found = re.fullmatch(r"(\d+)\s*(|Ki|Mi|Gi|Ti)", str(value)) if not isinstance(value, bool) else None
+    found = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
     if not found:
-        raise ValueError(f"{value!r} is not a size|Write it like 20Gi or 512Mi.")
-    return int(found[1]) * _SIZES[found[2]]
+        raise ValueError("is not a size|Write it with its unit, like 20Gi or 512Mi.")
+    return int(value[:-2]) * _UNITS[found[1]]
 
 
 def _limit(value: Any) -> int | str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value >= 1:
-            return value
-        raise ValueError(f"{value} nodes can never be worked on|Write a number of 1 or more, or a percent like 10%.")
-    found = re.fullmatch(r"(\d{1,3})%", value) if isinstance(value, str) else None
-    if not found or not 1 <= int(found[1]) <= 100:
-        raise ValueError(f"{value!r} is neither a number of nodes nor a percent|Write it like 2 or 10%.")
-    return str(value)
+    """0 is refused: it reads like a brake, and would make every rollout wait for ever."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    if isinstance(value, str) and re.fullmatch(_PERCENT, value):
+        return value
+    if value == 0 or (isinstance(value, str) and re.fullmatch("0+%?", value)):
+        raise ValueError(
+            "would never let a node be worked on|Write 1 or more, or a percent like 10%; to keep a pool or site"
+            " from being changed, set its mode: observe."
+        )
+    raise ValueError("is neither a number of nodes nor a percent of them|Write it like 2 or 10%, at most 100%.")
 
 
 def _clock(value: Any) -> time:
-    found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", value) if isinstance(value, str) else None
-    if not found:
-        raise ValueError(f'{value!r} is not a time of day|Write it in quotes, like "02:00".')
-    return time(int(found[1]), int(found[2]))
+    if not isinstance(value, str) or not re.fullmatch(_CLOCK, value):
+        raise ValueError('is not a time of day|Write it with hours and minutes, like "02:00".')
+    return time.fromisoformat(value.zfill(5))
 
 
 def _moment(value: Any) -> datetime:
-    moment = value
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            moment = None
-    if not isinstance(moment, datetime):
-        raise ValueError(f"{value!r} is not a date with a time|Write it like 2026-12-20T00:00:00+01:00.")
+    try:
+        moment = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        raise ValueError("is not a date with a time|Write it like 2026-12-20T00:00:00+01:00.") from None
     if moment.tzinfo is None:
-        raise ValueError(f"{value} has no time zone|Add the zone, like {moment.isoformat()}+01:00 or Z at its end.")
-    return moment
+        raise ValueError(f"has no time zone|Write it like {moment.isoformat()}+01:00, or with Z at its end for UTC.")
+    if not 1970 <= moment.year <= 9998:
+        raise ValueError("lies outside of the years 1970 to 9998|Correct the year.")
+    return moment.astimezone(UTC)
 
 
 def _network(value: Any) -> str:
+    if isinstance(value, str) and "/" in value:
+        try:
+            network = ip_network(value, strict=False)
+        except ValueError:
+            pass
+        else:
+            if ip_address(value.partition("/")[0]) == network.network_address:
+                return str(network)
+            raise ValueError(f"has bits set to the right of its mask|Write {network}.")
+    elif _is_address(value):
+        raise ValueError(f"has no mask|Write the whole network, like {ip_network(f'{value}/16', strict=False)}.")
+    raise ValueError("is not a network|Write it in CIDR form, like 10.1.0.0/16.")
+
+
+def _is_address(value: Any) -> bool:
     try:
-        return str(ip_network(value))
+        ip_address(value)
     except ValueError:
-        pass
-    try:
-        loose = ip_network(value, strict=False)
-    except ValueError:
-        raise ValueError(f"{value!r} is not a network|Write it in CIDR form, like 10.1.0.0/16.") from None
-    raise ValueError(f"{value} has bits set to the right of its mask|Write {loose}.")
+        return False
+    return isinstance(value, str)  # a bare number would be taken for an address too
 
 
 def _address(value: Any) -> str:
-    try:
+    if not _is_address(value):
+        raise ValueError("is not an IP address|Write it like 10.1.0.11.")
+    return str(ip_address(value))
+
+
+def _place(value: Any) -> str:
+    """An address or DNS name, and nothing else in the same text."""
+    if _is_address(value):
         return str(ip_address(value))
-    except ValueError:
-        raise ValueError(f"{value!r} is not an IP address|Write it like 10.1.0.11.") from None
+    if isinstance(value, str):
+        if "://" in value or "/" in value:
+            raise ValueError("is a URL or path, not an address|Write the address or DNS name alone.")
+        if "@" in value:
+            raise ValueError("has a user in it|Write the address alone, and the user under ssh: {user: ...}.")
+        if re.fullmatch(r"[^:]*:[0-9]+|\[.*\](:[0-9]+)?", value):
+            raise ValueError("has a port or brackets in it|Write the address alone, and the port with `port:`.")
+        if _DNS_NAME.fullmatch(value) and len(value) <= 253 and not value.rstrip(".").rpartition(".")[2].isdigit():
+            return value
+    raise ValueError("is neither an IP address nor a DNS name|Write it like 10.1.0.11 or n01.example.com.")
+
+
+def _endpoint(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?", value):
+        raise ValueError("is not an endpoint|Write it as host or host:port, without https://.")
+    return value
+
+
+def _variable(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("is not the name of an environment variable|Write its name alone, like POOLKEEPER_SSH_KEY.")
+    return value
+
+
+def _version(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_VERSION, value):
+        raise ValueError('is not a version|Write it in quotes, like "5.10" or "1.36.3".')
+    return value
 
 
 def _days(value: Any) -> Any:
-    return [day.lower()[:3] if isinstance(day, str) else day for day in value] if isinstance(value, list) else value
+    """mon to sun, in full as well, in any case."""
+    if not isinstance(value, list):
+        return value
+    days = [day.lower() if isinstance(day, str) else day for day in value]
+    return [DAYS[_FULL_DAYS.index(day)] if day in _FULL_DAYS else day for day in days]
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration, json_schema_input_type=str)]
-Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=str | int)]
-LimitText = Annotated[int | str, BeforeValidator(_limit, json_schema_input_type=int | str)]
-TimeOfDay = Annotated[time, BeforeValidator(_clock, json_schema_input_type=str)]
+def _written(pattern: str) -> Any:
+    """How the schema describes a text of that shape."""
+    return Annotated[str, Field(pattern=pattern)]
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration, json_schema_input_type=_written(_DURATION))]
+Timeout = Annotated[Duration, AfterValidator(_positive)]
+Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=_written(_SIZE))]
+LimitText = Annotated[
+    int | str, BeforeValidator(_limit, json_schema_input_type=Annotated[int, Field(ge=1)] | _written(_PERCENT))
+]
+TimeOfDay = Annotated[time, BeforeValidator(_clock, json_schema_input_type=_written(_CLOCK))]
 Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=str)]
 Cidr = Annotated[str, BeforeValidator(_network, json_schema_input_type=str)]
 IpAddress = Annotated[str, BeforeValidator(_address, json_schema_input_type=str)]
+Place = Annotated[str, BeforeValidator(_place, json_schema_input_type=str)]
+Endpoint = Annotated[str, BeforeValidator(_endpoint, json_schema_input_type=str)]
+Variable = Annotated[str, BeforeValidator(_variable, json_schema_input_type=str)]
+Version = Annotated[str, BeforeValidator(_version, json_schema_input_type=_written(_VERSION))]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
-Text = Annotated[str, StringConstraints(min_length=1)]
+Count = Annotated[int, Field(ge=1, le=100_000, strict=True)]
+PrefixLength = Annotated[int, Field(ge=1, le=128, strict=True)]
+Truth = Annotated[bool, Field(strict=True)]
+Command = Annotated[str, StringConstraints(min_length=1)]
+Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -112,14 +191,14 @@ class SecretEntry(Part):
     """Where a secret is kept; exactly one of the three."""
 
     file: Text | None = Field(None, description="A file, relative to the fleet file.")
-    env: Text | None = Field(None, description="An environment variable.")
+    env: Variable | None = Field(None, description="An environment variable.")
     block: Text | None = Field(None, description="A Prefect Secret block.")
 
 
 class JumpEntry(Part):
     """A host that the way to other hosts goes through."""
 
-    address: Text = Field(description="Address or DNS name.")
+    address: Place = Field(description="Address or DNS name.")
     port: Port = 22
     user: Text | None = Field(None, description="User there; absent: the same as on the hosts.")
 
@@ -131,21 +210,21 @@ class SshEntry(Part):
     port: Port | None = Field(None, description="Port of sshd.")
     key: SecretEntry | None = Field(None, description="Private key, by reference.")
     certificate: Text | None = Field(None, description="OpenSSH user certificate of that key.")
-    agent: bool | None = Field(None, description="Use the keys of the agent at SSH_AUTH_SOCK.")
+    agent: Truth | None = Field(None, description="Use the keys of the agent at SSH_AUTH_SOCK.")
     known_hosts: Text | None = Field(None, description="known_hosts file; may hold @cert-authority lines.")
     jump: JumpEntry | None = Field(None, description="Jump host.")
-    connect_timeout: Duration | None = Field(None, description="For the TCP connection.")
-    login_timeout: Duration | None = Field(None, description="For key exchange and login.")
-    command_timeout: Duration | None = Field(None, description="For one command, where nothing else is said.")
-    keepalive: Duration | None = Field(None, description="Interval of keepalives.")
-    sudo: bool | None = Field(None, description="Use sudo -n where the user is not root.")
+    connect_timeout: Timeout | None = Field(None, description="For the TCP connection.")
+    login_timeout: Timeout | None = Field(None, description="For key exchange and login.")
+    command_timeout: Timeout | None = Field(None, description="For one command, where nothing else is said.")
+    keepalive: Duration | None = Field(None, description="Interval of keepalives; 0s: none.")
+    sudo: Truth | None = Field(None, description="Use sudo -n where the user is not root.")
 
 
 class SshLimitsEntry(Part):
     """How much SSH at once."""
 
-    handshakes: int = Field(8, ge=1, description="Logins at once; sshd drops at random from ten on.")
-    sessions: int = Field(100, ge=1, description="Open connections.")
+    handshakes: Count = Field(8, description="Logins at once; sshd drops at random from ten on.")
+    sessions: Count = Field(100, description="Open connections.")
 
 
 class AckEntry(Part):
@@ -153,11 +232,11 @@ class AckEntry(Part):
 
     cluster_id: Text
     region: Text
-    endpoint: Text | None = Field(None, description="host:port in place of the region's own endpoint.")
+    endpoint: Endpoint | None = Field(None, description="host:port in place of the region's own endpoint.")
     protocol: Literal["https", "http"] = "https"
     access_key_id: SecretEntry | None = None
     access_key_secret: SecretEntry | None = None
-    reset_command: Text = Field("edgeadm reset", description="Takes ACK's parts off a host.")
+    reset_command: Command = Field("edgeadm reset", description="Takes ACK's parts off a host.")
 
 
 class KubeadmEntry(Part):
@@ -180,7 +259,7 @@ class ClusterEntry(Part):
     pod_cidrs: list[Cidr] = Field([], description="Pod ranges of the cloud side.")
     service_cidrs: list[Cidr] = Field([], description="Service ranges.")
     container_cidr: Cidr | None = Field(None, description="Range of hybrid nodes' pods (Terway Hybrid).")
-    node_mask: int | None = Field(None, ge=1, le=128, description="Prefix length of each node's part of it.")
+    node_mask: PrefixLength | None = Field(None, description="Prefix length of each node's part of it.")
     test_image: Text | None = Field(None, description="Image of the test pod, with busybox's tools.")
 
 
@@ -204,8 +283,6 @@ class WindowEntry(Part):
 
 class FreezeEntry(Part):
     """When it may not."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
 
     start: Moment = Field(alias="from")
     end: Moment = Field(alias="to", description="Exclusive.")
@@ -239,15 +316,15 @@ class AcceptedEntry(Part):
 
     os: Text = Field(description="ID of os-release.")
     versions: list[Text] = Field([], description="VERSION_IDs, in quotes; empty: any.")
-    kernel_min: Text | None = None
+    kernel_min: Version | None = Field(None, description='In quotes, like "5.10".')
     arch: list[Literal["amd64", "arm64", "arm"]] = []
 
 
 class JoinEntry(Part):
     """How hosts join."""
 
-    parallel: int = Field(5, ge=1, description="Joins at once.")
-    timeout: Duration = Field(timedelta(minutes=15), description="For the join, and again for acceptance.")
+    parallel: Count = Field(5, description="Joins at once.")
+    timeout: Timeout = Field("15m", validate_default=True, description="For the join, and again for acceptance.")
     on_failure: Literal["undo", "keep"] = "undo"
 
 
@@ -258,12 +335,12 @@ class PoolEntry(Part):
     nodepool_id: Text
     max_unavailable: LimitText = 1
     accepted: list[AcceptedEntry] = Field([], description="Empty: any system.")
-    min_cpus: int = Field(2, ge=1)
-    min_memory: Size = Field(2 * 1024**3, description="Like 2Gi.")
-    min_disk_free: Size = Field(20 * 1024**3, description="Like 20Gi.")
-    lift_taint: bool = Field(False, description="Remove ACK's taint after acceptance.")
+    min_cpus: Count = 2
+    min_memory: Size = Field("2Gi", validate_default=True)
+    min_disk_free: Size = Field("20Gi", validate_default=True)
+    lift_taint: Truth = Field(False, description="Remove ACK's taint after acceptance.")
     join: JoinEntry = JoinEntry()
-    kubernetes_version: Text | None = Field(None, description="Kubelet version that a join should give.")
+    kubernetes_version: Version | None = Field(None, description="Kubelet version that a join should give.")
     expected_pods: list[Text] = Field(
         ["terway", "node-local-dns"], description="Prefixes of DaemonSets with a Ready pod on each node."
     )
@@ -274,7 +351,7 @@ class PoolEntry(Part):
 class HostEntry(Part):
     """A machine."""
 
-    address: Text = Field(description="Address or DNS name that SSH connects to.")
+    address: Place = Field(description="Address or DNS name that SSH connects to.")
     port: Port | None = None
     site: Text
     pool: Text
@@ -284,7 +361,7 @@ class HostEntry(Part):
     ssh: SshEntry = SshEntry()
     labels: dict[str, str] = {}
     machine_id: Text | None = Field(None, description="Accepts a reinstalled machine.")
-    active: bool = Field(True, description="false: declared, not worked on, not counted.")
+    active: Truth = Field(True, description="false: declared, not worked on, not counted.")
 
 
 class Document(Part):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ValidationError
-
 from tasks.fleet import document as doc
 from tasks.fleet import model
-from tasks.fleet.calendars import CalendarInvalid, read_calendar
-from tasks.fleet.problems import FleetInvalid, Mistake, Path_, Problem, nearest
-from tasks.fleet.rules import SECTIONS, Declared, check_document, pasted_secrets
-from tasks.fleet.text import MAX_BYTES, Positions, TextInvalid
+from tasks.fleet.draft import read_draft
+from tasks.fleet.pasted import hidden, pasted_secrets, secrets_in_comments
+from tasks.fleet.paths import from_folder
+from tasks.fleet.problems import FleetInvalid, Problem
+from tasks.fleet.rules import check_draft
+from tasks.fleet.shape import FLEET
+from tasks.fleet.source import TextInvalid, read_source
+from tasks.fleet.text import Positions
 
 
 def load_fleet(path: Path) -> model.Fleet:
@@ -30,184 +32,24 @@ def load_fleet(path: Path) -> model.Fleet:
 def check_fleet(path: Path) -> tuple[model.Fleet | None, tuple[Problem, ...]]:
     """The fleet, or None and every problem, in the order of the text."""
     try:
-        positions = Positions(_read(path))
+        text = read_source(path)
+        positions = Positions(text)
     except TextInvalid as error:
         return None, (error.problem,)
-    folder = path.parent
-    mistakes = [*positions.duplicates, *pasted_secrets(positions.data)]
-    document, shape_mistakes = _validated(positions.data)
-    mistakes += shape_mistakes
-    if document is not None:
-        mistakes += check_document(document, _declared(positions.data), folder)
-        mistakes += _calendar_mistakes(document, folder)
-    if mistakes or document is None:
-        return None, tuple(sorted(set(map(positions.place, mistakes))))
-    return _resolve(document, path), ()
+    secrets = pasted_secrets(positions.data)
+    draft = read_draft(positions.data, positions.written, FLEET)
+    mistakes = [*draft.mistakes, *check_draft(draft, path.parent)]
+    pasted_at = {secret.path for secret in secrets}
+    # what else is wrong with a pasted secret goes away with it, and would show it
+    mistakes = [mistake for mistake in mistakes if mistake.path not in pasted_at]
+    mistakes += [secret.mistake for secret in secrets]
+    placed = [*positions.problems, *secrets_in_comments(text), *map(positions.place, mistakes)]
+    if placed or draft.document is None:
+        return None, tuple(sorted(set(hidden(placed, secrets))))
+    return _resolve(draft.document, path), ()
 
 
-def _read(path: Path) -> str:
-    def unreadable(message: str, fix: str) -> TextInvalid:
-        return TextInvalid(Problem(1, 1, "", message, fix))
-
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise unreadable(f"there is no file {path}.", "Name one with --fleet or $POOLKEEPER_FLEET.") from None
-    except OSError as error:
-        raise unreadable(f"{path} cannot be read: {error.strerror}.", "Name a readable file.") from None
-    if len(raw) > MAX_BYTES:
-        raise unreadable("the file is larger than 20 MB.", "Declare one fleet a file.")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise TextInvalid(Problem(line, 1, "", "this line is not UTF-8.", "Save the file as UTF-8.")) from None
-
-
-# the shape
-
-
-def _validated(data: Any) -> tuple[doc.Document | None, list[Mistake]]:
-    """The document and its mistakes in shape; what is broken is left out of it, so that the rest can be checked."""
-    mistakes: list[Mistake] = []
-    remaining = data
-    for attempt in range(6):
-        try:
-            return doc.Document.model_validate(remaining), mistakes
-        except ValidationError as error:
-            errors = error.errors(include_url=False, include_context=False)
-            if attempt == 0:
-                mistakes += [_mistake(e, data) for e in errors]
-            remaining = _without(remaining, [tuple(e["loc"]) for e in errors], whole_entry=attempt >= 2)
-    return None, mistakes
-
-
-def _without(data: Any, broken: list[Path_], *, whole_entry: bool) -> Any:
-    """A copy of the data without the broken values; in a later attempt without the entries they are in."""
-    copy = _copied(data)
-    for path in sorted(set(broken), key=len, reverse=True):
-        path = path[:2] if whole_entry and path[0] in SECTIONS else path
-        if path[-1] in ("fleet",) and len(path) == 1:
-            copy["fleet"] = "unnamed"
-        elif len(path) == 1 and path[0] in SECTIONS:
-            copy[path[0]] = {}
-        else:
-            _remove(copy, path)
-    return copy
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copied(child) for key, child in value.items()}
-    return [_copied(child) for child in value] if isinstance(value, list) else value
-
-
-def _remove(data: Any, path: Path_) -> None:
-    """Delete the value at a path; pydantic may add parts that are not in the data, which end the way."""
-    for part in path[:-1]:
-        try:
-            data = data[part]
-        except (KeyError, IndexError, TypeError):
-            return
-    last = path[-1]
-    if isinstance(data, dict):
-        data.pop(str(last), None)
-    elif isinstance(data, list) and isinstance(last, int) and last < len(data):
-        data[last] = None
-
-
-def _mistake(error: Any, data: Any) -> Mistake:
-    """pydantic's finding as a plain sentence with a fix."""
-    path, kind, message = tuple(error["loc"]), error["type"], str(error["msg"])
-    given = error.get("input")
-    if kind == "extra_forbidden":
-        known = _known_keys(path)
-        return Mistake(path, f"there is no key {path[-1]} here.", nearest(str(path[-1]), known), at_key=True)
-    if kind == "missing":
-        return Mistake(path, f"{path[-1]} is missing.", f"Add `{path[-1]}:`.")
-    if kind == "value_error":
-        sentence, _, fix = message.removeprefix("Value error, ").partition("|")
-        return Mistake(path, f"{sentence}.", fix)
-    if kind in ("enum", "literal_error"):
-        choices = [word.strip(" '") for word in message.partition("should be ")[2].replace(" or ", ", ").split(", ")]
-        return Mistake(path, f"{given!r} is not one of {', '.join(choices)}.", nearest(str(given), choices))
-    if kind in ("model_type", "dict_type", "model_attributes_type"):
-        return Mistake(
-            path, f"{_shown(given)} stands where keys and values belong.", "Write `key: value` lines below it."
-        )
-    if kind == "list_type":
-        return Mistake(path, f"{_shown(given)} stands where a list belongs.", "Write it as [a, b].")
-    if kind in ("string_type", "string_too_short"):
-        return Mistake(
-            path,
-            f"{_shown(given)} stands where text belongs.",
-            f'Write it in quotes, like "{given}".' if given else "Write a text.",
-        )
-    if kind in ("int_type", "int_parsing", "int_from_float"):
-        return Mistake(path, f"{_shown(given)} is not a whole number.", "Write a whole number, without quotes.")
-    if kind in ("bool_type", "bool_parsing"):
-        return Mistake(path, f"{_shown(given)} is neither true nor false.", "Write true or false.")
-    if kind in ("greater_than_equal", "less_than_equal"):
-        return Mistake(
-            path, f"{given} is out of bounds: {message[0].lower()}{message[1:]}.", "Write a number within them."
-        )
-    return Mistake(path, f"{message[0].lower()}{message[1:]}.", "Compare with the schema: `poolkeeper schema`.")
-
-
-def _shown(given: Any) -> str:
-    if given is None:
-        return "nothing"
-    if isinstance(given, dict):
-        return "a block of keys"
-    return "a list" if isinstance(given, list) else repr(given)[:60]
-
-
-def _known_keys(path: Path_) -> list[str]:
-    """The keys that the schema knows where an unknown one stands."""
-    here: type[BaseModel] | None = doc.Document
-    for part in path[:-1]:
-        if here is None:
-            return []
-        fields = {field.alias or name: field for name, field in here.model_fields.items()}
-        if part in fields:
-            here = _model_in(fields[str(part)].annotation)
-    return [field.alias or name for name, field in here.model_fields.items()] if here else []
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
-
-
-def _declared(data: Any) -> Declared:
-    return {
-        section: [str(name) for name in data[section]] if isinstance(data.get(section), dict) else []
-        for section in SECTIONS
-    }
-
-
-def _calendar_mistakes(document: doc.Document, folder: Path) -> Iterator[Mistake]:
-    for name, site in document.sites.items():
-        for i, file in enumerate(site.freeze_calendars):
-            path = folder / Path(file).expanduser()
-            if not path.is_file():
-                continue
-            try:
-                read_calendar(path)
-            except CalendarInvalid as error:
-                yield Mistake(
-                    ("sites", name, "freeze_calendars", i),
-                    f"{file} is no usable calendar: {error}.",
-                    "Export it anew as iCalendar (.ics).",
-                )
-
-
-# the resolved world
+_NO_SSH = doc.SshEntry()
 
 
 def _resolve(document: doc.Document, path: Path) -> model.Fleet:
@@ -223,16 +65,14 @@ def _resolve(document: doc.Document, path: Path) -> model.Fleet:
         name: _pool(name, entry, clusters[entry.cluster], observe=fleet_observes)
         for name, entry in document.pools.items()
     }
-    access = {
-        name: _access(folder, document.ssh, entry.ssh, fallback=model.SshAccess(""))
-        for name, entry in document.sites.items()
-    }
     hosts = {}
+    shared: dict[str, model.SshAccess] = {}
     for name, entry in document.hosts.items():
-        ssh = access[entry.site]
-        if entry.ssh != doc.SshEntry() or entry.port:
-            ssh = _access(folder, entry.ssh, fallback=ssh)
-            ssh = replace(ssh, port=entry.port or ssh.port)
+        levels = (document.ssh, document.sites[entry.site].ssh, entry.ssh)
+        if entry.ssh == _NO_SSH:  # nearly every host: one object a site, and 5,000 hosts load faster
+            ssh = shared.get(entry.site) or shared.setdefault(entry.site, _access(folder, levels))
+        else:
+            ssh = _access(folder, levels)
         hosts[name] = model.Host(
             name=name,
             address=entry.address,
@@ -241,7 +81,7 @@ def _resolve(document: doc.Document, path: Path) -> model.Fleet:
             site=sites[entry.site],
             pool=pools[entry.pool],
             domain=domains[entry.domain] if entry.domain else None,
-            ssh=ssh,
+            ssh=replace(ssh, port=entry.port) if entry.port else ssh,
             labels=entry.labels,
             machine_id=entry.machine_id,
             active=entry.active,
@@ -289,7 +129,7 @@ def _site(name: str, entry: doc.SiteEntry, folder: Path, *, observe: bool) -> mo
             for window in entry.windows
         ),
         tuple(model.Freeze(freeze.start, freeze.end, freeze.reason) for freeze in entry.freezes),
-        tuple(folder / Path(file).expanduser() for file in entry.freeze_calendars),
+        tuple(from_folder(folder, file) for file in entry.freeze_calendars),
         model.SshLimits(entry.ssh_limits.handshakes, entry.ssh_limits.sessions),
         entry.work_pool,
         model.Mode.OBSERVE if observe else entry.mode,
@@ -319,10 +159,11 @@ def _pool(name: str, entry: doc.PoolEntry, cluster: model.Cluster, *, observe: b
     )
 
 
-def _access(folder: Path, *entries: doc.SshEntry, fallback: model.SshAccess) -> model.SshAccess:
+def _access(folder: Path, levels: Iterable[doc.SshEntry]) -> model.SshAccess:
     """Settings merged from the farthest to the nearest."""
-    merged = fallback
-    for entry in entries:
+    merged = model.SshAccess("")
+    jump: doc.JumpEntry | None = None
+    for entry in levels:
         given: dict[str, Any] = {
             "user": entry.user,
             "port": entry.port,
@@ -336,10 +177,11 @@ def _access(folder: Path, *entries: doc.SshEntry, fallback: model.SshAccess) -> 
             duration = getattr(entry, name)
             given[f"{name}_s"] = duration.total_seconds() if duration is not None else None
         merged = replace(merged, **{name: value for name, value in given.items() if value is not None})
-        if entry.jump is not None:
-            jump = model.SshJump(entry.jump.address, entry.jump.port, entry.jump.user or merged.user)
-            merged = replace(merged, jump=jump)
-    return merged
+        jump = entry.jump or jump
+    if jump is None:
+        return merged
+    # the user last: the jump may be declared for the fleet, and the user for a site
+    return replace(merged, jump=model.SshJump(jump.address, jump.port, jump.user or merged.user))
 
 
 def _secret(entry: doc.SecretEntry | None, folder: Path) -> model.SecretRef | None:
@@ -347,7 +189,7 @@ def _secret(entry: doc.SecretEntry | None, folder: Path) -> model.SecretRef | No
 
 
 def _file(name: str | None, folder: Path) -> Path | None:
-    return folder / Path(name).expanduser() if name else None
+    return from_folder(folder, name) if name else None
 
 
 def _limit(given: int | str) -> model.Limit:

@@ -5,19 +5,19 @@ fra1-n01   fra1-n0*             by name, with * and ?
 pool=general,site=fra1          a comma means and
 site=fra1|muc2                  a bar means or, between values of one term
 name=fra1-*,domain!=fra1-rack1  != means not
-label.gpu=a100                  by label of the fleet file
+label.gpu=a100  label.gpu=*     by label of the fleet file; * is any value
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
 from tasks.fleet.model import Fleet, Host
 from tasks.fleet.problems import nearest
 
-_TERM = re.compile(r"(?:(?P<key>[a-z]+|label\.[^=!|,\s]+)\s*(?P<operator>!?=)\s*)?(?P<values>[^=!,]+)")
+_TERM = re.compile(r"(?:(?P<key>[^=!|,\s]+)\s*(?P<operator>!?=)\s*)?(?P<values>[^=!,]+)")
 _KEYS = ("pool", "site", "domain", "cluster", "name")
 
 
@@ -39,6 +39,8 @@ def _term(fleet: Fleet, text: str, position: int) -> Callable[[Host], bool]:
     def wrong(message: str) -> SelectionInvalid:
         return SelectionInvalid(f"cannot choose hosts by `{text}` (position {position}): {message}")
 
+    if not text:
+        raise SelectionInvalid(f"cannot choose hosts: there is nothing at position {position}. Write a term like all.")
     found = _TERM.fullmatch(text)
     if not found:
         raise wrong("write terms like pool=general, name=fra1-* or all, with commas between them.")
@@ -47,17 +49,27 @@ def _term(fleet: Fleet, text: str, position: int) -> Callable[[Host], bool]:
         raise wrong("a value is empty.")
     if not found["key"] and values == ["all"]:
         return lambda host: True
-    if not key.startswith("label.") and key not in _KEYS:
-        raise wrong(f"there is no {key}. {nearest(key, [*_KEYS, 'label.NAME'])}")
     known = _known(fleet, key)
+    if known is None and key.startswith("label."):
+        labels = {f"label.{name}" for host in fleet.hosts.values() for name in _labels(host)}
+        raise wrong(f"no host has the label {key.removeprefix('label.')}. {nearest(key, labels)}")
+    if known is None:
+        raise wrong(f"there is no {key}. {nearest(key, [*_KEYS, 'label.NAME'])}")
+    what = {"name": "host"}.get(key, key)
     for value in values:
-        if known is not None and not any(fnmatchcase(name, value) for name in known):
-            raise wrong(f"no {'host' if key == 'name' else key} is {value}. {nearest(value, known)}")
+        if not any(fnmatchcase(name, value) for name in known):
+            raise wrong(f"no {what} is {value}. {nearest(value, known)}")
     wanted = found["operator"] != "!="
-    return lambda host: any(fnmatchcase(_value(host, key), value) for value in values) is wanted
+
+    def matches(host: Host) -> bool:
+        has = _value(host, key)
+        return has is not None and any(fnmatchcase(has, value) for value in values)
+
+    return lambda host: matches(host) is wanted
 
 
-def _known(fleet: Fleet, key: str) -> list[str] | None:
+def _known(fleet: Fleet, key: str) -> frozenset[str] | None:
+    """The values that a key can have; None when there is no such key."""
     sections = {
         "pool": fleet.pools,
         "site": fleet.sites,
@@ -65,14 +77,24 @@ def _known(fleet: Fleet, key: str) -> list[str] | None:
         "cluster": fleet.clusters,
         "name": fleet.hosts,
     }
-    return list(sections[key]) if key in sections else None
+    if key in sections:
+        return frozenset(sections[key])
+    if not key.startswith("label."):
+        return None
+    values = (_value(host, key) for host in fleet.hosts.values())
+    return frozenset(value for value in values if value is not None) or None
 
 
-def _value(host: Host, key: str) -> str:
+def _labels(host: Host) -> Mapping[str, str]:
+    return {**host.pool.labels, **host.labels}
+
+
+def _value(host: Host, key: str) -> str | None:
+    """A host's value; None where it has none, which only `!=` matches."""
     if key.startswith("label."):
-        return {**host.pool.labels, **host.labels}.get(key.removeprefix("label."), "")
+        return _labels(host).get(key.removeprefix("label."))
     if key == "domain":
-        return host.domain.name if host.domain else ""
+        return host.domain.name if host.domain else None
     if key == "cluster":
         return host.pool.cluster.name
     return {"pool": host.pool.name, "site": host.site.name, "name": host.name}[key]

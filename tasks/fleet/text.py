@@ -2,140 +2,203 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
 
 from tasks.fleet.problems import Mistake, Path_, Problem, dotted
+from tasks.fleet.shape import FLEET_FILE, FileKind
+from tasks.fleet.source import MAX_DEPTH, Loader, TextInvalid, refused, too_deep
 
-MAX_BYTES = 20_000_000
 MAX_VALUES = 2_000_000
-"""Values after aliases are followed: a file that grows beyond is no fleet."""
+"""Values after aliases and merges are followed: a file that grows beyond is no fleet."""
 
-try:
-    from yaml import CSafeLoader as Loader
-except ImportError:  # pyyaml without libyaml: slower, the same answers
-    from yaml import SafeLoader as Loader  # type: ignore[assignment]
+_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+_PLAIN_TAGS = {_TEXT, _MERGE} | {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null", "timestamp")}
+_PLAIN_TAGS |= {f"tag:yaml.org,2002:{kind}" for kind in ("value", "map", "seq")}
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_DECIMAL = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_WORDS = {
+    spelt: value
+    for word, value in (("true", True), ("false", False), ("null", None))
+    for spelt in (word, word.title(), word.upper())
+} | {"~": None, "": None}
 
-
-class TextInvalid(Exception):
-    """Text that is no YAML mapping; carries the one problem."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
+_Entries = dict[str, tuple[yaml.Mark, yaml.Node]]
+"""Key -> where it is written, and its value."""
 
 
 class Positions:
-    """A parsed document: its data, its duplicate keys, and where each path stands."""
+    """A parsed document: its data, what is wrong with its text, and where each path stands.
 
-    def __init__(self, text: str) -> None:
+    Values mean what YAML 1.2 says, as in editors: only `true` and `false` are truth values, 22:00 is text, 010 is ten.
+    """
+
+    def __init__(self, text: str, kind: FileKind = FLEET_FILE) -> None:
         """Raises TextInvalid."""
-        loader = Loader(text)
-        try:
-            root = loader.get_single_node()
-            if not isinstance(root, yaml.MappingNode):
-                raise TextInvalid(
-                    Problem(
-                        1,
-                        1,
-                        "",
-                        "this is not a fleet file.",
-                        "Begin with `fleet: NAME`, then clusters, sites, pools, hosts.",
-                    )
-                )
-            self._budget = MAX_VALUES
-            self.duplicates: list[Mistake] = []
-            self._root = root
-            self._scalar = loader
-            self.data: Any = self._plain(root, ())
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            words = " ".join(filter(None, (error.context, error.problem)))
-            fix = "Indent with spaces, not tabs." if "\\t" in words else "Correct the YAML on this line or just above."
-            raise TextInvalid(Problem(line, column, "", f"this is not YAML: {words}.", fix)) from None
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise TextInvalid(
-                Problem(
-                    1,
-                    1,
-                    "",
-                    f"this cannot be read as YAML: {str(error).splitlines()[0]}.",
-                    "Save it as plain YAML in UTF-8.",
-                )
-            ) from None
-        finally:
-            loader.dispose()
-
-    def _plain(self, node: yaml.Node, path: Path_) -> Any:
-        self._budget -= 1
-        if self._budget < 0:
-            raise ValueError("its aliases make it larger than any fleet")
-        if isinstance(node, yaml.MappingNode):
-            plain: dict[Any, Any] = {}
-            self._scalar.flatten_mapping(node)
-            merged = len(node.value)
-            for position, (key_node, value_node) in enumerate(node.value):
-                key = self._key(key_node)
-                if key in plain and position < merged and self._written_twice(node, key, key_node):
-                    self.duplicates.append(
-                        Mistake((*path, key), f"{key} stands twice.", "Keep one of the two.", at_key=True)
-                    )
-                plain[key] = self._plain(value_node, (*path, key))
-            return plain
-        if isinstance(node, yaml.SequenceNode):
-            return [self._plain(child, (*path, i)) for i, child in enumerate(node.value)]
-        if node.tag == "tag:yaml.org,2002:str":
-            return node.value
-        return self._scalar.construct_object(node)
-
-    def _key(self, node: yaml.Node) -> str:
-        """Keys are names; YAML's `on:` or `123:` is the text that was written."""
-        if not isinstance(node, yaml.ScalarNode):
-            mark = node.start_mark
-            raise yaml.MarkedYAMLError(problem="a key must be a plain name", problem_mark=mark)
-        return str(node.value)
-
-    def _written_twice(self, node: yaml.MappingNode, key: str, key_node: yaml.Node) -> bool:
-        """Not so when the first one came in by a merge (`<<`), which a written key overrides."""
-        first = next(k for k, _ in node.value if self._key(k) == key)
-        inside = node.start_mark.index <= first.start_mark.index < node.end_mark.index
-        return inside and first is not key_node
+        self.problems: list[Problem] = []
+        """Keys that stand twice, tags."""
+        self._values_left = MAX_VALUES
+        self._entries_of: dict[int, _Entries] = {}
+        self._fraction = kind.fraction
+        self._root = _composed(text, kind)
+        self.data: Any = self._plain(self._root, (), 0)
 
     def place(self, mistake: Mistake) -> Problem:
         """A mistake with line and column: of the value, of the key, or of the nearest thing above it."""
-        mark, shown = self._root.start_mark, mistake.path
-        node: yaml.Node | None = self._root
+        mark = self._root.start_mark
+        node: yaml.Node = self._root
         for depth, part in enumerate(mistake.path):
-            last = depth == len(mistake.path) - 1
-            found = self._child(node, part, want_last=last and mistake.at_key)
+            found = self._child(node, part)
             if found is None:
                 break
-            key_mark, node = found
-            mark = key_mark if last and (mistake.at_key or not isinstance(node, yaml.ScalarNode)) else node.start_mark
-            if not last:
-                mark = key_mark
-        return Problem(mark.line + 1, mark.column + 1, dotted(shown), mistake.message, mistake.fix)
+            mark, node = found
+            is_value = depth == len(mistake.path) - 1 and not mistake.at_key and isinstance(node, yaml.ScalarNode)
+            if is_value and node.start_mark.index > mark.index:  # else an alias: its anchor is far away
+                mark = node.start_mark
+        return Problem(mark.line + 1, mark.column + 1, dotted(mistake.path), mistake.message, mistake.fix)
 
-    def _child(self, node: yaml.Node | None, part: str | int, *, want_last: bool) -> tuple[yaml.Mark, yaml.Node] | None:
+    def written(self, path: Path_) -> str | None:
+        """A single value as it is written, without quotes; None for what has parts or is not there."""
+        node: yaml.Node = self._root
+        for part in path:
+            found = self._child(node, part)
+            if found is None:
+                return None
+            node = found[1]
+        return str(node.value) if isinstance(node, yaml.ScalarNode) else None
+
+    def _child(self, node: yaml.Node, part: str | int) -> tuple[yaml.Mark, yaml.Node] | None:
         if isinstance(node, yaml.MappingNode):
-            matches = [(k.start_mark, v) for k, v in node.value if k.value == part]
-            return (matches[-1] if want_last else matches[0]) if matches else None
+            return self._entries_of[id(node)].get(str(part))
         if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             child = node.value[part]
             return child.start_mark, child
         return None
 
+    def _plain(self, node: yaml.Node, path: Path_, depth: int) -> Any:
+        self._spend(1)
+        if depth > MAX_DEPTH:
+            raise too_deep(node.start_mark)
+        if node.tag not in _PLAIN_TAGS:
+            self._problem(node, path, "there is a tag (!) here.", "Write the value without it.")
+        if isinstance(node, yaml.MappingNode):
+            entries = self._entries(node, path, depth)
+            return {key: self._plain(value, (*path, key), depth + 1) for key, (_, value) in entries.items()}
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(child, (*path, i), depth + 1) for i, child in enumerate(node.value)]
+        return node.value if node.tag == _TEXT else _scalar(node.value, self._fraction)
 
-def every_text(data: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
-    """Every text value with its path."""
-    if isinstance(data, dict):
-        for key, value in data.items():
-            yield from every_text(value, (*path, key))
-    elif isinstance(data, list):
-        for position, value in enumerate(data):
-            yield from every_text(value, (*path, position))
-    elif isinstance(data, str):
-        yield path, data
+    def _entries(self, node: yaml.MappingNode, path: Path_, depth: int) -> _Entries:
+        """What a mapping holds, with what is merged into it (`<<`); what is written in it wins."""
+        known = self._entries_of.get(id(node))
+        if known is not None:
+            return known
+        if depth > MAX_DEPTH:
+            raise too_deep(node.start_mark)
+        written: _Entries = {}
+        merged: _Entries = {}
+        for key_node, value in node.value:
+            if key_node.tag == _MERGE:
+                for source in self._merge_sources(value):
+                    found = self._entries(source, path, depth + 1)
+                    self._spend(len(found))
+                    merged = {**found, **merged}
+                continue
+            key = _key(key_node)
+            if key in written:
+                first = written[key][0].line + 1
+                self._problem(
+                    key_node,
+                    (*path, key),
+                    f"{key[:60]} stands here again; it is on line {first} already.",
+                    "Keep one of the two, or give this one another name.",
+                )
+            written[key] = (key_node.start_mark, value)
+        entries = {**merged, **written}
+        self._entries_of[id(node)] = entries
+        return entries
+
+    def _merge_sources(self, value: yaml.Node) -> list[yaml.MappingNode]:
+        given = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        sources = [source for source in given if isinstance(source, yaml.MappingNode)]
+        if len(sources) < len(given):
+            raise refused(
+                "only blocks of keys can be merged in with <<.",
+                "Write <<: *name, where &name stands at a block of keys.",
+                value.start_mark.line + 1,
+                value.start_mark.column + 1,
+            )
+        return sources
+
+    def _spend(self, values: int) -> None:
+        self._values_left -= values
+        if self._values_left < 0:
+            raise refused(
+                f"aliases make this file larger than {MAX_VALUES:,} values.",
+                "Write what is meant in full in place of aliases (*name) of aliases.",
+            )
+
+    def _problem(self, node: yaml.Node, path: Path_, message: str, fix: str) -> None:
+        mark = node.start_mark
+        self.problems.append(Problem(mark.line + 1, mark.column + 1, dotted(path), message, fix))
+
+
+def _composed(text: str, kind: FileKind) -> yaml.MappingNode:
+    loader = Loader(text)
+    try:
+        root = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        raise _not_yaml(error, text, kind) from None
+    finally:
+        loader.dispose()
+    if isinstance(root, yaml.MappingNode):
+        return root
+    if root is None:
+        raise refused("the file is empty.", kind.begin)
+    what = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
+    mark = root.start_mark
+    raise refused(f"{what} stands where a {kind.name}'s keys belong.", kind.begin, mark.line + 1, mark.column + 1)
+
+
+def _not_yaml(error: yaml.MarkedYAMLError, text: str, kind: FileKind) -> TextInvalid:
+    """The parser's words, with the line that the broken thing begins on."""
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return refused(f"this is not YAML: {error.problem}.", "Correct the YAML.")
+    if "another document" in str(error.problem):
+        message, fix = "a second document begins here.", f"Delete the line ---; declare one {kind.name} a file."
+    else:
+        words = " ".join(filter(None, (error.context, error.problem)))
+        begun = error.context_mark.line + 1 if error.context_mark else mark.line + 1
+        message = f"this is not YAML: {words}" + (f" (begun on line {begun})." if begun <= mark.line else ".")
+        fix = "Correct the YAML on this line or just above."
+        lines = text.splitlines()
+        line = lines[mark.line] if mark.line < len(lines) else ""
+        if "\t" in line[: len(line) - len(line.lstrip())]:
+            message, fix = "this line is indented with a tab.", "Indent with spaces."
+    return refused(message, fix, mark.line + 1, mark.column + 1)
+
+
+def _key(node: yaml.Node) -> str:
+    """Keys are names; YAML's `on:` or `123:` is the text that was written."""
+    if isinstance(node, yaml.ScalarNode):
+        return str(node.value)
+    mark = node.start_mark
+    raise refused(
+        "a block or a list stands where a key belongs.",
+        "Write a plain name before the colon; a text that begins with [ or { needs quotes.",
+        mark.line + 1,
+        mark.column + 1,
+    )
+
+
+def _scalar(text: str, fraction: Callable[[str], Any]) -> Any:
+    """A value without quotes, by YAML 1.2's core schema; dates stay text."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return fraction(text) if _DECIMAL.fullmatch(text) else text

@@ -32,18 +32,29 @@ PACKAGES = (
     "conntrack", "socat", "ebtables", "ipset", "chrony",
 )  # fmt: skip
 
+_LAST_LINE = "end of record"
 _TABLE = "\n".join(f"{name} {path}" for name, path in PATHS.items())
 
-_HEADER = """\
-R=${POOLKEEPER_ROOT-}
+_HEADER = f"""\
+R=${{POOLKEEPER_ROOT-}}
 home="$R/var/lib/poolkeeper"
-have() { command -v "$1" >/dev/null 2>&1; }
+have() {{ command -v "$1" >/dev/null 2>&1; }}
+there() {{ [ -e "$R$1" ] || [ -L "$R$1" ]; }}
+swaps() {{ # yes, no, or nothing where it cannot be read
+  [ -r "$R/proc/swaps" ] || return
+  {{ read -r _; if read -r device _ && [ -n "$device" ]; then echo yes; else echo no; fi; }} < "$R/proc/swaps"
+}}
+whole() {{ # a record that a full disk or a crash cut short has not its last line
+  last=
+  while IFS= read -r line; do last=$line; done < "$1"
+  [ "$last" = '{_LAST_LINE}' ]
+}}
 """
 
 _SNAPSHOT = f"""\
 snapshot() {{
   while read -r name path; do
-    if [ -e "$R$path" ]; then echo "path $name"; fi
+    if there "$path"; then echo "path $name"; fi
   done <<'END-OF-TABLE'
 {_TABLE}
 END-OF-TABLE
@@ -58,9 +69,8 @@ END-OF-TABLE
     else version=; fi
     if [ -n "$version" ]; then echo "package $package $version"; fi
   done
-  if [ -r "$R/proc/swaps" ]; then
-    if [ "$(grep -c . "$R/proc/swaps")" -gt 1 ]; then echo 'swap on'; else echo 'swap off'; fi
-  fi
+  case $(swaps) in yes) echo 'swap on';; no) echo 'swap off';; esac
+  echo '{_LAST_LINE}'
 }}
 """
 
@@ -68,37 +78,71 @@ _REMEMBER = """\
 umask 077
 mkdir -p "$home" || exit 1
 if [ ! -e "$home/before" ]; then
-  snapshot > "$home/before.part" && mv "$home/before.part" "$home/before"
+  rm -f "$home/before.part"
+  snapshot > "$home/before.part" || exit 1
+  if ! whole "$home/before.part"; then rm -f "$home/before.part"; echo 'it could not be written' >&2; exit 1; fi
+  mv "$home/before.part" "$home/before"
 fi
 """
 
 _COMPARE = """\
 [ -e "$home/before" ] || exit 0
-sed 's/^/before /' "$home/before"
-snapshot | sed 's/^/after /'
+if ! whole "$home/before"; then echo 'what was there before was not written to its end' >&2; exit 1; fi
+while IFS= read -r line; do echo "before $line"; done < "$home/before"
+snapshot | while IFS= read -r line; do echo "after $line"; done
 """
 
+# built-ins only where it decides what goes: a missing grep or awk must not look like "was not there"
 _UNDO = f"""\
 [ -e "$home/before" ] || exit 0
+if ! whole "$home/before"; then
+  echo 'what was there before was not written to its end: nothing was undone' >&2; exit 1
+fi
 mounts="$R/proc/self/mounts"
 [ -r "$mounts" ] || mounts="$R/proc/mounts"
-if [ ! -r "$mounts" ]; then echo 'mounts cannot be read: nothing was removed' >&2; exit 1; fi
-was() {{ grep -qxF "$1" "$home/before"; }}
+if [ ! -r "$mounts" ]; then echo 'mounts cannot be read: nothing was undone' >&2; exit 1; fi
+top=$(cd -P -- "${{R:-/}}" && pwd -P) || exit 1
+top=${{top%/}}
+kept=
+was() {{
+  while IFS= read -r line; do [ "$line" = "$1" ] && return 0; done < "$home/before"
+  return 1
+}}
+real() {{ # where a path is when every symbolic link on the way to it is followed, as the mounts are told
+  if [ -d "$R$1" ] && [ ! -L "$R$1" ]; then at=$(cd -P -- "$R$1" && pwd -P) || return 1
+  else at=$(cd -P -- "$R${{1%/*}}" && pwd -P)/${{1##*/}} || return 1; fi
+  printf '%s' "${{at#"$top"}}"
+}}
+mounted() {{ # whether something is mounted at or below a path; what cannot be told is taken for mounted
+  at=$(real "$1") || return 0
+  case $at in *[!A-Za-z0-9/._-]*) return 0;; esac
+  while read -r _ point _; do
+    case $point in "$at"|"$at"/*) return 0;; esac
+  done < "$mounts"
+  return 1
+}}
 for unit in {" ".join(UNITS)}; do
   if have systemctl && ! was "unit $unit" && [ "$(systemctl is-enabled "$unit" 2>/dev/null)" = enabled ]; then
-    systemctl disable --now "$unit" >/dev/null 2>&1 && echo "disabled unit $unit"
+    if systemctl disable --now "$unit" >/dev/null 2>&1; then echo "disabled unit $unit"
+    else kept=yes; echo "kept unit $unit: it could not be disabled"; fi
   fi
 done
 while read -r name path; do
-  if was "path $name" || [ ! -e "$R$path" ]; then continue; fi
-  if awk -v p="$path" '$2 == p || index($2, p "/") == 1 {{ found = 1 }} END {{ exit !found }}' "$mounts"; then
-    echo "kept $name: something is mounted at or below $path"
-  elif rm -rf -- "$R$path"; then echo "removed $name"; fi
+  if was "path $name" || ! there "$path"; then continue; fi
+  if mounted "$path"; then kept=yes; echo "kept $name: something is mounted at or below $path"
+  elif rm -rf -- "$R$path"; then echo "removed $name"
+  else kept=yes; echo "kept $name: not all of $path could be removed"; fi
 done <<'END-OF-TABLE'
 {_TABLE}
 END-OF-TABLE
-if was 'swap on' && have swapon; then swapon -a && echo 'swap on again'; fi
-rm -f "$home/before" "$home/changes"
+if was 'swap on' && [ "$(swaps)" = no ] && have swapon; then
+  swapon -a 2>/dev/null
+  if [ "$(swaps)" = yes ]; then echo 'swap on again'
+  else kept=yes; echo 'kept swap off: /etc/fstab has none that can be switched on'; fi
+fi
+rm -f "$home/changes"
+# what was kept is still ours to undo, and must not pass for what was there before
+[ -n "$kept" ] || rm -f "$home/before"
 """
 
 
@@ -136,7 +180,8 @@ def compare(found: Sequence[str]) -> tuple[str, ...]:
 async def undo(sessions: Sessions, host: Host) -> tuple[str, ...]:
     """Take back what a failed join left: units it enabled, known paths it made, swap it switched off.
 
-    Packages stay; they do no harm. Answers what was done and what had to be kept. Raises HostError.
+    Packages stay; they do no harm. Answers what was done and what had to be kept; where something was, the
+    record stays, and the next undo goes on from it. Raises HostError.
     """
     return tuple(await _run(sessions, host, _UNDO))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,38 +21,62 @@ class Credentials:
     def __init__(self, secret: Callable[[SecretRef], Secret]) -> None:
         self._secret = secret
         self._keys: dict[tuple[SecretRef | None, Path | None, bool], Sequence[Any]] = {}
-        self._agent: Any = None
+        self._loading = asyncio.Lock()
+        self._agent: asyncssh.SSHAgentClient | None = None
         self._known_hosts: dict[Path, asyncssh.SSHKnownHosts] = {}
 
     async def keys(self, access: SshAccess) -> Sequence[Any]:
         """The key pairs to log in with. Raises KeyUnusable."""
         wanted = (access.key, access.certificate, access.agent)
         if wanted not in self._keys:
-            self._keys[wanted] = await self._load(access)
+            async with self._loading:  # hundreds of hosts ask for the same keys at once
+                if wanted not in self._keys:
+                    self._keys[wanted] = await self._load(access)
         return self._keys[wanted]
+
+    async def close(self) -> None:
+        """Part from the agent."""
+        agent, self._agent = self._agent, None
+        self._keys.clear()
+        if agent is not None:
+            agent.close()
+            await agent.wait_closed()
 
     async def _load(self, access: SshAccess) -> Sequence[Any]:
         pairs: list[Any] = []
         if access.key is not None:
-            try:
-                key = asyncssh.import_private_key(self._secret(access.key).reveal() + "\n")
-                certificate = asyncssh.read_certificate(str(access.certificate)) if access.certificate else None
-            except asyncssh.KeyEncryptionError:
-                raise errors.KeyUnusable("the private key needs a passphrase") from None
-            except (asyncssh.KeyImportError, OSError) as error:
-                raise errors.KeyUnusable(f"the private key or certificate cannot be read: {error}") from None
-            except SecretMissing as error:
-                raise errors.KeyUnusable(str(error)) from None
-            pairs += asyncssh.load_keypairs([(key, certificate) if certificate else key])
+            pairs += self._from_file(access.key, access.certificate)
         if access.agent:
             try:
-                self._agent = await asyncssh.connect_agent()  # stays: the agent signs at every login
+                if self._agent is None:
+                    self._agent = await asyncssh.connect_agent()  # stays: the agent signs at every login
                 pairs += await self._agent.get_keys()
             except (OSError, ValueError, asyncssh.Error):
                 raise errors.KeyUnusable("agent: true, but no agent answers at SSH_AUTH_SOCK") from None
         if not pairs:
-            raise errors.KeyUnusable("neither a key nor an agent is declared for it")
+            raise errors.KeyUnusable(
+                "the agent holds no key" if access.agent else "neither a key nor an agent is declared for it"
+            )
         return pairs
+
+    def _from_file(self, reference: SecretRef, certificate: Path | None) -> Sequence[Any]:
+        try:
+            key = asyncssh.import_private_key(self._secret(reference).reveal() + "\n")
+        except SecretMissing as error:
+            raise errors.KeyUnusable(str(error)) from None
+        except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+            if "assphrase" in str(error) or isinstance(error, asyncssh.KeyEncryptionError):
+                raise errors.KeyUnusable("the private key needs a passphrase") from None
+            raise errors.KeyUnusable(f"the private key cannot be read: {error}") from None
+        if certificate is None:
+            return asyncssh.load_keypairs([key])  # type: ignore[no-any-return]
+        try:
+            return asyncssh.load_keypairs([(key, asyncssh.read_certificate(str(certificate)))])  # type: ignore[no-any-return]
+        except (OSError, ValueError) as error:
+            raise errors.KeyUnusable(
+                f"the certificate {certificate} cannot be used with the private key: {error}",
+                next_step="Point ssh.certificate at the certificate of that very key (`ssh-keygen -Lf FILE` shows it).",
+            ) from None
 
     def known_hosts(self, access: SshAccess) -> asyncssh.SSHKnownHosts:
         """The keys we trust; a missing file trusts nobody."""

@@ -42,6 +42,14 @@ class ConnectRefused(HostError):
     next_step = "Check that sshd runs on the host and listens on the declared port."
 
 
+class Unreachable(HostError):
+    """There is no way to it from here."""
+
+    id = "hosts.ssh.unreachable"
+    expected = "a route to the host"
+    next_step = "Check address, route and VPN from the machine that runs poolkeeper: `ip route get HOST`."
+
+
 class ConnectTimeout(HostError):
     """No TCP connection in time."""
 
@@ -70,6 +78,14 @@ class HostKeyChanged(HostError):
 
     id = "hosts.ssh.host-key-changed"
     expected = "the key in known_hosts"
+
+
+class HostCertificateInvalid(HostError):
+    """The host's certificate is from a known authority, but does not hold for this host now."""
+
+    id = "hosts.ssh.host-certificate"
+    expected = "a valid certificate with the host's address or name as a principal"
+    next_step = "Issue the host a new certificate (`ssh-keygen -s CA -h -n NAME,ADDRESS ...`) and reload its sshd."
 
 
 class AuthRefused(HostError):
@@ -110,6 +126,22 @@ class ConnectionLost(HostError):
     id = "hosts.ssh.connection-lost"
     expected = "an answer before the line breaks"
     next_step = "Check the line (packet loss, a rebooting host, a killed sshd), then run this again."
+
+
+class NoSession(HostError):
+    """Logged in, but the host opens no session for a command."""
+
+    id = "hosts.ssh.no-session"
+    expected = "a session on the connection"
+    next_step = "Look at the host's sshd log (`journalctl -u ssh -n 50`) and at MaxSessions in its sshd_config."
+
+
+class ShellRefused(HostError):
+    """A session, but no POSIX shell in it that begins a program."""
+
+    id = "hosts.ssh.no-shell"
+    expected = "the user's login shell runs `sh -s`"
+    next_step = "Log in by hand as that user: give it a shell (`chsh`), and no ForceCommand in sshd_config."
 
 
 class OutputFlood(HostError):

@@ -21,6 +21,8 @@ T = TypeVar("T")
 FACTS_PROGRAM = files("tasks.hosts").joinpath("facts.sh").read_text(encoding="utf-8")
 FACTS_TIMEOUT_S = 60.0
 
+_LONGEST_VALUE = 4096
+"""Characters; no fact of a sane host has more."""
 _ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
@@ -79,7 +81,8 @@ class HostFacts:
     reboot_required: Observed[bool]
     package_manager: Observed[str]
     clock_offset_s: Observed[float]
-    """The host's clock minus ours, in seconds; wrong by at most half the round trip."""
+    """The host's clock minus ours, in seconds. Wrong by at most the time from sending the program to its start:
+    half a round trip, and what the host takes to begin."""
     clock_synchronised: Observed[bool]
     resolvers: Observed[tuple[Resolver, ...]]
     own_name_resolves: Observed[bool]
@@ -132,16 +135,16 @@ def parse_facts(text: str, seen_at: datetime, duration_s: float = 0.0) -> HostFa
         os_version=answers.one("os_version", str),
         kernel=answers.one("kernel", str),
         arch=answers.one("machine", lambda machine: _ARCH.get(machine, machine)),
-        machine_id=answers.one("machine_id", str),
+        machine_id=answers.one("machine_id", _machine_id),
         boot_id=answers.one("boot_id", str),
         product_uuid=answers.one("product_uuid", str.lower),
-        cpus=answers.one("cpus", int),
+        cpus=answers.one("cpus", _count),
         memory_bytes=answers.one("memory_kb", _kib),
         swap_bytes=answers.one("swap_kb", _kib),
         disks=answers.all("disk", _disks),
-        cgroup_version=answers.one("cgroup_version", int),
+        cgroup_version=answers.one("cgroup_version", _count),
         open_files_limit=answers.one("open_files_limit", _limit),
-        ip_forward=answers.one("ip_forward", lambda value: value == "1"),
+        ip_forward=answers.one("ip_forward", lambda value: _count(value) != 0),
         systemd=answers.one("systemd", _yes),
         reboot_required=answers.one("reboot_required", _yes),
         package_manager=answers.one("package_manager", str),
@@ -151,8 +154,8 @@ def parse_facts(text: str, seen_at: datetime, duration_s: float = 0.0) -> HostFa
         own_name_resolves=answers.one("own_name_resolves", _yes),
         addresses=answers.all("address", lambda lines: tuple(str(ip_address(line)) for line in lines)),
         routes=answers.all("route", lambda lines: tuple(dict.fromkeys(map(_route, lines)))),
-        mtus=answers.all("mtu", lambda lines: {name: int(size) for name, size in map(str.split, lines)}),
-        listening_ports=answers.all("port", lambda lines: tuple(sorted({int(line) for line in lines}))),
+        mtus=answers.all("mtu", lambda lines: {name: _count(size) for name, size in map(str.split, lines)}),
+        listening_ports=answers.all("port", lambda lines: tuple(sorted(set(map(_port, lines))))),
         proxies=answers.all("proxy", lambda lines: dict(map(_proxy, lines))),
         runtime=answers.one("runtime", str, empty=True),
         kubelet_version=answers.one("kubelet_version", str, empty=True),
@@ -172,16 +175,18 @@ class _Answers:
         self._unknown: dict[str, str] = {}
         _, begun, rest = text.partition("poolkeeper-facts begin\n")
         body, ended, _ = rest.partition("poolkeeper-facts end")
-        self._missing = "the answer was cut short" if begun and not ended else "the host did not answer it"
-        if begun and not ended:
+        self._cut = bool(begun and not ended)
+        self._last = ""
+        if self._cut:
             body = body[: body.rfind("\n") + 1]  # half a line is not a fact
-        for line in body.splitlines():
+        for line in body.split("\n"):
             word, _, rest = line.partition(" ")
             name, _, value = rest.partition(" ")
             if word == "fact":
                 self._facts[name].append(value.strip())
+                self._last = name
             elif word == "unknown":
-                self._unknown[name] = value.strip()
+                self._unknown.setdefault(name, value.strip() or "it does not say why")
 
     def one(self, name: str, parse: Callable[[str], T], *, empty: bool = False) -> Observed[T]:
         """A fact with one value; an empty one is unknown unless it may be empty."""
@@ -190,28 +195,65 @@ class _Answers:
             return parse(lines[0])
 
         values = self._facts.get(name)
-        if values and not values[0] and not empty and name not in self._unknown:
-            return Unknown("it is empty", self._seen_at)
+        if name not in self._unknown and values:
+            if len(set(values)) > 1:
+                return Unknown(f"it was answered more than once: {_shown(values)}", self._seen_at)
+            if not values[0] and not empty:
+                return Unknown("it is empty", self._seen_at)
         return self._parsed(name, values, only)
 
     def all(self, name: str, parse: Callable[[list[str]], T]) -> Observed[T]:
         """A fact that is a list; its first line is the empty one that says so."""
+        if self._cut and name == self._last:
+            return Unknown("the answer was cut short within it", self._seen_at)
         values = self._facts.get(name)
         return self._parsed(name, None if values is None else [v for v in values if v], parse)
 
     def _parsed(self, name: str, values: list[str] | None, parse: Callable[[list[str]], T]) -> Observed[T]:
         if name in self._unknown:
-            return Unknown(self._unknown[name], self._seen_at)
+            return Unknown(self._unknown[name][:_LONGEST_VALUE], self._seen_at)
         if values is None:
-            return Unknown(self._missing, self._seen_at)
+            missing = "the answer was cut short" if self._cut else "the host did not answer it"
+            return Unknown(missing, self._seen_at)
+        if any(len(value) > _LONGEST_VALUE for value in values):
+            return Unknown(f"its value is longer than {_LONGEST_VALUE} characters", self._seen_at)
         try:
             return Known(parse(values), self._seen_at)
         except (ValueError, IndexError):
-            return Unknown(f"cannot make sense of {values[:3]}", self._seen_at)
+            return Unknown(f"cannot make sense of {_shown(values)}", self._seen_at)
+
+
+def _shown(values: list[str]) -> str:
+    """The first few of them, each at a length that can be printed."""
+    return ", ".join(repr(value[:60]) for value in values[:3]) or "an empty answer"
+
+
+def _count(value: str) -> int:
+    """A number that any table can hold, in digits and nothing else."""
+    if not re.fullmatch(r"[0-9]{1,18}", value):
+        raise ValueError(value)
+    return int(value)
+
+
+def _port(value: str) -> int:
+    port = _count(value)
+    if not 0 < port < 65536:
+        raise ValueError(value)
+    return port
+
+
+def _machine_id(value: str) -> str:
+    """machine-id(5): 32 digits. An image's may say `uninitialized`, which is nobody's."""
+    if not re.fullmatch(r"[0-9a-f]{32}", value):
+        raise ValueError(value)
+    return value
 
 
 def _kib(value: str) -> int:
-    return int(value) * 1024
+    kib = _count(value)
+    if kib >= 2**53:
+        raise ValueError(value)
+    return kib * 1024
 
 
 def _yes(value: str) -> bool:
@@ -221,12 +263,13 @@ def _yes(value: str) -> bool:
 
 
 def _limit(value: str) -> int:
-    return 2**31 if value == "unlimited" else int(value)
+    return 2**31 if value == "unlimited" else _count(value)
 
 
 def _offset_s(value: str, seen_at: datetime, duration_s: float) -> float:
-    """busybox' date knows no %N and prints it: whole seconds then, and half of one added."""
-    seconds = float(value) if re.fullmatch(r"\d+\.\d+", value) else int(value.partition(".")[0]) + 0.5
+    """busybox' date knows no %N and prints it or nothing: whole seconds then, and half of one added."""
+    whole, _, fraction = value.partition(".")
+    seconds = _count(whole) + (float(f"0.{fraction}") if re.fullmatch(r"[0-9]{1,9}", fraction) else 0.5)
     return seconds - (seen_at.timestamp() - duration_s)
 
 
@@ -242,6 +285,8 @@ def _disks(lines: list[str]) -> tuple[Disk, ...]:
 
 def _resolver(line: str) -> Resolver:
     address, answer, *reason = line.split(" ", 2)
+    if answer not in ("yes", "no", "unknown"):
+        raise ValueError(line)
     return Resolver(address, {"yes": True, "no": False}.get(answer), *reason)
 
 
@@ -250,5 +295,7 @@ def _route(line: str) -> str:
 
 
 def _proxy(line: str) -> tuple[str, str]:
+    """Name and value without quotes and without credentials: all up to the last `@`, whatever stands in them."""
     name, _, value = line.partition(" ")
-    return name, re.sub(r"//[^/@]*@", "//", value.strip("\"'"))
+    scheme, slashes, rest = value.strip("\"' ").rpartition("://")
+    return name, scheme + slashes + rest.rpartition("@")[2]

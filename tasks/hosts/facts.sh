@@ -2,6 +2,7 @@
 #
 # Answers lines `fact NAME VALUE` and `unknown NAME REASON`; a fact that is a list has several lines, and
 # `fact NAME` without a value says that the list is empty. `poolkeeper-facts begin|end` stand around them.
+# A tool that fails makes its fact unknown: no answer is never an empty answer.
 #
 # Reads below ${POOLKEEPER_ROOT-} (empty on a real host): /etc/{os-release,machine-id,resolv.conf,kubernetes,cni/net.d},
 # /proc/{meminfo,mounts,swaps,sys/kernel/random/boot_id,sys/net/ipv4/ip_forward,net/tcp,net/tcp6},
@@ -17,6 +18,12 @@ fact() { n=$1; shift; printf 'fact %s %s\n' "$n" "$*"; }
 unknown() { n=$1; shift; printf 'unknown %s %s\n' "$n" "$*"; }
 within() { s=$1; shift; if have timeout; then timeout "$s" "$@"; else "$@"; fi; }
 first() { IFS= read -r line < "$1" 2>/dev/null || [ -n "$line" ]; printf '%s' "$line"; line=; }
+value() { # name, then a command: its output as the fact
+  n=$1; shift
+  if ! have "$1"; then unknown "$n" "no $1"
+  elif found=$("$@" 2>/dev/null) && [ -n "$found" ]; then fact "$n" "$found"
+  else unknown "$n" "$1 fails"; fi
+}
 file() { # name, path: the first line of a file
   if [ -r "$R$2" ]; then fact "$1" "$(first "$R$2")"
   elif [ -e "$R$2" ]; then unknown "$1" "$2 cannot be read without more rights"
@@ -27,8 +34,8 @@ echo
 echo 'poolkeeper-facts begin'
 
 # who it is
-if have date; then fact clock "$(date +%s.%N)"; else unknown clock 'no date command'; fi
-if have hostname; then fact hostname "$(hostname)"; else fact hostname "$(uname -n)"; fi
+value clock date +%s.%N
+if have hostname; then value hostname hostname; else value hostname uname -n; fi
 if [ -r "$R/etc/os-release" ]; then
   (
     ID= VERSION_ID=
@@ -39,26 +46,28 @@ if [ -r "$R/etc/os-release" ]; then
 else
   unknown os_id 'there is no /etc/os-release'; unknown os_version 'there is no /etc/os-release'
 fi
-fact kernel "$(uname -r)"
-fact machine "$(uname -m)"
+value kernel uname -r
+value machine uname -m
 file machine_id /etc/machine-id
 file boot_id /proc/sys/kernel/random/boot_id
 file product_uuid /sys/class/dmi/id/product_uuid
 
 # what it is made of
-if have nproc; then fact cpus "$(nproc)"; elif have getconf; then fact cpus "$(getconf _NPROCESSORS_ONLN)"; else unknown cpus 'neither nproc nor getconf'; fi
+if have nproc; then value cpus nproc; else value cpus getconf _NPROCESSORS_ONLN; fi
 if [ -r "$R/proc/meminfo" ]; then
-  while read -r key value unit; do
-    case $key in MemTotal:) fact memory_kb "$value";; SwapTotal:) fact swap_kb "$value";; esac
+  while read -r key size _; do
+    case $key in MemTotal:) fact memory_kb "$size";; SwapTotal:) fact swap_kb "$size";; esac
   done < "$R/proc/meminfo"
 else unknown memory_kb 'there is no /proc/meminfo'; unknown swap_kb 'there is no /proc/meminfo'; fi
 if have df; then
   for path in / /var/lib/kubelet /var/lib/containerd /var/log; do
     at=$R$path
-    while [ ! -e "$at" ] && [ "$at" != "$R" ] && [ "$at" != / ]; do at=${at%/*}; done
-    df -Pk "${at:-/}" 2>/dev/null | while read -r _ size _ free _ mount; do
-      case $size in *[!0-9]*|'') ;; *) fact disk "$size $free $mount $path";; esac
-    done
+    while [ ! -e "$at" ] && [ "$at" != "$R" ] && [ "$at" != / ] && [ -n "$at" ]; do at=${at%/*}; done
+    if found=$(within 10 df -Pk "${at:-/}" 2>/dev/null); then
+      printf '%s\n' "$found" | while read -r _ size _ free _ mount; do
+        case $size in *[!0-9]*|'') ;; *) fact disk "$size $free $mount $path";; esac
+      done
+    else unknown disk "df $path fails or hangs"; fi
   done
 else unknown disk 'no df command'; fi
 if [ -e "$R/sys/fs/cgroup/cgroup.controllers" ]; then fact cgroup_version 2
@@ -69,11 +78,15 @@ file ip_forward /proc/sys/net/ipv4/ip_forward
 if [ -d "$R/run/systemd/system" ]; then fact systemd yes; else fact systemd no; fi
 if [ -e "$R/var/run/reboot-required" ] || [ -e "$R/run/reboot-required" ]; then fact reboot_required yes
 elif [ -d "$R/etc/apt" ]; then fact reboot_required no
-elif have needs-restarting; then if needs-restarting -r >/dev/null 2>&1; then fact reboot_required no; else fact reboot_required yes; fi
+elif have needs-restarting; then
+  within 30 needs-restarting -r >/dev/null 2>&1
+  case $? in 0) fact reboot_required no;; 1) fact reboot_required yes;; *) unknown reboot_required 'needs-restarting fails';; esac
 else unknown reboot_required 'no sentinel file and no needs-restarting'; fi
-for manager in apt-get dnf yum zypper apk; do
-  if have $manager; then fact package_manager $manager; break; fi
+manager=
+for name in apt-get dnf yum zypper apk; do
+  if have $name; then manager=$name; break; fi
 done
+if [ -n "$manager" ]; then fact package_manager $manager; else unknown package_manager 'none that is known'; fi
 
 # its clock
 if have timedatectl; then
@@ -85,34 +98,53 @@ else unknown clock_synchronised 'no timedatectl'; fi
 # names
 if [ -r "$R/etc/resolv.conf" ]; then
   fact resolver
-  while read -r key value _; do
-    [ "$key" = nameserver ] || continue
-    if ! have nslookup; then fact resolver "$value unknown no nslookup to ask it with"
-    elif within 6 nslookup "${EXTERNAL_NAME:-aliyun.com}" "$value" >/dev/null 2>&1; then fact resolver "$value yes"
-    else fact resolver "$value no"; fi
+  asked=0
+  while read -r key address _ || [ -n "$key" ]; do
+    [ "$key" = nameserver ] && [ -n "$address" ] || continue
+    asked=$((asked + 1))
+    if [ $asked -gt 3 ]; then fact resolver "$address unknown the system never asks more than three"
+    elif ! have nslookup; then fact resolver "$address unknown no nslookup to ask it with"
+    elif within 6 nslookup "${EXTERNAL_NAME:-aliyun.com}" "$address" >/dev/null 2>&1; then fact resolver "$address yes"
+    else fact resolver "$address no"; fi
   done < "$R/etc/resolv.conf"
 else unknown resolver 'there is no /etc/resolv.conf'; fi
 if have getent; then
-  if within 6 getent hosts "$(if have hostname; then hostname; else uname -n; fi)" >/dev/null 2>&1; then fact own_name_resolves yes; else fact own_name_resolves no; fi
+  within 6 getent hosts "$(if have hostname; then hostname; else uname -n; fi)" >/dev/null 2>&1
+  case $? in
+    0) fact own_name_resolves yes;;
+    2|124|143) fact own_name_resolves no;; # not found, or no answer in time
+    *) unknown own_name_resolves 'getent fails';;
+  esac
 else unknown own_name_resolves 'no getent'; fi
 
 # network
-if have ip; then
-  fact address; fact route; fact mtu
-  ip -o addr show 2>/dev/null | while read -r _ _ family address _; do
-    case $family in inet|inet6) fact address "${address%%/*}";; esac
-  done
-  { ip -o -4 route show; ip -o -6 route show; } 2>/dev/null | while read -r to _; do fact route "$to"; done
-  ip -o link show 2>/dev/null | while read -r _ name rest; do
-    set -- $rest
-    while [ $# -gt 1 ]; do if [ "$1" = mtu ]; then fact mtu "${name%%[:@]*} $2"; fi; shift; done
-  done
-else
+if ! have ip; then
   unknown address 'no ip command'; unknown route 'no ip command'; unknown mtu 'no ip command'
+else
+  if found=$(ip -o addr show 2>/dev/null); then
+    fact address
+    printf '%s\n' "$found" | while read -r _ _ family address _; do
+      case $family in inet|inet6) fact address "${address%%/*}";; esac
+    done
+  else unknown address 'ip addr fails'; fi
+  if found=$(ip -o -4 route show 2>/dev/null); then
+    fact route
+    { printf '%s\n' "$found"; ip -o -6 route show 2>/dev/null; } | while read -r to next _; do
+      case $to in blackhole|unreachable|prohibit|throw|unicast|multicast|local|broadcast|anycast|nat) to=$next;; esac
+      [ -z "$to" ] || fact route "$to"
+    done
+  else unknown route 'ip route fails'; fi
+  if found=$(ip -o link show 2>/dev/null); then
+    fact mtu
+    printf '%s\n' "$found" | while read -r _ name rest; do
+      set -f; set -- $rest
+      while [ $# -gt 1 ]; do if [ "$1" = mtu ]; then fact mtu "${name%%[:@]*} $2"; fi; shift; done
+    done
+  else unknown mtu 'ip link fails'; fi
 fi
-if have ss; then
+if have ss && found=$(ss -Hltn 2>/dev/null); then
   fact port
-  ss -Hltn 2>/dev/null | while read -r _ _ _ local _; do fact port "${local##*:}"; done
+  printf '%s\n' "$found" | while read -r _ _ _ local _; do [ -z "$local" ] || fact port "${local##*:}"; done
 elif [ -r "$R/proc/net/tcp" ]; then
   fact port
   for table in "$R/proc/net/tcp" "$R/proc/net/tcp6"; do
@@ -121,15 +153,15 @@ elif [ -r "$R/proc/net/tcp" ]; then
       if [ "$state" = 0A ]; then fact port "$((0x${local##*:}))"; fi
     done < "$table"
   done
-else unknown port 'neither ss nor /proc/net/tcp'; fi
+else unknown port 'neither ss nor /proc/net/tcp answers'; fi
 fact proxy
 for name in http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY; do
-  eval "value=\${$name-}"
-  if [ -n "$value" ]; then fact proxy "$name $value"; fi
+  eval "setting=\${$name-}"
+  [ -z "$setting" ] || fact proxy "$name $setting"
 done
 if [ -r "$R/etc/environment" ]; then
-  while IFS='= ' read -r name value; do
-    case $name in *_proxy|*_PROXY) fact proxy "$name $value";; esac
+  while IFS='= ' read -r name setting || [ -n "$name" ]; do
+    case $name in '#'*) ;; *_proxy|*_PROXY) [ -z "$setting" ] || fact proxy "$name $setting";; esac
   done < "$R/etc/environment"
 fi
 
@@ -138,15 +170,25 @@ if have containerd; then fact runtime "containerd $(within 5 containerd --versio
 elif have dockerd; then fact runtime docker
 elif have crio; then fact runtime cri-o
 else fact runtime; fi
-if have kubelet; then fact kubelet_version "$(within 5 kubelet --version 2>/dev/null | { read -r _ version _; echo "$version"; })"
-else fact kubelet_version; fi
+if ! have kubelet; then fact kubelet_version
+elif found=$(within 5 kubelet --version 2>/dev/null) && [ -n "$found" ]; then fact kubelet_version "${found##* }"
+else unknown kubelet_version 'kubelet --version fails'; fi
 if have systemctl; then
-  if [ "$(within 5 systemctl is-active kubelet 2>/dev/null)" = active ]; then fact kubelet_running yes; else fact kubelet_running no; fi
+  case $(within 5 systemctl is-active kubelet 2>/dev/null) in
+    active|activating|reloading) fact kubelet_running yes;;
+    inactive|failed|deactivating|unknown) fact kubelet_running no;;
+    *) unknown kubelet_running 'systemctl does not tell';;
+  esac
 else unknown kubelet_running 'no systemctl'; fi
 fact leftover
+for path in /etc/kubernetes /var/lib/kubelet /etc/cni; do
+  if [ -d "$R$path" ] && [ ! -x "$R$path" ]; then unknown leftover "$path cannot be looked into without more rights"; fi
+done
 for path in /etc/kubernetes/kubelet.conf /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/pki /etc/kubernetes/manifests \
   /var/lib/kubelet/config.yaml /var/lib/kubelet/pki /etc/cni/net.d /etc/kubernetes/yurthub /var/lib/yurthub; do
-  if [ -d "$R$path" ]; then if [ -n "$(ls -A "$R$path" 2>/dev/null)" ]; then fact leftover "$path"; fi
+  if [ -d "$R$path" ]; then
+    if ! found=$(ls -A "$R$path" 2>/dev/null); then unknown leftover "$path cannot be looked into without more rights"
+    elif [ -n "$found" ]; then fact leftover "$path"; fi
   elif [ -e "$R$path" ]; then fact leftover "$path"; fi
 done
 if [ -r "$R/proc/mounts" ]; then
@@ -159,11 +201,13 @@ else unknown kubelet_mount 'there is no /proc/mounts'; fi
 # the way to the API server, its certificate verified with the cluster's own authority
 if [ -z "${API_URL-}" ]; then unknown api 'not asked'
 elif ! have curl; then unknown api 'no curl'
+elif ! ca=$(mktemp 2>/dev/null) || ! printf '%s\n' "${API_CA-}" > "$ca"; then unknown api 'no room in /tmp for the authority to verify with'
 else
-  ca=$(mktemp) && printf '%s\n' "${API_CA-}" > "$ca"
+  trap 'rm -f "$ca"' EXIT
   words=$(within 12 curl -sS -o /dev/null --noproxy '*' --max-time 10 ${API_CA:+--cacert "$ca"} "$API_URL/version" 2>&1)
   status=$?
-  rm -f "$ca"
+  words=${words%%"
+"*}
   if [ $status -eq 0 ]; then fact api; else fact api "${words:-curl exit status $status}"; fi
 fi
 echo 'poolkeeper-facts end'

@@ -2,12 +2,14 @@
 
 Under systemd it runs as a transient unit, elsewhere in a session of its own. Its folder `/run/poolkeeper/NAME` (root
 only, gone after a reboot) holds output and result. The script comes over the session's stdin, is written there with
-mode 0600, and is unlinked as soon as the shell that runs it has opened it.
+mode 0600, and is unlinked as soon as the shell that runs it has opened it. `pid` there is the claim to the name, and
+tells whether it still runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import secrets
 from dataclasses import dataclass
@@ -49,22 +51,46 @@ _HEADER = """\
 name=%(name)s
 d="${POOLKEEPER_ROOT-}/run/poolkeeper/$name"
 systemd() { [ -d "${POOLKEEPER_ROOT-}/run/systemd/system" ] && command -v systemd-run >/dev/null 2>&1; }
-alive() { pid=$(cat "$d/running/pid" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; }
+active() { systemd && systemctl is-active --quiet "$name.service" 2>/dev/null; }
+born() { read -r stat < "/proc/$1/stat" && set -- ${stat##*)} && [ "$1" != Z ] && echo "${20}"; } 2>/dev/null
+# the moment of its birth tells it from a stranger that was given its number since
+alive() { read -r pid since < "$d/pid" && [ "$(born "$pid")" = "$since" ]; } 2>/dev/null
+pause() { sleep 0.2 2>/dev/null || sleep 1; }
 """
 
 _START = """\
 umask 077
 mkdir -p "$d" || exit 1
-[ -d "$d/running" ] && exit 0
-cat > "$d/script" <<'%(delimiter)s'
+[ -e "$d/pid" ] && exit 0
+# each start has files of its own, so that of two at once neither touches the other's
+own="$d/$$-%(delimiter)s"
+mkdir "$own" || exit 1
+cat > "$own/script" <<'%(delimiter)s' || exit 1
 %(script)s
 %(delimiter)s
-cat > "$d/run" <<'END-OF-RUN'
-d=$1
-mkdir "$d/running" 2>/dev/null || exit 0
-echo $$ > "$d/running/pid"
-exec > "$d/output" 2>&1 < /dev/null 3< "$d/script"
-rm -f "$d/script"
+cat > "$own/run" <<'END-OF-RUN' || exit 1
+d=$1 own=$2 limit=$3
+read -r stat < "/proc/$$/stat"
+birth() { echo "${20}"; }
+echo "$$ $(birth ${stat##*)})" > "$own/pid"
+# a hard link is made by one of them only, and with its content
+ln "$own/pid" "$d/pid" 2>/dev/null || { rm -rf "$own"; exit 0; }
+exec > "$d/output" 2>&1 < /dev/null 3< "$own/script"
+rm -rf "$own"
+if [ -n "$limit" ]; then
+  # its own watch, where there is no systemd: at the limit, or when this shell was killed, all of it goes. It
+  # sleeps in small steps to be gone soon after
+  (
+    exec > /dev/null 2>&1 3<&-
+    i=0
+    while [ $i -lt "$limit" ] && kill -0 $$; do sleep 1; i=$((i + 1)); done
+    [ ! -e "$d/result" ] || exit
+    trap '' TERM
+    kill -TERM "-$$"
+    sleep 5
+    kill -KILL "-$$"
+  ) &
+fi
 umask 022
 sh /dev/fd/3
 echo $? > "$d/result.part"
@@ -72,28 +98,32 @@ mv "$d/result.part" "$d/result"
 END-OF-RUN
 if systemd; then
   systemctl reset-failed "$name.service" >/dev/null 2>&1
-  systemd-run --quiet --unit="$name" --property=RuntimeMaxSec=%(limit_s)d sh "$d/run" "$d"
+  systemd-run --quiet --unit="$name" --property=RuntimeMaxSec=%(limit_s)d sh "$own/run" "$d" "$own" "" ||
+    { rm -rf "$own"; active || exit 1; }
+elif command -v setsid >/dev/null 2>&1; then
+  setsid sh "$own/run" "$d" "$own" %(limit_s)d >/dev/null 2>&1 </dev/null &
 else
-  setsid sh "$d/run" "$d" >/dev/null 2>&1 </dev/null &
+  rm -rf "$own"
+  echo 'neither systemd-run nor setsid: nothing would keep it running without this line' >&2
+  exit 1
 fi
+# started is what can be found again by name
+i=0
+while [ ! -e "$d/pid" ] && [ $i -lt 50 ]; do pause; i=$((i + 1)); done
+[ -e "$d/pid" ] || { rm -rf "$own"; echo 'it was started and did not begin' >&2; exit 1; }
 """
 
 _STATE = """\
 tell() {
   echo "state $1"
   echo "output"
-  tail -c %(kept)d "$d/output" 2>/dev/null
+  tail -c %(asked)d "$d/output" 2>/dev/null
 }
 i=0
-while [ $i -lt %(rounds)d ] && [ ! -e "$d/result" ] && alive; do
-  sleep 0.2 2>/dev/null || sleep 1
-  i=$((i + 1))
-done
+while [ $i -lt %(rounds)d ] && [ ! -e "$d/result" ] && alive; do pause; i=$((i + 1)); done
 if [ -e "$d/result" ]; then tell "ended $(cat "$d/result")"
-elif [ ! -d "$d/running" ]; then
-  if [ -e "$d/run" ] && systemd && systemctl is-active --quiet "$name.service" 2>/dev/null; then tell running
-  else tell absent; fi
-elif [ ! -s "$d/running/pid" ] || alive; then tell running
+elif [ ! -e "$d/pid" ]; then if active; then tell running; else tell absent; fi
+elif alive; then tell running
 elif [ -e "$d/result" ]; then tell "ended $(cat "$d/result")"
 else tell killed; fi
 """
@@ -104,10 +134,11 @@ if systemd; then
   systemctl reset-failed "$name.service" >/dev/null 2>&1
 fi
 if alive; then
-  kill -TERM -- "-$pid" 2>/dev/null || kill -TERM "$pid"
+  # without `--`, which the kill of dash and busybox does not know
+  kill -TERM "-$pid" 2>/dev/null
   i=0
-  while [ $i -lt 50 ] && alive; do sleep 0.2 2>/dev/null || sleep 1; i=$((i + 1)); done
-  if alive; then kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid"; fi
+  while [ $i -lt 50 ] && kill -0 "-$pid" 2>/dev/null; do pause; i=$((i + 1)); done
+  kill -KILL "-$pid" 2>/dev/null
 fi
 rm -rf "$d"
 """
@@ -129,7 +160,7 @@ async def start_unit(sessions: Sessions, host: Host, name: str, script: Secret, 
         _START,
         delimiter=f"END-{secrets.token_hex(16)}",
         script=script.reveal(),
-        limit_s=max(1, round(timeout_s)),
+        limit_s=max(1, math.ceil(timeout_s)),
     )
     result = await sessions.run(host, program)
     if result.exit_status != 0:
@@ -144,7 +175,7 @@ async def unit_state(
     sessions: Sessions, host: Host, name: str, *, script: Secret | None = None, wait_s: float = 0.0
 ) -> UnitState:
     """A unit as it is, or as it is after `wait_s` if it still runs. Raises HostError."""
-    program = _program(name, _STATE, kept=OUTPUT_KEPT_BYTES, rounds=round(wait_s * 5))
+    program = _program(name, _STATE, asked=OUTPUT_KEPT_BYTES + 1, rounds=round(wait_s * 5))
     result = await sessions.run(host, program, timeout_s=wait_s * 5 + 30)
     return parse_state(result.stdout, *([script] if script else []))
 
@@ -152,10 +183,10 @@ async def unit_state(
 def parse_state(text: str, *secrets: Secret) -> UnitState:
     """What the state program answered. Pure."""
     head, _, output = text.partition("output\n")
-    words = head.strip().splitlines()[-1].split() if head.strip() else []
-    kept = redact(output, *secrets)
+    words = head.strip().split("\n")[-1].split()
+    kept = redact(_whole_words(output), *secrets)
     match words:
-        case ["state", "ended", status] if status.isdigit():
+        case ["state", "ended", status] if re.fullmatch(r"[0-9]{1,3}", status):
             ended = UnitRun.SUCCEEDED if status == "0" else UnitRun.FAILED
             return UnitState(ended, int(status), kept)
         case ["state", "killed"]:
@@ -166,6 +197,13 @@ def parse_state(text: str, *secrets: Secret) -> UnitState:
             return UnitState(UnitRun.ABSENT)
         case _:
             return UnitState(UnitRun.UNKNOWN)
+
+
+def _whole_words(output: str) -> str:
+    """The end of an output; where that begins within a word, from the next word on: half a secret is one as well."""
+    if len(output.encode()) <= OUTPUT_KEPT_BYTES:
+        return output
+    return re.sub(r"\A\S*\s*", "", output)
 
 
 async def wait_unit(
@@ -188,4 +226,10 @@ async def wait_unit(
 
 async def forget_unit(sessions: Sessions, host: Host, name: str) -> None:
     """End a unit if it still runs, and remove its folder. Raises HostError."""
-    await sessions.run(host, _program(name, _FORGET))
+    result = await sessions.run(host, _program(name, _FORGET))
+    if result.exit_status != 0:
+        words = result.stderr.strip()[-300:] or f"exit status {result.exit_status}"
+        raise HostError(
+            f"unit {name} could not be forgotten: {words}",
+            next_step=f"Look at /run/poolkeeper/{name} on the host.",
+        )

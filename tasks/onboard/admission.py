@@ -16,16 +16,16 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from tasks.audit.acceptance import NodeEvidence, check_acceptance
-from tasks.audit.proving import Peer, probe_node, probe_sentence
+from tasks.audit.proving import Probed, choose_cloud_node, probe_node, probe_sentence
 from tasks.audit.testpod import PodAnswers
 from tasks.cluster import ClusterApi
-from tasks.cluster.nodes import NodeRow, accept, cordon, delete_node, get_node, wait_node
+from tasks.cluster.nodes import CLOUD_NODES, NodeRow, accept, cordon, delete_node, get_node, list_nodes, wait_node
 from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
 from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
 from tasks.onboard.recording import Recorder
-from tasks.onboard.standing import Join, Standing, Step, where_it_stands
+from tasks.onboard.standing import Join, Standing, Step, own_node, where_it_stands
 from tasks.outcomes import (
     Done,
     Evidence,
@@ -56,10 +56,12 @@ PROBE_ATTEMPTS = 3
 class NotAdmitted(Exception):
     """A host did not make it; the findings say why."""
 
-    def __init__(self, summary: str, findings: Sequence[Finding]) -> None:
+    def __init__(self, summary: str, findings: Sequence[Finding], *, untouched: bool = False) -> None:
         super().__init__(summary)
         self.summary = summary
         self.findings = tuple(findings)
+        self.untouched = untouched
+        """Nothing was changed on the host, so that there is nothing to undo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class Look:
     node: NodeRow | None
     join: Join
     standing: Standing
+
+    @property
+    def joined_by_us(self) -> bool:
+        """Whether a join of ours is on the host or made its Node: only such a one is ever undone."""
+        return self.join is not Join.NONE or (self.node is not None and self.node.joined_by_us)
 
 
 class Admission:
@@ -91,7 +98,6 @@ class Admission:
         self.gate = gate
         self.recorder = recorder
         self.request = request
-        self.peer: Peer | None = None
 
     async def look(self, host: Host, node: NodeRow | None) -> Look:
         """Read a host and decide where it stands. Raises HostError."""
@@ -128,13 +134,13 @@ class Admission:
         try:
             if standing.step is Step.UNDO_THEN_JOIN:
                 async with self.recorder.phase(host.name, "undo"):
-                    await self._undo(host, None if standing.stale_node else look.node)
+                    await self._undo(host, look.node)
             if standing.step in (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN):
                 async with self.recorder.phase(host.name, "join"):
                     landed += await self._join(host, look)
             elif standing.step is Step.ACCEPT:
                 async with self.recorder.phase(host.name, "quarantine"):
-                    landed += await self._quarantine(host)
+                    landed += await self._quarantine(host, look)
             async with self.recorder.phase(host.name, "acceptance"):
                 await self._prove(host)
             async with self.recorder.phase(host.name, "release"):
@@ -142,7 +148,7 @@ class Admission:
         except GateRefused as refused:
             return self._outcome(host, HostState.REFUSED, str(refused), [*landed, _refused(host, refused.refusal)])
         except NotAdmitted as failure:
-            return await self._give_up(host, standing.step, failure, landed)
+            return await self._give_up(host, look, failure, landed)
         return self._outcome(host, HostState.ACCEPTED, "accepted and released", [*landed, *kept])
 
     async def _rehearse(self, host: Host, standing: Standing) -> HostOutcome:
@@ -172,11 +178,11 @@ class Admission:
 
         async def act() -> list[Finding]:
             if standing.step is not Step.FOLLOW_JOIN:
+                script = await self.provider.join_script(pool, self._arch(host, look))
                 if standing.stale_node is not None:
                     await delete_node(self.api, standing.stale_node)
+                    self.recorder.lifecycle(host, "left", standing.stale_node, datetime.now(UTC), None)
                 await changes.remember(self.sessions, host)
-                arch = look.facts.arch.value if isinstance(look.facts.arch, Known) else "amd64"
-                script = await self.provider.join_script(pool, arch)
                 await start_unit(self.sessions, host, JOIN_UNIT, script, timeout_s=pool.join_timeout_s)
             return await self._follow(host, look)
 
@@ -194,8 +200,28 @@ class Admission:
                         "Mend what the provider names, then run this again; the host is unchanged.",
                     )
                 ],
+                untouched=True,
             ) from None
         return _value(passed)
+
+    def _arch(self, host: Host, look: Look) -> str:
+        """The architecture to ask a script for: one for another would install programs that cannot run."""
+        arch = look.facts.arch
+        if isinstance(arch, Known):
+            return arch.value
+        raise NotAdmitted(
+            "its architecture is not known",
+            [
+                self._finding(
+                    host,
+                    "onboard.join.arch",
+                    f"unknown: {arch.reason}",
+                    "the answer of `uname -m`",
+                    "See that `uname -m` works for the login user on the host.",
+                )
+            ],
+            untouched=True,
+        )
 
     async def _follow(self, host: Host, look: Look) -> list[Finding]:
         """Watch the Node and the joining unit at once; the first failure ends it."""
@@ -218,19 +244,33 @@ class Admission:
                     joining.cancel()
                     await asyncio.gather(appearing, joining, return_exceptions=True)
         except TimeoutError:
-            raise NotAdmitted(
-                "the join did not end in time",
-                [
-                    self._finding(
-                        host,
-                        "onboard.join.timeout",
-                        f"no Node {host.node_name}, or the join script still runs, after {timeout_s:.0f} s",
-                        "the script ended and the Node registered",
-                        "Read the joiner's and the kubelet's log on the host (`journalctl -u kubelet -n 100`);"
-                        " set on_failure: keep in the pool's join settings to look at it as it stands.",
-                    )
-                ],
-            ) from None
+            raise await self._join_timed_out(host, look) from None
+
+    async def _join_timed_out(self, host: Host, look: Look) -> NotAdmitted:
+        """No Node of its name in time; a joiner that gives names of its own is told apart by the machine id."""
+        timeout_s, machine_id = host.pool.join_timeout_s, look.facts.machine_id
+        ours = machine_id.value if isinstance(machine_id, Known) else ""
+        others = [row.name for row in (await list_nodes(self.api)).values() if ours and row.machine_id == ours]
+        elsewhere = [name for name in others if name != host.node_name]
+        if elsewhere:
+            finding = self._finding(
+                host,
+                "onboard.join.other-name",
+                f"it registered as node {elsewhere[0]}, which is not cordoned",
+                f"node {host.node_name}",
+                f"Remove node {elsewhere[0]} in ACK's console, set node_name: {elsewhere[0]} in the fleet file (or the"
+                " hostname to the node name), and run this again.",
+            )
+            return NotAdmitted("it registered under another name", [finding])
+        finding = self._finding(
+            host,
+            "onboard.join.timeout",
+            f"no Node {host.node_name}, or the join script still runs, after {timeout_s:.0f} s",
+            "the script ended and the Node registered",
+            "Read the joiner's and the kubelet's log on the host (`journalctl -u kubelet -n 100`);"
+            " set on_failure: keep in the pool's join settings to look at it as it stands.",
+        )
+        return NotAdmitted("the join did not end in time", [finding])
 
     async def _cordon_as_it_appears(self, host: Host, look: Look) -> list[Finding]:
         row = await wait_node(self.api, host.node_name, lambda row: row is not None and row.machine_id != "")
@@ -248,13 +288,17 @@ class Admission:
                     )
                 ],
             )
-        return await self._cordon(host)
+        return await self._cordon(host, joined=True)
 
-    async def _cordon(self, host: Host) -> list[Finding]:
+    async def _cordon(self, host: Host, *, joined: bool) -> list[Finding]:
         """Cordon as ours, then tell which pods were quicker."""
-        now = datetime.now(UTC)
         row = await cordon(
-            self.api, host.node_name, why="quarantine until acceptance", run=self.recorder.run_id, at=now
+            self.api,
+            host.node_name,
+            why="quarantine until acceptance",
+            run=self.recorder.run_id,
+            at=datetime.now(UTC),
+            joined=joined,
         )
         self.recorder.lifecycle(host, "joined", row, row.created_at, None)
         guests = [pod for pod in await pods_on(self.api, row.name) if _is_guest(pod)]
@@ -272,10 +316,12 @@ class Admission:
             )
         ]
 
-    async def _quarantine(self, host: Host) -> list[Finding]:
+    async def _quarantine(self, host: Host, look: Look) -> list[Finding]:
         """Cordon a Node that has joined and was not cordoned yet, or is so already."""
         passed = await self.gate.change(
-            Subject("node", host.node_name), _quarantine_sentence(host), lambda: self._cordon(host)
+            Subject("node", host.node_name),
+            _quarantine_sentence(host),
+            lambda: self._cordon(host, joined=look.joined_by_us),
         )
         return _value(passed)
 
@@ -340,20 +386,20 @@ class Admission:
             return None
         pods = await pods_on(self.api, name)
         facts = await read_facts(self.sessions, host, self.request)
-        answers, log_error = PodAnswers(), "no test pod was run: the node is not Ready"
+        cloud_node = choose_cloud_node(await list_nodes(self.api, CLOUD_NODES), name)
+        probed = Probed(PodAnswers())
         if node.ready:
-            answers, log_error = await probe_node(
-                self.api, self.gate, name, pool.cluster.test_image, host.site.dns, self.peer
-            )
+            probed = await probe_node(self.api, self.gate, name, pool.cluster.test_image, host.site.dns, cloud_node)
         return NodeEvidence(
             node=node,
             pods=pods,
             expected_version=pool.kubernetes_version,
             expected_pods=pool.expected_pods,
             api_from_host=None if isinstance(facts.api_answer, Unknown) else facts.api_answer.value,
-            answers=answers,
-            log_error=log_error,
-            cloud_node=self.peer.node if self.peer else None,
+            answers=probed.answers,
+            log_error=probed.log_error,
+            cloud_node=cloud_node,
+            cloud_error=probed.cloud_error,
             seen_at=datetime.now(UTC),
         )
 
@@ -389,6 +435,7 @@ class Admission:
                     )
                 ],
             )
+        self.recorder.lifecycle(host, "joined", node, node.created_at, None)  # of an adopted node for the first time
         self.recorder.lifecycle(host, "state:Ready", node, datetime.now(UTC), None)
         if not node.unschedulable:
             return []
@@ -409,19 +456,24 @@ class Admission:
 
     # undoing
 
-    async def _give_up(self, host: Host, step: Step, failure: NotAdmitted, landed: Sequence[Finding]) -> HostOutcome:
-        """Undo a failed join, unless the pool says to keep it or the node was in service before us."""
+    async def _give_up(self, host: Host, look: Look, failure: NotAdmitted, landed: Sequence[Finding]) -> HostOutcome:
+        """Undo a failed join of ours, unless the pool says to keep it; a node that others joined is never reset."""
         findings = [*landed, *failure.findings]
         self.recorder.findings(host.name, "failure", findings)
+        if failure.untouched:
+            return self._outcome(host, HostState.STOPPED, failure.summary, findings)
+        step = look.standing.step
         if step is Step.ADOPT:
             return self._outcome(host, HostState.FAILED, f"{failure.summary}; left in service", findings)
+        if step is Step.ACCEPT and not look.joined_by_us:
+            return self._outcome(host, HostState.QUARANTINED, f"{failure.summary}; it was a node before us", findings)
         if host.pool.on_failed_join == "keep":
             node = await get_node(self.api, host.node_name)
             state = HostState.QUARANTINED if node is not None else HostState.FAILED
             return self._outcome(host, state, f"{failure.summary}; kept for a look", findings)
         try:
             async with self.recorder.phase(host.name, "undo"):
-                left = await self._undo(host, await get_node(self.api, host.node_name))
+                left = await self._undo(host, own_node(await get_node(self.api, host.node_name), look.facts.machine_id))
         except (GateRefused, HostError, NotAdmitted) as error:
             what = error.findings[0].evidence.observed if isinstance(error, NotAdmitted) else str(error)
             findings.append(

@@ -98,7 +98,7 @@ class Recorder:
     def change(self, change: Change) -> None:
         """A mutation that the gate let pass, before it is made."""
         self._changes += 1
-        self.say(f"{change.subject}: {change.sentence}")
+        self.say(change.sentence)
         row = {
             "subject_kind": change.subject.kind,
             "subject_name": change.subject.name,
@@ -122,7 +122,8 @@ class Recorder:
             "gpus": None,
             "labels": {**host.labels, "pool": host.pool.name, "site": host.site.name},
         }
-        self.spool.append(LIFECYCLE, self.run_id, f"{host.name}.{event.replace(':', '-')}", [row])
+        batch = f"{host.name}.{event.replace(':', '-')}.{node.uid}"  # one run may see two Nodes of a host leave
+        self.spool.append(LIFECYCLE, self.run_id, batch, [row])
 
     def end(self, flow: str, state: RunState, summary: str, outcomes: Iterable[HostOutcome]) -> None:
         """The run's own row, last."""

@@ -86,7 +86,7 @@ def markdown(
             lines.append(f"  **Next:** {_plain(finding.next_step)}")
         lines.append("")
     lines += ["## What would be changed" if dry_run else "## What was changed", ""]
-    lines += [f"- {change.subject}: {_plain(change.sentence)}" for change in changes] or ["- nothing"]
+    lines += [f"- {_plain(change.sentence)}" for change in changes] or ["- nothing"]
     return "\n".join(lines) + "\n"
 
 

@@ -10,11 +10,11 @@ import statistics
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
-from tasks.audit.proving import choose_cloud_node, cloud_peer
 from tasks.cluster import connect
 from tasks.cluster.nodes import NodeRow, list_nodes
 from tasks.cluster.stops import stops_guard
@@ -144,7 +144,13 @@ class OnboardRun:
             for name, look in readings.items()
             if isinstance(look, Look)
         }
-        batch = _batch(views, self.nodes, self._api_version, self._api_ahead_s)
+        batch = make_batch(
+            views,
+            self.nodes,
+            api_version=self._api_version,
+            api_host=urlsplit(self.admission.api.url).hostname or "",
+            api_ahead_s=self._api_ahead_s,
+        )
         results = []
         for name, host in self.hosts.items():
             look, outside = readings[name], unfit.get(host.pool.name, ())
@@ -164,7 +170,9 @@ class OnboardRun:
         """The outcome of a host that is finished already, or that goes no further than preflight."""
         name = result.host.name
         if result.standing.step is Step.NOTHING:
-            return HostOutcome(name, HostState.ACCEPTED, result.standing.reason)
+            findings = tuple(map(_in_service, result.findings))
+            self.recorder.findings(name, "preflight", findings)
+            return HostOutcome(name, HostState.ACCEPTED, result.standing.reason, findings)
         worst = blockers(by_severity(result.findings))[0]
         summary = f"{worst.id}: {worst.evidence.observed}"
         self.recorder.say(f"{name}: stopped: {summary}")
@@ -191,18 +199,31 @@ class OnboardRun:
         return HostOutcome(name, HostState.FAILED, finding.evidence.observed, (finding,), spent)
 
 
-def _batch(views: Mapping[str, HostView], nodes: Mapping[str, NodeRow], api_version: str, api_ahead_s: float) -> Batch:
+def _in_service(finding: Finding) -> Finding:
+    """A finding on a node that takes workloads already: there is nothing left that it could keep out."""
+    return replace(finding, severity=Severity.WARNING) if finding.severity is Severity.BLOCKER else finding
+
+
+def make_batch(
+    views: Mapping[str, HostView],
+    nodes: Mapping[str, NodeRow],
+    *,
+    api_version: str,
+    api_host: str,
+    api_ahead_s: float,
+) -> Batch:
+    """What all hosts of a run are compared with. `api_ahead_s`: the API server's clock minus ours."""
     skew = {name: _skew(view.facts, api_ahead_s) for name, view in views.items()}
     told = [value.value for value in skew.values() if isinstance(value, Known)]
-    shared = {fact: _shared(views, fact) for fact in ("machine_id", "product_uuid", "hostname", "boot_id")}
     return Batch(
-        views,
-        nodes,
-        skew,
-        statistics.median(told) if told else None,
-        api_version,
-        shared,
-        datetime.now(UTC),
+        views=views,
+        nodes=nodes,
+        clock_skew_s=skew,
+        median_skews_s=(statistics.median_low(told), statistics.median_high(told)) if told else None,
+        api_version=api_version,
+        api_host=api_host,
+        shared={fact: _shared(views, fact) for fact in ("machine_id", "product_uuid", "hostname", "boot_id")},
+        seen_at=datetime.now(UTC),
     )
 
 
@@ -268,15 +289,6 @@ async def open_run(
             # the Date header has whole seconds: the middle of that second is the best guess
             ahead_s = (api_time - asked_at).total_seconds() + 0.5
             yield OnboardRun(hosts, admission, nodes, version, ahead_s)
-
-
-@asynccontextmanager
-async def with_peer(run: OnboardRun) -> AsyncIterator[None]:
-    """A serving pod on a cloud node for the time of the admissions, where the cluster has such a node."""
-    admission, node = run.admission, choose_cloud_node(dict(run.nodes))
-    async with cloud_peer(admission.api, run.gate, node, run.cluster.test_image) as peer:
-        admission.peer = peer
-        yield
 
 
 def observe_guard(hosts: Sequence[Host]) -> Callable[[Change], Any]:

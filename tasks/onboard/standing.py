@@ -23,11 +23,11 @@ class Step(StrEnum):
     UNDO_THEN_JOIN = "undo, then join"
     """An earlier join of ours ended in failure."""
     FOLLOW_JOIN = "follow the running join"
-    """A join of ours is running, or has ended well, and the Node is not there yet."""
+    """A join of ours is running, or has ended well and the Node is not there yet."""
     ACCEPT = "accept"
     """It has joined and is not accepted yet: it belongs in quarantine until it is."""
     ADOPT = "adopt"
-    """It has been a node since before us and takes workloads: prove it, without taking it out of service."""
+    """It became a node without us: prove it as it is. It is neither cordoned nor, if it fails, undone."""
     NOTHING = "nothing"
     """It is accepted."""
     STOP = "stop"
@@ -79,19 +79,31 @@ def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None,
         )
     if node is None:
         return _without_node(join)
-    recorded = node.annotations.get(MACHINE_ID) or node.machine_id
-    if seen and recorded and seen != recorded:
-        if host.machine_id == seen and not node.ready:
-            return Standing(
-                Step.UNDO_THEN_JOIN if join is Join.FAILED else Step.JOIN,
-                "reinstalled, as the operator declared; its old Node goes first",
-                stale_node=node,
-            )
+    if not seen:
+        return _stop(
+            "onboard.identity.unknown",
+            here,
+            Evidence("unknown", "a machine id to compare with the Node's", "/etc/machine-id", now),
+            "Make /etc/machine-id readable on the host (`systemd-machine-id-setup` where it is missing).",
+        )
+    accepted_for = node.annotations.get(MACHINE_ID, "")
+    registered = node.machine_id or accepted_for
+    if not registered:
+        return _unverified(node, join, here, now)
+    declared = host.machine_id == seen
+    if registered != seen and declared and not node.ready:
+        return Standing(
+            Step.UNDO_THEN_JOIN if join is Join.FAILED else Step.JOIN,
+            "reinstalled, as the operator declared; its old Node goes first",
+            stale_node=node,
+        )
+    if registered != seen or (accepted_for not in ("", seen) and not declared):
+        belongs_to = registered if registered != seen else accepted_for
         return _stop(
             "onboard.identity.other-machine",
             here,
             Evidence(
-                f"this host has machine id {seen}; Node {node.name} belongs to machine id {recorded}"
+                f"this host has machine id {seen}; Node {node.name} belongs to machine id {belongs_to}"
                 f" and is {'Ready' if node.ready else 'not Ready'}",
                 "the Node of that name is this host's, or there is none",
                 "Node and /etc/machine-id",
@@ -100,20 +112,43 @@ def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None,
             f"If {host.name} was reinstalled and the old machine is gone, set machine_id: {seen} in the fleet"
             " file and run this again; if another machine has that name, give one of them another node_name.",
         )
-    if not seen:
-        return _stop(
-            "onboard.identity.unknown",
-            here,
-            Evidence("unknown", "a machine id to compare with the Node's", "/etc/machine-id", now),
-            "Make /etc/machine-id readable on the host (`systemd-machine-id-setup` where it is missing).",
-        )
-    if node.accepted:
+    return _with_its_node(node, join, accepted=node.accepted and accepted_for in ("", seen))
+
+
+def _with_its_node(node: NodeRow, join: Join, *, accepted: bool) -> Standing:
+    """The Node is this host's."""
+    if accepted:
         return Standing(Step.NOTHING, "accepted already")
+    in_service = not node.unschedulable and bool(node.ready)
+    if join is Join.FAILED and in_service:
+        # whoever took it into service after the failure, a reset would now hit what runs there
+        return Standing(Step.ADOPT, "in service although a join of ours failed; to be proven while it is")
     if join is Join.FAILED:
-        return Standing(Step.UNDO_THEN_JOIN, "an earlier join ended in failure", stale_node=node)
-    if join is Join.NONE and not node.cordoned_by_us and node.ready and not node.unschedulable:
-        return Standing(Step.ADOPT, "a node since before this fleet file; to be proven while in service")
+        return Standing(Step.UNDO_THEN_JOIN, "an earlier join ended in failure")
+    if join is Join.RUNNING:
+        return Standing(Step.FOLLOW_JOIN, "a join of ours is running and its Node is there")
+    if join is Join.NONE and not node.cordoned_by_us:
+        # also when it is not Ready: a cut line is no reason to cordon or reset what others have joined
+        return Standing(Step.ADOPT, "a node since before this fleet file; to be proven as it is")
     return Standing(Step.ACCEPT, "joined, not accepted yet")
+
+
+def _unverified(node: NodeRow, join: Join, here: Subject, now: datetime) -> Standing:
+    """A Node that tells no machine id: kubelet gives it at once, so this one was made by something else."""
+    if join in (Join.RUNNING, Join.SUCCEEDED):
+        return Standing(Step.FOLLOW_JOIN, f"a join of ours is {join} and its Node tells no machine id yet")
+    return _stop(
+        "onboard.identity.unverified",
+        here,
+        Evidence(f"Node {node.name} tells no machine id", "the machine id of this host", "Node", now),
+        f"Find out what it is (`kubectl describe node {node.name}`) and remove it, or choose another node_name.",
+    )
+
+
+def own_node(node: NodeRow | None, machine_id: Observed[str]) -> NodeRow | None:
+    """The Node, if it is certain to be this machine's: another's must outlive the undoing of our join."""
+    mine = node is not None and isinstance(machine_id, Known) and node.machine_id == machine_id.value != ""
+    return node if mine else None
 
 
 def _without_node(join: Join) -> Standing:

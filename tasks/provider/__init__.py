@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tasks.fleet.model import AckProvider, Cluster, SecretRef
 from tasks.outcomes import Secret
-from tasks.provider.interface import OutcomeUnknown, Provider, ProviderError
+from tasks.provider.interface import OutcomeUnknown, Provider, ProviderError, Throttled
 
 
 def open_provider(cluster: Cluster, secret: Callable[[SecretRef], Secret]) -> Provider:
@@ -18,4 +18,4 @@ def open_provider(cluster: Cluster, secret: Callable[[SecretRef], Secret]) -> Pr
     raise ProviderError(f"cluster {cluster.name}: joining by kubeadm is not built yet; use provider ack")
 
 
-__all__ = ["OutcomeUnknown", "Provider", "ProviderError", "open_provider"]
+__all__ = ["OutcomeUnknown", "Provider", "ProviderError", "Throttled", "open_provider"]

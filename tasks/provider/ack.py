@@ -7,6 +7,7 @@ vendor does not document for hybrid pools is said in the fleet file or read at r
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,22 +15,38 @@ from urllib.parse import quote
 
 from tasks.fleet.model import AckProvider, Cluster, Pool, SecretRef
 from tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict
-from tasks.provider.interface import OutcomeUnknown, ProviderError
+from tasks.provider.interface import OutcomeUnknown, ProviderError, Throttled
 
 JOIN_TOKEN_S = 3600
 """Life of a join token; ACK Edge's default is the same hour."""
 
+THROTTLED_TRIES = 4
+THROTTLED_WAIT_S = 10.0
+"""At most so long between two tries, whatever the answer asks for."""
+
 _HINTS = {
+    401: "Renew the access key that the fleet file names.",
     403: "Give the RAM user this action, or ask the account manager whether hybrid pools are allow-listed.",
     404: "Compare cluster_id and nodepool_id in the fleet file with the console.",
-    429: "Wait a minute and start again; other automation uses up the API's quota.",
 }
+_THROTTLED = "Wait a minute and start again; other automation uses up the API's quota."
+_BAD_KEY = "Correct access_key_id and access_key_secret of the cluster in the fleet file."
+_UNWELL = "Start again; if it stays so, look at ACK's status page."
+_WAY = "Check the way to its endpoint (route, proxy settings), then start again."
 
 
 class Ack:
     """One ACK cluster's OpenAPI."""
 
-    def __init__(self, cluster: Cluster, settings: AckProvider, secret: Callable[[SecretRef], Secret]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: AckProvider,
+        secret: Callable[[SecretRef], Secret],
+        *,
+        timeout_s: float = 30.0,
+    ) -> None:
+        """timeout_s: of one request, from connecting to the last byte. Raises SecretMissing."""
         # over a second to import: only flows that talk to ACK pay
         from alibabacloud_cs20151215.client import Client
         from alibabacloud_tea_openapi.utils_models import Config
@@ -50,10 +67,11 @@ class Ack:
                 region_id=settings.region,
                 endpoint=settings.endpoint,
                 protocol=settings.protocol,
-                connect_timeout=10_000,
-                read_timeout=30_000,
+                connect_timeout=int(min(10.0, timeout_s) * 1000),
+                read_timeout=int(timeout_s * 1000),
             )
         )
+        self._timeout_s = timeout_s
         self._cluster = cluster
         self._settings = settings
 
@@ -65,6 +83,20 @@ class Ack:
         *,
         body: Mapping[str, Any] | None = None,
         body_type: str = "json",
+    ) -> Any:
+        """One call; one that was throttled was not carried out and is sent again, a few times. Raises ProviderError."""
+        for attempt in range(1, THROTTLED_TRIES + 1):
+            try:
+                return await self._call_once(action, method, path, body, body_type)
+            except Throttled as throttled:
+                if attempt == THROTTLED_TRIES:
+                    raise
+                wait_s = float(attempt) if throttled.retry_after_s is None else throttled.retry_after_s
+            await asyncio.sleep(min(wait_s, THROTTLED_WAIT_S))
+        raise AssertionError("unreachable")
+
+    async def _call_once(
+        self, action: str, method: str, path: str, body: Mapping[str, Any] | None, body_type: str
     ) -> Any:
         from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
         from darabonba.exceptions import DaraException, UnretryableException
@@ -83,21 +115,24 @@ class Ack:
         )
         request = OpenApiRequest(headers={}, body=dict(body) if body is not None else None)
         try:
-            answer = await self._client.call_api_async(params, request, RuntimeOptions())
+            # the SDK's own limits are per read: an answer that drips would never end
+            async with asyncio.timeout(self._timeout_s):
+                answer = await self._client.call_api_async(params, request, RuntimeOptions())
         except UnretryableException as error:
-            raise OutcomeUnknown(
-                f"ACK did not answer {action} ({_first_line(error)}). Check the way to its endpoint."
-            ) from None
+            raise _no_answer(action, error.inner_exception) from None
         except DaraException as error:
-            status = getattr(error, "status_code", None)
-            hint = _HINTS.get(status or 0, "Look the code up in ACK's API reference.")
-            code = str(getattr(error, "code", ""))
-            raise ProviderError(
-                f"ACK refused {action}: {code} {_first_line(error)}. {hint}", code=code, status=status
-            ) from None
+            raise _refusal(action, error) from None
+        except TimeoutError:
+            raise OutcomeUnknown(f"ACK did not answer {action} within {self._timeout_s:g} s. {_WAY}") from None
         except OSError as error:
-            raise OutcomeUnknown(f"ACK cannot be reached for {action}: {error}") from None
+            raise OutcomeUnknown(f"ACK cannot be reached for {action}: {error}. {_WAY}") from None
         return answer["body"]
+
+    async def _read(self, action: str, path: str) -> dict[str, Any]:
+        answer = await self._call(action, "GET", path)
+        if not isinstance(answer, dict):
+            raise OutcomeUnknown(f"what answered {action} is not ACK: it gave no JSON object. {_WAY}")
+        return answer
 
     @property
     def _path(self) -> str:
@@ -105,9 +140,9 @@ class Ack:
 
     async def check_pool(self, pool: Pool) -> tuple[Checked, ...]:
         """Cluster running, pool there, of type hybrid and active. Raises ProviderError."""
-        cluster = await self._call("DescribeClusterDetail", "GET", self._path)
+        cluster = await self._read("DescribeClusterDetail", self._path)
         path = f"{self._path}/nodepools/{quote(pool.nodepool_id, safe='')}"
-        found = await self._call("DescribeClusterNodePoolDetail", "GET", path)
+        found = await self._read("DescribeClusterNodePoolDetail", path)
         pool_state = (found.get("status") or {}).get("state", "")
         pool_type = (found.get("nodepool_info") or {}).get("type", "")
         here = Subject("pool", pool.name)
@@ -148,8 +183,12 @@ class Ack:
             },
             body_type="string",
         )
-        if not isinstance(script, str) or not script.strip():
+        script = script.removeprefix("\ufeff") if isinstance(script, str) else ""
+        if not script.strip():
             raise ProviderError("ACK answered an empty attach script. Start again; if it persists, ask ACK.")
+        if script.lstrip()[0] in "<{[":
+            # it will run as root on a host: a login page or an error object must not
+            raise ProviderError(f"what came in place of the attach script is no shell command. {_WAY}")
         return Secret(script)
 
     def leave_script(self, pool: Pool) -> Secret:
@@ -164,5 +203,38 @@ def _expect(check: str, subject: Subject, observed: str, expected: str, next_ste
     return Checked(check, Verdict.FAIL, subject, Finding(check, Severity.BLOCKER, subject, evidence, next_step))
 
 
-def _first_line(error: Exception) -> str:
-    return (str(getattr(error, "message", "")) or str(error)).strip().splitlines()[0][:300]
+def _no_answer(action: str, inner: Exception) -> ProviderError:
+    """Why the SDK gave up: it wraps whatever went wrong, also an answer that it could not read, text and all."""
+    from aiohttp import ClientError
+    from alibabacloud_credentials.exceptions import CredentialException
+    from darabonba.exceptions import RetryError
+
+    if isinstance(inner, CredentialException):
+        return ProviderError(f"there is no credential for {action}: {_first_line(inner)}. {_BAD_KEY}")
+    if isinstance(inner, RetryError | ClientError | OSError):
+        words = str(getattr(inner, "message", "")) or str(inner) or "no answer in time"
+        return OutcomeUnknown(f"ACK did not answer {action}: {words[:300].rstrip('.')}. {_WAY}")
+    return OutcomeUnknown(f"what answered {action} is not ACK: it gave no JSON. {_WAY}")
+
+
+def _refusal(action: str, error: Any) -> ProviderError:
+    """An answer that is an error, told apart by status and code. The SDK has `str(None)` where there is no code."""
+    status: int | None = getattr(error, "status_code", None)
+    code = str(getattr(error, "code", "") or "")
+    told = f"ACK refused {action}: {code} {_first_line(error)}"
+    if status == 429 or code.startswith("Throttling"):
+        retry_after_ms = getattr(error, "retry_after", None)
+        wait_s = retry_after_ms / 1000 if retry_after_ms is not None else None
+        return Throttled(f"{told}. {_THROTTLED}", code=code, status=status, retry_after_s=wait_s)
+    if code.startswith(("InvalidAccessKey", "SignatureDoesNotMatch", "IncompleteSignature", "InvalidSecurityToken")):
+        return ProviderError(f"{told}. {_BAD_KEY}", code=code, status=status)
+    if status is not None and status >= 500:
+        return OutcomeUnknown(f"{told}. {_UNWELL}", code=code, status=status)
+    hint = _HINTS.get(status or 0, "Look the code up in ACK's API reference.")
+    return ProviderError(f"{told}. {hint}", code=code, status=status)
+
+
+def _first_line(error: Any) -> str:
+    """The error's own words, cut short, without a full stop at the end."""
+    words = (str(getattr(error, "message", "") or "") or str(error)).strip() or type(error).__name__
+    return words.splitlines()[0][:300].rstrip(".")

@@ -21,6 +21,16 @@ class OutcomeUnknown(ProviderError):
     """The call may or may not have taken effect: read the state again, do not repeat it blindly."""
 
 
+class Throttled(ProviderError):
+    """The provider has too many requests, and still so after some patience: nothing was carried out."""
+
+    def __init__(
+        self, message: str, *, code: str = "", status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, code=code, status=status)
+        self.retry_after_s = retry_after_s
+
+
 class Provider(Protocol):
     """Who owns the control plane that a pool's hosts join."""
 

@@ -62,6 +62,11 @@ class LabCA:
         self.certificate_pem = self._certificate.public_bytes(serialization.Encoding.PEM)
         """The authority's own certificate: what clients put into `certificate-authority-data`."""
 
+    @property
+    def authority(self) -> Certificate:
+        """Its own certificate with its key, for a program that signs in its name."""
+        return Certificate(self.certificate_pem, _key_pem(self._key))
+
     def server_certificate(self, names_and_ips: Iterable[str]) -> Certificate:
         """A certificate for a server that answers at these DNS names and IP addresses."""
         wanted = list(names_and_ips)
@@ -89,14 +94,7 @@ class LabCA:
         if names is not None:
             builder = builder.add_extension(names, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
-        return Certificate(
-            certificate.public_bytes(serialization.Encoding.PEM),
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
-        )
+        return Certificate(certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
 
     def server_context(self, names_and_ips: Iterable[str]) -> ssl.SSLContext:
         """TLS for a server of the lab; a client may show a certificate of this authority, and need not."""
@@ -133,6 +131,12 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         # a clock that is a little off must not refuse a lab that has just started
         .not_valid_before(now - timedelta(minutes=10))
         .not_valid_after(now + timedelta(days=VALID_DAYS))
+    )
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 

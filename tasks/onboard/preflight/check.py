@@ -23,6 +23,11 @@ class HostView:
     join: Join
     """The state of a join of ours on it: what such a join left is not a leftover of another cluster."""
 
+    @property
+    def begun(self) -> bool:
+        """Whether it is a node or on its way: what listens, lies and is routed there is then that of this cluster."""
+        return self.node is not None or self.join is not Join.NONE
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -33,10 +38,12 @@ class Batch:
     nodes: Mapping[str, NodeRow]
     clock_skew_s: Mapping[str, Observed[float]]
     """Each host's clock minus the API server's, in seconds."""
-    median_skew_s: float | None
-    """The median of those that are known."""
+    median_skews_s: tuple[float, float] | None
+    """Low and high median of those that are known: two, because one between two halves is nobody's clock."""
     api_version: str
     """Such as `v1.36.3`."""
+    api_host: str
+    """Name or address of the API server, as the kubeconfig has it."""
     shared: Mapping[str, Mapping[str, tuple[str, ...]]]
     """Fact -> value -> the hosts that share it, where more than one do."""
     seen_at: datetime
@@ -49,6 +56,8 @@ class Wrong:
     observed: str
     expected: str
     next_step: str
+    severity: Severity | None = None
+    """Where this case is milder than the check's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,8 @@ class Unsure:
     """The check could not be made."""
 
     reason: str
+    next_step: str = ""
+    """Where it is not the host that has to tell more."""
 
 
 Look = Callable[[HostView, Batch], Wrong | Unsure | None]
@@ -89,7 +100,7 @@ def check(
     """Register a check. Without `on_unknown`, not knowing is as bad as failing."""
 
     def register(look: Look) -> Look:
-        source = f"host facts: {', '.join(facts)}" if facts else "fleet file, cluster and the host's clock"
+        source = f"host facts: {', '.join(facts)}" if facts else "fleet file and cluster"
         REGISTRY[id] = Check(id, about, severity, on_unknown or severity, source, look)
         return look
 
@@ -106,17 +117,20 @@ def run_check(check: Check, view: HostView, batch: Batch) -> Checked:
     if answer is None:
         return Checked(check.id, Verdict.OK, subject)
     if isinstance(answer, Unsure):
-        return _unknown(check, subject, answer.reason, batch.seen_at)
+        return _unknown(check, subject, answer, batch.seen_at)
     evidence = Evidence(answer.observed, answer.expected, check.source, batch.seen_at)
-    finding = Finding(check.id, check.severity, subject, evidence, answer.next_step)
+    finding = Finding(check.id, answer.severity or check.severity, subject, evidence, answer.next_step)
     return Checked(check.id, Verdict.FAIL, subject, finding)
 
 
-def _unknown(check: Check, subject: Subject, reason: str, seen_at: datetime) -> Checked:
-    evidence = Evidence(f"unknown: {reason}", check.about, check.source, seen_at)
-    next_step = f"Make it readable on the host, or pass skip_checks={{{check.id!r}: 'why it does not matter here'}}."
+def _unknown(check: Check, subject: Subject, answer: Unsure, seen_at: datetime) -> Checked:
+    evidence = Evidence(f"unknown: {answer.reason}", check.about, check.source, seen_at)
+    next_step = (
+        answer.next_step
+        or f"Make it readable on the host, or pass skip_checks={{{check.id!r}: 'why it does not matter here'}}."
+    )
     finding = Finding(check.id, check.on_unknown, subject, evidence, next_step)
-    return Checked(check.id, Verdict.UNKNOWN, subject, finding, reason)
+    return Checked(check.id, Verdict.UNKNOWN, subject, finding, answer.reason)
 
 
 def run_checks(

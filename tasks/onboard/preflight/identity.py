@@ -3,55 +3,104 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 
+from tasks.cluster.nodes import MACHINE_ID, POOL_ID_LABEL
+from tasks.fleet.model import Address
 from tasks.onboard.preflight.check import Batch, HostView, Wrong, check
-from tasks.outcomes import Known, Severity
+from tasks.outcomes import Severity, known
 
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+LABEL_LENGTH = 63
+"""Of a label's value: kubelet gives each Node its name as the label `kubernetes.io/hostname`."""
 
 
 @check("hosts.name.valid", "the node name is one that Kubernetes and ACK take")
 def node_name(view: HostView, batch: Batch) -> Wrong | None:
-    """RFC 1123 subdomain of at most 253 characters; ACK's joiner refuses names starting with `localhost`."""
+    """RFC 1123 subdomain that fits into a label; ACK's joiner refuses names starting with `localhost`."""
     name = view.host.node_name
-    if len(name) <= 253 and _NODE_NAME.fullmatch(name) and not name.startswith("localhost"):
+    if len(name) <= LABEL_LENGTH and _NODE_NAME.fullmatch(name) and not name.startswith("localhost"):
         return None
     return Wrong(
         name,
-        "lower-case letters, digits, dots and dashes",
+        f"at most {LABEL_LENGTH} lower-case letters, digits, dots and dashes, not starting with localhost",
         "Give the host another node_name in the fleet file.",
     )
 
 
+@check(
+    "hosts.name.own",
+    "it calls itself by its node name",
+    "hostname",
+    severity=Severity.WARNING,
+    on_unknown=Severity.INFO,
+)
+def own_name(view: HostView, batch: Batch) -> Wrong | None:
+    """kubelet registers under the hostname unless the joiner overrides it, and ACK does not say whether hybrid's does.
+
+    A warning only, for that reason; a Node under another name is waited for in vain.
+    """
+    if view.begun or known(view.facts.hostname).lower() == view.host.node_name:
+        return None
+    return Wrong(
+        known(view.facts.hostname),
+        view.host.node_name,
+        f"Run `hostnamectl set-hostname {view.host.node_name}`, or set node_name to the name that ACK will give it.",
+    )
+
+
+def _namesakes(fact: str, value: str, view: HostView, batch: Batch) -> list[str]:
+    return [name for name in batch.shared.get(fact, {}).get(value, ()) if name != view.host.name]
+
+
 def _unique(fact: str, view: HostView, batch: Batch, next_step: str) -> Wrong | None:
-    value = getattr(view.facts, fact)
-    others = batch.shared.get(fact, {}).get(str(value.value), ()) if isinstance(value, Known) else ()
-    others = tuple(name for name in others if name != view.host.name)
+    value = str(known(getattr(view.facts, fact)))
+    others = _namesakes(fact, value, view, batch)
     if not others:
         return None
-    return Wrong(f"{value.value}, as on {', '.join(others)}", "a value of its own", next_step)
+    return Wrong(f"{value}, as on {', '.join(others)}", "a value of its own", next_step)
 
 
-@check("hosts.machine-id.unique", "no other host has this machine id", "machine_id")
+@check("hosts.machine-id.unique", "no other host or Node has this machine id", "machine_id")
 def machine_id(view: HostView, batch: Batch) -> Wrong | None:
-    """Cloned images share it; kubelets with one machine id confuse monitoring and DHCP."""
-    return _unique(
-        "machine_id",
-        view,
-        batch,
-        "Give all but one of them a new id: `rm /etc/machine-id && systemd-machine-id-setup`, then reboot.",
+    """Cloned images share it. A clone of a host that was onboarded earlier shows among the Nodes only."""
+    value = known(view.facts.machine_id)
+    renew = "`rm /etc/machine-id && systemd-machine-id-setup`, then reboot"
+    hosts = _namesakes("machine_id", value, view, batch)
+    if hosts:
+        return Wrong(
+            f"{value}, as on {', '.join(hosts)}",
+            "a value of its own",
+            f"Give all but one of them a new id: {renew}.",
+        )
+    nodes = sorted(
+        row.name for row in batch.nodes.values() if row.name != view.host.node_name and row.machine_id == value
     )
+    if nodes:
+        return Wrong(
+            f"{value}, as node {', '.join(nodes)}",
+            "a value of its own",
+            f"If {nodes[0]} is this machine under an older name, remove that node in ACK's console; if it is another"
+            f" one, give this host a new id: {renew}.",
+        )
+    return None
 
 
 @check(
     "hosts.product-uuid.unique",
     "no other host has this product uuid",
     "product_uuid",
+    severity=Severity.WARNING,
     on_unknown=Severity.INFO,
 )
 def product_uuid(view: HostView, batch: Batch) -> Wrong | None:
-    """kubeadm asks for it to be unique; containers and some boards have none, which is no reason to stop."""
-    return _unique("product_uuid", view, batch, "Give the virtual machine a UUID of its own in its hypervisor.")
+    """kubeadm asks for it to be unique; but whole series of boards leave the factory with one, and work."""
+    return _unique(
+        "product_uuid",
+        view,
+        batch,
+        "Give a virtual machine a UUID of its own in its hypervisor; of a board, ask whether its maker sets one.",
+    )
 
 
 @check("hosts.hostname.unique", "no other host calls itself so", "hostname", severity=Severity.WARNING)
@@ -60,7 +109,7 @@ def hostname(view: HostView, batch: Batch) -> Wrong | None:
     return _unique("hostname", view, batch, "Rename one of them: `hostnamectl set-hostname NAME`.")
 
 
-@check("hosts.boot-id.unique", "it is reached under one name only", "boot_id")
+@check("hosts.boot-id.unique", "it is reached under one name only", "boot_id", on_unknown=Severity.WARNING)
 def boot_id(view: HostView, batch: Batch) -> Wrong | None:
     """Two entries of the fleet file that answer with one boot id are one machine under two names."""
     return _unique(
@@ -68,30 +117,71 @@ def boot_id(view: HostView, batch: Batch) -> Wrong | None:
     )
 
 
-@check("hosts.node-name.free", "no Node of another machine has this name", "machine_id")
+@check("hosts.node-name.free", "no Node of another machine has this name")
 def node_name_free(view: HostView, batch: Batch) -> Wrong | None:
-    """ACK's joiner refuses a name that is in the cluster; told here for Nodes without a machine id as well."""
+    """A Node that tells its machine id is compared in `standing`; here, one that cannot be compared."""
     node = view.node
-    if node is None or node.machine_id:
-        return None  # compared by machine id, in `standing`
+    if node is None or node.machine_id or node.annotations.get(MACHINE_ID):
+        return None
     return Wrong(
         f"Node {node.name} exists and tells no machine id",
         "no Node of that name, or one with this host's machine id",
-        f"Find out what it is (`kubectl describe node {node.name}`) and delete it, or choose another node_name.",
+        f"Find out what it is (`kubectl describe node {node.name}`) and remove it, or choose another node_name.",
     )
 
 
-@check("hosts.node-address.free", "no other Node has its address")
-def node_address_free(view: HostView, batch: Batch) -> Wrong | None:
-    """Two nodes with one InternalIP make the API server talk to the wrong kubelet."""
-    address = str(view.host.node_address or view.host.address)
-    takers = [
-        row.name for row in batch.nodes.values() if row.name != view.host.node_name and address in row.internal_ips
-    ]
-    if not takers:
+@check("hosts.node-pool.declared", "its Node, if there is one, is of the declared pool")
+def node_pool(view: HostView, batch: Batch) -> Wrong | None:
+    """A node cannot change its pool: accepting it here would put it under another pool's limits and labels."""
+    if view.node is None:
+        return None
+    seen, wanted = view.node.labels.get(POOL_ID_LABEL), view.host.pool.nodepool_id
+    if seen in (None, wanted):
         return None
     return Wrong(
-        f"{address} is the address of node {', '.join(sorted(takers))}",
-        "an address of its own",
-        "Remove the stale Node if its machine is gone, or give the host another address.",
+        f"Node {view.node.name} is of node pool {seen}",
+        f"{wanted}, as pool {view.host.pool.name} says",
+        "Declare the host in the pool that it is in, or remove the node in ACK's console and onboard it again.",
     )
+
+
+def addresses_of(view: HostView) -> tuple[Address, ...]:
+    """The addresses that its Node may get: the declared one, else where SSH goes, else all of its own.
+
+    Behind a name there is no telling which one, so every one that is reachable from elsewhere counts.
+    """
+    host = view.host
+    if host.node_address is not None:
+        return (host.node_address,)
+    try:
+        return (ip_address(host.address),)
+    except ValueError:
+        own = map(ip_address, known(view.facts.addresses))
+        return tuple(address for address in own if not address.is_loopback and not address.is_link_local)
+
+
+@check("hosts.node-address.free", "no other Node has its address", "addresses", on_unknown=Severity.WARNING)
+def node_address_free(view: HostView, batch: Batch) -> Wrong | None:
+    """Two nodes with one InternalIP make the API server talk to the wrong kubelet."""
+    own = {str(address) for address in addresses_of(view)}
+    taken = {
+        address: row.name
+        for row in batch.nodes.values()
+        if row.name != view.host.node_name
+        for address in map(_canonical, row.internal_ips)
+    }
+    clashes = sorted(own & taken.keys())
+    if not clashes:
+        return None
+    return Wrong(
+        "; ".join(f"{address} is the address of node {taken[address]}" for address in clashes),
+        "an address of its own",
+        "Remove the stale node in ACK's console if its machine is gone, or give the host another address.",
+    )
+
+
+def _canonical(address: str) -> str:
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return address

@@ -1,25 +1,45 @@
-"""What a host is made of and what runs on it: system, size, swap, cgroups, ports, leftovers."""
+"""What a host is made of and what runs on it: system, size, swap, cgroups, ports, leftovers, versions."""
 
 from __future__ import annotations
 
 from tasks.fleet.model import AcceptedSystem
+from tasks.hosts import HostFacts
 from tasks.onboard.preflight.check import Batch, HostView, Unsure, Wrong, check
-from tasks.onboard.standing import Join
 from tasks.onboard.versions import at_least, minor_of
-from tasks.outcomes import Severity, known
+from tasks.outcomes import Known, NotKnown, Observed, Severity, known
 
 GIB = 1024**3
+MIB = 1024**2
 KUBELET_PORTS = (10248, 10250)
 """healthz on loopback, and the API that the control plane talks to."""
+EXPORTER_PORT = 9100
+"""ACK's node exporter listens on the host's own network; documented for Edge pools."""
+MEMORY_KEPT_BYTES = 300 * MIB
+"""What firmware, kernel and a crash kernel keep from MemTotal at most on a small host; kubeadm forgives as much."""
+ARCHITECTURES = ("amd64", "arm64")
+"""What ACK's attach command is made for."""
+MAX_MINORS_BEHIND = 3
+CGROUP_V2_FROM = (1, 35)
+"""kubelets of this minor and later do not start with cgroup v1 (failCgroupV1)."""
+CNI_CONFIG = "/etc/cni/net.d"
 
 
 @check("hosts.system.accepted", "the pool accepts its system", "os_id", "os_version", "kernel", "arch")
 def system(view: HostView, batch: Batch) -> Wrong | None:
     """The pool's `accepted` rows; ACK publishes such a matrix for Edge pools and none for hybrid ones."""
     facts, rows = view.facts, view.host.pool.accepted
-    seen = (known(facts.os_id), known(facts.os_version), known(facts.kernel), known(facts.arch))
-    if not rows or any(_accepts(row, *seen) for row in rows):
+    unread: NotKnown | None = None
+    for row in rows:
+        try:
+            if _accepts(row, facts):
+                return None
+        except NotKnown as error:
+            unread = error
+    if unread is not None:
+        raise unread
+    if not rows:
         return None
+    seen = [_told(fact) for fact in (facts.os_id, facts.os_version, facts.kernel, facts.arch)]
     return Wrong(
         "{} {}, kernel {}, {}".format(*seen),
         "one of: " + "; ".join(map(_words, rows)),
@@ -27,18 +47,32 @@ def system(view: HostView, batch: Batch) -> Wrong | None:
     )
 
 
-def _accepts(row: AcceptedSystem, os_id: str, version: str, kernel: str, arch: str) -> bool:
+def _accepts(row: AcceptedSystem, facts: HostFacts) -> bool:
+    """Whether a row fits; what it does not ask for need not be known (Debian's testing has no VERSION_ID)."""
     return (
-        row.os == os_id
-        and (not row.versions or version in row.versions)
-        and (not row.arch or arch in row.arch)
-        and (row.kernel_min is None or at_least(kernel, row.kernel_min))
+        row.os == known(facts.os_id)
+        and (not row.arch or known(facts.arch) in row.arch)
+        and (not row.versions or known(facts.os_version) in row.versions)
+        and (row.kernel_min is None or at_least(known(facts.kernel), row.kernel_min))
     )
+
+
+def _told(fact: Observed[str]) -> str:
+    return fact.value if isinstance(fact, Known) else "unknown"
 
 
 def _words(row: AcceptedSystem) -> str:
     kernel = f", kernel {row.kernel_min} or newer" if row.kernel_min else ""
     return f"{row.os} {' or '.join(row.versions) or 'any version'}{kernel}, {' or '.join(row.arch) or 'any arch'}"
+
+
+@check("hosts.arch.supported", "there is a join command for its architecture", "arch")
+def arch(view: HostView, batch: Batch) -> Wrong | None:
+    """The attach command is asked for by architecture, and installs programs of that one."""
+    seen = known(view.facts.arch)
+    if seen in ARCHITECTURES:
+        return None
+    return Wrong(seen, " or ".join(ARCHITECTURES), "Take the host out of the fleet file: ACK has no kubelet for it.")
 
 
 @check("hosts.cpus.enough", "it has the CPUs that the pool asks for", "cpus")
@@ -52,15 +86,15 @@ def cpus(view: HostView, batch: Batch) -> Wrong | None:
 
 @check("hosts.memory.enough", "it has the memory that the pool asks for", "memory_bytes")
 def memory(view: HostView, batch: Batch) -> Wrong | None:
-    """MemTotal is a little less than what is built in: a twentieth is forgiven."""
+    """MemTotal is less than what is built in: a twentieth on large hosts, a crash kernel's worth on small ones."""
     seen, least = known(view.facts.memory_bytes), view.host.pool.min_memory_bytes
-    if seen >= least * 0.95:
+    if seen >= least - max(least // 20, MEMORY_KEPT_BYTES):
         return None
-    return Wrong(
-        f"{seen / GIB:.1f} GiB",
-        f"at least {least / GIB:.1f} GiB",
-        "Give the host more memory, or lower the pool's min_memory.",
-    )
+    return Wrong(_size(seen), f"at least {_size(least)}", "Give the host more memory, or lower the pool's min_memory.")
+
+
+def _size(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / MIB:.1f} MiB"
 
 
 @check("hosts.disk.free", "its disks have the free space that the pool asks for", "disks")
@@ -71,69 +105,99 @@ def disk(view: HostView, batch: Batch) -> Wrong | None:
     if not short:
         return None
     return Wrong(
-        "; ".join(f"{d.path}: {d.free_bytes / GIB:.1f} of {d.size_bytes / GIB:.1f} GiB free" for d in short),
-        f"at least {least / GIB:.1f} GiB free",
+        "; ".join(f"{d.path}: {_size(d.free_bytes)} of {_size(d.size_bytes)} free" for d in short),
+        f"at least {_size(least)} free",
         f"Free or grow it: `du -xh -d2 {short[0].path} | sort -h | tail`, old logs and images first.",
     )
 
 
 @check("hosts.cgroup.v2", "it runs with cgroup v2", "cgroup_version")
 def cgroup(view: HostView, batch: Batch) -> Wrong | None:
-    """From Kubernetes 1.35 on kubelet does not start without it; before, it is told only."""
-    if known(view.facts.cgroup_version) == 2:
+    """From Kubernetes 1.35 on kubelet does not start without it; before, it is in the way of the next upgrade."""
+    seen = known(view.facts.cgroup_version)
+    if seen == 2:
         return None
+    minor = minor_of(view.host.pool.kubernetes_version or batch.api_version)
+    can_start = minor is not None and minor < CGROUP_V2_FROM
     return Wrong(
-        f"cgroup v{known(view.facts.cgroup_version)}",
+        f"cgroup v{seen}",
         "cgroup v2",
         "Boot with `systemd.unified_cgroup_hierarchy=1` on the kernel's command line.",
+        Severity.WARNING if can_start else None,
     )
 
 
 @check("hosts.swap.off", "swap is off", "swap_bytes")
 def swap(view: HostView, batch: Batch) -> Wrong | None:
     """kubelet does not start with swap unless it is configured for it (failSwapOn)."""
-    if known(view.facts.swap_bytes) == 0:
+    seen = known(view.facts.swap_bytes)
+    if seen == 0:
         return None
     return Wrong(
-        f"{known(view.facts.swap_bytes) / GIB:.1f} GiB of swap",
+        f"{_size(seen)} of swap",
         "none",
-        "Run `swapoff -a` and take the swap lines out of /etc/fstab.",
+        "Run `swapoff -a`, and take the swap lines out of /etc/fstab or mask the units that `systemctl list-units"
+        " --type=swap` names.",
     )
 
 
 @check("hosts.ports.free", "kubelet's ports are free", "listening_ports")
 def ports(view: HostView, batch: Batch) -> Wrong | None:
     """Not looked at on a host that is in the cluster already: there they are kubelet's."""
-    if view.node is not None or view.join is not Join.NONE:
+    if view.begun:
         return None
-    taken = sorted(set(KUBELET_PORTS) & set(known(view.facts.listening_ports)))
-    if not taken:
-        return None
-    return Wrong(
-        f"TCP {', '.join(map(str, taken))} in use",
-        f"TCP {', '.join(map(str, KUBELET_PORTS))} free",
-        f"Find and stop what listens: `ss -ltnp 'sport = :{taken[0]}'`.",
-    )
+    listening = set(known(view.facts.listening_ports))
+    taken = sorted(listening.intersection(KUBELET_PORTS))
+    if taken:
+        return Wrong(
+            f"TCP {', '.join(map(str, taken))} in use",
+            f"TCP {', '.join(map(str, KUBELET_PORTS))} free",
+            f"Find and stop what listens: `ss -ltnp 'sport = :{taken[0]}'`.",
+        )
+    if EXPORTER_PORT in listening:
+        return Wrong(
+            f"TCP {EXPORTER_PORT} in use",
+            f"TCP {EXPORTER_PORT} free for ACK's node exporter",
+            "Move your own node exporter to another port if ACK's monitoring is installed in the cluster.",
+            Severity.INFO,
+        )
+    return None
 
 
 @check("hosts.leftovers.none", "nothing of an earlier cluster is on it", "leftovers", "kubelet_mounts")
 def leftovers(view: HostView, batch: Batch) -> Wrong | None:
-    """They make a join fail (ACK code 40009) or, worse, succeed with logs and exec broken."""
-    found = known(view.facts.leftovers)
-    if not found or view.node is not None or view.join is not Join.NONE:
+    """They make a join fail (ACK code 40009) or, worse, succeed with logs and exec broken.
+
+    A reset that deletes /var/lib/kubelet deletes what is mounted below it as well, such as a bind-mounted /etc.
+    """
+    if view.begun:
         return None
-    mounts = known(view.facts.kubelet_mounts)
-    first = (
-        f"Unmount what is live below /var/lib/kubelet first ({', '.join(mounts[:3])}), else its data is deleted"
-        " with the tree; then run"
-        if mounts
-        else "Run"
-    )
+    found = list(known(view.facts.leftovers))
+    mounts = view.facts.kubelet_mounts
+    live = mounts.value if isinstance(mounts, Known) else ()
+    if isinstance(view.facts.kubelet_running, Known) and view.facts.kubelet_running.value:
+        found.append("a running kubelet")
+    if not found and not live:
+        known(mounts)
+        return None
+    if live:
+        first = (
+            f"Unmount what is live below /var/lib/kubelet first ({', '.join(live[:3])}), else its data is deleted"
+            " with the tree; then run"
+        )
+    elif isinstance(mounts, Known):
+        first = "Run"
+    else:
+        first = "See that nothing is mounted below /var/lib/kubelet (`findmnt -R /var/lib/kubelet`); then run"
+    only_cni = found == [CNI_CONFIG]
     return Wrong(
-        ", ".join(found),
+        ", ".join([*found, *(f"mount {path}" for path in live)]),
         "none",
-        f"{first} the reset of the cluster that the host was in (`edgeadm reset` or `kubeadm reset`), then start"
+        f"See whose {CNI_CONFIG} is (podman brings one); if an earlier cluster's, remove it."
+        if only_cni and not live
+        else f"{first} the reset of the cluster that the host was in (`edgeadm reset` or `kubeadm reset`), then start"
         " again.",
+        Severity.WARNING if only_cni and not live else None,
     )
 
 
@@ -143,6 +207,25 @@ def systemd(view: HostView, batch: Batch) -> Wrong | None:
     if known(view.facts.systemd):
         return None
     return Wrong("no systemd", "systemd as process 1", "Ask the provider whether its joiner supports this init.")
+
+
+@check(
+    "hosts.packages.manager",
+    "it has a package manager that the joiner can use",
+    "package_manager",
+    severity=Severity.WARNING,
+    on_unknown=Severity.INFO,
+)
+def packages(view: HostView, batch: Batch) -> Wrong | None:
+    """ACK Edge's joiner installs what it misses (conntrack, socat, ebtables, chrony) through yum or apt."""
+    seen = known(view.facts.package_manager)
+    if view.begun or seen in ("apt-get", "dnf", "yum"):
+        return None
+    return Wrong(
+        seen,
+        "apt or yum",
+        "Install by hand what the joiner would: iproute, chrony, pciutils, socat, ebtables, iptables, conntrack-tools.",
+    )
 
 
 @check(
@@ -156,7 +239,7 @@ def reboot(view: HostView, batch: Batch) -> Wrong | None:
     """Better before it carries workloads than after."""
     if not known(view.facts.reboot_required):
         return None
-    return Wrong("a reboot is required", "none pending", "Reboot the host before it joins.")
+    return Wrong("a reboot is required", "none pending", "Reboot the host before it carries workloads.")
 
 
 @check(
@@ -185,30 +268,28 @@ def forwarding(view: HostView, batch: Batch) -> Wrong | None:
     on_unknown=Severity.INFO,
 )
 def open_files(view: HostView, batch: Batch) -> Wrong | None:
-    """The usual 1024 is too few for kubelet and runtime where they inherit it."""
-    if known(view.facts.open_files_limit) >= 1024:
+    """Fewer than the usual 1024 is somebody's hardening, which kubelet and runtime may inherit."""
+    seen = known(view.facts.open_files_limit)
+    if seen >= 1024:
         return None
-    return Wrong(f"{known(view.facts.open_files_limit)}", "at least 1024", "Raise nofile in /etc/security/limits.conf.")
+    return Wrong(f"{seen}", "at least 1024", "Raise nofile in /etc/security/limits.conf.")
 
 
 @check("hosts.kubelet.skew", "a kubelet that is there already fits the API server", "kubelet_version")
 def kubelet_skew(view: HostView, batch: Batch) -> Wrong | Unsure | None:
-    """Never newer than the API server, at most three minors older.
-
-    https://kubernetes.io/releases/version-skew-policy/
-    """
+    """https://kubernetes.io/releases/version-skew-policy/"""
     installed = known(view.facts.kubelet_version)
     if not installed:
         return None
-    server, kubelet = minor_of(batch.api_version), minor_of(installed)
-    if server is None or kubelet is None:
-        return Unsure(f"cannot compare kubelet {installed} with API server {batch.api_version or 'unknown'}")
-    if server[0] == kubelet[0] and 0 <= server[1] - kubelet[1] <= 3:
-        return None
+    unsure, fits = _fits(installed, batch.api_version)
+    if unsure or fits:
+        return unsure
     return Wrong(
         f"kubelet {installed}",
-        f"at most three minors older than the API server's {batch.api_version}, never newer",
-        "Remove the kubelet package; the join installs the right one.",
+        _skew_rule(batch),
+        "Have its pool upgraded in ACK."
+        if view.begun
+        else "Remove the kubelet package; the join installs the right one.",
     )
 
 
@@ -218,28 +299,46 @@ def pool_skew(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     wanted = view.host.pool.kubernetes_version
     if wanted is None:
         return None
-    server, kubelet = minor_of(batch.api_version), minor_of(wanted)
-    if server is None or kubelet is None:
-        return Unsure(f"cannot compare {wanted} with API server {batch.api_version or 'unknown'}")
-    if server[0] == kubelet[0] and 0 <= server[1] - kubelet[1] <= 3:
-        return None
+    unsure, fits = _fits(wanted, batch.api_version)
+    if unsure or fits:
+        return unsure
     return Wrong(
         f"kubernetes_version {wanted}",
-        f"at most three minors older than the API server's {batch.api_version}, never newer",
+        _skew_rule(batch),
         "Correct kubernetes_version of the pool in the fleet file.",
     )
+
+
+def _fits(kubelet: str, server: str) -> tuple[Unsure | None, bool]:
+    """Whether a kubelet may talk to an API server (never newer, at most three minors older), if that can be told."""
+    old, new = minor_of(kubelet), minor_of(server)
+    if old is None or new is None:
+        return Unsure(
+            f"cannot compare kubelet {kubelet} with API server {server or 'of unknown version'}",
+            "Compare `kubelet --version`, kubernetes_version in the fleet file and `kubectl version` by hand.",
+        ), False
+    return None, old[0] == new[0] and 0 <= new[1] - old[1] <= MAX_MINORS_BEHIND
+
+
+def _skew_rule(batch: Batch) -> str:
+    return f"at most three minors older than the API server's {batch.api_version}, never newer"
 
 
 @check(
     "hosts.runtime.known",
     "the container runtime that is there is containerd, or there is none",
     "runtime",
-    severity=Severity.WARNING,
-    on_unknown=Severity.INFO,
+    on_unknown=Severity.WARNING,
 )
 def runtime(view: HostView, batch: Batch) -> Wrong | None:
-    """ACK's joiner manages containerd and, unattended, replaces any other runtime without asking."""
+    """ACK's joiner manages containerd and, unattended, replaces any other runtime with all that runs in it."""
+    if view.begun:
+        return None
     seen = known(view.facts.runtime)
     if not seen or seen.startswith("containerd"):
         return None
-    return Wrong(seen, "containerd or none", "Remove it, or find out what the joiner will do to what runs in it.")
+    return Wrong(
+        seen,
+        "containerd or none",
+        f"Move away what runs in {seen} and remove it: the joiner replaces it without asking.",
+    )

@@ -1,11 +1,12 @@
-"""How a host is connected: names, routes, ranges, clock, and the way to the API server."""
+"""How a host is connected: names, routes, ranges, clock, proxies, and the way to the API server."""
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from tasks.fleet.model import Host, Network
 from tasks.onboard.preflight.check import Batch, HostView, Unsure, Wrong, check
+from tasks.onboard.preflight.identity import addresses_of
 from tasks.outcomes import Severity, Unknown, known
 
 ALIBABA_SERVICES = ip_network("100.64.0.0/10")
@@ -14,35 +15,71 @@ SKEW_FROM_MEDIAN_S = 30.0
 """k0sctl's bound; certificates and leases begin to suffer from there on."""
 SKEW_FROM_API_S = 60.0
 """A join token or certificate is refused when the clock is further off than its margin."""
+MTU_LEAST = 1450
+TUNNELS = ("lo", "wg", "tun", "tap", "tailscale", "zt", "ppp")
+"""Interfaces by the beginning of their name whose packets are small by trade, and which carry no pods."""
 
 
-@check("hosts.resolvers.answer", "its resolvers answer", "resolvers")
+@check("hosts.resolvers.answer", "its resolvers answer", "resolvers", on_unknown=Severity.WARNING)
 def resolvers(view: HostView, batch: Batch) -> Wrong | Unsure | None:
-    """kubelet and joiner resolve names at start; with a dead resolver a join hangs and the node stays NotReady."""
+    """kubelet and joiner resolve names at start; with a dead resolver a join hangs and the node stays NotReady.
+
+    With one that answers beside it, lookups are slow only. Minimal hosts have no nslookup to tell by.
+    """
     seen = known(view.facts.resolvers)
+    expected = f"every resolver answers {view.host.site.dns.external_name}"
+    next_step = (
+        f"On the host, try `nslookup {view.host.site.dns.external_name}`; mend or replace the resolver in"
+        " /etc/resolv.conf or in what writes it."
+    )
+    if not seen:
+        return Wrong("no resolver is configured", expected, next_step)
     dead = [r.address for r in seen if r.answers is False]
-    wanted = set(view.host.site.dns.resolvers)
-    missing = sorted(wanted - {r.address for r in seen})
-    if dead or not seen:
-        return Wrong(
-            f"{', '.join(dead)} does not answer" if dead else "no resolver is configured",
-            f"every resolver answers {view.host.site.dns.external_name}",
-            f"On the host, try `nslookup {view.host.site.dns.external_name}`; mend or replace the resolver in"
-            " /etc/resolv.conf or in what writes it.",
-        )
-    if missing:
-        return Wrong(
-            f"uses {', '.join(r.address for r in seen)}",
-            f"{', '.join(sorted(wanted))}, as the fleet file says",
-            "Correct the host's resolvers, or the site's dns.resolvers.",
-        )
+    if dead:
+        verb = "does" if len(dead) == 1 else "do"
+        milder = Severity.WARNING if any(r.answers for r in seen) else None
+        return Wrong(f"{', '.join(dead)} {verb} not answer", expected, next_step, milder)
     unclear = [r for r in seen if r.answers is None]
     return Unsure(f"whether {unclear[0].address} answers: {unclear[0].reason}") if unclear else None
 
 
-@check("hosts.name.resolves", "it resolves its own name", "own_name_resolves")
-def own_name(view: HostView, batch: Batch) -> Wrong | None:
-    """kubelet and kubeadm look it up; without an answer a join took 25 s and the node stayed NotReady."""
+@check(
+    "hosts.resolvers.declared",
+    "it uses its site's resolvers",
+    "resolvers",
+    severity=Severity.WARNING,
+    on_unknown=Severity.INFO,
+)
+def declared_resolvers(view: HostView, batch: Batch) -> Wrong | Unsure | None:
+    """Against the site's dns.resolvers; a stub such as systemd-resolved's 127.0.0.53 hides which ones it asks."""
+    wanted = set(view.host.site.dns.resolvers)
+    if not wanted:
+        return None
+    seen = {r.address for r in known(view.facts.resolvers)}
+    if wanted <= seen:
+        return None
+    stubs = sorted(address for address in seen if ip_address(address.partition("%")[0]).is_loopback)
+    if stubs:
+        return Unsure(
+            f"{stubs[0]} is a stub on the host itself",
+            "Look at `resolvectl status` on the host, and see that kubelet gets the resolv.conf behind the stub.",
+        )
+    return Wrong(
+        f"uses {', '.join(sorted(seen)) or 'none'}",
+        f"{', '.join(sorted(wanted))}, as the fleet file says",
+        "Correct the host's resolvers, or the site's dns.resolvers.",
+    )
+
+
+@check(
+    "hosts.name.resolves",
+    "it resolves its own name",
+    "own_name_resolves",
+    severity=Severity.WARNING,
+    on_unknown=Severity.INFO,
+)
+def own_name_resolves(view: HostView, batch: Batch) -> Wrong | None:
+    """kubelet and kubeadm look it up, and go on with the default route's address where they get a plain no."""
     if known(view.facts.own_name_resolves):
         return None
     return Wrong(
@@ -58,49 +95,92 @@ def _cluster_ranges(host: Host) -> dict[str, Network]:
     ranges |= {f"service range {c}": c for c in cluster.service_cidrs}
     if cluster.container_cidr:
         ranges[f"container range {cluster.container_cidr}"] = cluster.container_cidr
-    ranges[f"Alibaba Cloud's own services {ALIBABA_SERVICES}"] = ALIBABA_SERVICES
     return ranges
+
+
+def _contains(outer: Network, inner: Network) -> bool:
+    if isinstance(outer, IPv4Network):
+        return isinstance(inner, IPv4Network) and inner.subnet_of(outer)
+    return isinstance(inner, IPv6Network) and inner.subnet_of(outer)
+
+
+def _routes(view: HostView) -> list[Network]:
+    """Where routes lead, without default routes, also those cut in two halves as VPN clients do."""
+    networks = [ip_network(route, strict=False) for route in known(view.facts.routes) if route != "default"]
+    return [network for network in networks if network.prefixlen > 1]
 
 
 @check("hosts.routes.apart", "none of its routes overlaps a range of the cluster", "routes")
 def routes(view: HostView, batch: Batch) -> Wrong | None:
-    """ACK: "node route overlaps"; such pods or services could never be reached from this host."""
-    if view.node is not None:
+    """ACK: "node route overlaps"; pods or services behind such a route could never be reached from this host.
+
+    A route that is wider than a range is a warning only: it is often the way to the cloud's side of it, and the
+    CNI's own routes are narrower and win.
+    """
+    if view.begun:
         return None  # the CNI's own routes are there now
-    clashes = []
-    for route in known(view.facts.routes):
-        if route == "default":
-            continue
-        network = ip_network(route, strict=False)
-        if network.prefixlen == 0:
-            continue
-        clashes += [
-            f"route {route} in {name}"
-            for name, taken in _cluster_ranges(view.host).items()
-            if network.version == taken.version and network.overlaps(taken)
-        ]
-    if not clashes:
-        return None
-    return Wrong(
-        "; ".join(clashes[:5]),
-        "no overlap",
-        "Remove the route or move the site's network; the cluster's ranges cannot be changed afterwards.",
-    )
+    inside, around = [], []
+    for route in _routes(view):
+        for name, taken in _cluster_ranges(view.host).items():
+            if _contains(taken, route):
+                inside.append(f"route {route} in {name}")
+            elif _contains(route, taken):
+                around.append(f"route {route} around {name}")
+    if inside:
+        return Wrong(
+            "; ".join(inside[:5]),
+            "no overlap",
+            "Remove the route (`ip route`; docker's by its `bip`) or move the site's network; the cluster's ranges"
+            " cannot be changed afterwards.",
+        )
+    if around:
+        return Wrong(
+            "; ".join(around[:5]),
+            "no overlap, unless it is the way to the cloud",
+            "See that no machine of the site has an address in that range: pods would get it a second time.",
+            Severity.WARNING,
+        )
+    return None
 
 
-@check("hosts.address.apart", "its address is outside the cluster's ranges")
+@check("hosts.address.apart", "its address is outside the cluster's ranges", "addresses", on_unknown=Severity.WARNING)
 def address(view: HostView, batch: Batch) -> Wrong | None:
-    """The declared node address, else the one that SSH goes to, if that is one."""
-    try:
-        own = view.host.node_address or ip_address(view.host.address)
-    except ValueError:
-        return None  # a DNS name: the Node's own address is compared in acceptance
+    """The declared node address, else the one that SSH goes to, else all of its own."""
+    if view.begun:
+        return None  # the CNI's own addresses are there now, and its Node has one
     inside = [
-        name for name, taken in _cluster_ranges(view.host).items() if own.version == taken.version and own in taken
+        f"{own} lies in {name}"
+        for own in addresses_of(view)
+        for name, taken in _cluster_ranges(view.host).items()
+        if own in taken
     ]
     if not inside:
         return None
-    return Wrong(f"{own} lies in {', '.join(inside)}", "outside", "Give the host an address of the site's own range.")
+    return Wrong("; ".join(inside[:5]), "outside", "Give the host an address of the site's own range.")
+
+
+@check(
+    "hosts.alibaba-services.apart",
+    "nothing of the site hides Alibaba Cloud's own services",
+    "addresses",
+    "routes",
+    severity=Severity.WARNING,
+)
+def alibaba_services(view: HostView, batch: Batch) -> Wrong | None:
+    """100.64.0.0/10 is also carrier NAT's and Tailscale's range; on a private line ACK's registry and OSS are there.
+
+    A route to the whole of it, or wider, is the way to them.
+    """
+    own = [a for a in map(ip_address, known(view.facts.addresses)) if a in ALIBABA_SERVICES]
+    narrow = [r for r in _routes(view) if r != ALIBABA_SERVICES and _contains(ALIBABA_SERVICES, r)]
+    if not own and not narrow:
+        return None
+    return Wrong(
+        ", ".join([*(f"address {a}" for a in own), *(f"route {r}" for r in narrow)][:5]),
+        f"nothing of the site in {ALIBABA_SERVICES}",
+        "Check from the host that the registry's and OSS' internal names resolve and answer (`curl -v`); if they do"
+        " not, use PrivateLink endpoints.",
+    )
 
 
 @check("hosts.address.own", "the declared node address is one of its own", "addresses")
@@ -125,35 +205,40 @@ def own_address(view: HostView, batch: Batch) -> Wrong | None:
 )
 def mtu(view: HostView, batch: Batch) -> Wrong | None:
     """Overlay mode takes 50 bytes of each packet; below 1450 paths begin to drop silently."""
-    small = {name: size for name, size in known(view.facts.mtus).items() if name != "lo" and size < 1450}
+    small = {
+        name: size for name, size in known(view.facts.mtus).items() if size < MTU_LEAST and not name.startswith(TUNNELS)
+    }
     if not small:
         return None
     return Wrong(
         ", ".join(f"{name} {size}" for name, size in sorted(small.items())),
-        "at least 1450 bytes",
+        f"at least {MTU_LEAST} bytes",
         "Raise the MTU, or set the CNI's below it.",
     )
 
 
-@check("hosts.clock.fleet", "its clock agrees with the fleet's median")
+@check("hosts.clock.fleet", "its clock agrees with the fleet's median", "clock_offset_s")
 def clock_fleet(view: HostView, batch: Batch) -> Wrong | Unsure | None:
-    """A host that disagrees with all others is wrong, whatever the control plane's clock says."""
+    """A host that disagrees with all others is wrong, whatever the control plane's clock says.
+
+    Between two halves that disagree, or two hosts, there is no majority: then the API server's clock decides.
+    """
     skew = batch.clock_skew_s[view.host.name]
     if isinstance(skew, Unknown):
         return Unsure(skew.reason)
-    if batch.median_skew_s is None:
+    if batch.median_skews_s is None:
         return Unsure("no host's clock could be read")
-    off_s = skew.value - batch.median_skew_s
+    off_s = min((skew.value - median for median in batch.median_skews_s), key=abs)
     if abs(off_s) <= SKEW_FROM_MEDIAN_S:
         return None
     return Wrong(
         f"{off_s:+.0f} s from the fleet's median",
         f"within {SKEW_FROM_MEDIAN_S:.0f} s",
-        "Set the clock by the site's time server and keep it so: `chronyc makestep`, `systemctl enable --now chrony`.",
+        "Set the clock by the site's time server and keep it so: `chronyc makestep`, `systemctl enable --now chronyd`.",
     )
 
 
-@check("hosts.clock.api", "its clock agrees with the API server's")
+@check("hosts.clock.api", "its clock agrees with the API server's", "clock_offset_s")
 def clock_api(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     """ACK answers TOKEN_EXPIRED for a fresh token when the node's clock is wrong."""
     skew = batch.clock_skew_s[view.host.name]
@@ -179,7 +264,7 @@ def clock_kept(view: HostView, batch: Batch) -> Wrong | None:
     """A right clock that nobody keeps will be wrong later."""
     if known(view.facts.clock_synchronised):
         return None
-    return Wrong("not synchronised", "synchronised", "Enable a time service: `systemctl enable --now chrony`.")
+    return Wrong("not synchronised", "synchronised", "Enable a time service: `systemctl enable --now chronyd`.")
 
 
 @check("hosts.api.reachable", "it reaches the API server, whose certificate it can verify", "api_answer")
@@ -196,33 +281,52 @@ def api(view: HostView, batch: Batch) -> Wrong | None:
 
 
 @check(
-    "hosts.proxy.none",
-    "no proxy stands between it and the API server",
+    "hosts.proxy.bypassed",
+    "no proxy stands between it and the cluster",
     "proxies",
     severity=Severity.WARNING,
     on_unknown=Severity.INFO,
 )
 def proxy(view: HostView, batch: Batch) -> Wrong | None:
-    """kubelet and joiner take proxy settings from the environment unless no_proxy excludes the cluster."""
+    """kubelet, runtime and joiner take proxy settings from the environment; no_proxy must name the cluster.
+
+    It must cover the API server and the ranges of services and pods, as Go's programs read it: names, their
+    domains, addresses, and ranges.
+    """
     settings = {name.lower(): value for name, value in known(view.facts.proxies).items()}
-    if not any(name in settings for name in ("http_proxy", "https_proxy", "all_proxy")):
+    proxies = {name for name in settings if name in ("http_proxy", "https_proxy", "all_proxy") and settings[name]}
+    excluded = [entry.strip() for entry in settings.get("no_proxy", "").split(",") if entry.strip()]
+    if not proxies:
         return None
-    if settings.get("no_proxy"):
+    wanted = [*([batch.api_host] if batch.api_host else []), *map(str, _cluster_ranges(view.host).values())]
+    missing = [target for target in wanted if not any(_covers(entry, target) for entry in excluded)]
+    if not missing:
         return None
     return Wrong(
-        ", ".join(f"{name}={value}" for name, value in sorted(settings.items())),
-        "none, or no_proxy naming the API server and the pod and service ranges",
-        "Set no_proxy on the host, or take the proxy settings out.",
+        f"{', '.join(f'{name}={settings[name]}' for name in sorted(proxies))}; no_proxy lacks {', '.join(missing)}",
+        "no proxy, or all of these in no_proxy",
+        f"Add {','.join(missing)} to no_proxy where the proxy is set (/etc/environment, the login user's profile).",
     )
+
+
+def _covers(entry: str, target: str) -> bool:
+    """Whether a no_proxy entry covers a name, an address or a range."""
+    if entry == "*":
+        return True
+    try:
+        return _contains(ip_network(entry, strict=False), ip_network(target))
+    except ValueError:
+        domain = entry.lower().removeprefix("*").removeprefix(".")
+        return target.lower() == domain or target.lower().endswith(f".{domain}")
 
 
 @check("pools.container-range.enough", "the container range has room for the pool's hosts")
 def container_range(view: HostView, batch: Batch) -> Wrong | None:
-    """2^(mask - prefix) nodes: each takes one part of the hybrid container range."""
+    """2^(mask - prefix) nodes: each takes one part of the hybrid container range. A node has its part already."""
     cluster = view.host.pool.cluster
-    if cluster.container_cidr is None or cluster.node_mask is None:
+    if view.node is not None or cluster.container_cidr is None or cluster.node_mask is None:
         return None
-    room = 2 ** (cluster.node_mask - cluster.container_cidr.prefixlen)
+    room = int(2.0 ** (cluster.node_mask - cluster.container_cidr.prefixlen))
     hybrid = {row.name for row in batch.nodes.values() if row.is_hybrid}
     wanted = hybrid | {
         other.host.node_name for other in batch.views.values() if other.host.pool.cluster.name == cluster.name
@@ -232,5 +336,5 @@ def container_range(view: HostView, batch: Batch) -> Wrong | None:
     return Wrong(
         f"{len(wanted)} hybrid nodes, with those now joining",
         f"at most {room}: {cluster.container_cidr} in parts of /{cluster.node_mask}",
-        "Join fewer hosts, or have the container range extended before.",
+        f"Join {len(wanted) - room} hosts fewer, or have the container range extended before.",
     )

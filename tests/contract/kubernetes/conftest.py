@@ -1,7 +1,8 @@
 """An API server to test, and the clients to test it with.
 
-Tests take `api` and know nothing else of the server, so that a real kube-apiserver with its controllers can stand behind the
-same fixture. What only the embedded server has is tested in `test_embedded_*`.
+Tests take `api` (most through `admin`) and know nothing else of the server. Each runs twice: against the embedded server
+and against a real control plane, which is shared by the whole session. Where the two differ, the embedded one is wrong.
+A test that names `embedded` is about what only that one has, and runs once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import shutil
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ import yaml
 from kubernetes.aio import client, config
 
 from deployments.lab.kubernetes import ApiServer, Controllers, LabCA, User
+from deployments.lab.real.control_plane import RealControlPlane
+from deployments.lab.real.pins import CONTROL_PLANE
+from deployments.lab.real.programs import find, lacking
 
 Json = dict[str, Any]
 
@@ -43,6 +47,8 @@ class Api:
     """Makes it forget its history, as a compaction of etcd does."""
     client_certificate: Callable[[str, tuple[str, ...]], tuple[Path, Path]]
     """Certificate and key, as files, for a user and its groups."""
+    throttle: Callable[[str], Awaitable[None]]
+    """Lets no request of a user through any more, soon."""
 
 
 @dataclass(frozen=True)
@@ -128,21 +134,94 @@ async def embedded(ca: LabCA) -> AsyncIterator[ApiServer]:
     await server.stop()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both servers for every test that takes one and does not ask for the embedded one by name."""
+    if "api" in metafunc.fixturenames and "embedded" not in metafunc.fixturenames:
+        servers = ["embedded", pytest.param("real", marks=pytest.mark.tier("real"))]
+        metafunc.parametrize("api", servers, indirect=True)
+
+
 @pytest.fixture
-async def api(embedded: ApiServer, ca: LabCA, tmp_path: Path) -> Api:
+def api(request: pytest.FixtureRequest, ca: LabCA, tmp_path: Path) -> Api:
     """The server under test."""
+    if getattr(request, "param", "embedded") == "real":
+        return real_api(request.getfixturevalue("real_control_plane"), tmp_path)
+    return embedded_api(request.getfixturevalue("embedded"), ca, tmp_path)
+
+
+def embedded_api(embedded: ApiServer, ca: LabCA, tmp_path: Path) -> Api:
+    """The embedded server, a new one for each test."""
     kubeconfig = tmp_path / "kubeconfig"
     write_kubeconfig(kubeconfig, embedded.url, ca.certificate_pem.decode(), "admin-token")
 
     async def compact() -> None:
         embedded.store.journal.compact()
 
+    async def throttle(user: str) -> None:
+        embedded.faults.throttled = 1_000
+
     def client_certificate(user: str, groups: tuple[str, ...]) -> tuple[Path, Path]:
         paths = tmp_path / f"{user}.crt", tmp_path / f"{user}.key"
         ca.client_certificate(user, groups).write(*paths)
         return paths
 
-    return Api(embedded.url, tmp_path / "ca.crt", "admin-token", kubeconfig, compact, client_certificate)
+    return Api(embedded.url, tmp_path / "ca.crt", "admin-token", kubeconfig, compact, client_certificate, throttle)
+
+
+@pytest.fixture(scope="session")
+def real_control_plane(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RealControlPlane]:
+    """Kubernetes' own programs; the first build takes minutes, and says so."""
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        programs = find(CONTROL_PLANE)
+    with RealControlPlane(tmp_path_factory.mktemp("real") / "plane", programs) as plane:
+        yield plane
+
+
+def real_api(plane: RealControlPlane, tmp_path: Path) -> Api:
+    """The real control plane; tests keep apart by namespaces and nodes of their own."""
+    token = plane.credentials.admin_token
+    ca_file = plane.credentials.path("ca.crt")
+
+    async def compact() -> None:
+        # what its cache remembers outlives a compaction of etcd, so it has to forget by starting anew
+        await asyncio.to_thread(plane.restart_api, compacted=True)
+
+    async def throttle(user: str) -> None:
+        async with aiohttp.ClientSession(
+            plane.api_url,
+            headers={"Authorization": f"Bearer {token}"},
+            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(ca_file))),
+        ) as session:
+            for resource, body in nothing_for(user).items():
+                answer = await Client(session)("POST", f"/apis/flowcontrol.apiserver.k8s.io/v1/{resource}", body)
+                assert answer.code == 201, answer.body
+
+    def client_certificate(user: str, groups: tuple[str, ...]) -> tuple[Path, Path]:
+        paths = tmp_path / f"{user}.crt", tmp_path / f"{user}.key"
+        plane.client_certificate(user, groups).write(*paths)
+        return paths
+
+    return Api(plane.api_url, ca_file, token, plane.admin_kubeconfig, compact, client_certificate, throttle)
+
+
+def nothing_for(user: str) -> dict[str, Json]:
+    """API priority and fairness that gives a user no seat at all."""
+    name = f"nothing-{uuid.uuid4().hex[:8]}"
+    limited = {
+        "nominalConcurrencyShares": 0,
+        "lendablePercent": 0,
+        "borrowingLimitPercent": 0,
+        "limitResponse": {"type": "Reject"},
+    }
+    every_request = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"], "namespaces": ["*"], "clusterScope": True}
+    rule = {"subjects": [{"kind": "User", "user": {"name": user}}], "resourceRules": [every_request]}
+    schema = {"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 1, "rules": [rule]}
+    return {
+        "prioritylevelconfigurations": {"metadata": {"name": name}, "spec": {"type": "Limited", "limited": limited}},
+        "flowschemas": {"metadata": {"name": name}, "spec": schema},
+    }
 
 
 def tls(api: Api) -> ssl.SSLContext:
@@ -261,12 +340,21 @@ class Printed:
     err: str
 
 
+@pytest.fixture(scope="session")
+def kubectl_program(pytestconfig: pytest.Config) -> str:
+    """The kubectl of the real build, or this machine's where that cannot be had."""
+    if lacking(["kubectl"]):
+        program = shutil.which("kubectl")
+        assert program is not None, "the tier kubectl does not run without it"
+        return program
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        return str(find(["kubectl"])["kubectl"])
+
+
 @pytest.fixture
-def kubectl(api: Api, tmp_path: Path) -> Callable[..., Awaitable[Printed]]:
-    """Runs the machine's kubectl as the admin."""
-    program = shutil.which("kubectl")
-    if program is None:
-        pytest.skip("SKIPPED TIER kubectl: there is no kubectl on PATH")
+def kubectl(api: Api, kubectl_program: str, tmp_path: Path) -> Callable[..., Awaitable[Printed]]:
+    """Runs kubectl as the admin."""
+    program = kubectl_program
 
     async def run(*arguments: str, stdin: str = "") -> Printed:
         process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""What only the embedded server has: faults on demand, the audit hook, logs from a stand-in kubelet, honest 501s."""
+"""What only the embedded server has: faults on demand, the audit hook, honest 501s, a patience of milliseconds."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from deployments.lab.kubernetes import ApiServer, Controllers, Faults, LabCA, St
 from tests.contract.kubernetes.conftest import DEADLINE_S, MERGE, Client, Printed, pod_body, run_pod
 
 Json = dict[str, Any]
+
+pytestmark = pytest.mark.usefixtures("embedded")
 
 
 @pytest.mark.parametrize(

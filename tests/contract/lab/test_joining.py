@@ -15,6 +15,8 @@ from deployments.lab.faults import Fault
 from deployments.lab.layout import CLUSTER_ID
 from tests.contract.lab.conftest import DEADLINE_S, RunningLab, eventually
 
+pytestmark = pytest.mark.tier("kubectl")
+
 
 async def kubectl(lab: RunningLab, *words: str) -> str:
     return await asyncio.to_thread(lab.kubectl, *words)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.audit.acceptance import NodeEvidence, check_acceptance
+from tasks.audit.acceptance import BY_TEST_POD, NodeEvidence, check_acceptance
 from tasks.audit.testpod import PodAnswers
 from tasks.cluster.pods import PodRow
 from tasks.outcomes import Severity, Verdict
@@ -38,6 +38,7 @@ def evidence(**more) -> NodeEvidence:
         answers=WELL,
         log_error="",
         cloud_node="cloud-1",
+        cloud_error="",
         seen_at=NOW,
     )
     return replace(healthy, **more)
@@ -87,11 +88,23 @@ def test_a_healthy_node_passes_every_check():
     ],
 )
 def test_one_thing_wrong_is_one_blocker(seen, check, verdict):
-    bad = [c for c in check_acceptance(evidence(**seen)) if c.verdict is not Verdict.OK]
+    bad = [c for c in check_acceptance(evidence(**seen)) if c.verdict not in (Verdict.OK, Verdict.SKIPPED)]
     assert [(c.check, c.verdict) for c in bad] == [(check, verdict)]
     assert bad[0].finding is not None
     assert bad[0].finding.severity is Severity.BLOCKER
     assert bad[0].finding.next_step
+
+
+def test_what_only_a_test_pod_shows_is_skipped_while_the_node_is_not_ready():
+    checked = check_acceptance(evidence(node=a_node(ready=False), answers=PodAnswers()))
+    assert tuple(c.check for c in checked if c.verdict is Verdict.SKIPPED) == BY_TEST_POD
+
+
+def test_a_cloud_pod_that_could_not_be_had_is_named():
+    answers = PodAnswers("", "", None, None, complete=True)
+    checked = check_acceptance(evidence(answers=answers, cloud_error="node cloud-1 is held"))
+    ways = {c.check: c.reason for c in checked if c.verdict is Verdict.UNKNOWN}
+    assert ways == dict.fromkeys(("node.pods.to-cloud", "node.pods.from-cloud"), "not measured: node cloud-1 is held")
 
 
 def test_without_a_cloud_node_both_ways_are_skipped_and_say_so():
@@ -101,3 +114,22 @@ def test_without_a_cloud_node_both_ways_are_skipped_and_say_so():
         ("node.pods.to-cloud", Verdict.SKIPPED, "the cluster has no Ready cloud node"),
         ("node.pods.from-cloud", Verdict.SKIPPED, "the cluster has no Ready cloud node"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "wanted", "verdict"),
+    [
+        ("v1.36.3", None, Verdict.OK),
+        ("v1.36.3", "1.36.3", Verdict.OK),
+        ("v1.36.3-aliyun.1", "1.36.3", Verdict.OK),
+        ("v1.36.3+lab", "v1.36.3", Verdict.OK),
+        ("v1.36.3-aliyun.1", "1.36.3-aliyun.1", Verdict.OK),
+        ("v1.36.3-aliyun.1", "1.36.3-aliyun.2", Verdict.FAIL),
+        ("v1.36.30", "1.36.3", Verdict.FAIL),
+        ("", "1.36.3", Verdict.FAIL),
+    ],
+)
+def test_the_kubelets_version_as_people_write_it(kubelet, wanted, verdict):
+    seen = evidence(node=a_node(kubelet_version=kubelet), expected_version=wanted)
+    (checked,) = (c for c in check_acceptance(seen) if c.check == "node.kubelet.version")
+    assert checked.verdict is verdict

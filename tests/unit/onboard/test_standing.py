@@ -1,7 +1,9 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.cluster.nodes import ACCEPTED, CORDON, MACHINE_ID
-from tasks.onboard.standing import Join, Step, where_it_stands
+from tasks.onboard.standing import Join, Step, own_node, where_it_stands
 from tasks.outcomes import Known, Unknown
 from tests.unit.onboard.builders import NOW, a_host, a_node
 
@@ -23,9 +25,27 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
         pytest.param({}, SEEN, OURS, Join.NONE, Step.ACCEPT, None, id="in quarantine, rebooted since"),
         pytest.param({}, SEEN, {}, Join.SUCCEEDED, Step.ACCEPT, None, id="joined by us, killed before the cordon"),
         pytest.param({}, SEEN, {}, Join.NONE, Step.ADOPT, None, id="in service since before us"),
-        pytest.param({}, SEEN, {"ready": False}, Join.NONE, Step.ACCEPT, None, id="a node that is not Ready"),
-        pytest.param({}, SEEN, {"unschedulable": True}, Join.NONE, Step.ACCEPT, None, id="cordoned by a person"),
-        pytest.param({}, SEEN, {}, Join.FAILED, Step.UNDO_THEN_JOIN, None, id="registered, then the join failed"),
+        pytest.param(
+            {},
+            SEEN,
+            {"ready": False},
+            Join.NONE,
+            Step.ADOPT,
+            None,
+            id="a node before us, not Ready now: not ours to undo",
+        ),
+        pytest.param({}, SEEN, {"unschedulable": True}, Join.NONE, Step.ADOPT, None, id="cordoned by a person"),
+        pytest.param({}, SEEN, OURS, Join.FAILED, Step.UNDO_THEN_JOIN, None, id="registered, then the join failed"),
+        pytest.param(
+            {},
+            SEEN,
+            {"ready": False},
+            Join.FAILED,
+            Step.UNDO_THEN_JOIN,
+            None,
+            id="registered, never Ready, join failed",
+        ),
+        pytest.param({}, SEEN, {}, Join.FAILED, Step.ADOPT, None, id="join failed, and someone took it into service"),
         pytest.param({}, SEEN, {"annotations": {ACCEPTED: "{}"}}, Join.NONE, Step.NOTHING, None, id="accepted"),
         pytest.param(
             {},
@@ -35,6 +55,39 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
             Step.STOP,
             "onboard.identity.other-machine",
             id="accepted for another machine",
+        ),
+        pytest.param(
+            {},
+            SEEN,
+            {"machine_id": "m-2", "annotations": {ACCEPTED: "{}", MACHINE_ID: "m-1"}},
+            Join.NONE,
+            Step.STOP,
+            "onboard.identity.other-machine",
+            id="accepted for this one, and another has registered since",
+        ),
+        pytest.param(
+            {"machine_id": "m-1"},
+            SEEN,
+            {"annotations": {ACCEPTED: "{}", MACHINE_ID: "m-0"}},
+            Join.SUCCEEDED,
+            Step.ACCEPT,
+            None,
+            id="reinstalled and joined again: accepted for the old one only",
+        ),
+        pytest.param(
+            {},
+            SEEN,
+            {"machine_id": "", "annotations": {ACCEPTED: "{}", MACHINE_ID: "m-1"}},
+            Join.NONE,
+            Step.NOTHING,
+            None,
+            id="accepted, and the Node has forgotten its id",
+        ),
+        pytest.param(
+            {}, SEEN, {"machine_id": ""}, Join.NONE, Step.STOP, "onboard.identity.unverified", id="a Node without id"
+        ),
+        pytest.param(
+            {}, SEEN, {"machine_id": ""}, Join.RUNNING, Step.FOLLOW_JOIN, None, id="without id, our join runs"
         ),
         pytest.param(
             {}, SEEN, {"machine_id": "m-2"}, Join.NONE, Step.STOP, "onboard.identity.other-machine", id="impostor"
@@ -80,3 +133,60 @@ def test_a_reinstalled_hosts_dead_node_goes_before_it_joins():
     dead = a_node(machine_id="m-0", ready=False)
     standing = where_it_stands(a_host(machine_id="m-1"), SEEN, dead, Join.NONE, NOW)
     assert standing.stale_node is dead
+
+
+@pytest.mark.parametrize(
+    ("node", "machine_id", "mine"),
+    [
+        pytest.param({}, SEEN, True, id="the same machine"),
+        pytest.param({"machine_id": "m-2"}, SEEN, False, id="another machine took the name while ours joined"),
+        pytest.param({"machine_id": ""}, SEEN, False, id="a Node that does not tell"),
+        pytest.param({}, UNREAD, False, id="a host that does not tell"),
+        pytest.param({"machine_id": ""}, Known("", NOW), False, id="neither tells"),
+        pytest.param(None, SEEN, False, id="no Node"),
+    ],
+)
+def test_only_its_own_node_goes_when_a_join_is_undone(node, machine_id, mine):
+    row = None if node is None else a_node(**node)
+    assert own_node(row, machine_id) is (row if mine else None)
+
+
+IDS = st.sampled_from(["", "m-1", "m-2", "m-3"])
+
+
+@given(
+    seen=IDS,
+    declared=st.none() | IDS,
+    join=st.sampled_from(Join),
+    node=st.none()
+    | st.fixed_dictionaries(
+        {
+            "machine_id": IDS,
+            "ready": st.sampled_from([True, False, None]),
+            "unschedulable": st.booleans(),
+            "annotations": st.dictionaries(st.sampled_from([ACCEPTED, CORDON, MACHINE_ID]), IDS | st.just("{}")),
+        }
+    ),
+)
+def test_whatever_is_found_a_living_node_of_another_machine_is_never_touched(seen, declared, join, node):
+    row = None if node is None else a_node(**node)
+    machine_id = Known(seen, NOW) if seen else UNREAD
+    standing = where_it_stands(a_host(machine_id=declared), machine_id, row, join, NOW)
+    assert standing.reason
+    assert (standing.finding is not None) == (standing.step is Step.STOP)
+    if standing.finding is not None:
+        assert standing.finding.next_step.endswith(".")
+    if row is None:
+        assert standing.step in (Step.JOIN, Step.FOLLOW_JOIN, Step.UNDO_THEN_JOIN, Step.STOP)
+        return
+    if row.machine_id not in ("", seen):
+        replaces = standing.step in (Step.JOIN, Step.UNDO_THEN_JOIN) and standing.stale_node is row
+        assert standing.step is Step.STOP or (replaces and not row.ready and declared == seen)
+    if standing.step is Step.JOIN:
+        assert standing.stale_node is row
+    if standing.step is Step.UNDO_THEN_JOIN:
+        assert join is Join.FAILED
+        assert not row.ready or row.unschedulable, "what is in service is not reset"
+    if standing.step is Step.NOTHING:
+        assert row.accepted
+        assert seen

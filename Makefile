@@ -1,0 +1,59 @@
+# Two commands for a newcomer, `make demo` and `make test`; each does its whole set-up. Everything stays in this folder
+# (.venv, .state), but for the package downloads in the cache folder of uv or pip, which honours XDG_CACHE_HOME.
+
+SHELL := /bin/sh
+STATE := $(CURDIR)/.state
+BIN := .venv/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+export TMPDIR := $(STATE)/tmp
+export POOLKEEPER_STATE := $(STATE)
+export PREFECT_HOME := $(STATE)/prefect
+
+.PHONY: demo test lab bench lint types tests lock clean
+
+demo: .venv/installed  ## a practice world, two broken hosts in it, onboarded before your eyes
+	@$(BIN)/python -m deployments.demo
+
+lab: .venv/installed  ## the practice world left running, with its Prefect UI
+	@$(BIN)/poolkeeper lab up --prefect
+	@echo "End it:\n  $(BIN)/poolkeeper lab down"
+
+test: lint types tests  ## everything that is checked, and a table of what ran
+
+lint: .venv/installed
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports --no-cache > .state/tmp/imports.log || { cat .state/tmp/imports.log; exit 1; }
+
+types: .venv/installed
+	@$(BIN)/mypy --no-error-summary
+
+tests: .venv/installed
+	@$(BIN)/pytest $(TESTS)
+
+bench: .venv/installed  ## what is fast and what it is compared with; nothing passes or fails by it
+	@for script in tests/bench/bench_*.py; do $(BIN)/python -m $$(echo $${script%.py} | tr / .); done
+
+.venv/installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "poolkeeper needs Python 3.11 or newer: install one, or name it: make PYTHON=/path/to/python3.12"; exit 2; }
+	@mkdir -p $(TMPDIR)
+	@rm -rf .venv
+	@echo "setting up .venv with $$($(PYTHON) --version) (once, about half a minute)"
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --python $(PYTHON) .venv && \
+		uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
+		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
+	else \
+		$(PYTHON) -m venv .venv && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
+	fi || { echo "the set-up failed; what is named above is missing (on Debian: apt-get install python3-venv)"; rm -rf .venv; exit 2; }
+	@touch $@
+
+lock: .venv/installed  ## requirements.lock anew from pyproject.toml: hashes, and no address of any index
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv .state build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

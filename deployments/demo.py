@@ -1,0 +1,106 @@
+"""`make demo`: a practice world with two broken hosts in it, and the onboarding flow run on all of them.
+
+Each step is a command that you can type yourself; here they run in one process, so that Prefect is imported once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from deployments.cli import main as commands
+from deployments.lab import lifecycle
+from deployments.lab.layout import LabFolder
+from tasks.settings import state_folder
+
+BROKEN = {"ams1-n02": "resolver-dead", "fra1-n05": "leftovers"}
+ACCEPTED, STOPPED = 10, 2
+"""What the demo must end with."""
+
+
+class DemoFailed(Exception):
+    """A step did not end as it must; the message says which."""
+
+
+def poolkeeper(*words: str, expected: int = 0) -> None:
+    """One command, shown and run. Raises DemoFailed when its exit code is another one."""
+    print(f"\n\033[1m$ poolkeeper {' '.join(words)}\033[0m", flush=True)
+    try:
+        commands(list(words), standalone_mode=False)
+        code: object = 0
+    except SystemExit as end:
+        code = end.code or 0
+    sys.stdout.flush()
+    if code != expected:
+        raise DemoFailed(f"`poolkeeper {' '.join(words)}` ended with {code}, not with {expected}")
+
+
+def say(text: str) -> None:
+    """A line of the demo's own."""
+    print(f"\n\033[36m{text}\033[0m", flush=True)
+
+
+def demonstrate(lab: Path) -> None:
+    """The demo itself, in a lab folder that is its own."""
+    say("A practice world: a cluster, its provider and 12 hosts in two sites, on loopback; and a Prefect server.")
+    poolkeeper("lab", "up", "--prefect", "--hosts", str(ACCEPTED + STOPPED), "--folder", str(lab))
+    told = lifecycle.status(LabFolder(lab))
+    os.environ["POOLKEEPER_FLEET"], os.environ["PREFECT_API_URL"] = told["fleet"], told["prefect_api_url"]
+
+    say("Two hosts are broken on purpose, each in its own way.")
+    for host, fault in BROKEN.items():
+        poolkeeper("lab", "break", host, fault, "--folder", str(lab))
+
+    say("A fleet file is checked as a whole before anything is touched.")
+    poolkeeper("check")
+
+    say("Onboarding: the ten sound hosts become nodes, the two broken ones are stopped and told what to mend.")
+    poolkeeper("run", "onboard", "-p", "dry_run=false", expected=1)
+
+    say("Mended, and run again: finished hosts are skipped by looking at them.")
+    for host in BROKEN:
+        poolkeeper("lab", "mend", host, "--folder", str(lab))
+    poolkeeper("run", "onboard", "-p", "dry_run=false")
+
+    poolkeeper("status")
+
+
+def steps() -> None:
+    """The child of `main`: flows run here."""
+    try:
+        demonstrate(state_folder() / "demo")
+    except DemoFailed as error:
+        sys.exit(f"\nthe demo failed: {error}")
+
+
+def main() -> None:
+    """Run the demo and take its world down, whatever happens.
+
+    It runs in a process of its own, because the Prefect server has to outlive whoever runs flows: that one sends its
+    last records when it ends.
+    """
+    signal.signal(signal.SIGTERM, _interrupted)
+    began = time.monotonic()
+    try:
+        code = subprocess.run([sys.executable, "-m", "deployments.demo", "steps"], check=False).returncode
+    finally:
+        lifecycle.down(LabFolder(state_folder() / "demo"))
+    if code:
+        sys.exit(code)
+    say(
+        f"That took {time.monotonic() - began:.0f} s, and the practice world is gone again."
+        f" What the runs wrote is in {state_folder()}.\n`make lab` leaves such a world running, to break things in."
+    )
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    steps() if sys.argv[1:] == ["steps"] else main()

@@ -1,0 +1,108 @@
+"""What pydantic finds, as sentences that a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from tasks.fleet.problems import Mistake, Path_, nearest, told
+from tasks.fleet.shape import FLEET, Shape
+
+SECRET_KEYS = frozenset({"key", "kubeconfig", "access_key_id", "access_key_secret"})
+"""What stands under these is never shown: it may be the secret itself."""
+
+_WHERE_IT_IS = "Write {file: PATH}, {env: NAME} or {block: NAME}."
+
+
+def mistake_of(
+    error: Mapping[str, Any], path: Path_, written: Callable[[Path_], str | None], shape: Shape[Any] = FLEET
+) -> Mistake:
+    """One error of pydantic's as a mistake.
+
+    error: a row of `ValidationError.errors()`
+    path: where it is in the file
+    written: a value as it is written in the file
+    shape: what the file is read as
+    """
+    kind, message, given, last = error["type"], str(error["msg"]), error.get("input"), path[-1]
+    secret = is_secret(path)
+    shown = "this" if secret else told(given, written(path))
+    if kind == "extra_forbidden":
+        return Mistake(
+            path, f"there is no key {str(last)[:60]} here.", nearest(str(last), known_keys(path, shape)), at_key=True
+        )
+    if kind == "missing":
+        return Mistake(path, f"{last} is missing.", f"Add `{last}:`.")
+    if given is None or kind == "string_too_short":
+        thing, before = (last, f"`{last}:`") if isinstance(last, str) else ("this item of the list", "the dash")
+        return Mistake(path, f"{thing} is empty.", f"Write what belongs behind {before}; delete it if nothing does.")
+    if kind == "value_error":
+        sentence, _, fix = message.removeprefix("Value error, ").partition("|")
+        return Mistake(path, f"{shown} {sentence}.", fix)
+    if kind in ("enum", "literal_error"):
+        choices = [word.strip(" '") for word in message.partition("should be ")[2].replace(" or ", ", ").split(", ")]
+        near = nearest(given, choices) if isinstance(given, str) else ""
+        return Mistake(
+            path,
+            f"{shown} is not one of {', '.join(choices)}.",
+            near if near.startswith("Did") else f"Write {' or '.join(choices)}.",
+        )
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        if secret and last in SECRET_KEYS:
+            return Mistake(path, f"{last} says where a secret is kept, and is not the secret itself.", _WHERE_IT_IS)
+        return Mistake(path, f"{shown} stands where keys and values belong.", "Write `key: value` lines below it.")
+    if kind == "list_type":
+        return Mistake(path, f"{shown} stands where a list belongs.", "Write it as [a, b].")
+    if kind == "string_type":
+        quoted = isinstance(given, bool | int | float) and not secret
+        fix = f'Write it in quotes: "{shown}".' if quoted else "Write a text."
+        return Mistake(path, f"{shown} stands where text belongs.", fix)
+    if kind == "string_pattern_mismatch":
+        return Mistake(path, f"{shown} has several lines or control characters.", "Write it on one line, without them.")
+    if kind in ("int_type", "int_parsing", "int_from_float"):
+        return Mistake(path, f"{shown} is not a whole number.", "Write a whole number, without quotes.")
+    if kind in ("bool_type", "bool_parsing"):
+        return Mistake(path, f"{shown} is neither true nor false.", "Write true or false, without quotes.")
+    if kind in ("greater_than_equal", "less_than_equal"):
+        word = "less" if kind == "greater_than_equal" else "more"
+        border = message.rpartition(" ")[2]
+        return Mistake(
+            path,
+            f"{shown} is {word} than {border}.",
+            f"Write a number of {border} or {'more' if word == 'less' else 'less'}.",
+        )
+    return Mistake(path, f"{message[0].lower()}{message[1:]}.", shape.compare_with)
+
+
+def is_secret(path: Path_) -> bool:
+    """Whether a secret's reference belongs at that path, or in it."""
+    labels = "labels" in path
+    names = path[2:] if path[0] != "ssh" else path
+    return not labels and not SECRET_KEYS.isdisjoint(names)
+
+
+def known_keys(path: Path_, shape: Shape[Any] = FLEET) -> list[str]:
+    """The keys that the schema knows where an unknown one stands."""
+    here: Any = shape.document
+    for part in path[:-1]:
+        here = _below(here, part)
+    return [field.alias or name for name, field in here.model_fields.items()] if _is_part(here) else []
+
+
+def _below(annotation: Any, part: str | int) -> Any:
+    """The type of a part of a value: a model's field, a dict's value, a list's item."""
+    if _is_part(annotation):
+        fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
+        return fields.get(str(part))
+    if get_origin(annotation) in (dict, list):
+        return get_args(annotation)[-1]
+    for choice in get_args(annotation):  # X | None, Annotated[X, ...]
+        if found := _below(choice, part):
+            return found
+    return None
+
+
+def _is_part(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -1,0 +1,139 @@
+"""One program on one connection: sent over stdin, its output bounded and told from what the host says by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import asyncssh
+
+from tasks.hosts import errors
+
+OUTPUT_LIMIT_BYTES = 1_000_000
+_PROMPT = re.compile(rb"(?i)(?:password|passphrase|passcode)[^\n]*[:?][ \t]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """How a program ended on a host."""
+
+    exit_status: int
+    """-1: a signal ended it."""
+    stdout: str
+    stderr: str
+    duration_s: float
+    """From when the program was sent to its end."""
+
+
+class NotStarted(Exception):
+    """The connection opened no session: nothing was sent over it."""
+
+
+async def run_program(
+    connection: asyncssh.SSHClientConnection, program: str, *, sudo: bool, output_limit_bytes: int
+) -> CommandResult:
+    """Run a POSIX shell program to its end.
+
+    Raises NotStarted, SudoRefused, ShellRefused, OutputFlood, asyncssh.Error and OSError. However it ends, the
+    channel is closed, without waiting for the host to agree.
+    """
+    mark = f"poolkeeper-{secrets.token_hex(8)}"
+    command = "exec sudo -n -- sh -s" if sudo else "exec sh -s"
+    try:
+        channel, running = await connection.create_session(
+            lambda: _Running(mark, sudo, output_limit_bytes), command, encoding=None
+        )
+    except (asyncssh.Error, OSError) as error:
+        raise NotStarted(reason(error)) from None
+    outcome: _Running = running
+    try:
+        started = time.monotonic()
+        # what start-up files print stands before the mark. In braces the shell reads the program whole before it
+        # runs any of it, so that half a program never runs; its children find an empty stdin
+        with suppress(BrokenPipeError):  # it has ended already: what it said says why
+            channel.write(f"echo {mark}; echo {mark} >&2\n{{\n{program}\n}} </dev/null\n".encode())
+            channel.write_eof()
+        await outcome.ended
+        return outcome.result(time.monotonic() - started)
+    except BaseException:
+        with suppress(OSError):
+            channel.terminate()
+        raise
+    finally:
+        channel.close()
+
+
+class _Running(asyncssh.SSHClientSession):  # type: ignore[misc]  # asyncssh has no types here
+    """What has come from a program so far."""
+
+    def __init__(self, mark: str, sudo: bool, limit_bytes: int) -> None:
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended.add_done_callback(_seen)
+        self._mark = f"{mark}\n".encode()
+        self._sudo = sudo
+        self._limit_bytes = limit_bytes
+        self._stdout, self._stderr = bytearray(), bytearray()
+        self._exit_status: int | None = None
+        self._signalled = False
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Keep output, up to the limit; a password prompt ends it, because nobody will answer."""
+        (self._stderr if datatype == asyncssh.EXTENDED_DATA_STDERR else self._stdout).extend(data)
+        if len(self._stdout) + len(self._stderr) > self._limit_bytes:
+            self._fail(errors.OutputFlood(f"more than {self._limit_bytes} bytes of output"))
+        elif self._sudo and datatype is not None and self._mark not in self._stderr and _PROMPT.search(self._stderr):
+            self._fail(errors.SudoRefused(f"it asks: {_words(self._stderr)}"))
+
+    def exit_status_received(self, status: int) -> None:
+        self._exit_status = status
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        self._signalled = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.ended.done():
+            return
+        if self._exit_status is None and not self._signalled:
+            self.ended.set_exception(exc or asyncssh.ConnectionLost("the session was closed without an exit status"))
+        else:
+            self.ended.set_result(None)
+
+    def result(self, duration_s: float) -> CommandResult:
+        """How it ended. Raises SudoRefused or ShellRefused when the program was never begun."""
+        noise, begun, out = self._stdout.partition(self._mark)
+        if not begun:
+            said = _words(self._stderr) or _words(noise) or f"exit status {self._exit_status}, without a word"
+            if self._sudo and self._stderr and not noise.strip():
+                raise errors.SudoRefused(said)
+            raise errors.ShellRefused(said)
+        before, told, err = self._stderr.partition(self._mark)
+        return CommandResult(
+            -1 if self._exit_status is None else self._exit_status,
+            out.decode(errors="replace"),
+            (err if told else before).decode(errors="replace"),
+            duration_s,
+        )
+
+    def _fail(self, error: Exception) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+
+def _seen(ended: asyncio.Future[None]) -> None:
+    """A line may break after whoever waited for the program has been cancelled: nobody misses that error."""
+    if not ended.cancelled():
+        ended.exception()
+
+
+def reason(error: Exception) -> str:
+    """What an exception of asyncssh or the system says."""
+    return (getattr(error, "reason", "") or str(error) or type(error).__name__).strip()
+
+
+def _words(raw: Any) -> str:
+    return " / ".join(raw.decode(errors="replace").split("\n")).strip(" /")[-200:]

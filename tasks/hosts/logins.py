@@ -1,0 +1,242 @@
+"""Connecting and logging in: within the limits on handshakes, through jump hosts, each failure told by its cause."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from tasks.fleet.model import Host, SecretRef, Site, SshAccess
+from tasks.hosts import errors
+from tasks.hosts.commands import reason
+from tasks.hosts.credentials import Credentials, fingerprint
+from tasks.outcomes import Secret
+
+KEEPALIVES_MISSED = 3
+"""So many without an answer, and the line is dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Where to log in, and as whom."""
+
+    address: str
+    port: int
+    user: str
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
+class Logins:
+    """Opens connections to hosts. Connections to jump hosts are its own: one each, shared by all behind it."""
+
+    def __init__(self, handshakes: int, secret: Callable[[SecretRef], Secret]) -> None:
+        self._credentials = Credentials(secret)
+        self._slots = asyncio.Semaphore(handshakes)
+        self._site_slots: dict[str, asyncio.Semaphore] = {}
+        self._jumps: dict[Any, asyncio.Task[asyncssh.SSHClientConnection]] = {}
+
+    async def connect(self, host: Host) -> asyncssh.SSHClientConnection:
+        """A new connection, logged in. Raises HostError."""
+        return await self._twice(host, _Door(host.address, host.ssh.port, host.ssh.user), through_jump=True)
+
+    async def close(self) -> None:
+        """Close the jump hosts' connections and the agent's."""
+        jumps, self._jumps = list(self._jumps.values()), {}
+        for jump in jumps:
+            jump.cancel()
+        for done in await asyncio.gather(*jumps, return_exceptions=True):
+            if not isinstance(done, BaseException):
+                done.abort()
+                await done.wait_closed()
+        await self._credentials.close()
+
+    async def _twice(self, host: Host, door: _Door, *, through_jump: bool) -> asyncssh.SSHClientConnection:
+        """Log in; once more where the line was dropped, because a busy sshd drops newcomers at random."""
+        try:
+            return await self._once(host, door, through_jump)
+        except _Dropped:
+            await asyncio.sleep(random.uniform(0.2, 0.8))  # noqa: S311
+        try:
+            return await self._once(host, door, through_jump)
+        except _Dropped as again:
+            raise errors.ConnectRefused(again.observed) from None
+
+    async def _once(self, host: Host, door: _Door, through_jump: bool) -> asyncssh.SSHClientConnection:
+        jump = await self._jump(host) if through_jump and host.ssh.jump else None
+        return await self._handshake(host.site, host.ssh, door, jump)
+
+    async def _jump(self, host: Host) -> asyncssh.SSHClientConnection:
+        """The connection to the host's jump host; all who wait for it share one attempt and its failure."""
+        access, jump = host.ssh, host.ssh.jump
+        assert jump is not None
+        key = (jump, access.key, access.certificate, access.agent, access.known_hosts)
+        opening = self._jumps.get(key)
+        if opening is None or (opening.done() and (_failed(opening) or opening.result().is_closed())):
+            door = _Door(jump.address, jump.port, jump.user)
+            opening = self._jumps[key] = asyncio.create_task(self._twice(host, door, through_jump=False))
+            opening.add_done_callback(_failed)  # whoever waited may be gone, and nobody miss its error
+        try:
+            return await asyncio.shield(opening)  # others wait for it as well
+        except errors.HostError as error:
+            raise errors.JumpFailed(f"jump host {jump.address}: {error.observed}", next_step=error.next_step) from None
+
+    async def _handshake(
+        self, site: Site, access: SshAccess, door: _Door, jump: asyncssh.SSHClientConnection | None
+    ) -> asyncssh.SSHClientConnection:
+        keys = await self._credentials.keys(access)
+        known_hosts = self._credentials.known_hosts(access)
+        slots = self._site_slots.setdefault(site.name, asyncio.Semaphore(site.ssh_limits.handshakes))
+        async with slots, self._slots:
+            client = _Client()
+            try:
+                async with asyncio.timeout(access.connect_timeout_s) as client.deadline:
+                    client.login_timeout_s = access.login_timeout_s
+                    return await asyncssh.connect(
+                        door.address,
+                        door.port,
+                        tunnel=jump or (),
+                        username=door.user,
+                        client_keys=keys,
+                        agent_path=None,
+                        known_hosts=known_hosts,
+                        config=None,
+                        preferred_auth="publickey",
+                        client_factory=lambda: client,
+                        connect_timeout=None,
+                        keepalive_interval=access.keepalive_s,
+                        keepalive_count_max=KEEPALIVES_MISSED,
+                    )
+            except TimeoutError:
+                if client.connected:
+                    raise errors.LoginTimeout(f"no login within {access.login_timeout_s:g} s") from None
+                raise errors.ConnectTimeout(f"no connection to {door} within {access.connect_timeout_s:g} s") from None
+            except asyncssh.HostKeyNotVerifiable as error:
+                raise _untrusted(door, access.known_hosts, known_hosts, client.shown, error.reason) from None
+            except asyncssh.KeyExchangeFailed as error:
+                # we offer to take the kinds of key that we know for it, and no others
+                if "host key" in error.reason and any(_known_keys(door, known_hosts)):
+                    raise _untrusted(door, access.known_hosts, known_hosts, None, error.reason) from None
+                raise errors.HostError(f"{door}: {error.reason}") from None
+            except asyncssh.ChannelOpenError as error:
+                raise _not_through(door, jump, error) from None
+            except (asyncssh.Error, OSError, UnicodeError) as error:
+                raise _told(door, access, error) from None
+
+
+class _Client(asyncssh.SSHClient):  # type: ignore[misc]  # asyncssh has no types here
+    """Notes how far a connection came: from TCP's on, the login's deadline counts."""
+
+    def __init__(self) -> None:
+        self.connected = False
+        self.deadline: asyncio.Timeout | None = None
+        self.login_timeout_s = 0.0
+        self.shown: asyncssh.SSHKey | None = None
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self.connected = True
+        if self.deadline is not None and not self.deadline.expired():
+            self.deadline.reschedule(asyncio.get_running_loop().time() + self.login_timeout_s)
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Asked only for a key that known_hosts does not vouch for: never trusted, but named."""
+        self.shown = key
+        return False
+
+    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """The same for the authority of a host certificate."""
+        self.shown = key
+        return False
+
+
+class _Dropped(errors.HostError):
+    """The other side closed the connection before login: worth one more try."""
+
+
+def _failed(opening: asyncio.Task[Any]) -> bool:
+    return opening.cancelled() or opening.exception() is not None
+
+
+def _told(door: _Door, access: SshAccess, error: Exception) -> errors.HostError:
+    """A failed attempt by its cause."""
+    said = reason(error)
+    if isinstance(error, asyncssh.PermissionDenied) or "Too many authentication failures" in said:
+        declared = "key and certificate" if access.certificate else "agent's keys" if access.agent else "key"
+        return errors.AuthRefused(f"{door.address} refused {door.user} with the declared {declared}: {said}")
+    if isinstance(error, socket.gaierror):
+        return errors.NameUnresolved(f"{door.address}: {error.strerror}")
+    if isinstance(error, UnicodeError):
+        return errors.NameUnresolved(f"{door.address!r} is not a name that can be looked up: {said}")
+    if isinstance(error, (ConnectionResetError, BrokenPipeError, asyncssh.ConnectionLost)):
+        return _Dropped(f"{door} dropped the connection: {said}")
+    if _is(error, errno.ECONNREFUSED):
+        return _Dropped(f"{door} refused the connection")
+    if _is(error, errno.EHOSTUNREACH) or _is(error, errno.ENETUNREACH):
+        return errors.Unreachable(f"{door}: {said}")
+    return errors.HostError(f"{door}: {said}")
+
+
+def _is(error: Exception, number: int) -> bool:
+    """Whether it is this error; of a name with several addresses asyncio tells the numbers in its text only."""
+    return isinstance(error, OSError) and (error.errno == number or f"[Errno {number}]" in str(error))
+
+
+def _not_through(
+    door: _Door, jump: asyncssh.SSHClientConnection | None, error: asyncssh.ChannelOpenError
+) -> errors.HostError:
+    """Why a jump host did not let us through."""
+    if jump is None or jump.is_closed():
+        return _Dropped(f"{door}: the line to the jump host broke off")
+    if error.code == asyncssh.OPEN_CONNECT_FAILED:
+        return errors.ConnectRefused(
+            f"the jump host cannot connect to {door}: {error.reason}",
+            next_step="Check from the jump host that the host answers: `nc -vz HOST PORT` there.",
+        )
+    return errors.JumpFailed(
+        f"it does not pass connections on to {door}: {error.reason}",
+        next_step="Allow it in the jump host's sshd_config (AllowTcpForwarding, PermitOpen) for this user.",
+    )
+
+
+def _known_keys(door: _Door, known_hosts: asyncssh.SSHKnownHosts) -> tuple[list[Any], list[Any]]:
+    """Keys and authorities that known_hosts has for it."""
+    keys, authorities, *_ = known_hosts.match(door.address, "", door.port)
+    return list(keys), list(authorities)
+
+
+def _untrusted(
+    door: _Door, path: Path | None, known_hosts: asyncssh.SSHKnownHosts, shown: Any, why: str
+) -> errors.HostError:
+    """Tell an unknown key from a changed one, and both from a certificate that does not hold."""
+    where = path or "~/.ssh/known_hosts"
+    entry = door.address if door.port == 22 else f"[{door.address}]:{door.port}"
+    keys, authorities = _known_keys(door, known_hosts)
+    if "revoked" in why:
+        return errors.HostKeyChanged(
+            f"the host showed a key that is revoked in {where}",
+            next_step=f"Give the host a new key and put it into {where}; do not log in before.",
+        )
+    if shown is None and why.startswith("Certificate"):
+        return errors.HostCertificateInvalid(f"the host's certificate does not hold: {why}")
+    seen = f"the host showed {fingerprint(shown)}" if shown else f"the host showed no key to compare with ({why})"
+    if keys or authorities:
+        expected = ", ".join(fingerprint(key) for key in [*keys, *authorities][:3])
+        return errors.HostKeyChanged(
+            f"{seen}; known is {expected}",
+            next_step="If the host was reinstalled, compare the fingerprint on its console (`ssh-keygen -lf"
+            f" /etc/ssh/ssh_host_ed25519_key.pub`), then `ssh-keygen -R '{entry}' -f {where}` and add the new"
+            " key; if not, someone answers in its place: do not log in.",
+        )
+    return errors.HostKeyUnknown(
+        f"{seen}; known_hosts has no key for {entry}",
+        next_step=f"Compare the fingerprint on the host's console, then add its key to {where}"
+        f" (`ssh-keyscan -p {door.port} {door.address}` prints it).",
+    )

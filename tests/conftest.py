@@ -1,0 +1,154 @@
+"""Tiers of tests: which machine can run them, and a table at the end of what ran and what did not.
+
+A tier is the first folder below `tests`, or what `@pytest.mark.tier("name")` says. What a machine lacks for a tier
+skips it, loudly. With CI=true a tier that this machine could have run and did not is a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deployments.lab.real.pins import CONTROL_PLANE
+from deployments.lab.real.programs import lacking
+
+TESTS = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A kind of test, and what it needs."""
+
+    about: str
+    lacks: Callable[[], str] = lambda: ""
+    """What this machine has not, as a clause; empty when the tier can run."""
+    installable: bool = False
+    """Whether CI installs what it needs, so that lacking it is no excuse there."""
+
+
+def _lacks_kubectl() -> str:
+    if not lacking(["kubectl"]):
+        return ""
+    program = shutil.which("kubectl")
+    if program is None:
+        return f"there is no kubectl on PATH, and it cannot be built: {lacking(['kubectl'])}"
+    command = [program, "version", "--client", "-o", "json"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+        minor = int(json.loads(told)["clientVersion"]["minor"].rstrip("+"))
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
+        return f"kubectl does not tell its version: {error}"
+    return "" if minor >= 23 else f"kubectl 1.{minor} is too old, 1.23 is needed"
+
+
+def _lacks_sshd() -> str:
+    return "" if Path("/usr/sbin/sshd").exists() else "there is no /usr/sbin/sshd (Debian: openssh-server)"
+
+
+def _lacks_real() -> str:
+    return lacking(CONTROL_PLANE)
+
+
+TIERS = {
+    "unit": Tier("rules, as tables; no network"),
+    "contract": Tier("real clients against real parts on loopback"),
+    "kubectl": Tier("the lab's API server through kubectl", _lacks_kubectl),
+    "real": Tier("real clients against Kubernetes' own programs", _lacks_real),
+    "sshd": Tier("our SSH sessions against OpenSSH's server", _lacks_sshd, installable=True),
+    "e2e": Tier("lab, Prefect server, worker, whole flows"),
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "tier(name): the tier of a test, where it is not its folder's")
+    config.stash[_KEY] = {}
+
+
+_KEY = pytest.StashKey[dict[str, str]]()
+"""Node id of each collected test -> its tier."""
+
+
+def _tier_of(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("tier")
+    if marker:
+        return str(marker.args[0])
+    return "kubectl" if "kubectl" in getattr(item, "fixturenames", ()) else item.path.relative_to(TESTS).parts[0]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    lacking = {name: tier.lacks() for name, tier in TIERS.items()}
+    for item in items:
+        tier = config.stash[_KEY][item.nodeid] = _tier_of(item)
+        if lacking[tier]:
+            item.add_marker(pytest.mark.skip(reason=lacking[tier]))
+
+
+@dataclass
+class Count:
+    """What became of a tier's tests."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ran(self) -> int:
+        return self.passed + self.failed
+
+
+def _count(reporter: pytest.TerminalReporter, tier_of: dict[str, str]) -> tuple[dict[str, Count], dict[str, str]]:
+    counts: defaultdict[str, Count] = defaultdict(Count)
+    reasons: dict[str, str] = {}
+    for outcome, reports in reporter.stats.items():
+        for report in reports:
+            tier = tier_of.get(getattr(report, "nodeid", ""))
+            if tier is None or not isinstance(report, pytest.TestReport):
+                continue
+            count = counts[tier]
+            count.seconds += report.duration
+            if outcome == "passed" and report.when == "call":
+                count.passed += 1
+            elif outcome in ("failed", "error"):
+                count.failed += 1
+            elif outcome == "skipped":
+                count.skipped += 1
+                reasons.setdefault(tier, str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else "")
+    return counts, reasons
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    tier_of = config.stash[_KEY]
+    counts, reasons = _count(terminalreporter, tier_of)
+    terminalreporter.section("tiers")
+    for name, tier in TIERS.items():
+        if name not in tier_of.values():
+            continue
+        count = counts[name]
+        told = f"{count.passed} passed"
+        told += f", {count.failed} FAILED" if count.failed else ""
+        told += f", {count.skipped} SKIPPED: {reasons[name]}" if count.skipped else ""
+        terminalreporter.write_line(f"{name:<10} {tier.about:<46} {count.seconds:6.1f} s  {told}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With CI=true, what could have run and did not fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") != "true" or reporter is None or session.config.option.collectonly:
+        return
+    counts, reasons = _count(reporter, session.config.stash[_KEY])
+    excused = {name for name, tier in TIERS.items() if not tier.installable and tier.lacks()}
+    unexcused = [name for name, count in counts.items() if count.skipped and name not in excused]
+    if unexcused:
+        why = "; ".join(f"{name}: {reasons[name]}" for name in unexcused)
+        reporter.write_line(f"\nCI=true, and tests were skipped that this machine could have run: {why}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED if exitstatus == 0 else exitstatus

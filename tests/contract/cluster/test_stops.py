@@ -1,0 +1,195 @@
+"""Freeze and hold: a person's word in the cluster, written by several at once, obeyed by the gate, also when unreadable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
+from tasks.cluster.stops import Stop, Stops, freeze, hold, read_stops, stops_guard, thaw, unhold
+from tasks.outcomes import Done, Gate, GateRefused, Planned, Subject
+from tests.contract.cluster import faulty as servers
+from tests.contract.cluster.conftest import SomeoneIsQuicker
+
+Start = Callable[..., Awaitable[ClusterApi]]
+
+ANNA = Stop("anna", "2026-11-23T12:00:00+00:00", "change freeze")
+BEN = Stop("ben", "2026-11-23T12:01:00+00:00", "disk is being replaced")
+HOST, NODE = Subject("host", "fra1-n01"), Subject("node", "node-1")
+NODE_OF = {"fra1-n01": "node-1"}
+
+
+async def test_a_new_cluster_has_none(cluster: ClusterApi) -> None:
+    assert await read_stops(cluster) == Stops(None, {})
+    assert await thaw(cluster) is False
+    assert await unhold(cluster, "node-1") is False
+
+
+async def test_the_first_word_makes_its_own_place(embedded: SomeoneIsQuicker, cluster: ClusterApi) -> None:
+    assert embedded.store.find("namespaces", "poolkeeper") is None
+    await freeze(cluster, ANNA)
+    assert await read_stops(cluster) == Stops(ANNA, {})
+
+
+async def test_freeze_and_thaw(cluster: ClusterApi) -> None:
+    await freeze(cluster, ANNA)
+    await freeze(cluster, BEN)
+    assert (await read_stops(cluster)).freeze == BEN
+    assert await thaw(cluster) is True
+    assert await thaw(cluster) is False
+    assert await read_stops(cluster) == Stops(None, {})
+
+
+async def test_hold_and_unhold(cluster: ClusterApi) -> None:
+    await freeze(cluster, ANNA)
+    await hold(cluster, "node-1", ANNA)
+    await hold(cluster, "node.with.dots", BEN)
+    assert await unhold(cluster, "node-1") is True
+    assert await read_stops(cluster) == Stops(ANNA, {"node.with.dots": BEN})
+
+
+async def test_two_who_write_the_first_word_at_once(cluster: ClusterApi) -> None:
+    await asyncio.gather(freeze(cluster, ANNA), *(hold(cluster, f"node-{number}", BEN) for number in range(20)))
+    stops = await read_stops(cluster)
+    assert stops.freeze == ANNA
+    assert stops.holds == {f"node-{number}": BEN for number in range(20)}
+
+
+async def test_one_takes_back_while_another_writes(embedded: SomeoneIsQuicker, cluster: ClusterApi) -> None:
+    await hold(cluster, "node-1", ANNA)
+    await asyncio.gather(unhold(cluster, "node-1"), hold(cluster, "node-2", BEN), freeze(cluster, ANNA))
+    assert await read_stops(cluster) == Stops(ANNA, {"node-2": BEN})
+
+
+async def test_taken_back_by_someone_else_meanwhile(embedded: SomeoneIsQuicker, cluster: ClusterApi) -> None:
+    await freeze(cluster, ANNA)
+    embedded.meddle = lambda: embedded.store.delete("configmaps", "stops", "poolkeeper")
+    assert await thaw(cluster) is False
+
+
+@pytest.mark.parametrize("text", ["", "stop!", "[]", '{"by": "anna"}', "null", '"freeze"'])
+async def test_a_stop_written_by_hand_stops(embedded: SomeoneIsQuicker, cluster: ClusterApi, text: str) -> None:
+    embedded.store.create("namespaces", {"metadata": {"name": "poolkeeper"}})
+    embedded.store.create(
+        "configmaps", {"metadata": {"name": "stops", "namespace": "poolkeeper"}, "data": {"freeze": text}}
+    )
+    stop = (await read_stops(cluster)).freeze
+    assert stop == Stop("a person, by hand", "an unknown time", text or "no reason given")
+
+
+# what the gate makes of it
+
+
+class Changed:
+    """Counts what was really done."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    async def __call__(self) -> None:
+        self.times += 1
+
+
+def gate(cluster: ClusterApi, *, dry_run: bool = False) -> Gate:
+    return Gate([stops_guard(cluster, NODE_OF)], dry_run=dry_run)
+
+
+async def test_without_a_stop_everything_passes(cluster: ClusterApi) -> None:
+    act = Changed()
+    assert isinstance(await gate(cluster).change(HOST, "join it", act), Done)
+    assert act.times == 1
+
+
+async def test_a_freeze_stops_the_next_change_of_a_running_gate(cluster: ClusterApi) -> None:
+    running, act = gate(cluster), Changed()
+    await running.change(HOST, "join it", act)
+    await freeze(cluster, ANNA)
+    with pytest.raises(GateRefused) as caught:
+        await running.change(NODE, "cordon it", act)
+    assert act.times == 1
+    assert str(caught.value) == (
+        "refused to cordon it: the cluster is frozen by anna since 2026-11-23T12:00:00+00:00: change freeze."
+        " Run `poolkeeper thaw`."
+    )
+    await thaw(cluster)
+    await running.change(NODE, "cordon it", act)
+    assert act.times == 2
+
+
+@pytest.mark.parametrize("subject", [HOST, NODE], ids=str)
+async def test_a_hold_keeps_the_node_and_its_host(cluster: ClusterApi, subject: Subject) -> None:
+    await hold(cluster, "node-1", BEN)
+    act = Changed()
+    with pytest.raises(GateRefused) as caught:
+        await gate(cluster).change(subject, "touch it", act)
+    assert caught.value.refusal.guard == "hold"
+    assert caught.value.refusal.next_step == "Run `poolkeeper unhold node-1`."
+    assert act.times == 0
+
+
+@pytest.mark.parametrize("subject", [Subject("node", "node-2"), Subject("pool", "node-1")], ids=str)
+async def test_a_hold_keeps_nothing_else(cluster: ClusterApi, subject: Subject) -> None:
+    await hold(cluster, "node-1", BEN)
+    act = Changed()
+    await gate(cluster).change(subject, "touch it", act)
+    assert act.times == 1
+
+
+async def test_a_dry_run_tells_the_refusal_and_plans(cluster: ClusterApi) -> None:
+    await freeze(cluster, ANNA)
+    planned = await gate(cluster, dry_run=True).change(HOST, "join it", Changed())
+    assert isinstance(planned, Planned)
+    assert planned.refusal is not None
+    assert planned.refusal.guard == "freeze"
+
+
+async def refused_because_unreadable(cluster: ClusterApi) -> str:
+    act = Changed()
+    with pytest.raises(GateRefused) as caught:
+        await gate(cluster).change(HOST, "join it", act)
+    assert act.times == 0
+    refusal = caught.value.refusal
+    assert refusal.guard == "freeze"
+    assert refusal.next_step.startswith("Make the API server reachable")
+    return refusal.reason
+
+
+async def test_what_may_not_be_read_refuses(joe: ClusterApi) -> None:
+    reason = await refused_because_unreadable(joe)
+    assert reason.startswith("whether the cluster is frozen cannot be read (GET ")
+    assert "HTTP 403" in reason
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param(servers.Silent, id="never answers"),
+        pytest.param(servers.CutsInMidAnswer, id="cuts its answer"),
+        pytest.param(servers.LoginPage, id="login page"),
+    ],
+)
+async def test_what_cannot_be_read_refuses(faulty: Start, server: type[servers.FaultyServer]) -> None:
+    await refused_because_unreadable(await faulty(server(), timeout_s=0.3))
+
+
+@pytest.mark.parametrize("status", [401, 404, 410, 500, 503])
+async def test_an_error_refuses(faulty: Start, status: int) -> None:
+    assert f"HTTP {status}" in await refused_because_unreadable(await faulty(servers.Refuses(status)))
+
+
+@pytest.mark.parametrize("body", ["[]", "null", '{"data": ["freeze"]}', '{"data": "freeze"}'])
+async def test_nonsense_in_its_place_refuses(faulty: Start, body: str) -> None:
+    await refused_because_unreadable(await faulty(servers.Says(body)))
+
+
+async def test_writing_into_a_cluster_that_does_not_let_us(joe: ClusterApi) -> None:
+    with pytest.raises(ApiError, match="403"):
+        await freeze(joe, ANNA)
+
+
+async def test_writing_to_a_server_that_is_away(embedded: SomeoneIsQuicker, cluster: ClusterApi) -> None:
+    embedded.faults.down = True
+    with pytest.raises(ClusterUnreachable):
+        await hold(cluster, "node-1", ANNA)

@@ -1,0 +1,102 @@
+"""`provider/ack` through the vendor's SDK: against the lab's OpenAPI, and against endpoints that misbehave."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.lab.ack import AckOpenApi
+from deployments.lab.layout import CLUSTER_ID, REGION
+from deployments.lab.tokens import JoinTokens
+from tasks.fleet.model import AckProvider, Pool, SecretRef
+from tasks.outcomes import Secret
+from tasks.provider.ack import Ack
+from tests.contract.cluster.faulty import FaultyServer
+from tests.unit.onboard.builders import CLUSTER, POOL
+
+KEY_ID, KEY_SECRET = "LTAI-lab-key", "the-labs-own-access-key-secret"
+KEY_ID_REF, KEY_SECRET_REF = SecretRef(file=Path("id")), SecretRef(file=Path("secret"))
+HYBRID = replace(POOL, nodepool_id="np-general")
+
+
+class OneNodeCluster:
+    """What the OpenAPI is told of the cluster behind it."""
+
+    def details(self) -> dict[str, Any]:
+        return {"current_version": "1.36.3"}
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return []
+
+    def remove_node(self, name: str) -> bool:
+        return False
+
+    def admit(self, node_name: str, machine_id: str, pool_id: str) -> dict[str, Any]:
+        return {}
+
+    def admin_kubeconfig(self) -> str:
+        return ""
+
+
+def read_secret(reference: SecretRef) -> Secret:
+    return Secret({KEY_ID_REF: KEY_ID, KEY_SECRET_REF: KEY_SECRET}[reference])
+
+
+def ack_at(endpoint: str, *, timeout_s: float = 10.0, secret: str | None = None, **changed: Any) -> Ack:
+    """Our provider for the lab's cluster, with what differs."""
+    settings = AckProvider(
+        CLUSTER_ID, REGION, endpoint, "http", access_key_id=KEY_ID_REF, access_key_secret=KEY_SECRET_REF
+    )
+    settings = replace(settings, **changed)
+
+    def read(reference: SecretRef) -> Secret:
+        if secret is not None and reference == KEY_SECRET_REF:
+            return Secret(secret)
+        return read_secret(reference)
+
+    return Ack(replace(CLUSTER, provider=settings), settings, read, timeout_s=timeout_s)
+
+
+@pytest.fixture
+def tokens() -> JoinTokens:
+    """The join tokens that are out."""
+    return JoinTokens()
+
+
+@pytest.fixture
+async def openapi(tokens: JoinTokens) -> AsyncIterator[AckOpenApi]:
+    """The lab's OpenAPI."""
+    server = AckOpenApi(OneNodeCluster(), KEY_ID, KEY_SECRET, tokens)
+    await server.start("127.0.0.1")
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def ack(openapi: AckOpenApi) -> Ack:
+    """Our provider, as the fleet file of the lab has it."""
+    return ack_at(openapi.endpoint)
+
+
+@pytest.fixture
+async def faulty() -> AsyncIterator[Callable[..., Any]]:
+    """Starts a misbehaving endpoint and gives our provider for it."""
+    running: list[FaultyServer] = []
+
+    async def start(server: FaultyServer, **more: Any) -> Ack:
+        await server.start()
+        running.append(server)
+        return ack_at(server.url.removeprefix("http://"), **more)
+
+    yield start
+    for server in running:
+        await server.stop()
+
+
+def pool(**changed: Any) -> Pool:
+    """The lab's hybrid pool, with what differs."""
+    return replace(HYBRID, **changed)

@@ -1,0 +1,190 @@
+"""A user's view: the commands as a user types them, a lab, a real Prefect server; what came of it is read from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deployments.lab import lifecycle
+from deployments.lab.faults import Fault
+from deployments.lab.layout import LabFolder
+
+Json = dict[str, Any]
+
+COMMAND_TIMEOUT_S = 180
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def answer(self) -> Json:
+        """What it answered with --json."""
+        try:
+            told: Json = json.loads(self.out)
+        except ValueError:
+            raise AssertionError(f"no JSON on stdout, exit code {self.code}; stderr: {self.err[-2000:]}") from None
+        return told
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A lab with the cluster in it, as an admin and as a user of poolkeeper."""
+
+    folder: LabFolder
+    prefect_api_url: str
+    state: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What poolkeeper's commands run with."""
+        return {
+            **os.environ,
+            "POOLKEEPER_FLEET": str(self.folder.fleet),
+            "POOLKEEPER_STATE": str(self.state),
+            "PREFECT_API_URL": self.prefect_api_url,
+            "PREFECT_HOME": str(self.state / "prefect"),
+        }
+
+    def poolkeeper(self, *words: str) -> Ended:
+        """One command, to its end."""
+        return self._ended(str(Path(sys.executable).with_name("poolkeeper")), *words)
+
+    def python(self, *words: str) -> Ended:
+        """One Python program with poolkeeper's environment, to its end."""
+        return self._ended(sys.executable, *words)
+
+    def _ended(self, *command: str) -> Ended:
+        done = subprocess.run(
+            command,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def onboard(self, hosts: str = "all", *, dry_run: bool = False, **parameters: str) -> Ended:
+        """The onboarding flow."""
+        chosen = {"hosts": hosts, "dry_run": str(dry_run).lower(), **parameters}
+        words = [word for name, value in chosen.items() for word in ("-p", f"{name}={value}")]
+        return self.poolkeeper("run", "onboard", *words, "--json")
+
+    def ask(self, method: str, path: str, body: Any = None) -> Json:
+        """The API server, as an admin."""
+        config = json.loads(self.folder.admin_kubeconfig.read_text())
+        cluster = config["clusters"][0]["cluster"]
+        context = ssl.create_default_context(cadata=_pem(cluster["certificate-authority-data"]))
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        request = urllib.request.Request(
+            cluster["server"] + path,
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+            headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}", "Content-Type": kind},
+        )
+        with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+            told: Json = json.load(answer)
+        return told
+
+    @property
+    def nodes(self) -> dict[str, Json]:
+        """The hybrid nodes, by name."""
+        items = self.ask("GET", "/api/v1/nodes")["items"]
+        label = "alibabacloud.com/nodepool-type"
+        return {n["metadata"]["name"]: n for n in items if n["metadata"]["labels"].get(label) == "hybridcloud"}
+
+    @property
+    def test_pods(self) -> list[str]:
+        """Pods of ours that are there."""
+        return [p["metadata"]["name"] for p in self.ask("GET", "/api/v1/namespaces/poolkeeper/pods")["items"]]
+
+    @property
+    def names(self) -> list[str]:
+        """The hosts of the lab."""
+        return [host["name"] for host in lifecycle.status(self.folder)["hosts"]]
+
+    def names_in(self, pool: str) -> list[str]:
+        """The hosts of one pool."""
+        hosts = yaml.safe_load(self.folder.fleet.read_text())["hosts"]
+        return [name for name, host in hosts.items() if host["pool"] == pool]
+
+    def root(self, host: str) -> Path:
+        """The folder that a lab host takes for its root."""
+        return self.folder.host(host) / "root"
+
+    def break_host(self, host: str, fault: Fault) -> None:
+        lifecycle.break_host(self.folder, host, fault)
+
+    def mend_host(self, host: str, fault: Fault | None = None) -> None:
+        lifecycle.mend_host(self.folder, host, fault)
+
+    def edit_fleet(self, change: Callable[[Json], None]) -> None:
+        """Change the fleet file as a user would."""
+        document = yaml.safe_load(self.folder.fleet.read_text())
+        change(document)
+        self.folder.fleet.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def _pem(encoded: str) -> str:
+    import base64
+
+    return base64.b64decode(encoded).decode()
+
+
+@pytest.fixture(scope="session")
+def prefect_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A lab with Prefect server, worker and deployments; the server is every other test's as well."""
+    place = tmp_path_factory.mktemp("prefect")
+    folder, state = LabFolder(place / "lab"), place / "state"
+    before = os.environ.get("POOLKEEPER_STATE")
+    os.environ["POOLKEEPER_STATE"] = str(state)  # where its worker keeps what runs write
+    try:
+        lifecycle.up(folder, 2)
+        lifecycle.start_prefect(folder)
+        yield Cluster(folder, lifecycle.status(folder)["prefect_api_url"], state)
+    finally:
+        lifecycle.down(folder)
+        if before is None:
+            del os.environ["POOLKEEPER_STATE"]
+        else:
+            os.environ["POOLKEEPER_STATE"] = before
+
+
+@pytest.fixture(scope="session")
+def prefect_api_url(prefect_lab: Cluster) -> str:
+    return prefect_lab.prefect_api_url
+
+
+@pytest.fixture
+def new_lab(tmp_path: Path, prefect_api_url: str) -> Iterator[Callable[[int], Cluster]]:
+    """Makes labs of a test's own."""
+    folders: list[LabFolder] = []
+
+    def make(hosts: int) -> Cluster:
+        folder = LabFolder(tmp_path / f"lab{len(folders)}")
+        folders.append(folder)
+        lifecycle.up(folder, hosts)
+        return Cluster(folder, prefect_api_url, tmp_path / "state")
+
+    yield make
+    for folder in folders:
+        lifecycle.down(folder)

@@ -1,0 +1,148 @@
+"""Onboarding killed at each of its steps, and run again: the end is the same as if nothing had happened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from deployments.lab.faults import Fault
+from tests.e2e.conftest import Cluster, Json
+from tests.e2e.killed_run import find
+
+SIGKILL = -9
+
+WHILE_ADMITTING = (
+    "tasks.onboard.report:plan_rows:before:1",
+    "tasks.onboard.admission:Admission._join:before:1",
+    "tasks.hosts.changes:remember:before:1",
+    "tasks.hosts.changes:remember:after:1",
+    "tasks.provider.ack:Ack.join_script:after:1",
+    "tasks.onboard.admission:start_unit:after:1",
+    "tasks.onboard.admission:cordon:before:1",
+    "tasks.onboard.admission:cordon:after:1",
+    "tasks.onboard.admission:Admission._join:after:1",
+    "tasks.onboard.admission:Admission._prove:before:1",
+    "tasks.audit.proving:create_pod:after:1",
+    "tasks.audit.proving:create_pod:after:2",
+    "tasks.audit.proving:delete_pod:before:1",
+    "tasks.onboard.admission:Admission._prove:after:1",
+    "tasks.onboard.admission:Admission._release:before:1",
+    "tasks.hosts.changes:record:after:1",
+    "tasks.onboard.admission:forget_unit:after:1",
+    "tasks.onboard.admission:accept:before:1",
+    "tasks.onboard.admission:accept:after:1",
+    "tasks.onboard.admission:Admission._release:after:1",
+    "tasks.onboard.report:Answer.write:before:1",
+    "tasks.onboard.report:Answer.write:after:1",
+)
+WHILE_UNDOING = (
+    "tasks.onboard.admission:Admission._undo:before:1",
+    "tasks.onboard.admission:forget_unit:after:1",
+    "tasks.onboard.admission:start_unit:after:2",
+    "tasks.hosts.changes:undo:before:1",
+    "tasks.hosts.changes:undo:after:1",
+    "tasks.onboard.admission:delete_node:before:1",
+    "tasks.onboard.admission:delete_node:after:1",
+    "tasks.onboard.admission:Admission._undo:after:1",
+)
+
+
+def kill(cluster: Cluster, host: str, place: str) -> None:
+    """Run onboarding of one host and see it die at a place."""
+    words = ["-m", "tests.e2e.killed_run", place, "run", "onboard", "-p", f"hosts={host}", "-p", "dry_run=false"]
+    ended = cluster.python(*words)
+    assert ended.code == SIGKILL, f"{place} was not reached: {ended.out[-500:]} {ended.err[-2000:]}"
+
+
+def without_the_run(node: Json) -> Json:
+    """What must be the same on every accepted node, whatever its run was: names, times and ids left out."""
+    metadata, spec = node["metadata"], node["spec"]
+    name = metadata["name"]
+    return {
+        "labels": {key: value.replace(name, "NODE") for key, value in sorted(metadata["labels"].items())},
+        "annotations": sorted(key for key in metadata["annotations"]),
+        "taints": spec.get("taints"),
+        "unschedulable": spec.get("unschedulable"),
+        "ready": [c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"],
+    }
+
+
+def record(cluster: Cluster, host: str) -> tuple[str, list[str]]:
+    """What is on a host of ours: the record of changes, and what is left of transient units."""
+    ours = cluster.root(host) / "run" / "poolkeeper"
+    changes = cluster.root(host) / "var/lib/poolkeeper/changes"
+    return changes.read_text(), sorted(entry.name for entry in ours.iterdir()) if ours.exists() else []
+
+
+def test_admission_is_finished_by_the_next_run(new_lab: Callable[[int], Cluster]) -> None:
+    cluster = new_lab(2 * len(WHILE_ADMITTING) + 4)
+    undisturbed, *hosts = cluster.names_in("general")[: len(WHILE_ADMITTING) + 1]
+    assert cluster.onboard(undisturbed).answer["state"] == "completed"
+
+    with ThreadPoolExecutor(2) as two:
+        list(two.map(lambda pair: kill(cluster, *pair), zip(hosts, WHILE_ADMITTING, strict=True)))
+    # taken up in one run, several at once, as an SRE would do it on the morning after
+    names = "|".join([undisturbed, *hosts])
+    again = cluster.onboard(names)
+    states = {row["name"]: (row["state"], row["findings"]) for row in again.answer["hosts"]}
+    assert states == dict.fromkeys([undisturbed, *hosts], ("accepted", []))
+    assert again.code == 0
+
+    nodes, expected = cluster.nodes, without_the_run(cluster.nodes[undisturbed])
+    assert nodes.keys() == {undisturbed, *hosts}
+    for host, place in zip(hosts, WHILE_ADMITTING, strict=True):
+        assert without_the_run(nodes[host]) == expected, place
+        assert record(cluster, host) == record(cluster, undisturbed), place
+    assert cluster.test_pods == []
+
+
+def test_undoing_is_finished_by_the_next_run(new_lab: Callable[[int], Cluster]) -> None:
+    cluster = new_lab(len(WHILE_UNDOING) + 1)
+    cluster.edit_fleet(quick_to_give_up)
+    undisturbed, *hosts = cluster.names
+    for host in cluster.names:
+        cluster.break_host(host, Fault.NEVER_READY)
+    first = cluster.onboard(undisturbed).answer["hosts"][0]
+    assert first["state"] == "failed"
+    assert first["summary"].endswith("undone")
+
+    with ThreadPoolExecutor(2) as two:
+        list(two.map(lambda pair: kill(cluster, *pair), zip(hosts, WHILE_UNDOING, strict=True)))
+    again = cluster.onboard("|".join(hosts)).answer["hosts"]
+    seen = {row["name"]: (row["state"], row["summary"], ids(row)) for row in again}
+    assert seen == dict.fromkeys(hosts, (first["state"], first["summary"], ids(first)))
+    assert cluster.nodes == {}
+    assert cluster.test_pods == []
+    for host, place in zip(hosts, WHILE_UNDOING, strict=True):
+        assert files_of_ours(cluster, host) == files_of_ours(cluster, undisturbed) == [], place
+
+    for host in cluster.names:
+        cluster.mend_host(host)
+    healed = cluster.onboard()
+    assert (healed.code, healed.answer["state"]) == (0, "completed"), healed.answer["summary"]
+
+
+def quick_to_give_up(document: Any) -> None:
+    for pool in document["pools"].values():
+        pool["join"]["timeout"] = "6s"
+
+
+def ids(row: Json) -> list[str]:
+    return [finding["id"] for finding in row["findings"]]
+
+
+def files_of_ours(cluster: Cluster, host: str) -> list[str]:
+    root = cluster.root(host)
+    places = [root / "run/poolkeeper", root / "var/lib/poolkeeper", root / "etc/kubernetes", root / "var/lib/kubelet"]
+    return [str(path.relative_to(root)) for place in places for path in place.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("place", [*WHILE_ADMITTING, *WHILE_UNDOING])
+def test_every_place_is_in_the_code(place: str) -> None:
+    """A place that was renamed would otherwise only be noticed after minutes."""
+    assert re.fullmatch(r"[\w.]+:[\w.]+:(before|after):[1-9]", place)
+    assert callable(getattr(*find(place)))

@@ -1,0 +1,127 @@
+"""What a run writes down while it goes: one batch a row, at once, whatever happens next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.ledger import CHANGES, FINDINGS, HOST_FACTS, LIFECYCLE, RUNS, SKIPS, STEPS, Spool
+from tasks.onboard.recording import Recorder
+from tasks.outcomes import Change, HostOutcome, HostState, RunState, Severity, Subject
+from tests.unit.onboard.builders import NOW, a_finding, a_host, a_node
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def recorder(tmp_path: Path, said: list[str]) -> Recorder:
+    return Recorder(Spool(tmp_path), "run-1", said.append)
+
+
+async def test_a_phase_is_timed_and_told(recorder: Recorder, said: list[str]) -> None:
+    async with recorder.phase("n1", "join"):
+        assert said == ["n1: join"]
+    (row,) = recorder.spool.rows(STEPS)
+    assert (row["host"], row["phase"], row["attempt"], row["result"], row["detail"]) == ("n1", "join", 1, "ended", "")
+    assert row["duration_s"] >= 0
+    assert recorder.phase_s["n1"]["join"] >= 0
+
+
+async def test_a_phase_that_breaks_off_says_why_and_lets_it_through(recorder: Recorder) -> None:
+    with pytest.raises(RuntimeError, match="line lost"):
+        async with recorder.phase("n1", "join"):
+            raise RuntimeError("line lost")
+    (row,) = recorder.spool.rows(STEPS)
+    assert (row["result"], row["detail"]) == ("broke off", "RuntimeError: line lost")
+
+
+async def test_every_attempt_has_its_row_and_the_seconds_add_up(recorder: Recorder) -> None:
+    for _ in range(3):
+        async with recorder.phase("n1", "join"):
+            pass
+    rows = list(recorder.spool.rows(STEPS))
+    assert [row["attempt"] for row in rows] == [1, 2, 3]
+    total = sum(row["duration_s"] for row in rows)
+    assert recorder.phase_s["n1"]["join"] == pytest.approx(total, abs=0.002)
+
+
+def test_facts_with_what_could_not_be_read(recorder: Recorder) -> None:
+    recorder.facts(a_host(), NOW, {"cpus": 8, "mtus": {"eth0": 1500}}, {"systemd": "no such command"})
+    (row,) = recorder.spool.rows(HOST_FACTS)
+    assert (row["host"], row["node"], row["site"], row["pool"]) == ("fra1-n01", "fra1-n01", "fra1", "general")
+    assert row["facts"] == {"cpus": 8, "mtus": {"eth0": 1500}}
+    assert row["unknown"] == {"systemd": "no such command"}
+    assert row["seen_at"] == NOW
+
+
+def test_findings_by_host_and_phase(recorder: Recorder) -> None:
+    recorder.findings("fra1-n01", "preflight", [a_finding(), a_finding("hosts.mtu.enough", Severity.WARNING)])
+    recorder.findings("fra1-n02", "preflight", [])
+    rows = list(recorder.spool.rows(FINDINGS))
+    assert [(row["id"], row["severity"], row["host"]) for row in rows] == [
+        ("hosts.swap.off", "blocker", "fra1-n01"),
+        ("hosts.mtu.enough", "warning", "fra1-n01"),
+    ]
+    assert (rows[0]["subject_kind"], rows[0]["subject_name"]) == ("host", "fra1-n01")
+    assert (rows[0]["observed"], rows[0]["expected"], rows[0]["seen_at"]) == ("1.0 GiB of swap", "none", NOW)
+
+
+def test_the_same_step_again_leaves_one_copy(recorder: Recorder) -> None:
+    """A task that is tried again writes its outcome again: the last one stands."""
+    recorder.findings("fra1-n01", "outcome", [a_finding()])
+    recorder.findings("fra1-n01", "outcome", [a_finding("onboard.join.failed")])
+    assert [row["id"] for row in recorder.spool.rows(FINDINGS)] == ["onboard.join.failed"]
+
+
+def test_skips_with_their_reasons(recorder: Recorder) -> None:
+    recorder.skips({})
+    assert list(recorder.spool.rows(SKIPS)) == []
+    recorder.skips({"hosts.swap.off": "zram only"})
+    (row,) = recorder.spool.rows(SKIPS)
+    assert (row["check"], row["reason"], row["by_run"]) == ("hosts.swap.off", "zram only", "run-1")
+
+
+def test_changes_in_their_order(recorder: Recorder, said: list[str]) -> None:
+    sentences = [f"do thing {number}" for number in range(12)]
+    for sentence in sentences:
+        recorder.change(Change(Subject("node", "n1"), sentence))
+    rows = list(recorder.spool.rows(CHANGES))
+    assert [row["sentence"] for row in rows] == sentences
+    assert {(row["subject_kind"], row["subject_name"]) for row in rows} == {("node", "n1")}
+    assert len(said) == 12
+
+
+def test_lifecycle_is_what_a_bill_depends_on(recorder: Recorder) -> None:
+    recorder.lifecycle(a_host(labels={"gpu": "a100"}), "joined", a_node(), NOW, 32 * 1024**3)
+    recorder.lifecycle(a_host(), "state:Ready", a_node(cpus=0), NOW, None)
+    joined, ready = recorder.spool.rows(LIFECYCLE)
+    assert joined["resource_id"] == "main/fra1-n01/u-1"
+    assert (joined["event"], joined["at"], joined["vcpus"], joined["memory_bytes"]) == ("joined", NOW, 8, 32 * 1024**3)
+    assert joined["labels"] == {"gpu": "a100", "pool": "general", "site": "fra1"}
+    assert (ready["event"], ready["vcpus"]) == ("state:Ready", None)
+
+
+def test_a_node_that_leaves_and_joins_anew_has_both_rows(recorder: Recorder) -> None:
+    recorder.lifecycle(a_host(), "left", a_node(uid="u-1"), NOW, None)
+    recorder.lifecycle(a_host(), "joined", a_node(uid="u-2"), NOW, None)
+    assert {row["resource_id"][-3:] for row in recorder.spool.rows(LIFECYCLE)} == {"u-1", "u-2"}
+
+
+def test_two_nodes_of_one_host_that_leave_in_one_run_have_both_rows(recorder: Recorder) -> None:
+    """A stale one, and the one of a join that failed."""
+    recorder.lifecycle(a_host(), "left", a_node(uid="u-1"), NOW, None)
+    recorder.lifecycle(a_host(), "left", a_node(uid="u-2"), NOW, None)
+    assert {row["resource_id"][-3:] for row in recorder.spool.rows(LIFECYCLE)} == {"u-1", "u-2"}
+
+
+def test_the_end(recorder: Recorder) -> None:
+    outcomes = [HostOutcome("a", HostState.ACCEPTED, ""), HostOutcome("b", HostState.FAILED, "")]
+    recorder.end("onboard", RunState.LEFT_OUT, "1 accepted, 1 failed", outcomes)
+    (row,) = recorder.spool.rows(RUNS)
+    assert row["hosts"] == {"a": "accepted", "b": "failed"}
+    assert row["state"] == "completed with hosts left out"
+    assert row["started_at"] <= row["ended_at"]

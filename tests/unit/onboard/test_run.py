@@ -1,0 +1,205 @@
+"""What a run makes of what it has read: who goes on, who stays out and why, who is finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from kubernetes.aio.client import ApiClient, Configuration
+
+from tasks.cluster import ApiError, ClusterApi
+from tasks.fleet.model import Mode
+from tasks.hosts import FactsRequest, HostError
+from tasks.ledger import FINDINGS, Spool
+from tasks.onboard.admission import Admission, Look
+from tasks.onboard.preflight import REGISTRY
+from tasks.onboard.recording import Recorder
+from tasks.onboard.run import OnboardRun, Preflight, make_batch, observe_guard
+from tasks.onboard.standing import Join, Standing, Step, where_it_stands
+from tasks.outcomes import Change, Checked, Finding, Gate, HostState, Severity, Subject, Unknown, Verdict
+from tests.unit.onboard.builders import NOW, a_finding, a_host, a_view, some_facts, unread
+
+STOPPED = Standing(Step.STOP, "another machine", a_finding("onboard.identity.other-machine"))
+JOINING = Standing(Step.JOIN, "not in the cluster yet")
+DONE = Standing(Step.NOTHING, "accepted already")
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def run(tmp_path: Path, said: list[str]) -> OnboardRun:
+    """A run that has read everything that it is going to read: nothing is asked of a host or a provider any more."""
+    admission = Admission(
+        api=ClusterApi(ApiClient(Configuration(host="https://10.0.0.1:6443"))),
+        sessions=cast(Any, None),
+        provider=cast(Any, None),
+        gate=Gate(),
+        recorder=Recorder(Spool(tmp_path), "run-1", said.append),
+        request=FactsRequest(),
+    )
+    return OnboardRun([a_host("a"), a_host("b")], admission, {}, "v1.36.3", 0.0)
+
+
+def look(name: str, standing: Standing | None = None, **facts: Any) -> Look:
+    read = some_facts(
+        **{"hostname": name, "machine_id": f"m-{name}", "boot_id": f"b-{name}", "product_uuid": name, **facts}
+    )
+    own = standing or where_it_stands(a_host(name), read.machine_id, None, Join.NONE, NOW)
+    return Look(read, None, Join.NONE, own)
+
+
+def result(standing: Standing, *findings: Finding, outside: tuple[Finding, ...] = ()) -> Preflight:
+    checked = tuple(Checked(f.id, Verdict.FAIL, f.subject, f) for f in findings)
+    return Preflight(a_host("a"), standing, checked, outside)
+
+
+# who goes on
+
+
+@pytest.mark.parametrize(
+    ("preflight", "goes_on"),
+    [
+        pytest.param(result(JOINING), True, id="nothing wrong"),
+        pytest.param(result(JOINING, a_finding(severity=Severity.WARNING)), True, id="a warning"),
+        pytest.param(result(JOINING, a_finding()), False, id="a blocker"),
+        pytest.param(result(JOINING, outside=(a_finding("provider.pool.state"),)), False, id="its pool is unfit"),
+        pytest.param(result(STOPPED), False, id="for the operator to decide"),
+        pytest.param(result(DONE), False, id="accepted"),
+        pytest.param(result(DONE, a_finding()), False, id="accepted, and something is wrong"),
+    ],
+)
+def test_who_goes_on(preflight: Preflight, goes_on: bool) -> None:
+    assert preflight.has_work is goes_on
+
+
+# those who do not
+
+
+def test_a_stopped_host_says_its_worst_and_keeps_every_finding(run: OnboardRun, said: list[str]) -> None:
+    warning = a_finding("hosts.aaa", Severity.WARNING)
+    outcome = run.settled(result(JOINING, warning, a_finding("hosts.zzz"), a_finding()))
+    assert (outcome.state, outcome.summary) == (HostState.STOPPED, "hosts.swap.off: 1.0 GiB of swap")
+    assert {finding.id for finding in outcome.findings} == {"hosts.aaa", "hosts.swap.off", "hosts.zzz"}
+    assert said == ["a: stopped: hosts.swap.off: 1.0 GiB of swap"]
+    assert {row["id"] for row in run.recorder.spool.rows(FINDINGS)} == {"hosts.aaa", "hosts.swap.off", "hosts.zzz"}
+
+
+def test_an_accepted_host_is_accepted(run: OnboardRun) -> None:
+    outcome = run.settled(result(DONE))
+    assert (outcome.state, outcome.summary, outcome.findings) == (HostState.ACCEPTED, "accepted already", ())
+
+
+def test_what_is_wrong_with_an_accepted_host_is_told_and_keeps_nothing_out(run: OnboardRun) -> None:
+    outcome = run.settled(result(DONE, a_finding("hosts.clock.api"), a_finding("hosts.mtu.enough", Severity.INFO)))
+    assert outcome.state is HostState.ACCEPTED
+    assert [(f.id, f.severity) for f in outcome.findings] == [
+        ("hosts.clock.api", Severity.WARNING),
+        ("hosts.mtu.enough", Severity.INFO),
+    ]
+    assert len(list(run.recorder.spool.rows(FINDINGS))) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "id", "observed", "next_step"),
+    [
+        pytest.param(HostError("the line broke"), "hosts.ssh.failed", "the line broke", "Try it by hand", id="host"),
+        pytest.param(
+            ApiError(403, "GET /x", None, None),
+            "onboard.broke-off",
+            "ApiError: GET /x: HTTP 403. Give the kubeconfig's user this right",
+            "Run this again",
+            id="cluster",
+        ),
+        pytest.param(ValueError("surprise"), "onboard.broke-off", "ValueError: surprise", "Run this again", id="ours"),
+    ],
+)
+def test_a_host_whose_admission_broke_off_has_an_outcome(
+    run: OnboardRun, error: Exception, id: str, observed: str, next_step: str
+) -> None:
+    outcome = run.broke_off("a", error)
+    (finding,) = outcome.findings
+    assert outcome.state is HostState.FAILED
+    assert (finding.id, finding.severity, str(finding.subject)) == (id, Severity.BLOCKER, "host a")
+    assert finding.evidence.observed.startswith(observed)
+    assert finding.next_step.startswith(next_step)
+
+
+# judging a batch
+
+
+def test_every_host_that_was_asked_for_is_judged(run: OnboardRun) -> None:
+    unreadable = a_finding("hosts.ssh.refused", subject=Subject("host", "b"))
+    judged = run.preflight({"a": look("a"), "b": unreadable}, {}, {})
+    assert [(r.host.name, r.has_work, len(r.checked)) for r in judged] == [("a", True, len(REGISTRY)), ("b", False, 0)]
+    assert judged[1].findings == (unreadable,)
+    assert run.settled(judged[1]).summary == "hosts.ssh.refused: 1.0 GiB of swap"
+
+
+def test_hosts_are_compared_with_each_other(run: OnboardRun) -> None:
+    judged = run.preflight({"a": look("a", machine_id="m-9"), "b": look("b", machine_id="m-9")}, {}, {})
+    for one in judged:
+        assert [f.id for f in one.findings if f.severity is Severity.BLOCKER] == ["hosts.machine-id.unique"]
+
+
+def test_an_unfit_pool_keeps_its_hosts_out(run: OnboardRun) -> None:
+    unfit = {"general": (a_finding("provider.pool.state"),)}
+    judged = run.preflight({"a": look("a"), "b": look("b")}, {}, unfit)
+    assert [r.has_work for r in judged] == [False, False]
+
+
+def test_skips_reach_every_host(run: OnboardRun) -> None:
+    readings = {"a": look("a", swap_bytes=1), "b": look("b", swap_bytes=1)}
+    assert not any(r.has_work for r in run.preflight(readings, {}, {}))
+    assert all(r.has_work for r in run.preflight(readings, {"hosts.swap.off": "zram"}, {}))
+
+
+def test_a_batch_tells_what_is_shared_by_whom() -> None:
+    views = [a_view("a"), a_view("b"), a_view("c", machine_id=unread(), boot_id="b-2")]
+    batch = make_batch({v.host.name: v for v in views}, {}, api_version="v1.36.3", api_host="h", api_ahead_s=10.0)
+    assert batch.shared["machine_id"] == {"m-1": ("a", "b")}
+    assert batch.shared["boot_id"] == {"b-1": ("a", "b")}
+    assert batch.shared["hostname"] == {}
+
+
+def test_clocks_are_compared_with_the_api_servers() -> None:
+    views = [a_view("a", clock_offset_s=10.0), a_view("b", clock_offset_s=12.0), a_view("c", clock_offset_s=unread())]
+    batch = make_batch({v.host.name: v for v in views}, {}, api_version="v1.36.3", api_host="h", api_ahead_s=10.0)
+    skews = {name: "?" if isinstance(s, Unknown) else s.value for name, s in batch.clock_skew_s.items()}
+    assert skews == {"a": 0.0, "b": 2.0, "c": "?"}
+    assert batch.median_skews_s == (0.0, 2.0)
+
+
+def test_without_any_clock_there_is_no_median() -> None:
+    view = a_view("a", clock_offset_s=unread())
+    batch = make_batch({"a": view}, {}, api_version="", api_host="", api_ahead_s=0.0)
+    assert batch.median_skews_s is None
+
+
+# observe mode
+
+
+OBSERVED = a_host("a", pool={"mode": Mode.OBSERVE})
+
+
+@pytest.mark.parametrize(
+    ("hosts", "subject", "refused"),
+    [
+        pytest.param([OBSERVED, a_host("b")], Subject("host", "a"), True, id="a host in observe mode"),
+        pytest.param([OBSERVED, a_host("b")], Subject("node", "a"), True, id="its node"),
+        pytest.param([OBSERVED, a_host("b", pool={"name": "batch"})], Subject("host", "b"), False, id="not the others"),
+        pytest.param([OBSERVED], Subject("node", "cloud-1"), True, id="nothing else either when all are"),
+        pytest.param([OBSERVED, a_host("b")], Subject("node", "cloud-1"), False, id="the peer of those that are not"),
+        pytest.param([a_host("a", site={"mode": Mode.OBSERVE})], Subject("host", "a"), True, id="by its site"),
+        pytest.param([a_host("a")], Subject("host", "a"), False, id="nobody"),
+    ],
+)
+async def test_observe_mode_refuses(hosts: list[Any], subject: Subject, refused: bool) -> None:
+    refusal = await observe_guard(hosts)(Change(subject, "do it"))
+    assert (refusal is not None) is refused
+    if refusal is not None:
+        assert refusal.guard == "observe"
+        assert refusal.next_step.endswith(".")
