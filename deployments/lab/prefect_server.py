@@ -42,6 +42,7 @@ def start(folder: LabFolder, network: Network) -> str:
         "PREFECT_HOME": str(folder.path / "prefect"),
         "PREFECT_API_URL": api_url,
         "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "10",
         "POOLKEEPER_FLEET": str(folder.fleet),
         "POOLKEEPER_STATE": str(state_folder()),
     }

@@ -115,7 +115,8 @@ class SshHost:
         if self.folder.has(Fault.DROPS_MID_COMMAND):
             await _cut_mid_command(session, process)
             return
-        await session.redirect(stdin=process.stdin, stdout=process.stdout, stderr=process.stderr)
+        # without send_eof: the end of stdout would end the channel, and with it what stderr has still to say
+        await session.redirect(stdin=process.stdin, stdout=process.stdout, stderr=process.stderr, send_eof=False)
         status = await ended(process)
         await session.stdout.drain()
         await session.stderr.drain()

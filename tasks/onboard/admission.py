@@ -492,7 +492,7 @@ class Admission:
     async def _undo(self, host: Host, node: NodeRow | None) -> list[Finding]:
         """The provider's reset, then our own record of changes, then the Node; tells what is left."""
 
-        async def act() -> None:
+        async def act() -> tuple[str, ...]:
             await forget_unit(self.sessions, host, JOIN_UNIT)
             await forget_unit(self.sessions, host, LEAVE_UNIT)
             script = self.provider.leave_script(host.pool)
@@ -500,23 +500,25 @@ class Admission:
             ended = await wait_unit(self.sessions, host, LEAVE_UNIT, timeout_s=LEAVE_TIMEOUT_S)
             if ended.state is not UnitRun.SUCCEEDED:
                 raise self._join_failed(host, ended)
-            await changes.undo(self.sessions, host)
+            told = await changes.undo(self.sessions, host)
             if node is not None:
                 await delete_node(self.api, node)
                 self.recorder.lifecycle(host, "left", node, datetime.now(UTC), None)
             await forget_unit(self.sessions, host, LEAVE_UNIT)
+            return tuple(line for line in told if line.startswith("kept "))
 
-        await self.gate.change(Subject("host", host.name), _undo_sentence(host), act)
+        kept = _value(await self.gate.change(Subject("host", host.name), _undo_sentence(host), act))
         facts = await read_facts(self.sessions, host, self.request)
-        if isinstance(facts.leftovers, Unknown) or not facts.leftovers.value:
+        left = () if isinstance(facts.leftovers, Unknown) else facts.leftovers.value
+        if not kept and not left:
             return []
         return [
             self._finding(
                 host,
                 "onboard.undo.leftovers",
-                ", ".join(facts.leftovers.value),
+                "; ".join((*kept, *left)),
                 "nothing of the failed join",
-                "Remove it by the provider's reset before the next try.",
+                "Unmount what is mounted there, then remove it by the provider's reset before the next try.",
                 severity=Severity.WARNING,
             )
         ]

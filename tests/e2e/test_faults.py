@@ -20,7 +20,7 @@ EXPECTED = {
     Fault.LEFTOVERS: ("stopped", {"hosts.leftovers.none"}),
     Fault.JOIN_FAILS: ("failed", {"onboard.join.failed"}),
     Fault.NEVER_READY: ("failed", {"node.ready"}),
-    Fault.CNI_MISSING: ("failed", {"node.ready"}),
+    Fault.CNI_MISSING: ("failed", {"node.ready", "node.pods.terway", "node.pods.node-local-dns"}),
     Fault.NAME_DUPLICATED: ("stopped", {"onboard.identity.other-machine"}),
     Fault.API_UNREACHABLE: ("stopped", {"hosts.api.reachable"}),
 }

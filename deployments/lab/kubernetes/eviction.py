@@ -23,8 +23,7 @@ MAX_DISRUPTED_PODS = 2000
 def evict(store: Store, namespace: str, name: str, body: Json, *, dry_run: bool) -> Json:
     """Evict a pod and answer the Status to send.
 
-    A pod under two budgets is answered with a Status that says Failure (code 500), which upstream sends under HTTP 201.
-    Raises StatusError 404, 409, and 429 when the budget says no.
+    Raises StatusError 404, 409, 429 when the budget says no, and 500 for a pod under two budgets.
     """
     if (body.get("metadata") or {}).get("name") != name:
         raise statuses.bad_request("name in URL does not match name in Eviction object")
@@ -34,7 +33,7 @@ def evict(store: Store, namespace: str, name: str, body: Json, *, dry_run: bool)
     if not _needs_no_budget(pod):
         budgets = _budgets_of(store, pod)
         if len(budgets) > 1:
-            return {**statuses.success({}), "status": "Failure", "message": _TWO_BUDGETS, "code": 500}
+            raise StatusError(500, "", _TWO_BUDGETS)
         if budgets:
             if _unhealthy_may_go(pod, budgets[0]):
                 # it must still be the unhealthy pod that was looked at

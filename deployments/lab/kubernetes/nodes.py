@@ -35,7 +35,7 @@ def check(node: Json, old: Json | None) -> list[Flaw]:
     flaws: list[Flaw] = []
     spec, seen = node.get("spec") or {}, set()
     for position, taint in enumerate(spec.get("taints") or ()):
-        field = f"spec.taints[{position}]"
+        field = f"metadata.taints[{position}]"  # upstream looks for them there
         if not taint.get("key"):
             flaws.append(Flaw.required(f"{field}.key", "name part must be non-empty"))
         if taint.get("effect") not in EFFECTS:

@@ -13,7 +13,7 @@ from deployments.lab.kubernetes import discovery, handlers, logs, reviews, statu
 from deployments.lab.kubernetes.certificates import LabCA
 from deployments.lab.kubernetes.faults import Faults
 from deployments.lab.kubernetes.handlers import Call, json_response
-from deployments.lab.kubernetes.identity import ANONYMOUS, User, authenticate
+from deployments.lab.kubernetes.identity import User, authenticate
 from deployments.lab.kubernetes.rbac import Attributes, allowed, refusal
 from deployments.lab.kubernetes.requests import Target, parse_path, verb_of
 from deployments.lab.kubernetes.resources import Resource
@@ -94,7 +94,7 @@ class ApiServer:
             return _cut(request)
         try:
             if faults.spend("throttled", request.method, path):
-                raise statuses.too_many_requests("too many requests, please try again later", 1)
+                return _throttled()
             if faults.spend("unavailable", request.method, path):
                 raise statuses.unavailable("the server is currently unable to handle the request")
             lost = faults.spend("unanswered", request.method, path)
@@ -138,11 +138,9 @@ class ApiServer:
         return user
 
     def _authorize(self, user: User, asked: Attributes, resource: Resource | None) -> None:
-        """Raises StatusError 403, and 401 for a client that has shown no credentials at all."""
+        """Raises StatusError 403, for `system:anonymous` as for everybody."""
         if allowed(self.store, user, asked):
             return
-        if user is ANONYMOUS:
-            raise statuses.unauthorized()
         if resource is None:
             raise StatusError(403, "Forbidden", f"forbidden: {refusal(user, asked)}")
         raise statuses.forbidden(resource, asked.name, refusal(user, asked))
@@ -242,6 +240,11 @@ def _cut(request: web.Request) -> web.StreamResponse:
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
+
+
+def _throttled() -> web.Response:
+    """As API priority and fairness refuses: no Status, so that only Retry-After tells when to come back."""
+    return web.Response(status=429, text="Too many requests, please try again later.\n", headers={"Retry-After": "1"})
 
 
 def _error_response(error: StatusError) -> web.Response:

@@ -48,7 +48,7 @@ class Api:
     client_certificate: Callable[[str, tuple[str, ...]], tuple[Path, Path]]
     """Certificate and key, as files, for a user and its groups."""
     throttle: Callable[[str], Awaitable[None]]
-    """Lets no request of a user through any more, soon."""
+    """Lets no request of a user through any more, from soon on."""
 
 
 @dataclass(frozen=True)
@@ -296,13 +296,15 @@ async def run_pod(admin: Client, namespace: str, name: str, node: str, *, ready:
     return await report_pod(admin, namespace, name, ready=ready)
 
 
-async def report_pod(admin: Client, namespace: str, name: str, *, ready: bool, phase: str = "Running") -> Json:
+async def report_pod(
+    admin: Client, namespace: str, name: str, *, ready: bool, phase: str = "Running", ip: str = "127.0.0.9"
+) -> Json:
     """What a kubelet writes about a pod."""
     condition = {"type": "Ready", "status": "True" if ready else "False"}
     answer = await admin(
         "PATCH",
         f"/api/v1/namespaces/{namespace}/pods/{name}/status",
-        {"status": {"phase": phase, "podIP": "127.0.0.9", "conditions": [condition]}},
+        {"status": {"phase": phase, "podIP": ip, "conditions": [condition]}},
         kind=STRATEGIC,
     )
     assert answer.code == 200, answer.body

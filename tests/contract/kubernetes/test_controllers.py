@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from deployments.lab.kubernetes import ApiServer
 from tests.contract.kubernetes.conftest import (
     MERGE,
     STRATEGIC,
     Client,
     make_node,
     pod_body,
+    report_pod,
     run_pod,
 )
 
@@ -159,7 +162,34 @@ async def test_a_cordon_shows_as_a_taint(admin: Client, node: str) -> None:
     await admin.until("/api/v1/nodes", lambda nodes: not nodes[0]["spec"].get("taints"), **only)
 
 
-async def test_a_node_that_is_not_ready_repels_pods(admin: Client, namespace: str, node: str) -> None:
+async def report_not_ready(admin: Client, node: str) -> None:
+    condition = {"type": "Ready", "status": "False", "reason": "KubeletNotReady"}
+    await admin("PATCH", f"/api/v1/nodes/{node}/status", {"status": {"conditions": [condition]}}, kind=STRATEGIC)
+
+
+async def until_tainted(admin: Client, node: str, *effects: str) -> None:
+    """Wait until a node has the taint `not-ready` with exactly these effects."""
+
+    def holds(nodes: list[Json]) -> bool:
+        taints = nodes[0]["spec"].get("taints") or ()
+        found = sorted(t["effect"] for t in taints if t["key"] == "node.kubernetes.io/not-ready")
+        return found == sorted(effects)
+
+    await admin.until("/api/v1/nodes", holds, fieldSelector=f"metadata.name={node}")
+
+
+@pytest.fixture
+async def other_node(admin: Client) -> AsyncIterator[str]:
+    """A second Ready node: without one, all of the cluster would be lost with the first."""
+    name = f"n-{uuid.uuid4().hex[:8]}"
+    await make_node(admin, name)
+    yield name
+    await admin("DELETE", f"/api/v1/nodes/{name}")
+
+
+async def test_a_node_that_is_not_ready_repels_pods(
+    admin: Client, namespace: str, node: str, other_node: str
+) -> None:
     await run_pod(admin, namespace, "tolerant", node)
     body = pod_body("short", nodeName=node, tolerations=[])
     body["spec"]["tolerations"] = [
@@ -167,17 +197,8 @@ async def test_a_node_that_is_not_ready_repels_pods(admin: Client, namespace: st
         for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
     ]
     await admin("POST", pods(namespace), body)
-    condition = {"type": "Ready", "status": "False", "reason": "KubeletNotReady"}
-    await admin("PATCH", f"/api/v1/nodes/{node}/status", {"status": {"conditions": [condition]}}, kind=STRATEGIC)
-    found = await admin.until(
-        "/api/v1/nodes",
-        lambda nodes: len(nodes[0]["spec"].get("taints") or ()) == 2,
-        fieldSelector=f"metadata.name={node}",
-    )
-    assert sorted((t["key"], t["effect"]) for t in found[0]["spec"]["taints"]) == [
-        ("node.kubernetes.io/not-ready", "NoExecute"),
-        ("node.kubernetes.io/not-ready", "NoSchedule"),
-    ]
+    await report_not_ready(admin, node)
+    await until_tainted(admin, node, "NoExecute", "NoSchedule")
     left = await admin.until(
         pods(namespace),
         lambda found: any("deletionTimestamp" in p["metadata"] for p in found),
@@ -186,7 +207,15 @@ async def test_a_node_that_is_not_ready_repels_pods(admin: Client, namespace: st
     assert going == ["short"]
 
 
-async def test_pods_of_a_deleted_node_go(admin: Client, namespace: str, node: str) -> None:
+async def test_when_all_nodes_are_lost_none_is_to_blame(admin: Client, node: str, other_node: str) -> None:
+    await report_not_ready(admin, node)
+    await until_tainted(admin, node, "NoExecute", "NoSchedule")
+    await report_not_ready(admin, other_node)
+    await until_tainted(admin, node, "NoSchedule")
+
+
+async def test_pods_of_a_deleted_node_go(embedded: ApiServer, admin: Client, namespace: str, node: str) -> None:
+    """As in a real cluster, but at once: there the pod collector waits 40 s and looks every 20 s."""
     await run_pod(admin, namespace, "p", node)
     await admin("DELETE", f"/api/v1/nodes/{node}")
     await admin.until(pods(namespace), lambda found: not found)
@@ -202,14 +231,21 @@ async def test_a_lease_goes_with_its_node(admin: Client, node: str) -> None:
     await admin.until(path, lambda found: not found, fieldSelector=f"metadata.name={node}")
 
 
+def addresses(endpoints: list[Json]) -> list[str]:
+    """Of the first Endpoints object."""
+    subsets = endpoints[0].get("subsets") or () if endpoints else ()
+    return [address["ip"] for subset in subsets for address in subset.get("addresses") or ()]
+
+
 async def test_endpoints_are_the_ready_pods(admin: Client, namespace: str, node: str) -> None:
     spec = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
     await admin("POST", f"/api/v1/namespaces/{namespace}/services", {"metadata": {"name": "s"}, "spec": spec})
     await run_pod(admin, namespace, "p", node)
+    # a loopback address is none to a real endpoints controller
+    await report_pod(admin, namespace, "p", ready=True, ip="192.0.2.9")
     path = f"/api/v1/namespaces/{namespace}/endpoints"
-    found = await admin.until(path, lambda found: bool(found and found[0].get("subsets")))
+    found = await admin.until(path, lambda found: addresses(found) == ["192.0.2.9"])
     subset = found[0]["subsets"][0]
-    assert [address["ip"] for address in subset["addresses"]] == ["127.0.0.9"]
     assert [port["port"] for port in subset["ports"]] == [8080]
 
 

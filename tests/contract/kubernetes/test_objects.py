@@ -217,7 +217,7 @@ async def test_namespaces_are_needed_and_closed_while_they_go(admin: Client, nam
         pytest.param(
             "/api/v1/nodes",
             {"metadata": {"name": "n"}, "spec": {"taints": [{"key": "a", "effect": "Sometimes"}]}},
-            "spec.taints[0].effect",
+            "metadata.taints[0].effect",
             id="taint of unknown effect",
         ),
         pytest.param(

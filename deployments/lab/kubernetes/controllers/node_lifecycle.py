@@ -28,6 +28,13 @@ _PRESSURES = {
     "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
 }
 _REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+_EXCLUDED = "node.kubernetes.io/exclude-disruption"
+_ZONE_LABELS = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone")
+_UNHEALTHY_SHARE = 0.55
+_SMALL_ZONE = 50
+"""Up to so many nodes, a zone of which too many are lost has no further pods evicted; larger ones do so slowly."""
+_LOOK_AGAIN_S = 1.0
+"""How soon a node that is not Ready is judged again by how the others are; upstream looks at all every 5 s."""
 OWN_TAINTS = frozenset({NOT_READY, UNREACHABLE, str(placement.UNSCHEDULABLE["key"]), *_PRESSURES.values()})
 
 
@@ -61,7 +68,9 @@ class NodeLifecycle:
             node = self._lose(node)
             left = None
         self._taint(node)
-        return left
+        if _ready_status(node) in (None, "True"):
+            return left
+        return _LOOK_AGAIN_S if left is None else min(left, _LOOK_AGAIN_S)
 
     def _left_s(self, node: Json) -> float | None:
         """Seconds until the node counts as lost; None if it never does."""
@@ -117,6 +126,8 @@ class NodeLifecycle:
         spec = node.get("spec") or {}
         taints = list(spec.get("taints") or ())
         wanted = _wanted_taints(node)
+        if any(effect == "NoExecute" for _, effect in wanted):
+            wanted = self._bounded(node, wanted)
         kept = [t for t in taints if t["key"] not in OWN_TAINTS or (t["key"], t["effect"]) in wanted]
         there = {(taint["key"], taint["effect"]) for taint in kept}
         for taint_key, effect in sorted(wanted - there):
@@ -127,13 +138,42 @@ class NodeLifecycle:
             self._store.update("nodes", {**node, "spec": spec})
 
 
+    def _bounded(self, node: Json, wanted: set[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Without evicting taints while so much is lost that the fault is likely not with the nodes.
+
+        Upstream's modes: with no Ready node in the whole cluster these taints are taken away; in a small zone with most of
+        its nodes lost no new ones are set.
+        """
+        counted = [n for n in self._store.list("nodes") if _EXCLUDED not in (n["metadata"].get("labels") or {})]
+        if not any(_ready_status(n) == "True" for n in counted):
+            return {(key, effect) for key, effect in wanted if effect != "NoExecute"}
+        zone = [n for n in counted if _zone(n) == _zone(node)]
+        lost = sum(_ready_status(n) != "True" for n in zone)
+        if lost > 2 and lost / len(zone) >= _UNHEALTHY_SHARE and lost < len(zone) <= _SMALL_ZONE:
+            there = {(t["key"], t["effect"]) for t in (node.get("spec") or {}).get("taints") or ()}
+            swapped = bool(there & {(NOT_READY, "NoExecute"), (UNREACHABLE, "NoExecute")})
+            return {(key, effect) for key, effect in wanted if effect != "NoExecute" or swapped}
+        return wanted
+
+
+def _ready_status(node: Json) -> str | None:
+    """Status of the Ready condition; None where nobody has reported one."""
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return next((c["status"] for c in conditions if c["type"] == "Ready"), None)
+
+
+def _zone(node: Json) -> tuple[str, ...]:
+    labels = node["metadata"].get("labels") or {}
+    return tuple(labels.get(label, "") for label in _ZONE_LABELS)
+
+
 def _wanted_taints(node: Json) -> set[tuple[str, str]]:
     """(key, effect) of the taints that stand for a node's conditions and its cordon."""
     conditions = {c["type"]: c["status"] for c in (node.get("status") or {}).get("conditions") or ()}
     wanted = {(key, "NoSchedule") for kind, key in _PRESSURES.items() if conditions.get(kind) == "True"}
     if (node.get("spec") or {}).get("unschedulable"):
         wanted.add((placement.UNSCHEDULABLE["key"], "NoSchedule"))
-    ready = conditions.get("Ready")
+    ready = _ready_status(node)
     if ready == "False":
         wanted |= {(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")}
     if ready == "Unknown":
