@@ -47,7 +47,7 @@ bench: .venv/installed  ## what is fast and what it is compared with; nothing pa
 		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
 	else \
 		$(PYTHON) -m venv .venv && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
 	fi || { echo "the set-up failed; what is named above is missing (on Debian: apt-get install python3-venv)"; rm -rf .venv; exit 2; }
 	@touch $@

@@ -31,12 +31,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JS
 
 
 class _Commands(click.Group):
-    """The commands here, and `lab`, which is imported when it is asked for: it brings the servers along."""
+    """The commands here, and `bill` and `lab`, which are imported when asked for: `lab` brings the servers along."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "lab"])
+        return sorted([*super().list_commands(ctx), "bill", "lab"])
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name == "bill":
+            from deployments.bill import bill
+
+            return bill
         if name == "lab":
             from deployments.lab.cli import lab
 

@@ -48,7 +48,7 @@ class Api:
     client_certificate: Callable[[str, tuple[str, ...]], tuple[Path, Path]]
     """Certificate and key, as files, for a user and its groups."""
     throttle: Callable[[str], Awaitable[None]]
-    """Lets no request of a user through any more, from soon on."""
+    """Lets no request of a ServiceAccount's user through any more, from soon on."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def real_api(plane: RealControlPlane, tmp_path: Path) -> Api:
 
 
 def nothing_for(user: str) -> dict[str, Json]:
-    """API priority and fairness that gives a user no seat at all."""
+    """API priority and fairness that gives a ServiceAccount no seat at all."""
     name = f"nothing-{uuid.uuid4().hex[:8]}"
     limited = {
         "nominalConcurrencyShares": 0,
@@ -216,8 +216,10 @@ def nothing_for(user: str) -> dict[str, Json]:
         "limitResponse": {"type": "Reject"},
     }
     every_request = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"], "namespaces": ["*"], "clusterScope": True}
-    rule = {"subjects": [{"kind": "User", "user": {"name": user}}], "resourceRules": [every_request]}
-    schema = {"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 1, "rules": [rule]}
+    namespace, account = user.split(":")[2:]
+    subject = {"kind": "ServiceAccount", "serviceAccount": {"namespace": namespace, "name": account}}
+    rule = {"subjects": [subject], "resourceRules": [every_request]}
+    schema = {"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 2, "rules": [rule]}
     return {
         "prioritylevelconfigurations": {"metadata": {"name": name}, "spec": {"type": "Limited", "limited": limited}},
         "flowschemas": {"metadata": {"name": name}, "spec": schema},

@@ -187,9 +187,7 @@ async def other_node(admin: Client) -> AsyncIterator[str]:
     await admin("DELETE", f"/api/v1/nodes/{name}")
 
 
-async def test_a_node_that_is_not_ready_repels_pods(
-    admin: Client, namespace: str, node: str, other_node: str
-) -> None:
+async def test_a_node_that_is_not_ready_repels_pods(admin: Client, namespace: str, node: str, other_node: str) -> None:
     await run_pod(admin, namespace, "tolerant", node)
     body = pod_body("short", nodeName=node, tolerations=[])
     body["spec"]["tolerations"] = [

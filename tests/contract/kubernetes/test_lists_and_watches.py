@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from kubernetes.aio import client, watch
 
+from tests.contract.cluster.conftest import reach
 from tests.contract.kubernetes.conftest import DEADLINE_S, MERGE, Api, Client, pod_body, run_pod
 
 
@@ -87,10 +88,11 @@ async def test_pages_are_of_one_moment(admin: Client, namespace: str) -> None:
 
 
 async def test_a_page_tells_how_many_are_left(admin: Client, namespace: str) -> None:
-    await make(admin, namespace, "a", "b", "c")
-    total = len((await admin("GET", configmaps(namespace))).body["items"])
-    page = (await admin("GET", configmaps(namespace), limit=1)).body
-    assert page["metadata"]["remainingItemCount"] == total - 1
+    secrets = f"/api/v1/namespaces/{namespace}/secrets"  # no controller makes any
+    for name in ("a", "b", "c"):
+        await admin("POST", secrets, {"metadata": {"name": name}})
+    page = (await admin("GET", secrets, limit=1)).body
+    assert page["metadata"]["remainingItemCount"] == 2
 
 
 async def test_an_expired_token_is_410_and_offers_another(api: Api, admin: Client, namespace: str) -> None:
@@ -172,8 +174,9 @@ async def test_a_streamed_list_ends_with_a_bookmark(admin: Client, namespace: st
 
 async def test_a_watch_ends_at_its_timeout(admin: Client, namespace: str) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        version = (await admin("GET", configmaps(namespace))).body["metadata"]["resourceVersion"]
-        events = [e async for e in admin.events(configmaps(namespace), timeoutSeconds=1, resourceVersion=version)]
+        secrets = f"/api/v1/namespaces/{namespace}/secrets"
+        version = (await admin("GET", secrets)).body["metadata"]["resourceVersion"]
+        events = [e async for e in admin.events(secrets, timeoutSeconds=1, resourceVersion=version)]
     assert events == []
 
 
@@ -181,9 +184,17 @@ async def test_a_version_that_is_too_old_is_410(api: Api, admin: Client, namespa
     path = configmaps(namespace)
     version = (await admin("GET", path)).body["metadata"]["resourceVersion"]
     await make(admin, namespace, "a", "b")
-    await api.compact()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(DEADLINE_S), reach(api.kubeconfig) as ours:
+        follower = ours.changes(path, query={"labelSelector": "x=y"})
+        assert await anext(follower) == []
+        await api.compact()
         events = [event async for event in admin.events(path, resourceVersion=version)]
+        # our own client lists again and goes on
+        await make(admin, namespace, "late", x="y")
+        async for items in follower:
+            if items:
+                break
+    assert [item["metadata"]["name"] for item in items] == ["late"]
     assert [event["type"] for event in events] == ["ERROR"]
     assert (events[0]["object"]["code"], events[0]["object"]["reason"]) == (410, "Expired")
 

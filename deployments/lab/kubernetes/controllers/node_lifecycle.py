@@ -137,12 +137,11 @@ class NodeLifecycle:
             spec = {k: v for k, v in spec.items() if k != "taints"} | ({"taints": kept} if kept else {})
             self._store.update("nodes", {**node, "spec": spec})
 
-
     def _bounded(self, node: Json, wanted: set[tuple[str, str]]) -> set[tuple[str, str]]:
         """Without evicting taints while so much is lost that the fault is likely not with the nodes.
 
-        Upstream's modes: with no Ready node in the whole cluster these taints are taken away; in a small zone with most of
-        its nodes lost no new ones are set.
+        Upstream's modes: with no Ready node in the whole cluster these taints are taken away; in a small zone with
+        most of its nodes lost no new ones are set.
         """
         counted = [n for n in self._store.list("nodes") if _EXCLUDED not in (n["metadata"].get("labels") or {})]
         if not any(_ready_status(n) == "True" for n in counted):
