@@ -20,6 +20,7 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from aiohttp import web
 from kubernetes.aio import client, config
 
 from deployments.lab.kubernetes import ApiServer, Controllers, LabCA, User
@@ -48,7 +49,7 @@ class Api:
     client_certificate: Callable[[str, tuple[str, ...]], tuple[Path, Path]]
     """Certificate and key, as files, for a user and its groups."""
     throttle: Callable[[str], Awaitable[None]]
-    """Lets no request of a ServiceAccount's user through any more, from soon on."""
+    """Lets next to nothing of a ServiceAccount's user through any more, from soon on."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def real_api(plane: RealControlPlane, tmp_path: Path) -> Api:
 
 
 def nothing_for(user: str) -> dict[str, Json]:
-    """API priority and fairness that gives a ServiceAccount no seat at all."""
+    """API priority and fairness that gives a ServiceAccount no seat: one request at a time passes, others are refused."""
     name = f"nothing-{uuid.uuid4().hex[:8]}"
     limited = {
         "nominalConcurrencyShares": 0,
@@ -333,6 +334,59 @@ async def kubelet(admin: Client, namespace: str) -> AsyncIterator[None]:
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@dataclass(frozen=True)
+class LoggingNode:
+    """A node whose kubelet serves logs over TLS."""
+
+    name: str
+    goes_on: asyncio.Event
+    """Set: whoever follows a log gets its second line."""
+    stranger_port: int
+    """The same kubelet with a certificate of an authority that nobody knows."""
+
+
+@pytest.fixture
+async def logging_node(admin: Client, ca: LabCA) -> AsyncIterator[LoggingNode]:
+    """A stand-in for a kubelet, as far as logs go, and its Node."""
+    goes_on = asyncio.Event()
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        if request.match_info["container"] == "waiting":
+            return web.Response(status=400, text='container "waiting" is waiting to start: ContainerCreating')
+        if request.query.get("follow") != "true":
+            return web.Response(text="".join(f"{key}={value}\n" for key, value in request.query.items()) + "hello\n")
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"one\n")
+        await goes_on.wait()
+        await response.write(b"two\n")
+        return response
+
+    app = web.Application()
+    app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    for authority in (ca, LabCA()):
+        context = authority.server_context(["127.0.0.1"])
+        context.verify_mode = ssl.CERT_NONE  # whoever asks is the API server
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    (_, port), (_, stranger_port) = runner.addresses
+    name = f"logging-{uuid.uuid4().hex[:8]}"
+    assert (await admin("POST", "/api/v1/nodes", node_with_kubelet(name, port))).code == 201
+    yield LoggingNode(name, goes_on, stranger_port)
+    await admin("DELETE", f"/api/v1/nodes/{name}")
+    await runner.cleanup()
+
+
+def node_with_kubelet(name: str, port: int) -> Json:
+    """A Node that says where its kubelet listens."""
+    status = {
+        "addresses": [{"type": "Hostname", "address": name}, {"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+    }
+    return {"metadata": {"name": name}, "status": status}
 
 
 @dataclass(frozen=True)

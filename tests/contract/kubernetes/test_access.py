@@ -157,7 +157,12 @@ async def test_a_user_may_ask_what_it_may(api: Api, admin: Client, namespace: st
 async def test_a_throttled_user_is_told_when_to_come_back_and_no_cause(api: Api, namespace: str, account: str) -> None:
     """Priority and fairness refuses in plain text; a disruption budget's 429 is a Status with a cause."""
     await api.throttle(f"system:serviceaccount:{namespace}:robot")
-    answer = await until_answered(api, "/api/v1/nodes", 429, token=account)
+    async with asyncio.timeout(DEADLINE_S):
+        refused: list[Answer] = []
+        while not refused:
+            answers = await asyncio.gather(*(ask(api, "/api/v1/nodes", token=account) for _ in range(10)))
+            refused = [answer for answer in answers if answer.code == 429]
+    answer = refused[0]
     assert (answer.headers["Retry-After"], answer.headers["Content-Type"]) == ("1", "text/plain; charset=utf-8")
     assert answer.body == "Too many requests, please try again later.\n"
     assert isinstance(api_error(answer.code, "GET /api/v1/nodes", None), Throttled)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from deployments.lab.kubernetes import ApiServer, Controllers, Faults, LabCA, Store, User
-from tests.contract.kubernetes.conftest import DEADLINE_S, MERGE, Client, Printed, pod_body, run_pod
+from tests.contract.kubernetes.conftest import (
+    DEADLINE_S,
+    MERGE,
+    Client,
+    LoggingNode,
+    node_with_kubelet,
+    pod_body,
+    run_pod,
+)
 
 Json = dict[str, Any]
 
@@ -118,98 +124,23 @@ async def test_stopping_ends_watches(ca: LabCA) -> None:
                     continue
 
 
-@pytest.fixture
-async def logging_node(embedded: ApiServer, ca: LabCA, admin: Client) -> AsyncIterator[str]:
-    """A node whose kubelet serves logs over TLS."""
-
-    async def serve(request: web.Request) -> web.StreamResponse:
-        if request.match_info["container"] == "waiting":
-            return web.Response(status=400, text='container "waiting" is waiting to start: ContainerCreating')
-        if request.query.get("follow") != "true":
-            return web.Response(text="".join(f"{key}={value}\n" for key, value in request.query.items()) + "hello\n")
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"one\n")
-        await going_on.wait()
-        await response.write(b"two\n")
-        return response
-
-    going_on = asyncio.Event()
-    app = web.Application()
-    app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", serve)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ca.server_context(["127.0.0.1"])).start()
-    embedded.store.create("nodes", node_with_kubelet("logging", runner.addresses[0][1]))
-    embedded.store.journal.listeners.append(lambda resource, event: going_on.set())
-    yield "logging"
-    await runner.cleanup()
-
-
-def node_with_kubelet(name: str, port: int) -> Json:
-    status = {
-        "addresses": [{"type": "Hostname", "address": name}, {"type": "InternalIP", "address": "127.0.0.1"}],
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-    }
-    return {"metadata": {"name": name}, "status": status}
-
-
-def log_path(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/pods/p/log"
-
-
-async def test_logs_come_from_the_kubelet(admin: Client, namespace: str, logging_node: str) -> None:
-    await run_pod(admin, namespace, "p", logging_node)
-    answer = await admin("GET", log_path(namespace), tailLines=5, limitBytes=100)
-    assert (answer.code, answer.body) == (200, "tailLines=5\nlimitBytes=100\nhello\n")
-    assert (await admin("GET", log_path(namespace), container="nope")).code == 400
-    assert (await admin("GET", log_path(namespace), previous="true")).code == 501
-
-
-async def test_logs_can_be_followed(admin: Client, namespace: str, logging_node: str) -> None:
-    await run_pod(admin, namespace, "p", logging_node)
-    async with asyncio.timeout(DEADLINE_S), admin.session.get(log_path(namespace), params={"follow": "true"}) as log:
-        assert await log.content.readline() == b"one\n"
-        # any change lets the stand-in write its second line
-        await admin("PATCH", f"/api/v1/nodes/{logging_node}", {"metadata": {"labels": {"a": "b"}}}, kind=MERGE)
-        assert await log.content.readline() == b"two\n"
-
-
-async def test_what_the_kubelet_refuses_is_passed_on(admin: Client, namespace: str, logging_node: str) -> None:
-    containers = [{"name": name, "image": "x:1"} for name in ("main", "waiting")]
-    await admin(
-        "POST", f"/api/v1/namespaces/{namespace}/pods", pod_body("p", nodeName=logging_node, containers=containers)
-    )
-    answer = await admin("GET", log_path(namespace), container="waiting")
-    assert (answer.code, answer.body["message"]) == (400, 'container "waiting" is waiting to start: ContainerCreating')
-    unnamed = await admin("GET", log_path(namespace))
-    assert unnamed.body["message"].endswith("choose one of: [main waiting]")
-
-
-async def test_a_kubelet_that_is_away_or_of_another_authority(
-    embedded: ApiServer, admin: Client, namespace: str, unused_tcp_port: int
+async def test_a_kubelet_of_another_authority_is_not_asked(
+    admin: Client, namespace: str, logging_node: LoggingNode
 ) -> None:
-    embedded.store.create("nodes", node_with_kubelet("away", unused_tcp_port))
-    await run_pod(admin, namespace, "p", "away")
-    answer = await admin("GET", log_path(namespace))
-    assert answer.code == 500
-    assert f"https://127.0.0.1:{unused_tcp_port}/containerLogs/{namespace}/p/main" in answer.body["message"]
-
-    runner = web.AppRunner(web.Application())
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=LabCA().server_context(["127.0.0.1"])).start()
-    embedded.store.create("nodes", node_with_kubelet("stranger", runner.addresses[0][1]))
+    """The lab's kubelets have certificates of its authority. A real API server looks at them only where it is told to."""
+    made = await admin("POST", "/api/v1/nodes", node_with_kubelet("stranger", logging_node.stranger_port))
+    assert made.code == 201
     await run_pod(admin, namespace, "q", "stranger")
-    answer = await admin("GET", log_path(namespace).replace("/p/", "/q/"))
-    await runner.cleanup()
+    answer = await admin("GET", f"/api/v1/namespaces/{namespace}/pods/q/log")
     assert answer.code == 500
     assert "certificate" in answer.body["message"].lower()
 
 
-async def test_kubectl_logs(admin: Client, namespace: str, logging_node: str, kubectl: Any) -> None:
-    await run_pod(admin, namespace, "p", logging_node)
-    printed: Printed = await kubectl("logs", "p", "-n", namespace)
-    assert (printed.code, printed.out.strip()) == (0, "hello")
+async def test_logs_of_previous_containers_are_missing(
+    admin: Client, namespace: str, logging_node: LoggingNode
+) -> None:
+    await run_pod(admin, namespace, "p", logging_node.name)
+    assert (await admin("GET", f"/api/v1/namespaces/{namespace}/pods/p/log", previous="true")).code == 501
 
 
 async def reporting(store: Store, name: str) -> None:
