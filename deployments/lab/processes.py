@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import time
@@ -99,21 +100,27 @@ def marked(lab: str, host: str | None = None) -> tuple[int, ...]:
 
 
 def kill_marked(lab: str, host: str | None = None, *, timeout_s: float = 5.0) -> tuple[int, ...]:
-    """Kill them until none is left; answers the pids that would not go within the deadline."""
+    """Kill them and wait until none is left, its sockets included; answers the pids that would not go in time."""
     deadline = time.monotonic() + timeout_s
     while (pids := marked(lab, host)) and time.monotonic() < deadline:
-        for pid in pids:
-            _kill_if_still(pid, lab)
-        time.sleep(0.01)  # a killed process needs a moment to be gone
+        for descriptor in [_kill_if_still(pid, lab) for pid in pids]:
+            if descriptor is not None:
+                ended = select.poll()
+                ended.register(descriptor, select.POLLIN)
+                ended.poll(max(0.0, deadline - time.monotonic()) * 1000)
+                os.close(descriptor)
     return pids
 
 
-def _kill_if_still(pid: int, lab: str) -> None:
-    """Kill exactly the process that was looked at, even if its pid is handed on meanwhile."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+def _kill_if_still(pid: int, lab: str) -> int | None:
+    """Kill exactly the process that was looked at, even if its pid is handed on meanwhile; answers its pidfd."""
+    try:
         descriptor = os.pidfd_open(pid)
-        try:
-            if environment_of(pid).get(LAB_MARK) == lab:
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        finally:
-            os.close(descriptor)
+    except (ProcessLookupError, PermissionError):
+        return None
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if environment_of(pid).get(LAB_MARK) == lab:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            return descriptor
+    os.close(descriptor)
+    return None

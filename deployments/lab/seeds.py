@@ -5,7 +5,10 @@ The programs of the pods are run for real, by /bin/sh on the host, so each is a 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from deployments.lab.kubernetes import Store
 
@@ -33,27 +36,17 @@ echo "shop page of $HOSTNAME" > index.html
 exec httpd -f -p 8080 -h .
 """
 
+_RIGHTS = Path(__file__).parents[1] / "kubernetes" / "poolkeeper.yaml"
+"""poolkeeper's namespace, ServiceAccount and rights: in the lab as in any other cluster."""
+_KINDS = {
+    "Namespace": "namespaces",
+    "ServiceAccount": "serviceaccounts",
+    "ClusterRole": "clusterroles.rbac.authorization.k8s.io",
+    "ClusterRoleBinding": "clusterrolebindings.rbac.authorization.k8s.io",
+    "Role": "roles.rbac.authorization.k8s.io",
+    "RoleBinding": "rolebindings.rbac.authorization.k8s.io",
+}
 _VIEW = ["get", "list", "watch"]
-_RULES: list[Json] = [
-    {"apiGroups": [""], "resources": ["nodes"], "verbs": [*_VIEW, "patch", "update", "delete"]},
-    {"apiGroups": [""], "resources": ["pods", "namespaces", "services", "events"], "verbs": _VIEW},
-    {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]},
-    {"apiGroups": ["apps"], "resources": ["*"], "verbs": _VIEW},
-    {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": _VIEW},
-]
-_OWN_RULES: list[Json] = [
-    {
-        "apiGroups": [""],
-        "resources": ["pods", "configmaps", "events"],
-        "verbs": [*_VIEW, "create", "patch", "update", "delete"],
-    },
-    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
-    {
-        "apiGroups": ["coordination.k8s.io"],
-        "resources": ["leases"],
-        "verbs": [*_VIEW, "create", "patch", "update", "delete"],
-    },
-]
 _KUBELET_RULES: list[Json] = [
     {"apiGroups": [""], "resources": ["nodes", "nodes/status"], "verbs": [*_VIEW, "create", "patch", "update"]},
     {"apiGroups": [""], "resources": ["pods", "pods/status"], "verbs": [*_VIEW, "patch", "update", "delete"]},
@@ -64,23 +57,10 @@ _KUBELET_RULES: list[Json] = [
 
 def seed(store: Store) -> None:
     """Create all of it in an empty cluster."""
-    for name in ("poolkeeper", "shop"):
-        store.create("namespaces", {"metadata": {"name": name}})
-    store.create("serviceaccounts", {"metadata": {"name": "poolkeeper", "namespace": "poolkeeper"}})
-    _grant(store, "poolkeeper", _RULES, {"kind": "ServiceAccount", "name": "poolkeeper", "namespace": "poolkeeper"})
+    for each in yaml.safe_load_all(_RIGHTS.read_text(encoding="utf-8")):
+        store.create(_KINDS[each["kind"]], each)
+    store.create("namespaces", {"metadata": {"name": "shop"}})
     _grant(store, "system:node", _KUBELET_RULES, {"kind": "Group", "name": "system:nodes"})
-    store.create(
-        "roles.rbac.authorization.k8s.io",
-        {"metadata": {"name": "poolkeeper", "namespace": "poolkeeper"}, "rules": _OWN_RULES},
-    )
-    store.create(
-        "rolebindings.rbac.authorization.k8s.io",
-        {
-            "metadata": {"name": "poolkeeper", "namespace": "poolkeeper"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "poolkeeper"},
-            "subjects": [{"kind": "ServiceAccount", "name": "poolkeeper", "namespace": "poolkeeper"}],
-        },
-    )
     store.create("daemonsets.apps", _daemon_set("terway-hybrid", TERWAY_IMAGE, _TERWAY, host_network=True))
     store.create(
         "daemonsets.apps", _daemon_set("node-local-dns", DNS_IMAGE, "exec sleep infinity\n", host_network=False)

@@ -15,7 +15,7 @@ from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from tasks.cluster.nodes import NodeRow
 from tasks.cluster.pods import PodRow, create_pod, delete_pod, pod_log, wait_pod, wait_pod_log
 from tasks.fleet.model import SiteDns
-from tasks.outcomes import Gate, GateRefused, Planned, Subject
+from tasks.outcomes import Gate, Planned, Subject
 
 Json = dict[str, Any]
 
@@ -61,29 +61,29 @@ async def probe_node(
         peer_ip, cloud_error = None, ""
         if cloud_node is not None:
             try:
-                peer_ip = await _serve(api, gate, testpod.peer_pod(cloud_node, node, image), pods)
-            except (GateRefused, ApiError, ClusterUnreachable, TimeoutError) as error:
+                peer_ip = await _serve(api, gate, node, testpod.peer_pod(cloud_node, node, image), pods)
+            except (ApiError, ClusterUnreachable, TimeoutError) as error:
                 cloud_error = str(error) or f"the pod on {cloud_node} was not Ready within {POD_TIMEOUT_S:.0f} s"
-        answers, log_error, ip = await _ask(api, gate, testpod.probe_pod(node, image, dns, peer_ip), pods)
+        answers, log_error, ip = await _ask(api, gate, node, testpod.probe_pod(node, image, dns, peer_ip), pods)
         if cloud_node is not None and peer_ip and ip and not log_error:
             way_back = testpod.way_back_pod(cloud_node, node, image, ip)
-            back, cloud_error = await _fetch(api, gate, way_back, pods)
+            back, cloud_error = await _fetch(api, gate, node, way_back, pods)
             answers = replace(answers, from_cloud=back.from_cloud)
     return Probed(answers, log_error, cloud_error)
 
 
-async def _serve(api: ClusterApi, gate: Gate, pod: Json, pods: AsyncExitStack) -> str:
+async def _serve(api: ClusterApi, gate: Gate, node: str, pod: Json, pods: AsyncExitStack) -> str:
     """The address of a pod that serves. Raises TimeoutError, and what creating it raises."""
-    await pods.enter_async_context(_pod(api, gate, pod))
+    await pods.enter_async_context(_pod(api, gate, node, pod))
     async with asyncio.timeout(POD_TIMEOUT_S):
         row = await wait_pod(api, NAMESPACE, pod["metadata"]["name"], lambda p: p.ready and p.ip != "")
     return row.ip
 
 
-async def _ask(api: ClusterApi, gate: Gate, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str, str]:
+async def _ask(api: ClusterApi, gate: Gate, node: str, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str, str]:
     """What the pod on the node answers, why its log could not be read, and its address. Raises GateRefused."""
     name, waited_for = pod["metadata"]["name"], _Begun()
-    await pods.enter_async_context(_pod(api, gate, pod))
+    await pods.enter_async_context(_pod(api, gate, node, pod))
     try:
         async with asyncio.timeout(POD_TIMEOUT_S):
             row = await wait_pod(api, NAMESPACE, name, waited_for)
@@ -97,17 +97,17 @@ async def _ask(api: ClusterApi, gate: Gate, pod: Json, pods: AsyncExitStack) -> 
     return testpod.parse_log(log), "", row.ip
 
 
-async def _fetch(api: ClusterApi, gate: Gate, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str]:
+async def _fetch(api: ClusterApi, gate: Gate, node: str, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str]:
     """What a pod that ends by itself answers, and why it could not be had."""
     name = pod["metadata"]["name"]
     try:
-        await pods.enter_async_context(_pod(api, gate, pod))
+        await pods.enter_async_context(_pod(api, gate, node, pod))
         async with asyncio.timeout(POD_TIMEOUT_S):
             await wait_pod(api, NAMESPACE, name, lambda p: p.phase in ("Succeeded", "Failed"))
             log = await wait_pod_log(api, NAMESPACE, name, testpod.FINISHED)
     except TimeoutError:
         return PodAnswers(), f"the pod {name} did not finish within {POD_TIMEOUT_S:.0f} s"
-    except (GateRefused, ApiError, ClusterUnreachable) as error:
+    except (ApiError, ClusterUnreachable) as error:
         return PodAnswers(), str(error)
     return testpod.parse_log(log), ""
 
@@ -129,13 +129,17 @@ def probe_sentence(node: str) -> str:
 
 
 @asynccontextmanager
-async def _pod(api: ClusterApi, gate: Gate, pod: Json) -> AsyncIterator[None]:
+async def _pod(api: ClusterApi, gate: Gate, node: str, pod: Json) -> AsyncIterator[None]:
     """A pod of ours, created through the gate and removed at the end.
 
+    The gate is asked about the node under test, also for pods on a cloud node: nothing is begun for a held one.
     Removing it takes no second word: it was part of what the gate let pass.
     """
-    node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
-    passed = await gate.change(Subject("node", node), probe_sentence(node), lambda: _create(api, pod))
+    place, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
+    sentence = (
+        probe_sentence(node) if place == node else f"run a test pod on node {place} to talk to {node}, and remove it"
+    )
+    passed = await gate.change(Subject("node", node), sentence, lambda: _create(api, pod))
     try:
         yield
     finally:

@@ -33,6 +33,10 @@ async def client_settings(cluster: Cluster, kubeconfig: Secret) -> Any:
     try:
         document = _mapping(yaml.safe_load(kubeconfig.reveal()))
         folder = str(cluster.kubeconfig.file.parent) if cluster.kubeconfig.file else ""
+        if cluster.context is None and len(contexts := document.get("contexts") or ()) > 1:
+            names = ", ".join(str(entry.get("name")) for entry in contexts)
+            why = "it has several contexts, and the current one may change"
+            raise _unusable(cluster, f"{why}: set clusters.{cluster.name}.context ({names})")
         loader = KubeConfigLoader(document, active_context=cluster.context, config_base_path=folder)
         async with asyncio.timeout(EXEC_TIMEOUT_S):
             await loader.load_and_set(settings)

@@ -53,6 +53,8 @@ class NodeRow:
     boot_id: str
     internal_ips: tuple[str, ...]
     cpus: int
+    ready_since: datetime | None = None
+    """When the Ready condition became what it is; None: not told."""
     taint_objects: tuple[Json, ...] = ()
     """The taints as they stand in the object: a list is written back whole, with each one's `timeAdded`."""
 
@@ -102,7 +104,12 @@ def parse_node(node: Json) -> NodeRow:
         boot_id=info.get("bootID", ""),
         internal_ips=tuple(a["address"] for a in status.get("addresses") or () if a["type"] == "InternalIP"),
         cpus=_whole(str((status.get("capacity") or {}).get("cpu", "0"))),
+        ready_since=_moment(ready.get("lastTransitionTime")),
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
 def _whole(quantity: str) -> int:

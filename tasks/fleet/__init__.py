@@ -1,13 +1,15 @@
 """The declared world: the fleet file, its problems, choosing hosts, windows. Pure; touches files, never the network."""
 
+from tasks.fleet.calendars import CalendarInvalid
 from tasks.fleet.document import fleet_schema
 from tasks.fleet.loading import check_fleet, load_fleet
 from tasks.fleet.model import Cluster, Fleet, Host, Mode, Pool, SecretRef, Site, SshAccess, SshLimits
 from tasks.fleet.problems import FleetInvalid, Problem
 from tasks.fleet.selection import SelectionInvalid, select
-from tasks.fleet.windows import Interval, open_intervals
+from tasks.fleet.windows import Interval, freeze_at, open_intervals
 
 __all__ = [
+    "CalendarInvalid",
     "Cluster",
     "Fleet",
     "FleetInvalid",
@@ -23,6 +25,7 @@ __all__ = [
     "SshLimits",
     "check_fleet",
     "fleet_schema",
+    "freeze_at",
     "load_fleet",
     "open_intervals",
     "select",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from tasks.fleet.calendars import calendar_freezes
-from tasks.fleet.model import Site, Window
+from tasks.fleet.model import Freeze, Site, Window
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,3 +66,15 @@ def _minus(interval: Interval, taken: Interval) -> list[Interval]:
         return [interval]
     parts = [Interval(interval.start, taken.start), Interval(taken.end, interval.end)]
     return [part for part in parts if part.start < part.end]
+
+
+def freeze_at(site: Site, now: datetime) -> Freeze | None:
+    """The freeze, of the fleet file or of a calendar, that covers a moment. Raises CalendarInvalid."""
+    declared = (freeze for freeze in site.freezes if freeze.start <= now < freeze.end)
+    found = (
+        freeze
+        for path in site.freeze_calendars
+        for freeze in calendar_freezes(path, site.time_zone, now, now + timedelta(microseconds=1))
+        if freeze.start <= now < freeze.end
+    )
+    return next(chain(declared, found), None)

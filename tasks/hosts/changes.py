@@ -77,10 +77,11 @@ END-OF-TABLE
 _REMEMBER = """\
 umask 077
 mkdir -p "$home" || exit 1
-if [ ! -e "$home/before" ]; then
+if [ ! -e "$home/before" ] || [ -e "$home/changes" ]; then  # a finished record is of an earlier join
   rm -f "$home/before.part"
   snapshot > "$home/before.part" || exit 1
   if ! whole "$home/before.part"; then rm -f "$home/before.part"; echo 'it could not be written' >&2; exit 1; fi
+  rm -f "$home/changes"
   mv "$home/before.part" "$home/before"
 fi
 """
@@ -147,7 +148,7 @@ rm -f "$home/changes"
 
 
 async def remember(sessions: Sessions, host: Host) -> None:
-    """Note how the host is before a join, unless that was noted already. Raises HostError."""
+    """Note how the host is before a join, unless that was noted for one that is not finished. Raises HostError."""
     await _run(sessions, host, _SNAPSHOT + _REMEMBER)
 
 

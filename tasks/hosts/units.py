@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tasks.fleet.model import Host
-from tasks.hosts.errors import ConnectionLost, HostError
+from tasks.hosts.errors import HostError
 from tasks.hosts.sessions import Sessions
 from tasks.outcomes import Secret, redact
 
@@ -209,15 +209,15 @@ def _whole_words(output: str) -> str:
 async def wait_unit(
     sessions: Sessions, host: Host, name: str, *, timeout_s: float, script: Secret | None = None
 ) -> UnitState:
-    """A unit once it has ended; a line that breaks meanwhile is taken up again.
+    """A unit once it has ended; a host that cannot be reached meanwhile is asked again: a join may move its network.
 
-    Raises TimeoutError after `timeout_s`, and HostError when the host cannot be reached anew.
+    Raises TimeoutError after `timeout_s`.
     """
     async with asyncio.timeout(timeout_s):
         while True:
             try:
                 state = await unit_state(sessions, host, name, script=script, wait_s=_POLL_S)
-            except ConnectionLost:
+            except HostError:
                 await asyncio.sleep(1)
                 continue
             if state.state is not UnitRun.RUNNING:

@@ -9,7 +9,7 @@ workloads (those of hybrid pools tolerate ACK's taint).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,14 +18,14 @@ from typing import TypeVar
 from tasks.audit.acceptance import NodeEvidence, check_acceptance
 from tasks.audit.proving import Probed, choose_cloud_node, probe_node, probe_sentence
 from tasks.audit.testpod import PodAnswers
-from tasks.cluster import ClusterApi
+from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from tasks.cluster.nodes import CLOUD_NODES, NodeRow, accept, cordon, delete_node, get_node, list_nodes, wait_node
 from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
 from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
 from tasks.onboard.recording import Recorder
-from tasks.onboard.standing import Join, Standing, Step, own_node, where_it_stands
+from tasks.onboard.standing import Join, Standing, Step, own_node, taken_into_service, where_it_stands
 from tasks.outcomes import (
     Done,
     Evidence,
@@ -37,6 +37,7 @@ from tasks.outcomes import (
     Known,
     Planned,
     Refusal,
+    Secret,
     Severity,
     Subject,
     Unknown,
@@ -56,12 +57,12 @@ PROBE_ATTEMPTS = 3
 class NotAdmitted(Exception):
     """A host did not make it; the findings say why."""
 
-    def __init__(self, summary: str, findings: Sequence[Finding], *, untouched: bool = False) -> None:
+    def __init__(self, summary: str, findings: Sequence[Finding], *, ends_as: HostState | None = None) -> None:
         super().__init__(summary)
         self.summary = summary
         self.findings = tuple(findings)
-        self.untouched = untouched
-        """Nothing was changed on the host, so that there is nothing to undo."""
+        self.ends_as = ends_as
+        """How the host ends, where nothing is to be undone; None: what was begun is undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +99,21 @@ class Admission:
         self.gate = gate
         self.recorder = recorder
         self.request = request
+        self.unfit_now: Callable[[Host, Look], Sequence[Finding]] = lambda host, look: ()
+        """What a join would destroy on a host, judged on the look just taken: preflight may be hours old."""
 
     async def look(self, host: Host, node: NodeRow | None) -> Look:
         """Read a host and decide where it stands. Raises HostError."""
-        facts = await read_facts(self.sessions, host, self.request)
-        join = await self._join_state(host)
+        facts, join = await asyncio.gather(read_facts(self.sessions, host, self.request), self._join_state(host))
         standing = where_it_stands(host, facts.machine_id, node, join, datetime.now(UTC))
         return Look(facts, node, join, standing)
 
     async def _join_state(self, host: Host) -> Join:
-        state = await unit_state(self.sessions, host, JOIN_UNIT)
+        state, leaving = await asyncio.gather(
+            unit_state(self.sessions, host, JOIN_UNIT), unit_state(self.sessions, host, LEAVE_UNIT)
+        )
+        if leaving.state not in (UnitRun.ABSENT, UnitRun.UNKNOWN):
+            return Join.FAILED  # an undoing that was cut off: it is finished before anything else
         return {
             UnitRun.ABSENT: Join.NONE,
             UnitRun.RUNNING: Join.RUNNING,
@@ -134,7 +140,11 @@ class Admission:
         try:
             if standing.step is Step.UNDO_THEN_JOIN:
                 async with self.recorder.phase(host.name, "undo"):
-                    await self._undo(host, look.node)
+                    left = await self._undo(host, own_node(look.node, look.facts.machine_id))
+                if left:
+                    raise NotAdmitted("an earlier join could not be undone", left, ends_as=HostState.FAILED)
+            if standing.step is Step.JOIN and (unfit := self.unfit_now(host, look)):
+                raise NotAdmitted("no longer fit to join", unfit, ends_as=HostState.STOPPED)
             if standing.step in (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN):
                 async with self.recorder.phase(host.name, "join"):
                     landed += await self._join(host, look)
@@ -157,6 +167,8 @@ class Admission:
         sentences = []
         if standing.step is Step.UNDO_THEN_JOIN:
             sentences.append((here, _undo_sentence(host)))
+        if standing.stale_node is not None:
+            sentences.append((there, _stale_sentence(host)))
         if standing.step in (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN):
             sentences.append((here, _join_sentence(host, standing.step)))
         elif standing.step is Step.ACCEPT:
@@ -177,15 +189,17 @@ class Admission:
         pool, standing = host.pool, look.standing
 
         async def act() -> list[Finding]:
+            script = None
             if standing.step is not Step.FOLLOW_JOIN:
                 script = await self.provider.join_script(pool, self._arch(host, look))
-                if standing.stale_node is not None:
-                    await delete_node(self.api, standing.stale_node)
-                    self.recorder.lifecycle(host, "left", standing.stale_node, datetime.now(UTC), None)
                 await changes.remember(self.sessions, host)
                 await start_unit(self.sessions, host, JOIN_UNIT, script, timeout_s=pool.join_timeout_s)
-            return await self._follow(host, look)
+            return await self._follow(host, look, script)
 
+        if (stale := standing.stale_node) is not None:
+            await self.gate.change(
+                Subject("node", host.node_name), _stale_sentence(host), lambda: self._remove_stale(host, stale)
+            )
         try:
             passed = await self.gate.change(Subject("host", host.name), _join_sentence(host, standing.step), act)
         except ProviderError as error:
@@ -200,9 +214,26 @@ class Admission:
                         "Mend what the provider names, then run this again; the host is unchanged.",
                     )
                 ],
-                untouched=True,
+                ends_as=HostState.STOPPED,
             ) from None
         return _value(passed)
+
+    async def _remove_stale(self, host: Host, stale: NodeRow) -> None:
+        """Delete the dead Node of an earlier life of this machine, if it still is what was looked at."""
+        node = await get_node(self.api, host.node_name)
+        if node is None:
+            return
+        if node.uid != stale.uid or node.ready:
+            finding = self._finding(
+                host,
+                "onboard.identity.came-back",
+                f"Node {node.name} is {'Ready again' if node.ready else 'another one by now'}",
+                "the dead Node of this machine's earlier life",
+                "Find out which machine has this name before anything else.",
+            )
+            raise NotAdmitted("its old Node came back", [finding], ends_as=HostState.STOPPED)
+        await delete_node(self.api, node)
+        self.recorder.lifecycle(host, "left", node, datetime.now(UTC), None)
 
     def _arch(self, host: Host, look: Look) -> str:
         """The architecture to ask a script for: one for another would install programs that cannot run."""
@@ -220,22 +251,24 @@ class Admission:
                     "See that `uname -m` works for the login user on the host.",
                 )
             ],
-            untouched=True,
+            ends_as=HostState.STOPPED,
         )
 
-    async def _follow(self, host: Host, look: Look) -> list[Finding]:
+    async def _follow(self, host: Host, look: Look, script: Secret | None) -> list[Finding]:
         """Watch the Node and the joining unit at once; the first failure ends it."""
         timeout_s = host.pool.join_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
                 appearing = asyncio.create_task(self._cordon_as_it_appears(host, look))
-                joining = asyncio.create_task(wait_unit(self.sessions, host, JOIN_UNIT, timeout_s=timeout_s))
+                joining = asyncio.create_task(
+                    wait_unit(self.sessions, host, JOIN_UNIT, timeout_s=timeout_s, script=script)
+                )
                 try:
                     pending = {appearing, joining}
                     while pending:
                         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                         if joining in done and joining.result().state is not UnitRun.SUCCEEDED:
-                            raise self._join_failed(host, joining.result())
+                            raise self._join_failed(host, joining.result(), quotable=script is not None)
                         if appearing in done:
                             landed = appearing.result()
                     return landed
@@ -325,15 +358,16 @@ class Admission:
         )
         return _value(passed)
 
-    def _join_failed(self, host: Host, ended: UnitState) -> NotAdmitted:
-        last = " / ".join(line.strip() for line in ended.output.strip().splitlines()[-3:]) or "no output"
+    def _join_failed(self, host: Host, ended: UnitState, *, quotable: bool) -> NotAdmitted:
+        """`quotable`: this run has the script, so that what the output quotes of it was redacted."""
+        unseen = f"exit status {ended.exit_status}; its output may quote the script, which an earlier run had"
         return NotAdmitted(
             "the join script failed",
             [
                 self._finding(
                     host,
                     "onboard.join.failed",
-                    f"exit status {ended.exit_status}: {last}"[:600],
+                    _last_words(ended) if quotable else unseen,
                     "exit status 0",
                     "Mend what the joiner's last lines name, then run this again.",
                 )
@@ -460,8 +494,8 @@ class Admission:
         """Undo a failed join of ours, unless the pool says to keep it; a node that others joined is never reset."""
         findings = [*landed, *failure.findings]
         self.recorder.findings(host.name, "failure", findings)
-        if failure.untouched:
-            return self._outcome(host, HostState.STOPPED, failure.summary, findings)
+        if failure.ends_as is not None:
+            return self._outcome(host, failure.ends_as, failure.summary, findings)
         step = look.standing.step
         if step is Step.ADOPT:
             return self._outcome(host, HostState.FAILED, f"{failure.summary}; left in service", findings)
@@ -474,18 +508,11 @@ class Admission:
         try:
             async with self.recorder.phase(host.name, "undo"):
                 left = await self._undo(host, own_node(await get_node(self.api, host.node_name), look.facts.machine_id))
-        except (GateRefused, HostError, NotAdmitted) as error:
-            what = error.findings[0].evidence.observed if isinstance(error, NotAdmitted) else str(error)
-            findings.append(
-                self._finding(
-                    host,
-                    "onboard.undo.failed",
-                    what,
-                    "the host as it was before, and no Node",
-                    f"Run this again; or by hand: the provider's reset on the host, then `kubectl delete node"
-                    f" {host.node_name}`.",
-                )
-            )
+        except NotAdmitted as error:
+            findings += error.findings
+            return self._outcome(host, HostState.FAILED, f"{failure.summary}; {error.summary}", findings)
+        except (GateRefused, HostError, ApiError, ClusterUnreachable, TimeoutError) as error:
+            findings.append(self._not_undone(host, str(error) or "the reset did not end in time"))
             return self._outcome(host, HostState.FAILED, f"{failure.summary}; could not be undone", findings)
         return self._outcome(host, HostState.FAILED, f"{failure.summary}; undone", [*findings, *left])
 
@@ -493,13 +520,15 @@ class Admission:
         """The provider's reset, then our own record of changes, then the Node; tells what is left."""
 
         async def act() -> tuple[str, ...]:
+            await self._refuse_if_in_service(host, node)
             await forget_unit(self.sessions, host, JOIN_UNIT)
             await forget_unit(self.sessions, host, LEAVE_UNIT)
             script = self.provider.leave_script(host.pool)
             await start_unit(self.sessions, host, LEAVE_UNIT, script, timeout_s=LEAVE_TIMEOUT_S)
             ended = await wait_unit(self.sessions, host, LEAVE_UNIT, timeout_s=LEAVE_TIMEOUT_S)
             if ended.state is not UnitRun.SUCCEEDED:
-                raise self._join_failed(host, ended)
+                finding = self._not_undone(host, _last_words(ended))
+                raise NotAdmitted("could not be undone", [finding], ends_as=HostState.FAILED)
             told = await changes.undo(self.sessions, host)
             if node is not None:
                 await delete_node(self.api, node)
@@ -522,6 +551,32 @@ class Admission:
                 severity=Severity.WARNING,
             )
         ]
+
+    async def _refuse_if_in_service(self, host: Host, node: NodeRow | None) -> None:
+        """The last look before a reset: whoever has taken the Node into service meanwhile has pods on it."""
+        now = await get_node(self.api, host.node_name) if node is not None else None
+        if now is None:
+            return
+        guests = [pod for pod in await pods_on(self.api, now.name) if _is_guest(pod)]
+        if why := taken_into_service(now, len(guests)):
+            finding = self._finding(
+                host,
+                "onboard.undo.in-service",
+                why,
+                "a Node that nobody else has taken over",
+                f"Decide what node {now.name} is to be: keep it, or drain it and take it out by hand.",
+            )
+            raise NotAdmitted("left as it is", [finding], ends_as=HostState.FAILED)
+
+    def _not_undone(self, host: Host, observed: str) -> Finding:
+        return self._finding(
+            host,
+            "onboard.undo.failed",
+            observed,
+            "the host as it was before, and no Node",
+            f"Run this again; or by hand: the provider's reset on the host, then `kubectl delete node"
+            f" {host.node_name}`.",
+        )
 
     # telling
 
@@ -558,6 +613,11 @@ def _refused(host: Host, refusal: Refusal, severity: Severity = Severity.BLOCKER
     return Finding(f"gate.{refusal.guard}", severity, Subject("host", host.name), evidence, refusal.next_step)
 
 
+def _last_words(ended: UnitState) -> str:
+    last = " / ".join(line.strip() for line in ended.output.strip().splitlines()[-3:]) or "no output"
+    return f"exit status {ended.exit_status}: {last}"[:600]
+
+
 async def _nothing() -> None:
     """What a dry run does."""
 
@@ -587,6 +647,10 @@ def _record_sentence(host: Host) -> str:
 def _release_sentence(host: Host) -> str:
     lift = " and lift ACK's taint" if host.pool.lift_taint else ""
     return f"release node {host.node_name}: write acceptance, give back our cordon{lift}"
+
+
+def _stale_sentence(host: Host) -> str:
+    return f"delete the dead Node {host.node_name} of this machine's earlier life"
 
 
 def _undo_sentence(host: Host) -> str:

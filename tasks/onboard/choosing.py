@@ -19,7 +19,9 @@ def choose_hosts(fleet: Fleet, pool: str, hosts: str) -> tuple[Host, ...]:
 
     Raises ChoiceInvalid, and SelectionInvalid of `tasks.fleet`.
     """
-    expression = ",".join(part for part in (f"pool={pool}" if pool else "", hosts) if part) or "all"
+    if not hosts.strip():
+        raise ChoiceInvalid("hosts is empty: write `all` for every host, or which ones")
+    expression = f"pool={pool},{hosts}" if pool else hosts
     chosen = select(fleet, expression)
     if not chosen:
         raise ChoiceInvalid(f"no active host of the fleet file matches `{expression}`")

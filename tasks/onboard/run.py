@@ -18,10 +18,11 @@ from urllib.parse import urlsplit
 from tasks.cluster import connect
 from tasks.cluster.nodes import NodeRow, list_nodes
 from tasks.cluster.stops import stops_guard
+from tasks.fleet import CalendarInvalid, freeze_at
 from tasks.fleet.model import Cluster, Fleet, Host, Mode, SecretRef
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions
 from tasks.onboard.admission import Admission, Look
-from tasks.onboard.preflight import Batch, HostView, run_checks
+from tasks.onboard.preflight import REGISTRY, Batch, HostView, run_check, run_checks
 from tasks.onboard.recording import Recorder
 from tasks.onboard.standing import Standing, Step
 from tasks.outcomes import (
@@ -43,6 +44,9 @@ from tasks.outcomes import (
     by_severity,
 )
 from tasks.provider import open_provider
+
+DESTROYED_BY_A_JOIN = ("hosts.leftovers.none", "hosts.runtime.known")
+"""Checks that are made again just before a host is joined."""
 
 Reading = Look | Finding
 """A host as it was read, or why it could not be."""
@@ -138,7 +142,7 @@ class OnboardRun:
         skip: Mapping[str, str],
         unfit: Mapping[str, tuple[Finding, ...]],
     ) -> list[Preflight]:
-        """Judge every host against its pool, the cluster and the others. Pure."""
+        """Judge every host against its pool, the cluster and the others. Reads nothing."""
         views = {
             name: HostView(self.hosts[name], look.facts, look.node, look.join)
             for name, look in readings.items()
@@ -151,6 +155,7 @@ class OnboardRun:
             api_host=urlsplit(self.admission.api.url).hostname or "",
             api_ahead_s=self._api_ahead_s,
         )
+        self.admission.unfit_now = lambda host, look: _unfit_now(host, look, batch, skip)
         results = []
         for name, host in self.hosts.items():
             look, outside = readings[name], unfit.get(host.pool.name, ())
@@ -202,6 +207,13 @@ class OnboardRun:
 def _in_service(finding: Finding) -> Finding:
     """A finding on a node that takes workloads already: there is nothing left that it could keep out."""
     return replace(finding, severity=Severity.WARNING) if finding.severity is Severity.BLOCKER else finding
+
+
+def _unfit_now(host: Host, look: Look, batch: Batch, skip: Mapping[str, str]) -> list[Finding]:
+    """What keeps a host out because a join would destroy it: another runtime's containers, another cluster's parts."""
+    view = HostView(host, look.facts, look.node, look.join)
+    checked = (run_check(REGISTRY[name], view, batch) for name in DESTROYED_BY_A_JOIN if name not in skip)
+    return [c.finding for c in checked if c.finding is not None and c.finding.severity is Severity.BLOCKER]
 
 
 def make_batch(
@@ -272,7 +284,11 @@ async def open_run(
         version = (await api.request("GET", "/version")).get("gitVersion", "")
         nodes = await list_nodes(api)
         gate = Gate(
-            [observe_guard(hosts), stops_guard(api, {host.name: host.node_name for host in hosts})],
+            [
+                observe_guard(hosts),
+                freeze_guard(hosts, now=lambda: datetime.now(UTC)),
+                stops_guard(api, {host.name: host.node_name for host in hosts}),
+            ],
             dry_run=dry_run,
             told=recorder.change,
         )
@@ -311,3 +327,29 @@ def observe_guard(hosts: Sequence[Host]) -> Callable[[Change], Any]:
         )
 
     return guard
+
+
+def freeze_guard(hosts: Sequence[Host], *, now: Callable[[], datetime]) -> Callable[[Change], Any]:
+    """Refuses every change at a site while a freeze that the fleet file declares covers it. Windows do not count here:
+    a join takes nothing out of service."""
+    site_of = {(kind, name): host.site for host in hosts for kind, name in _names(host)}
+
+    async def guard(change: Change) -> Refusal | None:
+        site = site_of.get((change.subject.kind, change.subject.name))
+        if site is None:
+            return None
+        try:
+            freeze = freeze_at(site, now())
+        except (OSError, CalendarInvalid) as error:
+            return Refusal("freeze", f"the freezes of site {site.name} cannot be read: {error}", "Mend its calendar.")
+        if freeze is None:
+            return None
+        reason = f"site {site.name} is frozen until {freeze.end.isoformat()}: {freeze.reason}"
+        return Refusal("freeze", reason, "Wait for its end, or shorten the freeze in the fleet file.")
+
+    return guard
+
+
+def _names(host: Host) -> tuple[tuple[str, str], ...]:
+    """The subjects that a host's changes have."""
+    return ("host", host.name), ("node", host.node_name)

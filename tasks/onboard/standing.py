@@ -7,12 +7,15 @@ is taken up where it stands, and a machine that is not the one it claims to be i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tasks.cluster.nodes import MACHINE_ID, NodeRow
+from tasks.cluster.nodes import CORDON, MACHINE_ID, NodeRow
 from tasks.fleet.model import Host
 from tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject
+
+DEAD_AFTER = timedelta(minutes=5)
+"""How long a Node of an earlier life must have been not Ready before it may be deleted."""
 
 
 class Step(StrEnum):
@@ -91,7 +94,7 @@ def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None,
     if not registered:
         return _unverified(node, join, here, now)
     declared = host.machine_id == seen
-    if registered != seen and declared and not node.ready:
+    if registered != seen and declared and _is_dead(node, now):
         return Standing(
             Step.UNDO_THEN_JOIN if join is Join.FAILED else Step.JOIN,
             "reinstalled, as the operator declared; its old Node goes first",
@@ -104,13 +107,15 @@ def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None,
             here,
             Evidence(
                 f"this host has machine id {seen}; Node {node.name} belongs to machine id {belongs_to}"
-                f" and is {'Ready' if node.ready else 'not Ready'}",
+                f" and is {'Ready' if node.ready else 'not Ready'} since {node.ready_since or 'an unknown time'}",
                 "the Node of that name is this host's, or there is none",
                 "Node and /etc/machine-id",
                 now,
             ),
             f"If {host.name} was reinstalled and the old machine is gone, set machine_id: {seen} in the fleet"
-            " file and run this again; if another machine has that name, give one of them another node_name.",
+            " file and run this again once the Node has been not Ready for"
+            f" {DEAD_AFTER.seconds // 60} minutes; if another machine has that name, give one of them another"
+            " node_name.",
         )
     return _with_its_node(node, join, accepted=node.accepted and accepted_for in ("", seen))
 
@@ -119,10 +124,12 @@ def _with_its_node(node: NodeRow, join: Join, *, accepted: bool) -> Standing:
     """The Node is this host's."""
     if accepted:
         return Standing(Step.NOTHING, "accepted already")
+    if CORDON in node.annotations and not node.unschedulable:
+        return Standing(Step.ADOPT, "someone has uncordoned it during quarantine; to be proven as it is")
     in_service = not node.unschedulable and bool(node.ready)
-    if join is Join.FAILED and in_service:
-        # whoever took it into service after the failure, a reset would now hit what runs there
-        return Standing(Step.ADOPT, "in service although a join of ours failed; to be proven while it is")
+    if join is Join.FAILED and (in_service or (node.unschedulable and not node.cordoned_by_us)):
+        # whoever took it into service, or cordoned it, after the failure: a reset would now hit what they do there
+        return Standing(Step.ADOPT, "in a person's hands although a join of ours failed; to be proven as it is")
     if join is Join.FAILED:
         return Standing(Step.UNDO_THEN_JOIN, "an earlier join ended in failure")
     if join is Join.RUNNING:
@@ -143,6 +150,25 @@ def _unverified(node: NodeRow, join: Join, here: Subject, now: datetime) -> Stan
         Evidence(f"Node {node.name} tells no machine id", "the machine id of this host", "Node", now),
         f"Find out what it is (`kubectl describe node {node.name}`) and remove it, or choose another node_name.",
     )
+
+
+def taken_into_service(node: NodeRow, guests: int) -> str:
+    """Why a Node of ours must not be undone any more; empty if it may.
+
+    guests: how many pods a scheduler has put there
+    """
+    if node.accepted:
+        return "it has been accepted meanwhile"
+    if node.unschedulable:
+        return "" if node.cordoned_by_us else "someone else has cordoned it"
+    if CORDON in node.annotations:
+        return "someone has uncordoned it"
+    return f"it is not cordoned, and {guests} pods run on it" if guests else ""
+
+
+def _is_dead(node: NodeRow, now: datetime) -> bool:
+    """Not Ready for so long that it is no restart and no cut of a line."""
+    return not node.ready and node.ready_since is not None and now - node.ready_since >= DEAD_AFTER
 
 
 def own_node(node: NodeRow | None, machine_id: Observed[str]) -> NodeRow | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host
 from tasks.hosts import HostFacts
-from tasks.onboard.standing import Join
+from tasks.onboard.standing import Join, own_node
 from tasks.outcomes import Checked, Evidence, Finding, NotKnown, Observed, Severity, Subject, Verdict
 
 
@@ -26,7 +26,7 @@ class HostView:
     @property
     def begun(self) -> bool:
         """Whether it is a node or on its way: what listens, lies and is routed there is then that of this cluster."""
-        return self.node is not None or self.join is not Join.NONE
+        return own_node(self.node, self.facts.machine_id) is not None or self.join is not Join.NONE
 
 
 @dataclass(frozen=True, slots=True)

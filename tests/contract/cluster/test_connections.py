@@ -122,6 +122,12 @@ GOOD = """\
         pytest.param(f"a: {SECRET}\n  b: [", None, "it is not YAML at line 2", id="not YAML"),
         pytest.param(f"token: {SECRET}\x00", None, "it is not YAML", id="binary"),
         pytest.param("kind: Config", None, "Expected key current-context", id="nothing in it"),
+        pytest.param(
+            GOOD.replace("contexts: [", "contexts: [{name: b, context: {cluster: c, user: u}}, "),
+            None,
+            "set clusters.main.context (b, only)",
+            id="which context is left to chance",
+        ),
         pytest.param(GOOD, "prod", "Expected object with name prod", id="without the context"),
         pytest.param(
             GOOD.replace("name: c,", "name: d,"), None, "Expected object with name c", id="without the cluster"

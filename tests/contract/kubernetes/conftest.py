@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ from kubernetes.aio import client, config
 
 from deployments.lab.kubernetes import ApiServer, Controllers, LabCA, User
 from deployments.lab.real.control_plane import RealControlPlane
-from deployments.lab.real.pins import CONTROL_PLANE
-from deployments.lab.real.programs import find, lacking
 
 Json = dict[str, Any]
 
@@ -167,17 +164,6 @@ def embedded_api(embedded: ApiServer, ca: LabCA, tmp_path: Path) -> Api:
         return paths
 
     return Api(embedded.url, tmp_path / "ca.crt", "admin-token", kubeconfig, compact, client_certificate, throttle)
-
-
-@pytest.fixture(scope="session")
-def real_control_plane(
-    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RealControlPlane]:
-    """Kubernetes' own programs; the first build takes minutes, and says so."""
-    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        programs = find(CONTROL_PLANE)
-    with RealControlPlane(tmp_path_factory.mktemp("real") / "plane", programs) as plane:
-        yield plane
 
 
 def real_api(plane: RealControlPlane, tmp_path: Path) -> Api:
@@ -396,17 +382,6 @@ class Printed:
     code: int
     out: str
     err: str
-
-
-@pytest.fixture(scope="session")
-def kubectl_program(pytestconfig: pytest.Config) -> str:
-    """The kubectl of the real build, or this machine's where that cannot be had."""
-    if lacking(["kubectl"]):
-        program = shutil.which("kubectl")
-        assert program is not None, "the tier kubectl does not run without it"
-        return program
-    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        return str(find(["kubectl"])["kubectl"])
 
 
 @pytest.fixture

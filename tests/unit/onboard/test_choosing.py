@@ -25,7 +25,6 @@ FLEET = a_fleet(
     ("pool", "hosts", "names"),
     [
         pytest.param("general", "all", ["a1", "a2"], id="a pool"),
-        pytest.param("general", "", ["a1", "a2"], id="a pool and nothing else"),
         pytest.param("general", "name=*1", ["a1"], id="some of a pool"),
         pytest.param("", "name=b1", ["b1"], id="hosts of any pool"),
         pytest.param("", "pool=general|batch", ["a1", "a2", "b1"], id="two pools of one cluster"),
@@ -88,3 +87,11 @@ def test_every_secret_of_a_run_and_no_other() -> None:
     assert secrets_of(hosts) == {kubeconfig, key, key_id, secret}
     plain = a_host("a1", cluster={"provider": KubeadmProvider(), "kubeconfig": kubeconfig})
     assert secrets_of((plain,)) == {kubeconfig}
+
+
+@pytest.mark.parametrize("pool", ["", "general"])
+@pytest.mark.parametrize("hosts", ["", "  "])
+def test_nothing_is_not_everything(pool: str, hosts: str) -> None:
+    """An event without its `hosts` renders to an empty text, which must not onboard the fleet."""
+    with pytest.raises(ChoiceInvalid, match="write `all`"):
+        choose_hosts(FLEET, pool, hosts)

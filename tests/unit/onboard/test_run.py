@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,13 +11,13 @@ import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
 from tasks.cluster import ApiError, ClusterApi
-from tasks.fleet.model import Mode
+from tasks.fleet.model import Freeze, Mode
 from tasks.hosts import FactsRequest, HostError
 from tasks.ledger import FINDINGS, Spool
 from tasks.onboard.admission import Admission, Look
 from tasks.onboard.preflight import REGISTRY
 from tasks.onboard.recording import Recorder
-from tasks.onboard.run import OnboardRun, Preflight, make_batch, observe_guard
+from tasks.onboard.run import OnboardRun, Preflight, freeze_guard, make_batch, observe_guard
 from tasks.onboard.standing import Join, Standing, Step, where_it_stands
 from tasks.outcomes import Change, Checked, Finding, Gate, HostState, Severity, Subject, Unknown, Verdict
 from tests.unit.onboard.builders import NOW, a_finding, a_host, a_view, some_facts, unread
@@ -203,3 +205,28 @@ async def test_observe_mode_refuses(hosts: list[Any], subject: Subject, refused:
     if refusal is not None:
         assert refusal.guard == "observe"
         assert refusal.next_step.endswith(".")
+
+
+# freezes of the fleet file
+
+
+YEAR_END = Freeze(NOW - timedelta(days=1), NOW + timedelta(days=1), "year end")
+
+
+@pytest.mark.parametrize(
+    ("site", "subject", "refused"),
+    [
+        pytest.param({"freezes": (YEAR_END,)}, Subject("host", "a"), True, id="its host"),
+        pytest.param({"freezes": (YEAR_END,)}, Subject("node", "a"), True, id="its node"),
+        pytest.param({"freezes": (YEAR_END,)}, Subject("node", "b"), False, id="what is at no site of ours"),
+        pytest.param({"freezes": (replace(YEAR_END, end=NOW),)}, Subject("host", "a"), False, id="over by now"),
+        pytest.param({"freezes": (replace(YEAR_END, start=NOW),)}, Subject("host", "a"), True, id="from now on"),
+        pytest.param({"freeze_calendars": (Path("/nowhere.ics"),)}, Subject("host", "a"), True, id="unreadable"),
+        pytest.param({}, Subject("host", "a"), False, id="no freeze"),
+    ],
+)
+async def test_a_declared_freeze_refuses(site: dict[str, Any], subject: Subject, refused: bool) -> None:
+    refusal = await freeze_guard([a_host("a", site=site)], now=lambda: NOW)(Change(subject, "do it"))
+    assert (refusal is not None) is refused
+    if refusal is not None:
+        assert refusal.guard == "freeze"

@@ -1,9 +1,11 @@
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.cluster.nodes import ACCEPTED, CORDON, MACHINE_ID
-from tasks.onboard.standing import Join, Step, own_node, where_it_stands
+from tasks.onboard.standing import DEAD_AFTER, Join, Step, own_node, taken_into_service, where_it_stands
 from tasks.outcomes import Known, Unknown
 from tests.unit.onboard.builders import NOW, a_host, a_node
 
@@ -95,11 +97,38 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
         pytest.param(
             {"machine_id": "m-1"},
             SEEN,
-            {"machine_id": "m-0", "ready": False},
+            {"machine_id": "m-0", "ready": False, "ready_since": NOW - DEAD_AFTER},
             Join.NONE,
             Step.JOIN,
             None,
             id="reinstalled, the operator says so, old Node dead",
+        ),
+        pytest.param(
+            {"machine_id": "m-1"},
+            SEEN,
+            {"machine_id": "m-0", "ready": False, "ready_since": NOW - DEAD_AFTER + timedelta(seconds=1)},
+            Join.NONE,
+            Step.STOP,
+            "onboard.identity.other-machine",
+            id="the operator says so, but the old Node may only be restarting",
+        ),
+        pytest.param(
+            {"machine_id": "m-1"},
+            SEEN,
+            {"machine_id": "m-0", "ready": None},
+            Join.NONE,
+            Step.STOP,
+            "onboard.identity.other-machine",
+            id="the operator says so, but since when it is silent is not told",
+        ),
+        pytest.param(
+            {}, SEEN, {"annotations": {CORDON: "{}"}}, Join.SUCCEEDED, Step.ADOPT, None, id="uncordoned in quarantine"
+        ),
+        pytest.param(
+            {}, SEEN, {"unschedulable": True}, Join.FAILED, Step.ADOPT, None, id="join failed, a person's cordon since"
+        ),
+        pytest.param(
+            {}, SEEN, {"ready": False}, Join.FAILED, Step.UNDO_THEN_JOIN, None, id="join failed, its Node never Ready"
         ),
         pytest.param(
             {"machine_id": "m-1"},
@@ -130,7 +159,7 @@ def test_where_a_host_stands(host, machine_id, node, join, step, finding):
 
 
 def test_a_reinstalled_hosts_dead_node_goes_before_it_joins():
-    dead = a_node(machine_id="m-0", ready=False)
+    dead = a_node(machine_id="m-0", ready=False, ready_since=NOW - DEAD_AFTER)
     standing = where_it_stands(a_host(machine_id="m-1"), SEEN, dead, Join.NONE, NOW)
     assert standing.stale_node is dead
 
@@ -190,3 +219,21 @@ def test_whatever_is_found_a_living_node_of_another_machine_is_never_touched(see
     if standing.step is Step.NOTHING:
         assert row.accepted
         assert seen
+
+
+@pytest.mark.parametrize(
+    ("node", "guests", "why"),
+    [
+        pytest.param(OURS, 0, "", id="in quarantine"),
+        pytest.param(OURS, 3, "", id="in quarantine, with what landed before the cordon"),
+        pytest.param({}, 0, "", id="killed before the cordon, and empty"),
+        pytest.param({}, 2, "it is not cordoned, and 2 pods run on it", id="not cordoned, and used"),
+        pytest.param({"annotations": {CORDON: "{}"}}, 0, "someone has uncordoned it", id="uncordoned by a person"),
+        pytest.param({"unschedulable": True}, 0, "someone else has cordoned it", id="cordoned by a person"),
+        pytest.param(
+            {"annotations": {ACCEPTED: "{}"}}, 0, "it has been accepted meanwhile", id="accepted by another run"
+        ),
+    ],
+)
+def test_what_must_not_be_undone_any_more(node, guests, why):
+    assert taken_into_service(a_node(**node), guests) == why

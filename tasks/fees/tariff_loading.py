@@ -1,0 +1,109 @@
+"""From a file to a tariff, or to every problem of the file at once."""
+
+from __future__ import annotations
+
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+from tasks.fees import tariff as model
+from tasks.fees.tariff_document import TARIFF, TARIFF_FILE, UNKNOWN, PriceEntry, RuleEntry, TariffDocument
+from tasks.fees.tariff_rules import check_tariff_draft
+from tasks.fees.units import UNITS
+from tasks.fleet.draft import read_draft
+from tasks.fleet.problems import FileInvalid, Problem
+from tasks.fleet.source import TextInvalid, read_source
+from tasks.fleet.text import Positions
+
+SHIPPED = Path(__file__).parent / "tariffs"
+
+
+class TariffInvalid(FileInvalid):
+    """A tariff file with problems."""
+
+
+def shipped_tariffs() -> tuple[str, ...]:
+    """The names of the tariffs that come with poolkeeper."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
+
+
+def tariff_path(given: str) -> Path:
+    """The file of a tariff: a path, or the name of one that comes with poolkeeper."""
+    path = Path(given)
+    return SHIPPED / f"{given}.yaml" if given in shipped_tariffs() and not path.is_file() else path.absolute()
+
+
+def load_tariff(path: Path) -> model.Tariff:
+    """The tariff that a file declares. Raises TariffInvalid with every problem."""
+    tariff, problems = check_tariff(path)
+    if tariff is None:
+        raise TariffInvalid(path.name, problems)
+    return tariff
+
+
+def check_tariff(path: Path) -> tuple[model.Tariff | None, tuple[Problem, ...]]:
+    """The tariff, or None and every problem, in the order of the text."""
+    try:
+        return tariff_of(read_source(path, TARIFF_FILE))
+    except TextInvalid as error:
+        return None, (error.problem,)
+
+
+def tariff_of(text: str) -> tuple[model.Tariff | None, tuple[Problem, ...]]:
+    """The same of a text, such as a closed period has kept."""
+    try:
+        positions = Positions(text, TARIFF_FILE)
+    except TextInvalid as error:
+        return None, (error.problem,)
+    draft = read_draft(positions.data, positions.written, TARIFF)
+    mistakes = [*draft.mistakes, *check_tariff_draft(draft)]
+    problems = sorted({*positions.problems, *map(positions.place, mistakes)})
+    if problems or draft.document is None:
+        return None, tuple(problems)
+    return _resolve(draft.document, text), ()
+
+
+def _resolve(document: TariffDocument, text: str) -> model.Tariff:
+    return model.Tariff(
+        document.tariff,
+        document.title,
+        document.currency,
+        document.region,
+        document.comparator,
+        model.Rounding(document.rounding.of, document.rounding.places, document.rounding.mode),
+        tuple(_rule(name, entry) for name, entry in document.rules.items()),
+        text,
+    )
+
+
+def _rule(name: str, entry: RuleEntry) -> model.Rule:
+    prices = sorted(entry.prices, key=lambda price: price.start)
+    # a price without an end holds until the next one begins
+    ends: list[date | None] = [price.end or later.start for price, later in pairwise(prices)]
+    ends += [price.end for price in prices[-1:]]
+    return model.Rule(
+        name,
+        entry.title,
+        UNITS[entry.unit],
+        entry.counts,
+        frozenset(state.lower() for state in entry.states.billed),
+        frozenset(state.lower() for state in entry.states.free),
+        tuple(_price(price, end) for price, end in zip(prices, ends, strict=True)),
+        tuple(
+            model.Waiver(waiver.start, waiver.end, waiver.reason, model.Source(waiver.source, waiver.dated))
+            for waiver in sorted(entry.waivers, key=lambda waiver: waiver.start)
+        ),
+        entry.bill_item or "",
+        entry.note or "",
+    )
+
+
+def _price(entry: PriceEntry, end: date | None) -> model.Price:
+    if entry.tiers is not None:
+        tiers = tuple(model.Tier(tier.up_to, tier.price) for tier in entry.tiers)
+    elif entry.price is None or entry.price == UNKNOWN:
+        tiers = ()
+    else:
+        assert not isinstance(entry.price, str)
+        tiers = (model.Tier(None, entry.price),)
+    return model.Price(entry.start, end, tiers, model.Source(entry.source, entry.dated))

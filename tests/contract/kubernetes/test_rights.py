@@ -1,0 +1,362 @@
+"""What poolkeeper may do: the manifest's rights are enough for all it does, each of them is needed, the rest is refused.
+
+Everything here is done as the manifest's ServiceAccount, with a token that the API server has issued.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+import deployments
+from tasks.audit.testpod import peer_pod, way_back_pod
+from tasks.cluster import ApiError, ClusterApi
+from tasks.cluster.nodes import accept, cordon, delete_node, get_node, list_nodes, wait_node
+from tasks.cluster.pods import create_pod, delete_pod, pod_log, pods_on, wait_pods_on
+from tasks.cluster.stops import Stop, freeze, hold, read_stops, thaw, unhold
+from tests.contract.cluster.conftest import reach
+from tests.contract.kubernetes.conftest import (
+    DEADLINE_S,
+    MERGE,
+    Api,
+    Client,
+    LoggingNode,
+    report_pod,
+    tls,
+    write_kubeconfig,
+)
+
+Json = dict[str, Any]
+
+MANIFEST = Path(deployments.__path__[0], "kubernetes", "poolkeeper.yaml")
+OBJECTS: list[Json] = list(yaml.safe_load_all(MANIFEST.read_text()))
+NAMESPACE = "poolkeeper"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+PATHS = {
+    "Namespace": "/api/v1/namespaces",
+    "ServiceAccount": f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts",
+    "ClusterRole": f"{RBAC}/clusterroles",
+    "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
+    "Role": f"{RBAC}/namespaces/{NAMESPACE}/roles",
+    "RoleBinding": f"{RBAC}/namespaces/{NAMESPACE}/rolebindings",
+}
+IMAGE = "registry.example/busybox:1"
+NOW = datetime(2026, 8, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Right:
+    """One verb of one rule."""
+
+    verb: str
+    resource: str
+    everywhere: bool
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}{'' if self.everywhere else f' in {NAMESPACE}'}"
+
+
+def rights_of(objects: list[Json]) -> list[Right]:
+    return [
+        Right(verb, resource, role["kind"] == "ClusterRole", *rule.get("resourceNames", ()))
+        for role in objects
+        if role["kind"] in ("Role", "ClusterRole")
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    ]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What an operation meets."""
+
+    admin: Client
+    node: str
+    """Made by the admin, Ready, with a kubelet that serves logs."""
+    pod: str
+    """Runs on that node, in poolkeeper's namespace."""
+
+
+Operation = Callable[[ClusterApi, Place], Awaitable[Any]]
+
+
+async def look_at_a_node(api: ClusterApi, place: Place) -> None:
+    found = await get_node(api, place.node)
+    assert found is not None
+    assert found.name == place.node
+
+
+async def look_at_all_nodes(api: ClusterApi, place: Place) -> None:
+    assert place.node in await list_nodes(api)
+
+
+async def wait_for_a_node(api: ClusterApi, place: Place) -> None:
+    """The change comes when the list has been read, so that only the watch can tell of it."""
+    looks = itertools.count(1)
+    async with Meanwhile(place.admin, f"/api/v1/nodes/{place.node}") as listed:
+        await wait_node(api, place.node, lambda _: listed() and next(looks) > 1)
+
+
+async def cordon_a_node(api: ClusterApi, place: Place) -> None:
+    assert (await cordon(api, place.node, why="test", run="r", at=NOW)).cordoned_by_us
+
+
+async def accept_a_node(api: ClusterApi, place: Place) -> None:
+    assert (await accept(api, place.node, run="r", at=NOW, machine_id="m", lift_taint=True)).accepted
+
+
+async def remove_a_node(api: ClusterApi, place: Place) -> None:
+    row = await get_node(api, place.node)
+    assert row is not None
+    await delete_node(api, row)
+    assert await get_node(api, place.node) is None
+
+
+async def look_at_pods_of_a_node(api: ClusterApi, place: Place) -> None:
+    assert place.pod in [row.name for row in await pods_on(api, place.node)]
+
+
+async def wait_for_pods_of_a_node(api: ClusterApi, place: Place) -> None:
+    looks = itertools.count(1)
+    async with Meanwhile(place.admin, f"/api/v1/namespaces/{NAMESPACE}/pods/{place.pod}") as listed:
+        await wait_pods_on(api, place.node, lambda _: listed() and next(looks) > 1)
+
+
+async def run_a_test_pod(api: ClusterApi, place: Place) -> None:
+    await create_pod(api, way_back_pod(place.node, place.node, IMAGE, "192.0.2.1"))
+
+
+async def remove_a_test_pod(api: ClusterApi, place: Place) -> None:
+    await delete_pod(api, NAMESPACE, place.pod)
+    assert all(row.deleting for row in await pods_on(api, place.node) if row.name == place.pod)
+
+
+async def read_a_test_pods_log(api: ClusterApi, place: Place) -> None:
+    assert (await pod_log(api, NAMESPACE, place.pod)).endswith("hello\n")
+
+
+async def freeze_for_the_first_time(api: ClusterApi, place: Place) -> None:
+    await place.admin("DELETE", f"/api/v1/namespaces/{NAMESPACE}/configmaps/stops")
+    await freeze(api, Stop("ops", NOW.isoformat(), "test"))
+
+
+async def hold_and_let_go(api: ClusterApi, place: Place) -> None:
+    stops = {"metadata": {"name": "stops"}, "data": {}}
+    await place.admin("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps", stops)
+    await hold(api, place.node, Stop("ops", NOW.isoformat(), "test"))
+    assert await unhold(api, place.node)
+    await thaw(api)
+
+
+async def ask_for_stops(api: ClusterApi, place: Place) -> None:
+    await read_stops(api)
+
+
+NEEDED_FOR: dict[str, tuple[Operation, ...]] = {
+    "get nodes": (look_at_a_node,),
+    "list nodes": (look_at_all_nodes, wait_for_a_node),
+    "watch nodes": (wait_for_a_node,),
+    "patch nodes": (cordon_a_node, accept_a_node),
+    "delete nodes": (remove_a_node,),
+    "list pods": (look_at_pods_of_a_node, wait_for_pods_of_a_node),
+    "watch pods": (wait_for_pods_of_a_node,),
+    "create pods in poolkeeper": (run_a_test_pod,),
+    "delete pods in poolkeeper": (remove_a_test_pod,),
+    "get pods/log in poolkeeper": (read_a_test_pods_log,),
+    "create configmaps in poolkeeper": (freeze_for_the_first_time,),
+    "get configmaps in poolkeeper": (ask_for_stops, hold_and_let_go),
+    "patch configmaps in poolkeeper": (hold_and_let_go,),
+}
+"""Right -> what fails without it."""
+OPERATIONS = list(dict.fromkeys(operation for each in NEEDED_FOR.values() for operation in each))
+
+
+class Meanwhile:
+    """Changes an object as soon as `listed()` has been called once; leaves nothing running."""
+
+    def __init__(self, admin: Client, path: str) -> None:
+        self._admin, self._path = admin, path
+        self._asked = asyncio.Event()
+
+    def listed(self) -> bool:
+        self._asked.set()
+        return True
+
+    async def _change(self) -> None:
+        await self._asked.wait()
+        await self._admin("PATCH", self._path, {"metadata": {"labels": {"x": "y"}}}, kind=MERGE)
+
+    async def __aenter__(self) -> Callable[[], bool]:
+        self._task = asyncio.create_task(self._change())
+        return self.listed
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+class Cluster:
+    """A cluster with the manifest applied, in which ServiceAccounts can be given parts of its rights."""
+
+    def __init__(self, api: Api, admin: Client, folder: Path) -> None:
+        self._api, self._admin, self._folder = api, admin, folder
+        self._stack = AsyncExitStack()
+
+    async def apply(self) -> None:
+        """The manifest, which other tests may have applied already."""
+        for each in OBJECTS:
+            assert (await self._admin("POST", PATHS[each["kind"]], each)).code in (201, 409)
+        accounts = PATHS["ServiceAccount"]
+        await self._admin.until(accounts, bool, fieldSelector="metadata.name=default")
+
+    async def connect(self, account: str, rights: list[Right]) -> ClusterApi:
+        """As a ServiceAccount, as soon as these rights of it count."""
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        answer = await self._admin("POST", f"{PATHS['ServiceAccount']}/{account}/token", request)
+        assert answer.code == 201, answer.body
+        token = answer.body["status"]["token"]
+        kubeconfig = self._folder / f"{account}.kubeconfig"
+        write_kubeconfig(kubeconfig, self._api.url, self._api.ca_file.read_text(), token)
+        connector = aiohttp.TCPConnector(ssl=tls(self._api))
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            asyncio.timeout(DEADLINE_S),
+            aiohttp.ClientSession(self._api.url, headers=headers, connector=connector) as session,
+        ):
+            for right in rights:
+                while not await has(Client(session), right):
+                    pass
+        return await self._stack.enter_async_context(reach(kubeconfig))
+
+    async def without(self, right: Right) -> ClusterApi:
+        """As a ServiceAccount of its own that has all rights but one."""
+        name = f"without-{uuid.uuid4().hex[:8]}"
+        for each in OBJECTS:
+            if each["kind"] == "Namespace":
+                continue
+            changed = reduced(copy.deepcopy(each), right)
+            changed["metadata"]["name"] = name
+            for reference in (changed.get("roleRef", {}), *changed.get("subjects", ())):
+                reference["name"] = name
+            answer = await self._admin("POST", PATHS[each["kind"]], changed)
+            assert answer.code == 201, answer.body
+        return await self.connect(name, [each for each in rights_of(OBJECTS) if each != right])
+
+    async def aclose(self) -> None:
+        await self._stack.aclose()
+
+
+def reduced(each: Json, right: Right) -> Json:
+    """A role of the manifest without one right."""
+    if each["kind"] == ("ClusterRole" if right.everywhere else "Role"):
+        for rule in each["rules"]:
+            if right.resource in rule["resources"] and rule.get("resourceNames", [""]) == [right.name]:
+                rule["verbs"] = [verb for verb in rule["verbs"] if verb != right.verb]
+        each["rules"] = [rule for rule in each["rules"] if rule["verbs"]]
+    return each
+
+
+async def has(account: Client, right: Right) -> bool:
+    resource, _, subresource = right.resource.partition("/")
+    attributes = {
+        "verb": right.verb,
+        "resource": resource,
+        "subresource": subresource,
+        "namespace": "" if right.everywhere else NAMESPACE,
+        "name": right.name,
+    }
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    answer = await account("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
+    return bool(answer.body["status"]["allowed"])
+
+
+@pytest.fixture
+async def cluster(api: Api, admin: Client, tmp_path: Path) -> AsyncIterator[Cluster]:
+    made = Cluster(api, admin, tmp_path)
+    await made.apply()
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def place(admin: Client, cluster: Cluster, logging_node: LoggingNode) -> AsyncIterator[Place]:
+    node = logging_node.name
+    there = peer_pod(node, node, IMAGE)
+    pod, path = there["metadata"]["name"], f"/api/v1/namespaces/{NAMESPACE}/pods"
+    assert (await admin("POST", path, there)).code == 201
+    await report_pod(admin, NAMESPACE, pod, ready=True)
+    yield Place(admin, node, pod)
+    of_the_node = {"fieldSelector": f"spec.nodeName={node}"}
+    await admin("DELETE", path, {"gracePeriodSeconds": 0}, **of_the_node)
+    await admin("DELETE", f"/api/v1/namespaces/{NAMESPACE}/configmaps/stops")
+
+
+def test_the_table_is_about_the_manifest() -> None:
+    assert sorted(map(str, rights_of(OBJECTS))) == sorted(NEEDED_FOR)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+async def test_the_rights_are_enough(cluster: Cluster, place: Place, operation: Operation) -> None:
+    ours = await cluster.connect("poolkeeper", rights_of(OBJECTS))
+    async with asyncio.timeout(DEADLINE_S):
+        await operation(ours, place)
+
+
+@pytest.mark.parametrize("right", rights_of(OBJECTS), ids=str)
+async def test_each_right_is_needed(cluster: Cluster, place: Place, right: Right) -> None:
+    ours = await cluster.without(right)
+    for operation in NEEDED_FOR[str(right)]:
+        async with asyncio.timeout(DEADLINE_S):
+            with pytest.raises(ApiError) as caught:
+                await operation(ours, place)
+        assert caught.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        pytest.param("GET", "/api/v1/nodes/{node}/proxy/healthz", id="a kubelet through the API server"),
+        pytest.param("GET", "/api/v1/nodes/{node}/stats/summary", id="another way to a kubelet"),
+        pytest.param("PATCH", "/api/v1/nodes/{node}/status", id="what a node reports"),
+        pytest.param("PUT", "/api/v1/nodes/{node}", id="a node whole"),
+        pytest.param("POST", "/api/v1/nodes", id="a new node"),
+        pytest.param("DELETE", "/api/v1/nodes", id="all nodes at once"),
+        pytest.param("GET", "/api/v1/secrets", id="secrets"),
+        pytest.param("GET", "/api/v1/namespaces/poolkeeper/secrets", id="secrets of its own namespace"),
+        pytest.param("POST", "/api/v1/namespaces/default/pods", id="pods elsewhere"),
+        pytest.param("DELETE", "/api/v1/namespaces/kube-system/pods/p", id="deleting pods elsewhere"),
+        pytest.param("GET", "/api/v1/namespaces/kube-system/pods/p/log", id="logs of others"),
+        pytest.param("POST", "/api/v1/namespaces/poolkeeper/pods/{pod}/exec", id="exec in its own pod"),
+        pytest.param("POST", "/api/v1/namespaces/default/pods/p/exec", id="exec elsewhere"),
+        pytest.param("POST", "/api/v1/namespaces/default/pods/p/eviction", id="eviction, which it does not do yet"),
+        pytest.param("GET", "/api/v1/namespaces/poolkeeper/configmaps/other", id="another ConfigMap"),
+        pytest.param("GET", "/api/v1/namespaces/poolkeeper/configmaps", id="all ConfigMaps"),
+        pytest.param("DELETE", "/api/v1/namespaces/poolkeeper/configmaps/stops", id="deleting the stops"),
+        pytest.param("POST", "/api/v1/namespaces/poolkeeper/serviceaccounts/poolkeeper/token", id="a token of its own"),
+        pytest.param("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", id="a role"),
+        pytest.param("POST", "/api/v1/namespaces", id="a namespace"),
+    ],
+)
+async def test_everything_else_is_refused(cluster: Cluster, place: Place, method: str, path: str) -> None:
+    ours = await cluster.connect("poolkeeper", rights_of(OBJECTS))
+    with pytest.raises(ApiError) as caught:
+        await ours.request(method, path.format(node=place.node, pod=place.pod), body=None if method == "GET" else {})
+    assert caught.value.status == 403, caught.value
