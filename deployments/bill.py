@@ -23,7 +23,7 @@ from deployments.cli import BAD_INPUT, COULD_NOT_FIND_OUT, FINE, WRONG_OUT_THERE
 if TYPE_CHECKING:
     from tasks.fees.evidence import Evidence
     from tasks.fees.lines import FeeLine
-    from tasks.fees.meter import Statement
+    from tasks.fees.metering import Statement
     from tasks.fees.periods import Period
     from tasks.fees.tariff import Tariff
 
@@ -214,7 +214,7 @@ class _Case:
     def statement(self, period: Period, *, fresh: bool) -> tuple[Statement, bool]:
         """A period's statement, and whether it is closed. `fresh`: counted as if nothing had ever been closed."""
         from tasks.fees.closing import statement_of
-        from tasks.fees.meter import meter
+        from tasks.fees.metering import meter
 
         if fresh:
             return meter(self.evidence, self.tariff, period, self.now_us), False
@@ -232,6 +232,8 @@ def _case(tariff: str, events: str | None, until: str | None, as_json: bool) -> 
 
     now = datetime.now(UTC)
     gathered = _moment(until) if until else now
+    if gathered > now:
+        _bad_input(f"--until {until} lies in the future")
     try:
         prices = load_tariff(tariff_path(tariff))
         if events:
@@ -354,8 +356,9 @@ def _show(statement: Statement, *, is_closed: bool) -> None:
     tariff = statement.tariff
     table = Table(box=None, header_style="bold")
     table.add_column("line", no_wrap=True)
-    for column in ("resource", "rule", "quantity"):
+    for column in ("resource", "rule"):
         table.add_column(column, overflow="fold")
+    table.add_column("quantity", no_wrap=True)
     for column in ("unit price", "amount"):
         table.add_column(column, overflow="fold", justify="right")
     lines = sorted(statement.lines, key=lambda line: (-abs(line.amount), line.resource_id, line.id))

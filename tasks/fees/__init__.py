@@ -1,0 +1,49 @@
+"""What the cluster and its nodes cost for being managed: tariffs as data, evidence, fee lines, closed months.
+
+In this order: `tariff_loading` and `evidence` read files, `histories` makes lifetimes of events, `metering` makes a
+`Statement` of fee lines, `allocation` splits it, `closing` keeps it, `explaining` tells one line, `outlook` looks on.
+Pure but for the files that are named; knows no cluster and no provider.
+"""
+
+from tasks.fees.allocation import Allocation, KeyInvalid, ShareKey, allocate
+from tasks.fees.closed import ClosedDamaged, ClosedPeriods
+from tasks.fees.closing import Closing, NotClosable, PriceMissing, close, statement_of
+from tasks.fees.events import EvidenceInvalid
+from tasks.fees.evidence import Evidence, evidence_of_csv, evidence_of_spool
+from tasks.fees.explaining import explain
+from tasks.fees.lines import FeeLine
+from tasks.fees.metering import Statement, Unpriced, meter
+from tasks.fees.periods import Period, PeriodInvalid
+from tasks.fees.tariff import Tariff
+from tasks.fees.tariff_loading import TariffInvalid, check_tariff, load_tariff, shipped_tariffs, tariff_path
+
+__all__ = [
+    "Allocation",
+    "ClosedDamaged",
+    "ClosedPeriods",
+    "Closing",
+    "Evidence",
+    "EvidenceInvalid",
+    "FeeLine",
+    "KeyInvalid",
+    "NotClosable",
+    "Period",
+    "PeriodInvalid",
+    "PriceMissing",
+    "ShareKey",
+    "Statement",
+    "Tariff",
+    "TariffInvalid",
+    "Unpriced",
+    "allocate",
+    "check_tariff",
+    "close",
+    "evidence_of_csv",
+    "evidence_of_spool",
+    "explain",
+    "load_tariff",
+    "meter",
+    "shipped_tariffs",
+    "statement_of",
+    "tariff_path",
+]

@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.fees.evidence import Evidence
 from tasks.fees.histories import History
-from tasks.fees.meter import Statement
+from tasks.fees.metering import Statement
 from tasks.fees.money import EXACT, money_text, total
 from tasks.fees.periods import DAY_US, Period, slot_of
 from tasks.fees.slots import Run, merged

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.fees.lines import FeeLine
-from tasks.fees.meter import Statement, Unpriced
+from tasks.fees.metering import Statement, Unpriced
 from tasks.fees.money import money_text
 from tasks.fees.periods import Period, PeriodInvalid
 from tasks.fees.tariff import Tariff

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from tasks.fees.closed import ClosedPeriods
 from tasks.fees.evidence import Evidence
 from tasks.fees.lines import FeeLine, line_id
-from tasks.fees.meter import Statement, meter
+from tasks.fees.metering import Statement, meter
 from tasks.fees.money import EXACT, ZERO, money_text
 from tasks.fees.periods import Period, moment
 from tasks.fees.tariff import Tariff
@@ -77,7 +77,8 @@ def close(evidence: Evidence, tariff: Tariff, period: Period, now_us: int, close
             first = statement.unpriced[0]
             raise PriceMissing(
                 f"{period.name} cannot be closed: {len(statement.unpriced)} usages have no price, such as"
-                f" {first.rule} of {first.resource_id}: {first.reason}. Add the price or the waiver to the tariff."
+                f" {first.rule} of {first.resource_id}: {first.reason}."
+                " Add what is missing, to the tariff or the evidence."
             )
         closed.write(statement, fingerprint, moment(now_us))
     return Closing(statement, was_closed=False)
@@ -112,14 +113,17 @@ def _with_adjustments(
     latest: the fingerprint of today's evidence for each closed month
     """
     statement = meter(evidence, tariff, period, now_us)
-    corrected = tuple(_adjustments(evidence, closed, period, now_us, latest))
-    return replace(statement, lines=(*statement.lines, *corrected))
+    lines, unpriced = list(statement.lines), list(statement.unpriced)
+    for charged, anew, corrections in _counted_anew(evidence, closed, now_us, latest):
+        lines += _differences(charged, {line.id: line for line in anew.lines}, corrections, period)
+        unpriced += anew.unpriced  # of what was closed nothing was
+    return replace(statement, lines=tuple(lines), unpriced=tuple(unpriced))
 
 
-def _adjustments(
-    evidence: Evidence, closed: ClosedPeriods, period: Period, now_us: int, latest: Sequence[str]
-) -> Iterator[FeeLine]:
-    """Lines in `period` that bring what was charged for closed months to what today's evidence says."""
+def _counted_anew(
+    evidence: Evidence, closed: ClosedPeriods, now_us: int, latest: Sequence[str]
+) -> Iterator[tuple[Mapping[str, FeeLine], Statement, Mapping[str, Sequence[FeeLine]]]]:
+    """Each closed month that may have to be corrected: its own lines, today's, and the corrections made already."""
     heads = [closed.head(earlier) for earlier in closed.periods()]
     for head, fingerprint in zip(heads, latest, strict=True):
         # the period's name stands at the beginning of each of its lines' ids
@@ -133,9 +137,8 @@ def _adjustments(
             for line in _kept(closed, later).lines:
                 if line.corrects.startswith(own):
                     corrections.setdefault(line.corrects, []).append(line)
-        anew = {line.id: line for line in meter(evidence, statement.tariff, statement.period, now_us).lines}
         charged = {line.id: line for line in statement.lines if not line.corrects}
-        yield from _differences(charged, anew, corrections, period)
+        yield charged, meter(evidence, statement.tariff, statement.period, now_us), corrections
 
 
 def _kept(closed: ClosedPeriods, period: Period) -> Statement:
@@ -150,6 +153,7 @@ def _differences(
     corrections: Mapping[str, Sequence[FeeLine]],
     period: Period,
 ) -> Iterator[FeeLine]:
+    """Lines in `period` that bring what was charged for a closed month to what today's evidence says."""
     for closed_id in sorted({*charged, *anew, *corrections}):
         old, new = charged.get(closed_id), anew.get(closed_id)
         earlier = [line for line in (old, *corrections.get(closed_id, ())) if line is not None]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from tasks.fees.lines import FeeLine, Span, Told
-from tasks.fees.meter import ALL
+from tasks.fees.metering import ALL
 from tasks.fees.money import money_text
 from tasks.fees.periods import BILLING_ZONE, moment
 from tasks.fees.tariff import Tariff

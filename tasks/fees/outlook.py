@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from tasks.fees.evidence import Evidence
 from tasks.fees.histories import History, Lifetime, Phase
-from tasks.fees.meter import Statement, meter
+from tasks.fees.metering import Statement, meter
 from tasks.fees.money import EXACT
 from tasks.fees.periods import Period
 from tasks.fees.tariff import Price, Rule, Source, Tariff, Tier

@@ -23,7 +23,7 @@ from typing import TypeVar
 from tasks.fees.closed import ClosedPeriods
 from tasks.fees.closing import close
 from tasks.fees.evidence import Evidence, evidence_of_csv
-from tasks.fees.meter import meter
+from tasks.fees.metering import meter
 from tasks.fees.periods import Period, instant
 from tasks.fees.tariff import Tariff
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, Row, csv_file

@@ -11,7 +11,7 @@ from typing import Any
 from tasks.fees.events import COLUMNS, Event, EventReader, EvidenceInvalid
 from tasks.fees.evidence import Evidence
 from tasks.fees.histories import histories_of
-from tasks.fees.meter import Statement, meter
+from tasks.fees.metering import Statement, meter
 from tasks.fees.periods import Period, instant
 from tasks.fees.tariff import Tariff
 from tasks.fees.tariff_loading import load_tariff, tariff_of, tariff_path

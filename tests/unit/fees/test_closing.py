@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tasks.fees.closed import ClosedDamaged, ClosedPeriods
 from tasks.fees.closing import NotClosable, PriceMissing, close, statement_of
-from tasks.fees.meter import Statement, meter
+from tasks.fees.metering import Statement, meter
 from tasks.fees.periods import Period, instant
 from tests.unit.fees.builders import EDGE, NOW, OCTOBER, Row, evidence_of, priced, tariff
 from tests.unit.fees.histories import rows
@@ -160,6 +160,12 @@ def test_a_month_without_a_price_is_not_closed(closed: ClosedPeriods) -> None:
     with pytest.raises(PriceMissing, match="1 usages have no price, such as fee of n1"):
         closing(closed, NODE, OCTOBER, tariff(priced("per_node_day", "calendar_days_started", "unknown")))
     assert closed.periods() == ()
+
+
+def test_late_evidence_without_a_size_keeps_the_next_month_open(closed: ClosedPeriods) -> None:
+    closing(closed, [], OCTOBER, EDGE)
+    with pytest.raises(PriceMissing, match="nobody told its size"):
+        closing(closed, [("n1", "node", "joined", "2026-10-30T12:00+08:00")], NOVEMBER, EDGE)
 
 
 def _swap(path: Path, old: bytes, new: bytes) -> None:

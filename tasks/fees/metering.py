@@ -95,7 +95,11 @@ def meter(evidence: Evidence, tariff: Tariff, period: Period, now_us: int) -> St
         possible_us += sum(usage.known.possible_us for usage in counted)
         for piece in rule.pieces(period.first, period.after):
             for usage in counted:
-                _price(tariff, rule, piece, usage, period, lines, unpriced)
+                for priced in _priced(tariff, rule, piece, usage, period):
+                    if isinstance(priced, FeeLine):
+                        lines.append(priced)
+                    else:
+                        unpriced.append(priced)
     coverage = _share(known_us, possible_us) if possible_us else _nothing_possible(evidence, horizon)
     return Statement(period, tariff, tuple(lines), tuple(unpriced), coverage, horizon.cut_us)
 
@@ -266,16 +270,8 @@ def _any(found: Iterator[Stretch]) -> bool:
     return next(found, None) is not None
 
 
-def _price(
-    tariff: Tariff,
-    rule: Rule,
-    piece: Piece,
-    usage: _Usage,
-    period: Period,
-    lines: list[FeeLine],
-    unpriced: list[Unpriced],
-) -> None:
-    """One resource's lines for the days of one price."""
+def _priced(tariff: Tariff, rule: Rule, piece: Piece, usage: _Usage, period: Period) -> Iterator[FeeLine | Unpriced]:
+    """One resource's lines for the days of one price, one for each step of its table."""
     start_us, end_us = day_start(piece.first), day_start(piece.after)
     there = [
         (max(start, start_us), min(end, end_us))
@@ -293,9 +289,7 @@ def _price(
     if reason:
         if usage.size_is_open or any(runs[Reading.HIGH]):
             told = None if usage.size_is_open else quantity
-            unpriced.append(
-                Unpriced(rule.name, usage.resource_id, told, rule.unit.name, piece.first, piece.after, reason)
-            )
+            yield Unpriced(rule.name, usage.resource_id, told, rule.unit.name, piece.first, piece.after, reason)
         return
     price = piece.price
     tiers = price.tiers if price and price.tiers else (Tier(None, ZERO),)
@@ -312,29 +306,27 @@ def _price(
         )
         if rule.counting is Counting.FLAT:
             ends_us = there[0][1]
-        lines.append(
-            FeeLine(
-                id=line_id(period.name, tariff.name, rule.name, usage.resource_id, piece.first, step),
-                rule=rule.name,
-                resource_id=usage.resource_id,
-                kind=usage.kind,
-                counting=rule.counting,
-                unit_name=rule.unit.name,
-                quantity=by_reading[Reading.LIKELY],
-                unit_price=charged,
-                list_price=tier.price if price and price.is_known else None,
-                amount=amounts[Reading.LIKELY],
-                low=min(amounts.values()),
-                high=max(amounts.values()),
-                start_us=starts_us,
-                end_us=ends_us,
-                waiver=piece.waiver.reason if piece.waiver else "",
-                price_source=f"{price.source.address} ({price.source.dated})" if price else "",
-                gaps=usage.known.gaps,
-                spans=tuple(_spans(likely, length)),
-                evidence=tuple(_evidence(usage.histories, start_us, end_us)),
-                labels=usage.histories[0].labels if usage.kind != ALL else {},
-            )
+        yield FeeLine(
+            id=line_id(period.name, tariff.name, rule.name, usage.resource_id, piece.first, step),
+            rule=rule.name,
+            resource_id=usage.resource_id,
+            kind=usage.kind,
+            counting=rule.counting,
+            unit_name=rule.unit.name,
+            quantity=by_reading[Reading.LIKELY],
+            unit_price=charged,
+            list_price=tier.price if price and price.is_known else None,
+            amount=amounts[Reading.LIKELY],
+            low=min(amounts.values()),
+            high=max(amounts.values()),
+            start_us=starts_us,
+            end_us=ends_us,
+            waiver=piece.waiver.reason if piece.waiver else "",
+            price_source=f"{price.source.address} ({price.source.dated})" if price else "",
+            gaps=usage.known.gaps,
+            spans=tuple(_spans(likely, length)),
+            evidence=tuple(_evidence(usage.histories, start_us, end_us)),
+            labels=usage.histories[0].labels if usage.kind != ALL else {},
         )
 
 
