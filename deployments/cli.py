@@ -128,7 +128,7 @@ def probe(fleet: str | None, hosts: tuple[str, ...], as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("flow", type=click.Choice(["onboard"]))
+@click.argument("flow", type=click.Choice(["onboard", "meter"]))
 @click.option("-p", "--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A flow parameter.")
 @fleet_option
 @json_option

@@ -19,6 +19,7 @@ from deployments.lab.layout import LabFolder
 from tasks.settings import state_folder
 
 BROKEN = {"ams1-n02": "resolver-dead", "fra1-n05": "leftovers"}
+EXAMPLE_EVENTS = Path(__file__).parent / "examples/fee-events.csv"
 ACCEPTED, STOPPED = 10, 2
 """What the demo must end with."""
 
@@ -68,6 +69,10 @@ def demonstrate(lab: Path) -> None:
     poolkeeper("run", "onboard", "-p", "dry_run=false")
 
     poolkeeper("status")
+
+    say("And what it costs: a month of an example cluster. The first and last hour are free, hybrid nodes are waived.")
+    poolkeeper("bill", "meter", "--events", str(EXAMPLE_EVENTS), "--period", "2026-10")
+    poolkeeper("bill", "explain", "2026-10-56f301e21db9", "--events", str(EXAMPLE_EVENTS))
 
 
 def steps() -> None:

@@ -7,6 +7,7 @@ Prefect reads its settings when it is imported, so the environment is set before
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import json
 import os
@@ -55,9 +56,7 @@ def run(flow: str, parameters: dict[str, Any]) -> dict[str, Any]:
     Raises BadParameters before anything is started, and RunBroken when the run did not come to its own end.
     """
     prepare_environment()
-    from flows.onboard import onboard  # two seconds to import
-
-    chosen = {"onboard": onboard}[flow]
+    chosen: Any = getattr(importlib.import_module(f"flows.{flow}"), flow)  # two seconds: it brings Prefect along
     known = list(inspect.signature(chosen.fn).parameters)
     if unknown := [name for name in parameters if name not in known]:
         raise BadParameters(f"flow {flow} has no parameter {', '.join(unknown)}; it has: {', '.join(known)}")
@@ -88,7 +87,8 @@ def show(answer: dict[str, Any]) -> None:
     good = ("accepted", "planned")
     for host in sorted(answer["hosts"], key=lambda host: (host["state"] not in good, host["name"])):
         table.add_row(host["name"], host["state"], host["summary"], f"{sum(host['phase_s'].values()):.1f} s")
-    console.print(table)
+    if answer["hosts"]:
+        console.print(table)
     for host in answer["hosts"]:
         for finding in host["findings"]:
             if finding["severity"] != "info":

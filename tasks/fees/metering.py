@@ -10,12 +10,13 @@ can move a line by as much as its rounding does.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from operator import attrgetter
 
-from tasks.fees.events import Event
 from tasks.fees.evidence import Evidence
 from tasks.fees.histories import History, Phase
 from tasks.fees.lines import FeeLine, Span, Told, line_id
@@ -356,19 +357,15 @@ def _evidence(histories: Sequence[History], start_us: int, end_us: int) -> Itera
     it. Of lines over all resources there is no list: it is every event."""
     if len(histories) != 1:
         return
-    began: Event | None = None
-    last: Event | None = None
-    inside: list[Event] = []
-    for event in histories[0].events:
-        if event.at_us >= end_us:
-            # without an earlier one, it is why something is thought to have been there
-            if not inside and began is None and last is None:
-                inside.append(event)
-            break
-        if event.at_us >= start_us:
-            inside.append(event)
-            continue
-        began = event if event.begins else began
-        last = event
-    before = [began, last] if began is not last else [last]
-    yield from (Told.by(event) for event in (*before, *inside) if event is not None)
+    events = histories[0].events
+    first, after = (bisect_left(events, at_us, key=_at) for at_us in (start_us, end_us))
+    began = next((event for event in reversed(events[:first]) if event.begins), None)
+    if began is not None and began is not events[first - 1]:
+        yield Told.by(began)
+    if first == after == 0:
+        # one that came later is why something is thought to have been there
+        after = 1
+    yield from map(Told.by, events[max(0, first - 1) : after])
+
+
+_at = attrgetter("at_us")

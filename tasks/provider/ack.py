@@ -138,9 +138,13 @@ class Ack:
     def _path(self) -> str:
         return f"/clusters/{quote(self._settings.cluster_id, safe='')}"
 
+    async def cluster_detail(self) -> Mapping[str, Any]:
+        """DescribeClusterDetail as it was answered. Raises ProviderError."""
+        return await self._read("DescribeClusterDetail", self._path)
+
     async def check_pool(self, pool: Pool) -> tuple[Checked, ...]:
         """Cluster running, pool there, of type hybrid and active. Raises ProviderError."""
-        cluster = await self._read("DescribeClusterDetail", self._path)
+        cluster = await self.cluster_detail()
         path = f"{self._path}/nodepools/{quote(pool.nodepool_id, safe='')}"
         found = await self._read("DescribeClusterNodePoolDetail", path)
         pool_state = (found.get("status") or {}).get("state", "")

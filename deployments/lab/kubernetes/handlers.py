@@ -16,6 +16,7 @@ from deployments.lab.kubernetes.listing import Page, read_page
 from deployments.lab.kubernetes.requests import Target, is_dry_run, read_body, read_object
 from deployments.lab.kubernetes.resources import Resource
 from deployments.lab.kubernetes.selectors import matcher
+from deployments.lab.kubernetes.shapes import mistyped
 from deployments.lab.kubernetes.store import Store
 from deployments.lab.kubernetes.watches import serve_watch
 
@@ -27,6 +28,9 @@ _PATCHES: dict[str, Callable[[Json, Any], Json]] = {
     "application/strategic-merge-patch+json": patches.strategic_patch,
 }
 _APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+_IMMORTAL = ("default", "kube-system", "kube-public")
+_ONLY_POSTED = ("binding", "eviction", "token")
+_PROPAGATIONS = ("Foreground", "Background", "Orphan")
 _ITEMS_AT_ONCE = 500
 
 
@@ -65,6 +69,8 @@ def shown(call: Call, obj: Json) -> Json:
 
 async def get(store: Store, call: Call) -> web.StreamResponse:
     """One object, or a part of it."""
+    if call.target.subresource in _ONLY_POSTED:
+        raise statuses.method_not_allowed()
     found = store.get(call.resource, call.target.name, call.namespace)
     if call.target.subresource == "scale":
         return json_response(subresources.scale_of(found))
@@ -170,6 +176,8 @@ async def patch(store: Store, call: Call) -> web.StreamResponse:
             raise statuses.bad_request(
                 f"the name of the object ({name}) does not match the name on the URL ({target.name})"
             )
+        if wrong := mistyped(resource, patched):
+            raise statuses.unreadable_patch(wrong)
         return patched
 
     if target.subresource == "scale":
@@ -185,6 +193,8 @@ async def patch(store: Store, call: Call) -> web.StreamResponse:
 async def delete(store: Store, call: Call) -> web.StreamResponse:
     """DELETE of one object."""
     options = call.body = await read_body(call.request)
+    if call.resource.plural == "namespaces" and call.target.name in _IMMORTAL:
+        raise statuses.forbidden(call.resource, call.target.name, "this namespace may not be deleted")
     obj, gone = store.delete(call.resource, call.target.name, call.namespace, **_delete_options(call.query, options))
     if call.resource.returns_deleted or not gone:
         return json_response(obj)
@@ -193,6 +203,8 @@ async def delete(store: Store, call: Call) -> web.StreamResponse:
 
 async def delete_collection(store: Store, call: Call) -> web.StreamResponse:
     """DELETE of all that match."""
+    if call.resource.plural == "namespaces":
+        raise statuses.method_not_allowed()
     options = call.body = await read_body(call.request)
     match = matcher(call.resource, call.query.get("labelSelector", ""), call.query.get("fieldSelector", ""))
     wanted = _delete_options(call.query, options)
@@ -201,11 +213,17 @@ async def delete_collection(store: Store, call: Call) -> web.StreamResponse:
 
 
 def _delete_options(query: Mapping[str, str], body: Any) -> Json:
+    """Options of a deletion. With a body, those of the query do not count, `dryRun` among them. Raises StatusError."""
     if not isinstance(body, dict):
         raise statuses.bad_request("DeleteOptions must be an object")
+    if body:
+        query = {}
     wanted = body.get("preconditions") or {}
     grace_s = body.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
     propagation = body.get("propagationPolicy") or query.get("propagationPolicy")
+    if propagation not in (None, *_PROPAGATIONS):
+        flaw = statuses.Flaw.unsupported("propagationPolicy", propagation, (*_PROPAGATIONS, "nil"))
+        raise statuses.invalid_options("DeleteOptions", flaw)
     if body.get("orphanDependents"):
         propagation = "Orphan"
     return {

@@ -11,7 +11,7 @@ from typing import Any
 from deployments.lab.kubernetes.journal import HistoryGone, Key, Match
 from deployments.lab.kubernetes.requests import number
 from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.statuses import bad_request, expired, too_large_version
+from deployments.lab.kubernetes.statuses import Flaw, bad_request, expired, invalid_options, too_large_version
 from deployments.lab.kubernetes.store import Store
 
 Json = dict[str, Any]
@@ -42,6 +42,7 @@ def read_page(
     query: Mapping[str, str],
 ) -> Page:
     """The page that a query asks for. Raises StatusError 400, 410, 504."""
+    _check_match(query)
     limit = number(query, "limit") or 0
     token, asked = query.get("continue", ""), query.get("resourceVersion", "")
     current = store.journal.version
@@ -83,6 +84,18 @@ def read_page(
         if not query.get("labelSelector") and not query.get("fieldSelector"):
             metadata["remainingItemCount"] = more
     return Page(items, metadata)
+
+
+def _check_match(query: Mapping[str, str]) -> None:
+    """Raises StatusError 422 for a resourceVersionMatch that makes no sense."""
+    match, field = query.get("resourceVersionMatch", ""), "resourceVersionMatch"
+    if not match:
+        return
+    if not query.get("resourceVersion"):
+        why = f"{field} is forbidden unless resourceVersion is provided"
+        raise invalid_options("ListOptions", Flaw.forbidden(field, why))
+    if match not in ("Exact", "NotOlderThan"):
+        raise invalid_options("ListOptions", Flaw.unsupported(field, match, ("Exact", "NotOlderThan", "")))
 
 
 def _make_token(version: int, start: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deployments.lab.kubernetes import quantities
+from deployments.lab.kubernetes.names import key_flaws
 from deployments.lab.kubernetes.statuses import Flaw
 
 Json = dict[str, Any]
@@ -38,6 +39,8 @@ def check(node: Json, old: Json | None) -> list[Flaw]:
         field = f"metadata.taints[{position}]"  # upstream looks for them there
         if not taint.get("key"):
             flaws.append(Flaw.required(f"{field}.key", "name part must be non-empty"))
+        else:
+            flaws += key_flaws(f"{field}.key", taint["key"])
         if taint.get("effect") not in EFFECTS:
             flaws.append(Flaw.unsupported(f"{field}.effect", taint.get("effect"), EFFECTS))
         identity = taint.get("key"), taint.get("effect")

@@ -34,6 +34,7 @@ MERGE_KEYS = {
     "volumes": "name",
 }
 _SETS = {"finalizers"}
+_REJECTED = "the server rejected our request due to an error in our request"
 _ORDER = "$setElementOrder/"
 _DELETE = "$deleteFromPrimitiveList/"
 
@@ -128,8 +129,7 @@ def json_patch(target: Json, operations: list[Json]) -> Json:
         try:
             document = _apply(document, operation)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            message = f"the server rejected our request due to an error in our request: {error}"
-            raise StatusError(422, "Invalid", message) from None
+            raise StatusError(422, "Invalid", _REJECTED) from error
     return _as_object(document)
 
 
@@ -150,7 +150,10 @@ def _apply(document: Any, operation: Json) -> Any:
     if kind == "remove":
         return _remove(document, path)
     if kind == "replace":
-        _read(document, path)
+        parent = _read(document, path[:-1])
+        if isinstance(parent, dict) and path[-1] not in parent:
+            # against the RFC, which upstream's library is lenient about
+            return _add(document, path, copy.deepcopy(operation["value"]))
         return _add(_remove(document, path), path, copy.deepcopy(operation["value"]))
     if kind in {"move", "copy"}:
         source = _pointer(operation["from"])

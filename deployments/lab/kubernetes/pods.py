@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from deployments.lab.kubernetes.names import LABEL, LABEL_RULE
 from deployments.lab.kubernetes.statuses import Flaw
 
 Json = dict[str, Any]
@@ -158,6 +159,8 @@ def check_spec(spec: Json, field: str) -> list[Flaw]:
                 flaws.append(Flaw.required(f"{place}.name"))
             elif name in seen:
                 flaws.append(Flaw(f"{place}.name", "FieldValueDuplicate", f'Duplicate value: "{name}"'))
+            elif not LABEL.fullmatch(name):
+                flaws.append(Flaw.invalid(f"{place}.name", name, LABEL_RULE))
             seen.add(name or "")
             if not container.get("image"):
                 flaws.append(Flaw.required(f"{place}.image"))

@@ -13,6 +13,7 @@ from aiohttp import web
 from deployments.lab.kubernetes import protobuf, resources
 from deployments.lab.kubernetes.rbac import Attributes
 from deployments.lab.kubernetes.resources import Resource
+from deployments.lab.kubernetes.shapes import mistyped
 from deployments.lab.kubernetes.statuses import (
     StatusError,
     bad_request,
@@ -163,4 +164,6 @@ async def read_object(request: web.Request, resource: Resource) -> Json:
         )
     if not isinstance(body.get("metadata") or {}, dict):
         raise bad_request("metadata must be an object")
+    if wrong := mistyped(resource, body):
+        raise bad_request(f'{resource.kind} in version "{version}" cannot be handled as a {resource.kind}: {wrong}')
     return body

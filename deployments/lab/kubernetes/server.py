@@ -183,6 +183,8 @@ class ApiServer:
             if not target.subresource and target.name:
                 raise statuses.method_not_allowed()
             return await handlers.create(store, self.tokens, call)
+        if verb in ("update", "patch") and not target.name:
+            raise statuses.method_not_allowed()
         if resource.namespaced and not target.namespace and verb not in ("list", "watch"):
             raise statuses.method_not_allowed()
         verbs = {

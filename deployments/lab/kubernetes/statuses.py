@@ -130,6 +130,26 @@ def already_exists(resource: Resource, name: str) -> StatusError:
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
+def invalid_options(kind: str, flaw: Flaw) -> StatusError:
+    """422: options of a request that cannot be."""
+    causes = [{"reason": flaw.reason, "message": flaw.message, "field": flaw.field}]
+    details = {"group": "meta.k8s.io", "kind": kind, "causes": causes}
+    return StatusError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {flaw.field}: {flaw.message}', details)
+
+
+def unreadable_patch(why: str) -> StatusError:
+    """422: what a patch makes of an object cannot be decoded."""
+    causes = [{"reason": "FieldValueInvalid", "message": f"Invalid value: {why}", "field": "patch"}]
+    return StatusError(422, "Invalid", f' "" is invalid: patch: Invalid value: {why}', {"causes": causes})
+
+
+def precondition_failed(resource: Resource, name: str, why: str) -> StatusError:
+    """409: a deletion was meant for another object; upstream names the kind here, not the resource."""
+    details = {"name": name, "kind": resource.kind} | ({"group": resource.group} if resource.group else {})
+    kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+    return StatusError(409, "Conflict", f'Operation cannot be fulfilled on {kind} "{name}": {why}', details)
+
+
 def conflict(resource: Resource, name: str, why: str = MODIFIED) -> StatusError:
     """409: the object is not what the caller believes it to be."""
     message = f'Operation cannot be fulfilled on {resource.qualified} "{name}": {why}'

@@ -27,6 +27,7 @@ from deployments.lab.kubernetes.statuses import (
     forbidden,
     invalid,
     not_found,
+    precondition_failed,
 )
 
 Json = dict[str, Any]
@@ -351,14 +352,14 @@ def _check_finalizers(resource: Resource, old: Json, metadata: Json) -> None:
 def _check_preconditions(resource: Resource, old: Json, uid: str | None, version: str | None) -> None:
     metadata = old["metadata"]
     if uid and uid != metadata["uid"]:
-        raise conflict(
+        raise precondition_failed(
             resource,
             metadata["name"],
             f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']}). "
             "The object might have been deleted and then recreated",
         )
     if version and version != metadata["resourceVersion"]:
-        raise conflict(
+        raise precondition_failed(
             resource,
             metadata["name"],
             f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record "

@@ -12,39 +12,23 @@ from collections.abc import Callable
 from typing import Any
 
 from deployments.lab.kubernetes import nodes, pods, quantities
+from deployments.lab.kubernetes.names import QUALIFIED, key_flaws, name_flaws
 from deployments.lab.kubernetes.resources import Resource
 from deployments.lab.kubernetes.statuses import Flaw
 
 Json = dict[str, Any]
 
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_DNS1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
-    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-_LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
-    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
-_DNS1035_RULE = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
-    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
-)
-_QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]")
-_QUALIFIED_RULE = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
-    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-)
 _VALUE_RULE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
     "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
     "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+
+
+_DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_DATA_KEY_RULE = (
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  "
+    "or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
 )
 
 
@@ -53,38 +37,19 @@ def check_metadata(resource: Resource, obj: Json) -> list[Flaw]:
     metadata = obj["metadata"]
     flaws: list[Flaw] = []
     if not resource.group.startswith("rbac."):
-        flaws += _name_flaws(resource, metadata["name"])
+        flaws += name_flaws(resource, metadata["name"])
     elif "/" in metadata["name"] or "%" in metadata["name"]:
         flaws.append(Flaw.invalid("metadata.name", metadata["name"], "may not contain '/' or '%'"))
     for key, value in (metadata.get("labels") or {}).items():
-        flaws += _key_flaws("metadata.labels", key)
-        if not isinstance(value, str) or (value and not _QUALIFIED.fullmatch(value)):
+        flaws += key_flaws("metadata.labels", key)
+        if not isinstance(value, str) or (value and not QUALIFIED.fullmatch(value)):
             flaws.append(Flaw.invalid("metadata.labels", value, _VALUE_RULE))
     annotations = metadata.get("annotations") or {}
     for key in annotations:
-        flaws += _key_flaws("metadata.annotations", key)
+        flaws += key_flaws("metadata.annotations", key)
     if sum(len(k) + len(str(v)) for k, v in annotations.items()) > 256 * 1024:
         flaws.append(Flaw("metadata.annotations", "FieldValueTooLong", "Too long: may not be more than 262144 bytes"))
     return flaws
-
-
-def _name_flaws(resource: Resource, name: str) -> list[Flaw]:
-    if resource.plural == "namespaces":
-        pattern, rule, longest = _LABEL, _LABEL_RULE, 63
-    elif resource.plural == "services":
-        pattern, rule, longest = _DNS1035, _DNS1035_RULE, 63
-    else:
-        pattern, rule, longest = _SUBDOMAIN, _SUBDOMAIN_RULE, 253
-    if len(name) > longest:
-        return [Flaw.invalid("metadata.name", name, f"must be no more than {longest} characters")]
-    return [] if pattern.fullmatch(name) else [Flaw.invalid("metadata.name", name, rule)]
-
-
-def _key_flaws(field: str, key: str) -> list[Flaw]:
-    prefix, slash, name = key.rpartition("/")
-    if slash and not _SUBDOMAIN.fullmatch(prefix):
-        return [Flaw.invalid(field, key, f"prefix part {_SUBDOMAIN_RULE}")]
-    return [] if _QUALIFIED.fullmatch(name) else [Flaw.invalid(field, key, _QUALIFIED_RULE)]
 
 
 def set_defaults(resource: Resource, obj: Json) -> Json:
@@ -241,19 +206,24 @@ def _check_budget(obj: Json, old: Json | None) -> list[Flaw]:
     if "minAvailable" in spec and "maxUnavailable" in spec:
         flaws.append(Flaw.invalid("spec", "", "minAvailable and maxUnavailable cannot be both set"))
     for field in ("minAvailable", "maxUnavailable"):
-        if field in spec and not quantities.is_count_or_percent(spec[field]):
-            flaws.append(
-                Flaw.invalid(
-                    f"spec.{field}",
-                    spec[field],
-                    "a valid percent string must be a numeric string followed by an ending '%'",
-                )
-            )
+        if field in spec and (wrong := _count_flaw(spec[field])):
+            flaws.append(Flaw.invalid(f"spec.{field}", spec[field], wrong))
     policy = spec.get("unhealthyPodEvictionPolicy")
     if policy not in (None, "AlwaysAllow", "IfHealthyBudget"):
         supported = ("AlwaysAllow", "IfHealthyBudget")
         flaws.append(Flaw.unsupported("spec.unhealthyPodEvictionPolicy", policy, supported))
     return flaws
+
+
+def _count_flaw(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "" if value >= 0 else "must be greater than or equal to 0"
+    if not quantities.is_count_or_percent(value):
+        return (
+            "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex "
+            "used for validation is '[0-9]+%')"
+        )
+    return "" if int(value.rstrip("%")) <= 100 else "must not be greater than 100%"
 
 
 def _check_lease(obj: Json, old: Json | None) -> list[Flaw]:
@@ -281,6 +251,15 @@ def _check_fixed(field: str) -> Callable[[Json, Json | None], list[Flaw]]:
         return []
 
     return rule
+
+
+def _check_data(obj: Json, old: Json | None) -> list[Flaw]:
+    flaws = [
+        Flaw.invalid(f"data[{key}]", key, _DATA_KEY_RULE)
+        for key in obj.get("data") or {}
+        if not _DATA_KEY.fullmatch(key)
+    ]
+    return flaws + _check_immutable_data(obj, old)
 
 
 def _check_immutable_data(obj: Json, old: Json | None) -> list[Flaw]:
@@ -312,8 +291,8 @@ _CHECKS: dict[str, Callable[[Json, Json | None], list[Flaw]]] = {
     "pods": pods.check,
     "nodes": nodes.check,
     "services": _check_service,
-    "configmaps": _check_immutable_data,
-    "secrets": _check_immutable_data,
+    "configmaps": _check_data,
+    "secrets": _check_data,
     "deployments.apps": _check_workload,
     "replicasets.apps": _check_workload,
     "daemonsets.apps": _check_workload,

@@ -1,0 +1,116 @@
+"""Meter what the clusters cost for being managed, and close months.
+
+Touches no machine and no cluster. Asks the provider since when the clusters exist, reads the lifecycle rows that other
+flows have written to the spool, writes page, CSV and FOCUS export.
+Needs: the spool of the state folder; for the clusters' own lifetimes the fleet file and the provider's credentials.
+Killed at any point: start it again; a month is closed whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows.surroundings import run_log, secrets
+from tasks.fees import (
+    ClosedDamaged,
+    ClosedPeriods,
+    KeyInvalid,
+    NotClosable,
+    Period,
+    PeriodInvalid,
+    ShareKey,
+    evidence_of_csv,
+    evidence_of_spool,
+    load_tariff,
+    steps,
+    tariff_path,
+)
+from tasks.fees import (
+    close as close_month,
+)
+from tasks.fees.periods import billing_day, instant
+from tasks.fleet import load_fleet
+from tasks.fleet.problems import FileInvalid
+from tasks.ledger import RUNS, Spool
+from tasks.provider import ProviderError
+from tasks.provider.lifetimes import record_clusters, secrets_of_providers
+from tasks.settings import SecretMissing, fleet_path, state_folder
+
+
+def _run_name() -> str:
+    asked = flow_run.parameters
+    return f"{'close' if asked.get('close') else 'meter'} {asked.get('period') or 'this month'}"
+
+
+@flow(name="meter", flow_run_name=_run_name)
+async def meter(
+    period: str = "",
+    tariff: str = "ack-pro",
+    close: bool = False,
+    share_by: str = "nodes",
+    events: str = "",
+    fleet: str = "",
+) -> State[Any]:
+    """Say what a month costs, line by line, and how sure that is.
+
+    Args:
+        period: Month such as `2026-10`; `last` for the one before this one, empty for this one (in UTC+8).
+        tariff: Name of a tariff that comes along, such as `ack-pro`, or path of a file on the worker.
+        close: Close the month for good. What is learned later is charged as an adjustment in the next one.
+        share_by: How what is shared is split: `nodes`, `vcpus`, `gpus`, `evenly`, or weights like `web=3,batch=1`.
+        events: CSV file of events on the worker, in place of the spool and the provider.
+        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+    """
+    now, run_id = datetime.now(UTC), str(flow_run.id)
+    spool = Spool(state_folder() / "spool")
+    try:
+        prices, key, month = load_tariff(tariff_path(tariff)), ShareKey.of(share_by), _month(period, now)
+        if events:
+            evidence = evidence_of_csv(Path(events), now)
+        else:
+            declared = load_fleet(fleet_path(fleet))
+            secret = await secrets(secrets_of_providers(declared))
+            for line in await record_clusters(declared, secret, spool, run_id):
+                run_log()(line)
+            evidence = evidence_of_spool(spool, now)
+        closed = ClosedPeriods.of(state_folder(), prices)
+        if close:
+            close_month(evidence, prices, month, instant(now), closed)
+        metered = await steps.meter_month(evidence, prices, month, instant(now), closed, key)
+        files = await steps.publish(metered, state_folder() / "reports")
+    except (FileInvalid, KeyInvalid, PeriodInvalid) as error:
+        return _end(spool, run_id, now, "invalid", str(error), [])
+    except (ProviderError, SecretMissing, NotClosable, ClosedDamaged) as error:
+        return _end(spool, run_id, now, "failed", str(error), [])
+    state = "completed with usage left out" if metered.statement.unpriced else "completed"
+    return _end(spool, run_id, now, state, metered.summary, files)
+
+
+def _month(text: str, now: datetime) -> Period:
+    today = billing_day(instant(now))
+    if text == "last":
+        today = today.replace(day=1) - timedelta(days=1)
+    return Period.of(text) if text not in ("", "last") else Period.month(today.year, today.month)
+
+
+def _end(spool: Spool, run_id: str, began: datetime, state: str, summary: str, files: list[str]) -> State[Any]:
+    """The run's answer for scripts, its row, and a state that is honest."""
+    folder = state_folder() / "runs" / run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    answer = {"flow": "meter", "run_id": run_id, "state": state, "summary": summary, "hosts": [], "files": files}
+    (folder / "outcome.json").write_text(json.dumps(answer, indent=2), encoding="utf-8")
+    ended = {"started_at": began, "ended_at": datetime.now(UTC), "hosts": {}}
+    spool.append(RUNS, run_id, "run", [{"flow": "meter", "state": state, "summary": summary, **ended}])
+    if state in ("failed", "invalid"):
+        return Failed(message=summary)
+    if state != "completed":
+        return Completed(name="CompletedWithUsageLeftOut", message=summary)
+    return Completed(message=summary)

@@ -1,0 +1,47 @@
+"""Fees as a user meters them: from an example, and from what onboarding has written and the provider tells."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.e2e.conftest import Cluster
+
+EXAMPLE = Path(__file__).parents[2] / "deployments/examples/fee-events.csv"
+
+
+def test_a_month_from_a_file_and_closed_once(new_lab: Callable[[int], Cluster]) -> None:
+    cluster = new_lab(1)
+    words = ["run", "meter", "-p", "period=2026-10", "-p", f"events={EXAMPLE}", "-p", "close=true", "--json"]
+    first, again = cluster.poolkeeper(*words), cluster.poolkeeper(*words)
+    summary = "2026-10 (closed): USD 43.38, 4 lines, 3 of them waived, evidence for 100.0%"
+    assert (first.code, first.answer["state"], first.answer["summary"]) == (0, "completed", summary)
+    assert again.answer["summary"] == summary
+    page, lines, focus = map(Path, first.answer["files"])
+    assert "Fees of 2026-10" in page.read_text()
+    assert len(list(csv.DictReader(lines.read_text().splitlines()))) == 4
+    assert sum(float(row["BilledCost"]) for row in csv.DictReader(focus.read_text().splitlines())) == 43.38
+
+
+def test_what_onboarding_wrote_is_the_evidence(new_lab: Callable[[int], Cluster]) -> None:
+    cluster = new_lab(2)
+    assert cluster.onboard().code == 0
+    ended = cluster.poolkeeper("run", "meter", "--json")
+    assert ended.code == 0, ended.err
+    _, lines, _ = map(Path, ended.answer["files"])
+    rows = list(csv.DictReader(lines.read_text().splitlines()))
+    nodes = {row["resource_id"].split("/")[1]: row for row in rows if row["rule"] == "hybrid-node-management"}
+    assert nodes.keys() == set(cluster.names)
+    assert {(row["quantity"], row["amount"], row["waiver"][:6]) for row in nodes.values()} == {("1", "0.00", "waived")}
+
+
+def test_wrong_input_is_answered_whole(new_lab: Callable[[int], Cluster], tmp_path: Path) -> None:
+    cluster = new_lab(1)
+    bad = tmp_path / "bad.csv"
+    bad.write_text(EXAMPLE.read_text().replace("+08:00", "", 1).replace("joined", "jioned", 1))
+    ended = cluster.poolkeeper("run", "meter", "-p", "period=2026-10", "-p", f"events={bad}", "--json")
+    assert (ended.code, ended.answer["state"]) == (2, "invalid")
+    assert "bad.csv:2:" in ended.answer["summary"]
+    assert "bad.csv:3:" in ended.answer["summary"]
+    assert not (cluster.state / "reports").exists()
