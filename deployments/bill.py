@@ -1,12 +1,13 @@
 """`poolkeeper bill`: what the cluster and its nodes cost for being managed, and why.
 
 Evidence is the spool of the state folder, or a CSV file with --events, which needs neither ledger nor cluster.
-Months are closed in the state folder. Exit codes: 0 fine, 1 a closed period was tampered with, 2 bad input, 3 a price
-or size is missing.
+Months are closed in the state folder. Exit codes: 0 fine, 1 a closed period was tampered with or a line of the vendor's
+bill is to be disputed, 2 bad input, 3 a price or size is missing or the vendor could not be asked.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -196,6 +197,71 @@ def outlook_command(
         _show_outlook(answer)
 
 
+@bill.command("reconcile")
+@_inputs
+@period_option
+@against_closed_option
+@click.option("--bill", "bill_file", type=click.Path(), help="CSV export of the console; else it is asked for (BSS).")
+@click.option("--before", type=click.Path(), help="Export of an earlier month, YYYY-MM:FILE, to know what is new.")
+@click.option("--name", "names", multiple=True, help="What the bill calls a resource: c-7f3a=main.")
+@click.option("--resource", "resources", multiple=True, help="Of the cluster: lb-1=load balancer of the API server.")
+@click.option("--fleet", help="Fleet file with the account's key; else $POOLKEEPER_FLEET, else ./fleet.yaml.")
+@click.option("--site", type=click.Choice(["international", "china"]), default="international", show_default=True)
+@click.option("--endpoint", help="host:port in place of the site's own.")
+@json_option
+def reconcile_command(
+    tariff: str,
+    events: str | None,
+    until: str | None,
+    period: str,
+    against_closed: bool,
+    bill_file: str | None,
+    before: str | None,
+    names: tuple[str, ...],
+    resources: tuple[str, ...],
+    fleet: str | None,
+    site: str,
+    endpoint: str | None,
+    as_json: bool,
+) -> None:
+    """Compare a month with the vendor's bill, line by line, with the likely reason of each difference."""
+    from tasks.fees.bill import bill_of_items
+    from tasks.fees.bill_csv import bill_of_csv
+    from tasks.fees.reconciled_words import reconciled_words
+    from tasks.fees.reconciling import NotReconcilable, reconcile
+    from tasks.fleet.problems import FileInvalid
+    from tasks.provider import ProviderError
+    from tasks.settings import SecretMissing
+
+    case, month = _case(tariff, events, until, as_json), _period(period)
+    currency = case.tariff.currency
+    try:
+        if bill_file:
+            theirs = bill_of_csv(Path(bill_file), month, currency)
+        else:
+            items = asyncio.run(_account_bill(fleet, site, endpoint).instance_bill(month.name))
+            theirs = bill_of_items(items, month, currency, f"DescribeInstanceBill {month.name}")
+        earlier = None
+        if before:
+            name, _, file = before.partition(":")
+            earlier = bill_of_csv(Path(file), _period(name), currency)
+    except FileInvalid as error:
+        _bad_file(error, as_json)
+    except (ProviderError, SecretMissing) as error:
+        click.echo(str(error), err=True)
+        sys.exit(COULD_NOT_FIND_OUT)
+    statement, _ = case.statement(month, fresh=bool(events) and not against_closed)
+    try:
+        found = reconcile(
+            statement, theirs, read_at=datetime.now(UTC), names=_pairs("--name", names),
+            belonging=_pairs("--resource", resources), before=earlier,
+        )  # fmt: skip
+    except NotReconcilable as error:
+        _bad_input(str(error))
+    click.echo(json.dumps(found.row(), indent=2) if as_json else reconciled_words(found))
+    sys.exit(WRONG_OUT_THERE if found.needs_a_person else FINE)
+
+
 @dataclass(frozen=True)
 class _Case:
     """What a command was given: prices, evidence, the time, and the periods that are closed."""
@@ -241,15 +307,43 @@ def _case(tariff: str, events: str | None, until: str | None, as_json: bool) -> 
         else:
             evidence = evidence_of_spool(Spool(state_folder() / "spool"), gathered)
     except FileInvalid as error:
-        if as_json:
-            rows = [
-                {"line": p.line, "column": p.column, "path": p.path, "message": p.message, "fix": p.fix}
-                for p in error.problems
-            ]
-            click.echo(json.dumps({"ok": False, "problems": rows}, indent=2))
-        click.echo(str(error), err=True)
-        sys.exit(BAD_INPUT)
+        _bad_file(error, as_json)
     return _Case(prices, evidence, instant(now))
+
+
+def _account_bill(fleet: str | None, site: str, endpoint: str | None) -> Any:
+    from tasks.fleet import load_fleet
+    from tasks.fleet.model import AckProvider
+    from tasks.provider.bss import bill_of_account
+    from tasks.settings import fleet_path, secret_reader
+
+    declared = load_fleet(fleet_path(fleet))
+    accounts = [c.provider for c in declared.clusters.values() if isinstance(c.provider, AckProvider)]
+    if not accounts:
+        _bad_input("no cluster of the fleet file has provider ack: name an export with --bill")
+    return bill_of_account(accounts[0], secret_reader(), site=site, endpoint=endpoint)
+
+
+def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            _bad_input(f"{option} {text}: write it like ID=WORDS")
+        pairs[name] = value
+    return pairs
+
+
+def _bad_file(error: Any, as_json: bool) -> NoReturn:
+    """Every problem of a file, as the command was asked to tell it."""
+    if as_json:
+        rows = [
+            {"line": p.line, "column": p.column, "path": p.path, "message": p.message, "fix": p.fix}
+            for p in error.problems
+        ]
+        click.echo(json.dumps({"ok": False, "problems": rows}, indent=2))
+    click.echo(str(error), err=True)
+    sys.exit(BAD_INPUT)
 
 
 def _moment(text: str) -> datetime:

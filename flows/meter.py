@@ -69,29 +69,30 @@ async def meter(
         events: CSV file of events on the worker, in place of the spool and the provider.
         fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
-    now, run_id = datetime.now(UTC), str(flow_run.id)
+    began, run_id = datetime.now(UTC), str(flow_run.id)
     spool = Spool(state_folder() / "spool")
     try:
-        prices, key, month = load_tariff(tariff_path(tariff)), ShareKey.of(share_by), _month(period, now)
+        prices, key, month = load_tariff(tariff_path(tariff)), ShareKey.of(share_by), _month(period, began)
         if events:
-            evidence = evidence_of_csv(Path(events), now)
+            evidence = evidence_of_csv(Path(events), began)
         else:
             declared = load_fleet(fleet_path(fleet))
             secret = await secrets(secrets_of_providers(declared))
             for line in await record_clusters(declared, secret, spool, run_id):
                 run_log()(line)
-            evidence = evidence_of_spool(spool, now)
+            evidence = evidence_of_spool(spool, datetime.now(UTC))
+        now_us = instant(datetime.now(UTC))
         closed = ClosedPeriods.of(state_folder(), prices)
         if close:
-            close_month(evidence, prices, month, instant(now), closed)
-        metered = await steps.meter_month(evidence, prices, month, instant(now), closed, key)
+            close_month(evidence, prices, month, now_us, closed)
+        metered = await steps.meter_month(evidence, prices, month, now_us, closed, key)
         files = await steps.publish(metered, state_folder() / "reports")
     except (FileInvalid, KeyInvalid, PeriodInvalid) as error:
-        return _end(spool, run_id, now, "invalid", str(error), [])
+        return _end(spool, run_id, began, "invalid", str(error), [])
     except (ProviderError, SecretMissing, NotClosable, ClosedDamaged) as error:
-        return _end(spool, run_id, now, "failed", str(error), [])
+        return _end(spool, run_id, began, "failed", str(error), [])
     state = "completed with usage left out" if metered.statement.unpriced else "completed"
-    return _end(spool, run_id, now, state, metered.summary, files)
+    return _end(spool, run_id, began, state, metered.summary, files)
 
 
 def _month(text: str, now: datetime) -> Period:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
-from tasks.fleet.model import SecretRef
+from tasks.fleet.model import AckProvider, SecretRef
 from tasks.outcomes import Secret
 from tasks.provider.interface import OutcomeUnknown, ProviderError, Throttled
 
@@ -173,6 +173,24 @@ class Bss:
         if answer.get("Success") is False:
             raise _refusal(str(answer.get("Code") or ""), _first_line(answer.get("Message")), None, None)
         return answer
+
+
+def bill_of_account(
+    settings: AckProvider, secret: Callable[[SecretRef], Secret], *, site: str, endpoint: str | None = None
+) -> Bss:
+    """The bill of the account that a cluster is read with. Raises SecretMissing, KeyError for an unknown site.
+
+    site: where the account was opened, see REGIONS_OF_SITES
+    endpoint: `host:port` in place of the site's own, spoken to as the cluster's is
+    """
+    return Bss(
+        settings.access_key_id,
+        settings.access_key_secret,
+        secret,
+        region=REGIONS_OF_SITES[site],
+        endpoint=endpoint,
+        protocol=settings.protocol if endpoint else "https",
+    )
 
 
 class _Pages:

@@ -208,3 +208,37 @@ def test_a_closed_month_that_was_tampered_with_is_something_wrong(events: Path, 
     result = bill("meter", "--period", "2026-10")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "was changed after it was closed" in result.stderr
+
+
+EXAMPLES = Path(__file__).parents[3] / "deployments/examples"
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "verdict", "difference"),
+    [
+        pytest.param(("", ""), 0, "agrees", "0.00", id="as metered"),
+        pytest.param(("43.38,43.38,USD,482", "43.56,43.56,USD,484"), 1, "differs", "0.18", id="two hours too many"),
+    ],
+)
+def test_reconcile_with_an_export(
+    tmp_path: Path, change: tuple[str, str], code: int, verdict: str, difference: str
+) -> None:
+    export = tmp_path / "bill.csv"
+    export.write_text((EXAMPLES / "vendor-bill.csv").read_text().replace(*change))
+    events = EXAMPLES / "fee-events.csv"
+    words = ["--events", events, "--period", "2026-10", "--bill", export, "--resource", "lb-example=load balancer"]
+    result = bill("reconcile", *words, "--json")
+    assert result.exit_code == code, result.output
+    found = json.loads(result.stdout)
+    cluster = next(line for line in found["lines"] if line["rule"] == "cluster-management")
+    assert (cluster["verdict"], cluster["difference"]) == (verdict, difference)
+    assert [row["instance_id"] for row in found["cloud_resources"]] == ["lb-example"], "shown, and not priced by us"
+
+
+def test_reconcile_with_a_bill_in_another_currency_says_so(tmp_path: Path) -> None:
+    export = tmp_path / "bill.csv"
+    export.write_text((EXAMPLES / "vendor-bill.csv").read_text().replace("USD", "CNY"))
+    events = EXAMPLES / "fee-events.csv"
+    result = bill("reconcile", "--events", events, "--period", "2026-10", "--bill", export, "--json")
+    assert result.exit_code == 2
+    assert "CNY" in json.loads(result.stdout)["problems"][0]["message"]
