@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -25,9 +26,16 @@ def ask(cluster: Cluster, method: str, path: str, body: Any = None) -> Any:
         method=method,
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        raw = answer.read()
-    return json.loads(raw) if raw else None
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                raw = answer.read()
+            return json.loads(raw) if raw else None
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > deadline:  # its SQLite is busy, and nothing was done
+                raise
+            time.sleep(0.5)
 
 
 def eventually(check: Callable[[], Any]) -> Any:
