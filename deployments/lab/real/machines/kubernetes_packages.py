@@ -92,16 +92,15 @@ class Package:
         return "".join(f"{key}: {value}\n" for key, value in lines.items() if value)
 
 
-def apt_repository(folder: Path, *, say: Say = say_on_stderr) -> tuple[str, ...]:
-    """Fill a folder with packages and their index; answers the versions in it. Raises Unavailable."""
+def apt_repository(folder: Path, *, say: Say = say_on_stderr) -> None:
+    """Fill a folder with packages and their index. Raises Unavailable."""
     folder.mkdir(parents=True)
     packages = [
-        Package(name, f"{module.version.removeprefix('v')}-{REVISION}", built(module, name, say=say))
+        Package(name, packaged_version(module), built(module, name, say=say))
         for module in (EARLIER_KUBERNETES, KUBERNETES)
         for name in NAMES
     ]
     (folder / "Packages").write_text("\n".join(_pack(package, folder) for package in packages))
-    return tuple(dict.fromkeys(package.version for package in packages))
 
 
 def packaged_version(module: Module) -> str:

@@ -137,8 +137,8 @@ class PoweredMachine:
     async def until_up(self) -> None:
         """Wait until it takes SSH connections. Raises TimeoutError."""
         async with asyncio.timeout(BOOT_TIMEOUT_S):
-            while not await self._answers():
-                await asyncio.sleep(0.05)  # noqa: ASYNC110 - a machine that boots tells nobody
+            while not await self._answers():  # noqa: ASYNC110 - a machine that boots tells nobody
+                await asyncio.sleep(0.05)
 
     async def _answers(self) -> bool:
         with contextlib.suppress(OSError):
