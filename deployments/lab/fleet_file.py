@@ -51,10 +51,15 @@ def machines_fleet_file(
 
     def pool(pool_id: str) -> dict[str, object]:
         timeout = {"parallel": 6, "timeout": "180s", "on_failure": "undo"}
-        return {**_pool(pool_id), "join": timeout, "expected_pods": list(pods), "min_disk_free": "2GiB"}
+        return {**_pool(pool_id), "join": timeout, "expected_pods": list(pods), "min_disk_free": "2Gi"}
 
     # the machines' kernel is that of the machine that the lab runs on: it is not theirs to verify
-    provider = {"kubeadm": {"ignore_preflight_errors": ["SystemVerification"]}}
+    provider = {
+        "kubeadm": {
+            "ignore_preflight_errors": ["SystemVerification"],
+            "taints": ["nodepool-type=hybridcloud:NoSchedule"],
+        }
+    }
     placed = {name: (host, 22) for name, host in hosts.items()}
     document = _document(network, placed, provider, image, resolvers, pool)
     return _HEAD + yaml.safe_dump(document, sort_keys=False, width=120)

@@ -32,6 +32,8 @@ class Image:
     programs: Mapping[str, Path]
     links: Mapping[str, str] = field(default_factory=dict)
     """Path -> what it is a link to."""
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    """Path -> text."""
     command: Sequence[str] = ()
 
     def write(self, registry: Path) -> None:
@@ -70,6 +72,8 @@ class Image:
             _add(tar, "etc/nsswitch.conf", _RESOLVES)
             for name, program in self.programs.items():
                 _add(tar, name, program.read_bytes(), mode=0o755)
+            for name, text in self.scripts.items():
+                _add(tar, name, text.encode(), mode=0o755)
             for name, target in self.links.items():
                 _add(tar, name, kind=tarfile.SYMTYPE, link=target)
         return buffer.getvalue()

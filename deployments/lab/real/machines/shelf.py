@@ -17,8 +17,22 @@ from deployments.lab.real.programs import find
 
 _APPLETS = (
     "sh", "cat", "cut", "echo", "grep", "head", "hostname", "httpd", "ip", "kill", "ls", "mkdir", "mktemp", "mv", "nc",
-    "nslookup", "ping", "rm", "sed", "sleep", "tail", "test", "touch", "true", "wget",
+    "nslookup", "ping", "rm", "sed", "sleep", "tail", "test", "touch", "true",
 )  # fmt: skip
+_PAUSE = "trap 'exit 0' TERM INT; sleep 2147483647 & wait"
+_WGET = """\
+#!/bin/sh
+# wget of Debian 12's busybox crashes on -T: the same limit by other means
+limit=900
+left=$#
+while [ "$left" -gt 0 ]; do
+  case $1 in
+    -T) limit=$2; shift 2; left=$((left - 2));;
+    *) set -- "$@" "$1"; shift; left=$((left - 1));;
+  esac
+done
+exec busybox timeout "$limit" busybox wget "$@"
+"""
 BUSYBOX_IMAGE = "registry.lab/busybox:1"
 
 
@@ -46,8 +60,8 @@ def _images(base: Path) -> tuple[Image, ...]:
     # kube-proxy calls `nft`, which it gets with its libraries from the machine, mounted at /usr
     machine = {name: f"usr/{name}" for name in ("lib", "lib64")}
     return (
-        Image("busybox", "1", shell, applets, ("sh",)),
-        Image("pause", "1", shell, applets, ("sh", "-c", "trap 'exit 0' TERM INT; sleep 2147483647 & wait")),
+        Image("busybox", "1", shell, applets, {"bin/wget": _WGET}, ("sh",)),
+        Image("pause", "1", shell, applets, command=("sh", "-c", _PAUSE)),
         Image("coredns", COREDNS.version, {"bin/coredns": programs["coredns"]}),
         Image("kube-proxy", KUBERNETES.version, {"bin/kube-proxy": programs["kube-proxy"]}, machine),
     )
@@ -57,4 +71,6 @@ def _key() -> str:
     """Another tree for other programs, another system or another way of making it."""
     decisive = [cache_folder(module).name for module in (KUBERNETES, EARLIER_KUBERNETES, COREDNS)]
     sources = [inspect.getsource(module) for module in (images, kubernetes_packages)]
-    return hashlib.sha256("\0".join([*decisive, base_key(), *sources, *_APPLETS]).encode()).hexdigest()[:16]
+    return hashlib.sha256("\0".join([*decisive, base_key(), *sources, *_APPLETS, _PAUSE, _WGET]).encode()).hexdigest()[
+        :16
+    ]
