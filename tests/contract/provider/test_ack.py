@@ -80,9 +80,7 @@ async def test_what_is_no_shell_command_never_reaches_a_host(faulty: Start, text
 
 
 def test_the_way_out_is_the_fleet_files(openapi: AckOpenApi) -> None:
-    assert (
-        ack_at(openapi.endpoint, reset_command="edgeadm reset -f").leave_script(HOST).reveal() == "edgeadm reset -f"
-    )
+    assert ack_at(openapi.endpoint, reset_command="edgeadm reset -f").leave_script(HOST).reveal() == "edgeadm reset -f"
 
 
 # pools
@@ -162,7 +160,9 @@ async def test_a_pool_that_is_not_there(ack: Ack) -> None:
     assert (error.status, error.code) == (404, "ErrorNodePoolNotFound")
     assert "Node pool np-gone not found" in str(error)
     assert str(error).endswith("Compare cluster_id and nodepool_id in the fleet file with the console.")
-    assert (await refused(ack.join_script(replace(HOST, pool=pool(nodepool_id="np-gone")), "amd64"))).code == "ErrorNodePoolNotFound"
+    assert (
+        await refused(ack.join_script(replace(HOST, pool=pool(nodepool_id="np-gone")), "amd64"))
+    ).code == "ErrorNodePoolNotFound"
 
 
 async def test_a_cluster_that_is_not_there(openapi: AckOpenApi) -> None:

@@ -578,7 +578,13 @@ ROWS = [
     row(
         "a host's name that ACK refuses as a node's",
         [(N01, N01.replace("n01", "localhost-1"))],
-        (41, 3, "hosts.localhost-1", "names of nodes must not start with localhost (ACK refuses them).", "Choose another node_name."),
+        (
+            41,
+            3,
+            "hosts.localhost-1",
+            "names of nodes must not start with localhost (ACK refuses them).",
+            "Choose another node_name.",
+        ),
     ),
     row(
         "two hosts of one node name",
