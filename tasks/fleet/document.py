@@ -23,6 +23,10 @@ _SIZE = r"^[0-9]{1,9}(Ki|Mi|Gi|Ti)$"
 _PERCENT = r"^([1-9][0-9]?|100)%$"
 _CLOCK = r"^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
 _VERSION = r"^v?[0-9]+(\.[0-9]+){1,2}([-+.][0-9A-Za-z._+-]+)?$"
+_CRI_SOCKET = r"^unix:///[A-Za-z0-9._/-]+$"
+_PREFLIGHT_ERROR = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+_TAINT = rf"^([a-z0-9.-]{{1,253}}/)?{_LABEL}(=({_LABEL})?)?:(NoSchedule|PreferNoSchedule|NoExecute)$"
 _UNITS = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
 _DNS_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 
@@ -145,6 +149,28 @@ def _version(value: Any) -> str:
     return value
 
 
+def _cri_socket(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_CRI_SOCKET, value):
+        raise ValueError(
+            "is not the socket of a container runtime|Write it like unix:///run/containerd/containerd.sock."
+        )
+    return value
+
+
+def _preflight_error(value: Any) -> str:
+    if value == "all":
+        raise ValueError("would ignore every check of kubeadm's|Name those that do not matter on these hosts.")
+    if not isinstance(value, str) or not re.fullmatch(_PREFLIGHT_ERROR, value):
+        raise ValueError("is not the name of a check of kubeadm's|Write it as kubeadm does, like SystemVerification.")
+    return value
+
+
+def _taint(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_TAINT, value):
+        raise ValueError("is not a taint|Write it as kubectl does, like dedicated=batch:NoSchedule.")
+    return value
+
+
 def _days(value: Any) -> Any:
     """mon to sun, in full as well, in any case."""
     if not isinstance(value, list):
@@ -172,6 +198,9 @@ Place = Annotated[str, BeforeValidator(_place, json_schema_input_type=str)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint, json_schema_input_type=str)]
 Variable = Annotated[str, BeforeValidator(_variable, json_schema_input_type=str)]
 Version = Annotated[str, BeforeValidator(_version, json_schema_input_type=_written(_VERSION))]
+CriSocket = Annotated[str, BeforeValidator(_cri_socket, json_schema_input_type=_written(_CRI_SOCKET))]
+PreflightError = Annotated[str, BeforeValidator(_preflight_error, json_schema_input_type=_written(_PREFLIGHT_ERROR))]
+TaintText = Annotated[str, BeforeValidator(_taint, json_schema_input_type=_written(_TAINT))]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Count = Annotated[int, Field(ge=1, le=100_000, strict=True)]
 PrefixLength = Annotated[int, Field(ge=1, le=128, strict=True)]
@@ -241,6 +270,14 @@ class AckEntry(Part):
 
 class KubeadmEntry(Part):
     """Any conformant cluster that hosts join with kubeadm."""
+
+    cri_socket: CriSocket = Field(
+        "unix:///run/containerd/containerd.sock", description="Where its hosts' container runtime listens."
+    )
+    ignore_preflight_errors: list[PreflightError] = Field(
+        [], description="kubeadm's own checks that may fail, by name."
+    )
+    taints: list[TaintText] = Field([], description="Taints that nodes register with, like dedicated=batch:NoSchedule.")
 
 
 class ProviderEntry(Part):
@@ -332,7 +369,7 @@ class PoolEntry(Part):
     """A hybrid node pool."""
 
     cluster: Text
-    nodepool_id: Text
+    nodepool_id: Text = Field(description="ACK's id of it; with kubeadm, a label value that its nodes get.")
     max_unavailable: LimitText = 1
     accepted: list[AcceptedEntry] = Field([], description="Empty: any system.")
     min_cpus: Count = 2
@@ -341,8 +378,10 @@ class PoolEntry(Part):
     lift_taint: Truth = Field(False, description="Remove ACK's taint after acceptance.")
     join: JoinEntry = JoinEntry()
     kubernetes_version: Version | None = Field(None, description="Kubelet version that a join should give.")
-    expected_pods: list[Text] = Field(
-        ["terway", "node-local-dns"], description="Prefixes of DaemonSets with a Ready pod on each node."
+    expected_pods: list[Text] | None = Field(
+        None,
+        description="Prefixes of DaemonSets with a Ready pod on each node; absent: terway and node-local-dns with ACK,"
+        " none with kubeadm.",
     )
     labels: dict[str, str] = {}
     mode: Mode = Mode.ACT

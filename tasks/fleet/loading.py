@@ -91,7 +91,7 @@ def _resolve(document: doc.Document, path: Path) -> model.Fleet:
 
 
 def _cluster(name: str, entry: doc.ClusterEntry, folder: Path) -> model.Cluster:
-    provider: model.Provider = model.KubeadmProvider()
+    provider: model.Provider
     if entry.provider.ack:
         ack = entry.provider.ack
         provider = model.AckProvider(
@@ -102,6 +102,11 @@ def _cluster(name: str, entry: doc.ClusterEntry, folder: Path) -> model.Cluster:
             _secret(ack.access_key_id, folder),
             _secret(ack.access_key_secret, folder),
             ack.reset_command,
+        )
+    else:
+        kubeadm = entry.provider.kubeadm or doc.KubeadmEntry()
+        provider = model.KubeadmProvider(
+            kubeadm.cri_socket, tuple(kubeadm.ignore_preflight_errors), tuple(map(_taint, kubeadm.taints))
         )
     kubeconfig = _secret(entry.kubeconfig, folder)
     assert kubeconfig is not None
@@ -115,7 +120,16 @@ def _cluster(name: str, entry: doc.ClusterEntry, folder: Path) -> model.Cluster:
         ip_network(entry.container_cidr) if entry.container_cidr else None,
         entry.node_mask if entry.node_mask or not entry.container_cidr else 24,
     )
-    return replace(cluster, test_image=entry.test_image) if entry.test_image else cluster
+    if entry.test_image or cluster.by_kubeadm:
+        return replace(cluster, test_image=entry.test_image or model.TEST_IMAGE)
+    return cluster
+
+
+def _taint(written: str) -> tuple[str, str, str]:
+    """`key=value:Effect`, the value may be missing."""
+    what, _, effect = written.rpartition(":")
+    key, _, value = what.partition("=")
+    return key, value, effect
 
 
 def _site(name: str, entry: doc.SiteEntry, folder: Path, *, observe: bool) -> model.Site:
@@ -153,10 +167,17 @@ def _pool(name: str, entry: doc.PoolEntry, cluster: model.Cluster, *, observe: b
         entry.join.timeout.total_seconds(),
         entry.join.on_failure,
         entry.kubernetes_version,
-        tuple(entry.expected_pods),
+        _expected_pods(entry, cluster),
         entry.labels,
         model.Mode.OBSERVE if observe else entry.mode,
     )
+
+
+def _expected_pods(entry: doc.PoolEntry, cluster: model.Cluster) -> tuple[str, ...]:
+    """What is declared; else those that every ACK cluster with hybrid pools has."""
+    if entry.expected_pods is not None:
+        return tuple(entry.expected_pods)
+    return () if cluster.by_kubeadm else model.ACK_PODS
 
 
 def _access(folder: Path, levels: Iterable[doc.SshEntry]) -> model.SshAccess:

@@ -17,6 +17,12 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 
+ACK_PODS = ("terway", "node-local-dns")
+"""DaemonSets that each hybrid node of an ACK cluster has a pod of: CNI and node-local DNS."""
+TEST_IMAGE = "busybox:1.36"
+"""The acceptance test pod's where the cluster is not ACK's, which has one of its own."""
+
+
 class Mode(StrEnum):
     """`observe` makes the mutation gate refuse everything; the stricter of fleet, site and pool counts."""
 
@@ -151,6 +157,13 @@ class AckProvider:
 class KubeadmProvider:
     """Any conformant cluster that hosts join with `kubeadm join`."""
 
+    cri_socket: str = "unix:///run/containerd/containerd.sock"
+    """Where the container runtime of its hosts listens."""
+    ignore_preflight_errors: tuple[str, ...] = ()
+    """Checks of kubeadm's own that may fail, by name."""
+    taints: tuple[tuple[str, str, str], ...] = ()
+    """(key, value, effect) of each taint that nodes register with."""
+
 
 Provider = AckProvider | KubeadmProvider
 
@@ -171,6 +184,11 @@ class Cluster:
     """Prefix length of each node's part of it."""
     test_image: str = "registry-vpc.cn-hangzhou.aliyuncs.com/acs/busybox:v1.29.2"
     """Image of the acceptance test pod: needs sh, nslookup, wget and httpd, as busybox has."""
+
+    @property
+    def by_kubeadm(self) -> bool:
+        """Whether hosts join it by kubeadm, and not by ACK."""
+        return isinstance(self.provider, KubeadmProvider)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +224,7 @@ class Pool:
     name: str
     cluster: Cluster
     nodepool_id: str
+    """ACK's id of it; in a kubeadm cluster the value of the label `alibabacloud.com/nodepool-id` that its nodes get."""
     max_unavailable: Limit = field(default_factory=lambda: Limit(count=1))
     accepted: tuple[AcceptedSystem, ...] = ()
     """Empty: any system."""
@@ -221,7 +240,7 @@ class Pool:
     """`undo`, or `keep` to leave the host for a look."""
     kubernetes_version: str | None = None
     """Kubelet version that a join should give; absent: whatever the provider installs."""
-    expected_pods: tuple[str, ...] = ("terway", "node-local-dns")
+    expected_pods: tuple[str, ...] = ACK_PODS
     """DaemonSets, by prefix of the name, whose pods must be Ready on each node (CNI and node-local DNS)."""
     labels: Mapping[str, str] = field(default_factory=dict)
     mode: Mode = Mode.ACT

@@ -19,6 +19,7 @@ from tasks.fleet.references import files, secrets_in
 from tasks.fleet.times import calendars, times
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 MAX_GUESSES = 200
@@ -32,7 +33,19 @@ def check_draft(draft: Draft, folder: Path) -> Iterator[Mistake]:
     """
     if draft.document is None:
         return
-    rules = (_names, _references, _choices, _logins, _node_names, addresses, ranges, times, files, calendars)
+    rules = (
+        _names,
+        _references,
+        _choices,
+        _pool_labels,
+        _logins,
+        _node_names,
+        addresses,
+        ranges,
+        times,
+        files,
+        calendars,
+    )
     for rule in rules:
         found = rule(draft, draft.document, folder)
         yield from (Mistake(draft.as_written(m.path), m.message, m.fix, m.at_key) for m in found)
@@ -125,6 +138,22 @@ def _choices(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake
             )
 
 
+def _pool_labels(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+    """In a kubeadm cluster the pool's id is a label of its nodes, so it must be the value of one."""
+    for name, pool in document.pools.items():
+        cluster = document.clusters.get(pool.cluster)
+        if cluster is None or cluster.provider.kubeadm is None or cluster.provider.ack is not None:
+            continue
+        path = ("pools", name, "nodepool_id")
+        if LABEL_VALUE.fullmatch(pool.nodepool_id) or draft.unread(*path) or draft.unread("clusters", pool.cluster):
+            continue
+        yield Mistake(
+            path,
+            f"{told(pool.nodepool_id)} cannot be the value of a label, which it is in a kubeadm cluster.",
+            "Use up to 63 letters, digits, dashes, dots and underscores, beginning and ending with a letter or digit.",
+        )
+
+
 def _logins(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
     """Each host has a user and a key. What is missing for a whole site is said once."""
     without_user: dict[str, list[str]] = defaultdict(list)
@@ -184,7 +213,7 @@ def _node_names(draft: Draft, document: Document, folder: Path) -> Iterator[Mist
         if node.startswith("localhost"):
             yield Mistake(
                 path,
-                "ACK refuses node names that start with localhost.",
+                "names of nodes must not start with localhost (ACK refuses them).",
                 "Choose another node_name.",
                 at_key=not host.node_name,
             )

@@ -19,13 +19,24 @@ from tasks.audit.acceptance import NodeEvidence, check_acceptance
 from tasks.audit.proving import Probed, choose_cloud_node, probe_node, probe_sentence
 from tasks.audit.testpod import PodAnswers
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
-from tasks.cluster.nodes import CLOUD_NODES, NodeRow, accept, cordon, delete_node, get_node, list_nodes, wait_node
+from tasks.cluster.nodes import (
+    CLOUD_NODES,
+    HYBRID_TAINT,
+    NodeRow,
+    accept,
+    cordon,
+    delete_node,
+    get_node,
+    list_nodes,
+    wait_node,
+)
 from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
 from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
 from tasks.onboard.recording import Recorder
 from tasks.onboard.standing import Join, Standing, Step, own_node, taken_into_service, where_it_stands
+from tasks.onboard.wording import removing
 from tasks.outcomes import (
     Done,
     Evidence,
@@ -191,7 +202,7 @@ class Admission:
         async def act() -> list[Finding]:
             script = None
             if standing.step is not Step.FOLLOW_JOIN:
-                script = await self.provider.join_script(pool, self._arch(host, look))
+                script = await self.provider.join_script(host, self._arch(host, look))
                 await changes.remember(self.sessions, host)
                 await start_unit(self.sessions, host, JOIN_UNIT, script, timeout_s=pool.join_timeout_s)
             return await self._follow(host, look, script)
@@ -267,6 +278,8 @@ class Admission:
                     pending = {appearing, joining}
                     while pending:
                         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                        if joining in done:
+                            await self._join_ended(host)
                         if joining in done and joining.result().state is not UnitRun.SUCCEEDED:
                             raise self._join_failed(host, joining.result(), quotable=script is not None)
                         if appearing in done:
@@ -278,6 +291,17 @@ class Admission:
                     await asyncio.gather(appearing, joining, return_exceptions=True)
         except TimeoutError:
             raise await self._join_timed_out(host, look) from None
+
+    async def _join_ended(self, host: Host) -> None:
+        """Let the provider take back what the join had; only told where that fails: it expires by itself.
+
+        Called once it is certain that nothing runs on the host any more that needs it. Wherever a run breaks off
+        before, the join may go on, and is followed by the next run.
+        """
+        try:
+            await self.provider.join_ended(host)
+        except ProviderError as error:
+            self.recorder.say(f"{host.name}: {error}")
 
     async def _join_timed_out(self, host: Host, look: Look) -> NotAdmitted:
         """No Node of its name in time; a joiner that gives names of its own is told apart by the machine id."""
@@ -291,8 +315,8 @@ class Admission:
                 "onboard.join.other-name",
                 f"it registered as node {elsewhere[0]}, which is not cordoned",
                 f"node {host.node_name}",
-                f"Remove node {elsewhere[0]} in ACK's console, set node_name: {elsewhere[0]} in the fleet file (or the"
-                " hostname to the node name), and run this again.",
+                f"{_sentence(removing(host.pool.cluster, elsewhere[0]))}, set node_name: {elsewhere[0]} in the fleet"
+                " file (or the hostname to the node name), and run this again.",
             )
             return NotAdmitted("it registered under another name", [finding])
         finding = self._finding(
@@ -522,8 +546,9 @@ class Admission:
         async def act() -> tuple[str, ...]:
             await self._refuse_if_in_service(host, node)
             await forget_unit(self.sessions, host, JOIN_UNIT)
+            await self._join_ended(host)
             await forget_unit(self.sessions, host, LEAVE_UNIT)
-            script = self.provider.leave_script(host.pool)
+            script = self.provider.leave_script(host)
             await start_unit(self.sessions, host, LEAVE_UNIT, script, timeout_s=LEAVE_TIMEOUT_S)
             ended = await wait_unit(self.sessions, host, LEAVE_UNIT, timeout_s=LEAVE_TIMEOUT_S)
             if ended.state is not UnitRun.SUCCEEDED:
@@ -618,6 +643,10 @@ def _last_words(ended: UnitState) -> str:
     return f"exit status {ended.exit_status}: {last}"[:600]
 
 
+def _sentence(clause: str) -> str:
+    return clause[:1].upper() + clause[1:]
+
+
 async def _nothing() -> None:
     """What a dry run does."""
 
@@ -633,7 +662,9 @@ def _value(passed: Planned | Done[T]) -> T:
 
 def _join_sentence(host: Host, step: Step) -> str:
     verb = "follow the running join of" if step is Step.FOLLOW_JOIN else "join"
-    return f"{verb} host {host.name} to pool {host.pool.name} and cordon node {host.node_name} as it appears"
+    new_token = host.pool.cluster.by_kubeadm and step is not Step.FOLLOW_JOIN
+    token = " with a bootstrap token made for it and revoked afterwards," if new_token else ""
+    return f"{verb} host {host.name} to pool {host.pool.name}{token} and cordon node {host.node_name} as it appears"
 
 
 def _quarantine_sentence(host: Host) -> str:
@@ -645,7 +676,7 @@ def _record_sentence(host: Host) -> str:
 
 
 def _release_sentence(host: Host) -> str:
-    lift = " and lift ACK's taint" if host.pool.lift_taint else ""
+    lift = f" and lift the taint {HYBRID_TAINT}" if host.pool.lift_taint else ""
     return f"release node {host.node_name}: write acceptance, give back our cordon{lift}"
 
 

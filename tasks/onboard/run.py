@@ -277,8 +277,7 @@ async def open_run(
     Raises ClusterUnreachable, ApiError, ProviderError and SecretMissing.
     """
     cluster = hosts[0].pool.cluster
-    provider = open_provider(cluster, secret)
-    async with connect(cluster, secret(cluster.kubeconfig)) as api:
+    async with open_provider(cluster, secret) as provider, connect(cluster, secret(cluster.kubeconfig)) as api:
         asked_at = datetime.now(UTC)
         api_time = await api.server_time()
         version = (await api.request("GET", "/version")).get("gitVersion", "")

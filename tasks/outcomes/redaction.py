@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 REDACTED = "[redacted]"
 
@@ -21,14 +22,20 @@ _SHAPES = (
 class Secret:
     """Text that must not be shown: printing or formatting it gives `[redacted]`."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_text", "_words")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, secret_words: Iterable[str] | None = None) -> None:
+        """secret_words: what alone is secret in a text of our own; None: all of it, and each of its longer words"""
         self._text = text
+        self._words = tuple(secret_words) if secret_words is not None else (text, *text.split())
 
     def reveal(self) -> str:
         """The text itself, for the one place that needs it."""
         return self._text
+
+    def words(self) -> tuple[str, ...]:
+        """What must not stand in any output."""
+        return self._words
 
     def __repr__(self) -> str:
         return f"Secret({REDACTED})"
@@ -38,7 +45,7 @@ class Secret:
 
 def redact(text: str, *secrets: Secret) -> str:
     """`text` without the given secrets, nor any of their longer words, nor anything shaped like one."""
-    known = {word for secret in secrets for word in (secret.reveal(), *secret.reveal().split())}
+    known = {word for secret in secrets for word in secret.words()}
     for word in sorted((word for word in known if len(word) >= 12), key=len, reverse=True):
         text = text.replace(word, REDACTED)
     for shape in _SHAPES:

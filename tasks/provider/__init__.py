@@ -1,21 +1,27 @@
-"""Who owns the control plane: today ACK."""
+"""Who owns the control plane: ACK, or whoever has a cluster that hosts join by kubeadm."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from tasks.fleet.model import AckProvider, Cluster, SecretRef
 from tasks.outcomes import Secret
 from tasks.provider.interface import OutcomeUnknown, Provider, ProviderError, Throttled
 
 
-def open_provider(cluster: Cluster, secret: Callable[[SecretRef], Secret]) -> Provider:
-    """The provider that the fleet file names. Raises ProviderError for one that is not built yet."""
+@asynccontextmanager
+async def open_provider(cluster: Cluster, secret: Callable[[SecretRef], Secret]) -> AsyncIterator[Provider]:
+    """The provider that the fleet file names, closed at the end. Raises SecretMissing and ClusterUnreachable."""
     if isinstance(cluster.provider, AckProvider):
         from tasks.provider.ack import Ack
 
-        return Ack(cluster, cluster.provider, secret)
-    raise ProviderError(f"cluster {cluster.name}: joining by kubeadm is not built yet; use provider ack")
+        yield Ack(cluster, cluster.provider, secret)
+    else:
+        from tasks.provider.kubeadm import open_kubeadm
+
+        async with open_kubeadm(cluster, cluster.provider, secret(cluster.kubeconfig)) as provider:
+            yield provider
 
 
 __all__ = ["OutcomeUnknown", "Provider", "ProviderError", "Throttled", "open_provider"]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from tasks.fleet.model import AckProvider, Cluster, Pool, SecretRef
+from tasks.fleet.model import AckProvider, Cluster, Host, Pool, SecretRef
 from tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict
 from tasks.provider.interface import OutcomeUnknown, ProviderError, Throttled
 
@@ -174,14 +174,14 @@ class Ack:
             ),
         )
 
-    async def join_script(self, pool: Pool, arch: str) -> Secret:
+    async def join_script(self, host: Host, arch: str) -> Secret:
         """The pool's attach command for one architecture, good for an hour."""
         script = await self._call(
             "DescribeClusterAttachScripts",
             "POST",
             f"{self._path}/attachscript",
             body={
-                "nodepool_id": pool.nodepool_id,  # without it the host lands in the default pool
+                "nodepool_id": host.pool.nodepool_id,  # without it the host lands in the default pool
                 "arch": arch,
                 "expired": int(time.time()) + JOIN_TOKEN_S,
             },
@@ -195,7 +195,10 @@ class Ack:
             raise ProviderError(f"what came in place of the attach script is no shell command. {_WAY}")
         return Secret(script)
 
-    def leave_script(self, pool: Pool) -> Secret:
+    async def join_ended(self, host: Host) -> None:
+        """Nothing: ACK has no call that takes a join token back, it expires."""
+
+    def leave_script(self, host: Host) -> Secret:
         """The reset command that the fleet file names for the provider."""
         return Secret(self._settings.reset_command)
 

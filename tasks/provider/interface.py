@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tasks.fleet.model import Pool
+from tasks.fleet.model import Host, Pool
 from tasks.outcomes import Checked, Secret
 
 
@@ -37,8 +37,17 @@ class Provider(Protocol):
     async def check_pool(self, pool: Pool) -> tuple[Checked, ...]:
         """Whether the cluster and the pool can take hosts now. Raises ProviderError."""
 
-    async def join_script(self, pool: Pool, arch: str) -> Secret:
-        """A short-lived shell script that makes a host of architecture `arch` join. Raises ProviderError."""
+    async def join_script(self, host: Host, arch: str) -> Secret:
+        """A short-lived POSIX shell script that makes this host, of architecture `arch`, join. Raises ProviderError.
 
-    def leave_script(self, pool: Pool) -> Secret:
-        """A shell script that takes the provider's parts off a host."""
+        Run as root, within the pool's `join_timeout_s`.
+        """
+
+    async def join_ended(self, host: Host) -> None:
+        """Take back what `join_script` made for this host, such as a token: its script has ended. Raises ProviderError.
+
+        Not called while the script may still run, nor for one that another run had made.
+        """
+
+    def leave_script(self, host: Host) -> Secret:
+        """A POSIX shell script that takes the provider's parts off a host."""

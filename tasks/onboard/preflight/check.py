@@ -57,7 +57,7 @@ class Wrong:
     expected: str
     next_step: str
     severity: Severity | None = None
-    """Where this case is milder than the check's own."""
+    """Where this case is milder or worse than the check's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from tasks.cluster.nodes import MACHINE_ID, POOL_ID_LABEL
 from tasks.fleet.model import Address
 from tasks.onboard.preflight.check import Batch, HostView, Wrong, check
+from tasks.onboard.wording import removing
 from tasks.outcomes import Severity, known
 
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -38,9 +39,9 @@ def node_name(view: HostView, batch: Batch) -> Wrong | None:
 def own_name(view: HostView, batch: Batch) -> Wrong | None:
     """kubelet registers under the hostname unless the joiner overrides it, and ACK does not say whether hybrid's does.
 
-    A warning only, for that reason; a Node under another name is waited for in vain.
+    A warning only, for that reason; a Node under another name is waited for in vain. kubeadm is told the name.
     """
-    if view.begun or known(view.facts.hostname).lower() == view.host.node_name:
+    if view.begun or view.host.pool.cluster.by_kubeadm or known(view.facts.hostname).lower() == view.host.node_name:
         return None
     return Wrong(
         known(view.facts.hostname),
@@ -80,8 +81,9 @@ def machine_id(view: HostView, batch: Batch) -> Wrong | None:
         return Wrong(
             f"{value}, as node {', '.join(nodes)}",
             "a value of its own",
-            f"If {nodes[0]} is this machine under an older name, remove that node in ACK's console; if it is another"
-            f" one, give this host a new id: {renew}.",
+            f"If {nodes[0]} is this machine under an older name,"
+            f" {removing(view.host.pool.cluster, nodes[0], called='that node')}; if it is another one, give this host a"
+            f" new id: {renew}.",
         )
     return None
 
@@ -141,7 +143,8 @@ def node_pool(view: HostView, batch: Batch) -> Wrong | None:
     return Wrong(
         f"Node {view.node.name} is of node pool {seen}",
         f"{wanted}, as pool {view.host.pool.name} says",
-        "Declare the host in the pool that it is in, or remove the node in ACK's console and onboard it again.",
+        "Declare the host in the pool that it is in, or"
+        f" {removing(view.host.pool.cluster, view.node.name, called='the node')} and onboard it again.",
     )
 
 
@@ -176,7 +179,8 @@ def node_address_free(view: HostView, batch: Batch) -> Wrong | None:
     return Wrong(
         "; ".join(f"{address} is the address of node {taken[address]}" for address in clashes),
         "an address of its own",
-        "Remove the stale node in ACK's console if its machine is gone, or give the host another address.",
+        f"If its machine is gone, {removing(view.host.pool.cluster, taken[clashes[0]], called='the stale node')}; else"
+        " give the host another address.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.fleet.model import AcceptedSystem
+from tasks.fleet.model import AcceptedSystem, KubeadmProvider
 from tasks.hosts import HostFacts
 from tasks.onboard.preflight.check import Batch, HostView, Unsure, Wrong, check
 from tasks.onboard.versions import at_least, minor_of
@@ -68,9 +68,9 @@ def _words(row: AcceptedSystem) -> str:
 
 @check("hosts.arch.supported", "there is a join command for its architecture", "arch")
 def arch(view: HostView, batch: Batch) -> Wrong | None:
-    """The attach command is asked for by architecture, and installs programs of that one."""
+    """The attach command is asked for by architecture, and installs programs of that one. apt knows its own."""
     seen = known(view.facts.arch)
-    if seen in ARCHITECTURES:
+    if seen in ARCHITECTURES or view.host.pool.cluster.by_kubeadm:
         return None
     return Wrong(seen, " or ".join(ARCHITECTURES), "Take the host out of the fleet file: ACK has no kubelet for it.")
 
@@ -154,7 +154,7 @@ def ports(view: HostView, batch: Batch) -> Wrong | None:
             f"TCP {', '.join(map(str, KUBELET_PORTS))} free",
             f"Find and stop what listens: `ss -ltnp 'sport = :{taken[0]}'`.",
         )
-    if EXPORTER_PORT in listening:
+    if EXPORTER_PORT in listening and not view.host.pool.cluster.by_kubeadm:
         return Wrong(
             f"TCP {EXPORTER_PORT} in use",
             f"TCP {EXPORTER_PORT} free for ACK's node exporter",
@@ -217,10 +217,16 @@ def systemd(view: HostView, batch: Batch) -> Wrong | None:
     on_unknown=Severity.INFO,
 )
 def packages(view: HostView, batch: Batch) -> Wrong | None:
-    """ACK Edge's joiner installs what it misses (conntrack, socat, ebtables, chrony) through yum or apt."""
+    """ACK Edge's joiner installs what it misses (conntrack, socat, ebtables, chrony) through yum or apt; ours, for
+    kubeadm, through apt."""
     seen = known(view.facts.package_manager)
-    if view.begun or seen in ("apt-get", "dnf", "yum"):
+    by_kubeadm = view.host.pool.cluster.by_kubeadm
+    if view.begun or seen == "apt-get" or (seen in ("dnf", "yum") and not by_kubeadm):
         return None
+    if by_kubeadm:
+        return Wrong(
+            seen, "apt", "Install containerd, kubelet and kubeadm by hand, in versions that fit the API server."
+        )
     return Wrong(
         seen,
         "apt or yum",
@@ -250,9 +256,16 @@ def reboot(view: HostView, batch: Batch) -> Wrong | None:
     on_unknown=Severity.INFO,
 )
 def forwarding(view: HostView, batch: Batch) -> Wrong | None:
-    """Every CNI needs it; joiners usually set it, hardening baselines reset it."""
+    """Every CNI needs it; joiners usually set it, hardening baselines reset it. kubeadm refuses to join without it."""
     if known(view.facts.ip_forward):
         return None
+    if view.host.pool.cluster.by_kubeadm and not view.begun:
+        return Wrong(
+            "net.ipv4.ip_forward is 0",
+            "1",
+            "Write net.ipv4.ip_forward = 1 into a file below /etc/sysctl.d and run `sysctl --system`.",
+            Severity.BLOCKER,
+        )
     return Wrong(
         "net.ipv4.ip_forward is 0",
         "1",
@@ -287,9 +300,7 @@ def kubelet_skew(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     return Wrong(
         f"kubelet {installed}",
         _skew_rule(batch),
-        "Have its pool upgraded in ACK."
-        if view.begun
-        else "Remove the kubelet package; the join installs the right one.",
+        "Have its pool upgraded." if view.begun else "Remove the kubelet package; the join installs the right one.",
     )
 
 
@@ -331,12 +342,24 @@ def _skew_rule(batch: Batch) -> str:
     on_unknown=Severity.WARNING,
 )
 def runtime(view: HostView, batch: Batch) -> Wrong | None:
-    """ACK's joiner manages containerd and, unattended, replaces any other runtime with all that runs in it."""
+    """ACK's joiner manages containerd and, unattended, replaces any other runtime with all that runs in it.
+
+    With kubeadm nothing is replaced, but kubelet needs a runtime with the CRI where the fleet file says that it is.
+    """
     if view.begun:
         return None
     seen = known(view.facts.runtime)
     if not seen or seen.startswith("containerd"):
         return None
+    provider = view.host.pool.cluster.provider
+    if isinstance(provider, KubeadmProvider):
+        if not provider.cri_socket.endswith("/containerd.sock"):
+            return None
+        return Wrong(
+            f"{seen}, and no containerd",
+            f"what listens at {provider.cri_socket}",
+            "Install containerd, or set cri_socket of the cluster in the fleet file to the socket of this runtime.",
+        )
     return Wrong(
         seen,
         "containerd or none",

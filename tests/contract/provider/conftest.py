@@ -16,11 +16,12 @@ from tasks.fleet.model import AckProvider, Pool, SecretRef
 from tasks.outcomes import Secret
 from tasks.provider.ack import Ack
 from tests.contract.cluster.faulty import FaultyServer
-from tests.unit.onboard.builders import CLUSTER, POOL
+from tests.unit.onboard.builders import CLUSTER, POOL, a_host
 
 KEY_ID, KEY_SECRET = "LTAI-lab-key", "the-labs-own-access-key-secret"
 KEY_ID_REF, KEY_SECRET_REF = SecretRef(file=Path("id")), SecretRef(file=Path("secret"))
 HYBRID = replace(POOL, nodepool_id="np-general")
+HOST = replace(a_host(), pool=HYBRID)
 
 
 class OneNodeCluster:

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tasks.provider import OutcomeUnknown, ProviderError, Throttled
 from tasks.provider.ack import JOIN_TOKEN_S, Ack
 from tests.contract.cluster.faulty import CutsInMidAnswer, LoginPage, Says, Silent
 from tests.contract.provider import faulty as endpoints
-from tests.contract.provider.conftest import HYBRID, KEY_ID, KEY_SECRET, ack_at, pool
+from tests.contract.provider.conftest import HOST, HYBRID, KEY_ID, KEY_SECRET, ack_at, pool
 
 Start = Callable[..., Awaitable[Ack]]
 DEADLINE_S = 10.0
@@ -36,7 +37,7 @@ ACTIVE = {"status": {"state": "active"}, "nodepool_info": {"type": "hybrid"}}
 
 @pytest.mark.parametrize("arch", ["amd64", "arm64"])
 async def test_a_script_for_the_pool_and_the_architecture(ack: Ack, tokens: JoinTokens, arch: str) -> None:
-    script = (await ack.join_script(HYBRID, arch)).reveal()
+    script = (await ack.join_script(HOST, arch)).reveal()
     assert script.startswith("edgeadm join --openapi-token=")
     assert f"--arch={arch}" in script
     token = script.split("--openapi-token=")[1].split()[0]
@@ -46,7 +47,7 @@ async def test_a_script_for_the_pool_and_the_architecture(ack: Ack, tokens: Join
 async def test_what_is_asked_for(faulty: Start) -> None:
     """The pool always: without it a host lands in the default pool. The token lives an hour."""
     server = endpoints.Scripts("edgeadm join")
-    await (await faulty(server)).join_script(HYBRID, "arm64")
+    await (await faulty(server)).join_script(HOST, "arm64")
     (body,) = server.bodies
     assert body["nodepool_id"] == "np-general"
     assert body["arch"] == "arm64"
@@ -56,7 +57,7 @@ async def test_what_is_asked_for(faulty: Start) -> None:
 
 async def test_a_script_is_never_shown(ack: Ack, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    script = await ack.join_script(HYBRID, "amd64")
+    script = await ack.join_script(HOST, "amd64")
     token = script.reveal().split("--openapi-token=")[1].split()[0]
     assert isinstance(script, Secret)
     shown = f"{script} {script!r} {[script]} {ack!r} {vars(ack)!r} {caplog.text}"
@@ -69,19 +70,17 @@ async def test_a_script_is_never_shown(ack: Ack, caplog: pytest.LogCaptureFixtur
 @pytest.mark.parametrize("text", ["", "  \n", "\ufeff"], ids=["nothing", "blanks", "a byte order mark"])
 async def test_an_answer_without_a_script(faulty: Start, text: str) -> None:
     with pytest.raises(ProviderError, match=r"attach script"):
-        await (await faulty(endpoints.Scripts(text))).join_script(HYBRID, "amd64")
+        await (await faulty(endpoints.Scripts(text))).join_script(HOST, "amd64")
 
 
 @pytest.mark.parametrize("text", ["<html>Please log in</html>", ' {"code": "Busy"}', "[]"])
 async def test_what_is_no_shell_command_never_reaches_a_host(faulty: Start, text: str) -> None:
     with pytest.raises(ProviderError, match=r"what came in place of the attach script is no shell command"):
-        await (await faulty(endpoints.Scripts(text))).join_script(HYBRID, "amd64")
+        await (await faulty(endpoints.Scripts(text))).join_script(HOST, "amd64")
 
 
 def test_the_way_out_is_the_fleet_files(openapi: AckOpenApi) -> None:
-    assert (
-        ack_at(openapi.endpoint, reset_command="edgeadm reset -f").leave_script(HYBRID).reveal() == "edgeadm reset -f"
-    )
+    assert ack_at(openapi.endpoint, reset_command="edgeadm reset -f").leave_script(HOST).reveal() == "edgeadm reset -f"
 
 
 # pools
@@ -161,7 +160,9 @@ async def test_a_pool_that_is_not_there(ack: Ack) -> None:
     assert (error.status, error.code) == (404, "ErrorNodePoolNotFound")
     assert "Node pool np-gone not found" in str(error)
     assert str(error).endswith("Compare cluster_id and nodepool_id in the fleet file with the console.")
-    assert (await refused(ack.join_script(pool(nodepool_id="np-gone"), "amd64"))).code == "ErrorNodePoolNotFound"
+    assert (
+        await refused(ack.join_script(replace(HOST, pool=pool(nodepool_id="np-gone")), "amd64"))
+    ).code == "ErrorNodePoolNotFound"
 
 
 async def test_a_cluster_that_is_not_there(openapi: AckOpenApi) -> None:
@@ -188,7 +189,7 @@ async def test_an_unknown_key(faulty: Start) -> None:
 
 
 async def test_a_user_without_the_right(faulty: Start) -> None:
-    error = await refused((await faulty(endpoints.Error(403, "StatusForbidden"))).join_script(HYBRID, "amd64"))
+    error = await refused((await faulty(endpoints.Error(403, "StatusForbidden"))).join_script(HOST, "amd64"))
     assert not isinstance(error, OutcomeUnknown)
     assert str(error) == (
         "ACK refused DescribeClusterAttachScripts: StatusForbidden code: 403, It is so. request id: R-1."
@@ -197,7 +198,7 @@ async def test_a_user_without_the_right(faulty: Start) -> None:
 
 
 async def test_an_architecture_that_ack_does_not_have(ack: Ack) -> None:
-    error = await refused(ack.join_script(HYBRID, "riscv64"))
+    error = await refused(ack.join_script(HOST, "riscv64"))
     assert (error.status, error.code) == (400, "InvalidParam.Arch")
 
 
@@ -250,20 +251,20 @@ async def test_credentials_of_the_environment(openapi: AckOpenApi, tmp_path: Pat
 )
 async def test_throttling_is_waited_out(faulty: Start, how: dict[str, Any]) -> None:
     server = endpoints.Throttled(3, **how)
-    assert (await (await faulty(server)).join_script(HYBRID, "amd64")).reveal() == "edgeadm join"
+    assert (await (await faulty(server)).join_script(HOST, "amd64")).reveal() == "edgeadm join"
     assert len(server.asked) == 4
 
 
 async def test_throttling_without_a_time_to_wait(faulty: Start) -> None:
     """The SDK gives another class of error then."""
     server = endpoints.Throttled(1, after_ms="")
-    assert (await (await faulty(server)).join_script(HYBRID, "amd64")).reveal() == "edgeadm join"
+    assert (await (await faulty(server)).join_script(HOST, "amd64")).reveal() == "edgeadm join"
     assert len(server.asked) == 2
 
 
 async def test_throttling_that_does_not_end_is_told_apart(faulty: Start) -> None:
     server = endpoints.Throttled(100)
-    error = await refused((await faulty(server)).join_script(HYBRID, "amd64"))
+    error = await refused((await faulty(server)).join_script(HOST, "amd64"))
     assert isinstance(error, Throttled)
     assert not isinstance(error, OutcomeUnknown)
     assert len(server.asked) == 4
@@ -276,7 +277,7 @@ async def test_throttling_that_does_not_end_is_told_apart(faulty: Start) -> None
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 async def test_a_server_error_is_not_repeated_blindly(faulty: Start, status: int) -> None:
     server = endpoints.Error(status, "InternalError")
-    error = await refused((await faulty(server)).join_script(HYBRID, "amd64"))
+    error = await refused((await faulty(server)).join_script(HOST, "amd64"))
     assert isinstance(error, OutcomeUnknown)
     assert (error.status, error.code) == (status, "InternalError")
     assert len(server.asked) == 1

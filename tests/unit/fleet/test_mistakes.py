@@ -571,14 +571,20 @@ ROWS = [
             41,
             67,
             "hosts.n01.node_name",
-            "ACK refuses node names that start with localhost.",
+            "names of nodes must not start with localhost (ACK refuses them).",
             "Choose another node_name.",
         ),
     ),
     row(
         "a host's name that ACK refuses as a node's",
         [(N01, N01.replace("n01", "localhost-1"))],
-        (41, 3, "hosts.localhost-1", "ACK refuses node names that start with localhost.", "Choose another node_name."),
+        (
+            41,
+            3,
+            "hosts.localhost-1",
+            "names of nodes must not start with localhost (ACK refuses them).",
+            "Choose another node_name.",
+        ),
     ),
     row(
         "two hosts of one node name",

@@ -222,7 +222,7 @@ ROWS = [
         "a stale Node has it",
         "10.1.0.11 is the address of node b",
         "an address of its own",
-        "Remove the stale node in ACK's console if its machine is gone, or give the host another address.",
+        "If its machine is gone, remove the stale node in ACK's console; else give the host another address.",
         nodes=(a_node("b"),),
     ),
     ok(
@@ -542,7 +542,7 @@ ROWS = [
         "a node's kubelet is not simply removed",
         "kubelet v1.32.9",
         "at most three minors older than the API server's v1.36.3, never newer",
-        "Have its pool upgraded in ACK.",
+        "Have its pool upgraded.",
         kubelet_version="v1.32.9",
         node=NODE,
     ),

@@ -1,0 +1,219 @@
+"""Any conformant cluster that hosts join with `kubeadm join`: the cluster's own API is all that is asked.
+
+A join has a bootstrap token of its own. It is revoked when the join has ended, by the run that made it; what a killed
+run leaves goes by its expiry, a little after the join's own time limit. A resumed run must not revoke it: the unit
+`poolkeeper-join` may still be running on the host with that very token, and another one cannot be handed to it. So each
+token has a random id, is known to the run that made it only, and nobody looks for tokens of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+
+from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, NotFound, connect
+from tasks.cluster.bootstrap import (
+    BootstrapToken,
+    ClusterInfo,
+    ClusterInfoUnusable,
+    create_token,
+    public_key_hashes,
+    read_cluster_info,
+    revoke_token,
+    wait_signed,
+)
+from tasks.fleet.model import Cluster, Host, KubeadmProvider, Pool
+from tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict
+from tasks.provider import kubeadm_scripts as scripts
+from tasks.provider.interface import OutcomeUnknown, ProviderError
+
+TOKEN_MARGIN = timedelta(minutes=5)
+"""From making a token to the start of the unit that uses it; the unit itself may run for the join's timeout."""
+SIGNED_WITHIN_S = 20.0
+CONFIGURATIONS = ("kubeadm-config", "kubelet-config")
+"""ConfigMaps in kube-system that `kubeadm join` and `kubeadm upgrade node` go by."""
+_RIGHTS = "`kubectl apply -f deployments/kubernetes/kubeadm.yaml`"
+
+
+class Kubeadm:
+    """One cluster's way in and out. Make it with `open_kubeadm`.
+
+    signed_within_s: how long the control plane may take to sign `cluster-info` for a new token
+    """
+
+    def __init__(
+        self, cluster: Cluster, settings: KubeadmProvider, api: ClusterApi, *, signed_within_s: float = SIGNED_WITHIN_S
+    ) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._api = api
+        self._signed_within_s = signed_within_s
+        self._tokens: dict[str, BootstrapToken] = {}
+
+    async def check_pool(self, pool: Pool) -> tuple[Checked, ...]:
+        """Cluster reachable, what joining machines read there whole, versions that go together. Raises ProviderError.
+
+        That `cluster-info` is signed shows only with a token: `join_script` waits for it.
+        """
+        with _told():
+            api_version = await self._api_version()
+            cluster = Subject("cluster", self._cluster.name)
+            return (
+                _checked(
+                    "provider.version.skew",
+                    Subject("pool", pool.name),
+                    skew_between(pool.kubernetes_version, api_version),
+                    "a kubelet at most three minors older than the API server, never newer",
+                    "Correct kubernetes_version of the pool in the fleet file.",
+                ),
+                await self._check_cluster_info(cluster),
+                *[await self._check_configuration(cluster, name) for name in CONFIGURATIONS],
+            )
+
+    async def _check_cluster_info(self, cluster: Subject) -> Checked:
+        check, expected = "provider.cluster-info", "kube-public/cluster-info with the kubeconfig's own authority"
+        try:
+            await self._cluster_info()
+        except (ClusterInfoUnusable, ApiError) as error:
+            if isinstance(error, ApiError) and error.status != 403:
+                raise
+            what, _, next_step = str(error).partition(". ")
+            return _checked(check, cluster, what, expected, _or_rights(error, next_step))
+        return Checked(check, Verdict.OK, cluster)
+
+    async def _check_configuration(self, cluster: Subject, name: str) -> Checked:
+        check, expected = f"provider.{name}", f"ConfigMap kube-system/{name}, as `kubeadm init` writes it"
+        try:
+            await self._api.request("GET", f"/api/v1/namespaces/kube-system/configmaps/{name}")
+        except ApiError as error:
+            if not isinstance(error, NotFound) and error.status != 403:
+                raise
+            what = "there is none" if isinstance(error, NotFound) else "it may not be read"
+            next_step = "Run `kubeadm init phase upload-config all` on a control-plane host."
+            return _checked(check, cluster, what, expected, _or_rights(error, next_step))
+        return Checked(check, Verdict.OK, cluster)
+
+    async def join_script(self, host: Host, arch: str) -> Secret:
+        """Makes a token, waits until the cluster has signed for it, and gives the script. Raises ProviderError.
+
+        `arch` is left to apt, which knows its own.
+        """
+        await self.join_ended(host)  # one whose script was never started
+        with _told():
+            api_version = await self._api_version()
+            if wrong := skew_between(host.pool.kubernetes_version, api_version):
+                raise ProviderError(f"{wrong}. Correct kubernetes_version of the pool in the fleet file.")
+            info = await self._cluster_info()
+            lives = timedelta(seconds=host.pool.join_timeout_s) + TOKEN_MARGIN
+            token = self._tokens[host.name] = await create_token(self._api, host.name, lives=lives)
+            try:
+                await wait_signed(self._api, token, timeout_s=self._signed_within_s)
+            except (ClusterInfoUnusable, ApiError, ClusterUnreachable):
+                await self.join_ended(host)
+                raise
+        discovery = scripts.Discovery(info.endpoint, token.text.reveal(), tuple(info.authorities))
+        text = scripts.join_script(host, self._settings, discovery, api_minor=minor_of(api_version))
+        return Secret(text, secret_words=token.text.reveal().split("."))
+
+    async def join_ended(self, host: Host) -> None:
+        """Revoke the token of a host's join, if this run has made one. Raises ProviderError."""
+        token = self._tokens.pop(host.name, None)
+        if token is None:
+            return
+        try:
+            with _told():
+                await revoke_token(self._api, token)
+        except ProviderError as error:
+            raise ProviderError(
+                f"bootstrap token {token.id} is not revoked and expires at {token.expires_at.isoformat()}: {error}",
+                status=error.status,
+            ) from None
+
+    def leave_script(self, host: Host) -> Secret:
+        """`kubeadm reset`, or nothing on a host without kubeadm."""
+        return Secret(scripts.leave_script(self._settings), secret_words=())
+
+    def upgrade_script(self, host: Host, version: str) -> Secret:
+        """`kubeadm upgrade node` and a restart of kubelet, on a host that has the packages of `version` already."""
+        return Secret(scripts.upgrade_script(self._settings, version), secret_words=())
+
+    async def _api_version(self) -> str:
+        version = str((await self._api.request("GET", "/version")).get("gitVersion", ""))
+        minor_of(version)
+        return version
+
+    async def _cluster_info(self) -> ClusterInfo:
+        """Raises ClusterInfoUnusable, also where its authority is not the one that we trust ourselves."""
+        info = await read_cluster_info(self._api)
+        if self._api.ca_pem is None:
+            raise ClusterInfoUnusable(
+                f"the kubeconfig of cluster {self._cluster.name} has no certificate authority to compare"
+                " kube-public/cluster-info with. Put certificate-authority-data into it."
+            )
+        if not info.authorities <= public_key_hashes(self._api.ca_pem):
+            raise ClusterInfoUnusable(
+                "the certificate authority in kube-public/cluster-info is not the one in the kubeconfig of cluster"
+                f" {self._cluster.name}, so hosts would trust another cluster than we do. Find out which is right;"
+                " after a change of the authority both need the new one."
+            )
+        return info
+
+
+@asynccontextmanager
+async def open_kubeadm(cluster: Cluster, settings: KubeadmProvider, kubeconfig: Secret) -> AsyncIterator[Kubeadm]:
+    """The provider with a connection of its own, closed at the end. Raises ClusterUnreachable."""
+    async with connect(cluster, kubeconfig) as api:
+        yield Kubeadm(cluster, settings, api)
+
+
+def minor_of(version: str) -> int:
+    """36 of `v1.36.3`. Raises ProviderError for what is no version of Kubernetes 1."""
+    major, _, rest = version.removeprefix("v").partition(".")
+    minor = rest.split(".")[0]
+    if major != "1" or not minor.isdecimal():
+        raise ProviderError(
+            f"`{version}` is no version of Kubernetes. See what `kubectl version` says of the API server."
+        )
+    return int(minor)
+
+
+def skew_between(kubelet: str | None, api_server: str) -> str:
+    """Why a kubelet of that version may not talk to this API server, as a clause; empty when it may. Pure.
+
+    kubernetes.io, "Version Skew Policy". None: the API server's own minor is installed.
+    """
+    if kubelet is None:
+        return ""
+    behind = minor_of(api_server) - minor_of(kubelet)
+    if behind < 0:
+        return f"kubernetes_version {kubelet} is newer than the API server's {api_server}"
+    if behind > scripts.MAX_MINORS_BEHIND:
+        return f"kubernetes_version {kubelet} is {behind} minors older than the API server's {api_server}"
+    return ""
+
+
+def _checked(check: str, subject: Subject, wrong: str, expected: str, next_step: str) -> Checked:
+    if not wrong:
+        return Checked(check, Verdict.OK, subject)
+    evidence = Evidence(wrong, expected, "Kubernetes API")
+    return Checked(check, Verdict.FAIL, subject, Finding(check, Severity.BLOCKER, subject, evidence, next_step))
+
+
+def _or_rights(error: Exception, next_step: str) -> str:
+    """What to do about an error that may be a missing right."""
+    return f"Give poolkeeper's user its rights: {_RIGHTS}." if getattr(error, "status", 0) == 403 else next_step
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors of the API as a provider's."""
+    try:
+        yield
+    except ClusterInfoUnusable as error:
+        raise ProviderError(str(error)) from None
+    except ClusterUnreachable as error:
+        raise OutcomeUnknown(str(error)) from None
+    except ApiError as error:
+        told = f"{error} The manifest is applied with {_RIGHTS}." if error.status == 403 else str(error)
+        raise ProviderError(told, code=error.reason, status=error.status) from None

@@ -1,0 +1,223 @@
+"""What a host runs to join a cluster by kubeadm, to leave it, and to follow its upgrade. Pure.
+
+POSIX shell. Every value goes in quoted; the token stands in a file that only root can read, never on a command line. A
+script that stops says why in its last line. What kubeadm leaves out for an operator to do (kernel settings, the set-up
+of the container runtime) is the operator's here too: preflight looks at it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.cluster.nodes import POOL_ID_LABEL, POOL_TYPE_LABEL
+from tasks.fleet.model import Host, KubeadmProvider
+
+API_VERSION = "kubeadm.k8s.io/v1beta4"
+FIRST_KUBEADM_MINOR = 31
+"""The first that reads this version of its configuration."""
+MAX_MINORS_BEHIND = 3
+"""How many minors a kubelet may be older than the API server (kubernetes.io, "Version Skew Policy")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """By what a host knows the cluster that it joins."""
+
+    endpoint: str
+    """`host:port` of the API server."""
+    token: str
+    authorities: tuple[str, ...]
+    """`sha256:` hashes of the cluster's certificate authorities."""
+
+
+def join_configuration(host: Host, settings: KubeadmProvider, discovery: Discovery) -> Mapping[str, Any]:
+    """kubeadm's JoinConfiguration (kubernetes.io, "kubeadm Configuration (v1beta4)").
+
+    A kubelet may not label itself within kubernetes.io (NodeRestriction); the labels by which poolkeeper knows its
+    pools and the user's own machines are outside of it.
+    """
+    labels = {POOL_ID_LABEL: host.pool.nodepool_id, POOL_TYPE_LABEL: "hybridcloud"}
+    arguments = {"node-labels": ",".join(f"{key}={value}" for key, value in labels.items())}
+    if host.node_address is not None:
+        arguments["node-ip"] = str(host.node_address)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "JoinConfiguration",
+        "discovery": {
+            "bootstrapToken": {
+                "token": discovery.token,
+                "apiServerEndpoint": discovery.endpoint,
+                "caCertHashes": sorted(discovery.authorities),
+            }
+        },
+        "nodeRegistration": {
+            "name": host.node_name,
+            "criSocket": settings.cri_socket,
+            "taints": [{"key": key, "value": value, "effect": effect} for key, value, effect in settings.taints],
+            "kubeletExtraArgs": [{"name": name, "value": value} for name, value in arguments.items()],
+            "ignorePreflightErrors": list(settings.ignore_preflight_errors),
+        },
+    }
+
+
+def packages_of(version: str) -> str:
+    """How apt is asked for a Kubernetes version: `1.36` is its newest patch, `1.36.3` its newest package."""
+    version = version.removeprefix("v")
+    if re.fullmatch(r"\d+\.\d+", version):
+        return f"{version}.*"
+    return f"{version}-*" if re.fullmatch(r"\d+\.\d+\.\d+", version) else version
+
+
+_HEADER = """\
+LC_ALL=C; export LC_ALL
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+R=${POOLKEEPER_ROOT-}
+have() { command -v "$1" >/dev/null 2>&1; }
+stop() { printf '%s\\n' "$1" >&2; exit 1; }
+version_of() { # kubelet or kubeadm: 1.36.3
+  case $1 in
+    kubelet) found=$(kubelet --version 2>/dev/null);;
+    kubeadm) found=$(kubeadm version -o short 2>/dev/null);;
+  esac
+  found=${found##* }
+  printf '%s' "${found#v}"
+}
+minor_of() { # 1.36.3: 36; nothing where it is no version
+  rest=${1#1.}
+  rest=${rest%%[!0-9]*}
+  case $1 in 1.*) printf '%s' "$rest";; esac
+}
+is() { # whether a version is the one that is asked for, which may leave out patch or build
+  case $1 in "$2"|"$2"[-+]*|"$2".*) return 0;; esac
+  return 1
+}
+"""
+
+_JOIN = """\
+fits() { # whether the programs that are here can join this cluster; says why not
+  if have kubeadm; then
+    version=$(version_of kubeadm) minor=$(minor_of "$(version_of kubeadm)")
+    [ -n "$minor" ] || stop 'kubeadm does not tell its version: see what `kubeadm version` says on the host'
+    [ "$minor" -le "$api_minor" ] ||
+      stop "kubeadm $version is newer than the API server (1.$api_minor): install kubeadm 1.$api_minor"
+    [ "$minor" -ge "$first_kubeadm_minor" ] ||
+      stop "kubeadm $version is too old: install kubeadm 1.$api_minor (1.$first_kubeadm_minor at least)"
+  fi
+  if have kubelet && [ "$1" = all ]; then
+    version=$(version_of kubelet) minor=$(minor_of "$(version_of kubelet)")
+    [ -n "$minor" ] || stop 'kubelet does not tell its version: see what `kubelet --version` says on the host'
+    [ "$minor" -le "$api_minor" ] ||
+      stop "kubelet $version is newer than the API server (1.$api_minor): install kubelet 1.$api_minor"
+    [ "$minor" -ge "$oldest_minor" ] ||
+      stop "kubelet $version is more than three minors behind the API server (1.$api_minor): install a newer one"
+  fi
+}
+
+set --
+kubelet=all
+have kubelet || set -- "kubelet=$packages"
+if have kubelet && [ -n "$declared" ] && ! is "$(version_of kubelet)" "$declared"; then
+  kubelet=replaced
+  set -- "kubelet=$packages"
+fi
+have kubeadm || set -- "$@" "kubeadm=$packages"
+case $socket in */containerd/containerd.sock) have containerd || set -- "$@" containerd;; esac
+# said before anything is touched
+fits "$kubelet"
+if [ $# -gt 0 ]; then
+  have apt-get || stop "there is no apt-get to install $* with: install that by hand, then start again"
+  export DEBIAN_FRONTEND=noninteractive
+  # after an update that failed, an install goes by old lists, or does nothing and says that all is well
+  apt-get -q -o DPkg::Lock::Timeout=60 -o APT::Update::Error-Mode=any update ||
+    stop 'apt-get update failed, so nothing was installed: mend what it names (its sources are those of the host)'
+  apt-get -q -y -o DPkg::Lock::Timeout=60 -o Dpkg::Options::=--force-confold --no-install-recommends \\
+    --allow-change-held-packages --allow-downgrades install "$@" ||
+    stop "apt-get could not install $*: see whether the host's sources have that version (apt-cache madison kubelet)"
+  apt-mark hold kubelet kubeadm >/dev/null || stop 'apt-mark could not hold kubelet and kubeadm at their version'
+  fits all
+fi
+have kubelet && have kubeadm || stop 'kubelet and kubeadm are installed and not on the PATH of root'
+
+umask 077
+own=$R/run/poolkeeper/kubeadm
+rm -rf "$own"
+trap 'rm -rf "$own"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+mkdir -p "$own" && printf '%s\\n' "$configuration" > "$own/join.yaml" || stop 'there is no room below /run'
+umask 022
+# its package brings it, and an undoing takes it away
+mkdir -p "$R/etc/kubernetes/manifests"
+if have systemctl; then
+  case $socket in */containerd/containerd.sock) systemctl enable --now containerd;; esac
+  systemctl enable kubelet
+fi
+{ kubeadm join --config "$own/join.yaml" 2>&1; echo $? > "$own/status"; } | tee "$own/output"
+status=1
+read -r status < "$own/status"
+[ "$status" = 0 ] && exit 0
+errors=$(grep -e '\\[ERROR ' -e '^error' "$own/output" | while read -r line; do printf '%s; ' "$line"; done)
+stop "kubeadm join ended with $status: ${errors%; }"
+"""
+
+_LEAVE = """\
+rm -rf "$R/run/poolkeeper/kubeadm"
+if ! have kubeadm; then
+  echo 'there is no kubeadm, so there is nothing that it could reset'
+  exit 0
+fi
+kubeadm reset --force --cri-socket "$socket" || stop 'kubeadm reset failed: see its lines above'
+"""
+
+_UPGRADE = """\
+for program in kubeadm kubelet; do
+  have "$program" || stop "there is no $program: install version $declared first"
+  is "$(version_of "$program")" "$declared" ||
+    stop "$program is $(version_of "$program"), not $declared: install its package first"
+done
+set -- upgrade node
+[ -z "$ignored" ] || set -- "$@" "--ignore-preflight-errors=$ignored"
+kubeadm "$@" || stop 'kubeadm upgrade node failed: see its lines above'
+systemctl daemon-reload && systemctl restart kubelet || stop 'kubelet could not be restarted: journalctl -u kubelet'
+"""
+
+
+def join_script(host: Host, settings: KubeadmProvider, discovery: Discovery, *, api_minor: int) -> str:
+    """Install what is missing, write the configuration, join."""
+    declared = (host.pool.kubernetes_version or "").removeprefix("v")
+    return _script(
+        _JOIN,
+        configuration=json.dumps(join_configuration(host, settings, discovery)),
+        socket=settings.cri_socket,
+        declared=declared,
+        packages=packages_of(declared or f"1.{api_minor}"),
+        api_minor=api_minor,
+        oldest_minor=api_minor - MAX_MINORS_BEHIND,
+        first_kubeadm_minor=FIRST_KUBEADM_MINOR,
+    )
+
+
+def leave_script(settings: KubeadmProvider) -> str:
+    """Take off a host what kubeadm put there.
+
+    kubeadm leaves CNI configuration and packet filter rules (kubernetes.io, "kubeadm reset"). The first is in the
+    record of changes (`tasks.hosts.changes`) where the join brought it; rules may be anyone's, and go with a reboot.
+    """
+    return _script(_LEAVE, socket=settings.cri_socket)
+
+
+def upgrade_script(settings: KubeadmProvider, version: str) -> str:
+    """Follow the control plane's upgrade, with the packages of `version` installed (kubernetes.io, "Upgrading Linux
+    nodes")."""
+    return _script(_UPGRADE, declared=version.removeprefix("v"), ignored=",".join(settings.ignore_preflight_errors))
+
+
+def _script(body: str, **values: str | int) -> str:
+    given = "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in values.items())
+    return _HEADER + given + body
