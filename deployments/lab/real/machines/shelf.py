@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import shutil
+import sys
 from pathlib import Path
 
 from deployments.lab.real.building import Say, cache_folder, cache_home, say_on_stderr
@@ -16,7 +17,7 @@ from deployments.lab.real.pins import COREDNS, EARLIER_KUBERNETES, KUBERNETES
 from deployments.lab.real.programs import find
 
 _APPLETS = (
-    "sh", "cat", "cut", "echo", "grep", "head", "hostname", "httpd", "ip", "kill", "ls", "mkdir", "mktemp", "mv", "nc",
+    "cat", "cut", "echo", "grep", "head", "hostname", "httpd", "ip", "kill", "ls", "mkdir", "mktemp", "mv", "nc",
     "nslookup", "ping", "rm", "sed", "sleep", "tail", "test", "touch", "true",
 )  # fmt: skip
 _PAUSE = "trap 'exit 0' TERM INT; sleep 2147483647 & wait"
@@ -55,7 +56,14 @@ def mirror_tree(*, say: Say = say_on_stderr) -> Path:
 
 def _images(base: Path) -> tuple[Image, ...]:
     programs = find(["kube-proxy", "coredns"])
-    shell = {"bin/busybox": base / "bin/busybox"}
+    libraries = "lib/x86_64-linux-gnu"
+    shell = {
+        "bin/busybox": base / "bin/busybox",
+        # not busybox's own shell, which runs its own wget whatever is on the PATH
+        "bin/sh": base / "usr/bin/dash",
+        f"{libraries}/libc.so.6": base / "usr" / libraries / "libc.so.6",
+        "lib64/ld-linux-x86-64.so.2": base / "usr" / libraries / "ld-linux-x86-64.so.2",
+    }
     applets = {f"bin/{name}": "busybox" for name in _APPLETS}
     # kube-proxy calls `nft`, which it gets with its libraries from the machine, mounted at /usr
     machine = {name: f"usr/{name}" for name in ("lib", "lib64")}
@@ -70,7 +78,5 @@ def _images(base: Path) -> tuple[Image, ...]:
 def _key() -> str:
     """Another tree for other programs, another system or another way of making it."""
     decisive = [cache_folder(module).name for module in (KUBERNETES, EARLIER_KUBERNETES, COREDNS)]
-    sources = [inspect.getsource(module) for module in (images, kubernetes_packages)]
-    return hashlib.sha256("\0".join([*decisive, base_key(), *sources, *_APPLETS, _PAUSE, _WGET]).encode()).hexdigest()[
-        :16
-    ]
+    sources = [inspect.getsource(module) for module in (images, kubernetes_packages, sys.modules[__name__])]
+    return hashlib.sha256("\0".join([*decisive, base_key(), *sources]).encode()).hexdigest()[:16]
