@@ -187,6 +187,7 @@ def status(folder: LabFolder) -> Json:
         "api_url": told["api_url"],
         "dns": told["dns"],
         "network": told["network"],
+        "kubectl": told["kubectl"],
         "folder": str(folder.path),
         "hosts": [
             {**host, "fault": ",".join(HostFaults(folder.host(host["name"])).all()) or None} for host in told["hosts"]

@@ -129,6 +129,7 @@ class World:
         placed = {name: (host, self.ssh[name].port) for name, host in self.hosts.items()}
         folder.fleet.write_text(fleet_file(self.network, placed, self.ack.endpoint, "keys/ack-id"))
         told = {
+            "kubectl": "kubectl",
             "network": f"127.{self.network.octet}.0.0/16",
             "api_url": plane.api.url,
             "provider_url": f"http://{self.ack.endpoint}",

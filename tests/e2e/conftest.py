@@ -164,6 +164,13 @@ class MachinesCluster(Cluster):
         """Versions of the packages on the sites' mirror."""
         return [packaged_version(module) for module in (EARLIER_KUBERNETES, KUBERNETES)]
 
+    def kubectl(self, *words: str) -> str:
+        """What kubectl of the same build answers to an admin."""
+        command = [lifecycle.status(self.folder)["kubectl"], "--kubeconfig", str(self.folder.admin_kubeconfig), *words]
+        done = self._ended(*command)
+        assert done.code == 0, f"kubectl {' '.join(words)}: {done.err}"
+        return done.out
+
     def shell(self, host: str, script: str, *, timeout_s: float = 60.0) -> str:
         """What a script, run by root on a host, writes. Raises OSError, asyncssh.Error, TimeoutError."""
         address = next(h["address"] for h in lifecycle.status(self.folder)["hosts"] if h["name"] == host)
