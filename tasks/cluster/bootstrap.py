@@ -13,7 +13,7 @@ import hashlib
 import secrets
 import string
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -116,18 +116,28 @@ async def revoke_token(api: ClusterApi, token: BootstrapToken) -> None:
         return
 
 
+async def wait_cluster_info(api: ClusterApi, until: Callable[[Mapping[str, str]], bool]) -> None:
+    """Until the ConfigMap's data is such; it is empty where there is none. Waits for ever: put it under a deadline."""
+    async for found in api.changes(CLUSTER_INFO, query={"fieldSelector": "metadata.name=cluster-info"}):
+        if until((found[0].get("data") or {}) if found else {}):
+            return
+
+
 async def wait_signed(api: ClusterApi, token: BootstrapToken, *, timeout_s: float) -> None:
     """Until `cluster-info` is signed for a token. Raises ClusterInfoUnusable after `timeout_s`, and ApiError."""
     try:
         async with asyncio.timeout(timeout_s):
-            async for found in api.changes(CLUSTER_INFO, query={"fieldSelector": "metadata.name=cluster-info"}):
-                if found and f"{SIGNATURE}{token.id}" in (found[0].get("data") or {}):
-                    return
+            await wait_cluster_info(api, lambda data: f"{SIGNATURE}{token.id}" in data)
     except TimeoutError:
         raise ClusterInfoUnusable(
             f"the control plane has not signed kube-public/cluster-info for a new token within {timeout_s:g} s. See"
             " that kube-controller-manager runs with its controller bootstrap-signer-controller."
         ) from None
+
+
+async def require_configuration(api: ClusterApi, name: str) -> None:
+    """That the ConfigMap `kube-system/NAME`, which kubeadm keeps, is there. Raises NotFound and ApiError."""
+    await api.request("GET", f"/api/v1/namespaces/kube-system/configmaps/{name}")
 
 
 async def read_cluster_info(api: ClusterApi) -> ClusterInfo:

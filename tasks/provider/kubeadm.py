@@ -20,6 +20,7 @@ from tasks.cluster.bootstrap import (
     create_token,
     public_key_hashes,
     read_cluster_info,
+    require_configuration,
     revoke_token,
     wait_signed,
 )
@@ -85,7 +86,7 @@ class Kubeadm:
     async def _check_configuration(self, cluster: Subject, name: str) -> Checked:
         check, expected = f"provider.{name}", f"ConfigMap kube-system/{name}, as `kubeadm init` writes it"
         try:
-            await self._api.request("GET", f"/api/v1/namespaces/kube-system/configmaps/{name}")
+            await require_configuration(self._api, name)
         except ApiError as error:
             if not isinstance(error, NotFound) and error.status != 403:
                 raise
@@ -112,9 +113,10 @@ class Kubeadm:
             except (ClusterInfoUnusable, ApiError, ClusterUnreachable):
                 await self.join_ended(host)
                 raise
-        discovery = scripts.Discovery(info.endpoint, token.text.reveal(), tuple(info.authorities))
+        both = token.text.reveal()
+        discovery = scripts.Discovery(info.endpoint, both, tuple(info.authorities))
         text = scripts.join_script(host, self._settings, discovery, api_minor=minor_of(api_version))
-        return Secret(text, secret_words=token.text.reveal().split("."))
+        return Secret(text, secret_words=(both, both.partition(".")[2]))
 
     async def join_ended(self, host: Host) -> None:
         """Revoke the token of a host's join, if this run has made one. Raises ProviderError."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployments.lab.real.control_plane import RealControlPlane
+from deployments.lab.real.kubeadm import make_joinable
 from deployments.lab.real.pins import CONTROL_PLANE
 from deployments.lab.real.programs import find, lacking
 
@@ -41,3 +42,12 @@ def kubectl_program(programs: Callable[..., Mapping[str, Path]]) -> str:
     program = shutil.which("kubectl")
     assert program is not None, "the tier kubectl does not run without it"
     return program
+
+
+@pytest.fixture(scope="session")
+def joinable_control_plane(
+    real_control_plane: RealControlPlane, programs: Callable[..., Mapping[str, Path]]
+) -> RealControlPlane:
+    """The same one, with what `kubeadm join` needs to find in a cluster."""
+    make_joinable(real_control_plane, programs("kubeadm")["kubeadm"])
+    return real_control_plane

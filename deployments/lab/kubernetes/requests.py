@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -62,9 +63,13 @@ class Target:
             raise not_implemented(f"the resource {where} ({self.version})")
         raise StatusError(404, "NotFound", "the server could not find the requested resource")
 
-    def attributes(self, verb: str, path: str) -> Attributes:
-        """The same in the words of RBAC."""
-        return Attributes(verb, self.group, self.plural, self.subresource, self.namespace, self.name, path)
+    def attributes(self, verb: str, path: str, fields: str = "") -> Attributes:
+        """The same in the words of RBAC. A list or watch whose field selector asks for one name is about that one."""
+        name = self.name
+        if not name and verb in ("list", "watch"):
+            asked = re.search(r"(?:^|,)metadata\.name==?([^,]+)", fields)
+            name = asked[1] if asked else ""
+        return Attributes(verb, self.group, self.plural, self.subresource, self.namespace, name, path)
 
 
 def parse_path(path: str) -> Target | None:

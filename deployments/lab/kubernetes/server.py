@@ -111,7 +111,7 @@ class ApiServer:
             self._authorize(user, attributes, None)
             return self._answer_path(request)
         verb = verb_of(request.method, target, request.query)
-        attributes = target.attributes(verb, request.path)
+        attributes = target.attributes(verb, request.path, request.query.get("fieldSelector", ""))
         if target.group == "authorization.k8s.io":
             self._authorize(user, attributes, None)
             return await reviews.serve_review(request, self.store, user, target)

@@ -11,6 +11,7 @@ import asyncio
 import json
 import ssl
 import uuid
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,6 +228,27 @@ async def admin(api: Api) -> AsyncIterator[Client]:
         connector=aiohttp.TCPConnector(ssl=tls(api)),
     ) as session:
         yield Client(session)
+
+
+@pytest.fixture
+async def joinable(request: pytest.FixtureRequest, api: Api, admin: Client) -> None:
+    """Makes the cluster one that hosts can join by kubeadm: here, that it tells them what it tells them."""
+    if request.node.callspec.params["api"] == "real":
+        request.getfixturevalue("joinable_control_plane")
+        return
+    for namespace, name, data in (
+        ("kube-system", "kubeadm-config", {"ClusterConfiguration": ""}),
+        ("kube-system", "kubelet-config", {"kubelet": ""}),
+        ("kube-public", "cluster-info", cluster_info(api.url, api.ca_file.read_text())),
+    ):
+        body = {"metadata": {"name": name}, "data": data}
+        assert (await admin("POST", f"/api/v1/namespaces/{namespace}/configmaps", body)).code == 201
+
+
+def cluster_info(url: str, ca_pem: str) -> dict[str, str]:
+    """What kubeadm writes into the ConfigMap of that name."""
+    entry = {"server": url, "certificate-authority-data": b64encode(ca_pem.encode()).decode()}
+    return {"kubeconfig": yaml.safe_dump({"clusters": [{"name": "", "cluster": entry}]})}
 
 
 @pytest.fixture

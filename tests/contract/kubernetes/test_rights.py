@@ -1,6 +1,6 @@
-"""What poolkeeper may do: the manifest's rights are enough for all it does, each of them is needed, the rest is refused.
+"""What poolkeeper may do: the manifests' rights are enough for all it does, each of them is needed, the rest is refused.
 
-Everything here is done as the manifest's ServiceAccount, with a token that the API server has issued.
+Everything here is done as the manifests' ServiceAccount, with a token that the API server has issued.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,21 @@ import yaml
 import deployments
 from tasks.audit.testpod import peer_pod, way_back_pod
 from tasks.cluster import ApiError, ClusterApi
+from tasks.cluster.bootstrap import (
+    CLUSTER_INFO,
+    SECRETS,
+    BootstrapToken,
+    create_token,
+    read_cluster_info,
+    require_configuration,
+    revoke_token,
+    token_object,
+    wait_cluster_info,
+)
 from tasks.cluster.nodes import accept, cordon, delete_node, get_node, list_nodes, wait_node
 from tasks.cluster.pods import create_pod, delete_pod, pod_log, pods_on, wait_pods_on
 from tasks.cluster.stops import Stop, freeze, hold, read_stops, thaw, unhold
+from tasks.outcomes import Secret
 from tests.contract.cluster.conftest import reach
 from tests.contract.kubernetes.conftest import (
     DEADLINE_S,
@@ -40,8 +52,8 @@ from tests.contract.kubernetes.conftest import (
 
 Json = dict[str, Any]
 
-MANIFEST = Path(deployments.__path__[0], "kubernetes", "poolkeeper.yaml")
-OBJECTS: list[Json] = list(yaml.safe_load_all(MANIFEST.read_text()))
+MANIFESTS = [Path(deployments.__path__[0], "kubernetes", name) for name in ("poolkeeper.yaml", "kubeadm.yaml")]
+OBJECTS: list[Json] = [each for manifest in MANIFESTS for each in yaml.safe_load_all(manifest.read_text())]
 NAMESPACE = "poolkeeper"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 PATHS = {
@@ -49,8 +61,8 @@ PATHS = {
     "ServiceAccount": f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts",
     "ClusterRole": f"{RBAC}/clusterroles",
     "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
-    "Role": f"{RBAC}/namespaces/{NAMESPACE}/roles",
-    "RoleBinding": f"{RBAC}/namespaces/{NAMESPACE}/rolebindings",
+    "Role": f"{RBAC}/namespaces/{{}}/roles",
+    "RoleBinding": f"{RBAC}/namespaces/{{}}/rolebindings",
 }
 IMAGE = "registry.example/busybox:1"
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
@@ -58,26 +70,38 @@ NOW = datetime(2026, 8, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Right:
-    """One verb of one rule."""
+    """One verb of one rule, on one name where the rule has names."""
 
     verb: str
     resource: str
-    everywhere: bool
+    namespace: str
+    """Empty: everywhere."""
     name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource}{'' if self.everywhere else f' in {NAMESPACE}'}"
+        return f"{self.verb} {self.resource}{self.name and f' {self.name}'}{self.namespace and f' in {self.namespace}'}"
+
+    @property
+    def rule(self) -> Json:
+        """The rule that gives this right alone."""
+        names = {"resourceNames": [self.name]} if self.name else {}
+        return {"apiGroups": [""], "resources": [self.resource], "verbs": [self.verb], **names}
 
 
 def rights_of(objects: list[Json]) -> list[Right]:
     return [
-        Right(verb, resource, role["kind"] == "ClusterRole", *rule.get("resourceNames", ()))
+        Right(verb, resource, role["metadata"].get("namespace", ""), name)
         for role in objects
         if role["kind"] in ("Role", "ClusterRole")
         for rule in role["rules"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
     ]
+
+
+def path_of(each: Json) -> str:
+    return PATHS[each["kind"]].format(each["metadata"].get("namespace", ""))
 
 
 @dataclass(frozen=True)
@@ -166,6 +190,38 @@ async def ask_for_stops(api: ClusterApi, place: Place) -> None:
     await read_stops(api)
 
 
+async def make_a_token(api: ClusterApi, place: Place) -> None:
+    token = await create_token(api, place.node, lives=timedelta(minutes=1))
+    await place.admin("DELETE", f"{SECRETS}/bootstrap-token-{token.id}")
+
+
+async def revoke_a_token(api: ClusterApi, place: Place) -> None:
+    made = token_object("abcdef", "0123456789abcdef", place.node, datetime.now(UTC) + timedelta(minutes=1))
+    uid = (await place.admin("POST", SECRETS, made)).body["metadata"].get("uid", "")
+    if not uid:  # of a time that it was refused
+        uid = (await place.admin("GET", f"{SECRETS}/bootstrap-token-abcdef")).body["metadata"]["uid"]
+    await revoke_token(api, BootstrapToken("abcdef", Secret(""), uid, NOW))
+    assert (await place.admin("GET", f"{SECRETS}/bootstrap-token-abcdef")).code == 404
+
+
+async def ask_for_cluster_info(api: ClusterApi, place: Place) -> None:
+    assert (await read_cluster_info(api)).authorities
+
+
+async def wait_for_cluster_info(api: ClusterApi, place: Place) -> None:
+    looks = itertools.count(1)
+    async with Meanwhile(place.admin, f"{CLUSTER_INFO}/cluster-info") as listed:
+        await wait_cluster_info(api, lambda _: listed() and next(looks) > 1)
+
+
+async def look_for_the_clusters_configuration(api: ClusterApi, place: Place) -> None:
+    await require_configuration(api, "kubeadm-config")
+
+
+async def look_for_the_kubelets_configuration(api: ClusterApi, place: Place) -> None:
+    await require_configuration(api, "kubelet-config")
+
+
 NEEDED_FOR: dict[str, tuple[Operation, ...]] = {
     "get nodes": (look_at_a_node,),
     "list nodes": (look_at_all_nodes, wait_for_a_node),
@@ -178,8 +234,15 @@ NEEDED_FOR: dict[str, tuple[Operation, ...]] = {
     "delete pods in poolkeeper": (remove_a_test_pod,),
     "get pods/log in poolkeeper": (read_a_test_pods_log,),
     "create configmaps in poolkeeper": (freeze_for_the_first_time,),
-    "get configmaps in poolkeeper": (ask_for_stops, hold_and_let_go),
-    "patch configmaps in poolkeeper": (hold_and_let_go,),
+    "get configmaps stops in poolkeeper": (ask_for_stops, hold_and_let_go),
+    "patch configmaps stops in poolkeeper": (hold_and_let_go,),
+    "create secrets in kube-system": (make_a_token,),
+    "delete secrets in kube-system": (revoke_a_token,),
+    "get configmaps kubeadm-config in kube-system": (look_for_the_clusters_configuration,),
+    "get configmaps kubelet-config in kube-system": (look_for_the_kubelets_configuration,),
+    "get configmaps cluster-info in kube-public": (ask_for_cluster_info,),
+    "list configmaps cluster-info in kube-public": (wait_for_cluster_info,),
+    "watch configmaps cluster-info in kube-public": (wait_for_cluster_info,),
 }
 """Right -> what fails without it."""
 OPERATIONS = list(dict.fromkeys(operation for each in NEEDED_FOR.values() for operation in each))
@@ -219,7 +282,7 @@ class Cluster:
     async def apply(self) -> None:
         """The manifest, which other tests may have applied already."""
         for each in OBJECTS:
-            assert (await self._admin("POST", PATHS[each["kind"]], each)).code in (201, 409)
+            assert (await self._admin("POST", path_of(each), each)).code in (201, 409)
         accounts = PATHS["ServiceAccount"]
         await self._admin.until(accounts, bool, fieldSelector="metadata.name=default")
 
@@ -252,7 +315,7 @@ class Cluster:
             changed["metadata"]["name"] = name
             for reference in (changed.get("roleRef", {}), *changed.get("subjects", ())):
                 reference["name"] = name
-            answer = await self._admin("POST", PATHS[each["kind"]], changed)
+            answer = await self._admin("POST", path_of(each), changed)
             assert answer.code == 201, answer.body
         return await self.connect(name, [each for each in rights_of(OBJECTS) if each != right])
 
@@ -262,11 +325,8 @@ class Cluster:
 
 def reduced(each: Json, right: Right) -> Json:
     """A role of the manifest without one right."""
-    if each["kind"] == ("ClusterRole" if right.everywhere else "Role"):
-        for rule in each["rules"]:
-            if right.resource in rule["resources"] and rule.get("resourceNames", [""]) == [right.name]:
-                rule["verbs"] = [verb for verb in rule["verbs"] if verb != right.verb]
-        each["rules"] = [rule for rule in each["rules"] if rule["verbs"]]
+    if each["kind"] in ("Role", "ClusterRole"):
+        each["rules"] = [other.rule for other in rights_of([each]) if other != right]
     return each
 
 
@@ -276,7 +336,7 @@ async def has(account: Client, right: Right) -> bool:
         "verb": right.verb,
         "resource": resource,
         "subresource": subresource,
-        "namespace": "" if right.everywhere else NAMESPACE,
+        "namespace": right.namespace,
         "name": right.name,
     }
     body = {
@@ -297,7 +357,7 @@ async def cluster(api: Api, admin: Client, tmp_path: Path) -> AsyncIterator[Clus
 
 
 @pytest.fixture
-async def place(admin: Client, cluster: Cluster, logging_node: LoggingNode) -> AsyncIterator[Place]:
+async def place(admin: Client, cluster: Cluster, logging_node: LoggingNode, joinable: None) -> AsyncIterator[Place]:
     node = logging_node.name
     there = peer_pod(node, node, IMAGE)
     pod, path = there["metadata"]["name"], f"/api/v1/namespaces/{NAMESPACE}/pods"
@@ -340,6 +400,12 @@ async def test_each_right_is_needed(cluster: Cluster, place: Place, right: Right
         pytest.param("POST", "/api/v1/nodes", id="a new node"),
         pytest.param("DELETE", "/api/v1/nodes", id="all nodes at once"),
         pytest.param("GET", "/api/v1/secrets", id="secrets"),
+        pytest.param("GET", "/api/v1/namespaces/kube-system/secrets", id="secrets beside its tokens"),
+        pytest.param("GET", "/api/v1/namespaces/kube-system/secrets/bootstrap-token-abcdef", id="a token"),
+        pytest.param("PATCH", "/api/v1/namespaces/kube-system/secrets/bootstrap-token-abcdef", id="changing a token"),
+        pytest.param("DELETE", "/api/v1/namespaces/kube-system/secrets", id="all secrets at once"),
+        pytest.param("GET", "/api/v1/namespaces/kube-system/configmaps/other", id="another ConfigMap of the system"),
+        pytest.param("PATCH", "/api/v1/namespaces/kube-public/configmaps/cluster-info", id="changing cluster-info"),
         pytest.param("GET", "/api/v1/namespaces/poolkeeper/secrets", id="secrets of its own namespace"),
         pytest.param("POST", "/api/v1/namespaces/default/pods", id="pods elsewhere"),
         pytest.param("DELETE", "/api/v1/namespaces/kube-system/pods/p", id="deleting pods elsewhere"),

@@ -1,0 +1,454 @@
+"""What hosts run to join and leave by kubeadm, in real shells: with every program that changes a machine as a stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.fleet.model import Host, KubeadmProvider
+from tasks.outcomes import Secret, redact
+from tasks.provider.kubeadm_scripts import Discovery, join_configuration, join_script, leave_script, upgrade_script
+from tests.unit.onboard.builders import POOL, a_host
+
+DEADLINE_S = 20.0
+TOKEN = "abcdef.0123456789abcdef"
+DISCOVERY = Discovery("10.0.0.1:6443", TOKEN, ("sha256:bb", "sha256:aa"))
+SETTINGS = KubeadmProvider()
+SOCKET = "unix:///run/containerd/containerd.sock"
+SHELLS = [
+    pytest.param(command, id=command[0], marks=[] if shutil.which(command[0]) else pytest.mark.skip(f"no {command[0]}"))
+    for command in (["dash"], ["bash", "--posix"], ["busybox", "sh"])
+]
+TOOLS = ("mkdir", "rm", "tee", "grep", "cat", "stat", "sleep", "cp")
+
+_KUBEADM = """\
+case $1 in
+  version) echo "v$(cat "$world/kubeadm-version")"; exit;;
+  join)
+    stat -c %a "$3" > "$world/mode"
+    cp "$3" "$world/configuration"
+    if [ -e "$world/hangs" ]; then echo began; sleep 60; fi;;
+esac
+cat "$world/kubeadm-says" 2>/dev/null
+[ ! -e "$world/kubeadm-fails" ]
+"""
+_APT_GET = """\
+case "$*" in
+  *update*) [ ! -e "$world/update-fails" ] || { echo 'E: Some index files failed to download.' >&2; exit 100; };;
+  *install*)
+    [ ! -e "$world/install-fails" ] || { echo 'E: Unable to locate package' >&2; exit 100; }
+    for each; do
+      case $each in
+        kubelet=*|kubeadm=*) cp "$world/ready-made/${each%%=*}" "$world/bin/"; cat "$world/brings" > "$world/${each%%=*}-version";;
+        containerd) cp "$world/ready-made/containerd" "$world/bin/";;
+      esac
+    done;;
+esac
+"""
+_PROGRAMS = {
+    "kubeadm": _KUBEADM,
+    "kubelet": 'echo "Kubernetes v$(cat "$world/kubelet-version")"\n',
+    "containerd": "",
+    "apt-get": _APT_GET,
+    "apt-mark": "",
+    "systemctl": "",
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of a script."""
+
+    code: int
+    words: str
+    did: Sequence[str]
+    """Commands that change a machine, in order."""
+
+
+@dataclass
+class Machine:
+    """A host: which programs it has, and what they say. By default all are there, in the API server's version."""
+
+    root: Path
+    has: Sequence[str] = tuple(_PROGRAMS)
+    kubelet: str = "1.36.3"
+    kubeadm: str = "1.36.3"
+    brings: str = "1.36.4"
+    """Version of what apt installs."""
+    marks: Sequence[str] = ()
+    """`update-fails`, `install-fails`, `kubeadm-fails`, `hangs`."""
+    says: str = ""
+    """What kubeadm prints."""
+    files: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for folder in ("bin", "ready-made"):
+            (self.root / folder).mkdir(parents=True)
+        for tool in TOOLS:
+            (self.root / "bin" / tool).symlink_to(str(shutil.which(tool)))
+        for name, body in _PROGRAMS.items():
+            path = self.root / "ready-made" / name
+            logged = f'#!/bin/sh\nworld="{self.root}"\n'
+            if name in ("kubeadm", "apt-get", "apt-mark", "systemctl"):
+                logged += f'[ "$1" = version ] || echo "{name} $*" >> "$world/did"\n'
+            path.write_text(logged + body)
+            path.chmod(0o755)
+            if name in self.has:
+                shutil.copy(path, self.root / "bin" / name)
+        texts = {"kubelet-version": self.kubelet, "kubeadm-version": self.kubeadm, "brings": self.brings}
+        for name, text in {**texts, "kubeadm-says": self.says, **dict.fromkeys(self.marks, "")}.items():
+            (self.root / name).write_text(f"{text}\n" if text else "")
+
+    def start(self, script: str, shell: Sequence[str]) -> subprocess.Popen[str]:
+        # as the host's units do: the script is on a descriptor of its own
+        (self.root / "script").write_text(script)
+        program = [str(shutil.which(shell[0])), *shell[1:]]
+        command = [*program, "-c", 'exec "$@" /dev/fd/3 3< "$0"', str(self.root / "script"), *program]
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={"PATH": str(self.root / "bin"), "POOLKEEPER_ROOT": str(self.root)},
+            cwd=self.root,
+            start_new_session=True,
+        )
+
+    def run(self, script: str, shell: Sequence[str] = ("sh",)) -> Ran:
+        process = self.start(script, shell)
+        words, _ = process.communicate(timeout=DEADLINE_S)
+        return Ran(process.returncode, words, self.did())
+
+    def did(self) -> list[str]:
+        return (self.root / "did").read_text().splitlines() if (self.root / "did").exists() else []
+
+    @property
+    def own_folder(self) -> Path:
+        """Where the configuration is while kubeadm runs."""
+        return self.root / "run/poolkeeper/kubeadm"
+
+
+def script_for(host: Host | None = None, settings: KubeadmProvider = SETTINGS, *, api_minor: int = 36) -> str:
+    return join_script(host or a_host(), settings, DISCOVERY, api_minor=api_minor)
+
+
+def asking_for(version: str) -> Host:
+    return a_host(pool={"kubernetes_version": version})
+
+
+UPDATE = "apt-get -q -o DPkg::Lock::Timeout=60 -o APT::Update::Error-Mode=any update"
+ENABLE = ["systemctl enable --now containerd", "systemctl enable kubelet"]
+HOLD = "apt-mark hold kubelet kubeadm"
+
+
+def install(*packages: str) -> str:
+    return (
+        "apt-get -q -y -o DPkg::Lock::Timeout=60 -o Dpkg::Options::=--force-confold --no-install-recommends"
+        f" --allow-change-held-packages --allow-downgrades install {' '.join(packages)}"
+    )
+
+
+def test_the_configuration_whole() -> None:
+    host = a_host("fra1-n01", node_address=ip_address("10.1.0.11"))
+    settings = KubeadmProvider(
+        "unix:///run/crio/crio.sock", ("SystemVerification",), (("dedicated", "a", "NoSchedule"),)
+    )
+    assert join_configuration(host, settings, DISCOVERY) == {
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "JoinConfiguration",
+        "discovery": {
+            "bootstrapToken": {
+                "token": TOKEN,
+                "apiServerEndpoint": "10.0.0.1:6443",
+                "caCertHashes": ["sha256:aa", "sha256:bb"],
+            }
+        },
+        "nodeRegistration": {
+            "name": "fra1-n01",
+            "criSocket": "unix:///run/crio/crio.sock",
+            "taints": [{"key": "dedicated", "value": "a", "effect": "NoSchedule"}],
+            "kubeletExtraArgs": [
+                {
+                    "name": "node-labels",
+                    "value": "alibabacloud.com/nodepool-id=np-1,alibabacloud.com/nodepool-type=hybridcloud",
+                },
+                {"name": "node-ip", "value": "10.1.0.11"},
+            ],
+            "ignorePreflightErrors": ["SystemVerification"],
+        },
+    }
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_join(tmp_path: Path, shell: list[str]) -> None:
+    machine = Machine(tmp_path / "m")
+    ran = machine.run(script_for(), shell)
+    config = f"{machine.own_folder}/join.yaml"
+    assert (ran.code, ran.did) == (0, [*ENABLE, f"kubeadm join --config {config}"]), ran.words
+    assert json.loads((machine.root / "configuration").read_text()) == join_configuration(a_host(), SETTINGS, DISCOVERY)
+    assert (machine.root / "mode").read_text() == "600\n"
+    assert not machine.own_folder.exists()
+    assert TOKEN not in ran.words + "".join(ran.did)
+
+
+@pytest.mark.parametrize(
+    ("has", "host", "did"),
+    [
+        pytest.param(
+            ("apt-get", "apt-mark"),
+            a_host(),
+            [UPDATE, install("kubelet=1.36.*", "kubeadm=1.36.*", "containerd"), HOLD],
+            id="nothing there: the API server's minor",
+        ),
+        pytest.param(
+            ("apt-get", "apt-mark", "containerd"),
+            asking_for("v1.36.4"),
+            [UPDATE, install("kubelet=1.36.4-*", "kubeadm=1.36.4-*"), HOLD],
+            id="the pool's version",
+        ),
+        pytest.param(
+            ("apt-get", "apt-mark", "containerd", "kubelet"),
+            a_host(),
+            [UPDATE, install("kubeadm=1.36.*"), HOLD],
+            id="kubeadm alone is missing",
+        ),
+        pytest.param(
+            ("apt-get", "apt-mark", "containerd", "kubelet", "kubeadm"),
+            asking_for("1.36.4-1.1"),
+            [UPDATE, install("kubelet=1.36.4-1.1"), HOLD],
+            id="kubelet of another version than the pool's",
+        ),
+        pytest.param(("containerd", "kubelet", "kubeadm"), asking_for("1.36.3"), [], id="the pool's version is there"),
+        pytest.param(("containerd", "kubelet", "kubeadm"), asking_for("1.36"), [], id="its minor is there"),
+    ],
+)
+def test_what_is_installed_first(tmp_path: Path, has: Sequence[str], host: Host, did: list[str]) -> None:
+    machine = Machine(tmp_path / "m", has)
+    ran = machine.run(script_for(host))
+    assert (ran.code, ran.did) == (0, [*did, f"kubeadm join --config {machine.own_folder}/join.yaml"]), ran.words
+
+
+@pytest.mark.parametrize(
+    ("changed", "host", "last", "did"),
+    [
+        pytest.param(
+            {"has": ("kubelet",)},
+            a_host(),
+            "there is no apt-get to install kubeadm=1.36.* containerd with: install that by hand, then start again",
+            [],
+            id="no apt",
+        ),
+        pytest.param(
+            {"has": ("apt-get", "apt-mark"), "marks": ("update-fails",)},
+            a_host(),
+            "apt-get update failed, so nothing was installed: mend what it names (its sources are those of the host)",
+            [UPDATE],
+            id="lists cannot be fetched",
+        ),
+        pytest.param(
+            {"has": ("apt-get", "apt-mark", "containerd"), "marks": ("install-fails",)},
+            a_host(),
+            "apt-get could not install kubelet=1.36.* kubeadm=1.36.*: see whether the host's sources have that version"
+            " (apt-cache madison kubelet)",
+            [UPDATE, install("kubelet=1.36.*", "kubeadm=1.36.*")],
+            id="no such package",
+        ),
+        pytest.param(
+            {"has": ("apt-get", "apt-mark", "containerd"), "brings": "1.37.0"},
+            a_host(),
+            "kubeadm 1.37.0 is newer than the API server (1.36): install kubeadm 1.36",
+            [UPDATE, install("kubelet=1.36.*", "kubeadm=1.36.*"), HOLD],
+            id="apt brought another version than it was asked for",
+        ),
+        pytest.param(
+            {"has": ("apt-get", "apt-mark", "containerd", "kubeadm"), "kubeadm": "1.37.0"},
+            a_host(),
+            "kubeadm 1.37.0 is newer than the API server (1.36): install kubeadm 1.36",
+            [],
+            id="kubeadm too new, before anything is touched",
+        ),
+        pytest.param(
+            {"kubeadm": "1.30.9"},
+            a_host(),
+            "kubeadm 1.30.9 is too old: install kubeadm 1.36 (1.31 at least)",
+            [],
+            id="kubeadm cannot read its configuration",
+        ),
+        pytest.param(
+            {"kubeadm": "unknown"},
+            a_host(),
+            "kubeadm does not tell its version: see what `kubeadm version` says on the host",
+            [],
+            id="kubeadm without a version",
+        ),
+        pytest.param(
+            {"kubelet": "1.37.0-alpha.1"},
+            a_host(),
+            "kubelet 1.37.0-alpha.1 is newer than the API server (1.36): install kubelet 1.36",
+            [],
+            id="kubelet too new",
+        ),
+        pytest.param(
+            {"kubelet": "1.32.9"},
+            a_host(),
+            "kubelet 1.32.9 is more than three minors behind the API server (1.36): install a newer one",
+            [],
+            id="kubelet four minors behind",
+        ),
+    ],
+)
+def test_why_it_stops_before_the_join(
+    tmp_path: Path, changed: dict[str, Any], host: Host, last: str, did: list[str]
+) -> None:
+    ran = Machine(tmp_path / "m", **changed).run(script_for(host))
+    assert (ran.code, ran.words.splitlines()[-1], ran.did) == (1, last, did)
+
+
+def test_a_kubelet_three_minors_behind_joins(tmp_path: Path) -> None:
+    assert Machine(tmp_path / "m", kubelet="1.33.0").run(script_for()).code == 0
+
+
+def test_kubeadms_errors_come_last(tmp_path: Path) -> None:
+    says = """\
+[preflight] Running pre-flight checks
+error: error execution phase preflight: [preflight] Some fatal errors occurred:
+\t[ERROR Port-10250]: Port 10250 is in use
+\t[ERROR CRI]: no socket
+[preflight] If you know what you are doing, you can make a check non-fatal
+To see the stack trace of this error execute with --v=5 or higher"""
+    machine = Machine(tmp_path / "m", marks=("kubeadm-fails",), says=says)
+    ran = machine.run(script_for())
+    assert ran.code == 1
+    assert ran.words.splitlines()[-1] == (
+        "kubeadm join ended with 1: error: error execution phase preflight: [preflight] Some fatal errors occurred:;"
+        " [ERROR Port-10250]: Port 10250 is in use; [ERROR CRI]: no socket"
+    )
+    assert not machine.own_folder.exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_ended_from_outside_it_leaves_no_token(tmp_path: Path, shell: list[str]) -> None:
+    machine = Machine(tmp_path / "m", marks=("hangs",))
+    process = machine.start(script_for(), shell)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "began\n"
+        assert (machine.own_folder / "join.yaml").exists()
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=DEADLINE_S)
+        assert not machine.own_folder.exists()
+    finally:
+        process.kill()
+
+
+def test_what_a_killed_one_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "m")
+    machine.own_folder.mkdir(parents=True)
+    (machine.own_folder / "join.yaml").write_text("of an earlier join")
+    assert machine.run(script_for()).code == 0
+    assert not machine.own_folder.exists()
+
+
+HOSTILE = "'; touch pwned #\"$(touch pwned)`touch pwned`\n\\ %s"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_hostile_values_stay_values(tmp_path: Path, shell: list[str]) -> None:
+    host = replace(
+        a_host(node_name=HOSTILE), pool=replace(POOL, nodepool_id=HOSTILE, kubernetes_version=f"1.36.3{HOSTILE}")
+    )
+    settings = KubeadmProvider(HOSTILE, (HOSTILE,), ((HOSTILE, HOSTILE, "NoSchedule"),))
+    machine = Machine(tmp_path / "m")
+    machine.run(script_for(host, settings), shell)
+    machine.run(leave_script(settings), shell)
+    machine.run(upgrade_script(settings, HOSTILE), shell)
+    assert json.loads((machine.root / "configuration").read_text()) == join_configuration(host, settings, DISCOVERY)
+    assert not list(tmp_path.rglob("pwned*"))
+
+
+def test_its_own_sentences_survive_redaction_and_the_token_does_not() -> None:
+    script = Secret(script_for(), secret_words=(TOKEN, TOKEN.partition(".")[2]))
+    told = "apt-get update failed, so nothing was installed: mend what it names (its sources are those of the host)"
+    assert redact(f"{told} 0123456789abcdef {TOKEN}", script) == f"{told} [redacted] [redacted]"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_reset(tmp_path: Path, shell: list[str]) -> None:
+    machine = Machine(tmp_path / "m")
+    machine.own_folder.mkdir(parents=True)
+    ran = machine.run(leave_script(SETTINGS), shell)
+    assert (ran.code, ran.did) == (0, [f"kubeadm reset --force --cri-socket {SOCKET}"])
+    assert not machine.own_folder.exists()
+
+
+def test_nothing_to_reset_without_kubeadm(tmp_path: Path) -> None:
+    ran = Machine(tmp_path / "m", has=()).run(leave_script(SETTINGS))
+    assert (ran.code, ran.words, ran.did) == (0, "there is no kubeadm, so there is nothing that it could reset\n", [])
+
+
+def test_a_reset_that_fails(tmp_path: Path) -> None:
+    ran = Machine(tmp_path / "m", marks=("kubeadm-fails",)).run(leave_script(SETTINGS))
+    assert (ran.code, ran.words) == (1, "kubeadm reset failed: see its lines above\n")
+
+
+@pytest.mark.parametrize(
+    ("changed", "ignored", "code", "words", "did"),
+    [
+        pytest.param(
+            {"kubelet": "1.36.3", "kubeadm": "1.36.3"},
+            (),
+            0,
+            "",
+            ["kubeadm upgrade node", "systemctl daemon-reload", "systemctl restart kubelet"],
+            id="packages are there",
+        ),
+        pytest.param(
+            {},
+            ("SystemVerification", "Swap"),
+            0,
+            "",
+            [
+                "kubeadm upgrade node --ignore-preflight-errors=SystemVerification,Swap",
+                "systemctl daemon-reload",
+                "systemctl restart kubelet",
+            ],
+            id="with errors that are declared to be of no matter",
+        ),
+        pytest.param(
+            {"kubelet": "1.35.4"},
+            (),
+            1,
+            "kubelet is 1.35.4, not 1.36.3: install its package first\n",
+            [],
+            id="a package is behind",
+        ),
+        pytest.param(
+            {"has": ("kubelet",)}, (), 1, "there is no kubeadm: install version 1.36.3 first\n", [], id="no kubeadm"
+        ),
+        pytest.param(
+            {"marks": ("kubeadm-fails",)},
+            (),
+            1,
+            "kubeadm upgrade node failed: see its lines above\n",
+            ["kubeadm upgrade node"],
+            id="kubeadm fails, and kubelet goes on as it is",
+        ),
+    ],
+)
+def test_following_an_upgrade(
+    tmp_path: Path, changed: dict[str, Any], ignored: tuple[str, ...], code: int, words: str, did: list[str]
+) -> None:
+    settings = KubeadmProvider(ignore_preflight_errors=ignored)
+    ran = Machine(tmp_path / "m", **changed).run(upgrade_script(settings, "v1.36.3"))
+    assert (ran.code, ran.words, ran.did) == (code, words, did)
