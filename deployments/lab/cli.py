@@ -56,7 +56,7 @@ def up(folder: Path | None, as_json: bool, hosts: int, real: bool, machines: int
     click.echo(
         f"The lab {took}, on {told['network']}:\n"
         f"  Kubernetes API   {told['api_url']}\n"
-        f"  ACK's OpenAPI    {told['provider_url']}\n"
+        f"  provider         {told['provider_url'] or 'kubeadm'}\n"
         f"  name server      {told['dns']}\n"
         f"  hosts            {len(told['hosts'])}, from {first['name']} at {first['address']}:{first['port']}\n"
         f"  fleet file       {told['fleet']}"
@@ -65,7 +65,7 @@ def up(folder: Path | None, as_json: bool, hosts: int, real: bool, machines: int
         click.echo(f"  Prefect          {told['prefect_api_url'].removesuffix('/api')}")
     click.echo(
         f"Look around:\n"
-        f"  kubectl --kubeconfig {place.admin_kubeconfig} get nodes,pods -A\n"
+        f"  {told['kubectl']} --kubeconfig {place.admin_kubeconfig} get nodes,pods -A\n"
         f"  ssh -i {place.keys / 'ops'} -o UserKnownHostsFile={place.keys / 'known_hosts'}"
         f" -p {first['port']} ops@{first['address']}"
     )

@@ -109,6 +109,7 @@ def test_no_token_of_ours_and_no_pod_of_ours_is_left(machines: MachinesCluster, 
     ours = [s for s in secrets if "poolkeeper.io/bootstrap-token" in (s["metadata"].get("labels") or {})]
     # the killed run's own token is nobody's any more, and ends with its expiry
     assert len(ours) <= 1
+    machines.kubectl("wait", "--for=delete", "--timeout=30s", "--namespace=poolkeeper", "pod", "--all")
     assert machines.test_pods == []
     assert machines.shell(machines.names[1], "ls /run/poolkeeper 2>/dev/null | wc -l") == "0"
 
