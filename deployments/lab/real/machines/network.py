@@ -139,7 +139,7 @@ def bridge_of(place: str) -> str:
 
 def port_of(name: str) -> str:
     """The router's end of a machine's cable; names of devices have at most 15 characters."""
-    return f"p-{name}"[:15]
+    return f"p-{name}"
 
 
 def entering(name: str) -> list[str]:
