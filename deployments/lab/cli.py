@@ -38,11 +38,13 @@ def lab() -> None:
 @_folder
 @_json
 @click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), default=12, show_default=True, help="How many hosts.")
+@click.option("--real", is_flag=True, help="Debian machines and Kubernetes' own programs (Linux, root, Go).")
+@click.option("--machines", type=click.IntRange(1, 20), default=3, show_default=True, help="How many, with --real.")
 @click.option("--prefect", is_flag=True, help="Also a Prefect server with every deployment, and a worker; some 30 s.")
-def up(folder: Path | None, as_json: bool, hosts: int, prefect: bool) -> None:
+def up(folder: Path | None, as_json: bool, hosts: int, real: bool, machines: int, prefect: bool) -> None:
     """Start a lab and say what was started and where."""
     place, began = _place(folder), time.monotonic()
-    started = _tried(lambda: lifecycle.up(place, hosts))
+    started = _tried(lambda: lifecycle.up_machines(place, machines) if real else lifecycle.up(place, hosts))
     if prefect:
         started = _tried(lambda: lifecycle.start_prefect(place)) or started
     told = lifecycle.status(place)

@@ -28,6 +28,8 @@ class Fault(StrEnum):
     CNI_MISSING = "cni-missing"
     NAME_DUPLICATED = "name-duplicated"
     API_UNREACHABLE = "api-unreachable"
+    LINE_CUT = "line-cut"
+    POWER_LOST = "power-lost"
 
 
 CLOCK_OFF_S = 600
@@ -48,7 +50,11 @@ DESCRIPTIONS = {
     Fault.CNI_MISSING: "the network plugin's image cannot be pulled, so the node has no network",
     Fault.NAME_DUPLICATED: "another machine's Node has its name in the cluster already",
     Fault.API_UNREACHABLE: "it cannot reach the API server",
+    Fault.LINE_CUT: "its network cable is out (machines only)",
+    Fault.POWER_LOST: "it has lost power; mending boots it (machines only)",
 }
+
+MACHINES_ONLY = (Fault.LINE_CUT, Fault.POWER_LOST)
 
 
 class HostFaults:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import yaml
 
@@ -28,49 +28,84 @@ _HEAD = "# The practice world: what `poolkeeper lab up` has started. Paths are r
 
 def fleet_file(network: Network, hosts: Mapping[str, tuple[LabHost, int]], ack_endpoint: str, key_id_file: str) -> str:
     """The file's text. hosts: by name, with the SSH port of each."""
-    document = {
+    ack = {
+        "cluster_id": CLUSTER_ID,
+        "region": REGION,
+        "endpoint": ack_endpoint,
+        "protocol": "http",
+        "access_key_id": {"file": key_id_file},
+        "access_key_secret": {"file": "keys/ack-secret"},
+    }
+    resolvers = dict.fromkeys(SITES, network.dns)
+    document = _document(network, hosts, {"ack": ack}, BUSYBOX_IMAGE, resolvers, _pool)
+    return _HEAD + yaml.safe_dump(document, sort_keys=False, width=120)
+
+
+def machines_fleet_file(
+    network: Network, hosts: Mapping[str, LabHost], image: str, resolvers: Mapping[str, str], pods: Sequence[str]
+) -> str:
+    """The same for a lab of machines, which join by kubeadm.
+
+    resolvers: site -> its name server; pods: DaemonSets that have a pod on every node
+    """
+
+    def pool(pool_id: str) -> dict[str, object]:
+        timeout = {"parallel": 6, "timeout": "180s", "on_failure": "undo"}
+        return {**_pool(pool_id), "join": timeout, "expected_pods": list(pods), "min_disk_free": "2Gi"}
+
+    # the machines' kernel is that of the machine that the lab runs on: it is not theirs to verify
+    provider = {
+        "kubeadm": {
+            "ignore_preflight_errors": ["SystemVerification"],
+            "taints": ["nodepool-type=hybridcloud:NoSchedule"],
+        }
+    }
+    placed = {name: (host, 22) for name, host in hosts.items()}
+    document = _document(network, placed, provider, image, resolvers, pool)
+    return _HEAD + yaml.safe_dump(document, sort_keys=False, width=120)
+
+
+def _document(
+    network: Network,
+    hosts: Mapping[str, tuple[LabHost, int]],
+    provider: Mapping[str, object],
+    image: str,
+    resolvers: Mapping[str, str],
+    pool: Callable[[str], dict[str, object]],
+) -> dict[str, object]:
+    return {
         "fleet": "lab",
         "mode": "act",
         "ssh": {"user": SSH_USER, "key": {"file": "keys/ops"}, "known_hosts": "keys/known_hosts"},
         "ssh_limits": {"handshakes": 32, "sessions": 400},
         "clusters": {
             "main": {
-                "provider": {
-                    "ack": {
-                        "cluster_id": CLUSTER_ID,
-                        "region": REGION,
-                        "endpoint": ack_endpoint,
-                        "protocol": "http",
-                        "access_key_id": {"file": key_id_file},
-                        "access_key_secret": {"file": "keys/ack-secret"},
-                    }
-                },
+                "provider": provider,
                 "kubeconfig": {"file": "kubeconfig"},
                 "pod_cidrs": [str(network.cloud_pods)],
                 "service_cidrs": [str(network.services)],
                 "container_cidr": str(network.hybrid_pods),
                 "node_mask": node_mask(len(hosts)),
-                "test_image": BUSYBOX_IMAGE,
+                "test_image": image,
             }
         },
-        "sites": {site: _site(network, site) for site in SITES},
+        "sites": {site: _site(network, site, resolvers[site]) for site in SITES},
         "domains": {
             f"{site}-rack{number}": {"site": site, "max_unavailable": 1}
             for site in SITES
             for number in range(1, DOMAINS_PER_SITE + 1)
         },
-        "pools": {name: _pool(pool_id) for name, pool_id in POOLS.items()},
+        "pools": {name: pool(pool_id) for name, pool_id in POOLS.items()},
         "hosts": dict(_hosts(hosts.values())),
     }
-    return _HEAD + yaml.safe_dump(document, sort_keys=False, width=120)
 
 
-def _site(network: Network, site: str) -> dict[str, object]:
+def _site(network: Network, site: str, resolver: str) -> dict[str, object]:
     return {
         "time_zone": TIME_ZONES[site],
         "cidrs": [str(network.site_cidr(site))],
         "ssh_limits": {"handshakes": 32, "sessions": 250},
-        "dns": {"resolvers": [network.dns], "external_name": EXTERNAL_NAME, "internal_name": INTERNAL_NAME},
+        "dns": {"resolvers": [resolver], "external_name": EXTERNAL_NAME, "internal_name": INTERNAL_NAME},
     }
 
 

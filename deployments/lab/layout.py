@@ -35,10 +35,12 @@ class Network:
 
     octet: int
     """X of 127.X.0.0/16."""
+    first: int = 127
+    """Machines have a network of their own in place of loopback: 10.X.0.0/16."""
 
     def address(self, third: int, fourth: int) -> str:
         """127.X.third.fourth."""
-        return f"127.{self.octet}.{third}.{fourth}"
+        return f"{self.first}.{self.octet}.{third}.{fourth}"
 
     @property
     def api(self) -> str:
@@ -172,6 +174,11 @@ class LabFolder:
         """Written when the lab's Prefect server, worker and deployments are there."""
         return self.path / "prefect-api-url"
 
+    @property
+    def machines_network(self) -> Path:
+        """X of the 10.X.0.0/16 of a lab of machines; not there in any other."""
+        return self.path / "machines-network"
+
     def host(self, name: str) -> Path:
         return self.path / "hosts" / name
 
@@ -205,3 +212,9 @@ def listening_socket(address: str, port: int, *, kind: socket.SocketKind = socke
         sock.setblocking(False)
         return sock
     raise AssertionError("the loop returns or raises")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
+    path.touch(mode=0o600)
+    path.write_text(text)

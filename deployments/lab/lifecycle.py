@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from deployments.lab.processes import LAB_MARK, environment_of, kill_marked
 Json = dict[str, Any]
 
 START_TIMEOUT_S = 60.0
+MACHINES_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 10.0
 
 
@@ -35,6 +37,26 @@ class NotALab(LabError):
 
 def up(folder: LabFolder, hosts: int) -> bool:
     """Start a lab and wait until all of it listens; False if it was up already. Raises LabError, NotALab."""
+    command = [sys.executable, "-m", "deployments.lab.serve", "--folder", str(folder.path), "--hosts", str(hosts)]
+    return _up(folder, command, START_TIMEOUT_S)
+
+
+def up_machines(folder: LabFolder, machines: int) -> bool:
+    """The same with real machines and a real cluster. What is made once is made now. Raises LabError, NotALab."""
+    from deployments.lab.real.building import Unavailable
+    from deployments.lab.real.machines.need import prepare
+    from deployments.lab.real.machines.serve import OWN_MOUNTS
+
+    try:
+        prepare()
+    except Unavailable as missing:
+        raise LabError(f"machines cannot be had here: {missing}") from None
+    module = "deployments.lab.real.machines.serve"
+    serve = [sys.executable, "-m", module, "--folder", str(folder.path), "--machines", str(machines)]
+    return _up(folder, [*OWN_MOUNTS, *serve], MACHINES_TIMEOUT_S)
+
+
+def _up(folder: LabFolder, command: Sequence[str], timeout_s: float) -> bool:
     if is_running(folder):
         return False
     if folder.path.exists() and any(folder.path.iterdir()):
@@ -44,7 +66,6 @@ def up(folder: LabFolder, hosts: int) -> bool:
     folder.path.mkdir(parents=True, exist_ok=True)
     lab = secrets.token_hex(8)
     folder.identity.write_text(lab)
-    command = [sys.executable, "-m", "deployments.lab.serve", "--folder", str(folder.path), "--hosts", str(hosts)]
     code = Path(__file__).parents[2]
     with folder.log.open("wb") as log:
         process = subprocess.Popen(
@@ -61,7 +82,7 @@ def up(folder: LabFolder, hosts: int) -> bool:
             start_new_session=True,
         )
     folder.pid.write_text(f"{process.pid}\n")
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while not folder.ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             words = folder.log.read_text(errors="replace").strip().splitlines()[-1:]
@@ -77,6 +98,7 @@ def start_prefect(folder: LabFolder) -> bool:
     if told["prefect_api_url"]:
         return False
     try:
+        # on loopback also beside machines, which have no business with it
         prefect_server.start(folder, Network(int(told["network"].split(".")[1])))
     except prefect_server.PrefectNotStarted as error:
         raise LabError(str(error)) from None
@@ -110,12 +132,25 @@ def down(folder: LabFolder) -> bool:
     stayed = kill_marked(lab) if lab else ()
     if stayed:
         raise LabError(f"these processes of the lab would not end: {', '.join(map(str, stayed))}")
+    if folder.machines_network.exists():
+        _remove_machines(folder, lab)
     for entry in folder.path.iterdir():
         if entry != folder.identity:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     folder.identity.unlink()  # last, so that what was cut off here can be finished
     folder.path.rmdir()
     return True
+
+
+def _remove_machines(folder: LabFolder, lab: str) -> None:
+    """What the kernel keeps of machines beyond their lab's own processes. Raises LabError."""
+    from deployments.lab.real.machines.control_groups import ControlGroups
+    from deployments.lab.real.machines.network import unplug
+
+    groups = ControlGroups(lab)
+    if not groups.end():
+        raise LabError(f"processes of the lab's machines would not end: see {groups.path}")
+    unplug(int(folder.machines_network.read_text()))
 
 
 def _end(pid: int, lab: str) -> None:
@@ -152,6 +187,7 @@ def status(folder: LabFolder) -> Json:
         "api_url": told["api_url"],
         "dns": told["dns"],
         "network": told["network"],
+        "kubectl": told["kubectl"],
         "folder": str(folder.path),
         "hosts": [
             {**host, "fault": ",".join(HostFaults(folder.host(host["name"])).all()) or None} for host in told["hosts"]

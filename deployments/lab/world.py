@@ -7,7 +7,6 @@ import json
 import secrets
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
 from typing import Any
 
 import asyncssh
@@ -16,11 +15,11 @@ from deployments.lab.ack import JOIN_PATH, AckOpenApi
 from deployments.lab.control import ControlError, ControlServer, socket_name
 from deployments.lab.control_plane import ControlPlane
 from deployments.lab.dns import NameServer
-from deployments.lab.faults import Fault, HostFaults
+from deployments.lab.faults import MACHINES_ONLY, Fault, HostFaults
 from deployments.lab.fleet_file import EXTERNAL_NAME, INTERNAL_NAME, fleet_file
 from deployments.lab.host_folder import HostFolder, LabSettings
 from deployments.lab.kubelets import Kubelets
-from deployments.lab.layout import CLOUD_NODE, LabFolder, LabHost, Network, claim_network, plan_hosts
+from deployments.lab.layout import CLOUD_NODE, LabFolder, LabHost, Network, claim_network, plan_hosts, write_private
 from deployments.lab.processes import kill_marked
 from deployments.lab.ssh_hosts import SshHost
 from deployments.lab.standins.install import install
@@ -119,17 +118,18 @@ class World:
         lines = "".join(f"{server.known_hosts_line}\n" for server in self.ssh.values())
         (keys / "known_hosts").write_text(lines)
         (keys / "ops.pub").write_bytes(user_key.export_public_key())
-        _write_private(keys / "ops", user_key.export_private_key().decode())
-        _write_private(keys / "ack-id", f"{self._key_id}\n")
-        _write_private(keys / "ack-secret", f"{self._key_secret}\n")
+        write_private(keys / "ops", user_key.export_private_key().decode())
+        write_private(keys / "ack-id", f"{self._key_id}\n")
+        write_private(keys / "ack-secret", f"{self._key_secret}\n")
 
     def _write_files(self) -> None:
         folder, plane = self.folder, self.control_plane
-        _write_private(folder.kubeconfig, plane.kubeconfig("poolkeeper", plane.poolkeeper_token))
-        _write_private(folder.admin_kubeconfig, plane.admin_kubeconfig())
+        write_private(folder.kubeconfig, plane.kubeconfig("poolkeeper", plane.poolkeeper_token))
+        write_private(folder.admin_kubeconfig, plane.admin_kubeconfig())
         placed = {name: (host, self.ssh[name].port) for name, host in self.hosts.items()}
         folder.fleet.write_text(fleet_file(self.network, placed, self.ack.endpoint, "keys/ack-id"))
         told = {
+            "kubectl": "kubectl",
             "network": f"127.{self.network.octet}.0.0/16",
             "api_url": plane.api.url,
             "provider_url": f"http://{self.ack.endpoint}",
@@ -167,6 +167,8 @@ class World:
 
     def _break(self, host: LabHost, request: Json) -> None:
         fault, folder = Fault(request["fault"]), self.ssh[host.name].folder
+        if fault in MACHINES_ONLY:
+            raise ControlError(f"{fault} is for machines: start them with `poolkeeper lab up --real`")
         folder.prepare()
         try:
             if fault is Fault.LEFTOVERS:
@@ -207,8 +209,3 @@ class World:
 
 def _within(address: str, cidr: str) -> bool:
     return IPv4Address(address) in IPv4Network(cidr)
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)

@@ -40,6 +40,12 @@ R=${{POOLKEEPER_ROOT-}}
 home="$R/var/lib/poolkeeper"
 have() {{ command -v "$1" >/dev/null 2>&1; }}
 there() {{ [ -e "$R$1" ] || [ -L "$R$1" ]; }}
+empty() {{ # a folder with nothing in it: containerd makes itself such a /etc/cni/net.d
+  [ -d "$R$1" ] && [ ! -L "$R$1" ] || return 1
+  for entry in "$R$1"/* "$R$1"/.[!.]* "$R$1"/..?*; do
+    if [ -e "$entry" ] || [ -L "$entry" ]; then return 1; fi
+  done
+}}
 swaps() {{ # yes, no, or nothing where it cannot be read
   [ -r "$R/proc/swaps" ] || return
   {{ read -r _; if read -r device _ && [ -n "$device" ]; then echo yes; else echo no; fi; }} < "$R/proc/swaps"
@@ -54,7 +60,8 @@ whole() {{ # a record that a full disk or a crash cut short has not its last lin
 _SNAPSHOT = f"""\
 snapshot() {{
   while read -r name path; do
-    if there "$path"; then echo "path $name"; fi
+    if empty "$path"; then echo "empty $name"
+    elif there "$path"; then echo "path $name"; fi
   done <<'END-OF-TABLE'
 {_TABLE}
 END-OF-TABLE
@@ -130,7 +137,11 @@ for unit in {" ".join(UNITS)}; do
 done
 while read -r name path; do
   if was "path $name" || ! there "$path"; then continue; fi
+  if was "empty $name" && empty "$path"; then continue; fi
   if mounted "$path"; then kept=yes; echo "kept $name: something is mounted at or below $path"
+  elif was "empty $name"; then
+    if rm -rf -- "$R$path"/* "$R$path"/.[!.]* "$R$path"/..?*; then echo "emptied $name"
+    else kept=yes; echo "kept $name: not all in $path could be removed"; fi
   elif rm -rf -- "$R$path"; then echo "removed $name"
   else kept=yes; echo "kept $name: not all of $path could be removed"; fi
 done <<'END-OF-TABLE'

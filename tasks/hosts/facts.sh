@@ -96,16 +96,27 @@ if have timedatectl; then
 else unknown clock_synchronised 'no timedatectl'; fi
 
 # names
+ask() { # address of a resolver, how many there are: yes, no, or unknown and why
+  name=${EXTERNAL_NAME:-aliyun.com}
+  if have nslookup; then
+    if within 6 nslookup "$name" "$1" >/dev/null 2>&1; then echo yes; else echo no; fi
+  elif ! have getent; then echo 'unknown no nslookup to ask it with'
+  # a minimal host: the system asks all of them, so none answers, or one of them does
+  elif ! within 6 getent ahosts "$name" >/dev/null 2>&1; then echo no
+  elif [ "$2" = 1 ]; then echo yes
+  else echo 'unknown one of the resolvers answers, and there is no nslookup to tell which'; fi
+}
 if [ -r "$R/etc/resolv.conf" ]; then
   fact resolver
-  asked=0
+  asked=0 all=0
+  while read -r key address _ || [ -n "$key" ]; do
+    if [ "$key" = nameserver ] && [ -n "$address" ]; then all=$((all + 1)); fi
+  done < "$R/etc/resolv.conf"
   while read -r key address _ || [ -n "$key" ]; do
     [ "$key" = nameserver ] && [ -n "$address" ] || continue
     asked=$((asked + 1))
     if [ $asked -gt 3 ]; then fact resolver "$address unknown the system never asks more than three"
-    elif ! have nslookup; then fact resolver "$address unknown no nslookup to ask it with"
-    elif within 6 nslookup "${EXTERNAL_NAME:-aliyun.com}" "$address" >/dev/null 2>&1; then fact resolver "$address yes"
-    else fact resolver "$address no"; fi
+    else fact resolver "$address $(ask "$address" "$all")"; fi
   done < "$R/etc/resolv.conf"
 else unknown resolver 'there is no /etc/resolv.conf'; fi
 if have getent; then

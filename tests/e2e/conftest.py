@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import ssl
@@ -14,16 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 import yaml
 
 from deployments.lab import lifecycle
 from deployments.lab.faults import Fault
-from deployments.lab.layout import LabFolder
+from deployments.lab.layout import SSH_USER, LabFolder
+from deployments.lab.real.machines.kubernetes_packages import packaged_version
+from deployments.lab.real.pins import EARLIER_KUBERNETES, KUBERNETES
 
 Json = dict[str, Any]
 
 COMMAND_TIMEOUT_S = 180
+MACHINES = 8
+"""Five to onboard, one with each fault that preflight finds, one that never joins."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,47 @@ class Cluster:
         self.folder.fleet.write_text(yaml.safe_dump(document, sort_keys=False))
 
 
+@dataclass(frozen=True)
+class MachinesCluster(Cluster):
+    """The same with machines: what is on them is asked over SSH."""
+
+    @property
+    def spare(self) -> str:
+        """A machine that is never made a node."""
+        return self.names[-1]
+
+    @property
+    def kubernetes(self) -> list[str]:
+        """Versions of the packages on the sites' mirror."""
+        return [packaged_version(module) for module in (EARLIER_KUBERNETES, KUBERNETES)]
+
+    def kubectl(self, *words: str) -> str:
+        """What kubectl of the same build answers to an admin."""
+        command = [lifecycle.status(self.folder)["kubectl"], "--kubeconfig", str(self.folder.admin_kubeconfig), *words]
+        done = self._ended(*command)
+        assert done.code == 0, f"kubectl {' '.join(words)}: {done.err}"
+        return done.out
+
+    def shell(self, host: str, script: str, *, timeout_s: float = 60.0) -> str:
+        """What a script, run by root on a host, writes. Raises OSError, asyncssh.Error, TimeoutError."""
+        address = next(h["address"] for h in lifecycle.status(self.folder)["hosts"] if h["name"] == host)
+        return asyncio.run(self._shell(address, script, timeout_s)).strip()
+
+    async def _shell(self, address: str, script: str, timeout_s: float) -> str:
+        keys = self.folder.keys
+        async with (
+            asyncio.timeout(timeout_s),
+            asyncssh.connect(
+                address,
+                username=SSH_USER,
+                client_keys=[str(keys / "ops")],
+                known_hosts=str(keys / "known_hosts"),
+                config=None,
+            ) as connection,
+        ):
+            return str((await connection.run("sudo sh -s", input=script, check=True)).stdout)
+
+
 def _pem(encoded: str) -> str:
     import base64
 
@@ -172,6 +219,18 @@ def prefect_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def prefect_api_url(prefect_lab: Cluster) -> str:
     return prefect_lab.prefect_api_url
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> Iterator[MachinesCluster]:
+    """A lab of machines with a cloud node; every test of the tier shares it."""
+    place = tmp_path_factory.mktemp("machines")
+    folder = LabFolder(place / "lab")
+    try:
+        lifecycle.up_machines(folder, MACHINES)
+        yield MachinesCluster(folder, prefect_api_url, place / "state")
+    finally:
+        lifecycle.down(folder)
 
 
 @pytest.fixture

@@ -75,12 +75,16 @@ def lacks(module: Module) -> str:
     return ""
 
 
+def cache_home() -> Path:
+    """Where everything is kept that is made once."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poolkeeper"
+
+
 def cache_folder(module: Module) -> Path:
     """Where a module's programs are kept: another folder for other sources, another Go or other flags."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     decisive = [installed_go(), os.uname().machine, module.linker_flags, *_SETTINGS.values()]
     key = hashlib.sha256(module.pinned_bytes + "\n".join(decisive).encode()).hexdigest()[:16]
-    return base / "poolkeeper" / f"{module.name}-{key}"
+    return cache_home() / f"{module.name}-{key}"
 
 
 def built(module: Module, program: str, *, say: Say = say_on_stderr, timeout_s: float = BUILD_TIMEOUT_S) -> Path:

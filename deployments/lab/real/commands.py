@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployments.lab.layout import Network
 from deployments.lab.real.credentials import CONTROLLER_MANAGER, SCHEDULER, Credentials
 
-SERVICE_CIDR = "10.96.0.0/16"
-"""Addresses that Services get; nothing is ever sent there."""
 NODE_GRACE_S = 3600
 """How long a node may be silent. Nodes that a test only writes down never report, and must stay Ready."""
+MACHINE_GRACE_S = 20
+"""The same of machines; Kubernetes' default is 50."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,16 @@ class Places:
     programs: Mapping[str, Path]
     folder: Path
     credentials: Credentials
-    address: str
+    network: Network
     ports: Mapping[str, int]
     """Program -> its port; `etcd-peers` besides."""
+    joinable: bool = False
+    """Whether machines join it."""
+
+    @property
+    def address(self) -> str:
+        """Where all of it listens."""
+        return self.network.api
 
     def url(self, program: str) -> str:
         """Where a program listens."""
@@ -66,8 +74,8 @@ def api_server(places: Places) -> list[str]:
         bind_address=places.address,
         advertise_address=places.address,
         secure_port=places.ports["kube-apiserver"],
-        # the API refuses loopback addresses as endpoints, so its own Service stays without any
-        endpoint_reconciler_type="none",
+        # the API refuses loopback addresses as endpoints: there its own Service stays without any
+        endpoint_reconciler_type="lease" if places.joinable else "none",
         etcd_servers=places.url("etcd"),
         etcd_cafile=credentials.path("etcd-ca.crt"),
         **_pair(places, "etcd-client", "etcd_certfile", "etcd_keyfile"),
@@ -83,7 +91,7 @@ def api_server(places: Places) -> list[str]:
         service_account_issuer="https://kubernetes.default.svc",
         service_account_key_file=service_accounts,
         service_account_signing_key_file=service_accounts_key,
-        service_cluster_ip_range=SERVICE_CIDR,
+        service_cluster_ip_range=places.network.services,
         profiling="false",
     )
 
@@ -91,6 +99,7 @@ def api_server(places: Places) -> list[str]:
 def controller_manager(places: Places) -> list[str]:
     """All controllers, and those that let machines join with a bootstrap token."""
     credentials = places.credentials
+    grace_s = MACHINE_GRACE_S if places.joinable else NODE_GRACE_S
     return _command(
         places,
         "kube-controller-manager",
@@ -102,8 +111,8 @@ def controller_manager(places: Places) -> list[str]:
         cluster_signing_cert_file=credentials.path("ca.crt"),
         cluster_signing_key_file=credentials.path("ca.key"),
         node_monitor_period="1s",
-        node_monitor_grace_period=f"{NODE_GRACE_S}s",
-        node_startup_grace_period=f"{NODE_GRACE_S}s",
+        node_monitor_grace_period=f"{grace_s}s",
+        node_startup_grace_period=f"{grace_s}s",
     )
 
 

@@ -1,17 +1,20 @@
-"""A real control plane: etcd, kube-apiserver, kube-controller-manager and kube-scheduler on a loopback network.
+"""A real control plane: etcd, kube-apiserver, kube-controller-manager and kube-scheduler.
 
-Each start has a folder, a network and a mark of its own. Whoever is killed while one runs leaves its processes
-behind; `kill_marked` with the id in the folder's file `lab-id` ends them.
+For tests it sits on a loopback network; where machines join it, in a network namespace. Each start has a folder, a
+network and a mark of its own. Whoever is killed while one runs leaves its processes behind; `kill_marked` with the id
+in the folder's file `lab-id` ends them.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +31,7 @@ Json = dict[str, Any]
 
 START_TIMEOUT_S = 60.0
 """Until all of it is healthy; 3 s are usual."""
-_PORTS = {
+PORTS = {
     "etcd": 2379,
     "etcd-peers": 2380,
     "kube-apiserver": API_PORT,
@@ -37,24 +40,49 @@ _PORTS = {
 }
 
 
+@dataclass(frozen=True)
+class Seat:
+    """Where a control plane sits."""
+
+    network: Network
+    ports: Mapping[str, int]
+    lab: str
+    """The mark of its processes."""
+    enter: Sequence[str] = ()
+    """The beginning of a command that runs there."""
+    keeps: Sequence[int] = ()
+    """Open files that hold the network for as long as one of its processes lives."""
+    joinable: bool = False
+    """Whether machines reach it: then it tells where it is, and nodes that fall silent are missed."""
+
+    @classmethod
+    def on_loopback(cls) -> Seat:
+        """A free network of loopback, claimed."""
+        claim, octet = claim_network()
+        network = Network(octet)
+        ports = {name: _free_port(network.api, port) for name, port in PORTS.items()}
+        return cls(network, ports, secrets.token_hex(8), keeps=[claim.detach()])
+
+
 class RealControlPlane:
     """One cluster without nodes. A context manager; or `start`, and `stop` whatever happens.
 
     folder: must not be there yet; keeps data, certificates and logs
     programs: what `programs.find(CONTROL_PLANE)` gives
+    seat: by default one on loopback
     """
 
-    def __init__(self, folder: Path, programs: Mapping[str, Path]) -> None:
-        self.lab = secrets.token_hex(8)
+    def __init__(self, folder: Path, programs: Mapping[str, Path], seat: Seat | None = None) -> None:
+        self._seat = seat or Seat.on_loopback()
+        self.lab = self._seat.lab
         folder.mkdir(parents=True)
         (folder / "lab-id").write_text(self.lab)
         self.folder = folder
-        self._claim, octet = claim_network()
-        self.network = Network(octet)
-        address = self.network.api
-        self.credentials = Credentials(folder / "pki", address)
-        ports = {name: _free_port(address, port) for name, port in _PORTS.items()}
-        self._places = commands.Places(programs, folder, self.credentials, address, ports)
+        self.network = self._seat.network
+        self.credentials = Credentials(folder / "pki", self.network)
+        self._places = commands.Places(
+            programs, folder, self.credentials, self.network, self._seat.ports, self._seat.joinable
+        )
         self.api_url = self._places.url("kube-apiserver")
         self.admin_kubeconfig = self.credentials.admin_kubeconfig(self.api_url)
         self._etcd: Daemon | None = None
@@ -97,8 +125,7 @@ class RealControlPlane:
         self._api.until_healthy(f"{self.api_url}/readyz", self.credentials.ca.client_context(), deadline)
 
     def _daemon(self, name: str, command: list[str]) -> Daemon:
-        # the network stays claimed for as long as one of them lives
-        return Daemon(name, command, self.folder, self.environment, [self._claim.fileno()])
+        return Daemon(name, [*self._seat.enter, *command], self.folder, self.environment, self._seat.keeps)
 
     def restart_api(self, *, compacted: bool = False) -> None:
         """Let kube-apiserver crash and start it again: watches break, and its memory of what was is gone.
@@ -132,7 +159,8 @@ class RealControlPlane:
                 daemon.stop()
         self._others, self._api, self._etcd = [], None, None
         kill_marked(self.lab)  # what was started beside them, such as hollow nodes
-        self._claim.close()
+        for held in self._seat.keeps:
+            os.close(held)
         shutil.rmtree(self.folder / "etcd", ignore_errors=True)  # certificates and logs stay, for who asks why
 
 

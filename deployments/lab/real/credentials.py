@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deployments.lab.kubeconfig import by_certificate, by_token, kubeconfig
 from deployments.lab.kubernetes.certificates import LabCA, load_certificate
+from deployments.lab.layout import Network
 
 MASTERS = "system:masters"
 CONTROLLER_MANAGER = "system:kube-controller-manager"
@@ -20,17 +21,18 @@ class Credentials:
     """Everything by which the parts of one control plane know each other.
 
     folder: gets all files, readable by their owner only
-    address: where all of them listen
+    network: its `api` is where all of them listen
     """
 
-    def __init__(self, folder: Path, address: str) -> None:
+    def __init__(self, folder: Path, network: Network) -> None:
         folder.mkdir(mode=0o700)
         self._folder = folder
         self.ca, self._etcd_ca = LabCA("poolkeeper-lab"), LabCA("poolkeeper-lab-etcd")
         self.ca.authority.write(self.path("ca.crt"), self.path("ca.key"))
         self._etcd_ca.authority.write(self.path("etcd-ca.crt"), self.path("etcd-ca.key"))
-        names = (address, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
-        self._etcd_ca.server_certificate([address]).write(*self.pair("etcd"))
+        service = str(network.services.network_address + 1)
+        names = (network.api, service, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
+        self._etcd_ca.server_certificate([network.api]).write(*self.pair("etcd"))
         self._etcd_client = self._etcd_ca.client_certificate(_API_SERVER_CLIENT)
         self._etcd_client.write(*self.pair("etcd-client"))
         self.ca.server_certificate(names).write(*self.pair("server"))

@@ -92,6 +92,7 @@ KUBERNETES = Module(
         "kubelet",
         "kubeadm",
         "kubectl",
+        "kube-proxy",
         "kubemark",
     ),
 )
@@ -103,6 +104,7 @@ COREDNS = Module(_MODULES / "coredns", "github.com/coredns/coredns", {"coredns":
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 HOLLOW_NODES = ("kubemark",)
+MACHINES = (*CONTROL_PLANE, "kubeadm", "kubelet", "kube-proxy", "coredns")
 
 
 def module_of(program: str) -> Module:

@@ -24,7 +24,8 @@ TUNNELS = ("lo", "wg", "tun", "tap", "tailscale", "zt", "ppp")
 def resolvers(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     """kubelet and joiner resolve names at start; with a dead resolver a join hangs and the node stays NotReady.
 
-    With one that answers beside it, lookups are slow only. Minimal hosts have no nslookup to tell by.
+    With one that answers beside it, lookups are slow only. On minimal hosts without nslookup the system's own lookup
+    tells, but not which one it was.
     """
     seen = known(view.facts.resolvers)
     expected = f"every resolver answers {view.host.site.dns.external_name}"

@@ -319,3 +319,18 @@ async def test_record_is_for_root_only(joined: Joined, machine: Machine) -> None
     await joined.record()
     for path in (Path(BEFORE), Path(BEFORE).parent, Path(BEFORE).with_name("changes")):
         assert machine.at(str(path)).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_folder_that_was_empty_before_is_empty_again(shell: str, world: World, sessions: Sessions) -> None:
+    """containerd watches /etc/cni/net.d, which it makes when it starts: it stays, and what the join put there goes."""
+    machine = Machine(world.folder / "machine", shell=shell)
+    machine.at("/etc/cni/net.d").mkdir(parents=True)
+    async with joined_on(world, sessions, machine) as joined:
+        await joined.remember()
+        joined.join()
+        machine.put("/etc/cni/net.d/.hidden", "ours\n")
+        assert {"added path cni-config", "removed empty cni-config"} <= set(await joined.record())
+        assert "emptied cni-config" in await joined.undo()
+        assert list(machine.at("/etc/cni/net.d").iterdir()) == []
+        assert await joined.undo() == ()

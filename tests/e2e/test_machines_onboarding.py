@@ -1,0 +1,180 @@
+"""Onboarding real machines to a real cluster by kubeadm, with poolkeeper's own rights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from deployments.lab.faults import Fault
+from tasks.fleet import load_fleet
+from tasks.fleet.model import KubeadmProvider
+from tasks.provider.kubeadm_scripts import upgrade_script
+from tests.e2e.conftest import Ended, Json, MachinesCluster
+
+pytestmark = pytest.mark.tier("machines")
+
+OLDER, NEWER = "1.35.4", "1.36.3"
+SIGKILL = -9
+
+
+@pytest.fixture(scope="module")
+def killed(machines: MachinesCluster) -> str:
+    """A host whose join was begun by a run that was then killed: the join goes on without it."""
+    host = machines.names[0]
+    place = "tasks.onboard.admission:start_unit:after:1"
+    words = ["-m", "tests.e2e.killed_run", place, "run", "onboard", "-p", f"hosts={host}", "-p", "dry_run=false"]
+    ended = machines.python(*words)
+    assert ended.code == SIGKILL, ended.err[-2000:]
+    return host
+
+
+@pytest.fixture(scope="module")
+def broken(machines: MachinesCluster) -> dict[Fault, str]:
+    """Two machines with what preflight has to find."""
+    faults = dict(zip((Fault.RESOLVER_DEAD, Fault.LEFTOVERS), machines.names[5:7], strict=True))
+    for fault, host in faults.items():
+        machines.break_host(host, fault)
+    return faults
+
+
+@pytest.fixture(scope="module")
+def onboarded(machines: MachinesCluster, killed: str, broken: dict[Fault, str]) -> Ended:
+    """One run over all machines but the spare one; one pool asks for the older kubelet."""
+
+    def older(fleet: Json) -> None:
+        fleet["pools"]["batch"]["kubernetes_version"] = OLDER
+
+    machines.edit_fleet(older)
+    return machines.onboard("|".join(machines.names[:7]))
+
+
+@pytest.fixture(scope="module")
+def accepted(machines: MachinesCluster, onboarded: Ended) -> list[str]:
+    return machines.names[:5]
+
+
+def row(ended: Ended, name: str) -> Json:
+    return next(row for row in ended.answer["hosts"] if row["name"] == name)
+
+
+def test_machines_become_nodes_also_one_whose_join_was_taken_up(
+    machines: MachinesCluster, onboarded: Ended, accepted: list[str]
+) -> None:
+    assert onboarded.answer["summary"] == "completed with hosts left out: 5 accepted, 2 stopped of 7 hosts"
+    assert {name: row(onboarded, name)["state"] for name in accepted} == dict.fromkeys(accepted, "accepted")
+    nodes = machines.nodes
+    assert sorted(nodes) == sorted(accepted)
+    for node in nodes.values():
+        assert "poolkeeper.io/accepted" in node["metadata"]["annotations"]
+        assert not node["spec"].get("unschedulable")
+        assert not node["spec"].get("taints")
+
+
+def test_a_pools_kubelets_are_of_the_version_that_it_declares(machines: MachinesCluster, accepted: list[str]) -> None:
+    versions = {name: node["status"]["nodeInfo"]["kubeletVersion"] for name, node in machines.nodes.items()}
+    older = machines.names_in("batch")
+    assert versions == {name: f"v{OLDER}" if name in older else f"v{NEWER}" for name in accepted}
+
+
+def test_preflight_stops_a_machine_whose_resolver_is_dead(onboarded: Ended, broken: dict[Fault, str]) -> None:
+    stopped = row(onboarded, broken[Fault.RESOLVER_DEAD])
+    assert (stopped["state"], blockers(stopped)) == ("stopped", {"hosts.resolvers.answer"})
+
+
+def test_preflight_stops_a_machine_with_leftovers_of_another_cluster(
+    machines: MachinesCluster, onboarded: Ended, broken: dict[Fault, str]
+) -> None:
+    host = broken[Fault.LEFTOVERS]
+    stopped = row(onboarded, host)
+    assert (stopped["state"], blockers(stopped)) == ("stopped", {"hosts.leftovers.none"})
+    assert machines.shell(host, "cat /etc/kubernetes/pki/ca.crt; ls /var/lib/poolkeeper 2>&1 || true").startswith(
+        "of another cluster"
+    )
+
+
+def blockers(host: Json) -> set[str]:
+    return {finding["id"] for finding in host["findings"] if finding["severity"] == "blocker"}
+
+
+def test_what_machines_share_or_lack_does_not_block_them(onboarded: Ended, accepted: list[str]) -> None:
+    """They run on one kernel, with its clock, and firmware gives them no product uuid."""
+    findings = {finding["id"]: finding["severity"] for name in accepted for finding in row(onboarded, name)["findings"]}
+    assert "blocker" not in findings.values()
+
+
+def test_no_token_of_ours_and_no_pod_of_ours_is_left(machines: MachinesCluster, onboarded: Ended) -> None:
+    secrets = machines.ask("GET", "/api/v1/namespaces/kube-system/secrets")["items"]
+    ours = [s for s in secrets if "poolkeeper.io/bootstrap-token" in (s["metadata"].get("labels") or {})]
+    # the killed run's own token is nobody's any more, and ends with its expiry
+    assert len(ours) <= 1
+    assert machines.test_pods == []
+    assert machines.shell(machines.names[1], "ls /run/poolkeeper 2>/dev/null | wc -l") == "0"
+
+
+def test_a_second_run_finds_nothing_to_do(machines: MachinesCluster, accepted: list[str]) -> None:
+    again = machines.onboard("|".join(accepted))
+    assert again.code == 0, again.err[-2000:]
+    assert {row(again, name)["summary"] for name in accepted} == {"accepted already"}
+
+
+@pytest.fixture
+def web(machines: MachinesCluster, accepted: list[str]) -> Iterator[Json]:
+    """A pod that serves a page, on one of the onboarded machines."""
+    name, path = "web", "/api/v1/namespaces/default/pods"
+    pod = {
+        "metadata": {"name": name},
+        "spec": {
+            "nodeName": accepted[1],
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {
+                    "name": "web",
+                    "image": "registry.lab/busybox:1",
+                    "command": ["sh", "-c", "cd /tmp; echo hello > index.html; exec httpd -f -p 8000 -h ."],
+                    "readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1},
+                }
+            ],
+        },
+    }
+    machines.ask("POST", path, {"apiVersion": "v1", "kind": "Pod", **pod})
+    machines.kubectl("wait", "--for=condition=Ready", "--timeout=60s", f"pod/{name}")
+    yield machines.ask("GET", f"{path}/{name}")
+    machines.ask("DELETE", f"{path}/{name}")
+
+
+def test_a_pod_answers_from_another_host(machines: MachinesCluster, accepted: list[str], web: Json) -> None:
+    address = web["status"]["podIP"]
+    assert machines.shell(accepted[2], f"curl --silent --max-time 10 http://{address}:8000/") == "hello"
+
+
+def test_a_node_follows_an_upgrade_by_apt_and_kubeadm(machines: MachinesCluster, accepted: list[str]) -> None:
+    host = next(name for name in accepted if name in machines.names_in("batch"))
+    declared = load_fleet(machines.folder.fleet).hosts[host]
+    assert isinstance(declared.pool.cluster.provider, KubeadmProvider)
+    machines.shell(
+        host,
+        "export DEBIAN_FRONTEND=noninteractive; apt-get -qq update;"
+        f" apt-get -qq -y --allow-change-held-packages install 'kubelet={NEWER}-*' 'kubeadm={NEWER}-*' >/dev/null",
+    )
+    machines.shell(host, upgrade_script(declared.pool.cluster.provider, NEWER), timeout_s=120)
+    want = f"--for=jsonpath={{.status.nodeInfo.kubeletVersion}}=v{NEWER}"
+    machines.kubectl("wait", want, "--timeout=60s", f"node/{host}")
+    machines.kubectl("wait", "--for=condition=Ready", "--timeout=60s", f"node/{host}")
+
+
+def test_a_machine_that_lost_power_is_not_ready_and_comes_back(machines: MachinesCluster, accepted: list[str]) -> None:
+    host = accepted[3]
+    machines.break_host(host, Fault.POWER_LOST)
+    machines.kubectl("wait", "--for=condition=Ready=Unknown", "--timeout=90s", f"node/{host}")
+    machines.mend_host(host, Fault.POWER_LOST)
+    machines.kubectl("wait", "--for=condition=Ready", "--timeout=90s", f"node/{host}")
+
+
+def test_kubectl_of_the_same_build_shows_it_all(machines: MachinesCluster, accepted: list[str]) -> None:
+    told = json.loads(machines.kubectl("get", "nodes,pods", "-A", "-o", "json"))
+    kinds = [item["kind"] for item in told["items"]]
+    assert kinds.count("Node") == 1 + len(accepted)
+    running = {item["metadata"]["name"].rsplit("-", 1)[0] for item in told["items"] if item["kind"] == "Pod"}
+    assert {"lab-cni", "kube-proxy", "node-local-dns"} <= running
