@@ -98,8 +98,10 @@ def _kubelet_version(seen: NodeEvidence, here: Subject) -> Checked:
 
 
 def _same_version(kubelet: str, wanted: str) -> bool:
-    """`1.36.3` asks for v1.36.3 with any build behind it; a build that is named is compared as well."""
+    """`1.36.3` asks for v1.36.3 with any build behind it, `1.36` for any patch; a build named is compared as well."""
     kubelet, wanted = kubelet.removeprefix("v"), wanted.removeprefix("v")
+    if wanted.count(".") == 1 and kubelet.startswith(f"{wanted}."):
+        return True
     return kubelet == wanted or kubelet.startswith((f"{wanted}-", f"{wanted}+"))
 
 

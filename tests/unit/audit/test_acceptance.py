@@ -126,6 +126,8 @@ def test_without_a_cloud_node_both_ways_are_skipped_and_say_so():
         ("v1.36.3-aliyun.1", "1.36.3-aliyun.1", Verdict.OK),
         ("v1.36.3-aliyun.1", "1.36.3-aliyun.2", Verdict.FAIL),
         ("v1.36.30", "1.36.3", Verdict.FAIL),
+        ("v1.36.3", "1.36", Verdict.OK),
+        ("v1.360.0", "1.36", Verdict.FAIL),
         ("", "1.36.3", Verdict.FAIL),
     ],
 )

@@ -179,7 +179,38 @@ def test_a_cluster_and_a_pool(tmp_path):
 
 def test_a_kubeadm_cluster_needs_nothing_more(tmp_path):
     provider = "      ack:\n        cluster_id: c-1\n        region: eu-central-1\n"
-    assert a_fleet(tmp_path, (provider, "      kubeadm: {}\n")).clusters["main"].provider == KubeadmProvider()
+    fleet = a_fleet(tmp_path, (provider, "      kubeadm: {}\n"))
+    cluster, pool = fleet.clusters["main"], fleet.pools["general"]
+    assert (cluster.provider, cluster.by_kubeadm, cluster.test_image) == (KubeadmProvider(), True, "busybox:1.36")
+    assert pool.expected_pods == ()
+
+
+def test_what_a_kubeadm_cluster_may_say(tmp_path):
+    provider = "      ack:\n        cluster_id: c-1\n        region: eu-central-1\n"
+    kubeadm = """\
+      kubeadm:
+        cri_socket: unix:///run/crio/crio.sock
+        ignore_preflight_errors: [SystemVerification, FileContent--proc-sys-net-ipv4-ip_forward]
+        taints: ["dedicated=batch:NoSchedule", "example.com/gpu:NoExecute"]
+"""
+    image = "    kubeconfig: {env: MAIN_KUBECONFIG}\n"
+    pods = POOL + "    expected_pods: [cilium]\n"
+    fleet = a_fleet(
+        tmp_path, (provider, kubeadm), (image, image + "    test_image: registry.example/b:1\n"), (POOL, pods)
+    )
+    assert fleet.clusters["main"].provider == KubeadmProvider(
+        "unix:///run/crio/crio.sock",
+        ("SystemVerification", "FileContent--proc-sys-net-ipv4-ip_forward"),
+        (("dedicated", "batch", "NoSchedule"), ("example.com/gpu", "", "NoExecute")),
+    )
+    assert fleet.clusters["main"].test_image == "registry.example/b:1"
+    assert fleet.pools["general"].expected_pods == ("cilium",)
+
+
+def test_pods_that_every_ack_node_has_are_expected_unless_others_are_named(tmp_path):
+    assert a_fleet(tmp_path).pools["general"].expected_pods == ("terway", "node-local-dns")
+    none = (POOL, POOL + "    expected_pods: []\n")
+    assert a_fleet(tmp_path, none).pools["general"].expected_pods == ()
 
 
 def test_the_mask_is_24_where_none_is_given(tmp_path):

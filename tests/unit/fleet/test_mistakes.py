@@ -565,6 +565,61 @@ ROWS = [
         ),
     ),
     row(
+        "a container runtime without its scheme",
+        [(PROVIDER, "    provider:\n      kubeadm:\n        cri_socket: /run/containerd/containerd.sock\n")],
+        (
+            10,
+            21,
+            "clusters.main.provider.kubeadm.cri_socket",
+            "'/run/containerd/containerd.sock' is not the socket of a container runtime.",
+            "Write it like unix:///run/containerd/containerd.sock.",
+        ),
+    ),
+    row(
+        "every check of kubeadm's ignored",
+        [(PROVIDER, "    provider:\n      kubeadm:\n        ignore_preflight_errors: [all]\n")],
+        (
+            10,
+            35,
+            "clusters.main.provider.kubeadm.ignore_preflight_errors[0]",
+            "'all' would ignore every check of kubeadm's.",
+            "Name those that do not matter on these hosts.",
+        ),
+    ),
+    row(
+        "two checks of kubeadm's in one text",
+        [(PROVIDER, "    provider:\n      kubeadm:\n        ignore_preflight_errors: ['Swap,NumCPU']\n")],
+        (
+            10,
+            35,
+            "clusters.main.provider.kubeadm.ignore_preflight_errors[0]",
+            "'Swap,NumCPU' is not the name of a check of kubeadm's.",
+            "Write it as kubeadm does, like SystemVerification.",
+        ),
+    ),
+    row(
+        "a taint without effect",
+        [(PROVIDER, "    provider:\n      kubeadm:\n        taints: [dedicated=batch]\n")],
+        (
+            10,
+            18,
+            "clusters.main.provider.kubeadm.taints[0]",
+            "'dedicated=batch' is not a taint.",
+            "Write it as kubectl does, like dedicated=batch:NoSchedule.",
+        ),
+    ),
+    row(
+        "a pool's id that no label can have",
+        [(PROVIDER, "    provider:\n      kubeadm: {}\n"), ("nodepool_id: np-1", "nodepool_id: 'a,b=c'")],
+        (
+            34,
+            18,
+            "pools.general.nodepool_id",
+            "'a,b=c' cannot be the value of a label, which it is in a kubeadm cluster.",
+            "Use up to 63 letters, digits, dashes, dots and underscores, beginning and ending with a letter or digit.",
+        ),
+    ),
+    row(
         "a node name that ACK refuses",
         [n01("domain: rack1", "node_name: localhost.n01")],
         (

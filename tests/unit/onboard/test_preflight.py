@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.cluster.nodes import MACHINE_ID
-from tasks.fleet.model import AcceptedSystem, SiteDns
+from tasks.fleet.model import AcceptedSystem, KubeadmProvider, SiteDns
 from tasks.hosts.facts import Disk, Resolver
 from tasks.onboard.preflight import REGISTRY, run_check, run_checks
 from tasks.onboard.standing import Join
@@ -83,6 +83,7 @@ NODE = a_node()
 UBUNTU = AcceptedSystem("ubuntu", ("22.04", "24.04"), "5.15", ("amd64",))
 ALINUX = AcceptedSystem("alinux")
 ONLY_IPV6 = {"pod_cidrs": (ip_network("fd00:20::/64"),), "service_cidrs": (), "container_cidr": None}
+BY_KUBEADM = {"cluster": {"provider": KubeadmProvider()}}
 PROXY = {"https_proxy": "http://proxy.example:3128"}
 CLUSTER_RANGES = "172.20.0.0/16,172.21.0.0/20,10.100.0.0/16"
 SYNCHRONISE = (
@@ -136,6 +137,7 @@ ROWS = [
         "Run `hostnamectl set-hostname fra1-n01`, or set node_name to the name that ACK will give it.",
         hostname="fra1-n01.example.com",
     ),
+    ok("hosts.name.own", "kubeadm is told the node's name", hostname="other", host=BY_KUBEADM),
     unknown("hosts.name.own", "hostname not read", INFO, READ_FAILED, hostname=UNREAD),
     ok("hosts.machine-id.unique", "its own", others=(("b", {"machine_id": "m-2"}),)),
     ok("hosts.machine-id.unique", "its own Node has it", node=NODE),
@@ -156,6 +158,16 @@ ROWS = [
         "If fra1-n09 is this machine under an older name, remove that node in ACK's console; if it is another one,"
         " give this host a new id: `rm /etc/machine-id && systemd-machine-id-setup`, then reboot.",
         nodes=(a_node("fra1-n09"),),
+    ),
+    blocks(
+        "hosts.machine-id.unique",
+        "a clone of a host that was joined by kubeadm",
+        "m-1, as node fra1-n09",
+        "a value of its own",
+        "If fra1-n09 is this machine under an older name, remove that node (`kubectl delete node fra1-n09`); if it is"
+        " another one, give this host a new id: `rm /etc/machine-id && systemd-machine-id-setup`, then reboot.",
+        nodes=(a_node("fra1-n09"),),
+        host=BY_KUBEADM,
     ),
     unknown("hosts.machine-id.unique", "not readable", BLOCKER, "it is empty", machine_id=unread("it is empty")),
     ok("hosts.product-uuid.unique", "its own", others=(("b", {"product_uuid": "p-2"}),)),
@@ -303,6 +315,7 @@ ROWS = [
     ),
     ok("hosts.arch.supported", "amd64"),
     ok("hosts.arch.supported", "arm64", arch="arm64"),
+    ok("hosts.arch.supported", "apt knows its own", arch="riscv64", host=BY_KUBEADM),
     blocks(
         "hosts.arch.supported",
         "riscv64",
@@ -486,6 +499,16 @@ ROWS = [
         "Install by hand what the joiner would: iproute, chrony, pciutils, socat, ebtables, iptables, conntrack-tools.",
         package_manager="zypper",
     ),
+    ok("hosts.packages.manager", "kubeadm by apt", host=BY_KUBEADM),
+    warns(
+        "hosts.packages.manager",
+        "kubeadm by nothing but apt",
+        "dnf",
+        "apt",
+        "Install containerd, kubelet and kubeadm by hand, in versions that fit the API server.",
+        package_manager="dnf",
+        host=BY_KUBEADM,
+    ),
     unknown("hosts.packages.manager", "none found", INFO, READ_FAILED, package_manager=UNREAD),
     ok("hosts.reboot.none-pending", "none"),
     warns(
@@ -505,6 +528,24 @@ ROWS = [
         "1",
         "See that no hardening baseline switches it off again after the join.",
         ip_forward=False,
+    ),
+    blocks(
+        "hosts.forwarding.on",
+        "off, which kubeadm refuses",
+        "net.ipv4.ip_forward is 0",
+        "1",
+        "Write net.ipv4.ip_forward = 1 into a file below /etc/sysctl.d and run `sysctl --system`.",
+        ip_forward=False,
+        host=BY_KUBEADM,
+    ),
+    informs(
+        "hosts.forwarding.on",
+        "off on a node already",
+        "net.ipv4.ip_forward is 0",
+        "1",
+        ip_forward=False,
+        node=NODE,
+        host=BY_KUBEADM,
     ),
     unknown("hosts.forwarding.on", "not read", INFO, READ_FAILED, ip_forward=UNREAD),
     ok("hosts.open-files.enough", "the usual limit", open_files_limit=1024),
@@ -584,6 +625,21 @@ ROWS = [
         "containerd or none",
         "Move away what runs in docker and remove it: the joiner replaces it without asking.",
         runtime="docker",
+    ),
+    blocks(
+        "hosts.runtime.known",
+        "cri-o where containerd is declared",
+        "cri-o, and no containerd",
+        "what listens at unix:///run/containerd/containerd.sock",
+        "Install containerd, or set cri_socket of the cluster in the fleet file to the socket of this runtime.",
+        runtime="cri-o",
+        host=BY_KUBEADM,
+    ),
+    ok(
+        "hosts.runtime.known",
+        "cri-o as declared",
+        runtime="cri-o",
+        host={"cluster": {"provider": KubeadmProvider(cri_socket="unix:///run/crio/crio.sock")}},
     ),
     unknown("hosts.runtime.known", "not read", WARNING, READ_FAILED, runtime=UNREAD),
     # names

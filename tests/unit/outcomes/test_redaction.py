@@ -35,6 +35,14 @@ def test_short_words_of_a_secret_stay():
     assert redact("edgeadm join failed", Secret("edgeadm join 0123456789abcdef")) == "edgeadm join failed"
 
 
+def test_of_a_text_of_our_own_only_the_secret_words_go():
+    script = Secret(
+        "apt-get update failed, so nothing-was-installed opaque-credential-4711",
+        secret_words=["opaque-credential-4711"],
+    )
+    assert redact("nothing-was-installed opaque-credential-4711", script) == f"nothing-was-installed {REDACTED}"
+
+
 def test_a_secret_does_not_show_itself():
     secret = Secret("hunter2-hunter2")
     assert "hunter2" not in f"{secret} {secret!r} {[secret]}"
