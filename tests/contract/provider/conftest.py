@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,14 @@ from deployments.lab.layout import CLUSTER_ID, REGION
 from deployments.lab.tokens import JoinTokens
 from tasks.fleet.model import AckProvider, Pool, SecretRef
 from tasks.outcomes import Secret
+from tasks.provider import ProviderError
 from tasks.provider.ack import Ack
 from tests.contract.cluster.faulty import FaultyServer
 from tests.unit.onboard.builders import CLUSTER, POOL
 
 KEY_ID, KEY_SECRET = "LTAI-lab-key", "the-labs-own-access-key-secret"
 KEY_ID_REF, KEY_SECRET_REF = SecretRef(file=Path("id")), SecretRef(file=Path("secret"))
+DEADLINE_S = 10.0
 HYBRID = replace(POOL, nodepool_id="np-general")
 
 
@@ -100,3 +104,15 @@ async def faulty() -> AsyncIterator[Callable[..., Any]]:
 def pool(**changed: Any) -> Pool:
     """The lab's hybrid pool, with what differs."""
     return replace(HYBRID, **changed)
+
+
+async def refused(call: Awaitable[Any]) -> ProviderError:
+    """The error of a call that must end soon, told as a sentence and without the secret."""
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(ProviderError) as caught:
+            await call
+    told = "".join(traceback.format_exception(caught.value))
+    assert KEY_SECRET not in told
+    assert str(caught.value).endswith(".")
+    assert ".." not in str(caught.value)
+    return caught.value

@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from tasks.provider import OutcomeUnknown, ProviderError, Throttled
 from tasks.provider.ack import JOIN_TOKEN_S, Ack
 from tests.contract.cluster.faulty import CutsInMidAnswer, LoginPage, Says, Silent
 from tests.contract.provider import faulty as endpoints
-from tests.contract.provider.conftest import HYBRID, KEY_ID, KEY_SECRET, ack_at, pool
+from tests.contract.provider.conftest import HYBRID, KEY_ID, KEY_SECRET, ack_at, pool, refused
 
 Start = Callable[..., Awaitable[Ack]]
-DEADLINE_S = 10.0
 RUNNING = {"state": "running"}
 ACTIVE = {"status": {"state": "active"}, "nodepool_info": {"type": "hybrid"}}
 
@@ -143,17 +141,6 @@ async def test_a_pool_that_takes_none(
 
 
 # refusals
-
-
-async def refused(call: Awaitable[Any]) -> ProviderError:
-    async with asyncio.timeout(DEADLINE_S):
-        with pytest.raises(ProviderError) as caught:
-            await call
-    told = "".join(traceback.format_exception(caught.value))
-    assert KEY_SECRET not in told
-    assert str(caught.value).endswith(".")
-    assert ".." not in str(caught.value)
-    return caught.value
 
 
 async def test_a_pool_that_is_not_there(ack: Ack) -> None:
