@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +23,12 @@ from deployments.bill.inputs import (
     read_case,
 )
 from deployments.cli import COULD_NOT_FIND_OUT, FINE, WRONG_OUT_THERE, json_option
+from tasks.ledger import RUNS, Spool
+from tasks.settings import fleet_path, secret_reader, state_folder
+
+if TYPE_CHECKING:
+    from tasks.fleet.model import Fleet, SecretRef
+    from tasks.outcomes import Secret
 
 
 @click.command("reconcile")
@@ -31,9 +39,11 @@ from deployments.cli import COULD_NOT_FIND_OUT, FINE, WRONG_OUT_THERE, json_opti
 @click.option("--before", type=click.Path(), help="Export of an earlier month, YYYY-MM:FILE, to know what is new.")
 @click.option("--name", "names", multiple=True, help="What the bill calls a resource: c-7f3a=main.")
 @click.option("--resource", "resources", multiple=True, help="Of the cluster: lb-1=load balancer of the API server.")
-@click.option("--fleet", help="Fleet file with the account's key; else $POOLKEEPER_FLEET, else ./fleet.yaml.")
-@click.option("--site", type=click.Choice(["international", "china"]), default="international", show_default=True)
-@click.option("--endpoint", help="host:port in place of the site's own.")
+@click.option("--fleet", help="Fleet file, for ids and the account's key; else $POOLKEEPER_FLEET, else ./fleet.yaml.")
+@click.option(
+    "--site", type=click.Choice(["international", "china"]), help="Of the account; else as the fleet file says."
+)
+@click.option("--endpoint", help="host:port in place of the site's own; else as the fleet file says.")
 @json_option
 def reconcile_command(
     tariff: str,
@@ -46,41 +56,50 @@ def reconcile_command(
     names: tuple[str, ...],
     resources: tuple[str, ...],
     fleet: str | None,
-    site: str,
+    site: str | None,
     endpoint: str | None,
     as_json: bool,
 ) -> None:
-    """Compare a month with the vendor's bill, line by line, with the likely reason of each difference."""
+    """Compare a month with the vendor's bill, line by line, with the likely reason of each difference.
+
+    With a fleet file, its providers tell which clusters and cloud resources are ours; with --bill and --events none is
+    read unless --fleet names it.
+    """
     from tasks.fees.bill import bill_of_items
     from tasks.fees.bill_csv import bill_of_csv
     from tasks.fees.reconciled_words import reconciled_words
     from tasks.fees.reconciling import NotReconcilable, reconcile
+    from tasks.fees.tariff_loading import load_tariff, tariff_path
     from tasks.fleet.problems import FileInvalid
     from tasks.provider import ProviderError
     from tasks.settings import SecretMissing
 
-    case, month = read_case(tariff, events, until, as_json), a_period(period)
-    currency = case.tariff.currency
+    month = a_period(period)
+    told = {"names": _pairs("--name", names), "resources": _pairs("--resource", resources)}
     try:
-        if bill_file:
-            theirs = bill_of_csv(Path(bill_file), month, currency)
-        else:
-            items = asyncio.run(_account_bill(fleet, site, endpoint).instance_bill(month.name))
-            theirs = bill_of_items(items, month, currency, f"DescribeInstanceBill {month.name}")
+        currency = load_tariff(tariff_path(tariff)).currency
         earlier = None
         if before:
             name, _, file = before.partition(":")
             earlier = bill_of_csv(Path(file), a_period(name), currency)
+        theirs = bill_of_csv(Path(bill_file), month, currency) if bill_file else None
+        asked = _Asked()
+        if fleet or not bill_file or (not events and fleet_path().exists()):
+            asked = asyncio.run(_ask(fleet, "" if bill_file else month.name, site or "", endpoint or "", events))
+        if theirs is None:
+            theirs = bill_of_items(asked.items, month, currency, f"DescribeInstanceBill {month.name}")
     except FileInvalid as error:
         bad_file(error, as_json)
     except (ProviderError, SecretMissing) as error:
         click.echo(str(error), err=True)
         sys.exit(COULD_NOT_FIND_OUT)
+    # after the bill: what it has of a running month, the evidence reaches
+    case = read_case(tariff, events, until, as_json)
     statement, _ = case.statement(month, fresh=bool(events) and not against_closed)
     try:
         found = reconcile(
-            statement, theirs, read_at=datetime.now(UTC), names=pairs("--name", names),
-            belonging=pairs("--resource", resources), before=earlier,
+            statement, theirs, read_at=datetime.now(UTC), names=told["names"], clusters=asked.clusters,
+            belonging={**asked.resources, **told["resources"]}, before=earlier, unasked=asked.notes,
         )  # fmt: skip
     except NotReconcilable as error:
         bad_input(str(error))
@@ -88,20 +107,49 @@ def reconcile_command(
     sys.exit(WRONG_OUT_THERE if found.needs_a_person else FINE)
 
 
-def _account_bill(fleet: str | None, site: str, endpoint: str | None) -> Any:
+@dataclass(frozen=True)
+class _Asked:
+    """What the fleet's providers told."""
+
+    clusters: frozenset[str] | None = None
+    resources: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    items: Sequence[Mapping[str, Any]] = ()
+    """Rows of the bill, if it was asked for."""
+
+
+async def _ask(fleet: str | None, cycle: str, site: str, endpoint: str, events: str | None) -> _Asked:
+    """Ask the fleet's providers for what is ours, and for the bill of a month.
+
+    Without a file of events, since when the clusters exist is asked too, and kept in the spool as evidence.
+    Raises FileInvalid, ProviderError and SecretMissing.
+    """
     from tasks.fleet import load_fleet
-    from tasks.fleet.model import AckProvider
-    from tasks.provider.bss import bill_of_account
-    from tasks.settings import fleet_path, secret_reader
+    from tasks.provider.bss import bill_of_fleet
+    from tasks.provider.resources import billed_of
 
-    declared = load_fleet(fleet_path(fleet))
-    accounts = [c.provider for c in declared.clusters.values() if isinstance(c.provider, AckProvider)]
-    if not accounts:
-        bad_input("no cluster of the fleet file has provider ack: name an export with --bill")
-    return bill_of_account(accounts[0], secret_reader(), site=site, endpoint=endpoint)
+    declared, secret = load_fleet(fleet_path(fleet)), secret_reader()
+    items: Sequence[Mapping[str, Any]] = ()
+    if cycle:
+        items = await bill_of_fleet(declared, secret, site=site, endpoint=endpoint).instance_bill(cycle)
+        if not events:
+            await _record(declared, secret)
+    billed = await billed_of(declared, secret)
+    return _Asked(billed.clusters, billed.resources, billed.notes, items)
 
 
-def pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+async def _record(declared: Fleet, secret: Callable[[SecretRef], Secret]) -> None:
+    """Since when the clusters exist, as evidence in the spool."""
+    from tasks.provider.lifetimes import record_clusters
+
+    began, spool = datetime.now(UTC), Spool(state_folder() / "spool")
+    run_id = f"bill-reconcile-{began:%Y%m%dT%H%M%S.%f}"
+    told = await record_clusters(declared, secret, spool, run_id)
+    ended = {"state": "completed", "summary": "; ".join(told), "ended_at": datetime.now(UTC)}
+    spool.append(RUNS, run_id, "run", [{"flow": "bill reconcile", "started_at": began, "hosts": {}, **ended}])
+
+
+def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
     pairs = {}
     for text in given:
         name, equals, value = text.partition("=")

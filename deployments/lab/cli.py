@@ -55,6 +55,7 @@ def up(folder: Path | None, as_json: bool, hosts: int, prefect: bool) -> None:
         f"The lab {took}, on {told['network']}:\n"
         f"  Kubernetes API   {told['api_url']}\n"
         f"  ACK's OpenAPI    {told['provider_url']}\n"
+        f"  the bill (BSS)   {told['billing_url']}\n"
         f"  name server      {told['dns']}\n"
         f"  hosts            {len(told['hosts'])}, from {first['name']} at {first['address']}:{first['port']}\n"
         f"  fleet file       {told['fleet']}"
@@ -96,7 +97,7 @@ def status(folder: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
-    for key in ("api_url", "provider_url", "prefect_api_url", "dns", "fleet", "kubeconfig"):
+    for key in ("api_url", "provider_url", "billing_url", "prefect_api_url", "dns", "fleet", "kubeconfig"):
         click.echo(f"{key:<16} {told[key] or '-'}")
     for host in told["hosts"]:
         click.echo(f"{host['name']:<16} {host['address']}:{host['port']:<6} {host['fault'] or ''}".rstrip())

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import yaml
 
+from deployments.lab.billing import LINE_ID
 from deployments.lab.layout import (
     CLUSTER_ID,
     DOMAINS_PER_SITE,
@@ -26,7 +27,7 @@ TIME_ZONES = {"fra1": "Europe/Berlin", "ams1": "Europe/Amsterdam"}
 _HEAD = "# The practice world: what `poolkeeper lab up` has started. Paths are relative to this file.\n"
 
 
-def fleet_file(network: Network, hosts: Mapping[str, tuple[LabHost, int]], ack_endpoint: str, key_id_file: str) -> str:
+def fleet_file(network: Network, hosts: Mapping[str, tuple[LabHost, int]], ack_endpoint: str, bss_endpoint: str) -> str:
     """The file's text. hosts: by name, with the SSH port of each."""
     document = {
         "fleet": "lab",
@@ -41,8 +42,9 @@ def fleet_file(network: Network, hosts: Mapping[str, tuple[LabHost, int]], ack_e
                         "region": REGION,
                         "endpoint": ack_endpoint,
                         "protocol": "http",
-                        "access_key_id": {"file": key_id_file},
+                        "access_key_id": {"file": "keys/ack-id"},
                         "access_key_secret": {"file": "keys/ack-secret"},
+                        "billing_endpoint": bss_endpoint,
                     }
                 },
                 "kubeconfig": {"file": "kubeconfig"},
@@ -51,6 +53,7 @@ def fleet_file(network: Network, hosts: Mapping[str, tuple[LabHost, int]], ack_e
                 "container_cidr": str(network.hybrid_pods),
                 "node_mask": node_mask(len(hosts)),
                 "test_image": BUSYBOX_IMAGE,
+                "billed_resources": {LINE_ID: "dedicated line to fra1"},
             }
         },
         "sites": {site: _site(network, site) for site in SITES},

@@ -102,6 +102,8 @@ def _cluster(name: str, entry: doc.ClusterEntry, folder: Path) -> model.Cluster:
             _secret(ack.access_key_id, folder),
             _secret(ack.access_key_secret, folder),
             ack.reset_command,
+            ack.account_site,
+            ack.billing_endpoint,
         )
     kubeconfig = _secret(entry.kubeconfig, folder)
     assert kubeconfig is not None
@@ -114,6 +116,7 @@ def _cluster(name: str, entry: doc.ClusterEntry, folder: Path) -> model.Cluster:
         tuple(map(ip_network, entry.service_cidrs)),
         ip_network(entry.container_cidr) if entry.container_cidr else None,
         entry.node_mask if entry.node_mask or not entry.container_cidr else 24,
+        billed_resources=entry.billed_resources,
     )
     return replace(cluster, test_image=entry.test_image) if entry.test_image else cluster
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from tasks.fleet.model import AckProvider, SecretRef
+from tasks.fleet.model import AckProvider, Fleet, SecretRef
 from tasks.outcomes import Secret
-from tasks.provider.interface import OutcomeUnknown
+from tasks.provider.interface import OutcomeUnknown, ProviderError
 from tasks.provider.sdk import WAY, Api, Connection, JsonObject, first_line
 
 ACTION = "DescribeInstanceBill"
@@ -124,21 +124,26 @@ class Bss:
         return query | ({"NextToken": token} if token else {})
 
 
-def bill_of_account(
-    settings: AckProvider, secret: Callable[[SecretRef], Secret], *, site: str, endpoint: str | None = None
-) -> Bss:
-    """The bill of the account that a cluster is read with. Raises SecretMissing, KeyError for an unknown site.
+def bill_of_fleet(fleet: Fleet, secret: Callable[[SecretRef], Secret], *, site: str = "", endpoint: str = "") -> Bss:
+    """The bill of the account that the fleet's first ACK cluster is read with. Raises ProviderError and SecretMissing.
 
-    site: where the account was opened, see REGIONS_OF_SITES
-    endpoint: `host:port` in place of the site's own, spoken to as the cluster's is
+    site: where the account was opened, see REGIONS_OF_SITES; empty: as the fleet file says
+    endpoint: `host:port` in place of the site's own; empty: as the fleet file says
     """
+    settings = next((c.provider for c in fleet.clusters.values() if isinstance(c.provider, AckProvider)), None)
+    if settings is None:
+        raise ProviderError(
+            "no cluster of the fleet file has provider ack, so that no account can be asked for its bill:"
+            " name an export of the console."
+        )
+    asked_at = endpoint or settings.billing_endpoint
     return Bss(
         settings.access_key_id,
         settings.access_key_secret,
         secret,
-        region=REGIONS_OF_SITES[site],
-        endpoint=endpoint,
-        protocol=settings.protocol if endpoint else "https",
+        region=REGIONS_OF_SITES[site or settings.account_site],
+        endpoint=asked_at,
+        protocol=settings.protocol if asked_at else "https",
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 from deployments.lab.ack import AckOpenApi
 from deployments.lab.layout import CLUSTER_ID, REGION
 from deployments.lab.tokens import JoinTokens
-from tasks.fleet.model import AckProvider, Pool, SecretRef
+from tasks.fleet.model import AckProvider, Cluster, Pool, SecretRef
 from tasks.outcomes import Secret
 from tasks.provider import ProviderError
 from tasks.provider.ack import Ack
@@ -50,19 +50,25 @@ def read_secret(reference: SecretRef) -> Secret:
     return Secret({KEY_ID_REF: KEY_ID, KEY_SECRET_REF: KEY_SECRET}[reference])
 
 
-def ack_at(endpoint: str, *, timeout_s: float = 10.0, secret: str | None = None, **changed: Any) -> Ack:
-    """Our provider for the lab's cluster, with what differs."""
+def cluster_at(endpoint: str, **changed: Any) -> Cluster:
+    """The lab's cluster in a fleet file, with what differs in its provider."""
     settings = AckProvider(
         CLUSTER_ID, REGION, endpoint, "http", access_key_id=KEY_ID_REF, access_key_secret=KEY_SECRET_REF
     )
-    settings = replace(settings, **changed)
+    return replace(CLUSTER, provider=replace(settings, **changed))
+
+
+def ack_at(endpoint: str, *, timeout_s: float = 10.0, secret: str | None = None, **changed: Any) -> Ack:
+    """Our provider for the lab's cluster, with what differs."""
 
     def read(reference: SecretRef) -> Secret:
         if secret is not None and reference == KEY_SECRET_REF:
             return Secret(secret)
         return read_secret(reference)
 
-    return Ack(replace(CLUSTER, provider=settings), settings, read, timeout_s=timeout_s)
+    cluster = cluster_at(endpoint, **changed)
+    assert isinstance(cluster.provider, AckProvider)
+    return Ack(cluster, cluster.provider, read, timeout_s=timeout_s)
 
 
 @pytest.fixture

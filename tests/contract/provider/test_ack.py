@@ -10,19 +10,23 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployments.lab.ack import AckOpenApi
+from deployments.lab.layout import CLUSTER_ID
 from deployments.lab.tokens import JoinTokens
+from tasks.fleet.model import Fleet
 from tasks.outcomes import Secret, Severity, Verdict
 from tasks.provider import OutcomeUnknown, ProviderError, Throttled
 from tasks.provider.ack import JOIN_TOKEN_S, Ack
+from tasks.provider.resources import billed_of
 from tests.contract.cluster.faulty import CutsInMidAnswer, LoginPage, Says, Silent
 from tests.contract.provider import faulty as endpoints
-from tests.contract.provider.conftest import HYBRID, KEY_ID, KEY_SECRET, ack_at, pool, refused
+from tests.contract.provider.conftest import HYBRID, KEY_ID, KEY_SECRET, ack_at, cluster_at, pool, read_secret, refused
 
 Start = Callable[..., Awaitable[Ack]]
 RUNNING = {"state": "running"}
@@ -138,6 +142,43 @@ async def test_a_pool_that_takes_none(
     assert (bad.check, bad.verdict, bad.finding.severity) == (check, Verdict.FAIL, Severity.BLOCKER)
     assert (bad.finding.evidence.observed, str(bad.subject)) == (observed, subject)
     assert bad.finding.next_step.endswith(".")
+
+
+# resources
+
+
+async def test_resources_as_they_are_answered(ack: Ack) -> None:
+    """With those of add-ons, and every field: what the SDK's models do not know is there too."""
+    rows = {row["instance_id"]: row for row in await ack.cluster_resources()}
+    assert rows["lb-lab-ingress"]["creator_type"] == "addon"
+    assert rows["lb-lab-ingress"]["associated_object"]["name"] == "ingress"
+    assert rows["i-lab-cloud-1"]["resource_type"] == "ALIYUN::ECS::Instance"
+
+
+async def test_what_resources_are_asked_for_with(faulty: Start) -> None:
+    server = Says("[]")
+    assert await (await faulty(server)).cluster_resources() == ()
+    assert server.asked == [("GET", "/clusters/c-poolkeeper-lab/resources")]
+
+
+@pytest.mark.parametrize("text", ["{}", "null", '["lb-1"]'])
+async def test_resources_of_another_shape(faulty: Start, text: str) -> None:
+    error = await refused((await faulty(Says(text))).cluster_resources())
+    assert isinstance(error, OutcomeUnknown)
+    assert "is not ACK: it gave no JSON list of objects" in str(error)
+
+
+async def test_a_provider_that_does_not_tell_is_a_note(openapi: AckOpenApi) -> None:
+    """What is declared stands; nothing is taken for a list that is empty."""
+    own = replace(cluster_at(openapi.endpoint, cluster_id="c-gone"), billed_resources={"vbr-1": "line"})
+    told = cluster_at(openapi.endpoint)
+    fleet = Fleet("test", Path("fleet.yaml"), {"gone": replace(own, name="gone"), "main": told}, {}, {}, {}, {})
+    billed = await billed_of(fleet, read_secret)
+    assert billed.clusters == {"c-gone", CLUSTER_ID}
+    assert billed.resources["vbr-1"] == "line (gone)"
+    assert billed.resources["lb-lab-api"] == "SLB LoadBalancer, made by system (main)"
+    (note,) = billed.notes
+    assert note.startswith("The resources of cluster gone are not known, only those that are declared: ACK refused")
 
 
 # refusals
