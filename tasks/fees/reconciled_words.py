@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.fees.money import money_text, total
-from tasks.fees.reconciling import Compared, Reconciliation, Verdict
+from tasks.fees.reconciling import Compared, Reconciliation
 from tasks.fleet.problems import counted
 
 SHOWN = 40
@@ -19,10 +19,9 @@ def reconciled_words(found: Reconciliation) -> str:
 
 def _sentences(found: Reconciliation) -> Iterator[str]:
     currency = found.bill.currency
-    counts = [(verdict, sum(one.verdict is verdict for one in found.compared)) for verdict in Verdict]
     yield (
         f"{found.statement.period.name} against {found.bill.source}: "
-        + ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
+        + ", ".join(f"{count} {verdict}" for verdict, count in found.counts.items() if count)
         + ("" if found.compared else "no fee on either side")
     )
     disputable = found.disputable

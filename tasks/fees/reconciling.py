@@ -155,6 +155,18 @@ class Reconciliation:
         return tuple(one for one in self.compared if one.difference and not one.is_explained)
 
     @property
+    def counts(self) -> Mapping[Verdict, int]:
+        """How many lines have each verdict."""
+        return {verdict: sum(one.verdict is verdict for one in self.compared) for verdict in Verdict}
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        told = [f"{count} {verdict}" for verdict, count in self.counts.items() if count]
+        words = f"against the bill {', '.join(told) or 'no fee on either side'}"
+        return f"{words}, {len(self.disputable)} to dispute" if self.disputable else words
+
+    @property
     def belonging(self) -> tuple[CloudResource, ...]:
         """The cloud resources that belong to the cluster."""
         return tuple(one for one in self.resources if one.belongs_as is not None)
@@ -171,7 +183,6 @@ class Reconciliation:
 
     def row(self) -> dict[str, Any]:
         """The answer of `poolkeeper bill reconcile --json`."""
-        by_verdict = {verdict.value: sum(one.verdict is verdict for one in self.compared) for verdict in Verdict}
         return {
             "period": self.statement.period.name,
             "tariff": self.statement.tariff.name,
@@ -182,7 +193,7 @@ class Reconciliation:
                 "there": money_text(total(one.there for one in self.compared)),
                 "difference": money_text(total(one.difference for one in self.compared)),
                 "disputable": len(self.disputable),
-                **by_verdict,
+                **{verdict.value: count for verdict, count in self.counts.items()},
             },
             "resources": {
                 "of_the_cluster": money_text(total(one.charged for one in self.belonging)),

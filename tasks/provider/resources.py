@@ -21,8 +21,8 @@ from tasks.settings import SecretMissing
 class Billed:
     """Which ids on a bill are the fleet's own."""
 
-    clusters: frozenset[str]
-    """Ids of the clusters themselves, as their providers have them."""
+    clusters: frozenset[str] | None
+    """Ids of the clusters themselves, as their providers have them; None: nobody said."""
     resources: Mapping[str, str]
     """Instance id -> what it is to which cluster."""
     notes: tuple[str, ...]

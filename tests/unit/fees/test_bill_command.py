@@ -166,10 +166,10 @@ def test_outlook(events: Path, tmp_path: Path) -> None:
         (("close", "--period", "2026"), "is not a month"),
         (("close", "--period", "2026-10", "--until", "2026-10-20T00:00Z"), "gather it until the month's end"),
         (("explain", "nonsense"), "is no period"),
-        (("outlook", "--price", "cheap"), "write a price like 0.029"),
+        (("outlook", "--price", "cheap"), "is no price: write one like 0.029"),
         (("outlook", "--price", "1", "--unit", "per_core"), "is a unit that fits no rule"),
         (("outlook", "--price", "1", "--rule", "none"), "has no rule none"),
-        (("outlook", "--price", "1", "--tariff", "ack-edge-comparator"), "choose with --rule"),
+        (("outlook", "--price", "1", "--tariff", "ack-edge-comparator"), "choose a rule"),
         (("outlook", "--remove", "1:pool=a"), "0 are there"),
     ],
 )
