@@ -198,6 +198,9 @@ def fingerprints(evidence: Evidence, periods: Sequence[Period]) -> list[str]:
                 parts[bisect_right(ends, phase.start_us)].update(
                     f"{history.resource_id}\0{phase.start_us}\0{phase.state}\0{phase.vcpus}\0{phase.gpus}\n".encode()
                 )
+            if life.ends_after_us is not None:
+                unseen = f"{history.resource_id}\0unseen\0{life.ends_after_us}\n"
+                parts[bisect_right(ends, life.ends_after_us - 1)].update(unseen.encode())
             if life.ends_us is not None:
                 parts[bisect_right(ends, life.ends_us - 1)].update(f"{history.resource_id}\0{life.ends_us}\n".encode())
     found = []

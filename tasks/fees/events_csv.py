@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tasks.fees.csv_records import csv_records, csv_text, separator_problem
-from tasks.fees.events import COLUMNS, REQUIRED, Event, EventReader
+from tasks.fees.events import COLUMNS, NOT_BEFORE, REQUIRED, Event, EventReader
 from tasks.fleet.problems import Problem, nearest
 from tasks.fleet.source import TextInvalid
 
@@ -66,7 +66,7 @@ def _header_problems(header: list[str], line: int, lines: _Lines) -> Iterator[Pr
     missing = [name for name in REQUIRED if name not in header]
     for position, name in enumerate(header):
         column = lines.column(line, header, name)
-        if name not in COLUMNS:
+        if name not in (*COLUMNS, NOT_BEFORE):
             fix = nearest(name, missing or COLUMNS) if name else f"There are: {', '.join(COLUMNS)}."
             yield Problem(line, column, name[:60], f"there is no column {name[:60] or 'without a name'}.", fix)
         elif name in header[:position]:

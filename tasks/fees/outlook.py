@@ -233,7 +233,7 @@ def _leaving(history: History, at_us: int) -> History:
         for phase in last.phases
         if phase.start_us < ends_us
     )
-    return replace(history, lifetimes=(*before, replace(last, ends_us=ends_us, phases=phases)))
+    return replace(history, lifetimes=(*before, replace(last, ends_us=ends_us, ends_after_us=None, phases=phases)))
 
 
 @dataclass(frozen=True, slots=True)

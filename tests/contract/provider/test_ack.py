@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import pytest
 from deployments.lab.ack import AckOpenApi
 from deployments.lab.layout import CLUSTER_ID
 from deployments.lab.tokens import JoinTokens
-from tasks.fleet.model import Fleet
+from tasks.fleet.model import Cluster, Fleet
+from tasks.ledger import LIFECYCLE, Spool
 from tasks.outcomes import Secret, Severity, Verdict
 from tasks.provider import OutcomeUnknown, ProviderError, Throttled
 from tasks.provider.ack import JOIN_TOKEN_S, Ack
+from tasks.provider.lifetimes import record_clusters
 from tasks.provider.resources import billed_of
 from tests.contract.cluster.faulty import CutsInMidAnswer, LoginPage, Says, Silent
 from tests.contract.provider import faulty as endpoints
@@ -179,6 +182,56 @@ async def test_a_provider_that_does_not_tell_is_a_note(openapi: AckOpenApi) -> N
     assert billed.resources["lb-lab-api"] == "SLB LoadBalancer, made by system (main)"
     (note,) = billed.notes
     assert note.startswith("The resources of cluster gone are not known, only those that are declared: ACK refused")
+
+
+# lifetimes
+
+
+def fleet_of(cluster: Cluster) -> Fleet:
+    return Fleet("test", Path("fleet.yaml"), {cluster.name: cluster}, {}, {}, {}, {})
+
+
+async def test_a_cluster_that_is_gone_is_written_down_once(openapi: AckOpenApi, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    gone = fleet_of(cluster_at(openapi.endpoint, cluster_id="c-gone"))
+    with pytest.raises(ProviderError, match="ErrorClusterNotFound"):
+        await record_clusters(gone, read_secret, spool, "run-1")  # a wrong id, perhaps
+    assert list(spool.rows(LIFECYCLE)) == []
+    seen_at = datetime(2026, 10, 5, tzinfo=UTC)
+    spool.append(
+        LIFECYCLE, "run-0", "c", [{"resource_id": "c-gone", "kind": "cluster", "event": "created", "at": seen_at}]
+    )
+    (told,) = await record_clusters(gone, read_secret, spool, "run-2")
+    (released,) = [row for row in spool.rows(LIFECYCLE) if row["event"] == "released"]
+    assert (released["not_before"], released["at"] > seen_at) == (seen_at, True)
+    assert "its provider lists it no more; it was there at 2026-10-05" in told
+    (again,) = await record_clusters(gone, read_secret, spool, "run-3")
+    assert again.endswith("that was written down before")
+    assert len(list(spool.rows(LIFECYCLE))) == 2
+
+
+async def test_a_cluster_that_left_the_fleet_file_is_told(openapi: AckOpenApi, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    at = datetime(2026, 10, 5, tzinfo=UTC)
+    spool.append(LIFECYCLE, "run-0", "c", [{"resource_id": "c-old", "kind": "cluster", "event": "created", "at": at}])
+    told = await record_clusters(fleet_of(cluster_at(openapi.endpoint)), read_secret, spool, "run-1")
+    assert told[0].startswith("cluster main: Running, created at ")
+    assert told[1].startswith("cluster c-old is in the fleet file no more")
+
+
+async def test_a_provider_that_cannot_be_asked_releases_nothing(faulty: Start, tmp_path: Path) -> None:
+    """Not to see is not to know that it is gone."""
+    server = endpoints.Error(403, "StatusForbidden")
+    await faulty(server)
+    spool = Spool(tmp_path)
+    here = cluster_at(server.url.removeprefix("http://"), cluster_id="c-1")
+    spool.append(
+        LIFECYCLE, "run-0", "c",
+        [{"resource_id": "c-1", "kind": "cluster", "event": "created", "at": datetime(2026, 10, 5, tzinfo=UTC)}],
+    )  # fmt: skip
+    with pytest.raises(ProviderError, match="StatusForbidden"):
+        await record_clusters(fleet_of(here), read_secret, spool, "run-1")
+    assert len(list(spool.rows(LIFECYCLE))) == 1
 
 
 # refusals
