@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
 from deployments.cli import main as commands
 from deployments.lab import lifecycle
 from deployments.lab.layout import LabFolder
+from tasks.fees.periods import Period, billing_day, instant
 from tasks.settings import state_folder
 
 BROKEN = {"ams1-n02": "resolver-dead", "fra1-n05": "leftovers"}
@@ -73,6 +75,15 @@ def demonstrate(lab: Path) -> None:
     say("And what it costs: a month of an example cluster. The first and last hour are free, hybrid nodes are waived.")
     poolkeeper("bill", "meter", "--events", str(EXAMPLE_EVENTS), "--period", "2026-10")
     poolkeeper("bill", "explain", "2026-10-56f301e21db9", "--events", str(EXAMPLE_EVENTS))
+
+    say("The practice world's own cluster, this month, against the bill that its provider has for the account.")
+    poolkeeper("bill", "reconcile", "--period", this_month())
+
+
+def this_month() -> str:
+    """As the provider's calendar has it."""
+    today = billing_day(instant(datetime.now(UTC)))
+    return Period.month(today.year, today.month).name
 
 
 def steps() -> None:

@@ -37,11 +37,11 @@ from tasks.fees import (
 from tasks.fees import (
     close as close_month,
 )
-from tasks.fees.bill import bill_of_items
+from tasks.fees.bill import account_bills
 from tasks.fees.bill_csv import bill_of_csv
 from tasks.fees.outlook import Asked, OutlookInvalid
 from tasks.fees.periods import billing_day, instant
-from tasks.fees.reconciling import NotReconcilable, Reconciliation
+from tasks.fees.reconciling import NotReconcilable, Reconciliation, check_asked
 from tasks.fleet import load_fleet
 from tasks.fleet.problems import FileInvalid
 from tasks.ledger import RUNS, Spool
@@ -98,13 +98,17 @@ async def meter(
             leaving=_words(planned_leaves),
         )
         theirs = bill_of_csv(Path(bill), month, prices.currency) if bill not in ("", "bss") else None
+        before = None
+        if bill:
+            check_asked(prices, month)
         billed = Billed(None, {}, ())
         if not events or bill == "bss":
             declared = load_fleet(fleet_path(fleet))
             secret = await secrets(secrets_of_providers(declared))
             if bill == "bss":
-                rows = await bill_of_fleet(declared, secret).instance_bill(month.name)
-                theirs = bill_of_items(rows, month, prices.currency, f"DescribeInstanceBill {month.name}")
+                theirs, before = await account_bills(
+                    bill_of_fleet(declared, secret).instance_bill, month, prices.currency
+                )
             if bill:
                 billed = await billed_of(declared, secret)
             if not events:
@@ -118,7 +122,9 @@ async def meter(
             close_month(evidence, prices, month, instant(now), closed)
         metered = await steps.meter_month(evidence, prices, month, instant(now), closed, key, asked)
         if theirs:
-            metered = await steps.reconcile_month(metered, theirs, billed.clusters, billed.resources, billed.notes)
+            metered = await steps.reconcile_month(
+                metered, theirs, before, billed.clusters, billed.resources, billed.notes
+            )
         files = await steps.publish(metered, state_folder() / "reports")
     except (FileInvalid, KeyInvalid, NotReconcilable, OutlookInvalid, PeriodInvalid) as error:
         return _end(spool, run_id, began, "invalid", str(error), [])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -27,6 +27,8 @@ from tasks.ledger import RUNS, Spool
 from tasks.settings import fleet_path, secret_reader, state_folder
 
 if TYPE_CHECKING:
+    from tasks.fees.bill import Bill
+    from tasks.fees.periods import Period
     from tasks.fleet.model import Fleet, SecretRef
     from tasks.outcomes import Secret
 
@@ -65,19 +67,19 @@ def reconcile_command(
     With a fleet file, its providers tell which clusters and cloud resources are ours; with --bill and --events none is
     read unless --fleet names it.
     """
-    from tasks.fees.bill import bill_of_items
     from tasks.fees.bill_csv import bill_of_csv
     from tasks.fees.reconciled_words import reconciled_words
-    from tasks.fees.reconciling import NotReconcilable, reconcile
-    from tasks.fees.tariff_loading import load_tariff, tariff_path
+    from tasks.fees.reconciling import NotReconcilable, check_asked, reconcile
     from tasks.fleet.problems import FileInvalid
     from tasks.provider import ProviderError
     from tasks.settings import SecretMissing
 
     month = a_period(period)
     told = {"names": _pairs("--name", names), "resources": _pairs("--resource", resources)}
+    case = read_case(tariff, events, until, as_json)
+    currency = case.tariff.currency
     try:
-        currency = load_tariff(tariff_path(tariff)).currency
+        check_asked(case.tariff, month)
         earlier = None
         if before:
             name, _, file = before.partition(":")
@@ -85,21 +87,25 @@ def reconcile_command(
         theirs = bill_of_csv(Path(bill_file), month, currency) if bill_file else None
         asked = _Asked()
         if fleet or not bill_file or (not events and fleet_path().exists()):
-            asked = asyncio.run(_ask(fleet, "" if bill_file else month.name, site or "", endpoint or "", events))
-        if theirs is None:
-            theirs = bill_of_items(asked.items, month, currency, f"DescribeInstanceBill {month.name}")
+            wanted = None if bill_file else (month, currency)
+            asked = asyncio.run(_ask(fleet, wanted, site or "", endpoint or "", events))
+    except NotReconcilable as error:
+        bad_input(str(error))
     except FileInvalid as error:
         bad_file(error, as_json)
     except (ProviderError, SecretMissing) as error:
         click.echo(str(error), err=True)
         sys.exit(COULD_NOT_FIND_OUT)
-    # after the bill: what it has of a running month, the evidence reaches
-    case = read_case(tariff, events, until, as_json)
+    if theirs is None:
+        theirs = asked.bill
+        # after the bill: what it has of a running month, the evidence reaches
+        case = read_case(tariff, events, until, as_json)
+    assert theirs is not None
     statement, _ = case.statement(month, fresh=bool(events) and not against_closed)
     try:
         found = reconcile(
             statement, theirs, read_at=datetime.now(UTC), names=told["names"], clusters=asked.clusters,
-            belonging={**asked.resources, **told["resources"]}, before=earlier, unasked=asked.notes,
+            belonging={**asked.resources, **told["resources"]}, before=earlier or asked.before, unasked=asked.notes,
         )  # fmt: skip
     except NotReconcilable as error:
         bad_input(str(error))
@@ -114,28 +120,35 @@ class _Asked:
     clusters: frozenset[str] | None = None
     resources: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    items: Sequence[Mapping[str, Any]] = ()
-    """Rows of the bill, if it was asked for."""
+    bill: Bill | None = None
+    """Of the month, if it was asked for."""
+    before: Bill | None = None
+    """Of the month before."""
 
 
-async def _ask(fleet: str | None, cycle: str, site: str, endpoint: str, events: str | None) -> _Asked:
+async def _ask(
+    fleet: str | None, wanted: tuple[Period, str] | None, site: str, endpoint: str, events: str | None
+) -> _Asked:
     """Ask the fleet's providers for what is ours, and for the bill of a month.
 
+    wanted: whose bill, and in which currency; None: no bill
     Without a file of events, since when the clusters exist is asked too, and kept in the spool as evidence.
     Raises FileInvalid, ProviderError and SecretMissing.
     """
+    from tasks.fees.bill import account_bills
     from tasks.fleet import load_fleet
     from tasks.provider.bss import bill_of_fleet
     from tasks.provider.resources import billed_of
 
     declared, secret = load_fleet(fleet_path(fleet)), secret_reader()
-    items: Sequence[Mapping[str, Any]] = ()
-    if cycle:
-        items = await bill_of_fleet(declared, secret, site=site, endpoint=endpoint).instance_bill(cycle)
+    bill = before = None
+    if wanted:
+        account = bill_of_fleet(declared, secret, site=site, endpoint=endpoint)
+        bill, before = await account_bills(account.instance_bill, *wanted)
         if not events:
             await _record(declared, secret)
     billed = await billed_of(declared, secret)
-    return _Asked(billed.clusters, billed.resources, billed.notes, items)
+    return _Asked(billed.clusters, billed.resources, billed.notes, bill, before)
 
 
 async def _record(declared: Fleet, secret: Callable[[SecretRef], Secret]) -> None:

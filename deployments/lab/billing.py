@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -15,8 +15,8 @@ from deployments.lab.layout import CLUSTER_ID, REGION
 
 Json = dict[str, Any]
 
-AGE = timedelta(days=3)
-"""How long the lab's cluster is said to exist when the lab comes up."""
+CREATED_AT = datetime(2025, 1, 6, 2, 20, tzinfo=UTC)
+"""When every lab's cluster is said to have been created: one state folder may see many labs, and it is one cluster."""
 
 OTHER_CLUSTER = "c-another-teams"
 LINE_ID = "vbr-lab-fra1"

@@ -14,7 +14,7 @@ from typing import Any
 import asyncssh
 
 from deployments.lab.ack import JOIN_PATH, AckOpenApi
-from deployments.lab.billing import AGE, bill_rows
+from deployments.lab.billing import CREATED_AT, bill_rows
 from deployments.lab.bss import BssOpenApi
 from deployments.lab.control import ControlError, ControlServer, socket_name
 from deployments.lab.control_plane import ControlPlane
@@ -48,10 +48,9 @@ class World:
         self.hosts = {host.name: host for host in plan_hosts(self.network, hosts)}
         self.control_plane = ControlPlane(self.network, self.hosts)
         self._key_id, self._key_secret = f"LTAI{secrets.token_hex(8)}", secrets.token_hex(16)
-        created_at = datetime.now(UTC) - AGE
-        self.ack = AckOpenApi(self.control_plane, self._key_id, self._key_secret, JoinTokens(), created_at)
+        self.ack = AckOpenApi(self.control_plane, self._key_id, self._key_secret, JoinTokens(), CREATED_AT)
         self.bss = BssOpenApi(
-            lambda cycle: bill_rows(cycle, created_at, datetime.now(UTC)), self._key_id, self._key_secret
+            lambda cycle: bill_rows(cycle, CREATED_AT, datetime.now(UTC)), self._key_id, self._key_secret
         )
         self.names = NameServer(self._known_names(), self._is_deaf)
         self.control = ControlServer(lab, self._act)

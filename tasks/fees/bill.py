@@ -9,7 +9,7 @@ A bill is read whole or not at all: one in which anything is wrong is no evidenc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -261,6 +261,20 @@ class BillReader:
                 yield lines[0], Wrong(column, f"{rows} in {found}, and the tariff is in {self.currency}.", fix)
             else:
                 yield lines[0], Wrong(column, f"{rows} of {found}, and asked for is {self.period.name}.", self._fix)
+
+
+async def account_bills(
+    ask: Callable[[str], Awaitable[Sequence[Mapping[str, Any]]]], month: Period, currency: str
+) -> tuple[Bill, Bill | None]:
+    """A month's bill, and that of the month before, by which it is seen what is new; None where that has no rows.
+
+    ask: gives the rows of `DescribeInstanceBill` for a month like `2026-10`. Raises BillInvalid.
+    """
+    found = [
+        bill_of_items(await ask(one.name), one, currency, f"DescribeInstanceBill {one.name}")
+        for one in (month, month.previous_month())
+    ]
+    return found[0], found[1] if found[1].rows else None
 
 
 def bill_of_items(items: Sequence[Mapping[str, Any]], period: Period, currency: str, source: str) -> Bill:

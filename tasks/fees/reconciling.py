@@ -23,7 +23,8 @@ from tasks.fees.difference_reasons import Around, Sides, likely_reason
 from tasks.fees.lines import FeeLine
 from tasks.fees.metering import Statement
 from tasks.fees.money import money_text, total
-from tasks.fees.tariff import Rule
+from tasks.fees.periods import Period
+from tasks.fees.tariff import Rule, Tariff
 from tasks.outcomes import Finding, Severity
 
 
@@ -268,16 +269,19 @@ def reconcile(
     )
 
 
-def _check(statement: Statement, bill: Bill) -> None:
-    tariff = statement.tariff
+def check_asked(tariff: Tariff, period: Period) -> None:
+    """Refuse what no bill can be compared with, before one is asked for. Raises NotReconcilable."""
     if tariff.comparator:
         raise NotReconcilable(
             f"tariff {tariff.name} is a comparator: nobody is billed by it. Reconcile by the tariff of your cluster."
         )
-    if not statement.period.is_month:
-        raise NotReconcilable(
-            f"{statement.period.name} is no month, and bills are made by the month. Name one, like 2026-10."
-        )
+    if not period.is_month:
+        raise NotReconcilable(f"{period.name} is no month, and bills are made by the month. Name one, like 2026-10.")
+
+
+def _check(statement: Statement, bill: Bill) -> None:
+    tariff = statement.tariff
+    check_asked(tariff, statement.period)
     if bill.period != statement.period:
         raise NotReconcilable(
             f"the bill is of {bill.period.name} and the statement of {statement.period.name}. Name one month for both."

@@ -51,6 +51,7 @@ async def meter_month(
 async def reconcile_month(
     metered: Month,
     bill: Bill,
+    before: Bill | None,
     clusters: frozenset[str] | None,
     belonging: Mapping[str, str],
     unasked: tuple[str, ...],
@@ -64,6 +65,7 @@ async def reconcile_month(
             read_at=datetime.now(UTC),
             clusters=clusters,
             belonging=belonging,
+            before=before,
             unasked=unasked,
         )
         return replace(metered, reconciliation=found)

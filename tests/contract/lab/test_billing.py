@@ -40,19 +40,20 @@ def test_it_reconciles_out_of_the_box(lab: RunningLab, tmp_path: Path, monkeypat
     """No flow has run, and no evidence is there: the provider is asked since when the cluster exists."""
     monkeypatch.setenv("POOLKEEPER_STATE", str(tmp_path))
     monkeypatch.setenv("POOLKEEPER_FLEET", str(lab.folder.fleet))
-    month = Period.month(*_yesterday())
+    month = last_month()
     result = CliRunner().invoke(main, ["bill", "reconcile", "--period", month.name, "--json"])
     assert result.exit_code == 0, result.output
     answer: dict[str, Any] = json.loads(result.stdout)
     assert [(line["resource_id"], line["verdict"]) for line in answer["lines"]] == [(CLUSTER_ID, "agrees")]
     assert answer["lines"][0]["here"] != "0.00"
+    assert answer["findings"] == answer["notes"] == [], "the month before is asked for, to know what is new"
     belonging = {row["instance_id"] for row in answer["cloud_resources"] if row["belongs_as"]}
     assert belonging == {LINE_ID, *(one.instance_id for one in CLOUD_RESOURCES)}
     assert [row["instance_id"] for row in answer["cloud_resources"] if not row["belongs_as"]] == ["d-someone-elses"]
     assert [row["instance_id"] for row in answer["other_clusters"]] == [OTHER_CLUSTER]
 
 
-def _yesterday() -> tuple[int, int]:
-    """Year and month, in UTC+8: the lab's cluster was there all of that day."""
-    day = billing_day(instant(datetime.now(UTC) - timedelta(days=1)))
-    return day.year, day.month
+def last_month() -> Period:
+    """It is whole: no hour passes between the bill and the evidence."""
+    day = billing_day(instant(datetime.now(UTC))).replace(day=1) - timedelta(days=1)
+    return Period.month(day.year, day.month)
