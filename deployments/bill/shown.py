@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from tasks.fees.metering import Statement
     from tasks.fees.tariff import Tariff
 
+WIDTH = 200
 SHOWN_LINES = 40
 """At most so many lines on a terminal; --json has all of them."""
 
@@ -46,9 +48,10 @@ def show(statement: Statement, *, is_closed: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    # into a file or pipe as wide as it is, so that an id is found by grep
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     tariff = statement.tariff
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("line", no_wrap=True)
     for column in ("resource", "rule"):
         table.add_column(column, overflow="fold")
