@@ -6,6 +6,7 @@ Each step is a command that you can type yourself; here they run in one process,
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,10 +89,19 @@ def this_month() -> str:
 
 def steps() -> None:
     """The child of `main`: flows run here."""
+    lab, written = state_folder() / "demo", _written()
+    # what an earlier demo saw is of nodes that are gone: it is no evidence for this one's bill
+    shutil.rmtree(written, ignore_errors=True)
+    os.environ["POOLKEEPER_STATE"] = str(written)
     try:
-        demonstrate(state_folder() / "demo")
+        demonstrate(lab)
     except DemoFailed as error:
         sys.exit(f"\nthe demo failed: {error}")
+
+
+def _written() -> Path:
+    """Where the demo's runs write: a folder of its own, made anew each time."""
+    return state_folder() / "demo-runs"
 
 
 def main() -> None:
@@ -110,7 +120,7 @@ def main() -> None:
         sys.exit(code)
     say(
         f"That took {time.monotonic() - began:.0f} s, and the practice world is gone again."
-        f" What the runs wrote is in {state_folder()}.\n`make lab` leaves such a world running, to break things in."
+        f" What the runs wrote is in {_written()}.\n`make lab` leaves such a world running, to break things in."
     )
 
 
