@@ -6,16 +6,19 @@ Each step is a command that you can type yourself; here they run in one process,
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
 from deployments.cli import main as commands
 from deployments.lab import lifecycle
 from deployments.lab.layout import LabFolder
+from tasks.fees.periods import Period, billing_day, instant
 from tasks.settings import state_folder
 
 BROKEN = {"ams1-n02": "resolver-dead", "fra1-n05": "leftovers"}
@@ -74,13 +77,31 @@ def demonstrate(lab: Path) -> None:
     poolkeeper("bill", "meter", "--events", str(EXAMPLE_EVENTS), "--period", "2026-10")
     poolkeeper("bill", "explain", "2026-10-56f301e21db9", "--events", str(EXAMPLE_EVENTS))
 
+    say("The practice world's own cluster, this month, against the bill that its provider has for the account.")
+    poolkeeper("bill", "reconcile", "--period", this_month())
+
+
+def this_month() -> str:
+    """As the provider's calendar has it."""
+    today = billing_day(instant(datetime.now(UTC)))
+    return Period.month(today.year, today.month).name
+
 
 def steps() -> None:
     """The child of `main`: flows run here."""
+    lab, written = state_folder() / "demo", _written()
+    # what an earlier demo saw is of nodes that are gone: it is no evidence for this one's bill
+    shutil.rmtree(written, ignore_errors=True)
+    os.environ["POOLKEEPER_STATE"] = str(written)
     try:
-        demonstrate(state_folder() / "demo")
+        demonstrate(lab)
     except DemoFailed as error:
         sys.exit(f"\nthe demo failed: {error}")
+
+
+def _written() -> Path:
+    """Where the demo's runs write: a folder of its own, made anew each time."""
+    return state_folder() / "demo-runs"
 
 
 def main() -> None:
@@ -99,7 +120,7 @@ def main() -> None:
         sys.exit(code)
     say(
         f"That took {time.monotonic() - began:.0f} s, and the practice world is gone again."
-        f" What the runs wrote is in {state_folder()}.\n`make lab` leaves such a world running, to break things in."
+        f" What the runs wrote is in {_written()}.\n`make lab` leaves such a world running, to break things in."
     )
 
 

@@ -1,7 +1,7 @@
 """Meter what the clusters cost for being managed, and close months.
 
 Touches no machine and no cluster. Asks the provider since when the clusters exist, reads the lifecycle rows that other
-flows have written to the spool, writes page, CSV and FOCUS export.
+flows have written to the spool, compares with the vendor's bill if that is wanted, writes page, CSV and FOCUS export.
 Needs: the spool of the state folder; for the clusters' own lifetimes the fleet file and the provider's credentials.
 Killed at any point: start it again; a month is closed whole or not at all.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,18 @@ from tasks.fees import (
 from tasks.fees import (
     close as close_month,
 )
+from tasks.fees.bill import account_bills
+from tasks.fees.bill_csv import bill_of_csv
+from tasks.fees.outlook import Asked, OutlookInvalid
 from tasks.fees.periods import billing_day, instant
+from tasks.fees.reconciling import NotReconcilable, Reconciliation, check_asked
 from tasks.fleet import load_fleet
 from tasks.fleet.problems import FileInvalid
 from tasks.ledger import RUNS, Spool
 from tasks.provider import ProviderError
+from tasks.provider.bss import bill_of_fleet
 from tasks.provider.lifetimes import record_clusters, secrets_of_providers
+from tasks.provider.resources import Billed, billed_of
 from tasks.settings import SecretMissing, fleet_path, state_folder
 
 
@@ -56,16 +63,27 @@ async def meter(
     tariff: str = "ack-pro",
     close: bool = False,
     share_by: str = "nodes",
+    bill: str = "",
+    hypothetical_price: Decimal | None = None,
+    hypothetical_unit: str = "per_vcpu_day",
+    planned_joins: str = "",
+    planned_leaves: str = "",
     events: str = "",
     fleet: str = "",
 ) -> State[Any]:
-    """Say what a month costs, line by line, and how sure that is.
+    """Say what a month costs, line by line, how sure that is, and how it will end.
 
     Args:
         period: Month such as `2026-10`; `last` for the one before this one, empty for this one (in UTC+8).
         tariff: Name of a tariff that comes along, such as `ack-pro`, or path of a file on the worker.
         close: Close the month for good. What is learned later is charged as an adjustment in the next one.
         share_by: How what is shared is split: `nodes`, `vcpus`, `gpus`, `evenly`, or weights like `web=3,batch=1`.
+        bill: `bss` to compare with the bill that the provider has for the account, or path of a CSV export of the
+            console on the worker. Empty: nothing is compared.
+        hypothetical_price: Price of the fee that is not charged today, such as `0.029`, to see what it would come to.
+        hypothetical_unit: What that price is for, such as `per_vcpu_day` or `per_node_day`.
+        planned_joins: Nodes that are planned to join, such as `20x64` (vCPUs) or `4x96x8` (and GPUs), with commas.
+        planned_leaves: Nodes that are planned to leave, such as `5:pool=general`, with commas.
         events: CSV file of events on the worker, in place of the spool and the provider.
         fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
@@ -73,26 +91,55 @@ async def meter(
     spool = Spool(state_folder() / "spool")
     try:
         prices, key, month = load_tariff(tariff_path(tariff)), ShareKey.of(share_by), _month(period, began)
-        if events:
-            evidence = evidence_of_csv(Path(events), began)
-        else:
+        asked = Asked.of(
+            "" if hypothetical_price is None else str(hypothetical_price),
+            hypothetical_unit,
+            joining=_words(planned_joins),
+            leaving=_words(planned_leaves),
+        )
+        theirs = bill_of_csv(Path(bill), month, prices.currency) if bill not in ("", "bss") else None
+        before = None
+        if bill:
+            check_asked(prices, month)
+        billed = Billed(None, {}, ())
+        if not events or bill == "bss":
             declared = load_fleet(fleet_path(fleet))
             secret = await secrets(secrets_of_providers(declared))
-            for line in await record_clusters(declared, secret, spool, run_id):
-                run_log()(line)
-            evidence = evidence_of_spool(spool, datetime.now(UTC))
-        now_us = instant(datetime.now(UTC))
+            if bill == "bss":
+                theirs, before = await account_bills(
+                    bill_of_fleet(declared, secret).instance_bill, month, prices.currency
+                )
+            if bill:
+                billed = await billed_of(declared, secret)
+            if not events:
+                for line in await record_clusters(declared, secret, spool, run_id):
+                    run_log()(line)
+        # after the bill: what it has of a running month, the evidence reaches
+        now = datetime.now(UTC)
+        evidence = evidence_of_csv(Path(events), now) if events else evidence_of_spool(spool, now)
         closed = ClosedPeriods.of(state_folder(), prices)
         if close:
-            close_month(evidence, prices, month, now_us, closed)
-        metered = await steps.meter_month(evidence, prices, month, now_us, closed, key)
+            close_month(evidence, prices, month, instant(now), closed)
+        metered = await steps.meter_month(evidence, prices, month, instant(now), closed, key, asked)
+        if theirs:
+            metered = await steps.reconcile_month(
+                metered, theirs, before, billed.clusters, billed.resources, billed.notes
+            )
         files = await steps.publish(metered, state_folder() / "reports")
-    except (FileInvalid, KeyInvalid, PeriodInvalid) as error:
+    except (FileInvalid, KeyInvalid, NotReconcilable, OutlookInvalid, PeriodInvalid) as error:
         return _end(spool, run_id, began, "invalid", str(error), [])
     except (ProviderError, SecretMissing, NotClosable, ClosedDamaged) as error:
         return _end(spool, run_id, began, "failed", str(error), [])
-    state = "completed with usage left out" if metered.statement.unpriced else "completed"
-    return _end(spool, run_id, began, state, metered.summary, files)
+    state = "completed"
+    if metered.reconciliation and metered.reconciliation.needs_a_person:
+        state = "completed with a bill to look at"
+    elif metered.statement.unpriced:
+        state = "completed with usage left out"
+    return _end(spool, run_id, began, state, metered.summary, files, metered.reconciliation)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _month(text: str, now: datetime) -> Period:
@@ -102,16 +149,33 @@ def _month(text: str, now: datetime) -> Period:
     return Period.of(text) if text not in ("", "last") else Period.month(today.year, today.month)
 
 
-def _end(spool: Spool, run_id: str, began: datetime, state: str, summary: str, files: list[str]) -> State[Any]:
+def _end(
+    spool: Spool,
+    run_id: str,
+    began: datetime,
+    state: str,
+    summary: str,
+    files: list[str],
+    found: Reconciliation | None = None,
+) -> State[Any]:
     """The run's answer for scripts, its row, and a state that is honest."""
     folder = state_folder() / "runs" / run_id
     folder.mkdir(parents=True, exist_ok=True)
-    answer = {"flow": "meter", "run_id": run_id, "state": state, "summary": summary, "hosts": [], "files": files}
+    answer: dict[str, Any] = {
+        "flow": "meter",
+        "run_id": run_id,
+        "state": state,
+        "summary": summary,
+        "hosts": [],
+        "files": files,
+    }
+    if found:
+        answer["reconciliation"] = found.row()
     (folder / "outcome.json").write_text(json.dumps(answer, indent=2), encoding="utf-8")
     ended = {"started_at": began, "ended_at": datetime.now(UTC), "hosts": {}}
     spool.append(RUNS, run_id, "run", [{"flow": "meter", "state": state, "summary": summary, **ended}])
     if state in ("failed", "invalid"):
         return Failed(message=summary)
     if state != "completed":
-        return Completed(name="CompletedWithUsageLeftOut", message=summary)
+        return Completed(name="".join(word.capitalize() for word in state.split()), message=summary)
     return Completed(message=summary)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from deployments.lab.ack_signature import SignatureRefused, verify
+from deployments.lab.billing import CLOUD_RESOURCES
 from deployments.lab.layout import ACK_PORT, CLUSTER_ID, POOLS, REGION, listening_socket
 from deployments.lab.tokens import JoinTokens, TokenRefused
 
@@ -23,6 +24,7 @@ JOIN_PATH = "/edge/join"
 
 _ROUTES = (
     ("GET", "/clusters/{cluster}", "DescribeClusterDetail"),
+    ("GET", "/clusters/{cluster}/resources", "DescribeClusterResources"),
     ("GET", "/clusters/{cluster}/nodepools", "DescribeClusterNodePools"),
     ("GET", "/clusters/{cluster}/nodepools/{pool}", "DescribeClusterNodePoolDetail"),
     ("POST", "/clusters/{cluster}/attachscript", "DescribeClusterAttachScripts"),
@@ -70,10 +72,13 @@ class _Refused(Exception):
 class AckOpenApi:
     """The server. `key_id` and `secret` are the key pair that requests must be signed with."""
 
-    def __init__(self, control: Control, key_id: str, secret: str, tokens: JoinTokens) -> None:
+    def __init__(
+        self, control: Control, key_id: str, secret: str, tokens: JoinTokens, created_at: datetime | None = None
+    ) -> None:
+        """created_at: when the cluster was created; None: now"""
         self._control, self._key_id, self._secret, self._tokens = control, key_id, secret, tokens
         self._tasks: dict[str, Json] = {}
-        self._created = _iso_now()
+        self._created = _iso(created_at or datetime.now(UTC))
         self._runner: web.AppRunner | None = None
         self.endpoint = ""
         """`host:port`, once started."""
@@ -164,6 +169,19 @@ class AckOpenApi:
             "management": {"enable": False},
         }  # fmt: skip
 
+    async def _describe_cluster_resources(self, request: web.Request, _: Mapping[str, str]) -> list[Json]:
+        with_addons = request.query.get("with_addon_resources", "").lower() == "true"
+        return [
+            {
+                "cluster_id": CLUSTER_ID, "instance_id": one.instance_id, "resource_type": one.resource_type,
+                "resource_info": "", "state": "CREATE_COMPLETE", "created": self._created, "auto_create": 1,
+                "dependencies": None, "creator_type": one.creator,
+                **({"associated_object": dict(one.serves)} if one.serves else {}),
+            }
+            for one in CLOUD_RESOURCES
+            if with_addons or one.creator != "addon"
+        ]  # fmt: skip
+
     async def _describe_cluster_node_pools(self, request: web.Request, _: Mapping[str, str]) -> Json:
         wanted = request.query.get("NodepoolName")
         return {"nodepools": [self._pool(id) for name, id in POOLS.items() if wanted in (None, "", name)]}
@@ -217,7 +235,7 @@ class AckOpenApi:
         results = [
             {"data": name, "status": "success" if self._control.remove_node(name) else "failed"} for name in names
         ]
-        task_id, now = f"T-{secrets.token_hex(12)}", _iso_now()
+        task_id, now = f"T-{secrets.token_hex(12)}", _iso(datetime.now(UTC))
         failed = any(result["status"] == "failed" for result in results)
         self._tasks[task_id] = {
             "task_id": task_id, "cluster_id": CLUSTER_ID, "task_type": kind, "created": now, "updated": now,
@@ -252,8 +270,8 @@ def _snake(action: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in action).lstrip("_")
 
 
-def _iso_now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S+00:00")
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S+00:00")
 
 
 def _error(status: int, code: str, message: str, request_id: str) -> web.Response:

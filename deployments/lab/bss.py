@@ -10,15 +10,14 @@ import base64
 import binascii
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 
 from deployments.lab.ack_signature import SignatureRefused, verify
-from deployments.lab.layout import listening_socket
+from deployments.lab.layout import BSS_PORT, listening_socket
 
-BSS_PORT = 8081
 VERSION = "2017-12-14"
 DEFAULT_RESULTS, MAX_RESULTS = 20, 300
 
@@ -39,9 +38,9 @@ class _Refused(Exception):
 class BssOpenApi:
     """The server. `key_id` and `secret` are the key pair that requests must be signed with."""
 
-    def __init__(self, rows: Mapping[str, Sequence[Json]], key_id: str, secret: str) -> None:
-        """rows: month like `2026-10` -> rows with the names of `DescribeInstanceBill`; one with a BillingDate is of a
-        bill by day, one without of a bill by month"""
+    def __init__(self, rows: Callable[[str], Sequence[Json]], key_id: str, secret: str) -> None:
+        """rows: gives those of a month like `2026-10`, with the names of `DescribeInstanceBill`; one with a BillingDate
+        is of a bill by day, one without of a bill by month"""
         self.rows = rows
         self._key_id, self._secret = key_id, secret
         self._runner: web.AppRunner | None = None
@@ -99,7 +98,7 @@ class BssOpenApi:
         by_item = query.get("IsBillingItem", "").lower() == "true"
         rows = [
             row if by_item else {name: value for name, value in row.items() if name not in _PER_ITEM}
-            for row in self.rows.get(cycle, ())
+            for row in self.rows(cycle)
             if bool(row.get("BillingDate")) == is_daily
             and (not day or row.get("BillingDate") == day)
             and _is_asked_for(row, query)

@@ -57,6 +57,7 @@ def up(folder: Path | None, as_json: bool, hosts: int, real: bool, machines: int
         f"The lab {took}, on {told['network']}:\n"
         f"  Kubernetes API   {told['api_url']}\n"
         f"  provider         {told['provider_url'] or 'kubeadm'}\n"
+        f"  the bill (BSS)   {told['billing_url'] or '-'}\n"
         f"  name server      {told['dns']}\n"
         f"  hosts            {len(told['hosts'])}, from {first['name']} at {first['address']}:{first['port']}\n"
         f"  fleet file       {told['fleet']}"
@@ -98,7 +99,7 @@ def status(folder: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
-    for key in ("api_url", "provider_url", "prefect_api_url", "dns", "fleet", "kubeconfig"):
+    for key in ("api_url", "provider_url", "billing_url", "prefect_api_url", "dns", "fleet", "kubeconfig"):
         click.echo(f"{key:<16} {told[key] or '-'}")
     for host in told["hosts"]:
         click.echo(f"{host['name']:<16} {host['address']}:{host['port']:<6} {host['fault'] or ''}".rstrip())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import yaml
 
+from deployments.lab.billing import LINE_ID
 from deployments.lab.layout import (
     CLUSTER_ID,
     DOMAINS_PER_SITE,
@@ -26,18 +27,23 @@ TIME_ZONES = {"fra1": "Europe/Berlin", "ams1": "Europe/Amsterdam"}
 _HEAD = "# The practice world: what `poolkeeper lab up` has started. Paths are relative to this file.\n"
 
 
-def fleet_file(network: Network, hosts: Mapping[str, tuple[LabHost, int]], ack_endpoint: str, key_id_file: str) -> str:
+def fleet_file(network: Network, hosts: Mapping[str, tuple[LabHost, int]], ack_endpoint: str, bss_endpoint: str) -> str:
     """The file's text. hosts: by name, with the SSH port of each."""
     ack = {
         "cluster_id": CLUSTER_ID,
         "region": REGION,
         "endpoint": ack_endpoint,
         "protocol": "http",
-        "access_key_id": {"file": key_id_file},
+        "access_key_id": {"file": "keys/ack-id"},
         "access_key_secret": {"file": "keys/ack-secret"},
+        "billing_endpoint": bss_endpoint,
     }
-    resolvers = dict.fromkeys(SITES, network.dns)
-    document = _document(network, hosts, {"ack": ack}, BUSYBOX_IMAGE, resolvers, _pool)
+    cluster = {
+        "provider": {"ack": ack},
+        "test_image": BUSYBOX_IMAGE,
+        "billed_resources": {LINE_ID: "dedicated line to fra1"},
+    }
+    document = _document(network, hosts, cluster, dict.fromkeys(SITES, network.dns), _pool)
     return _HEAD + yaml.safe_dump(document, sort_keys=False, width=120)
 
 
@@ -61,15 +67,14 @@ def machines_fleet_file(
         }
     }
     placed = {name: (host, 22) for name, host in hosts.items()}
-    document = _document(network, placed, provider, image, resolvers, pool)
+    document = _document(network, placed, {"provider": provider, "test_image": image}, resolvers, pool)
     return _HEAD + yaml.safe_dump(document, sort_keys=False, width=120)
 
 
 def _document(
     network: Network,
     hosts: Mapping[str, tuple[LabHost, int]],
-    provider: Mapping[str, object],
-    image: str,
+    cluster: Mapping[str, object],
     resolvers: Mapping[str, str],
     pool: Callable[[str], dict[str, object]],
 ) -> dict[str, object]:
@@ -80,13 +85,12 @@ def _document(
         "ssh_limits": {"handshakes": 32, "sessions": 400},
         "clusters": {
             "main": {
-                "provider": provider,
+                **cluster,
                 "kubeconfig": {"file": "kubeconfig"},
                 "pod_cidrs": [str(network.cloud_pods)],
                 "service_cidrs": [str(network.services)],
                 "container_cidr": str(network.hybrid_pods),
                 "node_mask": node_mask(len(hosts)),
-                "test_image": image,
             }
         },
         "sites": {site: _site(network, site, resolvers[site]) for site in SITES},

@@ -127,6 +127,8 @@ class HostFolder:
             "proc/sys/net/bridge/bridge-nf-call-iptables": "1\n",
             "proc/sys/fs/file-max": "9223372036854775807\n",
             "proc/sys/fs/inotify/max_user_instances": "8192\n",
+            "sys/bus/pci/devices/0000:00:02.0/class": "0x030000\n",
+            "sys/bus/pci/devices/0000:00:02.0/vendor": "0x1234\n",
             "sys/class/dmi/id/product_uuid": f"{self.product_uuid}\n",
             "sys/class/net/eth0/mtu": "1500\n",
             "sys/class/net/eth0/operstate": "up\n",

@@ -25,7 +25,7 @@ REGION = "cn-hangzhou"
 SSH_USER = "ops"
 CLOUD_NODE = "cloud-1"
 
-API_PORT, ACK_PORT, DNS_PORT, SSH_PORT, KUBELET_PORT = 6443, 8080, 5353, 2222, 10250
+API_PORT, ACK_PORT, BSS_PORT, DNS_PORT, SSH_PORT, KUBELET_PORT = 6443, 8080, 8081, 5353, 2222, 10250
 """Where each is found unless something on this machine has that port on all addresses already."""
 
 
@@ -53,6 +53,10 @@ class Network:
     @property
     def prefect(self) -> str:
         return self.address(0, 3)
+
+    @property
+    def bss(self) -> str:
+        return self.address(0, 4)
 
     @property
     def dns(self) -> str:

@@ -184,6 +184,7 @@ def status(folder: LabFolder) -> Json:
         "fleet": str(folder.fleet),
         "prefect_api_url": url.read_text().strip() if url.exists() else None,
         "provider_url": told["provider_url"],
+        "billing_url": told["billing_url"],
         "api_url": told["api_url"],
         "dns": told["dns"],
         "network": told["network"],

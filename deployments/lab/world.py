@@ -1,4 +1,4 @@
-"""The practice world put together: control plane, ACK's OpenAPI, name server, hosts, kubelets."""
+"""The practice world put together: control plane, ACK's OpenAPI, the account's bill, name server, hosts, kubelets."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import asyncssh
 
 from deployments.lab.ack import JOIN_PATH, AckOpenApi
+from deployments.lab.billing import CREATED_AT, bill_rows
+from deployments.lab.bss import BssOpenApi
 from deployments.lab.control import ControlError, ControlServer, socket_name
 from deployments.lab.control_plane import ControlPlane
 from deployments.lab.dns import NameServer
@@ -44,7 +47,10 @@ class World:
         self.hosts = {host.name: host for host in plan_hosts(self.network, hosts)}
         self.control_plane = ControlPlane(self.network, self.hosts)
         self._key_id, self._key_secret = f"LTAI{secrets.token_hex(8)}", secrets.token_hex(16)
-        self.ack = AckOpenApi(self.control_plane, self._key_id, self._key_secret, JoinTokens())
+        self.ack = AckOpenApi(self.control_plane, self._key_id, self._key_secret, JoinTokens(), CREATED_AT)
+        self.bss = BssOpenApi(
+            lambda cycle: bill_rows(cycle, CREATED_AT, datetime.now(UTC)), self._key_id, self._key_secret
+        )
         self.names = NameServer(self._known_names(), self._is_deaf)
         self.control = ControlServer(lab, self._act)
         self.ssh: dict[str, SshHost] = {}
@@ -56,6 +62,7 @@ class World:
         install(self.folder.programs, self.folder.path / "pod-bin", self.folder.path / "tools")
         await self.control_plane.start()
         await self.ack.start(self.network.ack)
+        await self.bss.start(self.network.bss)
         await self.names.start(self.network.dns)
         settings = LabSettings(
             id=self.lab,
@@ -90,6 +97,7 @@ class World:
             await self.kubelets.stop()
         await asyncio.to_thread(kill_marked, self.lab)
         self.names.stop()
+        await self.bss.stop()
         await self.ack.stop()
         await self.control_plane.stop()
         self._claim.close()
@@ -127,12 +135,13 @@ class World:
         write_private(folder.kubeconfig, plane.kubeconfig("poolkeeper", plane.poolkeeper_token))
         write_private(folder.admin_kubeconfig, plane.admin_kubeconfig())
         placed = {name: (host, self.ssh[name].port) for name, host in self.hosts.items()}
-        folder.fleet.write_text(fleet_file(self.network, placed, self.ack.endpoint, "keys/ack-id"))
+        folder.fleet.write_text(fleet_file(self.network, placed, self.ack.endpoint, self.bss.endpoint))
         told = {
             "kubectl": "kubectl",
             "network": f"127.{self.network.octet}.0.0/16",
             "api_url": plane.api.url,
             "provider_url": f"http://{self.ack.endpoint}",
+            "billing_url": f"http://{self.bss.endpoint}",
             "dns": f"{self.network.dns}:{self.names.port}",
             "hosts": [
                 {"name": name, "address": host.address, "port": self.ssh[name].port}

@@ -9,7 +9,7 @@ A bill is read whole or not at all: one in which anything is wrong is no evidenc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -110,6 +110,8 @@ class Column(NamedTuple):
     """One column that is read, and whether a bill can do without it."""
 
     name: str
+    field: str
+    """Of `BillRow`; empty for what is only compared."""
     is_needed: bool
     read: Callable[[Any], Any]
     """Raises ValueError("what is wrong|How to mend it.")."""
@@ -179,24 +181,24 @@ def _currency(value: Any) -> str:
 COLUMNS: Mapping[str, Column] = {
     column.name: column
     for column in (
-        Column("InstanceID", True, _text, ""),
-        Column("Currency", True, _currency, None),
-        Column("PretaxGrossAmount", True, amount, None),
-        Column("PretaxAmount", True, amount, None),
-        Column("BillingItem", True, _text, ""),
-        Column("BillingCycle", False, _month, None),
-        Column("BillingDate", False, _day, None),
-        Column("BillingItemCode", False, _text, ""),
-        Column("ProductCode", False, _text, ""),
-        Column("ProductName", False, _text, ""),
-        Column("Item", False, _text, ""),
-        Column("InvoiceDiscount", False, amount, ZERO),
-        Column("DeductedByCoupons", False, amount, ZERO),
-        Column("DeductedByResourcePackage", False, amount, None),
-        Column("Usage", False, amount, None),
-        Column("UsageUnit", False, _text, ""),
-        Column("ListPrice", False, amount, None),
-        Column("ListPriceUnit", False, _text, ""),
+        Column("InstanceID", "instance_id", True, _text, ""),
+        Column("Currency", "currency", True, _currency, None),
+        Column("PretaxGrossAmount", "gross", True, amount, None),
+        Column("PretaxAmount", "charged", True, amount, None),
+        Column("BillingItem", "item", True, _text, ""),
+        Column("BillingCycle", "", False, _month, None),
+        Column("BillingDate", "day", False, _day, None),
+        Column("BillingItemCode", "item_code", False, _text, ""),
+        Column("ProductCode", "product_code", False, _text, ""),
+        Column("ProductName", "product_name", False, _text, ""),
+        Column("Item", "kind", False, _text, ""),
+        Column("InvoiceDiscount", "discount", False, amount, ZERO),
+        Column("DeductedByCoupons", "coupons", False, amount, ZERO),
+        Column("DeductedByResourcePackage", "by_package", False, amount, None),
+        Column("Usage", "usage", False, amount, None),
+        Column("UsageUnit", "usage_unit", False, _text, ""),
+        Column("ListPrice", "list_price", False, amount, None),
+        Column("ListPriceUnit", "list_price_unit", False, _text, ""),
     )
 }
 
@@ -242,26 +244,9 @@ class BillReader:
             self._compare("BillingCycle", month.name, self.period.name, line)
         if day and cycle and not cycle.first <= day < cycle.after:
             return [Wrong("BillingDate", f"{day} is not in {cycle.name}.", "Export the bill again.")]
-        return BillRow(
-            instance_id=read["InstanceID"],
-            product_code=read["ProductCode"],
-            product_name=read["ProductName"],
-            item=read["BillingItem"] or read["BillingItemCode"],
-            item_code=read["BillingItemCode"],
-            kind=read["Item"],
-            day=day,
-            currency=read["Currency"],
-            gross=read["PretaxGrossAmount"],
-            discount=read["InvoiceDiscount"],
-            coupons=read["DeductedByCoupons"],
-            charged=read["PretaxAmount"],
-            usage=read["Usage"],
-            usage_unit=read["UsageUnit"],
-            list_price=read["ListPrice"],
-            list_price_unit=read["ListPriceUnit"],
-            by_package=read["DeductedByResourcePackage"],
-            line=line,
-        )
+        fields = {column.field: read[name] for name, column in COLUMNS.items() if column.field}
+        fields["item"] = fields["item"] or fields["item_code"]
+        return BillRow(line=line, **fields)
 
     def _compare(self, column: str, found: str, expected: str, line: int) -> None:
         if found != expected:
@@ -276,6 +261,20 @@ class BillReader:
                 yield lines[0], Wrong(column, f"{rows} in {found}, and the tariff is in {self.currency}.", fix)
             else:
                 yield lines[0], Wrong(column, f"{rows} of {found}, and asked for is {self.period.name}.", self._fix)
+
+
+async def account_bills(
+    ask: Callable[[str], Awaitable[Sequence[Mapping[str, Any]]]], month: Period, currency: str
+) -> tuple[Bill, Bill | None]:
+    """A month's bill, and that of the month before, by which it is seen what is new; None where that has no rows.
+
+    ask: gives the rows of `DescribeInstanceBill` for a month like `2026-10`. Raises BillInvalid.
+    """
+    found = [
+        bill_of_items(await ask(one.name), one, currency, f"DescribeInstanceBill {one.name}")
+        for one in (month, month.previous_month())
+    ]
+    return found[0], found[1] if found[1].rows else None
 
 
 def bill_of_items(items: Sequence[Mapping[str, Any]], period: Period, currency: str, source: str) -> Bill:

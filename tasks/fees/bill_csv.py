@@ -8,19 +8,16 @@ is told with the name that comes next.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tasks.fees.bill import COLUMNS, TELLING, Bill, BillInvalid, BillReader, BillRow
+from tasks.fees.csv_records import csv_records, csv_text, separator_problem
 from tasks.fees.periods import Period
 from tasks.fleet.problems import Problem, nearest
-from tasks.fleet.source import TextInvalid, decoded
-
-MAX_BYTES = 1_000_000_000
+from tasks.fleet.source import TextInvalid
 
 _EXPORT = "Export the bill again: Expenses and Costs > Bill Details, statistic item Billable Item."
 
@@ -62,7 +59,7 @@ def bill_of_csv(path: Path, period: Period, currency: str) -> Bill:
     currency: of the tariff that it is compared with. Raises BillInvalid with every problem, by line.
     """
     try:
-        text = _text(path)
+        text = csv_text(path, "--bill", "Export one product or account alone.")
     except TextInvalid as error:
         raise BillInvalid(path.name, [error.problem]) from None
     reading = _Reading(BillReader(period, currency, f"Export {period.name} alone."))
@@ -90,8 +87,11 @@ class _Reading:
         """Every record of a text."""
         seen: dict[tuple[str, ...], int] = {}
         repeats: list[tuple[int, int]] = []
-        for line, fields in self._records(text):
-            if not self._heading:
+        for line, fields in csv_records(text, _EXPORT):
+            if isinstance(fields, Problem):
+                self._broken = True
+                self.problems.append(fields)
+            elif not self._heading:
                 self._heading = fields
                 self._read_heading(fields, line)
                 if self.problems:
@@ -127,8 +127,8 @@ class _Reading:
             self._problem(1, "", "there are headings and no rows.", _EXPORT)
 
     def _read_heading(self, fields: list[str], line: int) -> None:
-        if len(fields) == 1 and (";" in fields[0] or "\t" in fields[0]):
-            self._problem(line, "", "the columns are not separated by commas.", "Save the file with commas.")
+        if separated := separator_problem(fields, line):
+            self.problems.append(separated)
             return
         strange: list[str] = []
         for place, heading in enumerate(fields):
@@ -179,36 +179,5 @@ class _Reading:
             fix = f"{_EXPORT} If both were charged, export with the column that tells them apart."
             self._problem(start, "", message, fix)
 
-    def _records(self, text: str) -> Iterator[tuple[int, list[str]]]:
-        """Each record with the line it begins on; text that is no CSV becomes a problem."""
-        records = csv.reader(io.StringIO(text, newline=""), strict=True)
-        while True:
-            line = records.line_num + 1
-            try:
-                fields = next(records)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                self._broken = True
-                words = "a quote that is opened here is not closed" if "end of data" in str(error) else str(error)
-                self._problem(line, "", f"this is not CSV: {words}.", _EXPORT)
-                continue
-            if fields:
-                yield line, fields
-
     def _problem(self, line: int, column: str, message: str, fix: str) -> None:
         self.problems.append(Problem(line, 1, column, message, fix))
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise TextInvalid(Problem(1, 1, "", f"there is no file {path}.", "Name one with --bill.")) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise TextInvalid(Problem(1, 1, "", f"{path} cannot be read: {reason}.", "Name a readable file.")) from None
-    if len(raw) > MAX_BYTES:
-        raise TextInvalid(Problem(1, 1, "", "the file is larger than 1 GB.", "Export one product or account alone."))
-    return decoded(raw)

@@ -13,11 +13,13 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +43,18 @@ class Head:
     """What is kept of a closed period besides its lines."""
 
     period: Period
-    fingerprint: str
-    """Of the evidence it was closed on: as long as that is the same, nothing needs to be corrected."""
+    digests: Mapping[str, str]
+    """Resource -> digest of the evidence it was closed on: where that is the same, nothing needs to be corrected."""
     closed_at: datetime
     coverage: Decimal
     corrects: frozenset[str]
     """The lines of earlier periods that are corrected in this one."""
     tariff_text: str
+
+    @property
+    def tariff(self) -> Tariff:
+        """By which it was closed. Raises ValueError."""
+        return _tariff(self.tariff_text)
 
 
 class ClosedPeriods:
@@ -82,17 +89,26 @@ class ClosedPeriods:
         if not self._path(period).exists():
             return None
         with self._reading(period) as path:
-            first, _, rest = path.read_bytes().partition(b"\n")
-            row = _head_row(path, first)
-            if row["lines_digest"] != _digest(rest):
-                raise _changed(path)
-            return _statement_of(_head_of(path, row), rest.splitlines())
+            head, rows = _verified(path)
+            unpriced: tuple[Unpriced, ...] = ()  # nothing is closed as long as a price is missing
+            return Statement(head.period, head.tariff, _lines(rows), unpriced, head.coverage, head.period.end_us)
 
-    def write(self, statement: Statement, fingerprint: str, closed_at: datetime) -> bool:
+    def lines_of(self, period: Period, resources: Set[str]) -> tuple[FeeLine, ...]:
+        """The lines of some resources in a closed period, without its corrections. Raises ClosedDamaged."""
+        with self._reading(period) as path:
+            rows = _verified(path)[1]
+            return _lines(row for row in rows if _CORRECTS not in row and _resource_of(row) in resources)
+
+    def corrections(self, period: Period) -> tuple[FeeLine, ...]:
+        """The lines of a closed period that correct earlier ones. Raises ClosedDamaged."""
+        with self._reading(period) as path:
+            return _lines(row for row in _verified(path)[1] if _CORRECTS in row)
+
+    def write(self, statement: Statement, digests: Mapping[str, str], closed_at: datetime) -> bool:
         """Keep a period, durably; False when it was closed already, and then nothing is changed."""
         path = self._path(statement.period)
         lines = "".join(_row_text(line.record()) for line in statement.lines).encode()
-        head = _head_record(statement, fingerprint, closed_at) | {"lines_digest": _digest(lines)}
+        head = _head_record(statement, digests, closed_at) | {"lines_digest": _digest(lines)}
         head["digest"] = _digest(_row_text(head).encode())
         partial = self.folder / f".{path.name}.{os.getpid()}"
         with partial.open("wb") as file:
@@ -135,6 +151,16 @@ class ClosedPeriods:
 
 
 _SUFFIX = ".jsonl"
+_CORRECTS = b'"corrects":'
+"""What only the row of a correction has: within a text the quotes would be escaped."""
+_RESOURCE = re.compile(rb'"resource_id":("(?:[^"\\]|\\.)*")')
+
+
+def _resource_of(row: bytes) -> str:
+    found = _RESOURCE.search(row)
+    if found is None:
+        raise ValueError("a line has no resource_id")
+    return str(json.loads(found[1]))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -157,7 +183,7 @@ def _changed(path: Path) -> ClosedDamaged:
     return ClosedDamaged(f"{path} was changed after it was closed: put back the file from a backup.")
 
 
-def _head_record(statement: Statement, fingerprint: str, closed_at: datetime) -> dict[str, Any]:
+def _head_record(statement: Statement, digests: Mapping[str, str], closed_at: datetime) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "period": statement.period.name,
@@ -166,7 +192,7 @@ def _head_record(statement: Statement, fingerprint: str, closed_at: datetime) ->
         "total": money_text(statement.total),
         "coverage": str(statement.coverage),
         "closed_at": closed_at.isoformat(),
-        "fingerprint": fingerprint,
+        "evidence": digests,
         "corrects": [line.corrects for line in statement.lines if line.corrects],
         "tariff_text": statement.tariff.text,
     }
@@ -186,7 +212,7 @@ def _head_of(path: Path, row: dict[str, Any]) -> Head:
         raise ClosedDamaged(f"{path} is the file of {period.name}: rename it.")
     return Head(
         period,
-        row["fingerprint"],
+        row["evidence"],
         datetime.fromisoformat(row["closed_at"]),
         Decimal(row["coverage"]),
         frozenset(row["corrects"]),
@@ -194,10 +220,22 @@ def _head_of(path: Path, row: dict[str, Any]) -> Head:
     )
 
 
-def _statement_of(head: Head, rows: list[bytes]) -> Statement:
-    tariff, problems = tariff_of(head.tariff_text)
+def _verified(path: Path) -> tuple[Head, list[bytes]]:
+    """The head of a file and its lines' rows, as they were written."""
+    first, _, rest = path.read_bytes().partition(b"\n")
+    row = _head_row(path, first)
+    if row["lines_digest"] != _digest(rest):
+        raise _changed(path)
+    return _head_of(path, row), rest.splitlines()
+
+
+def _lines(rows: Iterable[bytes]) -> tuple[FeeLine, ...]:
+    return tuple(FeeLine.of_record(json.loads(row)) for row in rows)
+
+
+@cache
+def _tariff(text: str) -> Tariff:
+    tariff, problems = tariff_of(text)
     if tariff is None:
         raise ValueError(f"its tariff has {len(problems)} problems")
-    lines = tuple(FeeLine.of_record(json.loads(row)) for row in rows)
-    unpriced: tuple[Unpriced, ...] = ()  # nothing is closed as long as a price is missing
-    return Statement(head.period, tariff, lines, unpriced, head.coverage, head.period.end_us)
+    return tariff

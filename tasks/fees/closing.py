@@ -2,23 +2,28 @@
 
 A closed month is never changed. When its evidence has changed by the time a later month is metered, the difference is
 charged there, in the first month that is open: one adjustment line for each line that would be another today.
-A closed month is counted anew by the tariff that it was closed with, so that a new price never re-prices it.
+A closed month is counted anew by the tariff that it was closed with, so that a new price never re-prices it; and only
+for the resources whose evidence has changed, so that thousands of others cost nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter
 
 from tasks.fees.closed import ClosedPeriods
 from tasks.fees.evidence import Evidence
+from tasks.fees.histories import Lifetime
 from tasks.fees.lines import FeeLine, line_id
-from tasks.fees.metering import Statement, meter
+from tasks.fees.metering import Statement, collective, meter
 from tasks.fees.money import EXACT, ZERO, money_text
 from tasks.fees.periods import Period, moment
 from tasks.fees.tariff import Tariff
+from tasks.fees.units import Measure
 
 
 class NotClosable(Exception):
@@ -51,7 +56,15 @@ def statement_of(
     periods = closed.periods()
     if not periods or period != periods[-1].next_month():
         return meter(evidence, tariff, period, now_us), False
-    return _with_adjustments(evidence, tariff, period, now_us, closed, fingerprints(evidence, periods)), False
+    latest = _latest(evidence, closed, periods)
+    return _with_adjustments(evidence, tariff, period, now_us, closed, latest), False
+
+
+def _latest(evidence: Evidence, closed: ClosedPeriods, periods: Sequence[Period]) -> list[dict[str, str]]:
+    """The digests of today's evidence for closed periods, each by the tariff that it was closed with."""
+    tariffs = [closed.head(period).tariff for period in periods]
+    by_tariff = {prices.text: digests_of(evidence, prices, periods) for prices in dict.fromkeys(tariffs)}
+    return [by_tariff[prices.text][number] for number, prices in enumerate(tariffs)]
 
 
 def close(evidence: Evidence, tariff: Tariff, period: Period, now_us: int, closed: ClosedPeriods) -> Closing:
@@ -71,8 +84,7 @@ def close(evidence: Evidence, tariff: Tariff, period: Period, now_us: int, close
             return Closing(kept, was_closed=True)
         periods = closed.periods()
         _refuse_out_of_turn(period, periods)
-        *earlier, fingerprint = fingerprints(evidence, [*periods, period])
-        statement = _with_adjustments(evidence, tariff, period, now_us, closed, earlier)
+        statement = _with_adjustments(evidence, tariff, period, now_us, closed, _latest(evidence, closed, periods))
         if statement.unpriced:
             first = statement.unpriced[0]
             raise PriceMissing(
@@ -80,7 +92,7 @@ def close(evidence: Evidence, tariff: Tariff, period: Period, now_us: int, close
                 f" {first.rule} of {first.resource_id}: {first.reason}."
                 " Add what is missing, to the tariff or the evidence."
             )
-        closed.write(statement, fingerprint, moment(now_us))
+        closed.write(statement, digests_of(evidence, tariff, [period])[0], moment(now_us))
     return Closing(statement, was_closed=False)
 
 
@@ -106,11 +118,16 @@ def _refuse_out_of_turn(period: Period, periods: Sequence[Period]) -> None:
 
 
 def _with_adjustments(
-    evidence: Evidence, tariff: Tariff, period: Period, now_us: int, closed: ClosedPeriods, latest: Sequence[str]
+    evidence: Evidence,
+    tariff: Tariff,
+    period: Period,
+    now_us: int,
+    closed: ClosedPeriods,
+    latest: Sequence[Mapping[str, str]],
 ) -> Statement:
     """The first open month, metered now, with what has to be corrected of the closed ones.
 
-    latest: the fingerprint of today's evidence for each closed month
+    latest: the digests of today's evidence for each closed month
     """
     statement = meter(evidence, tariff, period, now_us)
     lines, unpriced = list(statement.lines), list(statement.unpriced)
@@ -121,30 +138,45 @@ def _with_adjustments(
 
 
 def _counted_anew(
-    evidence: Evidence, closed: ClosedPeriods, now_us: int, latest: Sequence[str]
+    evidence: Evidence, closed: ClosedPeriods, now_us: int, latest: Sequence[Mapping[str, str]]
 ) -> Iterator[tuple[Mapping[str, FeeLine], Statement, Mapping[str, Sequence[FeeLine]]]]:
-    """Each closed month that may have to be corrected: its own lines, today's, and the corrections made already."""
+    """Each closed month that may have to be corrected: its own lines, today's, and the corrections made already.
+
+    All three are of those resources only whose evidence has changed since, and of what is counted over all.
+    """
     heads = [closed.head(earlier) for earlier in closed.periods()]
-    for head, fingerprint in zip(heads, latest, strict=True):
+    corrections: dict[str, list[FeeLine]] = {}
+    for head in heads:
+        for line in closed.corrections(head.period) if head.corrects else ():
+            corrections.setdefault(line.corrects, []).append(line)
+    for head, digests in zip(heads, latest, strict=True):
         # the period's name stands at the beginning of each of its lines' ids
-        own = f"{head.period.name}-"
-        corrected_in = [later.period for later in heads if any(i.startswith(own) for i in later.corrects)]
-        if fingerprint == head.fingerprint and not corrected_in:
+        own = {id_: lines for id_, lines in corrections.items() if id_.startswith(f"{head.period.name}-")}
+        changed = {id_ for id_, _ in head.digests.items() ^ digests.items()}
+        changed |= {line.resource_id for lines in own.values() for line in lines}
+        if not changed:
             continue
-        statement = _kept(closed, head.period)
-        corrections: dict[str, list[FeeLine]] = {}
-        for later in corrected_in:
-            for line in _kept(closed, later).lines:
-                if line.corrects.startswith(own):
-                    corrections.setdefault(line.corrects, []).append(line)
-        charged = {line.id: line for line in statement.lines if not line.corrects}
-        yield charged, meter(evidence, statement.tariff, statement.period, now_us), corrections
+        prices = head.tariff
+        # a size that nobody told is taken from what others have, and those may have changed
+        changed |= _of_open_size(evidence, prices) | {collective(rule) for rule in prices.rules}
+        charged = {line.id: line for line in closed.lines_of(head.period, changed)}
+        yield charged, meter(evidence, prices, head.period, now_us, only=changed), own
 
 
-def _kept(closed: ClosedPeriods, period: Period) -> Statement:
-    kept = closed.read(period)
-    assert kept is not None
-    return kept
+def _of_open_size(evidence: Evidence, tariff: Tariff) -> set[str]:
+    measures = _measures(tariff)
+    return {
+        history.resource_id
+        for history in evidence.histories
+        for life in history.lifetimes
+        # a size that any event tells holds for the whole lifetime
+        if life.phases and any(getattr(life.phases[0], measure) is None for measure in measures)
+    }
+
+
+def _measures(tariff: Tariff) -> tuple[Measure, ...]:
+    """The sizes that a tariff's rules count."""
+    return tuple(sorted({rule.unit.measure for rule in tariff.rules} - {Measure.ITSELF}))
 
 
 def _differences(
@@ -181,28 +213,46 @@ def _differences(
         )
 
 
-def fingerprints(evidence: Evidence, periods: Sequence[Period]) -> list[str]:
-    """For each of some periods that follow on each other, a digest of all evidence that can change what it costs.
+def digests_of(evidence: Evidence, tariff: Tariff, periods: Sequence[Period]) -> list[dict[str, str]]:
+    """For each of some periods, and each resource that was or may have been there, a digest of all that it costs by.
 
-    That is what began before its end, and whatever was there before it was first seen. Each digest builds on the one
-    before it, so that one walk over the evidence makes all of them; later periods do not change it.
+    That is its lifetimes and phases as far as they lie in the period. Sizes that no rule of the tariff counts are in
+    none.
     """
-    ends = [period.end_us for period in periods]
-    parts = [hashlib.sha256() for _ in [*periods, None]]
+    measures = _measures(tariff)
+    found: list[dict[str, str]] = [{} for _ in periods]
+    bounds = [(period.start_us, period.end_us, digests) for period, digests in zip(periods, found, strict=True)]
     for history in evidence.histories:
-        for life in history.lifetimes:
-            parts[bisect_right(ends, life.begins_us) if life.begin_is_told else 0].update(
-                f"{history.resource_id}\0{history.kind}\0{life.begins_us}\0{life.begin_is_told}\n".encode()
-            )
-            for phase in life.phases:
-                parts[bisect_right(ends, phase.start_us)].update(
-                    f"{history.resource_id}\0{phase.start_us}\0{phase.state}\0{phase.vcpus}\0{phase.gpus}\n".encode()
-                )
-            if life.ends_us is not None:
-                parts[bisect_right(ends, life.ends_us - 1)].update(f"{history.resource_id}\0{life.ends_us}\n".encode())
-    found = []
-    so_far = hashlib.sha256()
-    for end_us, part in zip(ends, parts, strict=False):
-        so_far.update(part.digest())
-        found.append(f"{so_far.hexdigest()}-{min(evidence.until_us, end_us)}")
+        for start_us, end_us, digests in bounds:
+            lives = [
+                told for life in history.lifetimes if (told := _within(life, start_us, end_us, measures)) is not None
+            ]
+            if lives:
+                text = repr((history.kind, lives))
+                digests[history.resource_id] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     return found
+
+
+def _within(life: Lifetime, start_us: int, end_us: int, measures: Sequence[Measure]) -> object | None:
+    """What of a lifetime matters to a period; None: it is no part of it. A lifetime whose beginning nobody told may
+    have begun at any time, and with the size that it had when it was first seen."""
+    if life.ends_us is not None and life.ends_us < start_us:
+        return None
+    if life.begin_is_told and life.begins_us >= end_us:
+        return None
+    at = partial(_clipped, start_us=start_us, end_us=end_us)
+    first = max(0, bisect_right(life.phases, start_us, key=_phase_start) - 1)
+    after = max(first if life.begin_is_told else 1, bisect_left(life.phases, end_us, key=_phase_start))
+    phases = [
+        (at(phase.start_us), phase.state, *(getattr(phase, measure) for measure in measures))
+        for phase in life.phases[first:after]
+    ]
+    return life.begin_is_told, at(life.begins_us), at(life.ends_after_us), at(life.ends_us), phases
+
+
+def _clipped(at_us: int | None, *, start_us: int, end_us: int) -> int:
+    """Before the period all times are one, and after it too; so is what goes on."""
+    return end_us if at_us is None else min(max(at_us, start_us), end_us)
+
+
+_phase_start = attrgetter("start_us")

@@ -125,7 +125,7 @@ def _not_final(sides: Sides) -> Reason | None:
     final = moment(sides.around.statement.period.end_us) + FINAL_AFTER
     if sides.around.read_at >= final or sides.there > sides.here:
         return None
-    return f"The bill is not final before {final:%Y-%m-%d %H:%M} UTC: compare again then.", False
+    return f"The bill is not final before {final:%Y-%m-%d %H:%M} UTC: compare again then.", True
 
 
 def _ends_early(sides: Sides) -> Reason | None:

@@ -18,6 +18,8 @@ from tasks.fleet.problems import FileInvalid, nearest, told
 
 COLUMNS = ("resource_id", "kind", "event", "at", "vcpus", "gpus", "labels")
 REQUIRED = COLUMNS[:4]
+NOT_BEFORE = "not_before"
+"""A column that few rows have: of an end that nobody saw, the last time at which the resource was surely there."""
 
 BEGINS = {"cluster": "created", "node": "joined"}
 """Kind -> the event that a lifetime begins with."""
@@ -60,6 +62,8 @@ class Event:
     line: int
     told_at_us: int = 0
     """When the row was written down, where that is known: of two that differ, the later one is believed."""
+    not_before_us: int | None = None
+    """Of an end that nobody saw: the last time at which it was surely there. `at_us` is when it was surely gone."""
 
     @property
     def name(self) -> str:
@@ -122,6 +126,7 @@ class EventReader:
                 source,
                 line,
                 told_at_us,
+                self._at(row[NOT_BEFORE]) if row.get(NOT_BEFORE) else None,
             )
         except _Bad:
             return tuple(self._wrong(row))
@@ -134,6 +139,7 @@ class EventReader:
             ("kind", _kind),
             ("event", lambda verb: self._verb(kind, verb) if kind in BEGINS else _any_verb(verb)),
             ("at", self._at),
+            (NOT_BEFORE, lambda value: self._at(value) if value else None),
             ("vcpus", lambda value: self._size(value, "vCPUs")),
             ("gpus", lambda value: self._size(value, "GPUs")),
             ("labels", self._labels_of),
@@ -267,6 +273,11 @@ def _together(event: Event) -> Iterator[Wrong]:
         yield Wrong("vcpus", "a node has at least one vCPU.", "Leave it empty where it is not known.")
     if event.verb == RESIZED and event.vcpus is None and event.gpus is None:
         yield Wrong("vcpus", "a resized event tells no size.", "Write the new vcpus, gpus, or both.")
+
+    if event.not_before_us is not None and not event.ends:
+        yield Wrong(NOT_BEFORE, f"{event.verb} is no end, and only an end may be unseen.", "Leave it empty.")
+    elif event.not_before_us is not None and event.not_before_us > event.at_us:
+        yield Wrong(NOT_BEFORE, "it lies after the time at which it was gone.", "Exchange the two times.")
 
 
 def by_resource(events: Iterable[Event]) -> dict[str, list[Event]]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tasks.fees.events import COLUMNS, REQUIRED, Event, EventReader
+from tasks.fees.csv_records import csv_records, csv_text, separator_problem
+from tasks.fees.events import COLUMNS, NOT_BEFORE, REQUIRED, Event, EventReader
 from tasks.fleet.problems import Problem, nearest
-from tasks.fleet.source import TextInvalid, decoded
-
-MAX_BYTES = 1_000_000_000
+from tasks.fleet.source import TextInvalid
 
 
 def read_csv(path: Path, reader: EventReader) -> tuple[list[Event], list[Problem], set[str]]:
     """The good rows, every problem of the others, and the resources whose rows are not all good."""
     try:
-        text = _text(path)
+        text = csv_text(path, "--events", "Cut it by year.")
     except TextInvalid as error:
         return [], [error.problem], set()
     events: list[Event] = []
@@ -25,7 +22,10 @@ def read_csv(path: Path, reader: EventReader) -> tuple[list[Event], list[Problem
     broken: set[str] = set()
     lines, source = _Lines(text), path.name
     header: list[str] | None = None
-    for line, fields in _records(text, problems):
+    for line, fields in csv_records(text, "Write a quote within quotes twice."):
+        if isinstance(fields, Problem):
+            problems.append(fields)
+            continue
         if header is None:
             header = [name.strip() for name in fields]
             problems += _header_problems(header, line, lines)
@@ -59,45 +59,14 @@ def read_csv(path: Path, reader: EventReader) -> tuple[list[Event], list[Problem
     return events, problems, broken
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise TextInvalid(Problem(1, 1, "", f"there is no file {path}.", "Name one with --events.")) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise TextInvalid(Problem(1, 1, "", f"{path} cannot be read: {reason}.", "Name a readable file.")) from None
-    if len(raw) > MAX_BYTES:
-        raise TextInvalid(Problem(1, 1, "", "the file is larger than 1 GB.", "Cut it by year."))
-    return decoded(raw)
-
-
-def _records(text: str, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
-    """Each record with the line it begins on; text that is no CSV becomes a problem."""
-    records = csv.reader(io.StringIO(text, newline=""), strict=True)
-    while True:
-        line = records.line_num + 1
-        try:
-            fields = next(records)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            words = "a quote that is opened here is not closed" if "end of data" in str(error) else str(error)
-            problems.append(Problem(line, 1, "", f"this is not CSV: {words}.", "Write a quote within quotes twice."))
-            continue
-        if fields:
-            yield line, fields
-
-
 def _header_problems(header: list[str], line: int, lines: _Lines) -> Iterator[Problem]:
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        yield Problem(line, 1, "", "the columns are not separated by commas.", "Save the file with commas.")
+    if separated := separator_problem(header, line):
+        yield separated
         return
     missing = [name for name in REQUIRED if name not in header]
     for position, name in enumerate(header):
         column = lines.column(line, header, name)
-        if name not in COLUMNS:
+        if name not in (*COLUMNS, NOT_BEFORE):
             fix = nearest(name, missing or COLUMNS) if name else f"There are: {', '.join(COLUMNS)}."
             yield Problem(line, column, name[:60], f"there is no column {name[:60] or 'without a name'}.", fix)
         elif name in header[:position]:

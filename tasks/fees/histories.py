@@ -37,6 +37,8 @@ class Lifetime:
     ends_us: int | None
     """None: it had not ended when the evidence was gathered."""
     phases: tuple[Phase, ...]
+    ends_after_us: int | None = None
+    """Where nobody saw it end: it was surely there then, and surely gone at `ends_us`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +155,20 @@ def _in_turn(events: list[Event]) -> Iterator[Event]:
 def _lifetimes(events: list[Event], problems: list[Problem]) -> list[Lifetime]:
     lifetimes: list[Lifetime] = []
     open_: list[Event] = []
+    last: list[Event] = []
+    """The events of the lifetime before."""
     ended: Event | None = None
     for event in events:
         if event.begins and (open_ or (ended and not lifetimes[-1].begin_is_told)):
             problems.append(_begins_wrongly(event, open_[0] if open_ else ended or event))
             return []
+        if not event.begins and not open_ and ended is not None and ended.not_before_us is not None and not event.ends:
+            # nobody saw it end, and here it is
+            lifetimes.pop()
+            open_, ended = last[:-1], None
         if not event.begins and not open_ and ended is not None:
+            if event.ends and event.not_before_us is not None and event.not_before_us <= ended.at_us:
+                continue  # the same end, noticed again
             message = (
                 f"{event.resource_id} {_did(event)} after it {ended.verb} {_on(ended, event)}."
                 if not event.ends
@@ -172,7 +182,7 @@ def _lifetimes(events: list[Event], problems: list[Problem]) -> list[Lifetime]:
         open_.append(event)
         if event.ends:
             lifetimes.append(_lifetime(open_))
-            open_, ended = [], event
+            last, open_, ended = open_, [], event
     if open_:
         lifetimes.append(_lifetime(open_))
     return lifetimes
@@ -211,7 +221,10 @@ def _lifetime(events: list[Event]) -> Lifetime:
             start_us, (state, vcpus, gpus) = event.at_us, changed
     if ends_us is None or ends_us > start_us:
         phases.append(Phase(start_us, ends_us, state, vcpus, gpus))
-    return Lifetime(begins_us, first.begins, ends_us, tuple(phases))
+    unseen = last.not_before_us if last.ends else None
+    return Lifetime(
+        begins_us, first.begins, ends_us, tuple(phases), unseen if unseen is None else max(unseen, begins_us)
+    )
 
 
 def _did(event: Event) -> str:

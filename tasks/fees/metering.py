@@ -11,7 +11,7 @@ can move a line by as much as its rounding does.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -80,10 +80,13 @@ class Statement:
         return self.metered_until_us >= self.period.end_us
 
 
-def meter(evidence: Evidence, tariff: Tariff, period: Period, now_us: int) -> Statement:
+def meter(
+    evidence: Evidence, tariff: Tariff, period: Period, now_us: int, *, only: Set[str] | None = None
+) -> Statement:
     """What a period costs.
 
     now_us: what is later is not billed yet; hours that have not ended by then are not either
+    only: the resources whose lines are wanted, and the names of what is counted over all (`collective`); None: all
     """
     horizon = Horizon(period.start_us, period.end_us, evidence.until_us, min(period.end_us, now_us))
     lines: list[FeeLine] = []
@@ -91,7 +94,7 @@ def meter(evidence: Evidence, tariff: Tariff, period: Period, now_us: int) -> St
     known_us = possible_us = 0
     peers = Peers(evidence.histories, period.end_us)
     for rule in tariff.rules:
-        counted = _counted(rule, evidence, horizon, peers, now_us)
+        counted = _counted(rule, evidence, horizon, peers, now_us, only)
         known_us += sum(usage.known.known_us for usage in counted)
         possible_us += sum(usage.known.possible_us for usage in counted)
         for piece in rule.pieces(period.first, period.after):
@@ -132,10 +135,26 @@ class _Usage:
     histories: tuple[History, ...]
 
 
-def _counted(rule: Rule, evidence: Evidence, horizon: Horizon, peers: Peers, now_us: int) -> list[_Usage]:
+def collective(rule: Rule) -> str:
+    """What a rule calls the resources that it counts over all of them together; empty where it counts each."""
+    if rule.counting is Counting.FLAT:
+        return ALL
+    return f"{ALL} {rule.unit.kind}s" if rule.counting is Counting.DAILY_MAXIMUM else ""
+
+
+def _counted(
+    rule: Rule, evidence: Evidence, horizon: Horizon, peers: Peers, now_us: int, only: Set[str] | None
+) -> list[_Usage]:
+    name = collective(rule)
+    if name and only is not None and name not in only:
+        return []
     if rule.counting is Counting.FLAT:
         return list(_flat(rule, evidence, horizon, now_us))
-    histories = [history for history in evidence.histories if history.kind == rule.unit.kind]
+    histories = [
+        history
+        for history in evidence.histories
+        if history.kind == rule.unit.kind and (name or only is None or history.resource_id in only)
+    ]
     counting = _Counting(rule, horizon, peers)
     each = [usage for history in histories if (usage := counting.of_one(history))]
     if rule.counting is Counting.DAILY_MAXIMUM:
@@ -179,8 +198,7 @@ class _Counting:
 
         there = [(min(start for u in each for start, _ in u.there_us), max(end for u in each for _, end in u.there_us))]
         open_ = any(usage.size_is_open for usage in each)
-        kind = self.rule.unit.kind
-        return _Usage(f"{ALL} {kind}s", ALL, self._by_reading(known, runs), known, there, open_, histories)
+        return _Usage(collective(self.rule), ALL, self._by_reading(known, runs), known, there, open_, histories)
 
     def _by_reading(self, known: Known, runs: Callable[[Reading], Sequence[Run]]) -> Mapping[Reading, Sequence[Run]]:
         if known.gaps:

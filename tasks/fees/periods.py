@@ -95,6 +95,11 @@ class Period:
         """The month that follows a month."""
         return Period(self.after, _months_on(self.after, 1))
 
+    def previous_month(self) -> Period:
+        """The month before a month."""
+        last = self.first - timedelta(days=1)
+        return Period.month(last.year, last.month)
+
     @classmethod
     def month(cls, year: int, month: int) -> Period:
         """One calendar month."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.fees.money import money_text, total
-from tasks.fees.reconciling import Compared, Reconciliation, Verdict
+from tasks.fees.reconciling import Compared, Reconciliation
 from tasks.fleet.problems import counted
 
 SHOWN = 40
@@ -19,10 +19,9 @@ def reconciled_words(found: Reconciliation) -> str:
 
 def _sentences(found: Reconciliation) -> Iterator[str]:
     currency = found.bill.currency
-    counts = [(verdict, sum(one.verdict is verdict for one in found.compared)) for verdict in Verdict]
     yield (
         f"{found.statement.period.name} against {found.bill.source}: "
-        + ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
+        + ", ".join(f"{count} {verdict}" for verdict, count in found.counts.items() if count)
         + ("" if found.compared else "no fee on either side")
     )
     disputable = found.disputable
@@ -40,18 +39,23 @@ def _sentences(found: Reconciliation) -> Iterator[str]:
         yield f"{first}{more}: {alike[0].verdict} ({currency} {difference}). {reason}"
     for finding in found.findings:
         yield f"{finding.severity}: {finding}"
-    declared = [one for one in found.resources if one.belongs_as is not None]
-    unknown = [one for one in found.resources if one.belongs_as is None]
-    for resource in declared[:SHOWN]:
+    for resource in found.belonging[:SHOWN]:
         yield (
             f"{resource.belongs_as}: {resource.instance_id}, {resource.item}: {currency} {money_text(resource.charged)}"
         )
-    if unknown:
+    if found.unknown:
         yield (
-            f"{counted(len(unknown), 'line')} of the bill belong{'s' if len(unknown) == 1 else ''} to nothing that was"
-            " declared:"
-            f" {currency} {money_text(total(one.charged for one in unknown))}"
+            f"{counted(len(found.unknown), 'resource')} on the bill of which nobody said that the cluster has it:"
+            f" {currency} {money_text(total(one.charged for one in found.unknown))}"
         )
+        for resource in found.unknown[:SHOWN]:
+            yield f"  {resource.instance_id or 'no resource'}, {resource.product} {resource.item}:" + (
+                f" {currency} {money_text(resource.charged)}"
+            )
+        if len(found.unknown) > SHOWN:
+            yield f"  and {len(found.unknown) - SHOWN} more: --json has all"
+    for other in found.others[:SHOWN]:
+        yield f"another cluster of the account, not ours: {other.instance_id}: {currency} {money_text(other.charged)}"
     for id_ in found.unseen:
         yield f"declared and not on this bill: {id_}"
     yield from found.notes

@@ -4,7 +4,7 @@ Both sides are put together by resource and fee: the bill has one row a billing 
 lines, cut where a price changes. Corrections of other months stand apart on both sides. Compared is what is charged;
 the bill's own list amount and deductions tell whether usage, price or an agreement of the account makes the difference.
 Whatever else is on the bill is a cloud resource: it is shown with the bill's price, and belongs to the cluster only
-where someone says so by its id.
+where its provider or a person says so by its id. An account may have other clusters: their fees stand apart.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tasks.fees.difference_reasons import Around, Sides, likely_reason
 from tasks.fees.lines import FeeLine
 from tasks.fees.metering import Statement
 from tasks.fees.money import money_text, total
-from tasks.fees.tariff import Rule
+from tasks.fees.periods import Period
+from tasks.fees.tariff import Rule, Tariff
 from tasks.outcomes import Finding, Severity
 
 
@@ -116,6 +117,24 @@ class CloudResource:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherCluster:
+    """Another cluster that the same account pays for: on the bill, and compared with nothing."""
+
+    instance_id: str
+    charged: Decimal
+    rows: tuple[BillRow, ...]
+
+    def row(self) -> dict[str, Any]:
+        """For scripts: money as text."""
+        return {
+            "instance_id": self.instance_id,
+            "items": sorted({row.item for row in self.rows}),
+            "amount": money_text(self.charged),
+            "bill_lines": [row.line for row in self.rows],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciliation:
     """One month, compared."""
 
@@ -123,6 +142,8 @@ class Reconciliation:
     bill: Bill
     compared: tuple[Compared, ...]
     resources: tuple[CloudResource, ...]
+    others: tuple[OtherCluster, ...]
+    """Clusters of the account that are not ours."""
     findings: tuple[Finding, ...]
     unseen: tuple[str, ...]
     """Ids that were declared and that the bill does not have."""
@@ -135,15 +156,34 @@ class Reconciliation:
         return tuple(one for one in self.compared if one.difference and not one.is_explained)
 
     @property
+    def counts(self) -> Mapping[Verdict, int]:
+        """How many lines have each verdict."""
+        return {verdict: sum(one.verdict is verdict for one in self.compared) for verdict in Verdict}
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        told = [f"{count} {verdict}" for verdict, count in self.counts.items() if count]
+        words = f"against the bill {', '.join(told) or 'no fee on either side'}"
+        return f"{words}, {len(self.disputable)} to dispute" if self.disputable else words
+
+    @property
+    def belonging(self) -> tuple[CloudResource, ...]:
+        """The cloud resources that belong to the cluster."""
+        return tuple(one for one in self.resources if one.belongs_as is not None)
+
+    @property
+    def unknown(self) -> tuple[CloudResource, ...]:
+        """Those of which nobody said so."""
+        return tuple(one for one in self.resources if one.belongs_as is None)
+
+    @property
     def needs_a_person(self) -> bool:
         """Whether there is something to dispute, or something about to change."""
         return bool(self.disputable) or any(finding.severity is not Severity.INFO for finding in self.findings)
 
     def row(self) -> dict[str, Any]:
         """The answer of `poolkeeper bill reconcile --json`."""
-        by_verdict = {verdict.value: sum(one.verdict is verdict for one in self.compared) for verdict in Verdict}
-        declared = [one for one in self.resources if one.belongs_as is not None]
-        unknown = [one for one in self.resources if one.belongs_as is None]
         return {
             "period": self.statement.period.name,
             "tariff": self.statement.tariff.name,
@@ -154,16 +194,17 @@ class Reconciliation:
                 "there": money_text(total(one.there for one in self.compared)),
                 "difference": money_text(total(one.difference for one in self.compared)),
                 "disputable": len(self.disputable),
-                **by_verdict,
+                **{verdict.value: count for verdict, count in self.counts.items()},
             },
             "resources": {
-                "of_the_cluster": money_text(total(one.charged for one in declared)),
-                "unknown": money_text(total(one.charged for one in unknown)),
+                "of_the_cluster": money_text(total(one.charged for one in self.belonging)),
+                "unknown": money_text(total(one.charged for one in self.unknown)),
                 "declared_and_not_on_the_bill": list(self.unseen),
             },
             "bill_total": money_text(self.bill.charged),
             "lines": [one.row() for one in self.compared],
             "cloud_resources": [one.row() for one in self.resources],
+            "other_clusters": [one.row() for one in self.others],
             "findings": [finding.row() for finding in self.findings],
             "notes": list(self.notes),
         }
@@ -176,19 +217,23 @@ def reconcile(
     read_at: datetime,
     names: Mapping[str, str] | None = None,
     belonging: Mapping[str, str] | None = None,
+    clusters: frozenset[str] | None = None,
     before: Bill | None = None,
+    unasked: Iterable[str] = (),
 ) -> Reconciliation:
     """Compare a month with its bill.
 
     read_at: when the bill was read; until noon of the third day after the month it is not final
     names: what the bill calls a resource -> what the evidence calls it, where they differ (`c-7f3a` -> `main`)
     belonging: instance id -> what it is to the cluster, such as `load balancer of the API server`
+    clusters: ids of all clusters that are ours, metered or not; None: nobody said
     before: an earlier month's bill, to know which billing items are new
+    unasked: what could not be learnt about `belonging`, as sentences
     Raises NotReconcilable.
     """
     _check(statement, bill)
     names, belonging = names or {}, belonging or {}
-    fees = _FeeRows(statement, bill, names)
+    fees = _FeeRows(statement, bill, names, clusters)
     here: dict[tuple[str, str, bool], list[FeeLine]] = defaultdict(list)
     for line in statement.lines:
         here[line.resource_id, line.rule, bool(line.corrects)].append(line)
@@ -209,29 +254,34 @@ def reconcile(
         for key in sorted({*here, *there})
     ]
     compared += [_compared(around, key, None, (), strange[key]) for key in sorted(strange)]
-    resources = _resources(fees.others, belonging)
+    resources = _resources(fees.resources, belonging)
     seen = {row.instance_id for row in bill.rows}
     return Reconciliation(
         statement,
         bill,
         tuple(compared),
         resources,
-        bill_findings(statement, bill, fees.rows, belonging, before),
+        tuple(_others(fees.of_others)),
+        # a fee that begins for another cluster of the account will begin for this one
+        bill_findings(statement, bill, (*fees.rows, *fees.of_others), belonging, before),
         tuple(sorted(id_ for id_ in belonging if id_ not in seen)),
-        tuple(_notes(statement, bill, before)),
+        (*unasked, *_notes(statement, bill, before)),
     )
 
 
-def _check(statement: Statement, bill: Bill) -> None:
-    tariff = statement.tariff
+def check_asked(tariff: Tariff, period: Period) -> None:
+    """Refuse what no bill can be compared with, before one is asked for. Raises NotReconcilable."""
     if tariff.comparator:
         raise NotReconcilable(
             f"tariff {tariff.name} is a comparator: nobody is billed by it. Reconcile by the tariff of your cluster."
         )
-    if not statement.period.is_month:
-        raise NotReconcilable(
-            f"{statement.period.name} is no month, and bills are made by the month. Name one, like 2026-10."
-        )
+    if not period.is_month:
+        raise NotReconcilable(f"{period.name} is no month, and bills are made by the month. Name one, like 2026-10.")
+
+
+def _check(statement: Statement, bill: Bill) -> None:
+    tariff = statement.tariff
+    check_asked(tariff, statement.period)
     if bill.period != statement.period:
         raise NotReconcilable(
             f"the bill is of {bill.period.name} and the statement of {statement.period.name}. Name one month for both."
@@ -246,7 +296,9 @@ def _check(statement: Statement, bill: Bill) -> None:
 class _FeeRows:
     """Which rows of a bill are fees: by the item's name, the resource's id, or the product that a fee belongs to."""
 
-    def __init__(self, statement: Statement, bill: Bill, names: Mapping[str, str]) -> None:
+    def __init__(
+        self, statement: Statement, bill: Bill, names: Mapping[str, str], clusters: frozenset[str] | None
+    ) -> None:
         self._names = names
         self._rules: dict[str, Rule] = {}
         for rule in statement.tariff.rules:
@@ -255,13 +307,32 @@ class _FeeRows:
         metered = {line.resource_id for line in statement.lines} | {one.resource_id for one in statement.unpriced}
         # a fee that is new, or whose waiver ends, may come under any id; its product is that of the fees known
         products = {row.product_code for row in bill.rows if row.product_code and self.rule_of(row)}
+        strangers = self._strangers(statement, bill, metered, clusters)
         fees: list[BillRow] = []
-        others: list[BillRow] = []
+        resources: list[BillRow] = []
+        of_others: list[BillRow] = []
         for row in bill.rows:
-            is_fee = self.rule_of(row) or self.resource_of(row) in metered or row.product_code in products
-            (fees if is_fee else others).append(row)
+            if self.resource_of(row) in strangers:
+                of_others.append(row)
+            elif self.rule_of(row) or self.resource_of(row) in metered or row.product_code in products:
+                fees.append(row)
+            else:
+                resources.append(row)
         self.rows: tuple[BillRow, ...] = tuple(fees)
-        self.others: tuple[BillRow, ...] = tuple(others)
+        self.resources: tuple[BillRow, ...] = tuple(resources)
+        self.of_others: tuple[BillRow, ...] = tuple(of_others)
+
+    def _strangers(
+        self, statement: Statement, bill: Bill, metered: set[str], clusters: frozenset[str] | None
+    ) -> set[str]:
+        """Clusters on the bill that are not ours. Where nobody said which are, only once all of the evidence's own
+        are found on the bill: until then it may be one of them by another name."""
+        rows = [row for row in bill.rows if row.instance_id and (rule := self.rule_of(row)) and _is_of_clusters(rule)]
+        billed = {self.resource_of(row) for row in rows}
+        if clusters is not None:
+            return billed - metered - {self._names.get(id_, id_) for id_ in clusters}
+        ours = {line.resource_id for line in statement.lines if line.kind == "cluster" and not line.corrects}
+        return billed - metered if ours and ours <= billed else set()
 
     def rule_of(self, row: BillRow) -> Rule | None:
         """The rule whose bill item it is, by the item's name or code."""
@@ -270,6 +341,10 @@ class _FeeRows:
     def resource_of(self, row: BillRow) -> str:
         """The resource as the evidence calls it."""
         return self._names.get(row.instance_id, row.instance_id)
+
+
+def _is_of_clusters(rule: Rule) -> bool:
+    return rule.unit.kind == "cluster"
 
 
 def _compared(
@@ -325,6 +400,15 @@ def _resources(rows: Iterable[BillRow], belonging: Mapping[str, str]) -> tuple[C
         for (instance_id, product, item), of_it in grouped.items()
     ]
     return tuple(sorted(found, key=lambda one: (one.belongs_as is None, -one.charged, one.instance_id, one.item)))
+
+
+def _others(rows: Iterable[BillRow]) -> Iterable[OtherCluster]:
+    """Other clusters, dearest first."""
+    by_id: dict[str, list[BillRow]] = defaultdict(list)
+    for row in rows:
+        by_id[row.instance_id].append(row)
+    found = [OtherCluster(id_, total(row.charged for row in of_it), tuple(of_it)) for id_, of_it in by_id.items()]
+    return sorted(found, key=lambda one: (-one.charged, one.instance_id))
 
 
 def _notes(statement: Statement, bill: Bill, before: Bill | None) -> Iterable[str]:

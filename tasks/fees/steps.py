@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +13,20 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks.fees import report
+from tasks.fees import month, report
 from tasks.fees.money import money_text
+from tasks.fees.reconciled_words import reconciled_words
+from tasks.fees.reconciling import reconcile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tasks.fees.allocation import ShareKey
+    from tasks.fees.bill import Bill
     from tasks.fees.closed import ClosedPeriods
     from tasks.fees.evidence import Evidence
+    from tasks.fees.month import Month
+    from tasks.fees.outlook import Asked
     from tasks.fees.periods import Period
     from tasks.fees.tariff import Tariff
 
@@ -25,25 +35,81 @@ TABLE_ROWS = 500
 
 @task(name="meter", task_run_name="meter {period.name}", cache_policy=NO_CACHE)
 async def meter_month(
-    evidence: Evidence, tariff: Tariff, period: Period, now_us: int, closed: ClosedPeriods, key: ShareKey
-) -> report.Month:
+    evidence: Evidence,
+    tariff: Tariff,
+    period: Period,
+    now_us: int,
+    closed: ClosedPeriods,
+    key: ShareKey,
+    asked: Asked,
+) -> Month:
     """Count and price a month, beside the event loop: a big fleet takes seconds."""
-    return await asyncio.to_thread(report.month_of, evidence, tariff, period, now_us, closed, key)
+    return await asyncio.to_thread(month.month_of, evidence, tariff, period, now_us, closed, key, asked)
+
+
+@task(name="reconcile", cache_policy=NO_CACHE)
+async def reconcile_month(
+    metered: Month,
+    bill: Bill,
+    before: Bill | None,
+    clusters: frozenset[str] | None,
+    belonging: Mapping[str, str],
+    unasked: tuple[str, ...],
+) -> Month:
+    """Compare a month with its bill, beside the event loop as well. Raises NotReconcilable."""
+
+    def compare() -> Month:
+        found = reconcile(
+            metered.statement,
+            bill,
+            read_at=datetime.now(UTC),
+            clusters=clusters,
+            belonging=belonging,
+            before=before,
+            unasked=unasked,
+        )
+        return replace(metered, reconciliation=found)
+
+    return await asyncio.to_thread(compare)
 
 
 @task(name="publish fees", cache_policy=NO_CACHE)
-async def publish(month: report.Month, folder: Path) -> list[str]:
+async def publish(metered: Month, folder: Path) -> list[str]:
     """Page, CSV and FOCUS export as files, lines and totals as artifacts; the files' paths."""
-    files = await asyncio.to_thread(report.write, month, folder)
-    rows: Any = report.line_rows(month.statement)
-    more = f" (the first {TABLE_ROWS} of {len(rows)}; all are in the CSV)" if len(rows) > TABLE_ROWS else ""
-    await acreate_table_artifact(rows[:TABLE_ROWS], key="fee-lines", description=month.summary + more)
-    totals = [
-        f"- by {label}: "
-        + ", ".join(f"{group or '(none)'} {money_text(amount)}" for group, amount in a.totals().items())
-        for label, a in month.allocations.items()
-    ]
-    page = f"The page: `{files[0]}`"
-    text = "\n".join([f"# Fees of {month.statement.period.name}", "", month.summary, "", *totals, "", page])
-    await acreate_markdown_artifact(text, key="fees", description=month.summary)
+    files = await asyncio.to_thread(report.write, metered, folder)
+    await _table("fee-lines", report.line_rows(metered.statement), metered.summary)
+    if metered.reconciliation:
+        rows = report.compared_rows(metered.reconciliation)
+        await _table("fee-bill", rows, metered.reconciliation.summary)
+    text = "\n".join([*_sections(metered), "", f"The page: `{files[0]}`"])
+    await acreate_markdown_artifact(text, key="fees", description=metered.summary)
     return files
+
+
+async def _table(key: str, rows: Any, summary: str) -> None:
+    more = f" (the first {TABLE_ROWS} of {len(rows)}; all are in the CSV)" if len(rows) > TABLE_ROWS else ""
+    await acreate_table_artifact(rows[:TABLE_ROWS], key=key, description=summary + more)
+
+
+def _sections(metered: Month) -> Iterator[str]:
+    """The month in words."""
+    currency = metered.statement.tariff.currency
+    yield from (f"# Fees of {metered.statement.period.name}", "", metered.summary, "")
+    for label, allocation in metered.allocations.items():
+        groups = (f"{group or '(none)'} {money_text(amount)}" for group, amount in allocation.totals().items())
+        yield f"- by {label}: {', '.join(groups)}"
+    if metered.outlook:
+        yield from ("", "## Outlook", "")
+    for one in metered.outlook:
+        end = one.end
+        title = (
+            f"**Hypothetical, nobody has published this price:** {end.tariff.rules[0].title} of {currency} {one.price}"
+            if one.price
+            else "When the month is over"
+        )
+        yield f"- {title}: {currency} {money_text(end.total)}, from {money_text(end.low)} to {money_text(end.high)}"
+        for cost in one.changes:
+            yield f"  - the planned change: {money_text(cost.amount)} in {cost.period.name}"
+    if metered.reconciliation:
+        yield from ("", "## Against the vendor's bill", "")
+        yield from (f"- {line.strip()}" for line in reconciled_words(metered.reconciliation).splitlines())

@@ -130,6 +130,8 @@ def stretches(
 def _bounds(life: Lifetime, reading: Reading, horizon: Horizon) -> tuple[int | None, int | None]:
     begins = life.begins_us if life.begin_is_told or reading is Reading.LOW else None
     ends = life.ends_us
+    if life.ends_after_us is not None and reading is Reading.LOW:
+        ends = life.ends_after_us
     if ends is None and reading is Reading.LOW and horizon.until_us < horizon.cut_us:
         ends = max(horizon.until_us, life.begins_us)
     return begins, ends
@@ -170,6 +172,10 @@ def known_time(history: History, rule: Rule, horizon: Horizon, sizes: Sizes | No
             gaps.append(f"nobody told when it began; the first that is known of it is of {first}")
         if life.ends_us is None and horizon.until_us < horizon.cut_us:
             gaps.append(f"there is no evidence after {_told(horizon.until_us)}")
+        surely_us = horizon.until_us
+        if life.ends_after_us is not None and life.ends_us is not None and life.ends_after_us < min(life.ends_us, end):
+            surely_us = min(surely_us, life.ends_after_us)
+            gaps.append(f"it ended at some time from {_told(life.ends_after_us)} to {_told(life.ends_us)}")
         for phase in life.phases:
             phase_start = max(phase.start_us, start)
             phase_end = ends if phase.end_us is None else min(phase.end_us, ends)
@@ -183,7 +189,7 @@ def known_time(history: History, rule: Rule, horizon: Horizon, sizes: Sizes | No
                 between = f"; taken as {sizes.low} to {sizes.high}, as others have" if sizes else ""
                 gaps.append(f"nobody told its {measure}{between}")
             else:
-                known_us += max(0, min(phase_end, horizon.until_us) - phase_start)
+                known_us += max(0, min(phase_end, surely_us) - phase_start)
     return Known(known_us, possible_us, tuple(dict.fromkeys(gaps)))
 
 

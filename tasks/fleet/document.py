@@ -266,6 +266,10 @@ class AckEntry(Part):
     access_key_id: SecretEntry | None = None
     access_key_secret: SecretEntry | None = None
     reset_command: Command = Field("edgeadm reset", description="Takes ACK's parts off a host.")
+    account_site: Literal["international", "china"] = Field(
+        "international", description="Where the account was opened, and its bill is kept."
+    )
+    billing_endpoint: Endpoint | None = Field(None, description="host:port in place of that site's own.")
 
 
 class KubeadmEntry(Part):
@@ -298,6 +302,9 @@ class ClusterEntry(Part):
     container_cidr: Cidr | None = Field(None, description="Range of hybrid nodes' pods (Terway Hybrid).")
     node_mask: PrefixLength | None = Field(None, description="Prefix length of each node's part of it.")
     test_image: Text | None = Field(None, description="Image of the test pod, with busybox's tools.")
+    billed_resources: dict[str, Text] = Field(
+        {}, description="Instance ids on the bill that the provider does not list for the cluster, and what each is."
+    )
 
 
 class DnsEntry(Part):

@@ -102,6 +102,8 @@ def _cluster(name: str, entry: doc.ClusterEntry, folder: Path) -> model.Cluster:
             _secret(ack.access_key_id, folder),
             _secret(ack.access_key_secret, folder),
             ack.reset_command,
+            ack.account_site,
+            ack.billing_endpoint,
         )
     else:
         kubeadm = entry.provider.kubeadm or doc.KubeadmEntry()
@@ -119,6 +121,7 @@ def _cluster(name: str, entry: doc.ClusterEntry, folder: Path) -> model.Cluster:
         tuple(map(ip_network, entry.service_cidrs)),
         ip_network(entry.container_cidr) if entry.container_cidr else None,
         entry.node_mask if entry.node_mask or not entry.container_cidr else 24,
+        billed_resources=entry.billed_resources,
     )
     if entry.test_image or cluster.by_kubeadm:
         return replace(cluster, test_image=entry.test_image or model.TEST_IMAGE)

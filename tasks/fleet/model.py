@@ -151,6 +151,10 @@ class AckProvider:
     """Both absent: the vendor SDK's own credential chain."""
     reset_command: str = "edgeadm reset"
     """Run on a host to leave the cluster. Documented for ACK Edge, not confirmed for hybrid pools."""
+    account_site: str = "international"
+    """`international` or `china`: where the account was opened, and its bill is kept."""
+    billing_endpoint: str | None = None
+    """`host:port` in place of that site's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,8 @@ class Cluster:
     """Prefix length of each node's part of it."""
     test_image: str = "registry-vpc.cn-hangzhou.aliyuncs.com/acs/busybox:v1.29.2"
     """Image of the acceptance test pod: needs sh, nslookup, wget and httpd, as busybox has."""
+    billed_resources: Mapping[str, str] = field(default_factory=dict)
+    """Instance id -> what it is to the cluster: what its provider does not list, such as the dedicated line."""
 
     @property
     def by_kubeadm(self) -> bool:

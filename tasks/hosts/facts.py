@@ -71,6 +71,8 @@ class HostFacts:
     boot_id: Observed[str]
     product_uuid: Observed[str]
     cpus: Observed[int]
+    gpus: Observed[int]
+    """Whole NVIDIA and AMD devices on the PCI bus; 0 where there is none of them."""
     memory_bytes: Observed[int]
     swap_bytes: Observed[int]
     disks: Observed[tuple[Disk, ...]]
@@ -139,6 +141,7 @@ def parse_facts(text: str, seen_at: datetime, duration_s: float = 0.0) -> HostFa
         boot_id=answers.one("boot_id", str),
         product_uuid=answers.one("product_uuid", str.lower),
         cpus=answers.one("cpus", _count),
+        gpus=answers.one("gpus", _count),
         memory_bytes=answers.one("memory_kb", _kib),
         swap_bytes=answers.one("swap_kb", _kib),
         disks=answers.all("disk", _disks),

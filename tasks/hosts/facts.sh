@@ -6,7 +6,7 @@
 #
 # Reads below ${POOLKEEPER_ROOT-} (empty on a real host): /etc/{os-release,machine-id,resolv.conf,kubernetes,cni/net.d},
 # /proc/{meminfo,mounts,swaps,sys/kernel/random/boot_id,sys/net/ipv4/ip_forward,net/tcp,net/tcp6},
-# /sys/{class/dmi/id/product_uuid,class/net,fs/cgroup}, /run/systemd/system, /var/lib/{kubelet,containerd},
+# /proc/driver/nvidia/gpus, /sys/{bus/pci/devices,class/dmi/id/product_uuid,class/net,fs/cgroup}, /run/systemd/system, /var/lib/{kubelet,containerd},
 # /var/run/reboot-required, /etc/{environment,apt,dnf}. Calls: uname date df getconf hostname ip ss getent nslookup
 # timedatectl systemctl containerd kubelet curl mktemp timeout; any of them may be missing.
 # Takes from its environment: API_URL, API_CA (PEM), EXTERNAL_NAME.
@@ -54,6 +54,24 @@ file product_uuid /sys/class/dmi/id/product_uuid
 
 # what it is made of
 if have nproc; then value cpus nproc; else value cpus getconf _NPROCESSORS_ONLN; fi
+# GPUs: display and 3D controllers (0x0300, 0x0302) of NVIDIA (0x10de) and AMD (0x1002), whose larger ones are other display
+# controllers (0x0380) and accelerators (0x1200). A function that belongs to another (physfn) is a part of a GPU.
+if [ -d "$R/sys/bus/pci/devices" ]; then
+  gpus=0 unread=
+  for device in "$R"/sys/bus/pci/devices/*; do
+    [ -e "$device" ] || [ -L "$device" ] || continue
+    class= vendor=
+    { read -r class < "$device/class" && read -r vendor < "$device/vendor"; } 2>/dev/null || unread=${device##*/}
+    case $vendor.$class in
+      0x10de.0x0300??|0x10de.0x0302??|0x1002.0x0300??|0x1002.0x0302??|0x1002.0x0380??|0x1002.0x1200??)
+        [ -e "$device/physfn" ] || gpus=$((gpus + 1));;
+    esac
+  done
+  if [ -n "$unread" ]; then unknown gpus "PCI device $unread cannot be read"; else fact gpus $gpus; fi
+elif [ -d "$R/proc/driver/nvidia/gpus" ]; then
+  if found=$(ls -A "$R/proc/driver/nvidia/gpus" 2>/dev/null); then set -- $found; fact gpus $#
+  else unknown gpus '/proc/driver/nvidia/gpus cannot be looked into without more rights'; fi
+else unknown gpus 'there is no PCI bus to look at'; fi
 if [ -r "$R/proc/meminfo" ]; then
   while read -r key size _; do
     case $key in MemTotal:) fact memory_kb "$size";; SwapTotal:) fact swap_kb "$size";; esac

@@ -76,6 +76,7 @@ LIFECYCLE = Table(
         "kind": TEXT,
         "event": TEXT,
         "at": TIME,
+        "not_before": TIME,
         "vcpus": INTEGER,
         "memory_bytes": INTEGER,
         "gpus": INTEGER,

@@ -244,7 +244,7 @@ class Admission:
             )
             raise NotAdmitted("its old Node came back", [finding], ends_as=HostState.STOPPED)
         await delete_node(self.api, node)
-        self.recorder.lifecycle(host, "left", node, datetime.now(UTC), None)
+        self.recorder.lifecycle(host, "left", node, datetime.now(UTC))
 
     def _arch(self, host: Host, look: Look) -> str:
         """The architecture to ask a script for: one for another would install programs that cannot run."""
@@ -345,9 +345,9 @@ class Admission:
                     )
                 ],
             )
-        return await self._cordon(host, joined=True)
+        return await self._cordon(host, look.facts, joined=True)
 
-    async def _cordon(self, host: Host, *, joined: bool) -> list[Finding]:
+    async def _cordon(self, host: Host, facts: HostFacts, *, joined: bool) -> list[Finding]:
         """Cordon as ours, then tell which pods were quicker."""
         row = await cordon(
             self.api,
@@ -357,7 +357,7 @@ class Admission:
             at=datetime.now(UTC),
             joined=joined,
         )
-        self.recorder.lifecycle(host, "joined", row, row.created_at, None)
+        self.recorder.lifecycle(host, "joined", row, row.created_at, facts)
         guests = [pod for pod in await pods_on(self.api, row.name) if _is_guest(pod)]
         if not guests:
             return []
@@ -378,7 +378,7 @@ class Admission:
         passed = await self.gate.change(
             Subject("node", host.node_name),
             _quarantine_sentence(host),
-            lambda: self._cordon(host, joined=look.joined_by_us),
+            lambda: self._cordon(host, look.facts, joined=look.joined_by_us),
         )
         return _value(passed)
 
@@ -493,8 +493,9 @@ class Admission:
                     )
                 ],
             )
-        self.recorder.lifecycle(host, "joined", node, node.created_at, None)  # of an adopted node for the first time
-        self.recorder.lifecycle(host, "state:Ready", node, datetime.now(UTC), None)
+        # of an adopted node for the first time
+        self.recorder.lifecycle(host, "joined", node, node.created_at, look.facts)
+        self.recorder.lifecycle(host, "state:Ready", node, datetime.now(UTC))
         if not node.unschedulable:
             return []
         return [
@@ -557,7 +558,7 @@ class Admission:
             told = await changes.undo(self.sessions, host)
             if node is not None:
                 await delete_node(self.api, node)
-                self.recorder.lifecycle(host, "left", node, datetime.now(UTC), None)
+                self.recorder.lifecycle(host, "left", node, datetime.now(UTC))
             await forget_unit(self.sessions, host, LEAVE_UNIT)
             return tuple(line for line in told if line.startswith("kept "))
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host
+from tasks.hosts import HostFacts
 from tasks.ledger import CHANGES, FINDINGS, HOST_FACTS, LIFECYCLE, RUNS, SKIPS, STEPS, Spool
-from tasks.outcomes import Change, Finding, HostOutcome, RunState
+from tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, RunState
 
 
 @dataclass(slots=True)
@@ -107,9 +108,10 @@ class Recorder:
         }
         self.spool.append(CHANGES, self.run_id, f"{self._changes:06}", [row])
 
-    def lifecycle(self, host: Host, event: str, node: NodeRow, at: datetime, memory_bytes: int | None) -> None:
+    def lifecycle(self, host: Host, event: str, node: NodeRow, at: datetime, facts: HostFacts | None = None) -> None:
         """A node joined, left, was resized or changed state: what a bill depends on.
 
+        facts: of the host, where the event is to tell its size; what could not be read of it is null
         The same event written by two runs is one event: the Node's uid is in its resource id.
         """
         row = {
@@ -118,8 +120,8 @@ class Recorder:
             "event": event,
             "at": at,
             "vcpus": node.cpus or None,
-            "memory_bytes": memory_bytes,
-            "gpus": None,
+            "memory_bytes": _known(facts.memory_bytes) if facts else None,
+            "gpus": _known(facts.gpus) if facts else None,
             "labels": {**host.labels, "pool": host.pool.name, "site": host.site.name},
         }
         batch = f"{host.name}.{event.replace(':', '-')}.{node.uid}"  # one run may see two Nodes of a host leave
@@ -136,3 +138,7 @@ class Recorder:
             "hosts": {outcome.name: str(outcome.state) for outcome in outcomes},
         }
         self.spool.append(RUNS, self.run_id, "run", [row])
+
+
+def _known(fact: Observed[int]) -> int | None:
+    return fact.value if isinstance(fact, Known) else None

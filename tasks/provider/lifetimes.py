@@ -1,16 +1,25 @@
-"""Since when the clusters exist, by their providers' word, as rows of the `lifecycle` table."""
+"""Since when the clusters exist, and until when, by their providers' word, as rows of the `lifecycle` table.
+
+A provider tells when a cluster was created. That one is gone is noticed: it is not listed any more, or told as deleted.
+The row says so with the last time at which it was seen (`not_before`), because when it went nobody told.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from tasks.fleet.model import AckProvider, Cluster, Fleet, SecretRef
 from tasks.ledger import LIFECYCLE, Spool
 from tasks.outcomes import Secret
 from tasks.provider.ack import Ack
 from tasks.provider.interface import ProviderError
+
+GONE_CODES = frozenset({"ErrorClusterNotFound"})
+"""What ACK answers for an id that it does not list, or lists no more."""
+GONE_STATE = "Deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,15 @@ class ClusterLife:
     seen_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What earlier runs wrote down of a cluster."""
+
+    last_at: datetime
+    """When it was surely there."""
+    is_released: bool
+
+
 def secrets_of_providers(fleet: Fleet) -> set[SecretRef]:
     """Every secret that asking the fleet's providers takes."""
     providers = [c.provider for c in fleet.clusters.values() if isinstance(c.provider, AckProvider)]
@@ -33,18 +51,36 @@ def secrets_of_providers(fleet: Fleet) -> set[SecretRef]:
 async def record_clusters(
     fleet: Fleet, secret: Callable[[SecretRef], Secret], spool: Spool, run_id: str
 ) -> tuple[str, ...]:
-    """Write down when each cluster was created and what state it is in; a line for the log of each.
+    """Write down when each cluster was created, what state it is in, or that it is gone; a line for the log of each.
 
-    A cluster that no provider bills is passed over, in a line of its own. Raises ProviderError and SecretMissing.
+    A cluster that no provider bills is passed over, in a line of its own, and so is one that earlier runs saw and the
+    fleet file has no more. Raises ProviderError, also for a cluster that is not there and never was, and SecretMissing.
     """
+    before = seen_before(spool.rows(LIFECYCLE))
     told = []
+    asked = set()
     for cluster in fleet.clusters.values():
         if not isinstance(cluster.provider, AckProvider):
             told.append(f"cluster {cluster.name}: nobody bills it for being managed")
             continue
-        life = await read_life(cluster, cluster.provider, secret)
-        spool.append(LIFECYCLE, run_id, f"cluster.{cluster.name}", _rows(cluster, cluster.provider, life))
-        told.append(f"cluster {cluster.name}: {life.state}, created at {life.created_at.isoformat()}")
+        asked.add(cluster.provider.cluster_id)
+        seen = before.get(cluster.provider.cluster_id)
+        try:
+            life = await read_life(cluster, cluster.provider, secret)
+        except ProviderError as error:
+            if error.code not in GONE_CODES or seen is None:
+                raise
+            life = None
+        rows, line = life_rows(cluster, cluster.provider, life, seen, datetime.now(UTC))
+        if rows:
+            spool.append(LIFECYCLE, run_id, f"cluster.{cluster.name}", rows)
+        told.append(f"cluster {cluster.name}: {line}")
+    for cluster_id in sorted(before.keys() - asked):
+        if not before[cluster_id].is_released:
+            told.append(
+                f"cluster {cluster_id} is in the fleet file no more, so that nobody asks for it: its fee runs on until"
+                " an event says that it was released"
+            )
     return tuple(told)
 
 
@@ -64,9 +100,37 @@ async def read_life(cluster: Cluster, provider: AckProvider, secret: Callable[[S
     )
 
 
-def _rows(cluster: Cluster, provider: AckProvider, life: ClusterLife) -> list[dict[str, object]]:
+def seen_before(rows: Iterator[Mapping[str, Any]]) -> Mapping[str, Seen]:
+    """Cluster id -> what rows of the `lifecycle` table say of it. Pure."""
+    found: dict[str, Seen] = {}
+    # a release that nobody saw is overruled by a later look that found the cluster
+    for row in sorted((row for row in rows if row["kind"] == "cluster"), key=lambda row: row["at"]):
+        earlier = found.get(row["resource_id"])
+        if row["event"] != "released":
+            found[row["resource_id"]] = Seen(row["at"], False)
+        elif earlier:
+            found[row["resource_id"]] = Seen(earlier.last_at, True)
+    return found
+
+
+def life_rows(
+    cluster: Cluster, provider: AckProvider, life: ClusterLife | None, seen: Seen | None, now: datetime
+) -> tuple[list[dict[str, object]], str]:
+    """The rows to write, and what they say in words. Pure.
+
+    life: None for a cluster that its provider does not list; seen: what earlier runs wrote down of it
+    """
     same = {"resource_id": provider.cluster_id, "kind": "cluster", "labels": {"cluster": cluster.name}}
-    return [
-        {**same, "event": "created", "at": life.created_at},
-        {**same, "event": f"state:{life.state}", "at": life.seen_at},
-    ]
+    if life is not None and life.state != GONE_STATE:
+        rows: list[dict[str, object]] = [
+            {**same, "event": "created", "at": life.created_at},
+            {**same, "event": f"state:{life.state}", "at": life.seen_at},
+        ]
+        return rows, f"{life.state}, created at {life.created_at.isoformat()}"
+    how = "its provider lists it no more" if life is None else "its provider tells it as deleted"
+    if seen is not None and seen.is_released:
+        return [], f"{how}; that was written down before"
+    last_at = seen.last_at if seen else life.created_at if life else now
+    created: list[dict[str, object]] = [{**same, "event": "created", "at": life.created_at}] if life else []
+    released = {**same, "event": "released", "at": now, "not_before": last_at}
+    return [*created, released], f"{how}; it was there at {last_at.isoformat()}, and went at some time since"

@@ -45,3 +45,33 @@ def test_wrong_input_is_answered_whole(new_lab: Callable[[int], Cluster], tmp_pa
     assert "bad.csv:2:" in ended.answer["summary"]
     assert "bad.csv:3:" in ended.answer["summary"]
     assert not (cluster.state / "reports").exists()
+
+
+def test_against_the_account_s_bill_and_with_what_is_to_come(new_lab: Callable[[int], Cluster]) -> None:
+    cluster = new_lab(1)
+    words = ["-p", "bill=bss", "-p", "hypothetical_price=0.029", "-p", "planned_joins=20x64"]
+    ended = cluster.poolkeeper("run", "meter", *words, "--json")
+    assert (ended.code, ended.answer["state"]) == (0, "completed"), ended.err
+    found = ended.answer["reconciliation"]
+    assert [(line["resource_id"], line["rule"]) for line in found["lines"]] == [
+        ("c-poolkeeper-lab", "cluster-management")
+    ]
+    assert found["fees"]["disputable"] == 0
+    assert [row["instance_id"] for row in found["other_clusters"]] == ["c-another-teams"]
+    text = Path(ended.answer["files"][0]).read_text()
+    for told in (
+        "Against the vendor",
+        "dedicated line to fra1 (main)",
+        "Hypothetical, nobody has published this price",
+    ):
+        assert told in text
+
+
+def test_a_bill_that_is_not_one_is_answered_whole(new_lab: Callable[[int], Cluster], tmp_path: Path) -> None:
+    cluster = new_lab(1)
+    bad = tmp_path / "bill.csv"
+    bad.write_text((EXAMPLE.parent / "vendor-bill.csv").read_text().replace("USD", "CNY"))
+    ended = cluster.poolkeeper("run", "meter", "-p", "period=2026-10", "-p", f"bill={bad}", "--json")
+    assert (ended.code, ended.answer["state"]) == (2, "invalid")
+    assert "in CNY, and the tariff is in USD" in ended.answer["summary"]
+    assert not (cluster.state / "reports").exists()

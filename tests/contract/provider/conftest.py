@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,16 @@ import pytest
 from deployments.lab.ack import AckOpenApi
 from deployments.lab.layout import CLUSTER_ID, REGION
 from deployments.lab.tokens import JoinTokens
-from tasks.fleet.model import AckProvider, Pool, SecretRef
+from tasks.fleet.model import AckProvider, Cluster, Pool, SecretRef
 from tasks.outcomes import Secret
+from tasks.provider import ProviderError
 from tasks.provider.ack import Ack
 from tests.contract.cluster.faulty import FaultyServer
 from tests.unit.onboard.builders import CLUSTER, POOL, a_host
 
 KEY_ID, KEY_SECRET = "LTAI-lab-key", "the-labs-own-access-key-secret"
 KEY_ID_REF, KEY_SECRET_REF = SecretRef(file=Path("id")), SecretRef(file=Path("secret"))
+DEADLINE_S = 10.0
 HYBRID = replace(POOL, nodepool_id="np-general")
 HOST = replace(a_host(), pool=HYBRID)
 
@@ -47,19 +51,25 @@ def read_secret(reference: SecretRef) -> Secret:
     return Secret({KEY_ID_REF: KEY_ID, KEY_SECRET_REF: KEY_SECRET}[reference])
 
 
-def ack_at(endpoint: str, *, timeout_s: float = 10.0, secret: str | None = None, **changed: Any) -> Ack:
-    """Our provider for the lab's cluster, with what differs."""
+def cluster_at(endpoint: str, **changed: Any) -> Cluster:
+    """The lab's cluster in a fleet file, with what differs in its provider."""
     settings = AckProvider(
         CLUSTER_ID, REGION, endpoint, "http", access_key_id=KEY_ID_REF, access_key_secret=KEY_SECRET_REF
     )
-    settings = replace(settings, **changed)
+    return replace(CLUSTER, provider=replace(settings, **changed))
+
+
+def ack_at(endpoint: str, *, timeout_s: float = 10.0, secret: str | None = None, **changed: Any) -> Ack:
+    """Our provider for the lab's cluster, with what differs."""
 
     def read(reference: SecretRef) -> Secret:
         if secret is not None and reference == KEY_SECRET_REF:
             return Secret(secret)
         return read_secret(reference)
 
-    return Ack(replace(CLUSTER, provider=settings), settings, read, timeout_s=timeout_s)
+    cluster = cluster_at(endpoint, **changed)
+    assert isinstance(cluster.provider, AckProvider)
+    return Ack(cluster, cluster.provider, read, timeout_s=timeout_s)
 
 
 @pytest.fixture
@@ -101,3 +111,15 @@ async def faulty() -> AsyncIterator[Callable[..., Any]]:
 def pool(**changed: Any) -> Pool:
     """The lab's hybrid pool, with what differs."""
     return replace(HYBRID, **changed)
+
+
+async def refused(call: Awaitable[Any]) -> ProviderError:
+    """The error of a call that must end soon, told as a sentence and without the secret."""
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(ProviderError) as caught:
+            await call
+    told = "".join(traceback.format_exception(caught.value))
+    assert KEY_SECRET not in told
+    assert str(caught.value).endswith(".")
+    assert ".." not in str(caught.value)
+    return caught.value

@@ -9,25 +9,39 @@ import os
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployments.lab.ack import AckOpenApi
+from deployments.lab.layout import CLUSTER_ID
 from deployments.lab.tokens import JoinTokens
+from tasks.fleet.model import Cluster, Fleet
+from tasks.ledger import LIFECYCLE, Spool
 from tasks.outcomes import Secret, Severity, Verdict
 from tasks.provider import OutcomeUnknown, ProviderError, Throttled
 from tasks.provider.ack import JOIN_TOKEN_S, Ack
+from tasks.provider.lifetimes import record_clusters
+from tasks.provider.resources import billed_of
 from tests.contract.cluster.faulty import CutsInMidAnswer, LoginPage, Says, Silent
 from tests.contract.provider import faulty as endpoints
-from tests.contract.provider.conftest import HOST, HYBRID, KEY_ID, KEY_SECRET, ack_at, pool
+from tests.contract.provider.conftest import (
+    HOST,
+    HYBRID,
+    KEY_ID,
+    KEY_SECRET,
+    ack_at,
+    cluster_at,
+    pool,
+    read_secret,
+    refused,
+)
 
 Start = Callable[..., Awaitable[Ack]]
-DEADLINE_S = 10.0
 RUNNING = {"state": "running"}
 ACTIVE = {"status": {"state": "active"}, "nodepool_info": {"type": "hybrid"}}
 
@@ -141,18 +155,94 @@ async def test_a_pool_that_takes_none(
     assert bad.finding.next_step.endswith(".")
 
 
+# resources
+
+
+async def test_resources_as_they_are_answered(ack: Ack) -> None:
+    """With those of add-ons, and every field: what the SDK's models do not know is there too."""
+    rows = {row["instance_id"]: row for row in await ack.cluster_resources()}
+    assert rows["lb-lab-ingress"]["creator_type"] == "addon"
+    assert rows["lb-lab-ingress"]["associated_object"]["name"] == "ingress"
+    assert rows["i-lab-cloud-1"]["resource_type"] == "ALIYUN::ECS::Instance"
+
+
+async def test_what_resources_are_asked_for_with(faulty: Start) -> None:
+    server = Says("[]")
+    assert await (await faulty(server)).cluster_resources() == ()
+    assert server.asked == [("GET", "/clusters/c-poolkeeper-lab/resources")]
+
+
+@pytest.mark.parametrize("text", ["{}", "null", '["lb-1"]'])
+async def test_resources_of_another_shape(faulty: Start, text: str) -> None:
+    error = await refused((await faulty(Says(text))).cluster_resources())
+    assert isinstance(error, OutcomeUnknown)
+    assert "is not ACK: it gave no JSON list of objects" in str(error)
+
+
+async def test_a_provider_that_does_not_tell_is_a_note(openapi: AckOpenApi) -> None:
+    """What is declared stands; nothing is taken for a list that is empty."""
+    own = replace(cluster_at(openapi.endpoint, cluster_id="c-gone"), billed_resources={"vbr-1": "line"})
+    told = cluster_at(openapi.endpoint)
+    fleet = Fleet("test", Path("fleet.yaml"), {"gone": replace(own, name="gone"), "main": told}, {}, {}, {}, {})
+    billed = await billed_of(fleet, read_secret)
+    assert billed.clusters == {"c-gone", CLUSTER_ID}
+    assert billed.resources["vbr-1"] == "line (gone)"
+    assert billed.resources["lb-lab-api"] == "SLB LoadBalancer, made by system (main)"
+    (note,) = billed.notes
+    assert note.startswith("The resources of cluster gone are not known, only those that are declared: ACK refused")
+
+
+# lifetimes
+
+
+def fleet_of(cluster: Cluster) -> Fleet:
+    return Fleet("test", Path("fleet.yaml"), {cluster.name: cluster}, {}, {}, {}, {})
+
+
+async def test_a_cluster_that_is_gone_is_written_down_once(openapi: AckOpenApi, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    gone = fleet_of(cluster_at(openapi.endpoint, cluster_id="c-gone"))
+    with pytest.raises(ProviderError, match="ErrorClusterNotFound"):
+        await record_clusters(gone, read_secret, spool, "run-1")  # a wrong id, perhaps
+    assert list(spool.rows(LIFECYCLE)) == []
+    seen_at = datetime(2026, 10, 5, tzinfo=UTC)
+    spool.append(
+        LIFECYCLE, "run-0", "c", [{"resource_id": "c-gone", "kind": "cluster", "event": "created", "at": seen_at}]
+    )
+    (told,) = await record_clusters(gone, read_secret, spool, "run-2")
+    (released,) = [row for row in spool.rows(LIFECYCLE) if row["event"] == "released"]
+    assert (released["not_before"], released["at"] > seen_at) == (seen_at, True)
+    assert "its provider lists it no more; it was there at 2026-10-05" in told
+    (again,) = await record_clusters(gone, read_secret, spool, "run-3")
+    assert again.endswith("that was written down before")
+    assert len(list(spool.rows(LIFECYCLE))) == 2
+
+
+async def test_a_cluster_that_left_the_fleet_file_is_told(openapi: AckOpenApi, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    at = datetime(2026, 10, 5, tzinfo=UTC)
+    spool.append(LIFECYCLE, "run-0", "c", [{"resource_id": "c-old", "kind": "cluster", "event": "created", "at": at}])
+    told = await record_clusters(fleet_of(cluster_at(openapi.endpoint)), read_secret, spool, "run-1")
+    assert told[0].startswith("cluster main: Running, created at ")
+    assert told[1].startswith("cluster c-old is in the fleet file no more")
+
+
+async def test_a_provider_that_cannot_be_asked_releases_nothing(faulty: Start, tmp_path: Path) -> None:
+    """Not to see is not to know that it is gone."""
+    server = endpoints.Error(403, "StatusForbidden")
+    await faulty(server)
+    spool = Spool(tmp_path)
+    here = cluster_at(server.url.removeprefix("http://"), cluster_id="c-1")
+    spool.append(
+        LIFECYCLE, "run-0", "c",
+        [{"resource_id": "c-1", "kind": "cluster", "event": "created", "at": datetime(2026, 10, 5, tzinfo=UTC)}],
+    )  # fmt: skip
+    with pytest.raises(ProviderError, match="StatusForbidden"):
+        await record_clusters(fleet_of(here), read_secret, spool, "run-1")
+    assert len(list(spool.rows(LIFECYCLE))) == 1
+
+
 # refusals
-
-
-async def refused(call: Awaitable[Any]) -> ProviderError:
-    async with asyncio.timeout(DEADLINE_S):
-        with pytest.raises(ProviderError) as caught:
-            await call
-    told = "".join(traceback.format_exception(caught.value))
-    assert KEY_SECRET not in told
-    assert str(caught.value).endswith(".")
-    assert ".." not in str(caught.value)
-    return caught.value
 
 
 async def test_a_pool_that_is_not_there(ack: Ack) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tasks.fees.bill import Bill, BillInvalid, amount, bill_of_items
+from tasks.fees.bill import Bill, BillInvalid, account_bills, amount, bill_of_items
 from tasks.fees.bill_csv import bill_of_csv
+from tasks.fees.periods import Period
 from tests.unit.fees.billed import item
 from tests.unit.fees.builders import OCTOBER
 
@@ -232,3 +233,17 @@ def test_an_export_with_every_column_reads_as_the_api(tmp_path: Path) -> None:
         writer.writerow(row)
     (of_file,), (of_api,) = bill_of_csv(path, OCTOBER, "USD").rows, bill_of_items([row], OCTOBER, "USD", "the API").rows
     assert replace(of_file, line=1) == replace(of_api, line=1)
+
+
+@pytest.mark.parametrize("has_earlier", [True, False], ids=["with the month before", "an account that is new"])
+async def test_the_account_s_bills(has_earlier: bool) -> None:
+    asked = []
+
+    async def ask(cycle: str) -> list[dict[str, Any]]:
+        asked.append(cycle)
+        return [item("c1", gross=1.0, charged=1.0)] if has_earlier or cycle == "2026-01" else []
+
+    bill, before = await account_bills(ask, Period.month(2026, 1), "USD")
+    assert asked == ["2026-01", "2025-12"]
+    assert (bill.period.name, bill.charged, bill.source) == ("2026-01", 1, "DescribeInstanceBill 2026-01")
+    assert (before.period.name if before else None) == ("2025-12" if has_earlier else None)

@@ -164,12 +164,15 @@ def test_outlook(events: Path, tmp_path: Path) -> None:
         (("meter", "--period", "2026-10", "--until", "soon"), "write a time in ISO 8601"),
         (("meter", "--period", "2026-10", "--by", "team", "--share-by", "cores"), "is no key"),
         (("close", "--period", "2026"), "is not a month"),
+        (("reconcile", "--period", "2026"), "is no month, and bills are made by the month"),
+        (("reconcile", "--period", "2026-10", "--tariff", "ack-edge-comparator"), "nobody is billed by it"),
+        (("reconcile", "--period", "2026-10", "--name", "c-1"), "write it like ID=WORDS"),
         (("close", "--period", "2026-10", "--until", "2026-10-20T00:00Z"), "gather it until the month's end"),
         (("explain", "nonsense"), "is no period"),
-        (("outlook", "--price", "cheap"), "write a price like 0.029"),
+        (("outlook", "--price", "cheap"), "is no price: write one like 0.029"),
         (("outlook", "--price", "1", "--unit", "per_core"), "is a unit that fits no rule"),
         (("outlook", "--price", "1", "--rule", "none"), "has no rule none"),
-        (("outlook", "--price", "1", "--tariff", "ack-edge-comparator"), "choose with --rule"),
+        (("outlook", "--price", "1", "--tariff", "ack-edge-comparator"), "choose a rule"),
         (("outlook", "--remove", "1:pool=a"), "0 are there"),
     ],
 )
@@ -242,3 +245,45 @@ def test_reconcile_with_a_bill_in_another_currency_says_so(tmp_path: Path) -> No
     result = bill("reconcile", "--events", events, "--period", "2026-10", "--bill", export, "--json")
     assert result.exit_code == 2
     assert "CNY" in json.loads(result.stdout)["problems"][0]["message"]
+
+
+FLEET = """\
+fleet: acme
+ssh: {user: ops, agent: true}
+clusters:
+  main:
+    provider: {kubeadm: {}}
+    kubeconfig: {env: KUBECONFIG}
+    billed_resources: {lb-example: load balancer of the API server}
+sites: {fra1: {time_zone: Europe/Berlin}}
+pools: {general: {cluster: main, nodepool_id: np-1}}
+hosts: {n1: {address: 10.1.0.11, site: fra1, pool: general}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "belongs_as"),
+    [
+        pytest.param([], None, id="no fleet file"),
+        pytest.param(["--fleet", "fleet.yaml"], "load balancer of the API server (main)", id="declared there"),
+        pytest.param(["--fleet", "fleet.yaml", "--resource", "lb-example=ingress"], "ingress", id="said otherwise"),
+        pytest.param(["--resource", "lb-example=ingress"], "ingress", id="said without a fleet file"),
+    ],
+)
+def test_whose_a_cloud_resource_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], belongs_as: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("fleet.yaml").write_text(FLEET)
+    words = ["--events", EXAMPLES / "fee-events.csv", "--period", "2026-10", "--bill", EXAMPLES / "vendor-bill.csv"]
+    found = answered("reconcile", *words, *options)
+    (resource,) = found["cloud_resources"]
+    assert (resource["instance_id"], resource["belongs_as"], resource["amount"]) == ("lb-example", belongs_as, "3.10")
+
+
+def test_a_fleet_that_no_provider_bills_has_no_account_to_ask(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(FLEET)
+    result = bill("reconcile", "--fleet", path, "--period", "2026-10")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "no cluster of the fleet file has provider ack" in result.stderr

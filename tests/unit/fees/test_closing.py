@@ -16,14 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.fees.closed import ClosedDamaged, ClosedPeriods
-from tasks.fees.closing import NotClosable, PriceMissing, close, statement_of
+from tasks.fees.closing import NotClosable, PriceMissing, close, digests_of, statement_of
 from tasks.fees.metering import Statement, meter
 from tasks.fees.periods import Period, instant
-from tests.unit.fees.builders import EDGE, NOW, OCTOBER, Row, evidence_of, priced, tariff
+from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, NOW, OCTOBER, Row, evidence_of, priced, tariff
 from tests.unit.fees.histories import rows
 
 NOVEMBER, DECEMBER = Period.month(2026, 11), Period.month(2026, 12)
 FEE = tariff(priced("per_node_day", "calendar_days_started"))
+FLAT = tariff(priced("flat_month", "flat", "50"))
 NODE: list[Row] = [
     ("n1", "node", "joined", "2026-10-05T12:00+08:00", 4),
     ("n1", "node", "left", "2026-10-08T12:00+08:00"),
@@ -201,25 +202,61 @@ def test_a_closed_month_under_another_name_is_found_out(closed: ClosedPeriods) -
         closed.read(NOVEMBER)
 
 
+def test_thousands_of_others_are_not_counted_anew(closed: ClosedPeriods) -> None:
+    """Only what has changed, and what is counted over all."""
+    evidence = evidence_of([*NODE, *LATE])
+    statement = meter(evidence, FEE, OCTOBER, instant(NOW), only={"n2"})
+    assert [line.resource_id for line in statement.lines] == ["n2"]
+    whole = meter(evidence, FEE, OCTOBER, instant(NOW))
+    assert statement.lines[0] == whole.lines[1]
+
+
+THERE: list[Row] = [
+    ("n1", "node", "joined", "2026-09-20T12:00+08:00", 4, 0),
+    ("n1", "node", "left", "2026-11-10T12:00+08:00"),
+]
+
+
+@pytest.mark.parametrize(
+    ("told", "changed"),
+    [
+        pytest.param(THERE, [], id="nothing"),
+        pytest.param([("n1", "node", "joined", "2026-09-21T12:00+08:00", 4, 0), THERE[1]], [9], id="its beginning"),
+        pytest.param([THERE[0], ("n1", "node", "left", "2026-11-09T12:00+08:00")], [11], id="its end"),
+        pytest.param([THERE[0], ("n1", "node", "left", "2026-10-09T12:00+08:00")], [10, 11], id="an end in another month"),
+        pytest.param([("n1", "node", "joined", "2026-09-20T12:00+08:00", 8, 0), THERE[1]], [9, 10, 11], id="its size"),
+        pytest.param([("n1", "node", "joined", "2026-09-20T12:00+08:00", 4, 2), THERE[1]], [], id="a size that no rule counts"),
+        pytest.param([*THERE, ("n1", "node", "state:NotReady", "2026-10-10T12:00+08:00")], [10, 11], id="a state from then on"),
+        pytest.param([THERE[1]], [9, 10, 11], id="its beginning is not known any more"),
+        pytest.param([*THERE, ("n1", "node", "joined", "2026-12-10T12:00+08:00")], [12], id="it comes back"),
+    ],
+)  # fmt: skip
+def test_which_months_late_evidence_touches(told: list[Row], changed: list[int]) -> None:
+    months = [Period.month(2026, month) for month in (9, 10, 11, 12)]
+    before, after = (digests_of(evidence_of(rows_), EDGE, months) for rows_ in (THERE, told))
+    assert [m.first.month for m, one, other in zip(months, before, after, strict=True) if one != other] == changed
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_however_evidence_trickles_in_closed_stays_closed_and_the_sum_is_right(
     tmp_path_factory: Any, data: Any
 ) -> None:
     closed = ClosedPeriods(tmp_path_factory.mktemp("closed"))
-    told = data.draw(rows("n", most=4))
+    prices = data.draw(st.sampled_from([EDGE, LINGJUN, FLAT, ACK_PRO]))
+    told = data.draw(rows("cn", most=4))
     ids = sorted({row[0] for row in told})
     # each month sees the histories of some resources only, the last one all
     known: set[str] = set()
     totals, before = Decimal(0), {}
     for month in (OCTOBER, NOVEMBER, DECEMBER):
         known |= set(ids) if month is DECEMBER else set(data.draw(st.lists(st.sampled_from(ids))))
-        statement = closing(closed, [row for row in told if row[0] in known], month, EDGE)
+        statement = closing(closed, [row for row in told if row[0] in known], month, prices)
         totals += statement.total
         assert files(closed).items() >= before.items()
         before = files(closed)
     whole = Period(OCTOBER.first, DECEMBER.after)
-    assert totals == meter(evidence_of(told), EDGE, whole, instant(NOW)).total
+    assert totals == meter(evidence_of(told), prices, whole, instant(NOW)).total
 
 
 CLOSE_AND_DIE = """

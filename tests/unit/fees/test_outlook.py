@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from tasks.fees import outlook
-from tasks.fees.outlook import Change, ChangeInvalid
+from tasks.fees.outlook import Change, OutlookInvalid
 from tasks.fees.periods import instant
 from tasks.fees.units import UNITS
 from tests.unit.fees.builders import ACK_PRO, EDGE, OCTOBER, evidence_of, metered
@@ -73,10 +73,10 @@ def test_a_planned_change(changes: list[Change], rest: int, following: int) -> N
     ],
 )
 def test_a_change_that_is_none(make: object, text: str) -> None:
-    with pytest.raises(ChangeInvalid, match="is no number of nodes"):
+    with pytest.raises(OutlookInvalid, match="is no number of nodes"):
         make(text)  # type: ignore[operator]
 
 
 def test_more_cannot_leave_than_are_there() -> None:
-    with pytest.raises(ChangeInvalid, match="3 nodes with pool=a are to leave, but 2 are there"):
+    with pytest.raises(OutlookInvalid, match="3 nodes with pool=a are to leave, but 2 are there"):
         outlook.changed(evidence_of(FLEET, NOW), [Change.leaving("3:pool=a")], instant(NOW))

@@ -169,6 +169,7 @@ def test_a_bill_that_is_not_final_yet() -> None:
     early = datetime(2026, 11, 3, 3, 59, tzinfo=UTC)
     final = datetime(2026, 11, 3, 4, tzinfo=UTC)
     assert "not final before 2026-11-03 04:00 UTC" in one(compared(WHOLE, billed(fee(700)), read_at=early)).reason
+    assert compared(WHOLE, billed(fee(700)), read_at=early).disputable == ()
     assert "not final" not in one(compared(WHOLE, billed(fee(700)), read_at=final)).reason
     assert "not final" not in one(compared(WHOLE, billed(fee(800)), read_at=early)).reason  # more only grows
 
@@ -292,6 +293,47 @@ def test_cloud_resources_by_declared_ids() -> None:
     assert len(found.compared) == 1
 
 
+@pytest.mark.parametrize(
+    ("rows", "clusters", "verdicts", "others"),
+    [
+        pytest.param(WHOLE, {"c1"}, {"c1": "agrees"}, ["c9"], id="the fleet has one of the two"),
+        pytest.param(WHOLE, {"c1", "c9"}, {"c1": "agrees", "c9": "missing here"}, [], id="the fleet has both"),
+        pytest.param(
+            [], {"c1"}, {"c1": "missing here"}, ["c9"], id="ours has no evidence, the other is still not ours"
+        ),
+        pytest.param(WHOLE, None, {"c1": "agrees"}, ["c9"], id="nobody said, and ours is on the bill"),
+        pytest.param(
+            [("main", "cluster", "created", "2026-09-05T10:20:00+08:00")],
+            None,
+            {"c1": "missing here", "c9": "missing here", "main": "missing there"},
+            [],
+            id="nobody said, and ours may be there by another name",
+        ),
+    ],
+)
+def test_other_clusters_of_the_account_stand_apart(
+    rows: list[Row], clusters: set[str] | None, verdicts: dict[str, str], others: list[str]
+) -> None:
+    bill = billed(fee(744), fee(10) | {"InstanceID": "c9"}, item("c9", HYBRID))
+    found = compared(rows, bill, clusters=None if clusters is None else frozenset(clusters))
+    assert {one.resource_id: one.verdict for one in found.compared if one.item != HYBRID} == verdicts
+    assert [(one.instance_id, one.charged) for one in found.others] == [(id_, Decimal("0.9")) for id_ in others]
+    assert [finding.id for finding in found.findings] == [NEW_ITEM], "what begins for another cluster is told"
+    if others:
+        assert "another cluster of the account, not ours: c9: USD 0.90" in reconciled_words(found)
+        assert found.row()["other_clusters"][0]["items"] == [HYBRID, CLUSTER_FEE]
+
+
+def test_a_cluster_of_ours_by_the_bills_name() -> None:
+    bill = billed(fee(744) | {"InstanceID": "c-7f3a"})
+    found = compared(WHOLE, bill, names={"c-7f3a": "c1"}, clusters=frozenset({"c-7f3a"}))
+    assert (one(found).verdict, found.others) == (Verdict.AGREES, ())
+
+
+def test_what_could_not_be_asked_is_a_note() -> None:
+    assert compared(WHOLE, billed(fee(744)), unasked=["ACK did not answer."]).notes[0] == "ACK did not answer."
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_every_row_of_the_bill_is_somewhere_once(seed: int) -> None:
     ids, names = ("c1", "n1", "lb-1", ""), (CLUSTER_FEE, HYBRID, "LCU")
@@ -308,10 +350,10 @@ def test_every_row_of_the_bill_is_somewhere_once(seed: int) -> None:
     bill = billed(*items)
     found = compared([*WHOLE, *NODE], bill, belonging={"lb-1": "load balancer"})
     shown = [row.line for one in found.compared for row in one.rows] + [
-        row.line for one in found.resources for row in one.rows
+        row.line for one in (*found.resources, *found.others) for row in one.rows
     ]
     assert sorted(shown) == [row.line for row in bill.rows]
-    there = sum(one.there for one in found.compared) + sum(one.charged for one in found.resources)
+    there = sum(one.there for one in found.compared) + sum(one.charged for one in (*found.resources, *found.others))
     assert there == bill.charged
 
 
@@ -369,7 +411,10 @@ def test_words() -> None:
         "DISPUTE ACK Pro Pricing of c1: here USD 66.96, on the bill USD 67.05, differs by 0.09. The bill counts 745"
     )
     assert words[2].startswith("hybrid-node-management of n0 and 49 more: missing there (USD 0.00). Waived")
-    assert words[3] == "1 line of the bill belongs to nothing that was declared: USD 3.00"
+    assert words[3:5] == [
+        "1 resource on the bill of which nobody said that the cluster has it: USD 3.00",
+        "  i-9, ecs Instance: USD 3.00",
+    ]
 
 
 @pytest.mark.parametrize(

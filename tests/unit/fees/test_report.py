@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.fees import ClosedPeriods, Period, ShareKey, close, evidence_of_csv, load_tariff, tariff_path
 from tasks.fees.focus import COLUMNS, focus_rows
+from tasks.fees.month import NOTHING_ASKED, Month, month_of
+from tasks.fees.outlook import Asked
+from tasks.fees.page import page
 from tasks.fees.periods import instant
-from tasks.fees.report import Month, month_of, page, write
+from tasks.fees.reconciling import reconcile
+from tasks.fees.report import write
+from tests.unit.fees.billed import billed, item
 
 EXAMPLE = Path(__file__).parents[3] / "deployments/examples/fee-events.csv"
 PRO = load_tariff(tariff_path("ack-pro"))
@@ -21,16 +28,22 @@ OCTOBER = Period.of("2026-10")
 NOVEMBER = datetime(2026, 11, 15, tzinfo=UTC)
 
 
-def a_month(tmp_path: Path, period: Period = OCTOBER, now: datetime = NOVEMBER, events: Path = EXAMPLE) -> Month:
+def a_month(
+    tmp_path: Path,
+    period: Period = OCTOBER,
+    now: datetime = NOVEMBER,
+    events: Path = EXAMPLE,
+    asked: Asked = NOTHING_ASKED,
+) -> Month:
     closed = ClosedPeriods.of(tmp_path, PRO)
-    return month_of(evidence_of_csv(events, now), PRO, period, instant(now), closed, ShareKey.of("nodes"))
+    return month_of(evidence_of_csv(events, now), PRO, period, instant(now), closed, ShareKey.of("nodes"), asked)
 
 
 def test_the_example_in_one_line(tmp_path: Path) -> None:
     """482 clock hours lie inside: 5 October 11:00 to 25 October 13:00 in UTC+8."""
     month = a_month(tmp_path)
     assert month.summary == "2026-10 (open): USD 43.38, 4 lines, 3 of them waived, evidence for 100.0%"
-    assert month.outlook is None
+    assert month.outlook == ()
 
 
 def test_splits_add_up_and_only_labels_that_are_there_are_split_by(tmp_path: Path) -> None:
@@ -44,8 +57,8 @@ def test_a_running_month_has_an_outlook(tmp_path: Path) -> None:
     so_far = tmp_path / "events.csv"
     so_far.write_text("".join(EXAMPLE.read_text().splitlines(keepends=True)[:4]))
     month = a_month(tmp_path, now=datetime(2026, 10, 10, tzinfo=UTC), events=so_far)
-    assert month.outlook is not None
-    assert month.outlook.total > month.statement.total
+    (outlook,) = month.outlook
+    assert outlook.end.total > month.statement.total
     assert "still running" in month.summary
     assert "When the month is over" in page(month)
 
@@ -116,3 +129,94 @@ def test_a_correction_is_a_charge_class_without_prices(tmp_path: Path, corrects:
     month = a_month(tmp_path, Period.of("2026-11"), datetime(2026, 12, 2, tzinfo=UTC), late)
     found = [row for row in focus_rows(month.statement) if row["ChargeClass"] == "Correction"]
     assert [(row["BilledCost"], row["PricingQuantity"]) for row in found] == ([("0.18", "")] if corrects else [])
+
+
+def reconciled(tmp_path: Path, *items: dict[str, Any], **asked: Any) -> Month:
+    """The example's month against a bill."""
+    month = a_month(tmp_path, **asked)
+    found = reconcile(
+        month.statement,
+        billed(*items),
+        read_at=datetime(2026, 12, 1, tzinfo=UTC),
+        belonging={"lb-1": "load balancer of the API server", "vbr-1": "dedicated line"},
+    )
+    return replace(month, reconciliation=found)
+
+
+FEE = item("c-example", gross=43.56, charged=43.56, usage="484", price="0.09")
+BALANCER = item("lb-1", "LCU", gross=3.1, charged=3.1, product="slb")
+
+
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        pytest.param(
+            [FEE, BALANCER],
+            ["DISPUTE: differs", "0.18", "the hours of creation and release are free", "1 to dispute"],
+            id="a line to dispute",
+        ),
+        pytest.param([FEE], ["missing there", "Waived during the preview"], id="lines that the bill does not print"),
+        pytest.param([FEE, BALANCER], ["load balancer of the API server", "3.10"], id="a cloud resource"),
+        pytest.param([FEE], ["not on this bill: lb-1, vbr-1"], id="resources that the bill does not have"),
+        pytest.param([FEE, item("i-9", "<b>Disk", charged=1.0)], ["&lt;b&gt;Disk"], id="text of a bill is text"),
+        pytest.param(
+            [FEE, item("d-9", "Disk", charged=1.0, product="ecs")], ["Nobody said whose: USD 1.00"], id="of nobody"
+        ),
+        pytest.param(
+            [FEE, FEE | {"InstanceID": "c-9"}], ["Other clusters of the account: USD 43.56"], id="another cluster"
+        ),
+        pytest.param(
+            [FEE, item("n9", "ACK Hybrid Node", gross=5.0, discount=5.0)],
+            ["fees.bill.item.discounted", "poolkeeper bill outlook --price"],
+            id="what announces a change",
+        ),
+    ],
+)
+def test_the_page_against_the_bill(tmp_path: Path, items: list[dict[str, Any]], words: list[str]) -> None:
+    text = page(reconciled(tmp_path, *items))
+    assert [word for word in words if word not in text] == []
+    assert "<b>Disk" not in text
+
+
+def test_what_many_lines_have_in_common_is_one_row_and_the_csv_has_all(tmp_path: Path) -> None:
+    many = tmp_path / "events.csv"
+    nodes = "".join(f"n{n:02},node,joined,2026-10-05T15:00:00+08:00,64,0,\n" for n in range(30))
+    many.write_text(EXAMPLE.read_text() + nodes)
+    month = reconciled(tmp_path, FEE, events=many)
+    assert "ams1-n01 and 32 more" in page(month)
+    files = write(month, tmp_path / "out")
+    assert files[3].endswith("fees-2026-10-bill.csv")
+    rows = list(csv.DictReader(Path(files[3]).read_text().splitlines()))
+    assert (len(rows), rows[0]["verdict"], rows[0]["difference"]) == (34, "differs", "0.18")
+    assert rows[0]["lines"] in {line.id for line in month.statement.lines}
+
+
+def test_without_a_bill_nothing_is_said_of_one(tmp_path: Path) -> None:
+    month = a_month(tmp_path)
+    assert "vendor" not in page(month)
+    assert len(write(month, tmp_path / "out")) == 3
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        pytest.param(datetime(2026, 10, 10, tzinfo=UTC), "would come", id="running"),
+        pytest.param(NOVEMBER, "would have come", id="over"),
+    ],
+)
+def test_a_hypothetical_price_is_labelled_and_in_no_total(tmp_path: Path, now: datetime, words: str) -> None:
+    so_far = tmp_path / "so-far.csv"
+    so_far.write_text("".join(EXAMPLE.read_text().splitlines(keepends=True)[:4]))
+    asked = Asked.of("0.029", "per_vcpu_day", joining=["20x64"])
+    month = a_month(tmp_path, now=now, events=so_far, asked=asked)
+    text = page(month)
+    (mark,) = re.findall(r"<p class=hypo><strong>(.*?)</strong>(.*?)</p>", text)
+    assert mark[0] == "Hypothetical, nobody has published this price:"
+    assert f"USD 0.029 per_vcpu_day {words} to USD 100.224" in mark[1], "2 nodes of 64 vCPUs, 27 days"
+    assert "The planned change, at the hypothetical price" in text
+    assert month.statement.total < 100
+
+
+def test_every_table_scrolls_in_a_box_of_its_own(tmp_path: Path) -> None:
+    text = page(reconciled(tmp_path, FEE, BALANCER))
+    assert text.count("<table>") == text.count("<div class=wide tabindex=0><table>") >= 6

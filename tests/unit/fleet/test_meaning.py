@@ -268,3 +268,19 @@ def test_sites_behind_jump_hosts_of_their_own_may_use_the_same_addresses(tmp_pat
 def test_loading_keeps_the_path_and_the_order(tmp_path):
     fleet = a_fleet(tmp_path)
     assert (fleet.name, fleet.path, list(fleet.hosts)) == ("acme", Path(tmp_path / "fleet.yaml"), ["n01", "n02", "n03"])
+
+
+def test_where_the_account_is_billed_and_for_what(tmp_path):
+    region = "        region: eu-central-1\n"
+    cluster = a_fleet(tmp_path).clusters["main"]
+    assert isinstance(cluster.provider, AckProvider)
+    assert (cluster.provider.account_site, cluster.provider.billing_endpoint) == ("international", None)
+    assert cluster.billed_resources == {}
+    own = [
+        (region, f"{region}        account_site: china\n        billing_endpoint: 127.0.0.1:8081\n"),
+        ("    kubeconfig:", "    billed_resources: {vbr-1: line to fra1}\n    kubeconfig:"),
+    ]
+    cluster = a_fleet(tmp_path, *own).clusters["main"]
+    assert isinstance(cluster.provider, AckProvider)
+    assert (cluster.provider.account_site, cluster.provider.billing_endpoint) == ("china", "127.0.0.1:8081")
+    assert cluster.billed_resources == {"vbr-1": "line to fra1"}

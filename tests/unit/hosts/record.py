@@ -40,6 +40,17 @@ FILES = {
     "proc/sys/net/ipv4/ip_forward": "1\n",
     "proc/net/tcp": "  sl  local_address rem_address   st\n   0: 00000000:0016 00000000:0000 0A\n"
     "   1: 0100007F:280A 0100007F:1234 01\n   2: 0100007F:280A 00000000:0000 0A\n",
+    **{
+        f"sys/bus/pci/devices/0000:{slot}/{name}": f"{value}\n"
+        for slot, device, vendor in (
+            ("00:1f.0", "0x060100", "0x8086"),  # a bridge
+            ("03:00.0", "0x030000", "0x1a03"),  # the board's own display
+            ("41:00.0", "0x030200", "0x10de"),
+            ("41:00.1", "0x040300", "0x10de"),  # a GPU's sound
+            ("c1:00.0", "0x120000", "0x1002"),
+        )
+        for name, value in (("class", device), ("vendor", vendor))
+    },
     "sys/class/dmi/id/product_uuid": "4C4C4544-0042-3510-8052-B4C04F4E4D32\n",
     "sys/fs/cgroup/cgroup.controllers": "cpu memory\n",
 }
@@ -76,6 +87,31 @@ def tools(folder: Path, shell: str, *names: str, **programs: str) -> str:
         (folder / name).write_text(f"#!/bin/sh\n{text}\n")
         (folder / name).chmod(0o755)
     return str(folder)
+
+
+def record_gpus(folder: Path) -> None:
+    """Hosts whose GPUs are told in other ways, or not at all."""
+    folder.mkdir()
+    path = tools(folder / "tools", "dash", "cat", "ls", "uname", ip="exit 1")
+    gpu = {"class": "0x030200\n", "vendor": "0x10de\n"}
+
+    def root(name: str, files: Mapping[str, str]) -> Path:
+        for file, text in files.items():
+            place = folder / name / file
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+        return folder / name
+
+    devices = "sys/bus/pci/devices/0000:41:00"
+    parts = root("parts", {f"{devices}.{part}/{name}": text for part in (0, 4, 5) for name, text in gpu.items()})
+    for part in (4, 5):
+        (parts / f"{devices}.{part}/physfn").symlink_to("../0000:41:00.0")
+    record("gpu-parts", ["dash", "-s"], parts, path=path)
+    driver = {f"proc/driver/nvidia/gpus/0000:{slot}:00.0/information": "Model: A100\n" for slot in ("41", "81", "c1")}
+    record("gpu-driver-alone", ["dash", "-s"], root("driver", driver), path=path)
+    unread = root("unread", {f"{devices}.0/class": "0x030200\n"})
+    record("gpu-unread", ["dash", "-s"], unread, path=path)
+    record("gpu-none", ["dash", "-s"], root("none", {"sys/bus/pci/devices/.keep": ""}), path=path)
 
 
 async def record_lab(folder: Path) -> None:
@@ -154,6 +190,7 @@ def main() -> None:
         empty = folder / "empty"
         empty.mkdir()
         record("an-empty-root", ["dash", "-s"], empty, path=few)
+        record_gpus(folder / "gpus")
         asyncio.run(record_lab(folder / "lab"))
 
 

@@ -45,6 +45,7 @@ HERE = {
     "boot_id": "11111111-2222-3333-4444-555555555555",
     "product_uuid": "4c4c4544-0042-3510-8052-b4c04f4e4d32",
     "cpus": 2,
+    "gpus": 2,
     "memory_bytes": 16303428 * KIB,
     "swap_bytes": 2097148 * KIB,
     "disks": DISKS,
@@ -83,6 +84,7 @@ BUSYBOX = HERE | {
 LAB = HERE | {
     "hostname": "fra1-n01",
     "cpus": 8,
+    "gpus": 0,
     "memory_bytes": 33554432 * KIB,
     "swap_bytes": 0,
     "systemd": True,
@@ -114,6 +116,11 @@ def test_recorded_answer_as_a_whole(name: str, expected: dict[str, Any]) -> None
     ("name", "expected"),
     [
         pytest.param("lab-host", {n: LAB[n] for n in LAB if n not in {"machine_id", "boot_id", "product_uuid", "resolvers", "routes"}}, id="lab host"),
+        pytest.param("gpu-parts", {"gpus": 1}, id="parts of a GPU are none of their own"),
+        pytest.param("gpu-driver-alone", {"gpus": 3}, id="a driver where no PCI bus is seen"),
+        pytest.param("gpu-unread", {"gpus": ["PCI device 0000:41:00.0 cannot be read"]}, id="a device that cannot be read"),
+        pytest.param("gpu-none", {"gpus": 0}, id="a PCI bus with nothing on it"),
+        pytest.param("an-empty-root", {"gpus": ["there is no PCI bus to look at"]}, id="no PCI bus"),
         pytest.param(
             "lab-host-leftovers",
             {"leftovers": ("/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki", "/var/lib/kubelet/pki", "/etc/cni/net.d")},

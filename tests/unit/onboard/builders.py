@@ -85,6 +85,7 @@ def some_facts(**more: Any) -> HostFacts:
         "boot_id": "b-1",
         "product_uuid": "p-1",
         "cpus": 8,
+        "gpus": 0,
         "memory_bytes": 32 * GIB,
         "swap_bytes": 0,
         "disks": (Disk("/", 200 * GIB, 100 * GIB),),

@@ -9,7 +9,7 @@ import pytest
 from tasks.ledger import CHANGES, FINDINGS, HOST_FACTS, LIFECYCLE, RUNS, SKIPS, STEPS, Spool
 from tasks.onboard.recording import Recorder
 from tasks.outcomes import Change, HostOutcome, HostState, RunState, Severity, Subject
-from tests.unit.onboard.builders import NOW, a_finding, a_host, a_node
+from tests.unit.onboard.builders import NOW, a_finding, a_host, a_node, some_facts, unread
 
 
 @pytest.fixture
@@ -96,25 +96,32 @@ def test_changes_in_their_order(recorder: Recorder, said: list[str]) -> None:
 
 
 def test_lifecycle_is_what_a_bill_depends_on(recorder: Recorder) -> None:
-    recorder.lifecycle(a_host(labels={"gpu": "a100"}), "joined", a_node(), NOW, 32 * 1024**3)
-    recorder.lifecycle(a_host(), "state:Ready", a_node(cpus=0), NOW, None)
+    recorder.lifecycle(a_host(labels={"gpu": "a100"}), "joined", a_node(), NOW, some_facts(gpus=4))
+    recorder.lifecycle(a_host(), "state:Ready", a_node(cpus=0), NOW)
     joined, ready = recorder.spool.rows(LIFECYCLE)
     assert joined["resource_id"] == "main/fra1-n01/u-1"
     assert (joined["event"], joined["at"], joined["vcpus"], joined["memory_bytes"]) == ("joined", NOW, 8, 32 * 1024**3)
+    assert joined["gpus"] == 4
     assert joined["labels"] == {"gpu": "a100", "pool": "general", "site": "fra1"}
-    assert (ready["event"], ready["vcpus"]) == ("state:Ready", None)
+    assert (ready["event"], ready["vcpus"], ready["gpus"]) == ("state:Ready", None, None)
+
+
+def test_a_size_that_could_not_be_read_is_not_taken_for_none(recorder: Recorder) -> None:
+    recorder.lifecycle(a_host(), "joined", a_node(), NOW, some_facts(gpus=unread(), memory_bytes=unread()))
+    (joined,) = recorder.spool.rows(LIFECYCLE)
+    assert (joined["vcpus"], joined["gpus"], joined["memory_bytes"]) == (8, None, None)
 
 
 def test_a_node_that_leaves_and_joins_anew_has_both_rows(recorder: Recorder) -> None:
-    recorder.lifecycle(a_host(), "left", a_node(uid="u-1"), NOW, None)
-    recorder.lifecycle(a_host(), "joined", a_node(uid="u-2"), NOW, None)
+    recorder.lifecycle(a_host(), "left", a_node(uid="u-1"), NOW)
+    recorder.lifecycle(a_host(), "joined", a_node(uid="u-2"), NOW)
     assert {row["resource_id"][-3:] for row in recorder.spool.rows(LIFECYCLE)} == {"u-1", "u-2"}
 
 
 def test_two_nodes_of_one_host_that_leave_in_one_run_have_both_rows(recorder: Recorder) -> None:
     """A stale one, and the one of a join that failed."""
-    recorder.lifecycle(a_host(), "left", a_node(uid="u-1"), NOW, None)
-    recorder.lifecycle(a_host(), "left", a_node(uid="u-2"), NOW, None)
+    recorder.lifecycle(a_host(), "left", a_node(uid="u-1"), NOW)
+    recorder.lifecycle(a_host(), "left", a_node(uid="u-2"), NOW)
     assert {row["resource_id"][-3:] for row in recorder.spool.rows(LIFECYCLE)} == {"u-1", "u-2"}
 
 

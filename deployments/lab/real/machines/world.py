@@ -265,6 +265,7 @@ apt-get -qq install -y kubelet kubeadm >/dev/null
             "network": str(self.wires.range),
             "api_url": plane.api_url,
             "provider_url": None,
+            "billing_url": None,
             "dns": f"{self.wires.resolver(CLOUD)}:53",
             "kubectl": str(self.programs["kubectl"]),
             "hosts": [{"name": name, "address": host.address, "port": 22} for name, host in self.hosts.items()],

@@ -1,0 +1,36 @@
+"""`poolkeeper bill close`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from deployments.bill.inputs import a_period, bad_input, inputs, period_option, read_case, sound
+from deployments.bill.shown import answer_of, show
+from deployments.cli import COULD_NOT_FIND_OUT, json_option
+
+
+@click.command("close")
+@inputs
+@period_option
+@json_option
+def close_command(tariff: str, events: str | None, until: str | None, period: str, as_json: bool) -> None:
+    """Close a month for good; a second time does nothing. What is learnt later is charged in the next month."""
+    from tasks.fees.closing import NotClosable, PriceMissing, close
+
+    case = read_case(tariff, events, until, as_json)
+    try:
+        closing = sound(lambda: close(case.evidence, case.tariff, a_period(period), case.now_us, case.closed))
+    except PriceMissing as error:
+        click.echo(str(error), err=True)
+        sys.exit(COULD_NOT_FIND_OUT)
+    except NotClosable as error:
+        bad_input(str(error))
+    if as_json:
+        answer = answer_of(closing.statement) | {"closed": True, "was_closed": closing.was_closed}
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        show(closing.statement, is_closed=True)
+        click.echo("it was closed before: nothing was done" if closing.was_closed else "closed")

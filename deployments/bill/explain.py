@@ -1,0 +1,34 @@
+"""`poolkeeper bill explain`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from deployments.bill.inputs import a_period, against_closed_option, bad_input, inputs, read_case
+from deployments.cli import json_option
+
+
+@click.command("explain")
+@click.argument("line")
+@inputs
+@against_closed_option
+@json_option
+def explain_command(
+    line: str, tariff: str, events: str | None, until: str | None, against_closed: bool, as_json: bool
+) -> None:
+    """Tell in words what a LINE follows from: rule, inputs, price, evidence. Ids of lines are in `bill meter`."""
+    from tasks.fees.explaining import explain
+
+    case = read_case(tariff, events, until, as_json)
+    period = a_period(line.rpartition("-")[0])
+    statement, _ = case.statement(period, fresh=bool(events) and not against_closed)
+    found = next((one for one in statement.lines if one.id == line), None)
+    if found is None:
+        bad_input(f"there is no line {line} in {period.name}: `poolkeeper bill meter --json` lists their ids.")
+    words = explain(found, statement.tariff)
+    if as_json:
+        click.echo(json.dumps({"line": found.record(), "explanation": words.splitlines()}, indent=2))
+    else:
+        click.echo(words)

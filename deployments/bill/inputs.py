@@ -1,0 +1,137 @@
+"""What every command of `bill` is given: prices, evidence, periods; and how wrong input is answered."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from deployments.cli import BAD_INPUT, WRONG_OUT_THERE
+
+if TYPE_CHECKING:
+    from tasks.fees.evidence import Evidence
+    from tasks.fees.metering import Statement
+    from tasks.fees.periods import Period
+    from tasks.fees.tariff import Tariff
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+def inputs(command: F) -> F:
+    """The options by which every command learns what to count by which prices."""
+    for option in (
+        click.option("--tariff", default="ack-pro", show_default=True, help="File, or name of one that comes along."),
+        click.option("--events", type=click.Path(), help="CSV file of events; else the spool of the state folder."),
+        click.option("--until", help="When the events were gathered, in ISO 8601 with a zone; else now."),
+    ):
+        command = option(command)
+    return command
+
+
+period_option = click.option("--period", required=True, help="Month like 2026-10; to look at, also a day or a year.")
+against_closed_option = click.option(
+    "--against-closed", is_flag=True, help="With --events: mind closed periods and adjustments, as `close` does."
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a command was given: prices, evidence, the time, and the periods that are closed."""
+
+    tariff: Tariff
+    evidence: Evidence
+    now_us: int
+
+    @property
+    def closed(self) -> Any:
+        from tasks.fees.closed import ClosedPeriods
+        from tasks.settings import state_folder
+
+        return ClosedPeriods.of(state_folder(), self.tariff)
+
+    def statement(self, period: Period, *, fresh: bool) -> tuple[Statement, bool]:
+        """A period's statement, and whether it is closed. `fresh`: counted as if nothing had ever been closed."""
+        from tasks.fees.closing import statement_of
+        from tasks.fees.metering import meter
+
+        if fresh:
+            return meter(self.evidence, self.tariff, period, self.now_us), False
+        return sound(lambda: statement_of(self.evidence, self.tariff, period, self.now_us, self.closed))
+
+
+def read_case(tariff: str, events: str | None, until: str | None, as_json: bool) -> Case:
+    """Read prices and evidence; what is wrong with either is told whole."""
+    from tasks.fees.evidence import evidence_of_csv, evidence_of_spool
+    from tasks.fees.periods import instant
+    from tasks.fees.tariff_loading import load_tariff, tariff_path
+    from tasks.fleet.problems import FileInvalid
+    from tasks.ledger import Spool
+    from tasks.settings import state_folder
+
+    now = datetime.now(UTC)
+    gathered = _moment(until) if until else now
+    if gathered > now:
+        bad_input(f"--until {until} lies in the future")
+    try:
+        prices = load_tariff(tariff_path(tariff))
+        if events:
+            evidence = evidence_of_csv(Path(events), gathered)
+        else:
+            evidence = evidence_of_spool(Spool(state_folder() / "spool"), gathered)
+    except FileInvalid as error:
+        bad_file(error, as_json)
+    return Case(prices, evidence, instant(now))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        bad_input(f"--until {text}: write a time in ISO 8601 with a zone, like 2026-10-20T00:00:00Z")
+    if moment.tzinfo is None:
+        bad_input(f"--until {text} has no time zone: write {text}Z, or another offset")
+    return moment
+
+
+def a_period(text: str) -> Period:
+    from tasks.fees.periods import Period, PeriodInvalid
+
+    try:
+        return Period.of(text)
+    except PeriodInvalid as error:
+        bad_input(str(error))
+
+
+def sound(read: Callable[[], T]) -> T:
+    """What is read of closed periods; one that is not as it was closed ends the command."""
+    from tasks.fees.closed import ClosedDamaged
+
+    try:
+        return read()
+    except ClosedDamaged as error:
+        click.echo(str(error), err=True)
+        sys.exit(WRONG_OUT_THERE)
+
+
+def bad_file(error: Any, as_json: bool) -> NoReturn:
+    """Every problem of a file, as the command was asked to tell it."""
+    if as_json:
+        rows = [
+            {"line": p.line, "column": p.column, "path": p.path, "message": p.message, "fix": p.fix}
+            for p in error.problems
+        ]
+        click.echo(json.dumps({"ok": False, "problems": rows}, indent=2))
+    click.echo(str(error), err=True)
+    sys.exit(BAD_INPUT)
+
+
+def bad_input(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(BAD_INPUT)

@@ -1,0 +1,51 @@
+"""`poolkeeper bill meter`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from deployments.bill.inputs import a_period, against_closed_option, bad_input, inputs, period_option, read_case
+from deployments.bill.shown import answer_of, money_of, show
+from deployments.cli import COULD_NOT_FIND_OUT, FINE, json_option
+
+
+@click.command("meter")
+@inputs
+@period_option
+@against_closed_option
+@click.option("--by", help="Split the lines by this label, such as site, pool or team.")
+@click.option("--share-by", default="nodes", show_default=True, help="nodes, vcpus, gpus, evenly, or web=3,batch=1.")
+@json_option
+def meter_command(
+    tariff: str,
+    events: str | None,
+    until: str | None,
+    period: str,
+    against_closed: bool,
+    by: str | None,
+    share_by: str,
+    as_json: bool,
+) -> None:
+    """Count a period and price it. A closed period is told as it was closed."""
+    from tasks.fees.allocation import KeyInvalid, ShareKey, allocate
+
+    case = read_case(tariff, events, until, as_json)
+    try:
+        key = ShareKey.of(share_by)
+    except KeyInvalid as error:
+        bad_input(str(error))
+    statement, is_closed = case.statement(a_period(period), fresh=bool(events) and not against_closed)
+    answer = answer_of(statement) | {"closed": is_closed}
+    allocation = allocate(statement, case.evidence, by, key) if by else None
+    if allocation:
+        answer["allocation"] = allocation.row()
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        show(statement, is_closed=is_closed)
+        for group, amount in allocation.totals().items() if allocation else ():
+            click.echo(f"  {by} {group or '(none)'}: {money_of(amount, statement.tariff)}")
+    sys.exit(COULD_NOT_FIND_OUT if statement.unpriced else FINE)
