@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ Json = dict[str, Any]
 
 START_TIMEOUT_S = 60.0
 MACHINES_TIMEOUT_S = 300.0
+_OF_MOUNT_OPTIONS = ",:\\"
 STOP_TIMEOUT_S = 10.0
 
 
@@ -38,7 +42,8 @@ class NotALab(LabError):
 def up(folder: LabFolder, hosts: int) -> bool:
     """Start a lab and wait until all of it listens; False if it was up already. Raises LabError, NotALab."""
     command = [sys.executable, "-m", "deployments.lab.serve", "--folder", str(folder.path), "--hosts", str(hosts)]
-    return _up(folder, command, START_TIMEOUT_S)
+    with _alone(folder):
+        return _up(folder, command, START_TIMEOUT_S)
 
 
 def up_machines(folder: LabFolder, machines: int) -> bool:
@@ -47,13 +52,28 @@ def up_machines(folder: LabFolder, machines: int) -> bool:
     from deployments.lab.real.machines.need import prepare
     from deployments.lab.real.machines.serve import OWN_MOUNTS
 
+    if found := set(str(folder.path)) & set(_OF_MOUNT_OPTIONS):
+        raise LabError(f"mounts cannot be told a path with {' '.join(sorted(found))} in it: choose another --folder")
     try:
         prepare()
     except Unavailable as missing:
         raise LabError(f"machines cannot be had here: {missing}") from None
     module = "deployments.lab.real.machines.serve"
     serve = [sys.executable, "-m", module, "--folder", str(folder.path), "--machines", str(machines)]
-    return _up(folder, [*OWN_MOUNTS, *serve], MACHINES_TIMEOUT_S)
+    with _alone(folder):
+        return _up(folder, [*OWN_MOUNTS, *serve], MACHINES_TIMEOUT_S)
+
+
+@contextmanager
+def _alone(folder: LabFolder) -> Iterator[None]:
+    """Keep a second `up` or `down` off a folder: two would take each other's lab for a dead one. Raises LabError."""
+    name = hashlib.sha256(os.fsencode(folder.path)).hexdigest()[:32]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:  # gone with this process, however it ends
+        try:
+            claim.bind(f"\0poolkeeper-lab-folder-{name}")
+        except OSError:
+            raise LabError(f"another `lab up` or `lab down` is at work in {folder.path}: wait for it") from None
+        yield
 
 
 def _up(folder: LabFolder, command: Sequence[str], timeout_s: float) -> bool:
@@ -62,7 +82,7 @@ def _up(folder: LabFolder, command: Sequence[str], timeout_s: float) -> bool:
     if folder.path.exists() and any(folder.path.iterdir()):
         if not folder.identity.exists():
             raise NotALab(f"{folder.path} is there already and is not a lab: choose another --folder")
-        down(folder)  # what an earlier lab that was killed has left
+        _down(folder)  # what an earlier lab that was killed has left
     folder.path.mkdir(parents=True, exist_ok=True)
     lab = secrets.token_hex(8)
     folder.identity.write_text(lab)
@@ -86,7 +106,7 @@ def _up(folder: LabFolder, command: Sequence[str], timeout_s: float) -> bool:
     while not folder.ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             words = folder.log.read_text(errors="replace").strip().splitlines()[-1:]
-            down(folder)
+            _down(folder)
             raise LabError(f"the lab did not start: {words[0] if words else 'it said nothing'}")
         time.sleep(0.02)
     return True
@@ -120,6 +140,11 @@ def _running_pid(folder: LabFolder) -> int | None:
 
 def down(folder: LabFolder) -> bool:
     """End a lab, everything it has started, and its folder; False if there was none. Raises LabError, NotALab."""
+    with _alone(folder):
+        return _down(folder)
+
+
+def _down(folder: LabFolder) -> bool:
     if not folder.path.exists() or not any(folder.path.iterdir()):
         return False
     try:
@@ -145,12 +170,15 @@ def down(folder: LabFolder) -> bool:
 def _remove_machines(folder: LabFolder, lab: str) -> None:
     """What the kernel keeps of machines beyond their lab's own processes. Raises LabError."""
     from deployments.lab.real.machines.control_groups import ControlGroups
-    from deployments.lab.real.machines.network import unplug
+    from deployments.lab.real.machines.network import NetworkRefused, unplug
 
-    groups = ControlGroups(lab)
-    if not groups.end():
-        raise LabError(f"processes of the lab's machines would not end: see {groups.path}")
-    unplug(int(folder.machines_network.read_text()))
+    try:
+        groups = ControlGroups(lab)
+        if not groups.end():
+            raise LabError(f"processes of the lab's machines would not end: see {groups.path}")
+        unplug(int(folder.machines_network.read_text()), lab)
+    except (OSError, ValueError, NetworkRefused) as error:
+        raise LabError(f"what is left of the lab's machines cannot be removed: {error}") from None
 
 
 def _end(pid: int, lab: str) -> None:

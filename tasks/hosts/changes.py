@@ -139,6 +139,8 @@ while read -r name path; do
   if was "path $name" || ! there "$path"; then continue; fi
   if was "empty $name" && empty "$path"; then continue; fi
   if mounted "$path"; then kept=yes; echo "kept $name: something is mounted at or below $path"
+  elif was "empty $name" && [ -L "$R$path" ]; then
+    kept=yes; echo "kept $name: $path was a folder and is a link now"
   elif was "empty $name"; then
     if rm -rf -- "$R$path"/* "$R$path"/.[!.]* "$R$path"/..?*; then echo "emptied $name"
     else kept=yes; echo "kept $name: not all in $path could be removed"; fi

@@ -46,6 +46,7 @@ from tasks.outcomes import (
     HostOutcome,
     HostState,
     Known,
+    Observed,
     Planned,
     Refusal,
     Secret,
@@ -151,7 +152,7 @@ class Admission:
         try:
             if standing.step is Step.UNDO_THEN_JOIN:
                 async with self.recorder.phase(host.name, "undo"):
-                    left = await self._undo(host, own_node(look.node, look.facts.machine_id))
+                    left = await self._undo(host, look.node, look.facts.machine_id)
                 if left:
                     raise NotAdmitted("an earlier join could not be undone", left, ends_as=HostState.FAILED)
             if standing.step is Step.JOIN and (unfit := self.unfit_now(host, look)):
@@ -532,7 +533,7 @@ class Admission:
             return self._outcome(host, state, f"{failure.summary}; kept for a look", findings)
         try:
             async with self.recorder.phase(host.name, "undo"):
-                left = await self._undo(host, own_node(await get_node(self.api, host.node_name), look.facts.machine_id))
+                left = await self._undo(host, await get_node(self.api, host.node_name), look.facts.machine_id)
         except NotAdmitted as error:
             findings += error.findings
             return self._outcome(host, HostState.FAILED, f"{failure.summary}; {error.summary}", findings)
@@ -541,16 +542,17 @@ class Admission:
             return self._outcome(host, HostState.FAILED, f"{failure.summary}; could not be undone", findings)
         return self._outcome(host, HostState.FAILED, f"{failure.summary}; undone", [*findings, *left])
 
-    async def _undo(self, host: Host, node: NodeRow | None) -> list[Finding]:
+    async def _undo(self, host: Host, found: NodeRow | None, machine_id: Observed[str]) -> list[Finding]:
         """The provider's reset, then our own record of changes, then the Node; tells what is left."""
+        node = own_node(found, machine_id)
 
         async def act() -> tuple[str, ...]:
-            await self._refuse_if_in_service(host, node)
+            await self._refuse_if_in_service(host, node, machine_id)
             await forget_unit(self.sessions, host, JOIN_UNIT)
-            await self._join_ended(host)
             await forget_unit(self.sessions, host, LEAVE_UNIT)
             script = self.provider.leave_script(host)
             await start_unit(self.sessions, host, LEAVE_UNIT, script, timeout_s=LEAVE_TIMEOUT_S)
+            await self._join_ended(host)
             ended = await wait_unit(self.sessions, host, LEAVE_UNIT, timeout_s=LEAVE_TIMEOUT_S)
             if ended.state is not UnitRun.SUCCEEDED:
                 finding = self._not_undone(host, _last_words(ended))
@@ -578,13 +580,16 @@ class Admission:
             )
         ]
 
-    async def _refuse_if_in_service(self, host: Host, node: NodeRow | None) -> None:
-        """The last look before a reset: whoever has taken the Node into service meanwhile has pods on it."""
-        now = await get_node(self.api, host.node_name) if node is not None else None
-        if now is None:
-            return
-        guests = [pod for pod in await pods_on(self.api, now.name) if _is_guest(pod)]
-        if why := taken_into_service(now, len(guests)):
+    async def _refuse_if_in_service(self, host: Host, node: NodeRow | None, machine_id: Observed[str]) -> None:
+        """The last look before a reset: whoever has taken the machine into service meanwhile has pods on it."""
+        now, why = None, ""
+        for row in (await list_nodes(self.api)).values():
+            if node is not None and row.name == host.node_name:
+                now, guests = row, [pod for pod in await pods_on(self.api, row.name) if _is_guest(pod)]
+                why = taken_into_service(row, len(guests))
+            elif isinstance(machine_id, Known) and row.machine_id == machine_id.value:
+                now, why = row, f"this machine is in the cluster as node {row.name}"
+        if now is not None and why:
             finding = self._finding(
                 host,
                 "onboard.undo.in-service",
@@ -626,8 +631,9 @@ class Admission:
 
 
 def _is_guest(pod: PodRow) -> bool:
-    """A pod that a scheduler put there: no DaemonSet's, no static one, none of our own."""
-    return pod.owner_kind not in ("DaemonSet", "Node") and pod.namespace != "poolkeeper"
+    """A pod that a scheduler put there and that runs: no DaemonSet's, no static one, none of our own."""
+    runs = pod.phase not in ("Succeeded", "Failed")
+    return runs and pod.owner_kind not in ("DaemonSet", "Node") and pod.namespace != "poolkeeper"
 
 
 def _all_there(pods: tuple[PodRow, ...], prefixes: tuple[str, ...]) -> bool:

@@ -159,8 +159,10 @@ def taken_into_service(node: NodeRow, guests: int) -> str:
     """
     if node.accepted:
         return "it has been accepted meanwhile"
+    if node.unschedulable and not node.cordoned_by_us:
+        return "someone else has cordoned it"
     if node.unschedulable:
-        return "" if node.cordoned_by_us else "someone else has cordoned it"
+        return f"{guests} pods run on it that came before our cordon" if guests else ""
     if CORDON in node.annotations:
         return "someone has uncordoned it"
     return f"it is not cordoned, and {guests} pods run on it" if guests else ""

@@ -120,12 +120,13 @@ class Kubeadm:
 
     async def join_ended(self, host: Host) -> None:
         """Revoke the token of a host's join, if this run has made one. Raises ProviderError."""
-        token = self._tokens.pop(host.name, None)
+        token = self._tokens.get(host.name)
         if token is None:
             return
         try:
             with _told():
                 await revoke_token(self._api, token)
+            del self._tokens[host.name]
         except ProviderError as error:
             raise ProviderError(
                 f"bootstrap token {token.id} is not revoked and expires at {token.expires_at.isoformat()}: {error}",

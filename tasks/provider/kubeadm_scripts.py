@@ -155,7 +155,10 @@ umask 022
 # its package brings it, and an undoing takes it away
 mkdir -p "$R/etc/kubernetes/manifests"
 if have systemctl; then
-  case $socket in */containerd/containerd.sock) systemctl enable --now containerd;; esac
+  # one that runs without being enabled is another's to start, docker's for example
+  case $socket in */containerd/containerd.sock)
+    systemctl is-active --quiet containerd || systemctl enable --now containerd;;
+  esac
   systemctl enable kubelet
 fi
 { kubeadm join --config "$own/join.yaml" 2>&1; echo $? > "$own/status"; } | tee "$own/output"

@@ -334,3 +334,13 @@ async def test_a_folder_that_was_empty_before_is_empty_again(shell: str, world: 
         assert "emptied cni-config" in await joined.undo()
         assert list(machine.at("/etc/cni/net.d").iterdir()) == []
         assert await joined.undo() == ()
+
+
+async def test_a_folder_that_has_become_a_link_is_not_emptied_through_it(joined: Joined, machine: Machine) -> None:
+    machine.at("/opt/cni/bin").mkdir(parents=True)
+    await joined.remember()
+    precious = machine.put("/usr/lib/cni/bridge", "not ours\n")
+    machine.at("/opt/cni/bin").rmdir()
+    machine.at("/opt/cni/bin").symlink_to(machine.at("/usr/lib/cni"))
+    assert "kept cni-programs: /opt/cni/bin was a folder and is a link now" in await joined.undo()
+    assert precious.read_text() == "not ours\n"

@@ -130,3 +130,10 @@ def test_500_hosts_start_in_seconds(own_folder: LabFolder) -> None:
     lifecycle.up(own_folder, 500)
     assert len(running(own_folder).told["hosts"]) == 500
     assert time.monotonic() - began < 15
+
+
+def test_two_at_work_in_one_folder_do_not_end_each_others_lab(tmp_path: Path) -> None:
+    folder = LabFolder(tmp_path / "lab")
+    with lifecycle._alone(folder), pytest.raises(lifecycle.LabError, match="another `lab up` or `lab down` is at work"):
+        lifecycle.up(folder, 1)
+    assert not folder.path.exists()

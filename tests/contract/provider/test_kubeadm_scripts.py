@@ -61,7 +61,7 @@ _PROGRAMS = {
     "containerd": "",
     "apt-get": _APT_GET,
     "apt-mark": "",
-    "systemctl": "",
+    "systemctl": 'case $1 in is-active) [ -e "$world/containerd-runs" ];; esac\n',
 }
 
 
@@ -86,7 +86,7 @@ class Machine:
     brings: str = "1.36.4"
     """Version of what apt installs."""
     marks: Sequence[str] = ()
-    """`update-fails`, `install-fails`, `kubeadm-fails`, `hangs`."""
+    """`update-fails`, `install-fails`, `kubeadm-fails`, `hangs`, `containerd-runs`."""
     says: str = ""
     """What kubeadm prints."""
     files: dict[str, str] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Machine:
             path = self.root / "ready-made" / name
             logged = f'#!/bin/sh\nworld="{self.root}"\n'
             if name in ("kubeadm", "apt-get", "apt-mark", "systemctl"):
-                logged += f'[ "$1" = version ] || echo "{name} $*" >> "$world/did"\n'
+                logged += f'[ "$1" = version ] || [ "$1" = is-active ] || echo "{name} $*" >> "$world/did"\n'
             path.write_text(logged + body)
             path.chmod(0o755)
             if name in self.has:
@@ -200,6 +200,13 @@ def test_a_join(tmp_path: Path, shell: list[str]) -> None:
     assert (machine.root / "mode").read_text() == "600\n"
     assert not machine.own_folder.exists()
     assert TOKEN not in ran.words + "".join(ran.did)
+
+
+def test_a_containerd_that_runs_is_left_as_it_is(tmp_path: Path) -> None:
+    """It may run without being enabled, started by docker: to enable it would make it ours to disable."""
+    machine = Machine(tmp_path / "m", marks=("containerd-runs",))
+    ran = machine.run(script_for())
+    assert (ran.code, ran.did[:-1]) == (0, ["systemctl enable kubelet"]), ran.words
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,9 @@ def test_whatever_is_found_a_living_node_of_another_machine_is_never_touched(see
     ("node", "guests", "why"),
     [
         pytest.param(OURS, 0, "", id="in quarantine"),
-        pytest.param(OURS, 3, "", id="in quarantine, with what landed before the cordon"),
+        pytest.param(
+            OURS, 3, "3 pods run on it that came before our cordon", id="in quarantine, with what landed before it"
+        ),
         pytest.param({}, 0, "", id="killed before the cordon, and empty"),
         pytest.param({}, 2, "it is not cordoned, and 2 pods run on it", id="not cordoned, and used"),
         pytest.param({"annotations": {CORDON: "{}"}}, 0, "someone has uncordoned it", id="uncordoned by a person"),

@@ -63,7 +63,9 @@ def _make(done: Path, say: Say) -> None:
     say(f"making the machines' system: Debian {SUITE} by debootstrap (once, about a minute)")
     began, part = time.monotonic(), done.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)  # of one that was killed
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(part), _mirror()]
+    # it mounts /proc and more below the tree: where it is killed, those mounts must go with it
+    own = ["unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child", "--"]
+    command = [*own, "debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(part), _mirror()]
     _run(command)
     _configure(part)
     part.rename(done)

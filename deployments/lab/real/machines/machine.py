@@ -27,6 +27,8 @@ SSH_PORT = 22
 BOOT_TIMEOUT_S = 60.0
 _REBOOT_STATUS = 133
 """What systemd-nspawn ends with when the system inside has asked for a reboot."""
+_NOT_THEIRS = "CAP_SYS_TIME,CAP_SYS_MODULE,CAP_SYS_RAWIO,CAP_SYSLOG,CAP_WAKE_ALARM"
+"""Rights over the one kernel and its clock, which belong to the machine that the lab runs on."""
 _OWN_DISK = ("containerd", "kubelet")
 """Below /var/lib: on the disk itself, not on the overlay."""
 
@@ -128,7 +130,7 @@ class PoweredMachine:
             "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot",
             "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--kill-signal=SIGRTMIN+3",
             # CNI sets up devices, runc makes keyrings and filters of its own
-            "--capability=all", "--system-call-filter=add_key keyctl bpf",
+            "--capability=all", f"--drop-capability={_NOT_THEIRS}", "--system-call-filter=add_key keyctl bpf",
             f"--machine={machine.name}", f"--hostname={machine.name}", f"--directory={machine.disk}",
             f"--network-namespace-path={entering(machine.name)[1].removeprefix('--net=')}",
             *binds,

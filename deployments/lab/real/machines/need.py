@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,11 +49,17 @@ def lacking_for_good() -> str:
         return f"their packages are made for amd64, and this is {os.uname().machine}"
     if cgroup2_folder() is None:
         return "cgroup2 is not mounted on this machine"
+    if _kernel() < (5, 14):
+        return f"their control groups need Linux 5.14, and this is {os.uname().release}"
     if shutil.which("apt-get") is None:
         return "their system is a Debian, made with apt, and this machine has none"
     if refused := _namespaces_refused():
         return f"this machine gives root no namespaces: {refused}"
     return lacking(MACHINES)
+
+
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
 
 
 @cache

@@ -33,7 +33,8 @@ class NetworkRefused(Exception):
 class Wires:
     """The network of one lab; made by `claim`, and gone with the mount namespace of its process and `unplug`."""
 
-    def __init__(self, octet: int) -> None:
+    def __init__(self, octet: int, lab: str) -> None:
+        self.lab = lab
         self.network = Network(octet, first=10)
         self.device = device_of(octet)
 
@@ -43,7 +44,7 @@ class Wires:
         return IPv4Network(f"10.{self.network.octet}.0.0/16")
 
     @classmethod
-    def claim(cls) -> Wires:
+    def claim(cls, lab: str) -> Wires:
         """Take a free range and build router and bridges on it. Raises NetworkRefused.
 
         To be called in a mount namespace of our own: names of namespaces are then ours alone, and go with it.
@@ -52,7 +53,7 @@ class Wires:
         _run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(_NAMESPACES)])
         used = _used()
         for octet in secrets.SystemRandom().sample(_OCTETS, len(_OCTETS)):
-            wires = cls(octet)
+            wires = cls(octet, lab)
             if not any(wires.range.overlaps(network) for network in used) and wires._take():
                 wires._build()
                 return wires
@@ -68,6 +69,7 @@ class Wires:
 
     def _build(self) -> None:
         near, far = self.network.address(255, 1), self.network.address(255, 2)
+        _ip(f"link set {self.device} alias {self.lab}")
         _ip(f"addr add {near}/30 dev {self.device}", f"link set {self.device} up", f"route add {self.range} via {far}")
         _ip("link set lo up", f"addr add {far}/30 dev operator", "link set operator up", inside=ROUTER)
         for place in _PLACES:
@@ -147,10 +149,20 @@ def entering(name: str) -> list[str]:
     return ["nsenter", f"--net={_NAMESPACES / name}", "--"]
 
 
-def unplug(octet: int) -> None:
-    """Remove the operator's device and with it the route; namespaces are gone with who had them open."""
-    if any(link["ifname"] == device_of(octet) for link in _json("link", "show")):
-        _ip(f"link delete {device_of(octet)}")
+def unplug(octet: int, lab: str) -> None:
+    """Remove the operator's device and with it the route; namespaces are gone with who had them open.
+
+    One of that name that is another lab's stays. Raises NetworkRefused.
+    """
+    if _is_ours(octet, lab) and not _tried(["ip", "link", "delete", device_of(octet)]) and _is_ours(octet, lab):
+        raise NetworkRefused(
+            f"the device {device_of(octet)} cannot be removed: try `ip link delete {device_of(octet)}`"
+        )
+
+
+def _is_ours(octet: int, lab: str) -> bool:
+    links = _json("link", "show")  # the kernel may be removing it at this very moment, with its other end
+    return any(link["ifname"] == device_of(octet) and link.get("ifalias") == lab for link in links)
 
 
 def _used() -> list[IPv4Network]:

@@ -58,6 +58,7 @@ _KUBELET: Mapping[str, Any] = {
     # the disk is that of the machine that the lab runs on: how full it is is no concern of a pod here
     "evictionHard": {"memory.available": "50Mi"},
     "imageGCHighThresholdPercent": 100,
+    "oomScoreAdj": 0,  # where memory runs out, the lab goes first
 }
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -72,7 +73,7 @@ class MachinesWorld:
     def __init__(self, folder: LabFolder, lab: str, machines: int) -> None:
         self.folder, self.lab = folder, lab
         self.programs = find(MACHINES)
-        self.wires = Wires.claim()
+        self.wires = Wires.claim(lab)
         folder.machines_network.write_text(str(self.wires.network.octet))
         network = self.wires.network
         self.hosts = {host.name: host for host in plan_hosts(network, machines)}
@@ -106,7 +107,7 @@ class MachinesWorld:
         for daemon in self._daemons:
             daemon.stop()
         await asyncio.to_thread(kill_marked, self.lab)
-        unplug(self.wires.network.octet)
+        unplug(self.wires.network.octet, self.lab)
 
     # the sites' own services
 
