@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from operator import attrgetter
 
 from tasks.fees.closed import ClosedPeriods
 from tasks.fees.evidence import Evidence
-from tasks.fees.histories import Lifetime
+from tasks.fees.histories import Lifetime, Phase
 from tasks.fees.lines import FeeLine, line_id
 from tasks.fees.metering import Statement, collective, meter
 from tasks.fees.money import EXACT, ZERO, money_text
@@ -220,39 +219,36 @@ def digests_of(evidence: Evidence, tariff: Tariff, periods: Sequence[Period]) ->
     none.
     """
     measures = _measures(tariff)
+    sizes: Callable[[Phase], object] = attrgetter(*measures) if measures else lambda phase: None
     found: list[dict[str, str]] = [{} for _ in periods]
     bounds = [(period.start_us, period.end_us, digests) for period, digests in zip(periods, found, strict=True)]
     for history in evidence.histories:
         for start_us, end_us, digests in bounds:
-            lives = [
-                told for life in history.lifetimes if (told := _within(life, start_us, end_us, measures)) is not None
-            ]
+            lives = [told for life in history.lifetimes if (told := _within(life, start_us, end_us, sizes)) is not None]
             if lives:
                 text = repr((history.kind, lives))
                 digests[history.resource_id] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     return found
 
 
-def _within(life: Lifetime, start_us: int, end_us: int, measures: Sequence[Measure]) -> object | None:
+def _within(life: Lifetime, start_us: int, end_us: int, sizes: Callable[[Phase], object]) -> object | None:
     """What of a lifetime matters to a period; None: it is no part of it. A lifetime whose beginning nobody told may
     have begun at any time, and with the size that it had when it was first seen."""
     if life.ends_us is not None and life.ends_us < start_us:
         return None
     if life.begin_is_told and life.begins_us >= end_us:
         return None
-    at = partial(_clipped, start_us=start_us, end_us=end_us)
     first = max(0, bisect_right(life.phases, start_us, key=_phase_start) - 1)
     after = max(first if life.begin_is_told else 1, bisect_left(life.phases, end_us, key=_phase_start))
-    phases = [
-        (at(phase.start_us), phase.state, *(getattr(phase, measure) for measure in measures))
-        for phase in life.phases[first:after]
+    # before the period all times are one, and after it too; so is what goes on
+    times = [
+        end_us if at_us is None else min(max(at_us, start_us), end_us)
+        for at_us in (life.begins_us, life.ends_after_us, life.ends_us)
     ]
-    return life.begin_is_told, at(life.begins_us), at(life.ends_after_us), at(life.ends_us), phases
-
-
-def _clipped(at_us: int | None, *, start_us: int, end_us: int) -> int:
-    """Before the period all times are one, and after it too; so is what goes on."""
-    return end_us if at_us is None else min(max(at_us, start_us), end_us)
+    phases = [
+        (min(max(phase.start_us, start_us), end_us), phase.state, sizes(phase)) for phase in life.phases[first:after]
+    ]
+    return life.begin_is_told, times, phases
 
 
 _phase_start = attrgetter("start_us")

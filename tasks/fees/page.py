@@ -25,6 +25,7 @@ ALIKE = 5
 _STYLE = """
 :root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;overflow-wrap:break-word}
+td{overflow-wrap:normal}
 h1{margin:0 0 .2rem}h2{margin:2rem 0 .5rem}h3{margin:1.2rem 0 .3rem}
 .sum{font-size:1.2rem}.note{opacity:.75}.hypo{border-left:.3rem solid #b80;padding-left:.7rem}
 figure{margin:0}svg{max-width:100%;height:auto}
@@ -41,7 +42,7 @@ h2,h3{break-after:avoid}tr,figure{break-inside:avoid}}
 _NUMBERS = frozenset(["amount", "quantity", "unit price", "list price", "lines", "here", "on the bill", "difference"])
 _IDS = frozenset({"line", "verdict", "month", "severity"})
 """Never broken, so that they can be copied and searched for."""
-_RESOURCES = frozenset({"resource", "part", "billing item"})
+_RESOURCES = frozenset({"resource"})
 _TEXTS = frozenset({"reason", "seen", "next step", "why", "because", "what it is"})
 
 Row = Sequence[str | Decimal]

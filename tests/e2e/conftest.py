@@ -8,6 +8,7 @@ import os
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -189,6 +190,26 @@ class MachinesCluster(Cluster):
             ) as connection,
         ):
             return str((await connection.run("sudo sh -s", input=script, check=True)).stdout)
+
+
+def ask_prefect(cluster: Cluster, method: str, path: str, body: Any = None) -> Any:
+    """The Prefect server."""
+    request = urllib.request.Request(
+        cluster.prefect_api_url + path,
+        data=None if body is None else json.dumps(body).encode(),
+        method=method,
+        headers={"Content-Type": "application/json"},
+    )
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                raw = answer.read()
+            return json.loads(raw) if raw else None
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > deadline:  # its SQLite is busy, and nothing was done
+                raise
+            time.sleep(0.5)
 
 
 def _pem(encoded: str) -> str:

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.conftest import Cluster
+from tests.e2e.conftest import Cluster, ask_prefect
 
 EXAMPLE = Path(__file__).parents[2] / "deployments/examples/fee-events.csv"
 
@@ -65,6 +65,12 @@ def test_against_the_account_s_bill_and_with_what_is_to_come(new_lab: Callable[[
         "Hypothetical, nobody has published this price",
     ):
         assert told in text
+    wanted = {"artifacts": {"flow_run_id": {"any_": [ended.answer["run_id"]]}}}
+    artifacts = {a["key"]: a["data"] for a in ask_prefect(cluster, "POST", "/artifacts/filter", wanted)}
+    assert artifacts.keys() == {"fees", "fee-lines", "fee-bill"}
+    for told in ("## Outlook", "**Hypothetical, nobody has published this price:**", "not ours: c-another-teams"):
+        assert told in artifacts["fees"]
+    assert "c-poolkeeper-lab" in artifacts["fee-bill"]
 
 
 def test_a_bill_that_is_not_one_is_answered_whole(new_lab: Callable[[int], Cluster], tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,29 +10,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Cluster, Json
+from tests.e2e.conftest import ask_prefect as ask
 
 DEADLINE_S = 90.0
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-
-
-def ask(cluster: Cluster, method: str, path: str, body: Any = None) -> Any:
-    """The Prefect server."""
-    request = urllib.request.Request(
-        cluster.prefect_api_url + path,
-        data=None if body is None else json.dumps(body).encode(),
-        method=method,
-        headers={"Content-Type": "application/json"},
-    )
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                raw = answer.read()
-            return json.loads(raw) if raw else None
-        except urllib.error.HTTPError as error:
-            if error.code != 503 or time.monotonic() > deadline:  # its SQLite is busy, and nothing was done
-                raise
-            time.sleep(0.5)
 
 
 def eventually(check: Callable[[], Any]) -> Any:
