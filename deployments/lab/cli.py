@@ -20,6 +20,7 @@ from deployments.lab.layout import MAX_HOSTS, LabFolder
 from tasks.settings import state_folder
 
 T = TypeVar("T")
+HOSTS, MACHINES = 12, 3
 FINE, WRONG_OUT_THERE, BAD_INPUT, COULD_NOT_FIND_OUT = 0, 1, 2, 3
 
 _folder = click.option(
@@ -37,14 +38,20 @@ def lab() -> None:
 @lab.command()
 @_folder
 @_json
-@click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), default=12, show_default=True, help="How many hosts.")
+@click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), help=f"How many hosts; else {HOSTS}.")
 @click.option("--real", is_flag=True, help="Debian machines and Kubernetes' own programs (Linux, root, Go).")
-@click.option("--machines", type=click.IntRange(1, 20), default=3, show_default=True, help="How many, with --real.")
+@click.option("--machines", type=click.IntRange(1, 20), help=f"How many, with --real; else {MACHINES}.")
 @click.option("--prefect", is_flag=True, help="Also a Prefect server with every deployment, and a worker; some 30 s.")
-def up(folder: Path | None, as_json: bool, hosts: int, real: bool, machines: int, prefect: bool) -> None:
+def up(folder: Path | None, as_json: bool, hosts: int | None, real: bool, machines: int | None, prefect: bool) -> None:
     """Start a lab and say what was started and where."""
+    if real and hosts is not None:
+        raise click.UsageError("--hosts is for the lab on loopback; with --real, say --machines.")
+    if machines is not None and not real:
+        raise click.UsageError("--machines needs --real; without it, say --hosts.")
     place, began = _place(folder), time.monotonic()
-    started = _tried(lambda: lifecycle.up_machines(place, machines) if real else lifecycle.up(place, hosts))
+    started = _tried(
+        lambda: lifecycle.up_machines(place, machines or MACHINES) if real else lifecycle.up(place, hosts or HOSTS)
+    )
     if prefect:
         started = _tried(lambda: lifecycle.start_prefect(place)) or started
     told = lifecycle.status(place)

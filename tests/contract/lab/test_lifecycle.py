@@ -62,6 +62,8 @@ def test_status_has_what_scripts_rely_on(shared_lab: RunningLab) -> None:
         (["break", "fra1-n01", "clock"], 2),
         (["break", "fra1-n01", "no-such-fault"], 2),
         (["up", "--hosts", "0"], 2),
+        (["up", "--machines", "2"], 2),
+        (["up", "--real", "--hosts", "2"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
