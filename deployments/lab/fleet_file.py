@@ -56,7 +56,7 @@ def machines_fleet_file(
     """
 
     def pool(pool_id: str) -> dict[str, object]:
-        timeout = {"parallel": 6, "timeout": "180s", "on_failure": "undo"}
+        timeout = {"parallel": 6, "timeout": "90s", "on_failure": "undo"}
         return {**_pool(pool_id), "join": timeout, "expected_pods": list(pods), "min_disk_free": "2Gi"}
 
     # the machines' kernel is that of the machine that the lab runs on: it is not theirs to verify

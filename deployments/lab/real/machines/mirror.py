@@ -39,9 +39,16 @@ class Mirror(SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class Server(ThreadingHTTPServer):
+    """Room for all machines that install and pull at once."""
+
+    request_queue_size = 256
+    daemon_threads = True
+
+
 def main(folder: str, address: str, port: str = str(PORT)) -> None:
     """Serve until killed."""
-    ThreadingHTTPServer((address, int(port)), partial(Mirror, directory=folder)).serve_forever()
+    Server((address, int(port)), partial(Mirror, directory=folder)).serve_forever()
 
 
 if __name__ == "__main__":
