@@ -28,7 +28,7 @@ from deployments.lab.real.pins import EARLIER_KUBERNETES, KUBERNETES
 
 Json = dict[str, Any]
 
-COMMAND_TIMEOUT_S = 300
+COMMAND_TIMEOUT_S = 180
 MACHINES = 8
 """Five to onboard, one with each fault that preflight finds, one that never joins."""
 

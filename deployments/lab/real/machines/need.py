@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 from deployments.lab.real.building import Say, Unavailable, say_on_stderr
 from deployments.lab.real.machines.base import base_tree
@@ -16,6 +17,8 @@ from deployments.lab.real.machines.shelf import mirror_tree
 from deployments.lab.real.pins import MACHINES
 from deployments.lab.real.programs import find, lacking
 
+WATCHES = 1024
+_WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
 _PROGRAMS = {
     "systemd-nspawn": "systemd-container",
     "debootstrap": "debootstrap",
@@ -58,6 +61,16 @@ def lacking_for_good() -> str:
     return lacking(MACHINES)
 
 
+def _make_room_for_watches(say: Say) -> None:
+    """Raise the kernel's limit of inotify instances, which all of root's processes share; it stays raised.
+
+    A machine that is a node has some 19, and without one its kubelet starts no pod and does not say why.
+    """
+    if int(_WATCHES.read_text()) < WATCHES:
+        say(f"raising fs.inotify.max_user_instances of this machine to {WATCHES}, which 20 machines need")
+        _WATCHES.write_text(str(WATCHES))
+
+
 def _kernel() -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
 
@@ -74,6 +87,7 @@ def prepare(*, say: Say = say_on_stderr) -> None:
     """Make programs, system and mirror, where they are not in the cache yet. Raises Unavailable."""
     if missing := lacking_for_machines():
         raise Unavailable(missing)
+    _make_room_for_watches(say)
     find(MACHINES, say=say)
     base_tree(say=say)
     mirror_tree(say=say)
