@@ -35,7 +35,7 @@ from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
 from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
 from tasks.onboard.recording import Recorder
-from tasks.onboard.standing import Join, Standing, Step, own_node, taken_into_service, where_it_stands
+from tasks.onboard.standing import Join, Standing, Step, other_names, own_node, taken_into_service, where_it_stands
 from tasks.onboard.wording import removing
 from tasks.outcomes import (
     Done,
@@ -306,10 +306,8 @@ class Admission:
 
     async def _join_timed_out(self, host: Host, look: Look) -> NotAdmitted:
         """No Node of its name in time; a joiner that gives names of its own is told apart by the machine id."""
-        timeout_s, machine_id = host.pool.join_timeout_s, look.facts.machine_id
-        ours = machine_id.value if isinstance(machine_id, Known) else ""
-        others = [row.name for row in (await list_nodes(self.api)).values() if ours and row.machine_id == ours]
-        elsewhere = [name for name in others if name != host.node_name]
+        timeout_s, nodes = host.pool.join_timeout_s, await list_nodes(self.api)
+        elsewhere = other_names(host, nodes.values(), look.facts.machine_id)
         if elsewhere:
             finding = self._finding(
                 host,
@@ -582,20 +580,20 @@ class Admission:
 
     async def _refuse_if_in_service(self, host: Host, node: NodeRow | None, machine_id: Observed[str]) -> None:
         """The last look before a reset: whoever has taken the machine into service meanwhile has pods on it."""
-        now, why = None, ""
-        for row in (await list_nodes(self.api)).values():
-            if node is not None and row.name == host.node_name:
-                now, guests = row, [pod for pod in await pods_on(self.api, row.name) if _is_guest(pod)]
-                why = taken_into_service(row, len(guests))
-            elif isinstance(machine_id, Known) and row.machine_id == machine_id.value:
-                now, why = row, f"this machine is in the cluster as node {row.name}"
-        if now is not None and why:
+        nodes = await list_nodes(self.api)
+        name, why = host.node_name, ""
+        if elsewhere := other_names(host, nodes.values(), machine_id):
+            name, why = elsewhere[0], f"this machine is in the cluster as node {elsewhere[0]}"
+        elif node is not None and (now := nodes.get(name)) is not None:
+            guests = [pod for pod in await pods_on(self.api, name) if _is_guest(pod)]
+            why = taken_into_service(now, len(guests))
+        if why:
             finding = self._finding(
                 host,
                 "onboard.undo.in-service",
                 why,
                 "a Node that nobody else has taken over",
-                f"Decide what node {now.name} is to be: keep it, or drain it and take it out by hand.",
+                f"Decide what node {name} is to be: keep it, or drain it and take it out by hand.",
             )
             raise NotAdmitted("left as it is", [finding], ends_as=HostState.FAILED)
 

@@ -6,6 +6,7 @@ is taken up where it stands, and a machine that is not the one it claims to be i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -177,6 +178,12 @@ def own_node(node: NodeRow | None, machine_id: Observed[str]) -> NodeRow | None:
     """The Node, if it is certain to be this machine's: another's must outlive the undoing of our join."""
     mine = node is not None and isinstance(machine_id, Known) and node.machine_id == machine_id.value != ""
     return node if mine else None
+
+
+def other_names(host: Host, nodes: Iterable[NodeRow], machine_id: Observed[str]) -> tuple[str, ...]:
+    """Names of Nodes that this machine is in the cluster as, beside the declared one."""
+    ours = machine_id.value if isinstance(machine_id, Known) else ""
+    return tuple(row.name for row in nodes if ours and row.machine_id == ours and row.name != host.node_name)
 
 
 def _without_node(join: Join) -> Standing:

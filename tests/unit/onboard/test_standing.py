@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.cluster.nodes import ACCEPTED, CORDON, MACHINE_ID
-from tasks.onboard.standing import DEAD_AFTER, Join, Step, own_node, taken_into_service, where_it_stands
+from tasks.onboard.standing import DEAD_AFTER, Join, Step, other_names, own_node, taken_into_service, where_it_stands
 from tasks.outcomes import Known, Unknown
 from tests.unit.onboard.builders import NOW, a_host, a_node
 
@@ -239,3 +239,18 @@ def test_whatever_is_found_a_living_node_of_another_machine_is_never_touched(see
 )
 def test_what_must_not_be_undone_any_more(node, guests, why):
     assert taken_into_service(a_node(**node), guests) == why
+
+
+@pytest.mark.parametrize(
+    ("nodes", "machine_id", "names"),
+    [
+        pytest.param([{}], SEEN, (), id="under its declared name"),
+        pytest.param([{"name": "old"}, {}], SEEN, ("old",), id="under an older name as well"),
+        pytest.param([{}, {"name": "old"}], SEEN, ("old",), id="whatever their order"),
+        pytest.param([{"name": "b1", "machine_id": "m-2"}], SEEN, (), id="another machine"),
+        pytest.param([{"name": "b1", "machine_id": ""}], Known("", NOW), (), id="neither tells"),
+        pytest.param([{"name": "b1"}], UNREAD, (), id="a host that does not tell"),
+    ],
+)
+def test_names_that_a_machine_is_in_the_cluster_as(nodes, machine_id, names):
+    assert other_names(a_host(), [a_node(**node) for node in nodes], machine_id) == names

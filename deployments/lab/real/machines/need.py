@@ -17,8 +17,8 @@ from deployments.lab.real.machines.shelf import mirror_tree
 from deployments.lab.real.pins import MACHINES
 from deployments.lab.real.programs import find, lacking
 
-WATCHES = 1024
-_WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_INSTANCES = 1024
+"""Room for 20 nodes and what else root runs."""
 _PROGRAMS = {
     "systemd-nspawn": "systemd-container",
     "debootstrap": "debootstrap",
@@ -61,14 +61,22 @@ def lacking_for_good() -> str:
     return lacking(MACHINES)
 
 
-def _make_room_for_watches(say: Say) -> None:
+def _raise_inotify_limit(say: Say) -> None:
     """Raise the kernel's limit of inotify instances, which all of root's processes share; it stays raised.
 
     A machine that is a node has some 19, and without one its kubelet starts no pod and does not say why.
+    Raises Unavailable.
     """
-    if int(_WATCHES.read_text()) < WATCHES:
-        say(f"raising fs.inotify.max_user_instances of this machine to {WATCHES}, which 20 machines need")
-        _WATCHES.write_text(str(WATCHES))
+    limit = Path("/proc/sys/fs/inotify/max_user_instances")
+    if int(limit.read_text()) >= INOTIFY_INSTANCES:
+        return
+    say(f"raising fs.inotify.max_user_instances of this machine to {INOTIFY_INSTANCES}, which 20 machines need")
+    try:
+        limit.write_text(str(INOTIFY_INSTANCES))
+    except OSError as error:
+        raise Unavailable(
+            f"fs.inotify.max_user_instances is below {INOTIFY_INSTANCES} and cannot be raised: {error.strerror}"
+        ) from None
 
 
 def _kernel() -> tuple[int, ...]:
@@ -87,7 +95,7 @@ def prepare(*, say: Say = say_on_stderr) -> None:
     """Make programs, system and mirror, where they are not in the cache yet. Raises Unavailable."""
     if missing := lacking_for_machines():
         raise Unavailable(missing)
-    _make_room_for_watches(say)
+    _raise_inotify_limit(say)
     find(MACHINES, say=say)
     base_tree(say=say)
     mirror_tree(say=say)

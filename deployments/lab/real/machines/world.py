@@ -189,7 +189,7 @@ class MachinesWorld:
         self.kubectl("apply", "--server-side", "-f", "-", text="\n---\n".join(manifests))
 
     def kubectl(self, *words: str, text: str = "", timeout_s: float = 60.0) -> str:
-        """kubectl of the same build, as the cluster's admin. Raises CalledProcessError, TimeoutExpired."""
+        """kubectl of the same build, as the cluster's admin. Raises OSError, TimeoutExpired."""
         command = [str(self.programs["kubectl"]), "--kubeconfig", str(self.control_plane.admin_kubeconfig), *words]
         told = subprocess.run(
             command,
