@@ -9,6 +9,7 @@ Killed at any point: start it again; a month is closed whole or not at all.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -37,19 +38,23 @@ from tasks.fees import (
 from tasks.fees import (
     close as close_month,
 )
-from tasks.fees.bill import account_bills
+from tasks.fees.bill import Bill, account_bills
 from tasks.fees.bill_csv import bill_of_csv
 from tasks.fees.outlook import Asked, OutlookInvalid
 from tasks.fees.periods import billing_day, instant
 from tasks.fees.reconciling import NotReconcilable, Reconciliation, check_asked
-from tasks.fleet import load_fleet
+from tasks.fees.tariff import Tariff
+from tasks.fleet import Fleet, SecretRef, load_fleet
 from tasks.fleet.problems import FileInvalid
 from tasks.ledger import RUNS, Spool
+from tasks.outcomes import Secret
 from tasks.provider import ProviderError
 from tasks.provider.bss import bill_of_fleet
 from tasks.provider.lifetimes import record_clusters, secrets_of_providers
 from tasks.provider.resources import Billed, billed_of
 from tasks.settings import SecretMissing, fleet_path, state_folder
+
+ReadSecret = Callable[[SecretRef], Secret]
 
 
 def _run_name() -> str:
@@ -97,23 +102,11 @@ async def meter(
             joining=_words(planned_joins),
             leaving=_words(planned_leaves),
         )
-        theirs = bill_of_csv(Path(bill), month, prices.currency) if bill not in ("", "bss") else None
-        before = None
-        if bill:
-            check_asked(prices, month)
-        billed = Billed(None, {}, ())
-        if not events or bill == "bss":
-            declared = load_fleet(fleet_path(fleet))
-            secret = await secrets(secrets_of_providers(declared))
-            if bill == "bss":
-                theirs, before = await account_bills(
-                    bill_of_fleet(declared, secret).instance_bill, month, prices.currency
-                )
-            if bill:
-                billed = await billed_of(declared, secret)
-            if not events:
-                for line in await record_clusters(declared, secret, spool, run_id):
-                    run_log()(line)
+        declared, secret = await _declared(fleet) if not events or bill == "bss" else (None, None)
+        theirs, before, billed = await _vendors_bill(bill, prices, month, declared, secret)
+        if declared and secret and not events:
+            for line in await record_clusters(declared, secret, spool, run_id):
+                run_log()(line)
         # after the bill: what it has of a running month, the evidence reaches
         now = datetime.now(UTC)
         evidence = evidence_of_csv(Path(events), now) if events else evidence_of_spool(spool, now)
@@ -136,6 +129,32 @@ async def meter(
     elif metered.statement.unpriced:
         state = "completed with usage left out"
     return _end(spool, run_id, began, state, metered.summary, files, metered.reconciliation)
+
+
+async def _declared(fleet: str) -> tuple[Fleet, ReadSecret]:
+    """The fleet, and its providers' secrets. Raises FileInvalid and SecretMissing."""
+    declared = load_fleet(fleet_path(fleet))
+    return declared, await secrets(secrets_of_providers(declared))
+
+
+async def _vendors_bill(
+    bill: str, prices: Tariff, month: Period, declared: Fleet | None, secret: ReadSecret | None
+) -> tuple[Bill | None, Bill | None, Billed]:
+    """The month's bill, the one before it, and which ids on it are the fleet's own; nothing where none is wanted.
+
+    Raises NotReconcilable, FileInvalid and ProviderError.
+    """
+    theirs, before, billed = None, None, Billed(None, {}, ())
+    if not bill:
+        return theirs, before, billed
+    if bill != "bss":
+        theirs = bill_of_csv(Path(bill), month, prices.currency)
+    check_asked(prices, month)
+    if declared and secret:
+        if bill == "bss":
+            theirs, before = await account_bills(bill_of_fleet(declared, secret).instance_bill, month, prices.currency)
+        billed = await billed_of(declared, secret)
+    return theirs, before, billed
 
 
 def _words(text: str) -> list[str]:
