@@ -11,9 +11,9 @@ from rich.console import Console
 
 from tasks.fleet import Fleet, Host
 from tasks.ledger import Spool
-from tasks.onboard.recording import Recorder
 from tasks.onboard.run import open_run
 from tasks.outcomes import Verdict, by_severity
+from tasks.runs.recording import Recorder
 from tasks.settings import secret_reader
 
 

@@ -24,11 +24,12 @@ from tasks.ledger import Spool
 from tasks.onboard import steps
 from tasks.onboard.choosing import ChoiceInvalid, check_skips, choose_hosts, secrets_of
 from tasks.onboard.plan import plan_joins
-from tasks.onboard.recording import Recorder
-from tasks.onboard.report import Answer
 from tasks.onboard.run import OnboardRun, Reading, open_run
 from tasks.outcomes import HostOutcome, RunState, in_slots
 from tasks.provider import ProviderError
+from tasks.runs.answer import Answer
+from tasks.runs.recording import Recorder
+from tasks.runs.steps import publish_answer
 from tasks.settings import SecretMissing, fleet_path, state_folder
 
 BATCH = 100
@@ -102,7 +103,7 @@ async def _admit(run: OnboardRun, name: str) -> HostOutcome:
 
 async def _publish(answer: Answer) -> State[Any]:
     """The end of a run: row, files, artifacts, and a state that is honest."""
-    await steps.publish_answer(answer, state_folder() / "runs")
+    await publish_answer(answer, state_folder() / "runs")
     if answer.state in (RunState.FAILED, RunState.INVALID):
         return Failed(message=answer.summary)
     if answer.state is RunState.LEFT_OUT:

@@ -34,7 +34,6 @@ from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
 from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
-from tasks.onboard.recording import Recorder
 from tasks.onboard.standing import Join, Standing, Step, other_names, own_node, taken_into_service, where_it_stands
 from tasks.onboard.wording import removing
 from tasks.outcomes import (
@@ -56,6 +55,7 @@ from tasks.outcomes import (
     blockers,
 )
 from tasks.provider import Provider, ProviderError
+from tasks.runs.recording import Recorder
 
 T = TypeVar("T")
 

@@ -18,15 +18,13 @@ from urllib.parse import urlsplit
 from tasks.cluster import connect
 from tasks.cluster.nodes import NodeRow, list_nodes
 from tasks.cluster.stops import stops_guard
-from tasks.fleet import CalendarInvalid, freeze_at
-from tasks.fleet.model import Cluster, Fleet, Host, Mode, SecretRef
+from tasks.fleet.guards import freeze_guard, observe_guard
+from tasks.fleet.model import Cluster, Fleet, Host, SecretRef
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions
 from tasks.onboard.admission import Admission, Look
 from tasks.onboard.preflight import REGISTRY, Batch, HostView, run_check, run_checks
-from tasks.onboard.recording import Recorder
 from tasks.onboard.standing import Standing, Step
 from tasks.outcomes import (
-    Change,
     Checked,
     Evidence,
     Finding,
@@ -35,7 +33,6 @@ from tasks.outcomes import (
     HostState,
     Known,
     Observed,
-    Refusal,
     Secret,
     Severity,
     Subject,
@@ -44,6 +41,7 @@ from tasks.outcomes import (
     by_severity,
 )
 from tasks.provider import open_provider
+from tasks.runs.recording import Recorder
 
 DESTROYED_BY_A_JOIN = ("hosts.leftovers.none", "hosts.runtime.known")
 """Checks that are made again just before a host is joined."""
@@ -304,51 +302,3 @@ async def open_run(
             # the Date header has whole seconds: the middle of that second is the best guess
             ahead_s = (api_time - asked_at).total_seconds() + 0.5
             yield OnboardRun(hosts, admission, nodes, version, ahead_s)
-
-
-def observe_guard(hosts: Sequence[Host]) -> Callable[[Change], Any]:
-    """Refuses every change of a host, node or pool in observe mode."""
-    observed = {
-        name
-        for host in hosts
-        if host.mode is Mode.OBSERVE
-        for name in (("host", host.name), ("node", host.node_name), ("pool", host.pool.name))
-    }
-    all_observed = all(host.mode is Mode.OBSERVE for host in hosts)
-
-    async def guard(change: Change) -> Refusal | None:
-        if not all_observed and (change.subject.kind, change.subject.name) not in observed:
-            return None
-        return Refusal(
-            "observe",
-            "it is declared with mode: observe, where nothing is ever changed",
-            "Set mode: act for the fleet, site or pool when you are ready.",
-        )
-
-    return guard
-
-
-def freeze_guard(hosts: Sequence[Host], *, now: Callable[[], datetime]) -> Callable[[Change], Any]:
-    """Refuses every change at a site while a freeze that the fleet file declares covers it. Windows do not count here:
-    a join takes nothing out of service."""
-    site_of = {(kind, name): host.site for host in hosts for kind, name in _names(host)}
-
-    async def guard(change: Change) -> Refusal | None:
-        site = site_of.get((change.subject.kind, change.subject.name))
-        if site is None:
-            return None
-        try:
-            freeze = freeze_at(site, now())
-        except (OSError, CalendarInvalid) as error:
-            return Refusal("freeze", f"the freezes of site {site.name} cannot be read: {error}", "Mend its calendar.")
-        if freeze is None:
-            return None
-        reason = f"site {site.name} is frozen until {freeze.end.isoformat()}: {freeze.reason}"
-        return Refusal("freeze", reason, "Wait for its end, or shorten the freeze in the fleet file.")
-
-    return guard
-
-
-def _names(host: Host) -> tuple[tuple[str, str], ...]:
-    """The subjects that a host's changes have."""
-    return ("host", host.name), ("node", host.node_name)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.cluster import ApiError, ClusterUnreachable
 from tasks.hosts import HostError
-from tasks.onboard import report
+from tasks.onboard.report import plan_rows
 from tasks.outcomes import HostOutcome
+from tasks.runs.steps import table
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.tasks import Task
 
     from tasks.onboard.plan import Plan
-    from tasks.onboard.report import Answer
     from tasks.onboard.run import OnboardRun, Reading
 
 TEMPORARY = (HostError, ClusterUnreachable, ApiError)
@@ -54,21 +52,4 @@ async def admit(run: OnboardRun, name: str) -> HostOutcome:
 @task(name="publish plan", cache_policy=NO_CACHE)
 async def publish_plan(plan: Plan) -> None:
     """The plan as a table, before anything is done."""
-    await _table("onboard-plan", report.plan_rows(plan), plan.summary)
-
-
-@task(name="publish outcome", cache_policy=NO_CACHE)
-async def publish_answer(answer: Answer, folder: Path) -> list[str]:
-    """Files, a table with one row a host, and the readable summary."""
-    files = answer.write(folder)
-    await _table("onboard-hosts", report.outcome_rows(answer.outcomes), answer.summary)
-    await acreate_markdown_artifact(answer.text, key="onboard-summary", description=answer.summary)
-    return files
-
-
-async def _table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
-    """A table under a stable key, so that runs form a history; long ones are cut, and say so."""
-    if len(rows) > report.TABLE_ROWS:
-        description += f" (the first {report.TABLE_ROWS} of {len(rows)} rows; all are in the run's files)"
-    table: Any = list(rows[: report.TABLE_ROWS])
-    await acreate_table_artifact(table, key=key, description=description)
+    await table("onboard-plan", plan_rows(plan), plan.summary)

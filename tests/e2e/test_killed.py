@@ -36,8 +36,8 @@ WHILE_ADMITTING = (
     "tasks.onboard.admission:accept:before:1",
     "tasks.onboard.admission:accept:after:1",
     "tasks.onboard.admission:Admission._release:after:1",
-    "tasks.onboard.report:Answer.write:before:1",
-    "tasks.onboard.report:Answer.write:after:1",
+    "tasks.runs.answer:Answer.write:before:1",
+    "tasks.runs.answer:Answer.write:after:1",
 )
 WHILE_UNDOING = (
     "tasks.onboard.admission:Admission._undo:before:1",

@@ -9,10 +9,11 @@ import pytest
 
 from tasks.ledger import RUNS, Spool
 from tasks.onboard.plan import plan_joins
-from tasks.onboard.recording import Recorder
-from tasks.onboard.report import Answer, markdown, outcome_rows, plan_rows, summary_line
+from tasks.onboard.report import plan_rows
 from tasks.onboard.standing import Standing, Step
 from tasks.outcomes import Change, Evidence, Gate, HostOutcome, HostState, RunState, Severity, Subject
+from tasks.runs.answer import Answer, markdown, outcome_rows, summary_line
+from tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import NOW, a_finding, a_host
 
 ACCEPTED = HostOutcome("a", HostState.ACCEPTED, "accepted and released", phase_s={"join": 12.345, "look": 0.04})

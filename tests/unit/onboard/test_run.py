@@ -11,15 +11,16 @@ import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
 from tasks.cluster import ApiError, ClusterApi
+from tasks.fleet.guards import freeze_guard, observe_guard
 from tasks.fleet.model import Freeze, Mode
 from tasks.hosts import FactsRequest, HostError
 from tasks.ledger import FINDINGS, Spool
 from tasks.onboard.admission import Admission, Look
 from tasks.onboard.preflight import REGISTRY
-from tasks.onboard.recording import Recorder
-from tasks.onboard.run import OnboardRun, Preflight, freeze_guard, make_batch, observe_guard
+from tasks.onboard.run import OnboardRun, Preflight, make_batch
 from tasks.onboard.standing import Join, Standing, Step, where_it_stands
 from tasks.outcomes import Change, Checked, Finding, Gate, HostState, Severity, Subject, Unknown, Verdict
+from tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import NOW, a_finding, a_host, a_view, some_facts, unread
 
 STOPPED = Standing(Step.STOP, "another machine", a_finding("onboard.identity.other-machine"))

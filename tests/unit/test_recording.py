@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.ledger import CHANGES, FINDINGS, HOST_FACTS, LIFECYCLE, RUNS, SKIPS, STEPS, Spool
-from tasks.onboard.recording import Recorder
 from tasks.outcomes import Change, HostOutcome, HostState, RunState, Severity, Subject
+from tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import NOW, a_finding, a_host, a_node, some_facts, unread
 
 

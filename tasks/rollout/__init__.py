@@ -1,0 +1,1 @@
+"""Disruptive changes carried across a pool: forecast, plan, leases, waves, recovery. Knows no provider."""

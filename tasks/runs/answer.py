@@ -1,0 +1,122 @@
+"""A run's outcome for people and scripts: one row a host, a readable summary, a file."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.outcomes import Change, Gate, HostOutcome, HostState, RunState, by_severity, run_state
+from tasks.runs.recording import Recorder
+
+TABLE_ROWS = 500
+"""At most so many rows in an artifact; they all stand in the file."""
+
+
+def outcome_rows(outcomes: Sequence[HostOutcome]) -> list[dict[str, Any]]:
+    """The outcome, one row a host, those that need a person first."""
+    rank = {state: position for position, state in enumerate(_WORST_FIRST)}
+    ordered = sorted(outcomes, key=lambda outcome: (rank[outcome.state], outcome.name))
+    return [
+        {
+            "host": outcome.name,
+            "state": str(outcome.state),
+            "summary": outcome.summary,
+            "findings": "; ".join(f"{f.id}: {f.evidence.observed}" for f in by_severity(outcome.findings)),
+            "next step": next((f.next_step for f in by_severity(outcome.findings)), ""),
+            **{f"{phase} s": round(seconds, 1) for phase, seconds in outcome.phase_s.items()},
+        }
+        for outcome in ordered
+    ]
+
+
+_WORST_FIRST = (
+    HostState.FAILED,
+    HostState.QUARANTINED,
+    HostState.REFUSED,
+    HostState.STOPPED,
+    HostState.PLANNED,
+    HostState.ACCEPTED,
+)
+
+
+def summary_line(outcomes: Sequence[HostOutcome]) -> str:
+    """`10 accepted, 2 stopped of 12 hosts`."""
+    counts = Counter(outcome.state for outcome in outcomes)
+    parts = [f"{counts[state]} {state}" for state in reversed(_WORST_FIRST) if counts[state]]
+    return f"{', '.join(parts) or 'nothing done'} of {len(outcomes)} hosts"
+
+
+def markdown(
+    title: str, state: RunState, outcomes: Sequence[HostOutcome], changes: Sequence[Change], *, dry_run: bool
+) -> str:
+    """The summary that a person reads: what happened, what is wrong, what to do."""
+    lines = [f"# {title}", "", f"**{state}**: {summary_line(outcomes)}", ""]
+    troubled = [outcome for outcome in outcomes if outcome.findings]
+    if troubled:
+        lines += ["## What needs a look", ""]
+    for outcome in sorted(troubled, key=lambda o: (_WORST_FIRST.index(o.state), o.name)):
+        lines.append(f"### {outcome.name}: {outcome.state}")
+        lines.append("")
+        for finding in by_severity(outcome.findings):
+            seen = finding.evidence
+            lines.append(f"- **{finding.severity}** `{finding.id}`: {_plain(seen.observed)}")
+            lines.append(f"  (expected: {_plain(seen.expected)}; read from {_plain(seen.source)})")
+            lines.append(f"  **Next:** {_plain(finding.next_step)}")
+        lines.append("")
+    lines += ["## What would be changed" if dry_run else "## What was changed", ""]
+    lines += [f"- {_plain(change.sentence)}" for change in changes] or ["- nothing"]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text from hosts as text, not as markdown or HTML."""
+    return text.replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A run's end: what `poolkeeper run --json` answers, and the text that people read."""
+
+    flow: str
+    recorder: Recorder
+    state: RunState
+    summary: str
+    outcomes: tuple[HostOutcome, ...]
+    text: str
+
+    @classmethod
+    def of_run(
+        cls, flow: str, recorder: Recorder, asked: Sequence[str], outcomes: Sequence[HostOutcome], gate: Gate
+    ) -> Answer:
+        """The end of a run over hosts."""
+        state = run_state(asked, outcomes)
+        text = markdown(flow, state, outcomes, gate.changes, dry_run=gate.dry_run)
+        return cls(flow, recorder, state, f"{state}: {summary_line(outcomes)}", tuple(outcomes), text)
+
+    @classmethod
+    def without_hosts(cls, flow: str, recorder: Recorder, state: RunState, why: str) -> Answer:
+        """The end of a run that did not come as far as its hosts."""
+        return cls(flow, recorder, state, why, (), f"# {flow}\n\n**{state}**\n\n```\n{why}\n```\n")
+
+    def write(self, folder: Path) -> list[str]:
+        """Summary and answer as files in the run's own folder, and the run's row; the files' paths."""
+        folder = folder / self.recorder.run_id
+        folder.mkdir(parents=True, exist_ok=True)
+        summary, outcome = folder / "summary.md", folder / "outcome.json"
+        files = [str(summary), str(outcome)]
+        answer = {
+            "flow": self.flow,
+            "run_id": self.recorder.run_id,
+            "state": str(self.state),
+            "summary": self.summary,
+            "hosts": [host.row() for host in self.outcomes],
+            "files": files,
+        }
+        summary.write_text(self.text, encoding="utf-8")
+        outcome.write_text(json.dumps(answer, indent=2), encoding="utf-8")
+        self.recorder.end(self.flow, self.state, self.summary, self.outcomes)
+        return files

@@ -1,0 +1,33 @@
+"""The Prefect task that every run over hosts ends with, and the artifacts that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.runs.answer import TABLE_ROWS, outcome_rows
+
+if TYPE_CHECKING:
+    from tasks.runs.answer import Answer
+
+
+@task(name="publish outcome", cache_policy=NO_CACHE)
+async def publish_answer(answer: Answer, folder: Path) -> list[str]:
+    """Files, a table with one row a host, and the readable summary."""
+    files = answer.write(folder)
+    await table(f"{answer.flow}-hosts", outcome_rows(answer.outcomes), answer.summary)
+    await acreate_markdown_artifact(answer.text, key=f"{answer.flow}-summary", description=answer.summary)
+    return files
+
+
+async def table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
+    """A table under a stable key, so that runs form a history; long ones are cut, and say so."""
+    if len(rows) > TABLE_ROWS:
+        description += f" (the first {TABLE_ROWS} of {len(rows)} rows; all are in the run's files)"
+    shown: Any = list(rows[:TABLE_ROWS])
+    await acreate_table_artifact(shown, key=key, description=description)
