@@ -27,9 +27,9 @@ class ApiError(Exception):
         self.status = status
         self.reason: str = body.get("reason", "")
         self.message: str = str(body.get("message", ""))[:500]
-        self.causes: tuple[str, ...] = tuple(
-            cause.get("reason", "") for cause in (body.get("details") or {}).get("causes") or ()
-        )
+        causes = (body.get("details") or {}).get("causes") or ()
+        self.causes: tuple[str, ...] = tuple(cause.get("reason", "") for cause in causes)
+        self.cause_messages: tuple[str, ...] = tuple(str(cause.get("message", ""))[:500] for cause in causes)
         self.retry_after_s = retry_after_s
         self.next_step = _UNWELL if status >= 500 else _NEXT_STEPS.get(status, "")
         if self.reason == "NotFound":

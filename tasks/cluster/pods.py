@@ -27,6 +27,11 @@ class PodRow:
     deleting: bool
     waiting: str
     """Why its first container does not run, as the kubelet says."""
+    mirror: bool = False
+    """A static pod's image in the API, which its kubelet keeps there."""
+    finalizers: tuple[str, ...] = ()
+    local_data: bool = False
+    """It has an emptyDir on disk, whose content goes with it."""
 
 
 def parse_pod(pod: Json) -> PodRow:
@@ -34,6 +39,7 @@ def parse_pod(pod: Json) -> PodRow:
     metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
     owner: Json = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), {})
     waiting = [(c.get("state") or {}).get("waiting") or {} for c in status.get("containerStatuses") or ()]
+    volumes: list[Json] = spec.get("volumes") or []
     return PodRow(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -46,6 +52,9 @@ def parse_pod(pod: Json) -> PodRow:
         owner_name=owner.get("name", ""),
         deleting="deletionTimestamp" in metadata,
         waiting=next((f"{w.get('reason', '')} {w.get('message', '')}".strip() for w in waiting if w), ""),
+        mirror="kubernetes.io/config.mirror" in (metadata.get("annotations") or {}),
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        local_data=any((v.get("emptyDir") or {}).get("medium", "") == "" for v in volumes if "emptyDir" in v),
     )
 
 

@@ -1,0 +1,192 @@
+"""Draining a node: evicting its pods one by one, and telling who keeps it from being empty.
+
+Pods are evicted through the eviction subresource, so that disruption budgets decide. The list of pods is a watch: what
+arrives meanwhile is evicted too. Pods of DaemonSets, static ones and finished ones stay, as with `kubectl drain
+--ignore-daemonsets`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+from tasks.cluster.api import ClusterApi
+from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound, Throttled
+from tasks.cluster.pods import PodRow, wait_pods_on
+
+PATIENCE_S = 1.0
+"""Between two tries to evict a pod that was refused; grows to five times that."""
+FINISHED = ("Succeeded", "Failed")
+
+
+class EvictionState(StrEnum):
+    """How one request to evict was answered."""
+
+    ACCEPTED = "accepted"
+    GONE = "gone"
+    BLOCKED = "blocked"
+    """By a disruption budget; it may be allowed later."""
+    NEVER = "never"
+    """Two budgets select the pod, which the API refuses for good."""
+    LATER = "later"
+    """The API server had too much to do, or was away: it says nothing about the pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """The answer to one request to evict."""
+
+    state: EvictionState
+    why: str = ""
+
+
+async def evict(api: ClusterApi, pod: PodRow, *, grace_s: int | None = None) -> Eviction:
+    """Ask once that a pod be evicted; another pod of the same name is left alone. Raises ApiError for a missing right."""
+    options: dict[str, object] = {"preconditions": {"uid": pod.uid}}
+    if grace_s is not None:
+        options["gracePeriodSeconds"] = grace_s
+    body = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod.name, "namespace": pod.namespace},
+        "deleteOptions": options,
+    }
+    try:
+        await api.request("POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body=body)
+    except (NotFound, Conflict):
+        return Eviction(EvictionState.GONE)
+    except (ClusterUnreachable, Throttled) as error:
+        return Eviction(EvictionState.LATER, str(error))
+    except ApiError as error:
+        return _refused(error)
+    return Eviction(EvictionState.ACCEPTED)
+
+
+def _refused(error: ApiError) -> Eviction:
+    """What a refusal means; the API tells one of a budget from its own limits by its causes."""
+    if error.status == 429 or (error.status == 403 and "disruption" in error.message):
+        return Eviction(EvictionState.BLOCKED, "; ".join(error.cause_messages) or error.message)
+    if error.status == 500 and "more than one PodDisruptionBudget" in error.message:
+        return Eviction(EvictionState.NEVER, error.message)
+    if error.temporary:
+        return Eviction(EvictionState.LATER, str(error))
+    raise error
+
+
+async def delete_now(api: ClusterApi, pod: PodRow) -> None:
+    """Delete a pod without asking its budget, with its own grace period; gone already is fine."""
+    path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+    with suppress(NotFound, Conflict):
+        await api.request("DELETE", path, body={"preconditions": {"uid": pod.uid}})
+
+
+def must_go(pod: PodRow) -> bool:
+    """Whether a drain has to wait until this pod is gone."""
+    return pod.owner_kind not in ("DaemonSet", "Node") and not pod.mirror and pod.phase not in FINISHED
+
+
+Blockers = Mapping[tuple[str, str], str]
+"""(namespace, name) of each pod that is still there -> why, in words."""
+
+
+class DrainBlocked(Exception):
+    """Time is up, or waiting does not help, and the node is not empty."""
+
+    def __init__(self, node: str, blockers: Blockers) -> None:
+        names = "; ".join(f"{namespace}/{name}: {why}" for (namespace, name), why in sorted(blockers.items())[:5])
+        more = f" and {len(blockers) - 5} more" if len(blockers) > 5 else ""
+        super().__init__(f"node {node} is not empty: {names}{more}")
+        self.node, self.blockers = node, dict(blockers)
+
+
+class Drain:
+    """One node's drain.
+
+    remove: takes one pod away, through the gate; answers what the API said
+    told: hears who blocks, each time that this changes
+    refuse: why a pod may not be evicted at all, such as data that would be lost; empty: it may
+    """
+
+    def __init__(
+        self,
+        api: ClusterApi,
+        node: str,
+        *,
+        remove: Callable[[PodRow], Awaitable[Eviction]],
+        refuse: Callable[[PodRow], str] = lambda pod: "",
+        told: Callable[[Blockers], None] = lambda blockers: None,
+    ) -> None:
+        self._api, self._node = api, node
+        self._remove, self._refuse, self._told = remove, refuse, told
+        self._blockers: dict[tuple[str, str], str] = {}
+        self._asked: set[str] = set()
+        """Uids whose eviction was accepted."""
+
+    async def empty(self, *, timeout_s: float) -> None:
+        """Evict until nothing is left that must go. Raises DrainBlocked, and what `remove` raises."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty()
+        except TimeoutError:
+            raise DrainBlocked(self._node, self._blockers or {("", self._node): "its pods cannot be read"}) from None
+
+    async def _empty(self) -> None:
+        pause_s = PATIENCE_S
+        while True:
+            there = await wait_pods_on(self._api, self._node, lambda pods: True)
+            left = [pod for pod in there if must_go(pod)]
+            if not left:
+                self._tell({})
+                return
+            progress = await self._try_all(left)
+            pause_s = PATIENCE_S if progress else min(pause_s * 1.5, 5 * PATIENCE_S)
+            with suppress(TimeoutError):  # a change is worth a new look; so is a while without one
+                async with asyncio.timeout(pause_s):
+                    await wait_pods_on(self._api, self._node, partial(_differs, {pod.uid for pod in left}))
+
+    async def _try_all(self, pods: Iterable[PodRow]) -> bool:
+        """Ask for each pod once; whether any was let go. Raises DrainBlocked when some can never be."""
+        blockers: dict[tuple[str, str], str] = {}
+        hopeless: dict[tuple[str, str], str] = {}
+        todo = []
+        for pod in pods:
+            key = (pod.namespace, pod.name)
+            if pod.uid in self._asked or pod.deleting:
+                blockers[key] = f"it is ending{_held_by(pod)}"
+            elif why := self._refuse(pod):
+                hopeless[key] = why
+            else:
+                todo.append(pod)
+        if hopeless:
+            self._tell(hopeless)
+            raise DrainBlocked(self._node, hopeless)
+        progress = False
+        for pod in todo:
+            answer, key = await self._remove(pod), (pod.namespace, pod.name)
+            if answer.state in (EvictionState.ACCEPTED, EvictionState.GONE):
+                self._asked.add(pod.uid)
+                progress = True
+                blockers[key] = "it is ending"
+            elif answer.state is EvictionState.NEVER:
+                raise DrainBlocked(self._node, {key: answer.why})
+            else:
+                blockers[key] = answer.why
+        self._tell(blockers)
+        return progress
+
+    def _tell(self, blockers: dict[tuple[str, str], str]) -> None:
+        if blockers != self._blockers:
+            self._blockers = blockers
+            self._told(blockers)
+
+
+def _differs(seen: set[str], pods: tuple[PodRow, ...]) -> bool:
+    return {pod.uid for pod in pods if must_go(pod)} != seen
+
+
+def _held_by(pod: PodRow) -> str:
+    return f", held by its finalizers {', '.join(pod.finalizers)}" if pod.finalizers else ""

@@ -1,0 +1,344 @@
+"""Leases that fence what a rollout does.
+
+Kubernetes checks no fencing token, so three things together do it. Whether a lease has lapsed is judged by whoever
+waits for it, by the time on its own clock since it last saw the lease renewed: clocks of two machines are never
+compared. The holder trusts it for its duration from the moment at which it *sent* the last renewal that succeeded, and
+sends nothing that might land later. And each holder has a generation, greater than all before, which hosts compare.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
+from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
+from tasks.outcomes import Change, Guard, Refusal
+
+NAMESPACE = "poolkeeper"
+PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+GENERATION = "poolkeeper.io/generation"
+"""Annotation: the holder's generation, a whole number."""
+ROLLOUT = "poolkeeper.io/rollout"
+"""Annotation: what the holder carries out and what of its budget is spent, JSON."""
+DURATION_S = 40
+RENEWALS = 4
+"""Renewals within one duration."""
+
+
+class LeaseHeld(Exception):
+    """Someone else holds it and renews it."""
+
+    def __init__(self, name: str, holder: str, note: Mapping[str, Any]) -> None:
+        super().__init__(f"lease {name} is held by {holder}, which renews it")
+        self.name, self.holder, self.note = name, holder, note
+
+
+class LeaseLost(Exception):
+    """It was ours and is no longer, or cannot be shown to be; nothing more may be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """A Lease as it was read."""
+
+    name: str
+    resource_version: str
+    holder: str
+    """Empty: given back."""
+    duration_s: int
+    generation: int
+    note: Mapping[str, Any]
+    """What its holder wrote; empty where that is no JSON object."""
+
+
+def parse_lease(lease: Json) -> LeaseRow:
+    """A Lease object as a row."""
+    metadata, spec = lease["metadata"], lease.get("spec") or {}
+    annotations = metadata.get("annotations") or {}
+    generation = str(annotations.get(GENERATION, ""))
+    try:
+        note = json.loads(annotations.get(ROLLOUT, "{}"))
+    except ValueError:
+        note = {}
+    return LeaseRow(
+        name=metadata["name"],
+        resource_version=metadata["resourceVersion"],
+        holder=spec.get("holderIdentity") or "",
+        duration_s=int(spec.get("leaseDurationSeconds") or DURATION_S),
+        generation=int(generation) if generation.isdecimal() else 0,
+        note=note if isinstance(note, dict) else {},
+    )
+
+
+async def list_leases(api: ClusterApi) -> dict[str, LeaseRow]:
+    """Every lease of ours, by name."""
+    items, _ = await api.list_all(PATH)
+    return {row.name: row for row in map(parse_lease, items)}
+
+
+async def get_lease(api: ClusterApi, name: str) -> LeaseRow | None:
+    """One lease, or None if there is none."""
+    try:
+        return parse_lease(await api.request("GET", f"{PATH}/{name}"))
+    except NotFound:
+        return None
+
+
+def _now() -> float:
+    """Seconds that go on while the machine sleeps, and are not set by anyone."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class HeldLease:
+    """A lease of ours. Make it with `hold_lease`."""
+
+    def __init__(self, api: ClusterApi, row: LeaseRow, sent_at: float) -> None:
+        self._api = api
+        self._row = row
+        self._trusted_until = sent_at + row.duration_s
+        self._lost = ""
+        self._writing = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """The Lease's name."""
+        return self._row.name
+
+    @property
+    def holder(self) -> str:
+        """Our own identity."""
+        return self._row.holder
+
+    @property
+    def generation(self) -> int:
+        """Greater than that of every holder before."""
+        return self._row.generation
+
+    @property
+    def note(self) -> Mapping[str, Any]:
+        """What stands in its annotation."""
+        return self._row.note
+
+    @property
+    def duration_s(self) -> int:
+        """How long it is trusted after a renewal."""
+        return self._row.duration_s
+
+    @property
+    def remaining_s(self) -> float:
+        """For how long nobody else can have it; 0 once it is lost."""
+        return 0.0 if self._lost else max(0.0, self._trusted_until - _now())
+
+    @property
+    def lost_because(self) -> str:
+        """Why it is not ours any more; empty while it is."""
+        if self._lost or self.remaining_s > 0:
+            return self._lost
+        return f"it could not be renewed for {self._row.duration_s} s"
+
+    async def renew(self) -> None:
+        """One renewal. Raises LeaseLost, ClusterUnreachable and ApiError."""
+        await self._write({})
+
+    async def write(self, note: Mapping[str, Any]) -> None:
+        """Replace what stands in its annotation, and renew it. Raises LeaseLost, ClusterUnreachable, ApiError."""
+        await self._write({"metadata": {"annotations": {ROLLOUT: json.dumps(note, sort_keys=True)}}})
+
+    async def give_back(self, *, keep_note: bool) -> None:
+        """Let go of it at once; a lease that is no longer ours is left alone. Raises ClusterUnreachable, ApiError."""
+        body: Json = {"spec": {"holderIdentity": ""}}
+        if not keep_note:
+            body["metadata"] = {"annotations": {ROLLOUT: None}}
+        with suppress(LeaseLost):
+            await self._write(body)
+        self._lost = self._lost or "it was given back"
+
+    async def _write(self, body: Json) -> None:
+        async with self._writing:
+            for _ in range(5):
+                if self.remaining_s <= 0:
+                    raise LeaseLost(f"lease {self.name}: {self.lost_because}")
+                sent_at = _now()
+                metadata = {**body.get("metadata", {}), "resourceVersion": self._row.resource_version}
+                spec = {"renewTime": _micro_time(), **body.get("spec", {})}
+                try:
+                    async with asyncio.timeout(self.remaining_s):
+                        answer = await self._api.request(
+                            "PATCH",
+                            f"{PATH}/{self.name}",
+                            body={"metadata": metadata, "spec": spec},
+                            content_type=MERGE_PATCH,
+                        )
+                except TimeoutError:
+                    continue
+                except NotFound:
+                    self._lost = "someone deleted it"
+                    continue
+                except Conflict:
+                    await self._look_again()
+                    continue
+                self._row = parse_lease(answer)
+                self._trusted_until = sent_at + self._row.duration_s
+                return
+            raise Conflict(409, f"PATCH {PATH}/{self.name}: others changed it 5 times in a row", None, None)
+
+    async def _look_again(self) -> None:
+        """Someone else wrote to it: a person its annotations, or another run took it."""
+        row = await get_lease(self._api, self.name)
+        if row is None:
+            self._lost = "someone deleted it"
+        elif row.holder != self._row.holder or row.generation != self._row.generation:
+            self._lost = f"it was taken over by {row.holder or 'someone who gave it back'}"
+        else:
+            self._row = row
+
+    async def keep(self) -> None:
+        """Renew it for ever, until it is lost. A cluster that does not answer is asked again while there is time."""
+        pause_s = self._row.duration_s / RENEWALS
+        while self.remaining_s > 0:
+            await asyncio.sleep(min(pause_s, max(self.remaining_s, 0.1)))
+            try:
+                await self.renew()
+                pause_s = self._row.duration_s / RENEWALS
+            except LeaseLost:
+                return
+            except (ClusterUnreachable, ApiError):
+                pause_s = min(1.0, self._row.duration_s / RENEWALS)
+
+
+@asynccontextmanager
+async def hold_lease(
+    api: ClusterApi,
+    name: str,
+    holder: str,
+    *,
+    duration_s: int = DURATION_S,
+    patience_s: float = 0.0,
+    note: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda before: before,
+    keep_note: Callable[[], bool] = lambda: False,
+    told: Callable[[str], None] = lambda text: None,
+) -> AsyncIterator[HeldLease]:
+    """A lease, held and renewed until the block ends, then given back.
+
+    holder: who we are, another one for each process
+    patience_s: how long to wait for a holder that lives; one that does not renew is waited out in any case
+    note: what is to stand in its annotation, from what its holder before had left there
+    keep_note: whether that stays when it is given back
+
+    Raises LeaseHeld, ClusterUnreachable and ApiError.
+    """
+    held = await take_lease(api, name, holder, duration_s=duration_s, patience_s=patience_s, note=note, told=told)
+    keeping = asyncio.create_task(held.keep())
+    try:
+        yield held
+    finally:
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
+        with suppress(ClusterUnreachable, ApiError):  # then it lapses by itself
+            await held.give_back(keep_note=keep_note())
+
+
+async def take_lease(
+    api: ClusterApi,
+    name: str,
+    holder: str,
+    *,
+    duration_s: int = DURATION_S,
+    patience_s: float = 0.0,
+    note: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda before: before,
+    told: Callable[[str], None] = lambda text: None,
+) -> HeldLease:
+    """A lease that is free, or as soon as it has lapsed; not renewed yet. See `hold_lease`."""
+    give_up_at = _now() + patience_s
+    seen, seen_at, saw_it_live = "", 0.0, False
+    while True:
+        row = await get_lease(api, name)
+        if row is None or not row.holder:
+            held = await _try_to_take(api, name, holder, row, duration_s, note)
+            if held is not None:
+                return held
+            continue
+        if row.resource_version != seen:
+            saw_it_live = bool(seen)
+            if not seen:
+                told(f"lease {name} is held by {row.holder}; waiting for it to be given back, or to lapse")
+            seen, seen_at = row.resource_version, _now()
+        left_s = seen_at + row.duration_s - _now()
+        if left_s <= 0:
+            told(f"lease {name} was not renewed by {row.holder} for {row.duration_s} s: taken over")
+            held = await _try_to_take(api, name, holder, row, duration_s, note)
+            if held is not None:
+                return held
+            continue
+        if saw_it_live and _now() >= give_up_at:
+            raise LeaseHeld(name, row.holder, row.note)
+        await _wait_changed(api, row, left_s)
+
+
+async def _wait_changed(api: ClusterApi, row: LeaseRow, timeout_s: float) -> None:
+    """Until the lease is another one than was read, or time is up."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            async for items in api.changes(PATH, query={"fieldSelector": f"metadata.name={row.name}"}):
+                if not items or items[0]["metadata"]["resourceVersion"] != row.resource_version:
+                    return
+
+
+async def _try_to_take(
+    api: ClusterApi,
+    name: str,
+    holder: str,
+    row: LeaseRow | None,
+    duration_s: int,
+    note: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> HeldLease | None:
+    """The lease, or None when someone else was quicker."""
+    # a Lease that a person deleted must not begin at 1 again: hosts remember the greatest that they have seen
+    generation = max((row.generation if row else 0) + 1, int(datetime.now(UTC).timestamp() * 1000))
+    annotations = {GENERATION: str(generation), ROLLOUT: json.dumps(note(row.note if row else {}), sort_keys=True)}
+    now = _micro_time()
+    spec = {"holderIdentity": holder, "leaseDurationSeconds": duration_s, "acquireTime": now, "renewTime": now}
+    sent_at = _now()
+    try:
+        if row is None:
+            metadata: Json = {"name": name, "namespace": NAMESPACE, "annotations": annotations}
+            answer = await api.request("POST", PATH, body={"metadata": metadata, "spec": spec})
+        else:
+            metadata = {"resourceVersion": row.resource_version, "annotations": annotations}
+            answer = await api.request(
+                "PATCH", f"{PATH}/{name}", body={"metadata": metadata, "spec": spec}, content_type=MERGE_PATCH
+            )
+    except (Conflict, NotFound) as error:
+        if row is None and isinstance(error, NotFound):
+            raise  # there is no namespace
+        return None
+    return HeldLease(api, parse_lease(answer), sent_at)
+
+
+def _micro_time() -> str:
+    """Kubernetes' MicroTime."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def lease_guard(api: ClusterApi, lease: HeldLease) -> Guard:
+    """Refuses once a request sent now might land after the lease is gone."""
+
+    async def guard(change: Change) -> Refusal | None:
+        if lease.remaining_s > api.timeout_s:
+            return None
+        reason = lease.lost_because or f"it was not renewed for {lease.duration_s - lease.remaining_s:.0f} s"
+        return Refusal(
+            "lease",
+            f"lease {lease.name} is not surely ours: {reason}",
+            "Look at `kubectl get lease -n poolkeeper`; start this again once no other run holds it.",
+        )
+
+    return guard

@@ -1,0 +1,228 @@
+"""Draining a node: what is evicted, what stays, who blocks, and what happens meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tasks.cluster import ApiError, ClusterApi
+from tasks.cluster import eviction as module
+from tasks.cluster.api import MERGE_PATCH
+from tasks.cluster.errors import api_error
+from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict, must_go
+from tasks.cluster.pods import PodRow, pods_on
+from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
+
+Json = dict[str, Any]
+
+BUDGETS = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets"
+
+
+@pytest.fixture
+def put(embedded: SomeoneIsQuicker) -> Callable[..., None]:
+    """Puts a running, Ready pod on node n1 that goes at once when it is evicted."""
+    store = embedded.store
+    store.create("namespaces", {"metadata": {"name": "shop"}})
+    # an owner that no controller acts for
+    owner = store.create("configmaps", {"metadata": {"name": "owner", "namespace": "shop"}})
+    node = store.create("nodes", {"metadata": {"name": "n1"}})
+    owners = {"ConfigMap": owner, "Node": node}
+
+    def make(name: str, *, app: str = "web", owner: str = "ConfigMap", **more: Any) -> None:
+        named = owners[owner]["metadata"] if owner else {}
+        reference = {"apiVersion": "v1", "kind": owner, "controller": True}
+        pod: Json = {
+            "metadata": {
+                "name": name,
+                "namespace": "shop",
+                "labels": {"app": app},
+                "ownerReferences": [{**reference, "name": named["name"], "uid": named["uid"]}] if owner else [],
+                **more.get("metadata", {}),
+            },
+            "spec": {
+                "nodeName": "n1",
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "c", "image": "i"}],
+            },
+        }
+        store.create("pods", pod)
+        status = {
+            "phase": more.get("phase", "Running"),
+            "conditions": [{"type": "Ready", "status": "True"}],
+        }
+        store.modify("pods", name, "shop", lambda p: {**p, "status": status}, subresource="status")
+
+    return make
+
+
+async def make_budget(cluster: ClusterApi, name: str = "web", *, min_available: int = 1) -> None:
+    """A budget of the pods of app web, once its controller has counted them."""
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "minAvailable": min_available}
+    await cluster.request("POST", BUDGETS, body={"metadata": {"name": name}, "spec": spec})
+    await counted(cluster, name)
+
+
+async def allow(cluster: ClusterApi, name: str) -> None:
+    """What its owner does to let a pod go."""
+    body = {"spec": {"minAvailable": 0}}
+    await cluster.request("PATCH", f"{BUDGETS}/{name}", body=body, content_type=MERGE_PATCH)
+
+
+async def counted(cluster: ClusterApi, name: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        async for budgets in cluster.changes(BUDGETS, query={"fieldSelector": f"metadata.name={name}"}):
+            if budgets and (budgets[0].get("status") or {}).get("currentHealthy") == 1:
+                return
+
+
+class Draining:
+    """A drain under way, and what it said."""
+
+    def __init__(self, cluster: ClusterApi, **settings: Any) -> None:
+        self.words: asyncio.Queue[Blockers] = asyncio.Queue()
+        self.asked: list[str] = []
+
+        async def remove(pod: PodRow) -> Eviction:
+            self.asked.append(pod.name)
+            return await evict(cluster, pod)
+
+        self.drain = Drain(cluster, "n1", **{"remove": remove, "told": self.words.put_nowait, **settings})
+
+    async def hears(self) -> dict[str, str]:
+        """Who blocks, when that has changed."""
+        async with asyncio.timeout(DEADLINE_S):
+            return {name: why for (_, name), why in (await self.words.get()).items()}
+
+
+async def names_on(cluster: ClusterApi) -> list[str]:
+    return sorted(pod.name for pod in await pods_on(cluster, "n1"))
+
+
+async def test_what_goes_and_what_stays(cluster: ClusterApi, put: Callable[..., None]) -> None:
+    put("a")
+    put("b")
+    put("static", owner="Node", metadata={"annotations": {"kubernetes.io/config.mirror": "x"}})
+    put("job", phase="Succeeded")
+    await Draining(cluster).drain.empty(timeout_s=DEADLINE_S)
+    assert await names_on(cluster) == ["job", "static"]
+
+
+async def test_a_budget_is_waited_for_and_named(cluster: ClusterApi, put: Callable[..., None]) -> None:
+    put("a")
+    put("free", app="other")
+    await make_budget(cluster)
+    draining = Draining(cluster)
+    task = asyncio.create_task(draining.drain.empty(timeout_s=DEADLINE_S))
+    assert "The disruption budget web needs 1 healthy pods and has 1 currently" in (await draining.hears())["a"]
+    await allow(cluster, "web")
+    await task
+    assert await names_on(cluster) == []
+
+
+async def test_time_is_up(cluster: ClusterApi, embedded: SomeoneIsQuicker, put: Callable[..., None]) -> None:
+    put("a")
+    await make_budget(cluster)
+    with pytest.raises(DrainBlocked, match="shop/a: The disruption budget web needs 1 healthy pods") as blocked:
+        await Draining(cluster).drain.empty(timeout_s=0.5)
+    assert list(blocked.value.blockers) == [("shop", "a")]
+    assert await names_on(cluster) == ["a"]
+
+
+async def test_two_budgets_are_hopeless(cluster: ClusterApi, put: Callable[..., None]) -> None:
+    put("a")
+    await make_budget(cluster, "one", min_available=0)
+    await make_budget(cluster, "two", min_available=0)
+    with pytest.raises(DrainBlocked, match="more than one PodDisruptionBudget"):
+        await Draining(cluster).drain.empty(timeout_s=DEADLINE_S)
+
+
+async def test_a_pod_that_may_not_be_lost_stops_it_before_the_first_eviction(
+    cluster: ClusterApi, put: Callable[..., None]
+) -> None:
+    put("a")
+    put("lonely", owner="")
+    draining = Draining(cluster, refuse=lambda pod: "" if pod.owner_kind else "nothing would bring it back")
+    with pytest.raises(DrainBlocked, match="nothing would bring it back"):
+        await draining.drain.empty(timeout_s=DEADLINE_S)
+    assert draining.asked == []
+
+
+async def test_pods_that_arrive_meanwhile_are_evicted_too(cluster: ClusterApi, put: Callable[..., None]) -> None:
+    put("a")
+    await make_budget(cluster)
+    draining = Draining(cluster)
+    task = asyncio.create_task(draining.drain.empty(timeout_s=DEADLINE_S))
+    await draining.hears()
+    put("late", app="other")
+    await allow(cluster, "web")
+    await task
+    assert "late" in draining.asked
+    assert await names_on(cluster) == []
+
+
+async def test_a_finalizer_is_named(cluster: ClusterApi, put: Callable[..., None]) -> None:
+    put("a", metadata={"finalizers": ["example.com/backup"]})
+    with pytest.raises(DrainBlocked, match=r"it is ending, held by its finalizers example\.com/backup"):
+        await Draining(cluster).drain.empty(timeout_s=2 * module.PATIENCE_S)
+
+
+async def test_another_pod_of_the_same_name_is_left_alone(cluster: ClusterApi, put: Callable[..., None]) -> None:
+    put("a")
+    (pod,) = await pods_on(cluster, "n1")
+    other = PodRow(**{**{name: getattr(pod, name) for name in PodRow.__slots__}, "uid": "of-an-earlier-one"})
+    assert (await evict(cluster, other)).state is EvictionState.GONE
+    await delete_now(cluster, other)
+    assert await names_on(cluster) == ["a"]
+
+
+async def test_deleting_asks_no_budget(cluster: ClusterApi, put: Callable[..., None]) -> None:
+    put("a")
+    await make_budget(cluster)
+    (pod,) = await pods_on(cluster, "n1")
+    await delete_now(cluster, pod)
+    assert await names_on(cluster) == []
+
+
+BUDGET_CAUSE = {"causes": [{"reason": "DisruptionBudget", "message": "The disruption budget web needs 1"}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        pytest.param(429, {"details": BUDGET_CAUSE}, ("blocked", "The disruption budget web needs 1"), id="a budget"),
+        pytest.param(403, {"message": "pdb disruptions allowed is negative"}, ("blocked", "pdb disruptions allowed is negative"), id="a broken budget"),
+        pytest.param(500, {"message": "This pod has more than one PodDisruptionBudget"}, ("never", "This pod has more than one PodDisruptionBudget"), id="two budgets"),
+    ],
+)  # fmt: skip
+async def test_what_a_refusal_means(status: int, body: Json, expected: tuple[str, str]) -> None:
+    answer = module._refused(api_error(status, "evict", {"kind": "Status", **body}))
+    assert (answer.state, answer.why) == expected
+
+
+async def test_an_unwell_server_says_nothing_about_the_pod() -> None:
+    assert module._refused(api_error(503, "evict", None)).state is EvictionState.LATER
+
+
+async def test_a_missing_right_is_an_error() -> None:
+    with pytest.raises(ApiError):
+        module._refused(api_error(403, "evict", {"kind": "Status", "message": "pods is forbidden"}))
+
+
+@pytest.mark.parametrize(
+    ("pod", "goes"),
+    [
+        pytest.param({"owner_kind": "ReplicaSet"}, True, id="a workload's"),
+        pytest.param({"owner_kind": ""}, True, id="nobody's"),
+        pytest.param({"owner_kind": "DaemonSet"}, False, id="a DaemonSet's"),
+        pytest.param({"owner_kind": "Node", "mirror": True}, False, id="static"),
+        pytest.param({"owner_kind": "Job", "phase": "Succeeded"}, False, id="finished"),
+        pytest.param({"owner_kind": "Job", "phase": "Pending"}, True, id="not begun"),
+    ],
+)
+def test_who_must_go(pod: Json, goes: bool) -> None:
+    empty = dict.fromkeys(PodRow.__slots__, "")
+    row = PodRow(**{**empty, "phase": "Running", "ready": True, "deleting": False, "mirror": False, **pod})
+    assert must_go(row) is goes

@@ -1,0 +1,150 @@
+"""Leases: one holder, taken over only once it is silent, and fenced by time and generation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from tasks.cluster import ClusterApi
+from tasks.cluster.leases import (
+    PATH,
+    HeldLease,
+    LeaseHeld,
+    LeaseLost,
+    get_lease,
+    hold_lease,
+    lease_guard,
+    list_leases,
+    take_lease,
+)
+from tasks.outcomes import Change, Subject
+from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
+
+SHORT_S = 1
+NAME = "pool-general"
+A_CHANGE = Change(Subject("node", "n1"), "cordon node n1")
+
+
+@pytest.fixture(autouse=True)
+def our_namespace(embedded: SomeoneIsQuicker) -> None:
+    embedded.store.create("namespaces", {"metadata": {"name": "poolkeeper"}})
+
+
+async def take(cluster: ClusterApi, holder: str, **settings: Any) -> HeldLease:
+    async with asyncio.timeout(DEADLINE_S):
+        return await take_lease(cluster, NAME, holder, **{"duration_s": SHORT_S, **settings})
+
+
+def in_the_store(embedded: SomeoneIsQuicker) -> dict[str, Any]:
+    return embedded.store.get("leases.coordination.k8s.io", NAME, "poolkeeper")
+
+
+async def test_a_free_lease_is_taken_at_once_and_given_back(cluster: ClusterApi) -> None:
+    async with hold_lease(cluster, NAME, "run-1", note=lambda _: {"rollout": "x"}, keep_note=lambda: True) as held:
+        row = await get_lease(cluster, NAME)
+        assert row is not None
+        assert (row.holder, row.note, row.generation) == ("run-1", {"rollout": "x"}, held.generation)
+        assert held.remaining_s > 30
+    (given_back,) = (await list_leases(cluster)).values()
+    assert (given_back.holder, given_back.note) == ("", {"rollout": "x"})
+    assert held.remaining_s == 0
+    again = await take(cluster, "run-2", note=lambda before: {**before, "run": 2})
+    assert again.note == {"rollout": "x", "run": 2}
+    assert again.generation > held.generation
+
+
+async def test_a_holder_that_renews_is_left_alone(cluster: ClusterApi) -> None:
+    async with hold_lease(cluster, NAME, "run-1", duration_s=SHORT_S):
+        with pytest.raises(LeaseHeld, match="run-1"):
+            await take(cluster, "run-2")
+
+
+async def test_a_patient_one_gets_it_as_soon_as_it_is_given_back(cluster: ClusterApi) -> None:
+    async with hold_lease(cluster, NAME, "run-1", duration_s=SHORT_S):
+        waiting = asyncio.create_task(take(cluster, "run-2", patience_s=DEADLINE_S))
+        with pytest.raises(TimeoutError):  # two lives of the lease: it is renewed all the while
+            async with asyncio.timeout(2 * SHORT_S):
+                await asyncio.shield(waiting)
+    assert (await waiting).holder == "run-2"
+
+
+async def test_a_silent_holder_is_taken_over_and_knows_it(cluster: ClusterApi) -> None:
+    said: list[str] = []
+    silent = await take(cluster, "run-1")
+    taken = await take(cluster, "run-2", told=said.append)
+    assert taken.generation > silent.generation
+    assert silent.remaining_s == 0, "its own clock says so before anyone else can have it"
+    with pytest.raises(LeaseLost):
+        await silent.renew()
+    assert await lease_guard(cluster, silent)(A_CHANGE) is not None
+    assert [line.partition(":")[0] for line in said] == [
+        f"lease {NAME} is held by run-1; waiting for it to be given back, or to lapse",
+        f"lease {NAME} was not renewed by run-1 for {SHORT_S} s",
+    ]
+
+
+async def test_a_lease_taken_by_force_is_lost_at_the_next_renewal(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker
+) -> None:
+    held = await take(cluster, "run-1", duration_s=60)
+    embedded.meddle = lambda: embedded.store.modify(
+        "leases.coordination.k8s.io",
+        NAME,
+        "poolkeeper",
+        lambda lease: {**lease, "spec": {**lease["spec"], "holderIdentity": "run-2"}},
+    )
+    with pytest.raises(LeaseLost, match="taken over by run-2"):
+        await held.renew()
+    await held.give_back(keep_note=False)
+    assert in_the_store(embedded)["spec"]["holderIdentity"] == "run-2"
+
+
+async def test_a_person_who_annotates_it_does_not_take_it_away(cluster: ClusterApi, embedded: SomeoneIsQuicker) -> None:
+    held = await take(cluster, "run-1", duration_s=60)
+
+    def annotate(lease: dict[str, Any]) -> dict[str, Any]:
+        metadata = lease["metadata"]
+        return {**lease, "metadata": {**metadata, "annotations": {**metadata["annotations"], "seen-by": "joe"}}}
+
+    embedded.meddle = lambda: embedded.store.modify("leases.coordination.k8s.io", NAME, "poolkeeper", annotate)
+    await held.write({"spent": ["a"]})
+    annotations = in_the_store(embedded)["metadata"]["annotations"]
+    assert json.loads(annotations["poolkeeper.io/rollout"]) == {"spent": ["a"]}
+    assert annotations["seen-by"] == "joe"
+
+
+async def test_a_deleted_lease_is_lost_and_its_successor_has_a_greater_generation(cluster: ClusterApi) -> None:
+    held = await take(cluster, "run-1", duration_s=60)
+    await cluster.request("DELETE", f"{PATH}/{NAME}")
+    with pytest.raises(LeaseLost, match="deleted"):
+        await held.renew()
+    again = await take(cluster, "run-2")
+    assert again.generation > held.generation
+
+
+async def test_of_many_that_want_it_one_has_it(cluster: ClusterApi) -> None:
+    inside: list[str] = []
+
+    async def work(name: str) -> None:
+        async with hold_lease(cluster, NAME, name, patience_s=DEADLINE_S):
+            inside.append(name)
+            assert inside == [name]
+            await cluster.request("GET", "/version")
+            inside.remove(name)
+
+    async with asyncio.timeout(DEADLINE_S):
+        await asyncio.gather(*(work(f"run-{number}") for number in range(8)))
+
+
+async def test_a_cluster_that_is_away_loses_it_in_time(cluster: ClusterApi, embedded: SomeoneIsQuicker) -> None:
+    held = await take(cluster, "run-1")
+    guard = lease_guard(cluster, held)
+    await embedded.stop()
+    async with asyncio.timeout(DEADLINE_S):
+        await held.keep()  # ends once it is lost
+    assert held.remaining_s == 0
+    assert (refusal := await guard(A_CHANGE)) is not None
+    assert "could not be renewed" in refusal.reason
