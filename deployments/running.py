@@ -84,7 +84,7 @@ def show(answer: dict[str, Any]) -> None:
     table = Table(box=None, header_style="bold")
     for column in ("host", "state", "summary", "took"):
         table.add_column(column, overflow="fold")
-    good = ("accepted", "planned")
+    good = ("accepted", "planned", "done", "handed over")
     for host in sorted(answer["hosts"], key=lambda host: (host["state"] not in good, host["name"])):
         table.add_row(host["name"], host["state"], host["summary"], f"{sum(host['phase_s'].values()):.1f} s")
     if answer["hosts"]:

@@ -22,12 +22,13 @@ from tasks.cluster import ApiError, ClusterUnreachable
 from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
 from tasks.ledger import Spool
 from tasks.onboard import steps
-from tasks.onboard.choosing import ChoiceInvalid, check_skips, choose_hosts, secrets_of
+from tasks.onboard.choosing import check_skips
 from tasks.onboard.plan import plan_joins
 from tasks.onboard.run import OnboardRun, Reading, open_run
 from tasks.outcomes import HostOutcome, RunState, in_slots
 from tasks.provider import ProviderError
 from tasks.runs.answer import Answer
+from tasks.runs.choosing import ChoiceInvalid, choose_hosts, secrets_of
 from tasks.runs.recording import Recorder
 from tasks.runs.steps import publish_answer
 from tasks.settings import SecretMissing, fleet_path, state_folder

@@ -24,6 +24,18 @@ def fleet_path(given: str | None = None) -> Path:
     return Path(given or os.environ.get("POOLKEEPER_FLEET") or "fleet.yaml").absolute()
 
 
+def lease_duration_s() -> int:
+    """How long a rollout's lease outlives its holder: `$POOLKEEPER_LEASE_S`, else 40 s.
+
+    A killed rollout can be taken up after that time. Raises ValueError for what is no number from 15 to 600: each
+    request may take 10 s, and none is sent that could outlast the lease.
+    """
+    text = os.environ.get("POOLKEEPER_LEASE_S") or "40"
+    if not text.isdecimal() or not 15 <= int(text) <= 600:
+        raise ValueError(f"POOLKEEPER_LEASE_S is {text!r}; give whole seconds from 15 to 600")
+    return int(text)
+
+
 def secret_reader(read_block: Callable[[str], str] | None = None) -> Callable[[SecretRef], Secret]:
     """A function that reads a referenced secret.
 

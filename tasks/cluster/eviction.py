@@ -45,7 +45,7 @@ class Eviction:
 
 
 async def evict(api: ClusterApi, pod: PodRow, *, grace_s: int | None = None) -> Eviction:
-    """Ask once that a pod be evicted; another pod of the same name is left alone. Raises ApiError for a missing right."""
+    """Ask once that a pod be evicted; another of the same name is left alone. Raises ApiError for a missing right."""
     options: dict[str, object] = {"preconditions": {"uid": pod.uid}}
     if grace_s is not None:
         options["gracePeriodSeconds"] = grace_s

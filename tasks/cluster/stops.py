@@ -1,4 +1,4 @@
-"""A person's word to every run: freeze and hold, kept in the cluster so that they count from anywhere.
+"""A person's word to runs: freeze, hold and stop, kept in the cluster so that they count from anywhere.
 
 Both stand in one ConfigMap, `poolkeeper/stops`, so that the gate needs one read before a mutation. A hold is
 kept by node name and not on the Node object: it must also keep a host from joining, and survive a
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasks.cluster.api import MERGE_PATCH, ClusterApi
 from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
@@ -21,6 +21,7 @@ PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 NAME = "stops"
 _FREEZE = "freeze"
 _HOLD = "hold."
+_RUN = "stop."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Stops:
     freeze: Stop | None
     holds: Mapping[str, Stop]
     """Per node name."""
+    runs: Mapping[str, Stop] = field(default_factory=dict)
+    """Per id of a run: it is to start nothing new."""
 
 
 async def read_stops(api: ClusterApi) -> Stops:
@@ -58,6 +61,7 @@ async def read_stops(api: ClusterApi) -> Stops:
     return Stops(
         stops.get(_FREEZE),
         {key.removeprefix(_HOLD): stop for key, stop in stops.items() if key.startswith(_HOLD)},
+        {key.removeprefix(_RUN): stop for key, stop in stops.items() if key.startswith(_RUN)},
     )
 
 
@@ -88,6 +92,16 @@ async def hold(api: ClusterApi, node: str, stop: Stop) -> None:
 async def unhold(api: ClusterApi, node: str) -> bool:
     """Take a hold back; False if there was none."""
     return await _remove(api, _HOLD + node)
+
+
+async def stop_run(api: ClusterApi, run: str, stop: Stop) -> None:
+    """Let a rollout start nothing new; what is in flight is finished or given back."""
+    await _write(api, _RUN + run, stop)
+
+
+async def forget_run(api: ClusterApi, run: str) -> bool:
+    """Take the word to a run back, once it has ended; False if there was none."""
+    return await _remove(api, _RUN + run)
 
 
 async def _write(api: ClusterApi, key: str, stop: Stop) -> None:

@@ -372,6 +372,16 @@ class JoinEntry(Part):
     on_failure: Literal["undo", "keep"] = "undo"
 
 
+class RolloutEntry(Part):
+    """How hosts are taken out of service."""
+
+    host_duration: Timeout = Field(
+        "15m",
+        validate_default=True,
+        description="From drain to proof; none starts that would not fit into its site's window.",
+    )
+
+
 class PoolEntry(Part):
     """A hybrid node pool."""
 
@@ -384,6 +394,7 @@ class PoolEntry(Part):
     min_disk_free: Size = Field("20Gi", validate_default=True)
     lift_taint: Truth = Field(False, description="Remove ACK's taint after acceptance.")
     join: JoinEntry = JoinEntry()
+    rollout: RolloutEntry = RolloutEntry()
     kubernetes_version: Version | None = Field(None, description="Kubelet version that a join should give.")
     expected_pods: list[Text] | None = Field(
         None,

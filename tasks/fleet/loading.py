@@ -173,6 +173,7 @@ def _pool(name: str, entry: doc.PoolEntry, cluster: model.Cluster, *, observe: b
         _expected_pods(entry, cluster),
         entry.labels,
         model.Mode.OBSERVE if observe else entry.mode,
+        entry.rollout.host_duration.total_seconds(),
     )
 
 

@@ -250,6 +250,8 @@ class Pool:
     """DaemonSets, by prefix of the name, whose pods must be Ready on each node (CNI and node-local DNS)."""
     labels: Mapping[str, str] = field(default_factory=dict)
     mode: Mode = Mode.ACT
+    host_duration_s: float = 900.0
+    """How long one host of a rollout takes, drain to proof: none starts that would not fit into its site's window."""
 
 
 @dataclass(frozen=True, slots=True)

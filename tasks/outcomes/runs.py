@@ -23,6 +23,14 @@ class HostState(StrEnum):
     """Joined and cordoned, not accepted."""
     FAILED = "failed"
     """Something was tried on it and did not work; what was left behind is in its findings."""
+    DONE = "done"
+    """At the rollout's goal; proven in this run or found so."""
+    HANDED_OVER = "handed over"
+    """Drained, cordoned, and a person's until they give it back."""
+    LEFT = "left for later"
+    """Nothing was begun with it, or what was begun is given back: no window, no room, a stop."""
+    BLOCKED = "blocked"
+    """Its drain did not come to an end; given back with nothing changed on it."""
     REFUSED = "refused"
     """The gate said no: observe mode, freeze, hold or lease."""
 
@@ -60,11 +68,11 @@ class RunState(StrEnum):
 
 
 def run_state(asked: Iterable[str], outcomes: Iterable[HostOutcome]) -> RunState:
-    """`completed` only if every host asked for is accepted or planned; `failed` if none is.
+    """`completed` only if every host asked for is where it should be, or planned; `failed` if none is.
 
     A host that was asked for and has no outcome counts as left out: none goes missing silently.
     """
-    good = {HostState.ACCEPTED, HostState.PLANNED}
+    good = {HostState.ACCEPTED, HostState.PLANNED, HostState.DONE, HostState.HANDED_OVER}
     fine = {outcome.name for outcome in outcomes if outcome.state in good}
     wanted = set(asked)
     if wanted <= fine:

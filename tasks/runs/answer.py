@@ -36,9 +36,13 @@ def outcome_rows(outcomes: Sequence[HostOutcome]) -> list[dict[str, Any]]:
 _WORST_FIRST = (
     HostState.FAILED,
     HostState.QUARANTINED,
+    HostState.BLOCKED,
     HostState.REFUSED,
     HostState.STOPPED,
+    HostState.LEFT,
     HostState.PLANNED,
+    HostState.HANDED_OVER,
+    HostState.DONE,
     HostState.ACCEPTED,
 )
 
@@ -51,10 +55,15 @@ def summary_line(outcomes: Sequence[HostOutcome]) -> str:
 
 
 def markdown(
-    title: str, state: RunState, outcomes: Sequence[HostOutcome], changes: Sequence[Change], *, dry_run: bool
+    title: str,
+    summary: str,
+    outcomes: Sequence[HostOutcome],
+    changes: Sequence[Change],
+    *,
+    dry_run: bool,
 ) -> str:
     """The summary that a person reads: what happened, what is wrong, what to do."""
-    lines = [f"# {title}", "", f"**{state}**: {summary_line(outcomes)}", ""]
+    lines = [f"# {title}", "", f"**{_plain(summary)}**", ""]
     troubled = [outcome for outcome in outcomes if outcome.findings]
     if troubled:
         lines += ["## What needs a look", ""]
@@ -90,12 +99,20 @@ class Answer:
 
     @classmethod
     def of_run(
-        cls, flow: str, recorder: Recorder, asked: Sequence[str], outcomes: Sequence[HostOutcome], gate: Gate
+        cls,
+        flow: str,
+        recorder: Recorder,
+        asked: Sequence[str],
+        outcomes: Sequence[HostOutcome],
+        gate: Gate,
+        *,
+        halted: str = "",
     ) -> Answer:
-        """The end of a run over hosts."""
+        """The end of a run over hosts. halted: why at some point nothing new was started."""
         state = run_state(asked, outcomes)
-        text = markdown(flow, state, outcomes, gate.changes, dry_run=gate.dry_run)
-        return cls(flow, recorder, state, f"{state}: {summary_line(outcomes)}", tuple(outcomes), text)
+        summary = f"{state}: {summary_line(outcomes)}{f'; nothing new was started: {halted}' if halted else ''}"
+        text = markdown(flow, summary, outcomes, gate.changes, dry_run=gate.dry_run)
+        return cls(flow, recorder, state, summary, tuple(outcomes), text)
 
     @classmethod
     def without_hosts(cls, flow: str, recorder: Recorder, state: RunState, why: str) -> Answer:

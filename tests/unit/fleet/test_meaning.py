@@ -167,7 +167,8 @@ def test_a_host_has_what_is_declared_and_what_is_not(tmp_path):
 
 
 def test_a_cluster_and_a_pool(tmp_path):
-    fleet = a_fleet(tmp_path, (POOL, POOL + "    min_memory: 512Mi\n    join: {parallel: 2, timeout: 1d2h3m4s}\n"))
+    more = "    min_memory: 512Mi\n    join: {parallel: 2, timeout: 1d2h3m4s}\n    rollout: {host_duration: 20m}\n"
+    fleet = a_fleet(tmp_path, (POOL, POOL + more))
     cluster, pool = fleet.clusters["main"], fleet.pools["general"]
     assert cluster.provider == AckProvider("c-1", "eu-central-1")
     assert cluster.pod_cidrs == (ip_network("172.20.0.0/16"),)
@@ -175,6 +176,7 @@ def test_a_cluster_and_a_pool(tmp_path):
     assert pool.accepted == (AcceptedSystem("debian", ("12",), "5.10", ("amd64",)),)
     assert (pool.min_memory_bytes, pool.min_disk_free_bytes) == (512 * 1024**2, 20 * 1024**3)
     assert (pool.join_parallel, pool.join_timeout_s, pool.on_failed_join) == (2, 93784.0, "undo")
+    assert pool.host_duration_s == 1200.0
 
 
 def test_a_kubeadm_cluster_needs_nothing_more(tmp_path):

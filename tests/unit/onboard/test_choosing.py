@@ -8,8 +8,9 @@ import pytest
 
 from tasks.fleet import SelectionInvalid
 from tasks.fleet.model import AckProvider, KubeadmProvider, SecretRef, SshAccess
-from tasks.onboard.choosing import ChoiceInvalid, check_skips, choose_hosts, secrets_of
+from tasks.onboard.choosing import check_skips
 from tasks.onboard.preflight import REGISTRY
+from tasks.runs.choosing import ChoiceInvalid, choose_hosts, secrets_of
 from tests.unit.onboard.builders import a_fleet, a_host
 
 FLEET = a_fleet(

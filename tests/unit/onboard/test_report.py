@@ -162,14 +162,14 @@ def test_the_plan_one_row_a_host() -> None:
 def test_the_text_for_people() -> None:
     text = markdown(
         "onboard",
-        RunState.LEFT_OUT,
+        "completed with hosts left out: 1 accepted, 1 failed of 2 hosts",
         [ACCEPTED, FAILED],
         [Change(Subject("host", "a"), "join host a to pool general")],
         dry_run=False,
     )
     assert text == (
         "# onboard\n\n"
-        "**completed with hosts left out**: 1 accepted, 1 failed of 2 hosts\n\n"
+        "**completed with hosts left out: 1 accepted, 1 failed of 2 hosts**\n\n"
         "## What needs a look\n\n"
         "### c: failed\n\n"
         "- **blocker** `onboard.join.failed`: 1.0 GiB of swap\n"
@@ -184,14 +184,14 @@ def test_the_text_for_people() -> None:
 
 
 def test_a_dry_run_says_would() -> None:
-    text = markdown("onboard", RunState.COMPLETED, [], [], dry_run=True)
+    text = markdown("onboard", "completed", [], [], dry_run=True)
     assert text.endswith("## What would be changed\n\n- nothing\n")
 
 
 def test_what_hosts_say_is_text_and_not_markup() -> None:
     evil = Evidence("<script>x</script>\n# heading | cell", "none", "<b>", NOW)
     outcome = HostOutcome("a", HostState.STOPPED, "", (a_finding(evidence=evil),))
-    text = markdown("onboard", RunState.FAILED, [outcome], [], dry_run=False)
+    text = markdown("onboard", "failed", [outcome], [], dry_run=False)
     assert "<script>" not in text
     assert "\n# heading" not in text
     assert "&lt;script>x&lt;/script> # heading \\| cell" in text

@@ -1,0 +1,147 @@
+"""The mark that a rollout leaves on a Node while it works on it: enough for the next run to finish, or to give back.
+
+It is written in one patch with our cordon. A cordon that was there before stays someone else's: then there is a mark
+and no cordon of ours. A mark of a greater generation is never overwritten: its run has taken over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from tasks.cluster.api import ClusterApi, Json
+from tasks.cluster.nodes import CORDON, NodeRow, change_node
+
+ROLLOUT = "poolkeeper.io/rollout"
+"""Annotation of a Node (and of the pool's Lease): JSON."""
+
+
+class Phase(StrEnum):
+    """How far a node has come; each says what may be undone."""
+
+    DRAINING = "draining"
+    """Cordoned; nothing on the host was changed."""
+    CHANGING = "changing"
+    """The host may be half changed."""
+    WITH_A_PERSON = "with a person"
+    """Drained and handed over; nobody but that person, or a run that they start, ends this."""
+    FAILED = "failed"
+    """It was changed and could not be proven; kept cordoned for a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Who works on a node, towards what, and how far they came."""
+
+    rollout: str
+    """Id of the rollout: the same goal for the same pool has the same."""
+    flow: str
+    goal: Mapping[str, Any]
+    """The flow's own parameters that decide what is to be true in the end."""
+    run: str
+    generation: int
+    phase: Phase
+    since: str
+    """ISO 8601, UTC: when this phase began."""
+
+
+class MarkedByOthers(Exception):
+    """Someone else works on this node, or has taken it over."""
+
+    def __init__(self, node: str, mark: Mark | None, why: str) -> None:
+        super().__init__(f"node {node} {why}")
+        self.node, self.mark = node, mark
+
+
+def mark_of(node: NodeRow) -> Mark | None:
+    """The mark on a node, None without one. One that cannot be read belongs to a rollout that nobody knows."""
+    text = node.annotations.get(ROLLOUT)
+    if text is None:
+        return None
+    try:
+        fields = json.loads(text)
+        return Mark(
+            rollout=str(fields["rollout"]),
+            flow=str(fields["flow"]),
+            goal=dict(fields["goal"]),
+            run=str(fields["run"]),
+            generation=int(fields["generation"]),
+            phase=Phase(fields["phase"]),
+            since=str(fields["since"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return Mark("unreadable", "unknown", {}, "unknown", 0, Phase.FAILED, "unknown")
+
+
+def mark_text(mark: Mark) -> str:
+    """As it stands in the annotation."""
+    return json.dumps(asdict(mark), sort_keys=True)
+
+
+def now_text() -> str:
+    """The present moment, as marks have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+async def take_node(api: ClusterApi, name: str, mark: Mark, *, even_if_cordoned: bool = False) -> NodeRow:
+    """Cordon a node and mark it, in one patch. Taking it again, by the same rollout, takes it over.
+
+    even_if_cordoned: a node that someone else has cordoned is marked; their cordon stays theirs
+    Raises MarkedByOthers, NotFound, ClusterUnreachable and ApiError.
+    """
+
+    def patch(row: NodeRow) -> Json:
+        _refuse_others(row, mark)
+        annotations = {ROLLOUT: mark_text(mark)}
+        if row.unschedulable:
+            if not row.cordoned_by_us and mark_of(row) is None and not even_if_cordoned:
+                raise MarkedByOthers(name, None, "was cordoned by someone else meanwhile")
+            if row.cordoned_by_us and mark_of(row) is None:
+                raise MarkedByOthers(name, None, "is in quarantine: it was not accepted yet")
+            return {"metadata": {"annotations": annotations}}
+        owner = json.dumps({"why": f"rollout {mark.flow}", "run": mark.run, "since": mark.since, "joined": False})
+        return {"metadata": {"annotations": {**annotations, CORDON: owner}}, "spec": {"unschedulable": True}}
+
+    return await change_node(api, name, patch)
+
+
+async def write_mark(api: ClusterApi, name: str, mark: Mark) -> NodeRow:
+    """Note how far a node has come. Raises MarkedByOthers, also where someone has removed our mark."""
+
+    def patch(row: NodeRow) -> Json:
+        _refuse_others(row, mark)
+        if mark_of(row) is None:
+            raise MarkedByOthers(name, None, "has lost our mark: someone has given it back")
+        return {"metadata": {"annotations": {ROLLOUT: mark_text(mark)}}}
+
+    return await change_node(api, name, patch)
+
+
+async def give_back_node(api: ClusterApi, name: str, mark: Mark) -> NodeRow:
+    """Remove our mark and our cordon, no other one. Raises MarkedByOthers where a later run has taken over."""
+
+    def patch(row: NodeRow) -> Json | None:
+        if mark_of(row) is None:
+            return None
+        _refuse_others(row, mark)
+        body: Json = {"metadata": {"annotations": {ROLLOUT: None}}}
+        if row.cordoned_by_us:
+            body["metadata"]["annotations"][CORDON] = None
+            body["spec"] = {"unschedulable": None}
+        return body
+
+    return await change_node(api, name, patch)
+
+
+def _refuse_others(row: NodeRow, mine: Mark) -> None:
+    theirs = mark_of(row)
+    if theirs is None:
+        return
+    if theirs.rollout != mine.rollout:
+        raise MarkedByOthers(row.name, theirs, f"is worked on by rollout {theirs.flow} of run {theirs.run}")
+    if theirs.generation > mine.generation:
+        raise MarkedByOthers(row.name, theirs, f"was taken over by run {theirs.run}")

@@ -1,0 +1,383 @@
+"""Carrying one host through a rollout: take, drain, change, prove, give back.
+
+Each step reads afresh where it stands, passes the gate, and leaves a mark on the Node first, so that the next run goes
+on from there. Nothing here knows what the change is: the flow hands in `HostWork`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+from tasks.cluster import ClusterApi, ClusterUnreachable, NotFound
+from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict
+from tasks.cluster.leases import HeldLease, LeaseHeld, hold_lease
+from tasks.cluster.marks import Mark, MarkedByOthers, Phase, give_back_node, now_text, take_node, write_mark
+from tasks.cluster.nodes import PATH as NODES
+from tasks.cluster.nodes import NodeRow, get_node, list_nodes, parse_node
+from tasks.cluster.pods import PodRow
+from tasks.fleet.model import Host
+from tasks.outcomes import (
+    Done,
+    Evidence,
+    Finding,
+    Gate,
+    GateRefused,
+    HostOutcome,
+    HostState,
+    Severity,
+    Subject,
+    blockers,
+)
+from tasks.rollout.goal import Goal, Limits, OnBlocked
+from tasks.rollout.live import Live
+from tasks.rollout.room import room_for
+from tasks.rollout.standing import Standing, Step, where_it_stands
+from tasks.runs.recording import Recorder
+
+T = TypeVar("T")
+
+DOMAIN_PATIENCE_S = 300.0
+"""How long another rollout may count and cordon in a domain before we give up waiting for it."""
+
+
+class HostWork(Protocol):
+    """What a flow does to a host. Each method reads afresh, is idempotent, and mutates through the gate only."""
+
+    hands_over: bool
+    """The drained node is handed to a person: neither changed nor given back by this run."""
+    works_on_not_ready: bool
+    works_without_node: bool
+
+    async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
+        """Whether what is wanted holds already. Raises HostError."""
+
+    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+        """Bring the drained host to the goal, or take up what an earlier run began; a blocker means that it failed.
+
+        fence: the lease's generation, which the host compares before it lets itself be changed
+        """
+
+    async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
+        """Show that the node works and the goal holds; a blocker means that it does not, and the slot is kept."""
+
+    def sentences(self, host: Host) -> tuple[str, ...]:
+        """What `change` will tell the gate, for a dry run."""
+
+
+class LeftForLater(Exception):
+    """Nothing more is to start; what this host had begun can be given back."""
+
+
+class Carrier:
+    """Carries hosts of one pool; one for a run.
+
+    lease: the pool's, held. holder: our identity on leases. declared: every host of the fleet
+    may_start: why a host may not start now, such as a window that is too short; empty: it may
+    stopped: why nothing new is to start; empty: go on
+    """
+
+    def __init__(
+        self,
+        *,
+        api: ClusterApi,
+        gate: Gate,
+        recorder: Recorder,
+        lease: HeldLease,
+        goal: Goal,
+        limits: Limits,
+        work: HostWork,
+        declared: Sequence[Host],
+        live: Live,
+        may_start: Callable[[Host], str],
+        stopped: Callable[[], Awaitable[str]],
+    ) -> None:
+        self.api, self.gate, self.recorder, self.lease = api, gate, recorder, lease
+        self.goal, self.limits, self.work, self.live = goal, limits, work, live
+        self._declared = declared
+        self._may_start, self._stopped = may_start, stopped
+        self._taking = asyncio.Lock()
+        self._draining: dict[str, asyncio.Lock] = {}
+
+    async def carry(self, host: Host) -> HostOutcome:
+        """One host from where it stands to the end, or to where it has to be left.
+
+        Raises HostError, ClusterUnreachable and ApiError when host or cluster cannot be reached: call it again.
+        """
+        async with self._phase(host, "look"):
+            node = await get_node(self.api, host.node_name)
+            standing = await self._standing(host, node)
+        if standing.step is Step.NOTHING:
+            return self._outcome(host, HostState.DONE, standing.reason)
+        if standing.step is Step.LEAVE:
+            return self._outcome(host, HostState.STOPPED, standing.reason, _some(standing.finding))
+        try:
+            return await self._carry(host, node, standing.step)
+        except LeftForLater as later:
+            return await self._give_back_untouched(host, HostState.LEFT, str(later))
+        except DrainBlocked as blocked:
+            return await self._blocked(host, blocked)
+        except GateRefused as refused:
+            return self._outcome(host, HostState.REFUSED, str(refused), [self._refused(host, refused)])
+        except MarkedByOthers as others:
+            finding = self._finding(
+                host,
+                "rollout.node.taken",
+                str(others),
+                "our own mark",
+                "See who works on it: `kubectl get node -o yaml`; run this again when they have ended.",
+            )
+            return self._outcome(host, HostState.STOPPED, str(others), [finding])
+
+    async def _standing(self, host: Host, node: NodeRow | None) -> Standing:
+        return where_it_stands(
+            host,
+            node,
+            self.goal,
+            at_goal=await self.work.at_goal(host, node),
+            works_on_cordoned=self.limits.works_on_cordoned,
+            works_on_not_ready=self.work.works_on_not_ready,
+            works_without_node=self.work.works_without_node,
+            now=datetime.now(UTC),
+        )
+
+    async def _carry(self, host: Host, node: NodeRow | None, step: Step) -> HostOutcome:
+        if step is Step.TAKE:
+            async with self._phase(host, "take"):
+                node = await self._take(host)
+        if step in (Step.TAKE, Step.DRAIN):
+            async with self._phase(host, "drain"):
+                await self._drain(host)
+        if step is not Step.PROVE:
+            if self.work.hands_over:
+                await self._mark(host, Phase.WITH_A_PERSON)
+                return self._outcome(host, HostState.HANDED_OVER, "drained and handed over")
+            async with self._phase(host, "change"):
+                await self._mark(host, Phase.CHANGING)
+                if bad := blockers(await self.work.change(host, node, self.lease.generation)):
+                    return await self._failed(host, "the change failed", bad)
+        async with self._phase(host, "prove"):
+            findings = await self.work.prove(host, node)
+            if bad := blockers(findings):
+                return await self._failed(host, "not proven", bad)
+        async with self._phase(host, "give back"):
+            await self._give_back(host)
+        return self._outcome(host, HostState.DONE, "changed, proven and given back", findings)
+
+    # taking
+
+    async def _take(self, host: Host) -> NodeRow:
+        """Cordon the node once pool and domain have room. Raises LeftForLater when that takes too long."""
+        try:
+            async with asyncio.timeout(self.limits.room_timeout_s):
+                while True:
+                    await self._refuse_if_over(host)
+                    async with self._taking, self._domain(host):
+                        nodes = await list_nodes(self.api)
+                        room = room_for(host, self._declared, nodes)
+                        if room.free:
+                            return await self._cordon(host)
+                    self.live.tell(host.name, f"waits for room: {room.why}")
+                    await self._wait_for_room(host, nodes)
+        except TimeoutError:
+            raise LeftForLater(f"no room within {self.limits.room_timeout_s:.0f} s: {room.why}") from None
+
+    async def _refuse_if_over(self, host: Host) -> None:
+        if why := (self._may_start(host) or await self._stopped()):
+            raise LeftForLater(why)
+
+    async def _wait_for_room(self, host: Host, before: dict[str, NodeRow]) -> None:
+        """Until the Nodes leave room, or half a minute has passed: a stop is looked for as well."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(30):
+                async for items in self.api.changes(NODES):
+                    if room_for(host, self._declared, {row.name: row for row in map(parse_node, items)}).free:
+                        return
+
+    @asynccontextmanager
+    async def _domain(self, host: Host) -> AsyncIterator[None]:
+        """The domain's lease around counting and cordoning: domains cross pools."""
+        async with AsyncExitStack() as stack:
+            if host.domain is not None:
+                name = f"domain-{host.domain.name}"
+                holder, patience_s = self.lease.holder, DOMAIN_PATIENCE_S
+                try:
+                    await stack.enter_async_context(hold_lease(self.api, name, holder, patience_s=patience_s))
+                except LeaseHeld as held:
+                    raise LeftForLater(str(held)) from None
+            yield
+
+    async def _cordon(self, host: Host) -> NodeRow:
+        mark, careful = self._new_mark(Phase.DRAINING), self.limits.works_on_cordoned
+        return await self._mutate(
+            Subject("node", host.node_name),
+            f"cordon node {host.node_name}",
+            lambda: take_node(self.api, host.node_name, mark, even_if_cordoned=careful),
+        )
+
+    def _new_mark(self, phase: Phase) -> Mark:
+        return Mark(
+            rollout=self.goal.id,
+            flow=self.goal.flow,
+            goal=self.goal.wanted,
+            run=self.recorder.run_id,
+            generation=self.lease.generation,
+            phase=phase,
+            since=now_text(),
+        )
+
+    async def _mark(self, host: Host, phase: Phase) -> None:
+        """Note on the Node how far it has come; one that is gone has nowhere to note it."""
+        with suppress(NotFound):
+            await self._mutate(
+                Subject("node", host.node_name),
+                f"mark node {host.node_name} as {phase}",
+                lambda: write_mark(self.api, host.node_name, self._new_mark(phase)),
+            )
+
+    # draining
+
+    async def _drain(self, host: Host) -> None:
+        """Evict what is on the node. Raises DrainBlocked, LeftForLater, GateRefused."""
+        await self._mark(host, Phase.DRAINING)  # ours, where an earlier run had begun
+        drain = Drain(
+            self.api,
+            host.node_name,
+            remove=lambda pod: self._evict(host, pod),
+            refuse=self._may_not_lose,
+            told=lambda blocking: self.live.tell(host.name, _blocking(blocking)),
+        )
+        async with self._draining.setdefault("", asyncio.Lock()):
+            try:
+                await drain.empty(timeout_s=self.limits.drain_timeout_s)
+            except DrainBlocked:
+                if self.limits.on_blocked is not OnBlocked.FORCE:
+                    raise
+                forced = Drain(self.api, host.node_name, remove=lambda pod: self._delete(host, pod))
+                await forced.empty(timeout_s=self.limits.drain_timeout_s)
+
+    def _may_not_lose(self, pod: PodRow) -> str:
+        if not pod.owner_kind:
+            return "it has no controller: nothing would bring it back"
+        if pod.local_data and not self.limits.delete_emptydir_data:
+            return "the data in its emptyDir would be lost (delete_emptydir_data allows that)"
+        return ""
+
+    async def _evict(self, host: Host, pod: PodRow) -> Eviction:
+        if why := await self._stopped():
+            raise LeftForLater(why)
+        return await self._mutate(
+            Subject("node", host.node_name),
+            f"evict pod {pod.namespace}/{pod.name} from node {host.node_name}",
+            lambda: evict(self.api, pod),
+        )
+
+    async def _delete(self, host: Host, pod: PodRow) -> Eviction:
+        await self._mutate(
+            Subject("node", host.node_name),
+            f"delete pod {pod.namespace}/{pod.name} on node {host.node_name}, whatever its budget says",
+            lambda: delete_now(self.api, pod),
+        )
+        return Eviction(EvictionState.ACCEPTED)
+
+    # endings
+
+    async def _give_back(self, host: Host) -> None:
+        """Remove mark and cordon, then look. A Node that is gone has nothing of ours on it."""
+        with suppress(NotFound):
+            await self._mutate(
+                Subject("node", host.node_name),
+                f"give node {host.node_name} back: remove our mark and our cordon",
+                lambda: give_back_node(self.api, host.node_name, self._new_mark(Phase.DRAINING)),
+            )
+
+    async def _give_back_untouched(
+        self, host: Host, state: HostState, why: str, findings: Iterable[Finding] = ()
+    ) -> HostOutcome:
+        """The end of a host that was drained in part and not changed."""
+        try:
+            await self._give_back(host)
+        except (GateRefused, MarkedByOthers) as error:
+            kept = self._finding(
+                host,
+                "rollout.node.not-given-back",
+                str(error),
+                "no cordon and no mark of ours",
+                "When nothing stands against it any more: `poolkeeper run recover -p dry_run=false`.",
+            )
+            return self._outcome(host, state, f"{why}; still cordoned", [*findings, kept])
+        return self._outcome(host, state, why, findings)
+
+    async def _blocked(self, host: Host, blocked: DrainBlocked) -> HostOutcome:
+        findings = [
+            self._finding(
+                host,
+                "rollout.drain.blocked",
+                f"{namespace}/{name}: {why}" if namespace else why,
+                "evicted",
+                f"See `poolkeeper forecast {host.node_name}`; give the pod's budget room, or choose on_blocked: skip.",
+            )
+            for (namespace, name), why in sorted(blocked.blockers.items())
+        ]
+        summary = f"its drain was blocked, and it was given back: {findings[0].evidence.observed}"
+        return await self._give_back_untouched(host, HostState.BLOCKED, summary, findings)
+
+    async def _failed(self, host: Host, what: str, findings: tuple[Finding, ...]) -> HostOutcome:
+        """Keep the node cordoned and marked: its slot is not free."""
+        await self._mark(host, Phase.FAILED)
+        worst = findings[0]
+        summary = f"{what}: {worst.id}: {worst.evidence.observed}; kept cordoned"
+        return self._outcome(host, HostState.FAILED, summary, findings)
+
+    # telling
+
+    async def _mutate(self, subject: Subject, sentence: str, act: Callable[[], Awaitable[T]]) -> T:
+        """One change through the gate, which is not waited for longer than the lease is surely ours."""
+
+        async def in_time() -> T:
+            try:
+                async with asyncio.timeout(self.lease.remaining_s):
+                    return await act()
+            except TimeoutError:
+                raise ClusterUnreachable(f"to {sentence} took longer than the lease lasts") from None
+
+        passed = await self.gate.change(subject, sentence, in_time)
+        if not isinstance(passed, Done):
+            raise AssertionError("a dry run is rehearsed, not carried out")
+        return passed.value
+
+    @asynccontextmanager
+    async def _phase(self, host: Host, phase: str) -> AsyncIterator[None]:
+        self.live.tell(host.name, phase)
+        async with self.recorder.phase(host.name, phase):
+            yield
+
+    def _refused(self, host: Host, refused: GateRefused) -> Finding:
+        refusal = refused.refusal
+        return self._finding(host, f"gate.{refusal.guard}", refusal.reason, "no one objects", refusal.next_step)
+
+    def _finding(self, host: Host, id: str, observed: str, expected: str, next_step: str) -> Finding:
+        evidence = Evidence(observed, expected, "rollout", datetime.now(UTC))
+        return Finding(id, Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
+
+    def _outcome(self, host: Host, state: HostState, summary: str, findings: Iterable[Finding] = ()) -> HostOutcome:
+        findings = tuple(findings)
+        self.recorder.say(f"{host.name}: {state}: {summary}")
+        self.recorder.findings(host.name, "outcome", findings)
+        self.live.end(host.name, state, summary)
+        return HostOutcome(host.name, state, summary, findings, dict(self.recorder.phase_s.get(host.name, {})))
+
+
+def _some(finding: Finding | None) -> list[Finding]:
+    return [] if finding is None else [finding]
+
+
+def _blocking(blocking: Blockers) -> str:
+    if not blocking:
+        return "drained"
+    (namespace, name), why = min(blocking.items())
+    more = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
+    return f"drain: waits for {namespace}/{name}: {why}{more}"

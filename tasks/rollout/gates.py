@@ -1,0 +1,71 @@
+"""What must hold before the next wave: nodes and workloads that were fine before are so now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tasks.cluster import ClusterApi
+from tasks.cluster.marks import mark_of
+from tasks.cluster.nodes import NodeRow
+from tasks.outcomes import Evidence, Finding, Severity, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Deployment or StatefulSet as it stands."""
+
+    kind: str
+    namespace: str
+    name: str
+    wanted: int
+    ready: int
+
+    @property
+    def key(self) -> str:
+        """`Deployment shop/web`."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+async def list_workloads(api: ClusterApi) -> list[Workload]:
+    """Every Deployment and StatefulSet of the cluster."""
+    found = []
+    for plural, kind in (("deployments", "Deployment"), ("statefulsets", "StatefulSet")):
+        items, _ = await api.list_all(f"/apis/apps/v1/{plural}")
+        for item in items:
+            metadata, wanted = item["metadata"], (item.get("spec") or {}).get("replicas", 1)
+            ready = (item.get("status") or {}).get("readyReplicas", 0)
+            found.append(Workload(kind, metadata["namespace"], metadata["name"], wanted, ready))
+    return found
+
+
+def lost_nodes(before: Mapping[str, NodeRow], now: Mapping[str, NodeRow], at: datetime) -> tuple[Finding, ...]:
+    """Nodes that were Ready when the run began and are not, without a mark of ours that explains it."""
+    findings = []
+    for name, was in sorted(before.items()):
+        node = now.get(name)
+        if not was.ready or (node is not None and (node.ready or mark_of(node) is not None)):
+            continue
+        observed = "it is gone" if node is None else f"it is not Ready: {node.ready_message}"
+        findings.append(_finding("rollout.gate.node", Subject("node", name), observed, "Ready, as before", at))
+    return tuple(findings)
+
+
+def lost_workloads(before: Mapping[str, Workload], now: Mapping[str, Workload], at: datetime) -> tuple[Finding, ...]:
+    """Workloads that had all they want when the run began and do not. One that was deleted or scaled is no loss."""
+    findings = []
+    for key, was in sorted(before.items()):
+        workload = now.get(key)
+        if workload is None or was.ready < was.wanted or workload.ready >= min(was.wanted, workload.wanted):
+            continue
+        observed = f"{workload.ready} of {workload.wanted} ready"
+        expected = f"{was.ready} of {was.wanted}, as before"
+        findings.append(_finding("rollout.gate.workload", Subject("workload", key), observed, expected, at))
+    return tuple(findings)
+
+
+def _finding(id: str, subject: Subject, observed: str, expected: str, at: datetime) -> Finding:
+    evidence = Evidence(observed, expected, "Kubernetes API", at)
+    next_step = "Look at it before anything else is taken out; then run this again: it goes on where it stands."
+    return Finding(id, Severity.BLOCKER, subject, evidence, next_step)

@@ -1,0 +1,62 @@
+"""What a rollout is: a goal for a pool, and the limits within which it is carried out. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class OnBlocked(StrEnum):
+    """What happens when a drain does not come to its end in time."""
+
+    STOP = "stop"
+    """The node is given back and nothing new starts."""
+    SKIP = "skip"
+    """The node is given back and the rollout goes on."""
+    FORCE = "force"
+    """What is left is deleted, budgets or not. Needs approval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is to be true in the end. Two runs with the same goal for the same pool carry out the same rollout."""
+
+    flow: str
+    pool: str
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits; stands in marks and on the lease."""
+        text = json.dumps([self.flow, self.pool, self.wanted], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How careful a rollout is. All of it is part of what an approval is bound to."""
+
+    on_blocked: OnBlocked = OnBlocked.STOP
+    delete_emptydir_data: bool = False
+    """Pods with an emptyDir on disk may be evicted; their data is lost."""
+    drain_timeout_s: float = 600.0
+    failure_budget: int = 1
+    """As soon as so many hosts have failed, nothing new starts."""
+    soak_s: float = 0.0
+    """Between two waves, before their gates."""
+    gate_timeout_s: float = 300.0
+    """How long workloads that were Ready before may take to be so again after a wave."""
+    room_timeout_s: float = 1800.0
+    """How long a host waits until its pool and domain have room."""
+    outside_windows: bool = False
+    """Hosts may start at any time; freezes count all the same."""
+    works_on_cordoned: bool = False
+    """Nodes that someone else has cordoned are worked on too; their cordon stays."""
+
+    def row(self) -> dict[str, Any]:
+        """As plain JSON types."""
+        return {**asdict(self), "on_blocked": str(self.on_blocked)}

@@ -1,0 +1,86 @@
+"""What a rollout is doing right now, for whoever looks: which hosts, what next, how to stop it, what it left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tasks.outcomes import HostState
+
+
+class Live:
+    """The view of one run. Whoever shows it waits for `changed`."""
+
+    def __init__(self, flow: str, pool: str, run_id: str) -> None:
+        self._title, self._run_id = f"{flow} of pool {pool}", run_id
+        self._doing = "starting"
+        self._hosts: dict[str, str] = {}
+        self._ended: dict[str, tuple[HostState, str]] = {}
+        self._next: list[str] = []
+        self._over = False
+        self.changed = asyncio.Event()
+
+    def say(self, doing: str) -> None:
+        """What the run as a whole does."""
+        self._doing = doing
+        self.changed.set()
+
+    def plan(self, hosts: Iterable[str]) -> None:
+        """Who is to come, in order."""
+        self._next = list(hosts)
+        self.changed.set()
+
+    def tell(self, host: str, doing: str) -> None:
+        """What is done with one host."""
+        self._hosts[host] = doing
+        self.changed.set()
+
+    def end(self, host: str, state: HostState, summary: str) -> None:
+        """How it ended for one host."""
+        self._hosts.pop(host, None)
+        self._ended[host] = (state, summary)
+        self.changed.set()
+
+    def close(self, summary: str) -> None:
+        """The run has ended by itself."""
+        self._doing, self._over = summary, True
+        self.changed.set()
+
+    def text(self) -> str:
+        """The view as markdown."""
+        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        lines = [f"# {self._title}", "", f"As of {now}: **{_plain(self._doing)}**", ""]
+        if self._hosts:
+            lines += ["## In flight", ""]
+            lines += [f"- {host}: {_plain(doing)}" for host, doing in sorted(self._hosts.items())]
+            lines.append("")
+        waiting = [host for host in self._next if host not in self._ended and host not in self._hosts]
+        if waiting:
+            more = f" and {len(waiting) - 10} more" if len(waiting) > 10 else ""
+            lines += ["## Next", "", f"{', '.join(waiting[:10])}{more}", ""]
+        if self._ended:
+            lines += ["## Ended", ""]
+            lines += [f"- {host}: **{state}**: {_plain(told)}" for host, (state, told) in sorted(self._ended.items())]
+            lines.append("")
+        lines += ["## To stop it", ""]
+        if self._over:
+            lines.append("It has ended. `poolkeeper release` shows whether anything of ours is left on any node.")
+        else:
+            lines += [
+                f"`poolkeeper stop {self._run_id}`: nothing new starts, hosts in flight finish or are given back.",
+                "",
+                "If this text is old and the run is gone: `poolkeeper run recover -p dry_run=false` finishes or gives"
+                " back what it left; `poolkeeper release` shows it.",
+            ]
+        return "\n".join(lines) + "\n"
+
+    def write(self, file: Path) -> None:
+        """The view as a file."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(self.text(), encoding="utf-8")
+
+
+def _plain(text: str) -> str:
+    return text.replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,70 @@
+"""One host out of service for a person's work, and back: the smallest work that a rollout can do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from tasks.cluster.marks import mark_of
+from tasks.cluster.nodes import NodeRow
+from tasks.fleet.model import Host
+from tasks.outcomes import Finding
+
+Prove = Callable[[Host, NodeRow | None], Awaitable[tuple[Finding, ...]]]
+"""Shows that a node works; blockers are why it does not."""
+
+
+class HandOver:
+    """Cordon and drain, then leave the node to a person."""
+
+    hands_over = True
+    works_on_not_ready = True
+    works_without_node = False
+
+    async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
+        """Never before it is drained; a node that is out already is taken up at that mark."""
+        return False
+
+    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+        """The change is the person's."""
+        raise AssertionError("a host that is handed over is not changed by us")
+
+    async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
+        """That comes when it is taken back."""
+        raise AssertionError("a host that is handed over is not proven by us")
+
+    def sentences(self, host: Host) -> tuple[str, ...]:
+        """What a dry run tells beside cordon and drain."""
+        return (f"leave host {host.name} to a person",)
+
+
+class TakeBack:
+    """Prove what a person gives back, and let workloads return. A node that is not out is left alone."""
+
+    hands_over = False
+    works_on_not_ready = True
+    works_without_node = False
+
+    def __init__(self, prove: Prove) -> None:
+        self._prove = prove
+
+    async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
+        """The person has done what was to be done; what is left is to prove it."""
+        return node is not None
+
+    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+        """Nothing: the person has."""
+        return ()
+
+    async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
+        """As onboarding does."""
+        return await self._prove(host, before)
+
+    def sentences(self, host: Host) -> tuple[str, ...]:
+        """What a dry run tells."""
+        return ()
+
+
+def is_out(node: NodeRow | None) -> bool:
+    """Whether a node is out for a person's work."""
+    mark = mark_of(node) if node is not None else None
+    return mark is not None and mark.flow == "maintain"

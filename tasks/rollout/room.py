@@ -1,0 +1,67 @@
+"""How many nodes may be unavailable, per pool and per domain: counted from the API server's Nodes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tasks.cluster.marks import mark_of
+from tasks.cluster.nodes import POOL_ID_LABEL, NodeRow
+from tasks.fleet.model import Host
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Whether one more node may become unavailable."""
+
+    free: bool
+    why: str = ""
+    """What is full and who fills it; empty where there is room."""
+
+
+def is_down(node: NodeRow) -> bool:
+    """Whether a node takes no workloads: not Ready, of unknown readiness, or cordoned by whomever.
+
+    One that has joined and was never accepted has not carried anything yet: it is no loss.
+    """
+    if node.cordoned_by_us and not node.accepted and mark_of(node) is None:
+        return False
+    return not node.ready or node.unschedulable
+
+
+def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow]) -> Room:
+    """Whether `host`'s node may be cordoned now.
+
+    declared: every host of the fleet; a percentage is of the active ones. nodes: the cluster's, by name. A node that
+    the fleet file does not declare counts in the pool that its label names.
+    A node that is down already takes no room more: it is counted among the unavailable whether we cordon it or not.
+    """
+    hosts = list(declared)
+    own = nodes.get(host.node_name)
+    if own is not None and is_down(own):
+        return Room(True)
+    cluster = host.pool.cluster.name
+    in_pool = [h for h in hosts if h.pool.name == host.pool.name]
+    names = {h.node_name for h in in_pool}
+    known = {h.node_name for h in hosts if h.pool.cluster.name == cluster}
+    strangers = {
+        node.name
+        for node in nodes.values()
+        if node.name not in known and node.labels.get(POOL_ID_LABEL) == host.pool.nodepool_id
+    }
+    active = sum(1 for h in in_pool if h.active)
+    room = _room(f"pool {host.pool.name}", names | strangers, nodes, host.pool.max_unavailable.of(active))
+    if not room.free or host.domain is None:
+        return room
+    domain = host.domain
+    in_domain = [h for h in hosts if h.domain is not None and h.domain.name == domain.name]
+    active = sum(1 for h in in_domain if h.active)
+    return _room(f"domain {domain.name}", {h.node_name for h in in_domain}, nodes, domain.max_unavailable.of(active))
+
+
+def _room(what: str, names: set[str], nodes: Mapping[str, NodeRow], limit: int) -> Room:
+    down = sorted(name for name in names if name in nodes and is_down(nodes[name]))
+    if len(down) < limit:
+        return Room(True)
+    who = ", ".join(down[:5]) or "none"
+    return Room(False, f"{what} may have {limit} nodes unavailable and has {len(down)}: {who}")

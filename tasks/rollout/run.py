@@ -1,0 +1,354 @@
+"""One run over hosts of one pool: what it works with, and its stages as plain async functions.
+
+The flows call them in order: observe, plan, and, under the pool's lease, carry out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
+from tasks.cluster.leases import HeldLease, hold_lease, lease_guard
+from tasks.cluster.nodes import NodeRow, list_nodes
+from tasks.cluster.stops import forget_run, read_stops, stops_guard
+from tasks.fleet.guards import freeze_guard, observe_guard
+from tasks.fleet.model import Cluster, Fleet, Host, Pool, SecretRef
+from tasks.hosts import FactsRequest, HostError, Sessions
+from tasks.outcomes import (
+    Evidence,
+    Finding,
+    Gate,
+    HostOutcome,
+    HostState,
+    Planned,
+    Refusal,
+    Secret,
+    Severity,
+    Subject,
+)
+from tasks.provider import Provider, open_provider
+from tasks.rollout.carrying import Carrier, HostWork
+from tasks.rollout.gates import Workload, list_workloads, lost_nodes, lost_workloads
+from tasks.rollout.goal import Goal, Limits
+from tasks.rollout.live import Live
+from tasks.rollout.others import other_actors
+from tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
+from tasks.rollout.standing import Standing, Step, where_it_stands
+from tasks.rollout.waves import Waves
+from tasks.rollout.windows import start_refusal
+from tasks.runs.recording import Recorder
+from tasks.settings import lease_duration_s
+
+API_TIMEOUT_S = 10.0
+"""Of one request: well below a lease's duration, so that none is sent that could land after it."""
+GATE_LOOK_S = 2.0
+"""Between two looks at workloads that are on their way back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A host before the rollout."""
+
+    host: Host
+    standing: Standing
+
+
+class RolloutRun:
+    """A run over chosen hosts of one pool. Make it with `open_rollout`."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        hosts: Sequence[Host],
+        *,
+        api: ClusterApi,
+        sessions: Sessions,
+        provider: Provider,
+        gate: Gate,
+        recorder: Recorder,
+        nodes: Mapping[str, NodeRow],
+        api_version: str,
+        live: Live,
+    ) -> None:
+        self.fleet = fleet
+        self.hosts = {host.name: host for host in hosts}
+        self.api, self.sessions, self.provider = api, sessions, provider
+        self.gate, self.recorder, self.live = gate, recorder, live
+        self.nodes, self.api_version = nodes, api_version
+        self.request = FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem)
+
+    @property
+    def pool(self) -> Pool:
+        """The one pool of the run."""
+        return next(iter(self.hosts.values())).pool
+
+    # observing and planning
+
+    async def look(self, names: Sequence[str], goal: Goal, limits: Limits, work: HostWork) -> dict[str, Looked]:
+        """Where hosts stand before anything is done; one that cannot be read costs the others nothing."""
+
+        async def one(name: str) -> Looked:
+            host, node = self.hosts[name], self.nodes.get(self.hosts[name].node_name)
+            try:
+                at_goal = await work.at_goal(host, node)
+            except HostError as error:
+                finding = error.finding(Subject("host", name))
+                return Looked(host, Standing(Step.LEAVE, finding.evidence.observed, finding))
+            standing = where_it_stands(
+                host,
+                node,
+                goal,
+                at_goal=at_goal,
+                works_on_cordoned=limits.works_on_cordoned,
+                works_on_not_ready=work.works_on_not_ready,
+                works_without_node=work.works_without_node,
+                now=datetime.now(UTC),
+            )
+            return Looked(host, standing)
+
+        return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+
+    def plan(self, goal: Goal, limits: Limits, looked: Sequence[Looked], risks: Mapping[str, int]) -> Plan:
+        """The waves of those that have work. risks: node -> what the forecast makes of its drain."""
+        candidates = [
+            Candidate(
+                one.host,
+                half_done=one.standing.mark is not None,
+                risk=risks.get(one.host.node_name, 0),
+                reason=one.standing.reason,
+            )
+            for one in looked
+            if one.standing.step not in (Step.NOTHING, Step.LEAVE)
+        ]
+        plan = plan_rollout(goal, limits, candidates)
+        self.live.plan(planned.host.name for planned in plan.hosts)
+        return plan
+
+    def settled(self, one: Looked) -> HostOutcome:
+        """The outcome of a host that has no work, or is not ours to touch."""
+        name, standing = one.host.name, one.standing
+        state = HostState.DONE if standing.step is Step.NOTHING else HostState.STOPPED
+        findings = () if standing.finding is None else (standing.finding,)
+        self.recorder.findings(name, "look", findings)
+        self.live.end(name, state, standing.reason)
+        return HostOutcome(name, state, standing.reason, findings)
+
+    async def rehearse(self, planned: PlannedHost, limits: Limits, work: HostWork) -> HostOutcome:
+        """A dry run: every sentence goes through the gate, in order, and nothing is done."""
+        host, node = planned.host, Subject("node", planned.host.node_name)
+        sentences = [
+            (node, f"cordon node {host.node_name}"),
+            (node, f"drain node {host.node_name}"),
+            *((Subject("host", host.name), sentence) for sentence in work.sentences(host)),
+        ]
+        if not work.hands_over:
+            sentences.append((node, f"prove node {host.node_name} and give it back"))
+        refusals: dict[str, Refusal] = {}
+        for subject, sentence in sentences:
+            passed = await self.gate.change(subject, sentence, _nothing)
+            if isinstance(passed, Planned) and passed.refusal is not None:
+                refusals[passed.refusal.guard] = passed.refusal
+        findings = [
+            Finding(
+                f"gate.{refusal.guard}",
+                Severity.WARNING,
+                Subject("host", host.name),
+                Evidence(refusal.reason, "no one objects", "gate"),
+                refusal.next_step,
+            )
+            for refusal in refusals.values()
+        ]
+        if why := self.may_start(host, limits):
+            evidence = Evidence(why, "a window that is long enough", "fleet file")
+            next_step = "Nothing to do: a run in that window begins with it."
+            findings.append(Finding("rollout.window", Severity.INFO, Subject("host", host.name), evidence, next_step))
+        return HostOutcome(host.name, HostState.PLANNED, f"wave {planned.wave}: {planned.reason}", tuple(findings))
+
+    # carrying out
+
+    @asynccontextmanager
+    async def holding(self, plan: Plan) -> AsyncIterator[HeldLease]:
+        """The pool's lease, whose loss the gate looks at from now on. Raises LeaseHeld."""
+
+        def note(before: Mapping[str, Any]) -> Mapping[str, Any]:
+            """A rollout that goes on keeps what it has spent; another one begins with nothing."""
+            going_on = before.get("rollout") == plan.goal.id
+            return {
+                "rollout": plan.goal.id,
+                "flow": plan.goal.flow,
+                "pool": plan.goal.pool,
+                "goal": dict(plan.goal.wanted),
+                "plan": plan.digest,
+                "run": self.recorder.run_id,
+                "spent": before.get("spent", {}) if going_on else {},
+            }
+
+        async with hold_lease(
+            self.api,
+            f"pool-{self.pool.name}",
+            self.holder,
+            duration_s=lease_duration_s(),
+            note=note,
+            keep_note=lambda: self.goes_on,
+            told=self.recorder.say,
+        ) as lease:
+            self.gate.guards = [*self.gate.guards, lease_guard(self.api, lease)]
+            yield lease
+
+    goes_on: bool = False
+    """Whether the rollout is to be continued by a later run, which then finds the budget that it has spent."""
+
+    @property
+    def holder(self) -> str:
+        """Who we are on leases: another one for each process, also of the same run."""
+        return f"{self.recorder.run_id}/{_PROCESS}"
+
+    def carrier(self, goal: Goal, limits: Limits, work: HostWork, lease: HeldLease) -> Carrier:
+        """What carries one host."""
+        return Carrier(
+            api=self.api,
+            gate=self.gate,
+            recorder=self.recorder,
+            lease=lease,
+            goal=goal,
+            limits=limits,
+            work=work,
+            declared=tuple(self.fleet.hosts.values()),
+            live=self.live,
+            may_start=lambda host: self.may_start(host, limits),
+            stopped=self.stopped,
+        )
+
+    async def carry_out(
+        self, plan: Plan, lease: HeldLease, carry: Callable[[PlannedHost], Awaitable[HostOutcome]]
+    ) -> tuple[list[HostOutcome], str]:
+        """Every host of the plan, and why nothing new was started at some point; empty when all was."""
+        before = await self._workloads()
+        active = sum(1 for h in self.fleet.hosts.values() if h.active and h.pool.name == self.pool.name)
+        waves = Waves(
+            plan,
+            lease,
+            self.live,
+            at_once=self.pool.max_unavailable.of(active),
+            carry=carry,
+            look_around=self._look_around,
+            gates=lambda: self._gates(before, plan.limits.gate_timeout_s),
+            stopped=self.stopped,
+        )
+        outcomes = await waves.carry_out()
+        self.goes_on = any(outcome.state is HostState.LEFT for outcome in outcomes) and not waves.budget.gone
+        with suppress(ApiError, ClusterUnreachable):
+            await forget_run(self.api, self.recorder.run_id)
+        return outcomes, waves.halted
+
+    def may_start(self, host: Host, limits: Limits) -> str:
+        """Why a host may not start now; empty when it may."""
+        if limits.outside_windows:
+            return ""
+        return start_refusal(host.site, datetime.now(UTC), host.pool.host_duration_s)
+
+    async def stopped(self) -> str:
+        """Why nothing new is to start; empty: go on. A word that cannot be read is no stop: the gate refuses then."""
+        try:
+            stop = (await read_stops(self.api)).runs.get(self.recorder.run_id)
+        except (ApiError, ClusterUnreachable):
+            return ""
+        return f"stopped {stop}" if stop else ""
+
+    async def _look_around(self) -> tuple[Finding, ...]:
+        """What others do to this pool's nodes, and whether the provider is busy with it. Raises ProviderError."""
+        names = {h.node_name for h in self.fleet.hosts.values() if h.pool.name == self.pool.name}
+        nodes = await list_nodes(self.api)
+        found = other_actors(self.pool.name, (n for n in nodes.values() if n.name in names), datetime.now(UTC))
+        checked = await self.provider.check_pool(self.pool)
+        return (*found, *(c.finding for c in checked if c.finding is not None))
+
+    async def _workloads(self) -> dict[str, Workload]:
+        return {workload.key: workload for workload in await list_workloads(self.api)}
+
+    async def _gates(self, before: Mapping[str, Workload], timeout_s: float) -> tuple[Finding, ...]:
+        """Findings that are still there when the time for them is up."""
+        findings: tuple[Finding, ...] = ()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    at = datetime.now(UTC)
+                    findings = lost_nodes(self.nodes, await list_nodes(self.api), at)
+                    findings += lost_workloads(before, await self._workloads(), at)
+                    if not findings or await self.stopped():
+                        return findings
+                    await asyncio.sleep(GATE_LOOK_S)
+        return findings
+
+    def broke_off(self, host: Host, error: Exception) -> HostOutcome:
+        """The outcome of a host whose work ended in an error, after all retries."""
+        subject = Subject("host", host.name)
+        if isinstance(error, HostError):
+            finding = error.finding(subject)
+        else:
+            evidence = Evidence(f"{type(error).__name__}: {error}"[:500], "an end of its work", "rollout")
+            next_step = "Run this again: it takes the host up where it stands. Until then its node stays cordoned."
+            finding = Finding("rollout.broke-off", Severity.BLOCKER, subject, evidence, next_step)
+        self.recorder.findings(host.name, "outcome", [finding])
+        summary = finding.evidence.observed
+        self.live.end(host.name, HostState.FAILED, summary)
+        spent = dict(self.recorder.phase_s.get(host.name, {}))
+        return HostOutcome(host.name, HostState.FAILED, summary, (finding,), spent)
+
+
+_PROCESS = secrets.token_hex(4)
+
+
+async def _nothing() -> None:
+    """What a dry run does."""
+
+
+@asynccontextmanager
+async def open_rollout(
+    fleet: Fleet,
+    hosts: Sequence[Host],
+    flow: str,
+    secret: Callable[[SecretRef], Secret],
+    recorder: Recorder,
+    *,
+    dry_run: bool,
+) -> AsyncIterator[RolloutRun]:
+    """Everything a rollout works with, closed at the end.
+
+    Raises ClusterUnreachable, ApiError, ProviderError and SecretMissing.
+    """
+    cluster: Cluster = hosts[0].pool.cluster
+    kubeconfig = secret(cluster.kubeconfig)
+    async with (
+        open_provider(cluster, secret) as provider,
+        connect(cluster, kubeconfig, timeout_s=API_TIMEOUT_S) as api,
+        Sessions(fleet.ssh_limits, secret) as sessions,
+    ):
+        version = str((await api.request("GET", "/version")).get("gitVersion", ""))
+        gate = Gate(
+            [
+                observe_guard(hosts),
+                freeze_guard(hosts, now=lambda: datetime.now(UTC)),
+                stops_guard(api, {host.name: host.node_name for host in hosts}),
+            ],
+            dry_run=dry_run,
+            told=recorder.change,
+        )
+        yield RolloutRun(
+            fleet,
+            hosts,
+            api=api,
+            sessions=sessions,
+            provider=provider,
+            gate=gate,
+            recorder=recorder,
+            nodes=await list_nodes(api),
+            api_version=version,
+            live=Live(flow, hosts[0].pool.name, recorder.run_id),
+        )

@@ -1,0 +1,119 @@
+"""Where one node stands in a rollout, and what is to be done with it next. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from tasks.cluster.marks import Mark, Phase, mark_of
+from tasks.cluster.nodes import NodeRow
+from tasks.fleet.model import Host
+from tasks.outcomes import Evidence, Finding, Severity, Subject
+from tasks.rollout.goal import Goal
+
+
+class Step(StrEnum):
+    """What comes next."""
+
+    NOTHING = "nothing"
+    """It is at the goal, and nothing of this rollout is on it."""
+    LEAVE = "leave"
+    """It is not ours to touch; the finding says why."""
+    TAKE = "take"
+    """Cordon it, then drain, change, prove, give back."""
+    DRAIN = "drain"
+    """It is taken; go on with the drain."""
+    CHANGE = "change"
+    """It is drained; the host may be half changed."""
+    PROVE = "prove"
+    """The goal is reached; show that the node works, and give it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The next step of one node, and why."""
+
+    step: Step
+    reason: str
+    finding: Finding | None = None
+    mark: Mark | None = None
+    """Of this rollout, where an earlier run has left one."""
+
+
+def where_it_stands(
+    host: Host,
+    node: NodeRow | None,
+    goal: Goal,
+    *,
+    at_goal: bool,
+    works_on_cordoned: bool,
+    works_on_not_ready: bool,
+    works_without_node: bool = False,
+    now: datetime,
+) -> Standing:
+    """What to do with a host's node. `at_goal`: what the goal asks for holds on host and node already."""
+
+    def leave(id: str, observed: str, expected: str, next_step: str, severity: Severity) -> Standing:
+        evidence = Evidence(observed, expected, "Node", now)
+        return Standing(Step.LEAVE, observed, Finding(id, severity, Subject("host", host.name), evidence, next_step))
+
+    if node is None and at_goal:
+        return Standing(Step.NOTHING, "at the goal already")
+    if node is None and works_without_node:
+        return Standing(Step.CHANGE, "it has no Node any more")
+    if node is None:
+        next_step = "Onboard it, or take it out of the fleet file."
+        return leave("rollout.node.missing", "it has no Node", "a Node", next_step, Severity.WARNING)
+    name, mark = node.name, mark_of(node)
+    if mark is not None and mark.rollout != goal.id:
+        return _others(host, mark, name, now)
+    if mark is not None:
+        return _resumed(mark, at_goal=at_goal)
+    if at_goal:
+        return Standing(Step.NOTHING, "at the goal already")
+    if node.cordoned_by_us:
+        next_step = "Run onboarding for it first."
+        return leave("rollout.node.quarantined", "it is not accepted yet", "accepted", next_step, Severity.WARNING)
+    if node.unschedulable and not works_on_cordoned:
+        return leave(
+            "rollout.node.cordoned",
+            "someone else has cordoned it",
+            "schedulable, or cordoned by us",
+            f"If nobody needs that any more, `kubectl uncordon {name}`, and run this again.",
+            Severity.WARNING,
+        )
+    if not node.ready and not works_on_not_ready:
+        return leave(
+            "rollout.node.not-ready",
+            f"Ready is {'Unknown' if node.ready is None else 'False'}: {node.ready_message}",
+            "Ready is True",
+            f"Mend it first: `kubectl describe node {name}`, and `journalctl -u kubelet -n 100` on the host.",
+            Severity.BLOCKER,
+        )
+    return Standing(Step.TAKE, "not at the goal yet")
+
+
+def _resumed(mark: Mark, *, at_goal: bool) -> Standing:
+    if mark.phase is Phase.DRAINING and not at_goal:
+        return Standing(Step.DRAIN, f"run {mark.run} was draining it since {mark.since}", mark=mark)
+    if at_goal:
+        return Standing(Step.PROVE, f"run {mark.run} has changed it and not given it back", mark=mark)
+    return Standing(Step.CHANGE, f"run {mark.run} left it {mark.phase} since {mark.since}", mark=mark)
+
+
+def _others(host: Host, mark: Mark, node: str, now: datetime) -> Standing:
+    with_a_person = mark.phase is Phase.WITH_A_PERSON
+    observed = (
+        f"a person has it since {mark.since} (flow {mark.flow}, run {mark.run})"
+        if with_a_person
+        else f"run {mark.run} of flow {mark.flow} has left it {mark.phase} since {mark.since}"
+    )
+    next_step = (
+        f"When the work is done: `poolkeeper run {mark.flow} -p hosts={host.name} -p back=true -p dry_run=false`."
+        if with_a_person
+        else "Wait for that run, or let `poolkeeper run recover -p dry_run=false` finish it or give it back."
+    )
+    evidence = Evidence(observed, "no other rollout on the node", f"annotation of node {node}", now)
+    finding = Finding("rollout.node.taken", Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
+    return Standing(Step.LEAVE, observed, finding)

@@ -1,0 +1,91 @@
+"""The rollouts' Prefect tasks: names, retries and artifacts, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.cluster import ApiError, ClusterUnreachable
+from tasks.hosts import HostError
+from tasks.outcomes import HostOutcome
+from tasks.runs.steps import table
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State, TaskRun
+    from prefect.tasks import Task
+
+    from tasks.fleet import Host
+    from tasks.rollout.carrying import Carrier, HostWork
+    from tasks.rollout.goal import Goal, Limits
+    from tasks.rollout.live import Live
+    from tasks.rollout.plan import Plan
+    from tasks.rollout.run import Looked, RolloutRun
+
+TEMPORARY = (HostError, ClusterUnreachable, ApiError)
+"""A host or a cluster that could not be reached: carrying it once more takes it up where it stands."""
+SHOW_EVERY_S = 2.0
+
+
+async def _is_temporary(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    # async on purpose: a plain function would get a coroutine from state.result() and never see the error
+    return isinstance(await state.aresult(raise_on_failure=False), TEMPORARY)
+
+
+@task(name="look at hosts", task_run_name="look at {batch}", cache_policy=NO_CACHE)
+async def look(
+    run: RolloutRun, batch: str, names: Sequence[str], goal: Goal, limits: Limits, work: HostWork
+) -> dict[str, Looked]:
+    """Read where one batch of hosts stands."""
+    return await run.look(names, goal, limits, work)
+
+
+@task(
+    name="carry host",
+    task_run_name="carry {name}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=_is_temporary,
+)
+async def carry(carrier: Carrier, name: str, host: Host) -> HostOutcome:
+    """Take one host from where it stands to its goal, or tell why not."""
+    return await carrier.carry(host)
+
+
+@task(name="publish plan", cache_policy=NO_CACHE)
+async def publish_plan(plan: Plan) -> None:
+    """The plan as a table, before anything is done."""
+    await table(f"{plan.goal.flow}-plan", plan.rows(), plan.summary)
+
+
+@asynccontextmanager
+async def showing(live: Live, key: str, file: Path) -> AsyncIterator[None]:
+    """Keep the live view up to date, as an artifact and as a file, until the block ends."""
+    async def show() -> None:
+        live.changed.clear()
+        live.write(file)
+        await acreate_markdown_artifact(live.text(), key=key, description="what it is doing, and how to stop it")
+
+    async def keep_showing() -> None:
+        while True:
+            await live.changed.wait()
+            with suppress(Exception):  # a view that cannot be written must not end what it shows
+                await show()
+            await asyncio.sleep(SHOW_EVERY_S)
+
+    shown = asyncio.create_task(keep_showing())
+    try:
+        yield
+    finally:
+        shown.cancel()
+        with suppress(asyncio.CancelledError):
+            await shown
+        with suppress(Exception):
+            await show()

@@ -1,0 +1,125 @@
+"""Carrying a plan out: wave by wave, within the failure budget, with a look around before and gates after each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from tasks.cluster.leases import HeldLease
+from tasks.outcomes import Finding, HostOutcome, HostState, in_slots
+from tasks.rollout.goal import OnBlocked
+from tasks.rollout.live import Live
+from tasks.rollout.plan import Plan, PlannedHost
+
+
+@dataclass(slots=True)
+class Budget:
+    """What the whole rollout may spend on failures; kept on the lease, so that a killed run's are remembered."""
+
+    allowed: int
+    spent: dict[str, str] = field(default_factory=dict)
+    """Host -> what failed."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing new may start."""
+        return len(self.spent) >= self.allowed
+
+
+class Waves:
+    """One run of a plan.
+
+    carry: works on one host; whatever it meets becomes that host's outcome
+    look_around: findings that keep a wave from starting
+    gates: findings after a wave that keep the next from starting
+    stopped: why nothing new is to start; empty: go on
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        lease: HeldLease,
+        live: Live,
+        *,
+        at_once: int,
+        carry: Callable[[PlannedHost], Awaitable[HostOutcome]],
+        look_around: Callable[[], Awaitable[Sequence[Finding]]],
+        gates: Callable[[], Awaitable[Sequence[Finding]]],
+        stopped: Callable[[], Awaitable[str]],
+    ) -> None:
+        self._plan, self._lease, self._live = plan, lease, live
+        self._carry, self._look_around, self._gates, self._stopped = carry, look_around, gates, stopped
+        self._slots = asyncio.Semaphore(max(1, at_once))
+        self.budget = Budget(plan.limits.failure_budget, dict(lease.note.get("spent") or {}))
+        self.halted = ""
+        """Why nothing new starts; empty while it does."""
+        self.findings: list[Finding] = []
+        """What kept waves from starting."""
+
+    async def carry_out(self) -> list[HostOutcome]:
+        """Every host of the plan, each with its outcome."""
+        outcomes: list[HostOutcome] = []
+        waves = self._plan.waves
+        for number, wave in enumerate(waves, 1):
+            await self._before(number, len(waves))
+            outcomes += await in_slots(wave, lambda planned: self._slots, self._start)
+            if number < len(waves):
+                await self._after(number, len(waves))
+        return outcomes
+
+    async def _before(self, number: int, of: int) -> None:
+        if self.budget.gone:
+            self._halt(f"the failure budget of {self.budget.allowed} is spent: {', '.join(sorted(self.budget.spent))}")
+        if not self.halted:
+            self._halt(await self._stopped())
+        if not self.halted:
+            self._halt_by(await self._look_around())
+        if not self.halted:
+            self._live.say(f"wave {number} of {of}")
+
+    async def _after(self, number: int, of: int) -> None:
+        soak_s = self._plan.limits.soak_s
+        if not self.halted and soak_s:
+            self._live.say(f"soaks for {soak_s:.0f} s after wave {number} of {of}")
+            await asyncio.sleep(soak_s)
+        if not self.halted:
+            self._live.say(f"gates after wave {number} of {of}")
+            self._halt_by(await self._gates())
+
+    async def _start(self, planned: PlannedHost) -> HostOutcome:
+        """One host, unless nothing new is to start. What was begun before is finished in any case but a stop's."""
+        if self.halted and not planned.half_done:
+            return self._left(planned)
+        if why := await self._stopped():
+            self._halt(why)
+            return self._left(planned)
+        outcome = await self._carry(planned)
+        await self._judge(outcome)
+        return outcome
+
+    async def _judge(self, outcome: HostOutcome) -> None:
+        if outcome.state is HostState.FAILED:
+            self.budget.spent[outcome.name] = outcome.summary[:200]
+            await self._lease.write({**self._lease.note, "spent": self.budget.spent})
+            if self.budget.gone:
+                self._halt(f"the failure budget of {self.budget.allowed} is spent")
+        elif outcome.state is HostState.BLOCKED and self._plan.limits.on_blocked is OnBlocked.STOP:
+            self._halt(f"the drain of {outcome.name} was blocked, and on_blocked is stop")
+        elif outcome.state is HostState.REFUSED:
+            self._halt(f"{outcome.name}: {outcome.summary}")
+
+    def _halt(self, why: str) -> None:
+        if why and not self.halted:
+            self.halted = why
+            self._live.say(f"nothing new starts: {why}")
+
+    def _halt_by(self, findings: Sequence[Finding]) -> None:
+        self.findings += findings
+        if findings:
+            self._halt(f"{findings[0].id}: {findings[0].evidence.observed}")
+
+    def _left(self, planned: PlannedHost) -> HostOutcome:
+        summary = f"nothing was begun: {self.halted}"
+        self._live.end(planned.host.name, HostState.LEFT, summary)
+        return HostOutcome(planned.host.name, HostState.LEFT, summary)

@@ -1,0 +1,57 @@
+"""What a run was asked to do, checked before anything is read from outside."""
+
+from __future__ import annotations
+
+from tasks.fleet import Fleet, Host, Pool, SecretRef, select
+from tasks.fleet.model import AckProvider
+
+
+class ChoiceInvalid(Exception):
+    """A run was asked for something that it cannot do; the message says what to ask instead."""
+
+
+def choose_hosts(fleet: Fleet, pool: str, hosts: str) -> tuple[Host, ...]:
+    """The hosts of a run, all of one cluster.
+
+    Raises ChoiceInvalid, and SelectionInvalid of `tasks.fleet`.
+    """
+    if not hosts.strip():
+        raise ChoiceInvalid("hosts is empty: write `all` for every host, or which ones")
+    expression = f"pool={pool},{hosts}" if pool else hosts
+    chosen = select(fleet, expression)
+    if not chosen:
+        raise ChoiceInvalid(f"no active host of the fleet file matches `{expression}`")
+    clusters = sorted({host.pool.cluster.name for host in chosen})
+    if len(clusters) > 1:
+        raise ChoiceInvalid(f"these hosts belong to several clusters ({', '.join(clusters)}); choose a pool of one")
+    return chosen
+
+
+def secrets_of(hosts: tuple[Host, ...]) -> set[SecretRef]:
+    """Every secret that a run over these hosts reads."""
+    found = {host.ssh.key for host in hosts} | {host.pool.cluster.kubeconfig for host in hosts}
+    for provider in {host.pool.cluster.provider for host in hosts}:
+        if isinstance(provider, AckProvider):
+            found |= {provider.access_key_id, provider.access_key_secret}
+    return {reference for reference in found if reference is not None}
+
+
+def only_pool(hosts: tuple[Host, ...]) -> Pool:
+    """The one pool of a rollout's hosts: its limits, its lease. Raises ChoiceInvalid."""
+    pools = {host.pool.name: host.pool for host in hosts}
+    if len(pools) > 1:
+        raise ChoiceInvalid(
+            f"a rollout is of one pool, and these hosts are in {len(pools)}: {', '.join(sorted(pools))}"
+        )
+    return next(iter(pools.values()))
+
+
+def refuse_split_domains(fleet: Fleet, hosts: tuple[Host, ...]) -> None:
+    """A domain whose hosts are nodes of several clusters cannot be counted from one of them. Raises ChoiceInvalid."""
+    for name in sorted({host.domain.name for host in hosts if host.domain is not None}):
+        inside = [h for h in fleet.hosts.values() if h.active and h.domain is not None and h.domain.name == name]
+        if len(clusters := sorted({h.pool.cluster.name for h in inside})) > 1:
+            raise ChoiceInvalid(
+                f"domain {name} has hosts in clusters {', '.join(clusters)}: how many of it are down cannot be counted"
+                " from one of them. Give each cluster a domain of its own there."
+            )

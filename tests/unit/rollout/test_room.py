@@ -1,0 +1,84 @@
+"""How many nodes may be down: whatever made them so, per pool and per domain."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tasks.cluster.nodes import NodeRow
+from tasks.fleet.model import Limit
+from tasks.rollout.room import is_down, room_for
+from tests.unit.onboard.builders import a_host, a_node
+
+ACCEPTED = {"poolkeeper.io/accepted": "{}"}
+OURS = {"poolkeeper.io/cordon": "{}"}
+MARK = {"poolkeeper.io/rollout": json.dumps({"rollout": "r"})}
+
+HOSTS = [a_host(f"h{n}", pool={"max_unavailable": Limit(count=2)}, domain=f"rack{n % 2}") for n in range(6)]
+
+
+def nodes(**differing: dict[str, Any]) -> dict[str, NodeRow]:
+    """Six nodes in service, but for those that are named."""
+    return {host.name: a_node(host.name, **differing.get(host.name, {})) for host in HOSTS}
+
+
+@pytest.mark.parametrize(
+    ("differing", "free"),
+    [
+        pytest.param({}, True, id="all in service"),
+        pytest.param({"h1": {"unschedulable": True}}, True, id="one cordoned elsewhere"),
+        pytest.param({"h1": {"unschedulable": True}, "h3": {"ready": False}}, False, id="the pool is full"),
+        pytest.param({"h1": {"ready": None}, "h3": {"ready": False}}, False, id="unknown readiness is down"),
+        pytest.param({"h2": {"unschedulable": True}}, False, id="the domain is full"),
+        pytest.param({"h2": {"unschedulable": True, "annotations": OURS}}, True, id="a quarantined one is no loss"),
+        pytest.param(
+            {"h2": {"unschedulable": True, "annotations": {**OURS, **ACCEPTED}}}, False, id="a re-cordoned one is"
+        ),
+        pytest.param({"h2": {"unschedulable": True, "annotations": {**OURS, **MARK}}}, False, id="so is a marked one"),
+        pytest.param(
+            {"h0": {"unschedulable": True}, "h2": {"ready": False}}, True, id="one that is down already takes no room"
+        ),
+    ],
+)
+def test_room(differing: dict[str, Any], free: bool) -> None:
+    room = room_for(HOSTS[0], HOSTS, nodes(**differing))
+    assert room.free is free
+    assert bool(room.why) is not free
+
+
+def test_what_is_full_is_named() -> None:
+    room = room_for(HOSTS[0], HOSTS, nodes(h2={"ready": False}))
+    assert room.why == "domain rack0 may have 1 nodes unavailable and has 1: h2"
+
+
+def test_a_node_that_nobody_declares_counts_in_its_pool() -> None:
+    label = {"alibabacloud.com/nodepool-id": "np-1"}
+    strangers = {name: a_node(name, labels=label, ready=False) for name in ("x", "y")}
+    assert not room_for(HOSTS[0], HOSTS, nodes() | strangers).free
+
+
+def test_a_percentage_is_of_the_active_hosts_and_at_least_one() -> None:
+    few = [a_host(f"h{n}", pool={"max_unavailable": Limit(percent=30)}, active=n < 3) for n in range(10)]
+    there = {host.name: a_node(host.name) for host in few}
+    assert room_for(few[0], few, there).free
+    there["h1"] = a_node("h1", unschedulable=True)
+    assert room_for(few[0], few, there).why.startswith("pool general may have 1 nodes unavailable")
+
+
+def test_a_host_without_a_node_is_no_loss() -> None:
+    assert room_for(HOSTS[0], HOSTS, {"h0": a_node("h0")}).free
+
+
+@pytest.mark.parametrize(
+    ("node", "down"),
+    [
+        pytest.param({}, False, id="in service"),
+        pytest.param({"ready": False}, True, id="not Ready"),
+        pytest.param({"unschedulable": True}, True, id="cordoned by a person"),
+        pytest.param({"unschedulable": True, "annotations": OURS, "ready": False}, False, id="in quarantine"),
+    ],
+)
+def test_down(node: dict[str, Any], down: bool) -> None:
+    assert is_down(a_node("n", **node)) is down
