@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -20,7 +22,8 @@ import click
 
 if TYPE_CHECKING:
     from tasks.cluster import ClusterApi
-    from tasks.fleet import Fleet
+    from tasks.fleet import Cluster, Fleet
+    from tasks.outcomes import Secret
 
 T = TypeVar("T")
 
@@ -125,6 +128,53 @@ def probe(fleet: str | None, hosts: tuple[str, ...], as_json: bool) -> None:
     if "fail" in verdicts:
         sys.exit(WRONG_OUT_THERE)
     sys.exit(COULD_NOT_FIND_OUT if "unknown" in verdicts else FINE)
+
+
+@main.command()
+@click.argument("nodes", nargs=-1, required=True)
+@fleet_option
+@click.option("--cluster", help="Which cluster, if the fleet has several.")
+@click.option("--kubeconfig", type=click.Path(), help="Kubeconfig to use in place of a fleet file's.")
+@click.option("--context", help="Which context of the kubeconfig; else its current one.")
+@click.option("--deadline", default="5m", show_default=True, help="How long a drain waits for pods to end.")
+@json_option
+def forecast(
+    nodes: tuple[str, ...],
+    fleet: str | None,
+    cluster: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+    deadline: str,
+    as_json: bool,
+) -> None:
+    """Tell what draining NODES at once would do; nothing is changed.
+
+    Needs a kubeconfig with read rights only: --kubeconfig, else that of the fleet file, else kubectl's own. Answers 0
+    when all of them are clear, 1 when one is blocked or loses something, 3 when that cannot be told.
+    """
+    from deployments import forecasting
+    from tasks.cluster import connect
+
+    deadline_s = _seconds(deadline)
+    with _finding_out():
+        declared, secret = _reached(fleet, cluster, kubeconfig, context)
+
+    async def looked() -> Any:
+        async with connect(declared, secret) as api:
+            return await forecasting.look(api, nodes, deadline_s=deadline_s)
+
+    try:
+        made = _asked(looked())
+    except forecasting.NodesMistyped as error:
+        _bad_input(str(error))
+    if as_json:
+        click.echo(json.dumps(forecasting.rows(made), indent=2))
+    else:
+        forecasting.show(made)
+    effects = {str(node.effect) for node in made.nodes}
+    if effects & {"blocked", "lossy"}:
+        sys.exit(WRONG_OUT_THERE)
+    sys.exit(COULD_NOT_FIND_OUT if "unknown" in effects else FINE)
 
 
 @main.command()
@@ -248,12 +298,7 @@ def _in_cluster(fleet: str | None, name: str | None, act: Callable[[ClusterApi],
     from tasks.cluster import connect
     from tasks.settings import secret_reader
 
-    clusters = _loaded(fleet).clusters
-    if name is None and len(clusters) > 1:
-        _bad_input(f"the fleet has several clusters: choose one with --cluster ({', '.join(clusters)})")
-    if name is not None and name not in clusters:
-        _bad_input(f"no cluster {name} in the fleet file; there are: {', '.join(clusters)}")
-    cluster = clusters[name or next(iter(clusters))]
+    cluster = _declared(fleet, name)
 
     async def connected() -> Any:
         async with connect(cluster, secret_reader()(cluster.kubeconfig)) as api:
@@ -262,14 +307,68 @@ def _in_cluster(fleet: str | None, name: str | None, act: Callable[[ClusterApi],
     return _asked(connected())
 
 
+def _declared(fleet: str | None, name: str | None) -> Cluster:
+    """One cluster of the fleet file, by its name where there are several."""
+    clusters = _loaded(fleet).clusters
+    if name is None and len(clusters) > 1:
+        _bad_input(f"the fleet has several clusters: choose one with --cluster ({', '.join(clusters)})")
+    if name is not None and name not in clusters:
+        _bad_input(f"no cluster {name} in the fleet file; there are: {', '.join(clusters)}")
+    return clusters[name or next(iter(clusters))]
+
+
+def _reached(
+    fleet: str | None, name: str | None, kubeconfig: str | None, context: str | None
+) -> tuple[Cluster, Secret]:
+    """A cluster and its kubeconfig: the one given, else the fleet file's, else the one that kubectl would use."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    from tasks.cluster.kubeconfig import kubectls_cluster
+    from tasks.settings import fleet_path, secret_reader
+
+    if kubeconfig is not None:
+        if fleet is not None or name is not None:
+            _bad_input("--kubeconfig names the cluster: leave out --fleet and --cluster, or --kubeconfig")
+        if not Path(kubeconfig).is_file():
+            _bad_input(f"there is no file {kubeconfig}: name a kubeconfig with --kubeconfig")
+        return kubectls_cluster(Path(kubeconfig), context)
+    if fleet is None and name is None and not fleet_path().exists() and "POOLKEEPER_FLEET" not in os.environ:
+        return kubectls_cluster(None, context)
+    declared = _declared(fleet, name)
+    chosen = declared if context is None else replace(declared, context=context)
+    return chosen, secret_reader()(declared.kubeconfig)
+
+
+def _seconds(duration: str) -> float:
+    """`90s`, `5m`, `1h`, or a number of seconds."""
+    number, unit = (duration[:-1], duration[-1]) if duration[-1:] in ("s", "m", "h") else (duration, "s")
+    try:
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e6:
+        _bad_input(f"--deadline {duration}: write it as 90s, 5m or 1h")
+    return seconds
+
+
 def _asked(question: Coroutine[Any, Any, T]) -> T:
     """The answer of something outside; when it cannot be had, a sentence and exit code 3."""
+    with _finding_out():
+        return asyncio.run(question)
+
+
+@contextmanager
+def _finding_out() -> Iterator[None]:
     from tasks.cluster import ApiError, ClusterUnreachable
+    from tasks.cluster.kubeconfig import NoSuchContext
     from tasks.provider import ProviderError
     from tasks.settings import SecretMissing
 
     try:
-        return asyncio.run(question)
+        yield
+    except NoSuchContext as error:
+        _bad_input(str(error))
     except (ApiError, ClusterUnreachable, ProviderError, SecretMissing) as error:
         click.echo(str(error), err=True)
         sys.exit(COULD_NOT_FIND_OUT)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from kubernetes.aio import client
@@ -24,6 +24,7 @@ from tasks.fleet.model import Cluster
 from tasks.outcomes import Secret
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -34,6 +35,8 @@ THROTTLED_TRIES = 5
 """How often a request is sent that the API server turns away with 429: nothing of it was carried out."""
 THROTTLED_WAIT_S = 10.0
 """At most so long between two of them, whatever Retry-After says."""
+_PARSED_AT_ONCE = 100
+"""Items of a page between two looks at the rest of the loop."""
 RELIST_PAUSE_S = 0.5
 """Between the end of a watch and the next list, so that a server in trouble is not hammered."""
 _WAY = "Check the way there (route, firewall, proxy settings, the load balancer's access list)."
@@ -179,22 +182,44 @@ class ClusterApi:
 
         An expired continue token (410) starts the list anew, once.
         """
+        return await self._listed(path, lambda item: item, query)
+
+    async def list_rows(
+        self, path: str, parse: Callable[[Json], T], *, query: Mapping[str, Any] | None = None
+    ) -> list[T]:
+        """All items of a list as rows: the JSON of a page is gone before the page after the next is asked for."""
+        rows, _ = await self._listed(path, parse, query)
+        return rows
+
+    async def _listed(
+        self, path: str, parse: Callable[[Json], T], query: Mapping[str, Any] | None
+    ) -> tuple[list[T], str]:
         for attempt in (1, 2):
-            items: list[Json] = []
+            rows: list[T] = []
+            coming: asyncio.Future[Json] | None = None
             token: str | None = None
             try:
                 while True:
-                    page = await self.request(
-                        "GET", path, query={**(query or {}), "limit": PAGE_SIZE, "continue": token}
-                    )
-                    items += page["items"] or ()
-                    token = page["metadata"].get("continue")
-                    if not token:
-                        return items, page["metadata"]["resourceVersion"]
+                    page = await (coming or self._page(path, query, token))
+                    items, metadata = page["items"] or (), page["metadata"]
+                    token = metadata.get("continue")
+                    # the server makes the next page while this one is parsed
+                    coming = asyncio.ensure_future(self._page(path, query, token)) if token else None
+                    for start in range(0, len(items), _PARSED_AT_ONCE):
+                        await asyncio.sleep(0)
+                        rows += map(parse, items[start : start + _PARSED_AT_ONCE])
+                    if coming is None:
+                        return rows, metadata["resourceVersion"]
             except Gone:
                 if attempt == 2:
                     raise
+            finally:
+                if coming is not None:
+                    coming.cancel()
         raise AssertionError("unreachable")
+
+    async def _page(self, path: str, query: Mapping[str, Any] | None, token: str | None) -> Json:
+        return await self.request("GET", path, query={**(query or {}), "limit": PAGE_SIZE, "continue": token})
 
     async def watch(
         self, path: str, resource_version: str, *, query: Mapping[str, Any] | None = None

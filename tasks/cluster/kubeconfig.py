@@ -6,7 +6,9 @@ Nothing of its content is ever in an error: names of contexts, files and command
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,75 @@ from kubernetes.aio import client, config
 from kubernetes.aio.config.kube_config import KubeConfigLoader
 
 from tasks.cluster.errors import ClusterUnreachable
-from tasks.fleet.model import Cluster
+from tasks.fleet.model import Cluster, KubeadmProvider, SecretRef
 from tasks.outcomes import Secret
 
 EXEC_TIMEOUT_S = 30.0
 _NOT_ONE = (TypeError, AttributeError, KeyError, ValueError)
+
+
+class NoSuchContext(Exception):
+    """A kubeconfig has no context of that name; the message has those that there are."""
+
+
+def kubectls_cluster(given: Path | None, context: str | None) -> tuple[Cluster, Secret]:
+    """The cluster that kubectl would talk to, where no fleet file declares one, and its kubeconfig.
+
+    given: the kubeconfig; None: those of `$KUBECONFIG`, else `~/.kube/config`
+    context: None: the current one
+    Raises ClusterUnreachable when there is none or it is no good, and NoSuchContext.
+    """
+    listed = os.environ.get("KUBECONFIG", "").split(os.pathsep)
+    paths = [given] if given else [Path(path).expanduser() for path in listed if path] or [_DEFAULT.expanduser()]
+    there = [path.absolute() for path in paths if path.exists()]
+    if not there:
+        raise ClusterUnreachable(
+            f"there is no kubeconfig {' nor '.join(map(str, paths))}: name one with --kubeconfig, or a fleet file"
+            " with --fleet."
+        )
+    cluster = Cluster("of the kubeconfig", KubeadmProvider(), SecretRef(file=there[0]), None)
+    try:
+        merged = _merged([(path.parent, _mapping(yaml.safe_load(path.read_text(encoding="utf-8")))) for path in there])
+        names = [str(entry["name"]) for entry in merged["contexts"]]
+    except OSError as error:
+        raise _unusable(cluster, f"{error.strerror or type(error).__name__}: {error.filename}") from None
+    except yaml.YAMLError:
+        raise _unusable(cluster, "it is not YAML") from None
+    except _NOT_ONE:
+        raise _unusable(cluster, "it has not the shape of one") from None
+    chosen = context or str(merged["current-context"] or "")
+    if chosen not in names:
+        why = f"has no context {chosen}" if chosen else "has no current context: choose one with --context"
+        raise NoSuchContext(f"the kubeconfig {why} ({', '.join(names) or 'there is none'})")
+    return replace(cluster, name=chosen, context=chosen), Secret(yaml.safe_dump(merged))
+
+
+_DEFAULT = Path("~/.kube/config")
+_LISTS = ("clusters", "users", "contexts")
+_PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+
+
+def _merged(documents: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
+    """Kubeconfigs as one, paths made absolute: the first to name something wins, as kubectl has it."""
+    whole: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "current-context": None}
+    whole |= {kind: [] for kind in _LISTS}
+    for folder, document in documents:
+        whole["current-context"] = whole["current-context"] or document.get("current-context")
+        for kind in _LISTS:
+            taken = {entry["name"] for entry in whole[kind]}
+            for entry in document.get(kind) or ():
+                if entry["name"] not in taken:
+                    inner = entry.get(kind[:-1]) or {}
+                    whole[kind].append({**entry, kind[:-1]: _anchored(inner, folder)})
+    return whole
+
+
+def _anchored(inner: dict[str, Any], folder: Path) -> dict[str, Any]:
+    fixed: dict[str, Any] = {key: str(folder / inner[key]) for key in _PATHS if inner.get(key)}
+    command = (inner.get("exec") or {}).get("command", "")
+    if "/" in command:
+        fixed["exec"] = {**inner["exec"], "command": str(folder / command)}
+    return {**inner, **fixed}
 
 
 async def client_settings(cluster: Cluster, kubeconfig: Secret) -> Any:

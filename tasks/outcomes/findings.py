@@ -31,7 +31,7 @@ class Subject:
     """What a finding or a change is about, by Kubernetes' and the fleet file's own names."""
 
     kind: str
-    """`host`, `node`, `pool`, `site`, `domain`, `cluster` or `fleet`."""
+    """`host`, `node`, `pool`, `site`, `domain`, `cluster` or `fleet`; `pod` or `pdb`, named `namespace/name`."""
     name: str
 
     def __str__(self) -> str:

@@ -68,6 +68,7 @@ async def publish_plan(plan: Plan) -> None:
 @asynccontextmanager
 async def showing(live: Live, key: str, file: Path) -> AsyncIterator[None]:
     """Keep the live view up to date, as an artifact and as a file, until the block ends."""
+
     async def show() -> None:
         live.changed.clear()
         live.write(file)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
+import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -36,8 +37,9 @@ from tasks.cluster.bootstrap import (
 )
 from tasks.cluster.nodes import accept, cordon, delete_node, get_node, list_nodes, wait_node
 from tasks.cluster.pods import create_pod, delete_pod, pod_log, pods_on, wait_pods_on
+from tasks.cluster.snapshot import read_snapshot
 from tasks.cluster.stops import Stop, freeze, hold, read_stops, thaw, unhold
-from tasks.outcomes import Secret
+from tasks.outcomes import Secret, Unknown
 from tests.contract.cluster.conftest import reach
 from tests.contract.kubernetes.conftest import (
     DEADLINE_S,
@@ -77,6 +79,7 @@ class Right:
     namespace: str
     """Empty: everywhere."""
     name: str = ""
+    group: str = ""
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}{self.name and f' {self.name}'}{self.namespace and f' in {self.namespace}'}"
@@ -85,15 +88,16 @@ class Right:
     def rule(self) -> Json:
         """The rule that gives this right alone."""
         names = {"resourceNames": [self.name]} if self.name else {}
-        return {"apiGroups": [""], "resources": [self.resource], "verbs": [self.verb], **names}
+        return {"apiGroups": [self.group], "resources": [self.resource], "verbs": [self.verb], **names}
 
 
 def rights_of(objects: list[Json]) -> list[Right]:
     return [
-        Right(verb, resource, role["metadata"].get("namespace", ""), name)
+        Right(verb, resource, role["metadata"].get("namespace", ""), name, group)
         for role in objects
         if role["kind"] in ("Role", "ClusterRole")
         for rule in role["rules"]
+        for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
         for name in rule.get("resourceNames", [""])
@@ -222,6 +226,49 @@ async def look_for_the_kubelets_configuration(api: ClusterApi, place: Place) -> 
     await require_configuration(api, "kubelet-config")
 
 
+async def evict_a_pod(api: ClusterApi, place: Place) -> None:
+    body = {"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": place.pod}}
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{place.pod}/eviction"
+    await api.request("POST", path, body=body, query={"dryRun": "All"})
+
+
+async def known_part(api: ClusterApi, part: str) -> None:
+    """A part of the snapshot must be known; what kept it from being read is raised."""
+    observed = getattr(await read_snapshot(api), part)
+    if isinstance(observed, Unknown):
+        status = re.search(r"HTTP (\d+)", observed.reason)
+        assert status is not None
+        raise ApiError(int(status[1]), part, None, None)
+
+
+async def forecast_budgets(api: ClusterApi, place: Place) -> None:
+    await known_part(api, "budgets")
+
+
+async def forecast_replicas(api: ClusterApi, place: Place) -> None:
+    await known_part(api, "workloads")
+
+
+async def forecast_daemons(api: ClusterApi, place: Place) -> None:
+    await known_part(api, "daemonsets")
+
+
+async def forecast_claims(api: ClusterApi, place: Place) -> None:
+    await known_part(api, "claims")
+
+
+async def forecast_volumes(api: ClusterApi, place: Place) -> None:
+    await known_part(api, "volumes")
+
+
+async def forecast_services(api: ClusterApi, place: Place) -> None:
+    await known_part(api, "services")
+
+
+async def forecast_endpoints(api: ClusterApi, place: Place) -> None:
+    await known_part(api, "slices")
+
+
 NEEDED_FOR: dict[str, tuple[Operation, ...]] = {
     "get nodes": (look_at_a_node,),
     "list nodes": (look_at_all_nodes, wait_for_a_node),
@@ -230,6 +277,15 @@ NEEDED_FOR: dict[str, tuple[Operation, ...]] = {
     "delete nodes": (remove_a_node,),
     "list pods": (look_at_pods_of_a_node, wait_for_pods_of_a_node),
     "watch pods": (wait_for_pods_of_a_node,),
+    "create pods/eviction": (evict_a_pod,),
+    "list poddisruptionbudgets": (forecast_budgets,),
+    "list deployments": (forecast_replicas,),
+    "list statefulsets": (forecast_replicas,),
+    "list daemonsets": (forecast_daemons,),
+    "list persistentvolumeclaims": (forecast_claims,),
+    "list persistentvolumes": (forecast_volumes,),
+    "list services": (forecast_services,),
+    "list endpointslices": (forecast_endpoints,),
     "create pods in poolkeeper": (run_a_test_pod,),
     "delete pods in poolkeeper": (remove_a_test_pod,),
     "get pods/log in poolkeeper": (read_a_test_pods_log,),
@@ -334,6 +390,7 @@ async def has(account: Client, right: Right) -> bool:
     resource, _, subresource = right.resource.partition("/")
     attributes = {
         "verb": right.verb,
+        "group": right.group,
         "resource": resource,
         "subresource": subresource,
         "namespace": right.namespace,
@@ -412,7 +469,8 @@ async def test_each_right_is_needed(cluster: Cluster, place: Place, right: Right
         pytest.param("GET", "/api/v1/namespaces/kube-system/pods/p/log", id="logs of others"),
         pytest.param("POST", "/api/v1/namespaces/poolkeeper/pods/{pod}/exec", id="exec in its own pod"),
         pytest.param("POST", "/api/v1/namespaces/default/pods/p/exec", id="exec elsewhere"),
-        pytest.param("POST", "/api/v1/namespaces/default/pods/p/eviction", id="eviction, which it does not do yet"),
+        pytest.param("GET", "/apis/apps/v1/replicasets", id="ReplicaSets, which no forecast needs"),
+        pytest.param("PATCH", "/apis/policy/v1/namespaces/default/poddisruptionbudgets/p", id="a budget"),
         pytest.param("GET", "/api/v1/namespaces/poolkeeper/configmaps/other", id="another ConfigMap"),
         pytest.param("GET", "/api/v1/namespaces/poolkeeper/configmaps", id="all ConfigMaps"),
         pytest.param("DELETE", "/api/v1/namespaces/poolkeeper/configmaps/stops", id="deleting the stops"),

@@ -1,0 +1,138 @@
+"""`poolkeeper forecast`: what draining nodes would do. Only reads; needs no Prefect, no SSH and no fleet file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tasks.cluster import ClusterApi
+from tasks.cluster.snapshot import read_snapshot
+from tasks.outcomes import Finding, Unknown
+from tasks.rollout import Effect, Forecast, NodeForecast, PodForecast, PodVerdict, forecast
+from tasks.rollout.findings import findings
+from tasks.rollout.forecast import NoSuchNode
+
+_STYLES = {Effect.BLOCKED: "red", Effect.UNKNOWN: "magenta", Effect.LOSSY: "yellow", Effect.CLEAR: "green"}
+_QUIET = (PodVerdict.EVICTABLE, PodVerdict.DAEMONSET, PodVerdict.STATIC, PodVerdict.FINISHED, PodVerdict.GOING)
+"""Verdicts that are counted and not listed, on a terminal."""
+
+
+async def look(api: ClusterApi, nodes: Sequence[str], *, deadline_s: float) -> Forecast:
+    """Read the cluster and forecast one wave. Raises NoSuchNode with its next step, ApiError, ClusterUnreachable."""
+    snapshot = await read_snapshot(api)
+    try:
+        return forecast(snapshot, nodes, deadline_s=deadline_s, now=datetime.now(UTC))
+    except NoSuchNode as error:
+        raise NodesMistyped(error.names, snapshot.nodes) from None
+
+
+class NodesMistyped(Exception):
+    """Names of nodes that there are not; the message has names that are near."""
+
+    def __init__(self, names: Sequence[str], there: Iterable[str]) -> None:
+        known = sorted(there)
+        told = []
+        for name in names:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+            hint = f"did you mean {' or '.join(near)}?" if near else "`kubectl get nodes` lists those there are."
+            told.append(f"there is no node {name}: {hint}")
+        super().__init__("\n".join(told))
+
+
+def rows(made: Forecast) -> list[dict[str, Any]]:
+    """The forecast in plain JSON types: one row a node, in the order they were given."""
+    return [_node_row(made, node) for node in made.nodes]
+
+
+def _node_row(made: Forecast, node: NodeForecast) -> dict[str, Any]:
+    services = made.services
+    unread = isinstance(services, Unknown)
+    lost = [] if isinstance(services, Unknown) else [loss for loss in services.value if node.node in loss.nodes]
+    return {
+        "node": node.node,
+        "verdict": str(node.effect),
+        "pods": [_pod_row(each) for each in node.pods],
+        "services": None
+        if unread
+        else [{"namespace": s.namespace, "name": s.name, "ready": s.ready, "left": s.left} for s in lost],
+        "services_unknown": services.reason if isinstance(services, Unknown) else None,
+        "findings": [finding.row() for finding in findings([node], made.seen_at)],
+        "seen_at": made.seen_at.isoformat(),
+        "deadline_s": made.deadline_s,
+    }
+
+
+def _pod_row(each: PodForecast) -> dict[str, Any]:
+    worst = each.reasons[0]
+    return {
+        "namespace": each.pod.namespace,
+        "name": each.pod.name,
+        "verdict": str(each.verdict),
+        "reason": worst.text,
+        "blocked_by": worst.blocked_by or None,
+        "effect": str(each.effect),
+        "reasons": [
+            {"verdict": str(r.verdict), "reason": r.text, "blocked_by": r.blocked_by or None} for r in each.reasons
+        ],
+    }
+
+
+def show(made: Forecast) -> None:
+    """Each node with its pods that something is wrong with, blocked nodes first, and what to do."""
+    console = Console(highlight=False)
+    order = list(Effect)
+    for node in sorted(made.nodes, key=lambda each: order.index(each.effect)):
+        style = _STYLES[node.effect]
+        console.print(f"[bold]{escape(node.node)}[/bold]: [{style}]{node.effect}[/{style}] ({_counts(node)})")
+        listed = [each for each in node.pods if each.verdict not in _QUIET]
+        if listed:
+            console.print(_table(listed))
+        for finding in _worth_telling(findings([node], made.seen_at)):
+            console.print(f"  next: {finding.subject}: {finding.next_step}", markup=False)
+    _show_services(console, made)
+
+
+def _counts(node: NodeForecast) -> str:
+    verdicts = [each.verdict for each in node.pods]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in PodVerdict if v in verdicts)
+    return counts or "no pods"
+
+
+def _table(pods: Sequence[PodForecast]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=True)
+    for column in ("namespace", "pod", "verdict", "why"):
+        table.add_column(column, overflow="fold")
+    for each in pods:
+        style = _STYLES[each.effect]
+        why = "; ".join(reason.text for reason in each.reasons)
+        table.add_row(
+            escape(each.pod.namespace), escape(each.pod.name), f"[{style}]{each.verdict}[/{style}]", escape(why)
+        )
+    return table
+
+
+def _worth_telling(found: Iterable[Finding]) -> list[Finding]:
+    """One of each kind and next step: twenty pods with an emptyDir need one sentence."""
+    told: dict[str, Finding] = {}
+    for finding in found:
+        told.setdefault(finding.id if finding.severity != "blocker" else f"{finding.id} {finding.subject}", finding)
+    return list(told.values())
+
+
+def _show_services(console: Console, made: Forecast) -> None:
+    if isinstance(made.services, Unknown):
+        console.print(f"which Services lose endpoints is unknown: {made.services.reason}", markup=False)
+        return
+    for loss in made.services.value:
+        console.print(
+            f"Service {loss.namespace}/{loss.name}: {loss.ready} Ready endpoints now, {loss.left} while"
+            f" {', '.join(loss.nodes)} is drained",
+            markup=False,
+            style="red" if loss.left == 0 else None,
+        )

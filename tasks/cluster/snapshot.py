@@ -1,0 +1,140 @@
+"""All that a drain depends on, read once and with read rights only.
+
+Nodes and pods must be readable. Any other part that may not be read, or that the server does not have, is Unknown with
+its reason: what depends on it is unknown too, and never fine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+from tasks.cluster.api import ClusterApi, Json
+from tasks.cluster.budgets import Budget, parse_budget
+from tasks.cluster.errors import ApiError
+from tasks.cluster.quantities import thousandths
+from tasks.cluster.scheduling import Amounts, Taint
+from tasks.cluster.selectors import Labels
+from tasks.cluster.services import HAND_MADE, Service, Slice, parse_service, parse_slice
+from tasks.cluster.volumes import Claim, Volume, parse_claim, parse_volume
+from tasks.cluster.workloads import Pod, Shared, Workload, parse_pod, parse_workload
+from tasks.outcomes import Known, Observed, Unknown
+
+T = TypeVar("T")
+
+ObjectName = tuple[str, str]
+"""(namespace, name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A Node as a place for pods."""
+
+    name: str
+    labels: Labels
+    allocatable: Amounts
+    """With `pods` among them, in thousandths like the rest."""
+    taints: tuple[Taint, ...] = ()
+    unschedulable: bool = False
+    ready: bool | None = True
+    """None: the condition is Unknown or absent."""
+    ready_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A cluster as it was seen once."""
+
+    seen_at: datetime
+    """When the reading began."""
+    nodes: Mapping[str, Node]
+    pods: Sequence[Pod]
+    budgets: Observed[Sequence[Budget]]
+    workloads: Observed[Sequence[Workload]]
+    """Deployments and StatefulSets."""
+    daemonsets: Observed[frozenset[ObjectName]]
+    claims: Observed[Mapping[ObjectName, Claim]]
+    volumes: Observed[Mapping[str, Volume]]
+    services: Observed[Sequence[Service]]
+    slices: Observed[Sequence[Slice]]
+    """Only those that follow from no selector."""
+
+
+def parse_node(item: Json) -> Node:
+    """A Node object as a row."""
+    metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
+    ready: Json = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {})
+    declared = status.get("allocatable") or status.get("capacity") or {}
+    return Node(
+        metadata["name"],
+        metadata.get("labels") or {},
+        tuple(sorted((name, thousandths(str(quantity))) for name, quantity in declared.items())),
+        tuple(Taint(t["key"], t.get("value") or "", t["effect"]) for t in spec.get("taints") or ()),
+        bool(spec.get("unschedulable")),
+        {"True": True, "False": False}.get(ready.get("status", "")),
+        ready.get("message") or "",
+    )
+
+
+async def read_snapshot(api: ClusterApi) -> Snapshot:
+    """Read the cluster. Raises ApiError when Nodes or Pods may not be read, and ClusterUnreachable."""
+    seen_at = datetime.now(UTC)
+    shared = Shared()
+    apps, policy = "/apis/apps/v1", "/apis/policy/v1"
+
+    async def part(what: str, path: str, parse: Callable[[Json], T], selector: str = "") -> Observed[Sequence[T]]:
+        try:
+            rows = await api.list_rows(path, parse, query={"labelSelector": selector} if selector else None)
+        except ApiError as error:
+            if error.status not in (403, 404, 501):
+                raise
+            return Unknown(f"{what} cannot be read: HTTP {error.status} {error.message}".rstrip(" .:"), seen_at)
+        return Known(rows, seen_at)
+
+    async with asyncio.TaskGroup() as group:
+        start = group.create_task
+        nodes = start(api.list_rows("/api/v1/nodes", parse_node))
+        pods = start(api.list_rows("/api/v1/pods", lambda item: parse_pod(item, shared)))
+        budgets = start(part("PodDisruptionBudgets", f"{policy}/poddisruptionbudgets", parse_budget))
+        deployments = start(part("Deployments", f"{apps}/deployments", partial(parse_workload, "Deployment")))
+        statefulsets = start(part("StatefulSets", f"{apps}/statefulsets", partial(parse_workload, "StatefulSet")))
+        daemonsets = start(part("DaemonSets", f"{apps}/daemonsets", _name_of))
+        claims = start(part("PersistentVolumeClaims", "/api/v1/persistentvolumeclaims", parse_claim))
+        volumes = start(part("PersistentVolumes", "/api/v1/persistentvolumes", parse_volume))
+        services = start(part("Services", "/api/v1/services", parse_service))
+        slices = start(
+            part("EndpointSlices", "/apis/discovery.k8s.io/v1/endpointslices", parse_slice, selector=HAND_MADE)
+        )
+    return Snapshot(
+        seen_at,
+        {node.name: node for node in nodes.result()},
+        pods.result(),
+        budgets.result(),
+        _both(deployments.result(), statefulsets.result()),
+        _made(daemonsets.result(), frozenset),
+        _made(claims.result(), lambda rows: {(row.namespace, row.name): row for row in rows}),
+        _made(volumes.result(), lambda rows: {row.name: row for row in rows}),
+        _made(services.result(), lambda rows: [row for row in rows if row is not None]),
+        slices.result(),
+    )
+
+
+R = TypeVar("R")
+
+
+def _made(observed: Observed[T], make: Callable[[T], R]) -> Observed[R]:
+    return observed if isinstance(observed, Unknown) else Known(make(observed.value), observed.seen_at)
+
+
+def _both(one: Observed[Sequence[T]], other: Observed[Sequence[T]]) -> Observed[Sequence[T]]:
+    if isinstance(one, Unknown):
+        return one
+    return _made(other, lambda rows: [*one.value, *rows])
+
+
+def _name_of(item: Json) -> ObjectName:
+    return item["metadata"]["namespace"], item["metadata"]["name"]
