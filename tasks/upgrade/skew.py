@@ -1,7 +1,7 @@
 """Which versions nodes may be upgraded to, and by which steps. Pure.
 
-The stricter counts of Kubernetes' own rule and the provider's: a kubelet is never newer than the API server, and at most
-so many minors older (https://kubernetes.io/releases/version-skew-policy/, which counts minors and leaves patches free).
+The stricter counts of Kubernetes' own rule and the provider's: a kubelet is never newer than the API server, and at
+most so many minors older (https://kubernetes.io/releases/version-skew-policy/, which counts minors; patches are free).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class SkewPlan:
     """What each node goes through, and what keeps nodes, or all of them, where they are."""
 
     steps: Mapping[str, tuple[str, ...]]
-    """Node -> versions in turn, each a goal of its own; empty: it is there already. Nodes that are refused are missing."""
+    """Node -> versions in turn, each a goal of its own; empty: it is there already. A refused node is missing."""
     findings: tuple[Finding, ...] = ()
 
     @property
