@@ -1,22 +1,21 @@
-"""By which way a provider lets a host's Kubernetes be upgraded, as data: who carries it out looks at the kind.
+"""How a provider lets a host's Kubernetes be upgraded, as data: who carries it out looks at the kind of way.
 
-- `OnHost`: a script that the drained host runs, with packages that were fetched before.
-- `ByCall`: the provider does it on the host when it is called; a task of its own tells how it went.
+- `OnHost`: a script that the drained host runs.
+- `ByCall`: the provider is called, does it on the host, and a task of its own tells how it went.
 - `HandOff`: a person does it by the vendor's own steps, and the Node tells when it is done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from tasks.outcomes import Secret
 
 
 @dataclass(frozen=True, slots=True)
-class SkewRule:
-    """How far apart a provider lets versions be. Minors of Kubernetes 1."""
+class UpgradeRule:
+    """How far apart a provider lets versions be, in minors of Kubernetes 1, and what else it asks for."""
 
     minors_behind: int
     """A kubelet may be so much older than the API server; it may never be newer."""
@@ -24,24 +23,28 @@ class SkewRule:
     """Whether a node goes through every minor on its way."""
     source: str
     """Who says so, for a finding."""
+    min_disk_free_share: float = 0.0
+    """Of each file system that packages take room on, to be free afterwards."""
 
 
-UPSTREAM = SkewRule(3, one_minor_steps=False, source="https://kubernetes.io/releases/version-skew-policy/")
+UPSTREAM = UpgradeRule(3, one_minor_steps=False, source="https://kubernetes.io/releases/version-skew-policy/")
 """Kubernetes' own rule: a drained node's kubelet may skip minors."""
 
 
 @dataclass(frozen=True, slots=True)
 class OnHost:
-    """A script that the host runs as root."""
+    """A script that the host runs as root; run again it finishes what was cut off."""
 
     script: Secret
-    packages: Mapping[str, str] = field(default_factory=dict)
-    """Packages that it installs, each in exactly this version: to be fetched before the drain."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByCall:
-    """The provider is called, see `Provider.begin_upgrade`."""
+    """The provider does it."""
+
+    carry_out: Callable[[Callable[[], Awaitable[bool]]], Awaitable[str]]
+    """Wait until what runs there has ended, call unless the function given says that it is done by then, wait for the
+    end. Answers why it failed, empty when it did not. Raises ProviderError; waits for ever: put it under a deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +52,7 @@ class HandOff:
     """Nothing is run: a person is shown what to do."""
 
     steps: str
-    """The vendor's steps, as one paragraph with the commands in it."""
+    """The vendor's steps, with the commands in them."""
 
 
 Way = OnHost | ByCall | HandOff
-
-
-class TaskState(StrEnum):
-    """Where a provider's task stands."""
-
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class UpgradeTask:
-    """A provider's task as it was read."""
-
-    state: TaskState
-    told: str = ""
-    """What the provider says of it, for a person."""

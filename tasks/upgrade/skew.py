@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tasks.fleet.versions import minor_of, numbers
 from tasks.outcomes import Checked, Evidence, Finding, Severity, Subject, blockers
-from tasks.provider.upgrading import UPSTREAM, SkewRule
+from tasks.provider.upgrading import UPSTREAM, UpgradeRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def plan_steps(
     cluster: str,
     api_server: str,
     kubelets: Mapping[str, str],
-    rule: SkewRule = UPSTREAM,
+    rule: UpgradeRule = UPSTREAM,
     control_plane: Iterable[Checked] = (),
 ) -> SkewPlan:
     """The way of each node to the goal.
@@ -70,7 +70,7 @@ def chain(kubelet: str, goal: str, *, one_minor_steps: bool) -> tuple[str, ...]:
     return (*(f"{wanted[0]}.{minor}" for minor in between), goal)
 
 
-def too_far(kubelet: str, goal: str, rule: SkewRule) -> str:
+def too_far(kubelet: str, goal: str, rule: UpgradeRule) -> str:
     """The version to go to first, where one step may not go to the goal; else empty."""
     if minor_of(kubelet) is None or minor_of(goal) is None:
         return ""
@@ -78,7 +78,7 @@ def too_far(kubelet: str, goal: str, rule: SkewRule) -> str:
     return steps[0] if len(steps) > 1 else ""
 
 
-def _refusals(goal: str, cluster: str, api_server: str, rule: SkewRule) -> list[Finding]:
+def _refusals(goal: str, cluster: str, api_server: str, rule: UpgradeRule) -> list[Finding]:
     """Why no node may go there."""
     here, server, wanted = Subject("cluster", cluster), minor_of(api_server), minor_of(goal)
     allowed = min(rule.minors_behind, UPSTREAM.minors_behind)
@@ -119,7 +119,7 @@ def _refusals(goal: str, cluster: str, api_server: str, rule: SkewRule) -> list[
     return []
 
 
-def _finding(node: str, kubelet: str, goal: str, api_server: str, rule: SkewRule) -> Finding | None:
+def _finding(node: str, kubelet: str, goal: str, api_server: str, rule: UpgradeRule) -> Finding | None:
     """What is to be said of one node; a blocker keeps it out."""
     here, source = Subject("node", node), "Node status.nodeInfo"
     now, server, wanted = minor_of(kubelet), minor_of(api_server), numbers(goal)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tasks.outcomes import Checked, Severity, Subject, Verdict
-from tasks.provider.upgrading import UPSTREAM, SkewRule
+from tasks.provider.upgrading import UPSTREAM, UpgradeRule
 from tasks.upgrade.skew import SkewPlan, plan_steps, too_far
 from tests.unit.onboard.builders import a_finding
 
-VENDOR = SkewRule(2, one_minor_steps=True, source="the vendor")
-LAX = SkewRule(9, one_minor_steps=False, source="someone who knows no limit")
+VENDOR = UpgradeRule(2, one_minor_steps=True, source="the vendor")
+LAX = UpgradeRule(9, one_minor_steps=False, source="someone who knows no limit")
 
 
-def plan(goal: str, api_server: str = "v1.36.3", rule: SkewRule = UPSTREAM, **kubelets: str) -> SkewPlan:
+def plan(goal: str, api_server: str = "v1.36.3", rule: UpgradeRule = UPSTREAM, **kubelets: str) -> SkewPlan:
     return plan_steps(goal, cluster="main", api_server=api_server, kubelets=kubelets, rule=rule)
 
 
@@ -30,7 +30,7 @@ def plan(goal: str, api_server: str = "v1.36.3", rule: SkewRule = UPSTREAM, **ku
         pytest.param("v1.33.9", "1.35", VENDOR, ("1.34", "1.35"), id="not all the way"),
     ],
 )
-def test_steps_of_a_node(kubelet: str, goal: str, rule: SkewRule, steps: tuple[str, ...]) -> None:
+def test_steps_of_a_node(kubelet: str, goal: str, rule: UpgradeRule, steps: tuple[str, ...]) -> None:
     assert plan(goal, rule=rule, n01=kubelet).steps == {"n01": steps}
     assert too_far(kubelet, goal, rule) == (steps[0] if len(steps) > 1 else "")
 
@@ -47,7 +47,7 @@ def test_steps_of_a_node(kubelet: str, goal: str, rule: SkewRule, steps: tuple[s
         pytest.param("latest", "v1.36.3", UPSTREAM, "upgrade.skew.goal-unknown", id="a goal that is none"),
     ],
 )
-def test_goals_that_no_node_may_have(goal: str, api_server: str, rule: SkewRule, id: str) -> None:
+def test_goals_that_no_node_may_have(goal: str, api_server: str, rule: UpgradeRule, id: str) -> None:
     refused = plan(goal, api_server, rule, n01="v1.35.4")
     assert (refused.steps, [f.id for f in refused.findings], refused.refused) == ({}, [id], True)
     assert refused.findings[0].subject == Subject("cluster", "main")
@@ -58,7 +58,7 @@ def test_goals_that_no_node_may_have(goal: str, api_server: str, rule: SkewRule,
     [("1.36.9", UPSTREAM), ("1.33.0", UPSTREAM), ("1.34.0", VENDOR)],
     ids=["a newer patch than the API server's", "three minors older", "two, where the vendor has two"],
 )
-def test_goals_at_the_border(goal: str, rule: SkewRule) -> None:
+def test_goals_at_the_border(goal: str, rule: UpgradeRule) -> None:
     assert not plan(goal, rule=rule, n01="v1.33.0").refused
 
 
