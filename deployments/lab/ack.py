@@ -5,6 +5,7 @@ Requests must be signed. What is not here answers 501 with a code that names it,
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import shlex
@@ -31,6 +32,7 @@ _ROUTES = (
     ("GET", "/clusters/{cluster}/nodes", "DescribeClusterNodes"),
     ("POST", "/clusters/{cluster}/nodes", "DeleteClusterNodes"),
     ("DELETE", "/clusters/{cluster}/nodepools/{pool}/nodes", "RemoveNodePoolNodes"),
+    ("POST", "/clusters/{cluster}/nodepools/{pool}/upgrade", "UpgradeClusterNodepool"),
     ("GET", "/tasks/{task}", "DescribeTaskInfo"),
     ("GET", "/k8s/{cluster}/user_config", "DescribeClusterUserKubeconfig"),
 )
@@ -56,6 +58,9 @@ class Control(Protocol):
     def remove_node(self, name: str) -> bool:
         """Delete a Node; False if there is none."""
 
+    async def upgrade_node(self, name: str, version: str) -> str:
+        """Upgrade a Node's host to a version (`1.36.3`); why it failed, empty when it did not."""
+
     def admit(self, node_name: str, machine_id: str, pool_id: str) -> Json:
         """A kubelet's credential and settings. Raises JoinRefused."""
 
@@ -78,6 +83,8 @@ class AckOpenApi:
         """created_at: when the cluster was created; None: now"""
         self._control, self._key_id, self._secret, self._tokens = control, key_id, secret, tokens
         self._tasks: dict[str, Json] = {}
+        self._upgrading: dict[asyncio.Task[None], str] = {}
+        """What runs, by the node pool it runs in."""
         self._created = _iso(created_at or datetime.now(UTC))
         self._runner: web.AppRunner | None = None
         self.endpoint = ""
@@ -98,6 +105,9 @@ class AckOpenApi:
 
     async def stop(self) -> None:
         """End the server."""
+        for task in self._upgrading:
+            task.cancel()
+        await asyncio.gather(*self._upgrading, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -152,13 +162,14 @@ class AckOpenApi:
             raise _Refused(404, "ErrorNodePoolNotFound", f"Node pool {pool_id} not found.")
         nodes = [node for node in self._control.nodes() if _pool_of(node) == pool_id]
         ready = sum(_is_ready(node) for node in nodes)
+        state = "upgrading" if pool_id in self._upgrading.values() else "active"
         return {
             "nodepool_info": {
                 "nodepool_id": pool_id, "name": names[pool_id], "type": "hybrid", "region_id": REGION,
                 "is_default": False, "created": self._created, "updated": self._created,
             },
             "status": {
-                "state": "active", "total_nodes": len(nodes), "serving_nodes": len(nodes), "healthy_nodes": ready,
+                "state": state, "total_nodes": len(nodes), "serving_nodes": len(nodes), "healthy_nodes": ready,
                 "offline_nodes": len(nodes) - ready, "failed_nodes": 0, "initial_nodes": 0, "removing_nodes": 0,
             },
             "kubernetes_config": {
@@ -228,6 +239,45 @@ class AckOpenApi:
         ids = _strings(request.query.get("instance_ids", "")) + _strings(request.query.get("nodes", ""))
         return self._remove(ids, "remove_nodepool_nodes")
 
+    async def _upgrade_cluster_nodepool(self, request: web.Request, names: Mapping[str, str]) -> Json:
+        """Whether the real one takes hybrid pools is not documented; this one does, one task a pool."""
+        body, pool_id = await _object(request), names["pool"]
+        self._pool(pool_id)
+        version, served = str(body.get("kubernetes_version", "")), str(self._control.details()["current_version"])
+        if body.get("use_replace") or body.get("image_id"):
+            raise _Refused(400, "NotSupported.use_replace", "disks of nodes outside of ECS cannot be replaced.")
+        if version.partition("-")[0] != served.partition("-")[0]:
+            raise _Refused(400, "InvalidKubernetesVersion", f"{version} is not the cluster's version {served}.")
+        known = {node["metadata"]["name"] for node in self._control.nodes() if _pool_of(node) == pool_id}
+        chosen = [str(name) for name in body.get("node_names") or sorted(known)]
+        if unknown := set(chosen) - known:
+            raise _Refused(400, "InvalidParam.NodeNames", f"{', '.join(sorted(unknown))} is not in pool {pool_id}.")
+        if pool_id in self._upgrading.values():
+            raise _Refused(400, "ErrorNodePoolState", f"Node pool {pool_id} is upgrading.")
+        task = self._new_task("nodepool_upgrade", [{"data": name, "status": "initial"} for name in chosen])
+        running = asyncio.create_task(self._upgrade(task, version.partition("-")[0]))
+        self._upgrading[running] = pool_id
+        running.add_done_callback(self._upgrading.pop)
+        return {"request_id": secrets.token_hex(16).upper(), "task_id": task["task_id"]}
+
+    async def _upgrade(self, task: Json, version: str) -> None:
+        """One node after the other; the first failure ends it, as `max_failed_nodes: 0` has it."""
+        for result in task["task_result"]:
+            why = await self._control.upgrade_node(result["data"], version)
+            result["status"], task["updated"] = "failed" if why else "success", _iso(datetime.now(UTC))
+            if why:
+                task |= {"state": "fail", "error": {"code": "NodeUpgradeFailed", "message": f"{result['data']}: {why}"}}
+                return
+        task["state"] = "success"
+
+    def _new_task(self, kind: str, results: list[Json]) -> Json:
+        task_id, now = f"T-{secrets.token_hex(12)}", _iso(datetime.now(UTC))
+        self._tasks[task_id] = {
+            "task_id": task_id, "cluster_id": CLUSTER_ID, "task_type": kind, "created": now, "updated": now,
+            "state": "running", "task_result": results, "stages": [], "events": [],
+        }  # fmt: skip
+        return self._tasks[task_id]
+
     def _remove(self, names: list[str], kind: str) -> Json:
         """Take Nodes out of the cluster; an on-prem node's instance id is its name here."""
         if not names:
@@ -235,14 +285,12 @@ class AckOpenApi:
         results = [
             {"data": name, "status": "success" if self._control.remove_node(name) else "failed"} for name in names
         ]
-        task_id, now = f"T-{secrets.token_hex(12)}", _iso(datetime.now(UTC))
+        task = self._new_task(kind, results)
         failed = any(result["status"] == "failed" for result in results)
-        self._tasks[task_id] = {
-            "task_id": task_id, "cluster_id": CLUSTER_ID, "task_type": kind, "created": now, "updated": now,
-            "state": "fail" if failed else "success", "task_result": results, "stages": [], "events": [],
-            **({"error": {"code": "NodeNotFound", "message": "a node is not in the cluster"}} if failed else {}),
-        }  # fmt: skip
-        return {"request_id": secrets.token_hex(16).upper(), "task_id": task_id}
+        task["state"] = "fail" if failed else "success"
+        if failed:
+            task["error"] = {"code": "NodeNotFound", "message": "a node is not in the cluster"}
+        return {"request_id": secrets.token_hex(16).upper(), "task_id": task["task_id"]}
 
     async def _describe_task_info(self, request: web.Request, names: Mapping[str, str]) -> Json:
         task = self._tasks.get(names["task"])

@@ -16,7 +16,7 @@ import click
 
 from deployments.lab import lifecycle
 from deployments.lab.faults import DESCRIPTIONS, Fault
-from deployments.lab.layout import MAX_HOSTS, LabFolder
+from deployments.lab.layout import MAX_HOSTS, OLDER_KUBELETS, LabFolder
 from tasks.settings import state_folder
 
 T = TypeVar("T")
@@ -41,16 +41,35 @@ def lab() -> None:
 @click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), help=f"How many hosts; else {HOSTS}.")
 @click.option("--real", is_flag=True, help="Debian machines and Kubernetes' own programs (Linux, root, Go).")
 @click.option("--machines", type=click.IntRange(1, 20), help=f"How many, with --real; else {MACHINES}.")
+@click.option(
+    "--kubelet",
+    type=click.Choice(OLDER_KUBELETS),
+    help="Version that hosts join with, to have something to upgrade; else the API server's. Without --real.",
+)
 @click.option("--prefect", is_flag=True, help="Also a Prefect server with every deployment, and a worker; some 30 s.")
-def up(folder: Path | None, as_json: bool, hosts: int | None, real: bool, machines: int | None, prefect: bool) -> None:
+def up(
+    folder: Path | None,
+    as_json: bool,
+    hosts: int | None,
+    real: bool,
+    machines: int | None,
+    kubelet: str | None,
+    prefect: bool,
+) -> None:
     """Start a lab and say what was started and where."""
     if real and hosts is not None:
         raise click.UsageError("--hosts is for the lab on loopback; with --real, say --machines.")
+    if real and kubelet is not None:
+        raise click.UsageError("--kubelet is for the lab on loopback; with --real, set kubernetes_version of a pool.")
     if machines is not None and not real:
         raise click.UsageError("--machines needs --real; without it, say --hosts.")
     place, began = _place(folder), time.monotonic()
     started = _tried(
-        lambda: lifecycle.up_machines(place, machines or MACHINES) if real else lifecycle.up(place, hosts or HOSTS)
+        lambda: (
+            lifecycle.up_machines(place, machines or MACHINES)
+            if real
+            else lifecycle.up(place, hosts or HOSTS, kubelet=kubelet)
+        )
     )
     if prefect:
         started = _tried(lambda: lifecycle.start_prefect(place)) or started
@@ -142,7 +161,7 @@ def faults(as_json: bool) -> None:
         click.echo(json.dumps(DESCRIPTIONS, indent=2))
         return
     for fault, description in DESCRIPTIONS.items():
-        click.echo(f"{fault:<22} {description}")
+        click.echo(f"{fault:<26} {description}")
 
 
 def _place(folder: Path | None) -> LabFolder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from deployments.lab.ack import JoinRefused
@@ -23,7 +23,15 @@ HYBRID_TAINT = {"key": "nodepool-type", "value": "hybridcloud", "effect": "NoSch
 class ControlPlane:
     """The cluster: its API server and what is needed to let kubelets in. Implements `ack.Control`."""
 
-    def __init__(self, network: Network, hosts: Mapping[str, LabHost]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        hosts: Mapping[str, LabHost],
+        upgrade: Callable[[str, str], Awaitable[str]],
+        kubelet: str = VERSION,
+    ) -> None:
+        """upgrade: carries out `upgrade_node`; kubelet: version that hosts join with"""
+        self._upgrade, self._kubelet = upgrade, kubelet
         self.ca = LabCA()
         self.poolkeeper_token, self.admin_token = secrets.token_hex(24), secrets.token_hex(24)
         self.tokens = {
@@ -92,7 +100,7 @@ class ControlPlane:
         if node is not None:
             raise JoinRefused("NODE_NAME_EXISTS", f"a node named {node_name} is in the cluster: remove it first")
         return {
-            "version": VERSION,
+            "version": self._kubelet,
             "api": self.api.url,
             "ca": self.ca.certificate_pem.decode(),
             "kubelet_token": self.kubelet_token(node_name),
@@ -101,6 +109,10 @@ class ControlPlane:
             "pod_cidr": host.pod_cidr,
             "dns": [self._network.dns],
         }
+
+    async def upgrade_node(self, name: str, version: str) -> str:
+        """Upgrade a Node's host; why it failed, empty when it did not."""
+        return await self._upgrade(name, version)
 
     def kubelet_token(self, node_name: str) -> str:
         """A kubelet's own credential, in place of any earlier one of that node."""

@@ -30,6 +30,10 @@ class Fault(StrEnum):
     API_UNREACHABLE = "api-unreachable"
     LINE_CUT = "line-cut"
     POWER_LOST = "power-lost"
+    MIRROR_DOWN = "mirror-down"
+    PACKAGE_MISSING = "package-missing"
+    KEEPS_OLD_KUBELET = "upgrade-keeps-old-kubelet"
+    NEVER_RETURNS = "upgrade-never-returns"
 
 
 CLOCK_OFF_S = 600
@@ -52,9 +56,15 @@ DESCRIPTIONS = {
     Fault.API_UNREACHABLE: "it cannot reach the API server",
     Fault.LINE_CUT: "its network cable is out (machines only)",
     Fault.POWER_LOST: "it has lost power; mending boots it (machines only)",
+    Fault.MIRROR_DOWN: "its package mirror does not answer",
+    Fault.PACKAGE_MISSING: "its package mirror has nothing newer than what is installed",
+    Fault.KEEPS_OLD_KUBELET: "an upgrade says that all went well, and the kubelet starts in its old version",
+    Fault.NEVER_RETURNS: "after an upgrade its kubelet is never Ready again",
 }
 
 MACHINES_ONLY = (Fault.LINE_CUT, Fault.POWER_LOST)
+OF_UPGRADES = (Fault.MIRROR_DOWN, Fault.PACKAGE_MISSING, Fault.KEEPS_OLD_KUBELET, Fault.NEVER_RETURNS)
+"""What an upgrade meets; nothing else takes notice. On machines they have no effect."""
 
 
 class HostFaults:

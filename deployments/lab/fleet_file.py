@@ -34,6 +34,8 @@ def fleet_file(network: Network, hosts: Mapping[str, tuple[LabHost, int]], ack_e
         "region": REGION,
         "endpoint": ack_endpoint,
         "protocol": "http",
+        "upgrade": "command",
+        "upgrade_command": "edgeadm upgrade --version=v{version}",
         "access_key_id": {"file": "keys/ack-id"},
         "access_key_secret": {"file": "keys/ack-secret"},
         "billing_endpoint": bss_endpoint,

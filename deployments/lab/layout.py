@@ -20,6 +20,9 @@ DOMAINS_PER_SITE = 3
 MAX_HOSTS = 500
 """Two sites with a /24 each."""
 
+OLDER_KUBELETS = ("v1.35.4", "v1.34.9")
+"""What hosts can join with in place of the API server's version, to have something to upgrade."""
+
 CLUSTER_ID = "c-poolkeeper-lab"
 REGION = "cn-hangzhou"
 SSH_USER = "ops"

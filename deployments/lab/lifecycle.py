@@ -39,9 +39,13 @@ class NotALab(LabError):
     """The folder is something else, or there is no lab in it."""
 
 
-def up(folder: LabFolder, hosts: int) -> bool:
-    """Start a lab and wait until all of it listens; False if it was up already. Raises LabError, NotALab."""
+def up(folder: LabFolder, hosts: int, *, kubelet: str | None = None) -> bool:
+    """Start a lab and wait until all of it listens; False if it was up already. Raises LabError, NotALab.
+
+    kubelet: version that hosts join with, as `v1.35.4`; None: the API server's
+    """
     command = [sys.executable, "-m", "deployments.lab.serve", "--folder", str(folder.path), "--hosts", str(hosts)]
+    command += ["--kubelet", kubelet] if kubelet else []
     with _alone(folder):
         return _up(folder, command, START_TIMEOUT_S)
 

@@ -98,11 +98,17 @@ def node_status(folder: HostFolder, settings: KubeletSettings, kubelet_port: int
             "osImage": "Debian GNU/Linux 12 (bookworm)",
             "operatingSystem": "linux",
             "architecture": "amd64",
-            "containerRuntimeVersion": "containerd://1.6.20",
+            "containerRuntimeVersion": f"containerd://{_runtime_version(folder)}",
             "kubeletVersion": settings.version,
             "kubeProxyVersion": "",
         },
     }
+
+
+def _runtime_version(folder: HostFolder) -> str:
+    """containerd's; the cloud node has no program of it."""
+    told = folder.read("usr/bin/containerd").partition("containerd/containerd ")[2]
+    return told.split('"')[0] or "1.6.20"
 
 
 def has_network(folder: HostFolder) -> bool:
@@ -114,6 +120,8 @@ def readiness(folder: HostFolder) -> tuple[bool, str, str]:
     """Ready or not, with kubelet's own reason and message."""
     if folder.has(Fault.NEVER_READY):
         return False, "KubeletNotReady", "PLEG is not healthy: pleg has yet to be successful"
+    if folder.has(Fault.NEVER_RETURNS) and (folder.path / "state" / "kubelet-upgraded").exists():
+        return False, "KubeletNotReady", "container runtime is down, PLEG is not healthy: pleg has yet to be successful"
     if not has_network(folder):
         message = (
             "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady"

@@ -9,13 +9,14 @@ import resource
 import signal
 from pathlib import Path
 
+from deployments.lab.control_plane import VERSION
 from deployments.lab.layout import LabFolder
 from deployments.lab.processes import LAB_MARK
 from deployments.lab.world import World
 
 
-async def _serve(folder: LabFolder, hosts: int) -> None:
-    world = World(folder, os.environ[LAB_MARK], hosts)
+async def _serve(folder: LabFolder, hosts: int, kubelet: str) -> None:
+    world = World(folder, os.environ[LAB_MARK], hosts, kubelet)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -31,10 +32,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The practice world's process; use `poolkeeper lab up`.")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--hosts", type=int, required=True)
+    parser.add_argument("--kubelet", default=VERSION)
     given = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket and some pipes for each of 500 hosts
-    asyncio.run(_serve(LabFolder(given.folder.absolute()), given.hosts))
+    asyncio.run(_serve(LabFolder(given.folder.absolute()), given.hosts, given.kubelet))
 
 
 if __name__ == "__main__":

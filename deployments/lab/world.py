@@ -16,7 +16,7 @@ from deployments.lab.ack import JOIN_PATH, AckOpenApi
 from deployments.lab.billing import CREATED_AT, bill_rows
 from deployments.lab.bss import BssOpenApi
 from deployments.lab.control import ControlError, ControlServer, socket_name
-from deployments.lab.control_plane import ControlPlane
+from deployments.lab.control_plane import VERSION, ControlPlane
 from deployments.lab.dns import NameServer
 from deployments.lab.faults import MACHINES_ONLY, Fault, HostFaults
 from deployments.lab.fleet_file import EXTERNAL_NAME, INTERNAL_NAME, fleet_file
@@ -40,12 +40,13 @@ _EXTERNAL_ADDRESS = "203.0.113.10"
 class World:
     """One lab. It owns its addresses for as long as it lives."""
 
-    def __init__(self, folder: LabFolder, lab: str, hosts: int) -> None:
+    def __init__(self, folder: LabFolder, lab: str, hosts: int, kubelet: str = VERSION) -> None:
+        """kubelet: version that hosts join with"""
         self.folder, self.lab = folder, lab
         self._claim, octet = claim_network()
         self.network = Network(octet)
         self.hosts = {host.name: host for host in plan_hosts(self.network, hosts)}
-        self.control_plane = ControlPlane(self.network, self.hosts)
+        self.control_plane = ControlPlane(self.network, self.hosts, self._upgrade, kubelet)
         self._key_id, self._key_secret = f"LTAI{secrets.token_hex(8)}", secrets.token_hex(16)
         self.ack = AckOpenApi(self.control_plane, self._key_id, self._key_secret, JoinTokens(), CREATED_AT)
         self.bss = BssOpenApi(
@@ -198,6 +199,24 @@ class World:
             elif fault is Fault.NAME_DUPLICATED:
                 self.control_plane.remove_namesake(host)
             folder.faults.clear(fault)
+
+    async def _upgrade(self, name: str, version: str) -> str:
+        """What ACK has its agent do on a host: the vendor's own tool; why it failed, empty when it did not."""
+        server = self.ssh.get(name)
+        if server is None:
+            return "it is no host of this lab"
+        running = await asyncio.create_subprocess_exec(
+            str(self.folder.programs / "edgeadm"),
+            "upgrade",
+            f"--version=v{version}",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**server.folder.environment(server.port), "POOLKEEPER_LAB_AS": "root"},
+            cwd=server.folder.root,
+        )
+        told = (await running.communicate())[0].decode(errors="replace").strip().splitlines()
+        return "" if running.returncode == 0 else (told[-1] if told else "it said nothing")
 
     def _begin_reboot(self, host: LabHost) -> None:
         task = asyncio.create_task(self._reboot(host))

@@ -12,6 +12,7 @@ from datetime import datetime
 from tasks.audit.testpod import PodAnswers
 from tasks.cluster.nodes import NodeRow
 from tasks.cluster.pods import PodRow
+from tasks.fleet.versions import same_version
 from tasks.outcomes import Checked, Evidence, Finding, Severity, Subject, Verdict
 
 
@@ -87,7 +88,7 @@ def _node_ready(seen: NodeEvidence, here: Subject) -> Checked:
 def _kubelet_version(seen: NodeEvidence, here: Subject) -> Checked:
     check = "node.kubelet.version"
     observed, expected = seen.node.kubelet_version, seen.expected_version
-    if expected is None or _same_version(observed, expected):
+    if expected is None or same_version(observed, expected):
         return Checked(check, Verdict.OK, here)
     return _failed(
         check,
@@ -95,14 +96,6 @@ def _kubelet_version(seen: NodeEvidence, here: Subject) -> Checked:
         Evidence(observed or "not told", expected, "Node status.nodeInfo", seen.seen_at),
         "Set kubernetes_version of the pool to what the provider installs, or have the pool upgraded.",
     )
-
-
-def _same_version(kubelet: str, wanted: str) -> bool:
-    """`1.36.3` asks for v1.36.3 with any build behind it, `1.36` for any patch; a build named is compared as well."""
-    kubelet, wanted = kubelet.removeprefix("v"), wanted.removeprefix("v")
-    if wanted.count(".") == 1 and kubelet.startswith(f"{wanted}."):
-        return True
-    return kubelet == wanted or kubelet.startswith((f"{wanted}-", f"{wanted}+"))
 
 
 def _system_pod(seen: NodeEvidence, here: Subject, prefix: str) -> Checked:

@@ -57,6 +57,8 @@ class NodeRow:
     """When the Ready condition became what it is; None: not told."""
     taint_objects: tuple[Json, ...] = ()
     """The taints as they stand in the object: a list is written back whole, with each one's `timeAdded`."""
+    runtime_version: str = ""
+    """Container runtime as the kubelet tells it: `containerd://1.6.24~ds1`."""
 
     @property
     def cordoned_by_us(self) -> bool:
@@ -100,6 +102,7 @@ def parse_node(node: Json) -> NodeRow:
         ready={"True": True, "False": False}.get(ready.get("status", "")),
         ready_message=ready.get("message", ""),
         kubelet_version=info.get("kubeletVersion", ""),
+        runtime_version=info.get("containerRuntimeVersion", ""),
         machine_id=info.get("machineID", ""),
         boot_id=info.get("bootID", ""),
         internal_ips=tuple(a["address"] for a in status.get("addresses") or () if a["type"] == "InternalIP"),

@@ -270,6 +270,14 @@ class AckEntry(Part):
         "international", description="Where the account was opened, and its bill is kept."
     )
     billing_endpoint: Endpoint | None = Field(None, description="host:port in place of that site's own.")
+    upgrade: Literal["hand-off", "command", "call"] = Field(
+        "hand-off",
+        description="How a host's Kubernetes is upgraded: a person follows the vendor's steps; upgrade_command is run"
+        " on the host; or ACK's UpgradeClusterNodepool is called, which is not documented for hybrid pools.",
+    )
+    upgrade_command: Command | None = Field(
+        None, description="With upgrade: command. Shell, run as root; {version} in it becomes the version, as 1.36.3."
+    )
 
 
 class KubeadmEntry(Part):

@@ -104,6 +104,8 @@ def _cluster(name: str, entry: doc.ClusterEntry, folder: Path) -> model.Cluster:
             ack.reset_command,
             ack.account_site,
             ack.billing_endpoint,
+            ack.upgrade,
+            ack.upgrade_command,
         )
     else:
         kubeadm = entry.provider.kubeadm or doc.KubeadmEntry()

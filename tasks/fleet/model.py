@@ -155,6 +155,12 @@ class AckProvider:
     """`international` or `china`: where the account was opened, and its bill is kept."""
     billing_endpoint: str | None = None
     """`host:port` in place of that site's own."""
+    upgrade: str = "hand-off"
+    """How a host's Kubernetes is upgraded: `call` (the OpenAPI's UpgradeClusterNodepool, for one node at a time),
+    `command` (`upgrade_command` on the host) or `hand-off` (a person follows the vendor's steps, and we wait). The
+    vendor documents none of them for hybrid pools, the second for ACK Edge."""
+    upgrade_command: str | None = None
+    """Shell, run as root; `{version}` in it becomes the version, as `1.36.3`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ def check_draft(draft: Draft, folder: Path) -> Iterator[Mistake]:
         _references,
         _choices,
         _pool_labels,
+        _upgrades,
         _logins,
         _node_names,
         addresses,
@@ -135,6 +136,27 @@ def _choices(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake
                 (*path, "ack"),
                 "only one half of the access key is given.",
                 "Give both access_key_id and access_key_secret, or neither for the SDK's own credential chain.",
+            )
+
+
+def _upgrades(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+    """A command for upgrades is there if, and only if, it is what upgrades a host."""
+    for name, cluster in document.clusters.items():
+        ack, path = cluster.provider.ack, ("clusters", name, "provider", "ack")
+        if ack is None or draft.unread(*path, "upgrade") or draft.unread(*path, "upgrade_command"):
+            continue
+        if ack.upgrade == "command" and not ack.upgrade_command:
+            yield Mistake(
+                (*path, "upgrade"),
+                "nothing says which command upgrades a host.",
+                "Write it with upgrade_command:, with {version} where the version belongs.",
+            )
+        if ack.upgrade != "command" and ack.upgrade_command:
+            yield Mistake(
+                (*path, "upgrade_command"),
+                f"a command is never run with upgrade: {ack.upgrade}.",
+                "Write upgrade: command, or delete it.",
+                at_key=True,
             )
 
 

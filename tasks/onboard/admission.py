@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from tasks.audit.acceptance import NodeEvidence, check_acceptance
-from tasks.audit.proving import Probed, choose_cloud_node, probe_node, probe_sentence
-from tasks.audit.testpod import PodAnswers
+from tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
+from tasks.audit.proving import probe_sentence
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from tasks.cluster.nodes import (
-    CLOUD_NODES,
     HYBRID_TAINT,
     NodeRow,
     accept,
@@ -30,7 +27,7 @@ from tasks.cluster.nodes import (
     list_nodes,
     wait_node,
 )
-from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
+from tasks.cluster.pods import PodRow, pods_on
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
 from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
@@ -52,7 +49,6 @@ from tasks.outcomes import (
     Severity,
     Subject,
     Unknown,
-    blockers,
 )
 from tasks.provider import Provider, ProviderError
 from tasks.runs.recording import Recorder
@@ -62,8 +58,6 @@ T = TypeVar("T")
 JOIN_UNIT = "poolkeeper-join"
 LEAVE_UNIT = "poolkeeper-leave"
 LEAVE_TIMEOUT_S = 300.0
-PROBE_ATTEMPTS = 3
-"""Node-local DNS answers with errors for a moment after it has started."""
 
 
 class NotAdmitted(Exception):
@@ -401,64 +395,25 @@ class Admission:
 
     async def _prove(self, host: Host) -> None:
         """Wait for the Node to settle, probe it, judge. Raises NotAdmitted with every blocker."""
-        await self._settle(host)
-        findings: tuple[Finding, ...] = ()
-        for attempt in range(1, PROBE_ATTEMPTS + 1):
-            evidence = await self._evidence(host)
-            if evidence is None:
-                raise NotAdmitted(
-                    "its Node is gone",
-                    [
-                        self._finding(
-                            host,
-                            "onboard.node.gone",
-                            f"Node {host.node_name} was deleted",
-                            "the Node stays until acceptance",
-                            "Find out who deleted it (audit log), then run this again.",
-                        )
-                    ],
-                )
-            checked = check_acceptance(evidence)
-            findings = blockers(c.finding for c in checked if c.finding is not None)
-            if not findings:
-                return
-            if not evidence.node.ready or attempt == PROBE_ATTEMPTS:
-                break
-            await asyncio.sleep(1)
-        raise NotAdmitted("not accepted", findings)
-
-    async def _settle(self, host: Host) -> None:
-        """Wait until the Node is Ready with its expected pods, or time is up: then what is there is judged."""
-        pool, name = host.pool, host.node_name
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pool.join_timeout_s):
-                await wait_node(self.api, name, lambda row: row is None or bool(row.ready))
-                await wait_pods_on(self.api, name, lambda pods: _all_there(pods, pool.expected_pods))
-
-    async def _evidence(self, host: Host) -> NodeEvidence | None:
-        """Everything acceptance looks at, read afresh; None: the Node is gone."""
-        pool, name = host.pool, host.node_name
-        node = await get_node(self.api, name)
-        if node is None:
-            return None
-        pods = await pods_on(self.api, name)
-        facts = await read_facts(self.sessions, host, self.request)
-        cloud_node = choose_cloud_node(await list_nodes(self.api, CLOUD_NODES), name)
-        probed = Probed(PodAnswers())
-        if node.ready:
-            probed = await probe_node(self.api, self.gate, name, pool.cluster.test_image, host.site.dns, cloud_node)
-        return NodeEvidence(
-            node=node,
-            pods=pods,
-            expected_version=pool.kubernetes_version,
-            expected_pods=pool.expected_pods,
-            api_from_host=None if isinstance(facts.api_answer, Unknown) else facts.api_answer.value,
-            answers=probed.answers,
-            log_error=probed.log_error,
-            cloud_node=cloud_node,
-            cloud_error=probed.cloud_error,
-            seen_at=datetime.now(UTC),
-        )
+        ways = Ways(self.api, self.sessions, self.gate, self.request)
+        wanted = Wanted(host.pool.kubernetes_version, settled_within_s=host.pool.join_timeout_s)
+        try:
+            findings = await prove_node(ways, host, wanted)
+        except NodeGone:
+            raise NotAdmitted(
+                "its Node is gone",
+                [
+                    self._finding(
+                        host,
+                        "onboard.node.gone",
+                        f"Node {host.node_name} was deleted",
+                        "the Node stays until acceptance",
+                        "Find out who deleted it (audit log), then run this again.",
+                    )
+                ],
+            ) from None
+        if findings:
+            raise NotAdmitted("not accepted", findings)
 
     async def _release(self, host: Host, look: Look) -> list[Finding]:
         """Write down what the join changed, write acceptance, give back our cordon; then look."""
@@ -632,10 +587,6 @@ def _is_guest(pod: PodRow) -> bool:
     """A pod that a scheduler put there and that runs: no DaemonSet's, no static one, none of our own."""
     runs = pod.phase not in ("Succeeded", "Failed")
     return runs and pod.owner_kind not in ("DaemonSet", "Node") and pod.namespace != "poolkeeper"
-
-
-def _all_there(pods: tuple[PodRow, ...], prefixes: tuple[str, ...]) -> bool:
-    return all(any(p.ready and p.owner_name.startswith(prefix) for p in pods) for prefix in prefixes)
 
 
 def _refused(host: Host, refusal: Refusal, severity: Severity = Severity.BLOCKER) -> Finding:

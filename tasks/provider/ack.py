@@ -5,17 +5,40 @@ What the vendor does not document for hybrid pools is said in the fleet file or 
 
 from __future__ import annotations
 
+import asyncio
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
 from tasks.fleet.model import AckProvider, Cluster, Host, Pool, SecretRef
+from tasks.fleet.versions import numbers, same_version
 from tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict
 from tasks.provider.interface import ProviderError
 from tasks.provider.sdk import WAY, Api, Connection, JsonObject
+from tasks.provider.upgrading import ByCall, HandOff, OnHost, UpgradeRule, Way
 
 JOIN_TOKEN_S = 3600
 """Life of a join token; ACK Edge's default is the same hour."""
+
+POLL_S = 5.0
+"""Between two looks at a pool or a task, which tell of themselves by no event."""
+FAILED_STATES = ("failed", "deleting", "deleted_failed")
+UPGRADE_RULE = UpgradeRule(
+    2,
+    one_minor_steps=True,
+    source="https://help.aliyun.com/zh/ack/ack-edge/user-guide/upgrade-ack-edge-cluster, for ACK Edge pools",
+    # https://www.alibabacloud.com/help/en/ack/ack-managed-and-ack-dedicated/user-guide/node-pool-updates
+    min_disk_free_share=0.2,
+)
+HAND_OFF = """\
+Upgrade node %(node)s (host %(host)s) to Kubernetes %(version)s now; it is drained. Take the vendor's steps for hybrid \
+nodes of your cluster (its console, or ask its support: they are not published); for ACK Edge nodes they are, on the \
+host as root: `edgeadm upgrade --interconnect-mode=private --region=%(region)s`, with the edgeadm of version \
+%(version)s, which ends with "This node has been upgraded successfully" \
+(https://help.aliyun.com/zh/ack/ack-edge/user-guide/upgrade-ack-edge-cluster). Nothing has to be told to poolkeeper: \
+it goes on when the Node reports its new version."""
+"""%(host)s and %(node)s: which one; %(version)s: `1.36.3`; %(region)s: the cluster's."""
 
 API = Api(
     name="ACK",
@@ -41,8 +64,13 @@ class Ack:
         secret: Callable[[SecretRef], Secret],
         *,
         timeout_s: float = 30.0,
+        poll_s: float = POLL_S,
     ) -> None:
-        """timeout_s: of one request, from connecting to the last byte. Raises SecretMissing."""
+        """Raises SecretMissing.
+
+        timeout_s: of one request, from connecting to the last byte
+        poll_s: between two looks at a pool or a task
+        """
         # over a second to import: only flows that talk to ACK pay
         from alibabacloud_cs20151215.client import Client
 
@@ -58,6 +86,9 @@ class Ack:
         )
         self._cluster = cluster
         self._settings = settings
+        self._poll_s = poll_s
+        self._calls: dict[str, asyncio.Lock] = {}
+        """By node pool: one upgrade at a time in each, as far as this run goes."""
 
     @property
     def _path(self) -> str:
@@ -136,6 +167,86 @@ class Ack:
     def leave_script(self, host: Host) -> Secret:
         """The reset command that the fleet file names for the provider."""
         return Secret(self._settings.reset_command)
+
+    @property
+    def upgrade_rule(self) -> UpgradeRule:
+        """The stricter one of the vendor's: documented for ACK Edge pools, not for hybrid ones."""
+        return UPGRADE_RULE
+
+    @property
+    def upgrade_packages(self) -> tuple[str, ...]:
+        """None: the vendor's tool brings its own programs."""
+        return ()
+
+    async def newest_patch(self, minor: str) -> str | None:
+        """The cluster's own version: nodes are brought to that, and to no other. Raises ProviderError."""
+        served = str((await self.cluster_detail()).get("current_version", ""))
+        if not same_version(served, minor):
+            raise ProviderError(
+                f"the cluster is at {served or 'a version that is not told'}, which is no {minor}. Upgrade it first, or"
+                " choose the goal that it has."
+            )
+        return ".".join(map(str, numbers(served)))
+
+    def upgrade_way(self, host: Host, version: str, packages: Mapping[str, str]) -> Way:
+        """What the fleet file declares (`upgrade`)."""
+        version = version.removeprefix("v")
+        match self._settings.upgrade:
+            case "call":
+                return ByCall(lambda done: self._upgrade_node(host, version, done))
+            case "command":
+                command = (self._settings.upgrade_command or "false").replace("{version}", shlex.quote(version))
+                return OnHost(Secret(command, secret_words=()))
+            case _:
+                here = {"host": host.name, "node": host.node_name, "region": self._settings.region}
+                return HandOff(HAND_OFF % {**here, "version": version})
+
+    async def _upgrade_node(self, host: Host, version: str, done: Callable[[], Awaitable[bool]]) -> str:
+        """UpgradeClusterNodepool for one node, to the end of its task. Raises ProviderError.
+
+        A call that an earlier run made is waited for and not made again: its task is known to that run only, but the
+        pool tells that it is being upgraded.
+        """
+        path = f"{self._path}/nodepools/{quote(host.pool.nodepool_id, safe='')}"
+        async with self._calls.setdefault(host.pool.nodepool_id, asyncio.Lock()):
+            while (state := await self._pool_state(path)) != "active":
+                if state in FAILED_STATES:
+                    return f"the node pool is {state}"
+                await asyncio.sleep(self._poll_s)
+            if await done():
+                return ""
+            served = str((await self.cluster_detail()).get("current_version", ""))
+            answer = await self._connection.call(
+                "UpgradeClusterNodepool",
+                "POST",
+                f"{path}/upgrade",
+                body={
+                    # ACK's own spelling of it has a build behind the patch
+                    "kubernetes_version": served if same_version(served, version) else version,
+                    "node_names": [host.node_name],
+                    "rolling_policy": {"max_parallelism": 1},
+                },
+            )
+            task = str(answer.get("task_id") or "") if isinstance(answer, dict) else ""
+            if not task:
+                raise self._connection.strange("UpgradeClusterNodepool", "task_id")
+            return await self._task_ended(task)
+
+    async def _pool_state(self, path: str) -> str:
+        found = await self._connection.read("DescribeClusterNodePoolDetail", "GET", path)
+        return str((found.get("status") or {}).get("state", ""))
+
+    async def _task_ended(self, task: str) -> str:
+        """Why a task failed, empty when it did not. Waits for ever; states that nobody documents are waited out."""
+        while True:
+            found = await self._connection.read("DescribeTaskInfo", "GET", f"/tasks/{quote(task, safe='')}")
+            state, error = str(found.get("state", "")), found.get("error") or {}
+            if state == "success":
+                return ""
+            if state in ("fail", "failed", "canceled", "cancelled"):
+                words = f"{error.get('code', '')} {error.get('message', '')}".strip()
+                return f"task {task} ended as {state}: {words or 'it does not say why'}"
+            await asyncio.sleep(self._poll_s)
 
 
 def _expect(check: str, subject: Subject, observed: str, expected: str, next_step: str) -> Checked:

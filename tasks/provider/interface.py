@@ -1,11 +1,13 @@
-"""What any provider of a control plane gives: a look at the pool, a way in, a way out."""
+"""What any provider of a control plane gives: a look at the pool, a way in, a way to newer versions, a way out."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from tasks.fleet.model import Host, Pool
 from tasks.outcomes import Checked, Secret
+from tasks.provider.upgrading import UpgradeRule, Way
 
 
 class ProviderError(Exception):
@@ -51,3 +53,21 @@ class Provider(Protocol):
 
     def leave_script(self, host: Host) -> Secret:
         """A POSIX shell script that takes the provider's parts off a host."""
+
+    @property
+    def upgrade_rule(self) -> UpgradeRule:
+        """How far apart it lets versions be."""
+
+    @property
+    def upgrade_packages(self) -> tuple[str, ...]:
+        """Packages of a host that carry the Kubernetes version, the kubelet's first; empty: it has means of its own."""
+
+    async def newest_patch(self, minor: str) -> str | None:
+        """The version that `1.36` means, as `1.36.3`; None: whatever its packages have. Raises ProviderError."""
+
+    def upgrade_way(self, host: Host, version: str, packages: Mapping[str, str]) -> Way:
+        """How a drained host is brought to a version.
+
+        version: `1.36.3`
+        packages: the exact version of each of `upgrade_packages` that is installed on the host
+        """

@@ -8,7 +8,7 @@ token has a random id, is known to the run that made it only, and nobody looks f
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
@@ -28,6 +28,7 @@ from tasks.fleet.model import Cluster, Host, KubeadmProvider, Pool
 from tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict
 from tasks.provider import kubeadm_scripts as scripts
 from tasks.provider.interface import OutcomeUnknown, ProviderError
+from tasks.provider.upgrading import OnHost, UpgradeRule, Way
 
 TOKEN_MARGIN = timedelta(minutes=5)
 """From making a token to the start of the unit that uses it; the unit itself may run for the join's timeout."""
@@ -137,9 +138,23 @@ class Kubeadm:
         """`kubeadm reset`, or nothing on a host without kubeadm."""
         return Secret(scripts.leave_script(self._settings), secret_words=())
 
-    def upgrade_script(self, host: Host, version: str) -> Secret:
-        """`kubeadm upgrade node` and a restart of kubelet, on a host that has the packages of `version` already."""
-        return Secret(scripts.upgrade_script(self._settings, version), secret_words=())
+    @property
+    def upgrade_rule(self) -> UpgradeRule:
+        """Upstream's for the kubelet; kubeadm's for itself, which takes a node one minor further at most."""
+        return UpgradeRule(scripts.MAX_MINORS_BEHIND, one_minor_steps=True, source=scripts.UPGRADE_SOURCE)
+
+    @property
+    def upgrade_packages(self) -> tuple[str, ...]:
+        """The kubelet's, kubeadm's, and kubectl's where it is installed."""
+        return scripts.PACKAGES
+
+    async def newest_patch(self, minor: str) -> str | None:
+        """Whatever the hosts' sources have."""
+        return None
+
+    def upgrade_way(self, host: Host, version: str, packages: Mapping[str, str]) -> Way:
+        """The packages and `kubeadm upgrade node`, on the host itself."""
+        return OnHost(Secret(scripts.upgrade_script(self._settings, version, packages), secret_words=()))
 
     async def _api_version(self) -> str:
         version = str((await self._api.request("GET", "/version")).get("gitVersion", ""))

@@ -16,12 +16,18 @@ from typing import Any
 
 from tasks.cluster.nodes import POOL_ID_LABEL, POOL_TYPE_LABEL
 from tasks.fleet.model import Host, KubeadmProvider
+from tasks.hosts.packages import APT, INSTALL, pins
 
 API_VERSION = "kubeadm.k8s.io/v1beta4"
 FIRST_KUBEADM_MINOR = 31
 """The first that reads this version of its configuration."""
 MAX_MINORS_BEHIND = 3
 """How many minors a kubelet may be older than the API server (kubernetes.io, "Version Skew Policy")."""
+PACKAGES = ("kubelet", "kubeadm", "kubectl")
+UPGRADE_SOURCE = (
+    "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/create-cluster-kubeadm/#version-skew-policy"
+)
+"""kubeadm may be of the minor that the node was last upgraded by, or of the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +185,32 @@ kubeadm reset --force --cri-socket "$socket" || stop 'kubeadm reset failed: see 
 """
 
 _UPGRADE = """\
+set -f
+pin_of() { # the exact version that a package is to have; nothing: it is left as it is
+  for each in $pins; do case $each in "$1="*) printf '%s' "$each";; esac; done
+}
 for program in kubeadm kubelet; do
   have "$program" || stop "there is no $program: install version $declared first"
-  is "$(version_of "$program")" "$declared" ||
-    stop "$program is $(version_of "$program"), not $declared: install its package first"
 done
+# in the documented order: kubeadm, the node's configuration, and only then the kubelet that reads it
+if pin=$(pin_of kubeadm) && [ -n "$pin" ]; then
+  install_exactly "$pin" || stop "apt-get could not install $pin: see its lines above"
+fi
+is "$(version_of kubeadm)" "$declared" ||
+  stop "kubeadm is $(version_of kubeadm), not $declared: see which one is first on the PATH of root (type kubeadm)"
 set -- upgrade node
 [ -z "$ignored" ] || set -- "$@" "--ignore-preflight-errors=$ignored"
 kubeadm "$@" || stop 'kubeadm upgrade node failed: see its lines above'
+set --
+for name in kubelet kubectl; do
+  pin=$(pin_of "$name")
+  [ -z "$pin" ] || set -- "$@" "$pin"
+done
+if [ $# -gt 0 ]; then
+  install_exactly "$@" || stop "apt-get could not install $*: see its lines above"
+fi
+is "$(version_of kubelet)" "$declared" ||
+  stop "kubelet is $(version_of kubelet), not $declared: see which one is first on the PATH of root (type kubelet)"
 systemctl daemon-reload && systemctl restart kubelet || stop 'kubelet could not be restarted: journalctl -u kubelet'
 """
 
@@ -215,10 +239,13 @@ def leave_script(settings: KubeadmProvider) -> str:
     return _script(_LEAVE, socket=settings.cri_socket)
 
 
-def upgrade_script(settings: KubeadmProvider, version: str) -> str:
-    """Follow the control plane's upgrade, with the packages of `version` installed (kubernetes.io, "Upgrading Linux
-    nodes")."""
-    return _script(_UPGRADE, declared=version.removeprefix("v"), ignored=",".join(settings.ignore_preflight_errors))
+def upgrade_script(settings: KubeadmProvider, version: str, packages: Mapping[str, str]) -> str:
+    """Bring a drained node to a version (kubernetes.io, "Upgrading Linux nodes"); run again it goes on where it was.
+
+    packages: name -> exact version of those that are installed by it; one that is missing has to be there already
+    """
+    given = {"declared": version.removeprefix("v"), "ignored": ",".join(settings.ignore_preflight_errors)}
+    return _script(APT + INSTALL + _UPGRADE, **given, pins=" ".join(pins(packages)))
 
 
 def _script(body: str, **values: str | int) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 PYTHON = {
     "names.py": ("getent", "nslookup", "dig"),
     "units.py": ("systemctl", "systemd-run", "journalctl", "reboot", "shutdown"),
-    "packages.py": ("apt-get", "dpkg-query"),
+    "packages.py": ("apt-get", "apt-cache", "apt-mark", "dpkg-query", "dpkg"),
     "joiner.py": ("edgeadm",),
 }
 IN_PODS = {"names.py": ("nslookup",), "web.py": ("httpd", "wget")}

@@ -1,4 +1,4 @@
-"""edgeadm: `join` makes the host a node of the lab's cluster, `reset` takes everything of it off again.
+"""edgeadm: `join` makes the host a node of the lab's cluster, `upgrade` renews its kubelet, `reset` undoes it.
 
 The phases, the files and the refusals follow what is documented of ACK Edge's tool of that name
 (https://www.alibabacloud.com/help/en/ack/ack-edge/user-guide/edge-node-faq): an expired token or a clock
@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 ROOT = Path(os.environ["POOLKEEPER_ROOT"])
 FAULTS = Path(os.environ["POOLKEEPER_LAB_STATE"]) / "faults"
 OWN = os.environ["POOLKEEPER_LAB_ADDRESS"]
+CONTAINERD = "1.6.20~ds1-1+deb12u1"
 PHASE_S = 0.2
 """Each phase takes a moment, so that one can watch it and cut it off."""
 
@@ -64,10 +66,9 @@ def phase(text: str) -> None:
     time.sleep(PHASE_S)
 
 
-def options(arguments: list[str]) -> dict[str, str]:
+def options(arguments: list[str], *known: str) -> dict[str, str]:
     """`--name=value` words; anything else is refused."""
     pairs = [word.removeprefix("--").partition("=") for word in arguments]
-    known = {"openapi-token", "node-spec", "region", "arch", "interconnect-mode"}
     for name, equals, _ in pairs:
         if not equals or name not in known:
             raise Failed(f"unknown option {name}: the lab's edgeadm knows {', '.join(sorted(known))}")
@@ -99,7 +100,7 @@ def exchange(token: str) -> dict[str, Any]:
 
 def join(arguments: list[str]) -> None:
     """Make this host a node. Raises Failed."""
-    given = options(arguments)
+    given = options(arguments, "openapi-token", "node-spec", "region", "arch", "interconnect-mode")
     if not given.get("openapi-token"):
         raise Failed("TOKEN_MISSING: --openapi-token is required")
     phase("preflight: checking what is on this host")
@@ -109,7 +110,7 @@ def join(arguments: list[str]) -> None:
         raise Failed(f"code 40009: {busy}/{found[0]} is left from an earlier cluster. Run `edgeadm reset` first")
     phase("runtime: installing containerd 1.6.20")
     write("etc/containerd/config.toml", "version = 2\n")
-    write("usr/bin/containerd", '#!/bin/sh\necho "containerd github.com/containerd/containerd 1.6.20"\n', 0o755)
+    subprocess.run(["apt-get", "-y", "-q", "install", f"containerd={CONTAINERD}"], check=True)
     write("etc/systemd/system/containerd.service", "[Service]\nExecStart=/usr/bin/containerd\n")
     write("opt/cni/bin/loopback", "", 0o755)
     subprocess.run(["systemctl", "enable", "--now", "containerd"], check=True)
@@ -143,6 +144,33 @@ def join(arguments: list[str]) -> None:
     print("[edgeadm] this node has joined the cluster", flush=True)
 
 
+def upgrade(arguments: list[str]) -> None:
+    """Give this node a kubelet of another version, and restart it. Raises Failed.
+
+    The real one takes the cluster's version; the last line is the one that is documented
+    (https://help.aliyun.com/zh/ack/ack-edge/user-guide/upgrade-ack-edge-cluster).
+    """
+    version = options(arguments, "version", "region", "interconnect-mode").get("version", "")
+    if not re.fullmatch(r"v?1\.[0-9]+\.[0-9]+([-+.][0-9A-Za-z.]+)?", version):
+        raise Failed(f"give --version=v1.X.Y; this is none: {version}")
+    phase("preflight: checking this node")
+    if not (ROOT / "usr/bin/kubelet").exists():
+        raise Failed("this host is no node: there is no kubelet on it")
+    version = version.removeprefix("v").partition("-")[0]
+    phase(f"kubelet: fetching v{version}")
+    if has_fault("package-missing") or has_fault("mirror-down"):
+        raise Failed(f"download kubelet v{version}: 404 Not Found, or no answer. The old kubelet was left running")
+    if has_fault("disk-full"):
+        raise Failed("unpack kubelet.tar.gz: no space left on device. The old kubelet was left running")
+    phase(f"kubelet: installing v{version}")
+    if not has_fault("upgrade-keeps-old-kubelet"):
+        write("usr/bin/kubelet", f'#!/bin/sh\necho "Kubernetes v{version}"\n', 0o755)
+    (FAULTS.parent / "state" / "kubelet-upgraded").touch()
+    phase("kubelet: restarting")
+    subprocess.run(["systemctl", "restart", "kubelet"], check=True)
+    print("[edgeadm] This node has been upgraded successfully", flush=True)
+
+
 def reset(arguments: list[str]) -> None:
     """Stop kubelet and containerd and remove all that a join has made."""
     print("[edgeadm] reset: stopping kubelet and what runs under it", flush=True)
@@ -155,6 +183,8 @@ def reset(arguments: list[str]) -> None:
             shutil.rmtree(target)
         else:
             target.unlink(missing_ok=True)
+    subprocess.run(["apt-get", "-y", "-q", "purge", "containerd"], check=False)
+    (FAULTS.parent / "state" / "kubelet-upgraded").unlink(missing_ok=True)
     (FAULTS / "leftovers").unlink(missing_ok=True)
     for unit in ("kubelet", "containerd"):
         shutil.rmtree(FAULTS.parent / "state" / "units" / f"{unit}.service", ignore_errors=True)
@@ -162,9 +192,9 @@ def reset(arguments: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    verbs = {"join": join, "reset": reset}
+    verbs = {"join": join, "upgrade": upgrade, "reset": reset}
     if not arguments or arguments[0] not in verbs:
-        print("edgeadm: give `join` or `reset`; the lab's edgeadm knows no other verb", file=sys.stderr)
+        print("edgeadm: give `join`, `upgrade` or `reset`; the lab's edgeadm knows no other verb", file=sys.stderr)
         return 2
     try:
         verbs[arguments[0]](arguments[1:])

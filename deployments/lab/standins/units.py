@@ -127,7 +127,7 @@ def change(verb: str, unit: Unit) -> int:
             unit.forget()
         else:
             unit.write("active", "inactive")
-    if unit.name == "kubelet.service":
+    if unit.name in ("kubelet.service", "containerd.service"):  # kubelet tells the runtime's version
         tell_lab("kubelet")
     return 0
 

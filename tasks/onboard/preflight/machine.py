@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tasks.fleet.model import AcceptedSystem, KubeadmProvider
+from tasks.fleet.versions import at_least, minor_of
 from tasks.hosts import HostFacts
 from tasks.onboard.preflight.check import Batch, HostView, Unsure, Wrong, check
-from tasks.onboard.versions import at_least, minor_of
 from tasks.outcomes import Known, NotKnown, Observed, Severity, known
 
 GIB = 1024**3

@@ -40,6 +40,9 @@ class OneNodeCluster:
     def remove_node(self, name: str) -> bool:
         return False
 
+    async def upgrade_node(self, name: str, version: str) -> str:
+        return ""
+
     def admit(self, node_name: str, machine_id: str, pool_id: str) -> dict[str, Any]:
         return {}
 

@@ -29,7 +29,7 @@ SHELLS = [
     pytest.param(command, id=command[0], marks=[] if shutil.which(command[0]) else pytest.mark.skip(f"no {command[0]}"))
     for command in (["dash"], ["bash", "--posix"], ["busybox", "sh"])
 ]
-TOOLS = ("mkdir", "rm", "tee", "grep", "cat", "stat", "sleep", "cp")
+TOOLS = ("mkdir", "rm", "tee", "grep", "cat", "stat", "cp", "date")
 
 _KUBEADM = """\
 case $1 in
@@ -46,6 +46,12 @@ _APT_GET = """\
 case "$*" in
   *update*) [ ! -e "$world/update-fails" ] || { echo 'E: Some index files failed to download.' >&2; exit 100; };;
   *install*)
+    if [ -e "$world/locked" ]; then
+      rm "$world/locked"; echo 'E: Could not get lock /var/cache/apt/archives/lock. It is held by process 7' >&2; exit 100
+    fi
+    if [ -e "$world/interrupted" ]; then
+      echo "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem." >&2; exit 100
+    fi
     [ ! -e "$world/install-fails" ] || { echo 'E: Unable to locate package' >&2; exit 100; }
     for each; do
       case $each in
@@ -60,7 +66,9 @@ _PROGRAMS = {
     "kubelet": 'echo "Kubernetes v$(cat "$world/kubelet-version")"\n',
     "containerd": "",
     "apt-get": _APT_GET,
-    "apt-mark": "",
+    "apt-mark": '[ "$1" != showhold ] || cat "$world/holds"\n',
+    "dpkg": 'rm -f "$world/interrupted"\n',
+    "sleep": f'[ "$1" = 3 ] || exec {shutil.which("sleep")} "$@"\n',  # between two tries for a lock: no time passes
     "systemctl": 'case $1 in is-active) [ -e "$world/containerd-runs" ];; esac\n',
 }
 
@@ -86,7 +94,8 @@ class Machine:
     brings: str = "1.36.4"
     """Version of what apt installs."""
     marks: Sequence[str] = ()
-    """`update-fails`, `install-fails`, `kubeadm-fails`, `hangs`, `containerd-runs`."""
+    """`update-fails`, `install-fails`, `kubeadm-fails`, `hangs`, `containerd-runs`, `locked` and `interrupted` (once)."""
+    holds: Sequence[str] = ()
     says: str = ""
     """What kubeadm prints."""
     files: dict[str, str] = field(default_factory=dict)
@@ -99,14 +108,19 @@ class Machine:
         for name, body in _PROGRAMS.items():
             path = self.root / "ready-made" / name
             logged = f'#!/bin/sh\nworld="{self.root}"\n'
-            if name in ("kubeadm", "apt-get", "apt-mark", "systemctl"):
+            if name in ("kubeadm", "apt-get", "apt-mark", "dpkg", "systemctl"):
                 logged += f'[ "$1" = version ] || [ "$1" = is-active ] || echo "{name} $*" >> "$world/did"\n'
             path.write_text(logged + body)
             path.chmod(0o755)
             if name in self.has:
                 shutil.copy(path, self.root / "bin" / name)
         texts = {"kubelet-version": self.kubelet, "kubeadm-version": self.kubeadm, "brings": self.brings}
-        for name, text in {**texts, "kubeadm-says": self.says, **dict.fromkeys(self.marks, "")}.items():
+        for name, text in {
+            **texts,
+            "kubeadm-says": self.says,
+            "holds": "\n".join(self.holds),
+            **dict.fromkeys(self.marks, ""),
+        }.items():
             (self.root / name).write_text(f"{text}\n" if text else "")
 
     def start(self, script: str, shell: Sequence[str]) -> subprocess.Popen[str]:
@@ -379,7 +393,7 @@ def test_hostile_values_stay_values(tmp_path: Path, shell: list[str]) -> None:
     machine = Machine(tmp_path / "m")
     machine.run(script_for(host, settings), shell)
     machine.run(leave_script(settings), shell)
-    machine.run(upgrade_script(settings, HOSTILE), shell)
+    machine.run(upgrade_script(settings, HOSTILE, {HOSTILE: HOSTILE}), shell)
     assert json.loads((machine.root / "configuration").read_text()) == join_configuration(host, settings, DISCOVERY)
     assert not list(tmp_path.rglob("pwned*"))
 
@@ -409,53 +423,104 @@ def test_a_reset_that_fails(tmp_path: Path) -> None:
     assert (ran.code, ran.words) == (1, "kubeadm reset failed: see its lines above\n")
 
 
+PINS = {"kubelet": "1.36.4-1.1", "kubeadm": "1.36.4-1.1"}
+RESTART = ["systemctl daemon-reload", "systemctl restart kubelet"]
+UPGRADE = "kubeadm upgrade node"
+
+
+def exactly(*packages: str) -> list[str]:
+    """One transaction, and the look at holds before it."""
+    return [
+        "apt-mark showhold",
+        "apt-get -q -o DPkg::Lock::Timeout=300 -y -o Dpkg::Options::=--force-confdef"
+        " -o Dpkg::Options::=--force-confold --no-install-recommends --no-remove --allow-change-held-packages"
+        f" install {' '.join(packages)}",
+    ]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_upgrade_in_the_documented_order(tmp_path: Path, shell: list[str]) -> None:
+    machine = Machine(tmp_path / "m", kubelet="1.35.4", kubeadm="1.35.4")
+    ran = machine.run(upgrade_script(SETTINGS, "v1.36.4", PINS), shell)
+    did = [*exactly("kubeadm=1.36.4-1.1"), UPGRADE, *exactly("kubelet=1.36.4-1.1"), *RESTART]
+    assert (ran.code, ran.did) == (0, did), ran.words
+
+
+def test_an_upgrade_leaves_holds_as_they_were(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "m", kubelet="1.35.4", kubeadm="1.35.4", holds=("kubelet", "linux-image-amd64"))
+    ran = machine.run(upgrade_script(SETTINGS, "1.36.4", {**PINS, "kubectl": "1.36.4-1.1"}))
+    pair = exactly("kubelet=1.36.4-1.1", "kubectl=1.36.4-1.1")
+    did = [*exactly("kubeadm=1.36.4-1.1"), UPGRADE, *pair, "apt-mark hold kubelet", *RESTART]
+    assert (ran.code, ran.did) == (0, did), ran.words
+
+
 @pytest.mark.parametrize(
-    ("changed", "ignored", "code", "words", "did"),
+    ("changed", "ignored", "code", "last", "did"),
     [
-        pytest.param(
-            {"kubelet": "1.36.3", "kubeadm": "1.36.3"},
-            (),
-            0,
-            "",
-            ["kubeadm upgrade node", "systemctl daemon-reload", "systemctl restart kubelet"],
-            id="packages are there",
-        ),
+        pytest.param({}, (), 0, "", [UPGRADE, *RESTART], id="packages are there"),
         pytest.param(
             {},
             ("SystemVerification", "Swap"),
             0,
             "",
-            [
-                "kubeadm upgrade node --ignore-preflight-errors=SystemVerification,Swap",
-                "systemctl daemon-reload",
-                "systemctl restart kubelet",
-            ],
+            [f"{UPGRADE} --ignore-preflight-errors=SystemVerification,Swap", *RESTART],
             id="with errors that are declared to be of no matter",
         ),
         pytest.param(
             {"kubelet": "1.35.4"},
             (),
             1,
-            "kubelet is 1.35.4, not 1.36.3: install its package first\n",
-            [],
-            id="a package is behind",
+            "kubelet is 1.35.4, not 1.36.3: see which one is first on the PATH of root (type kubelet)",
+            [UPGRADE],
+            id="a kubelet that stayed behind is not restarted",
         ),
         pytest.param(
-            {"has": ("kubelet",)}, (), 1, "there is no kubeadm: install version 1.36.3 first\n", [], id="no kubeadm"
+            {"kubeadm": "1.35.4"},
+            (),
+            1,
+            "kubeadm is 1.35.4, not 1.36.3: see which one is first on the PATH of root (type kubeadm)",
+            [],
+            id="a kubeadm that stayed behind",
+        ),
+        pytest.param(
+            {"has": ("kubelet",)}, (), 1, "there is no kubeadm: install version 1.36.3 first", [], id="no kubeadm"
         ),
         pytest.param(
             {"marks": ("kubeadm-fails",)},
             (),
             1,
-            "kubeadm upgrade node failed: see its lines above\n",
-            ["kubeadm upgrade node"],
+            "kubeadm upgrade node failed: see its lines above",
+            [UPGRADE],
             id="kubeadm fails, and kubelet goes on as it is",
         ),
     ],
 )
-def test_following_an_upgrade(
-    tmp_path: Path, changed: dict[str, Any], ignored: tuple[str, ...], code: int, words: str, did: list[str]
+def test_an_upgrade_with_packages_that_are_there(
+    tmp_path: Path, changed: dict[str, Any], ignored: tuple[str, ...], code: int, last: str, did: list[str]
 ) -> None:
     settings = KubeadmProvider(ignore_preflight_errors=ignored)
-    ran = Machine(tmp_path / "m", **changed).run(upgrade_script(settings, "v1.36.3"))
-    assert (ran.code, ran.words, ran.did) == (code, words, did)
+    ran = Machine(tmp_path / "m", **changed).run(upgrade_script(settings, "v1.36.3", {}))
+    assert (ran.code, ran.words, ran.did) == (code, f"{last}\n" if last else "", did)
+
+
+def test_an_upgrade_whose_package_cannot_be_installed(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "m", kubelet="1.35.4", kubeadm="1.35.4", marks=("install-fails",))
+    ran = machine.run(upgrade_script(SETTINGS, "1.36.4", PINS))
+    assert (ran.code, ran.did) == (1, exactly("kubeadm=1.36.4-1.1"))
+    assert ran.words.splitlines() == [
+        "E: Unable to locate package",
+        "apt-get could not install kubeadm=1.36.4-1.1: see its lines above",
+    ]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_others_locks_are_waited_for(tmp_path: Path, shell: list[str]) -> None:
+    machine = Machine(tmp_path / "m", kubelet="1.35.4", kubeadm="1.35.4", marks=("locked",))
+    assert machine.run(upgrade_script(SETTINGS, "1.36.4", PINS), shell).code == 0
+
+
+def test_what_a_power_cut_interrupted_is_finished_first(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "m", kubelet="1.35.4", kubeadm="1.35.4", marks=("interrupted",))
+    ran = machine.run(upgrade_script(SETTINGS, "1.36.4", PINS))
+    assert ran.code == 0, ran.words
+    assert ran.did[2] == "dpkg --force-confdef --force-confold --configure -a"

@@ -890,6 +890,39 @@ ROWS = [
         ),
     ),
     row(
+        "upgrades by a command that is not given",
+        [(REGION, REGION + "        upgrade: command\n")],
+        (
+            12,
+            18,
+            "clusters.main.provider.ack.upgrade",
+            "nothing says which command upgrades a host.",
+            "Write it with upgrade_command:, with {version} where the version belongs.",
+        ),
+    ),
+    row(
+        "a command that no upgrade runs",
+        [(REGION, REGION + "        upgrade_command: edgeadm upgrade\n")],
+        (
+            12,
+            9,
+            "clusters.main.provider.ack.upgrade_command",
+            "a command is never run with upgrade: hand-off.",
+            "Write upgrade: command, or delete it.",
+        ),
+    ),
+    row(
+        "another way to upgrade",
+        [(REGION, REGION + "        upgrade: by-hand\n")],
+        (
+            12,
+            18,
+            "clusters.main.provider.ack.upgrade",
+            "'by-hand' is not one of hand-off, command, call.",
+            "Write hand-off or command or call.",
+        ),
+    ),
+    row(
         "two providers",
         [("    provider:\n", "    provider:\n      kubeadm: {}\n")],
         (8, 5, "clusters.main.provider", "a cluster has exactly one provider.", "Write ack: {...} or kubeadm: {}."),

@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.onboard.versions import at_least, minor_of
+from tasks.fleet.versions import at_least, minor_of
 
 
 @pytest.mark.parametrize(

@@ -21,3 +21,14 @@ def minor_of(version: str) -> tuple[int, int] | None:
     """(major, minor) of a Kubernetes version, or None."""
     found = numbers(version)
     return (found[0], found[1]) if len(found) >= 2 else None
+
+
+def same_version(kubelet: str, wanted: str) -> bool:
+    """Whether a kubelet is of the wanted version.
+
+    `1.36.3` asks for v1.36.3 with any build behind it, `1.36` for any patch; a build named is compared as well.
+    """
+    kubelet, wanted = kubelet.removeprefix("v"), wanted.removeprefix("v")
+    if wanted.count(".") == 1 and kubelet.startswith(f"{wanted}."):
+        return True
+    return kubelet == wanted or kubelet.startswith((f"{wanted}-", f"{wanted}+"))

@@ -1,0 +1,111 @@
+"""Proving one node: wait until it has settled, read afresh everything that counts, judge it, and look again where that
+may help.
+
+Onboarding proves by it that a node may take workloads, an upgrade that it may take them again. Test pods pass the gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tasks.audit.acceptance import NodeEvidence, check_acceptance
+from tasks.audit.proving import Probed, choose_cloud_node, probe_node
+from tasks.audit.testpod import PodAnswers
+from tasks.cluster import ClusterApi
+from tasks.cluster.nodes import CLOUD_NODES, NodeRow, get_node, list_nodes, wait_node
+from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
+from tasks.fleet.model import Host
+from tasks.hosts import FactsRequest, Sessions, read_facts
+from tasks.outcomes import Finding, Gate, Unknown, blockers
+
+ATTEMPTS = 3
+"""Node-local DNS answers with errors for a moment after it has started."""
+
+
+class NodeGone(Exception):
+    """The Node was deleted while it was being proven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """By which ways a node is looked at."""
+
+    api: ClusterApi
+    sessions: Sessions
+    gate: Gate
+    request: FactsRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a node must be like."""
+
+    kubelet_version: str | None
+    """None: any that the skew rule allows."""
+    settled_within_s: float
+    """How long it is waited for before what is there is judged."""
+    as_wanted: Callable[[NodeRow], bool] = lambda node: True
+    """What the Node must tell besides being Ready, before it counts as settled: old news may say that it is Ready."""
+
+
+async def prove_node(ways: Ways, host: Host, wanted: Wanted) -> tuple[Finding, ...]:
+    """Every blocker that a host's node has; none: it is proven.
+
+    Raises NodeGone, GateRefused, HostError, ClusterUnreachable and ApiError.
+    """
+    await settle(ways.api, host, wanted)
+    findings: tuple[Finding, ...] = ()
+    for attempt in range(1, ATTEMPTS + 1):
+        evidence = await read_evidence(ways, host, wanted.kubelet_version)
+        checked = check_acceptance(evidence)
+        findings = blockers(c.finding for c in checked if c.finding is not None)
+        if not findings or not evidence.node.ready or attempt == ATTEMPTS:
+            break
+        await asyncio.sleep(1)
+    return findings
+
+
+async def settle(api: ClusterApi, host: Host, wanted: Wanted) -> None:
+    """Wait until the Node is gone, or as wanted and Ready with its expected pods, or until time is up."""
+
+    def settled(row: NodeRow | None) -> bool:
+        return row is None or (bool(row.ready) and wanted.as_wanted(row))
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(wanted.settled_within_s):
+            await wait_node(api, host.node_name, settled)
+            await wait_pods_on(api, host.node_name, lambda pods: _all_there(pods, host.pool.expected_pods))
+
+
+async def read_evidence(ways: Ways, host: Host, kubelet_version: str | None) -> NodeEvidence:
+    """Everything that acceptance looks at, read afresh. Raises NodeGone, and as `prove_node`."""
+    pool, name = host.pool, host.node_name
+    node = await get_node(ways.api, name)
+    if node is None:
+        raise NodeGone(name)
+    pods = await pods_on(ways.api, name)
+    facts = await read_facts(ways.sessions, host, ways.request)
+    cloud_node = choose_cloud_node(await list_nodes(ways.api, CLOUD_NODES), name)
+    probed = Probed(PodAnswers())
+    if node.ready:
+        probed = await probe_node(ways.api, ways.gate, name, pool.cluster.test_image, host.site.dns, cloud_node)
+    return NodeEvidence(
+        node=node,
+        pods=pods,
+        expected_version=kubelet_version,
+        expected_pods=pool.expected_pods,
+        api_from_host=None if isinstance(facts.api_answer, Unknown) else facts.api_answer.value,
+        answers=probed.answers,
+        log_error=probed.log_error,
+        cloud_node=cloud_node,
+        cloud_error=probed.cloud_error,
+        seen_at=datetime.now(UTC),
+    )
+
+
+def _all_there(pods: tuple[PodRow, ...], prefixes: tuple[str, ...]) -> bool:
+    return all(any(p.ready and p.owner_name.startswith(prefix) for p in pods) for prefix in prefixes)

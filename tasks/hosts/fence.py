@@ -1,0 +1,119 @@
+"""Which run may change a host: a number on the host itself, which only grows.
+
+Kubernetes checks no fencing token, so that a run whose lease was lost may still be about to act. Whoever takes a lease
+has a greater number than everyone before; a host remembers the greatest it was shown in
+`/var/lib/poolkeeper/generation`, and turns away who comes with a smaller one.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from tasks.fleet.model import Host
+from tasks.hosts.errors import HostError
+from tasks.hosts.sessions import Sessions
+
+LOCK_WAIT_S = 10
+"""How long others are waited for who compare at this moment; it takes them milliseconds."""
+_FENCED, _BUSY, _UNREADABLE = 20, 21, 22
+
+
+class FencedOff(HostError):
+    """A later run has this host: nothing was done, and nothing more is to be done by this one."""
+
+    id = "hosts.generation.fenced"
+    expected = "no run that has taken the lease later"
+    next_step = "Let the later run go on; this one has lost its lease and must not touch the host any more."
+
+
+_CLAIM = """\
+umask 077
+home="${POOLKEEPER_ROOT-}/var/lib/poolkeeper"
+file=$home/generation
+own=%(own)s
+mkdir -p "$home" || exit 1
+born() { read -r stat < "/proc/$1/stat" && set -- ${stat##*)} && [ "$1" != Z ] && echo "${20}"; } 2>/dev/null
+pause() { sleep 0.1 2>/dev/null || sleep 1; }
+claim() {
+  theirs=0
+  if [ -e "$file" ]; then
+    read -r theirs < "$file" || theirs=
+    # leading zeros would be octal, and a number too long for the shell would compare as an error
+    case $theirs in 0) ;; ''|*[!0-9]*|0*|???????????????????*) echo "$theirs" >&2; return %(unreadable)d;; esac
+  fi
+  if [ "$theirs" -gt "$own" ]; then echo "$theirs" >&2; return %(fenced)d; fi
+  [ "$theirs" -eq "$own" ] && return 0
+  echo "$own" > "$file.$$" && mv "$file.$$" "$file" || { rm -f "$file.$$"; return 1; }
+}
+if command -v flock >/dev/null 2>&1; then
+  exec 9>> "$file.lock" || exit 1
+  flock -w %(wait_s)d 9 || exit %(busy)d
+  claim
+  exit
+fi
+# without flock: a file that only one can make, with who made it, so that a dead one's does not stay for ever
+lock=$file.held
+mine=$file.%(mark)s
+echo "$$ $(born $$)" > "$mine" || exit 1
+trap 'rm -f "$mine"' EXIT
+trap 'exit 129' HUP
+trap 'exit 143' TERM
+i=0
+# a hard link is made by one of them only, and with its content
+until ln "$mine" "$lock" 2>/dev/null; do
+  if read -r pid since < "$lock" && [ "$(born "$pid")" != "$since" ]; then
+    # moved aside by one of them only; one that was taken anew meanwhile is put back
+    if mv "$lock" "$mine.dead" 2>/dev/null; then
+      read -r again now < "$mine.dead"
+      [ "$again $now" = "$pid $since" ] || ln "$mine.dead" "$lock" 2>/dev/null
+      rm -f "$mine.dead"
+      continue
+    fi
+  fi 2>/dev/null
+  [ $i -lt %(rounds)d ] || exit %(busy)d
+  i=$((i + 1))
+  pause
+done
+trap 'rm -f "$mine" "$lock"' EXIT
+claim
+exit
+"""
+
+
+async def claim(sessions: Sessions, host: Host, generation: int) -> None:
+    """Show a host our number; it is remembered unless a greater one was shown before. The same one passes again.
+
+    generation: 1 or more; whoever takes the lease later has a greater one
+    Raises FencedOff, and HostError where it cannot be told.
+    """
+    if not 1 <= generation < 10**18:
+        raise ValueError(f"no generation: {generation}")
+    program = _CLAIM % {
+        "own": generation,
+        "mark": secrets.token_hex(8),
+        "wait_s": LOCK_WAIT_S,
+        "rounds": LOCK_WAIT_S * 10,
+        "fenced": _FENCED,
+        "busy": _BUSY,
+        "unreadable": _UNREADABLE,
+    }
+    result = await sessions.run(host, program, timeout_s=LOCK_WAIT_S * 10 + 30)
+    if result.exit_status == 0:
+        return
+    said = result.stderr.strip()[-200:]
+    if result.exit_status == _FENCED:
+        raise FencedOff(f"a run with generation {said} has this host, which is later than ours, {generation}")
+    look = "Look at /var/lib/poolkeeper on the host, and at free space below /var."
+    if result.exit_status == _BUSY:
+        raise HostError(
+            f"its generation is being compared by others for more than {LOCK_WAIT_S} s",
+            next_step="See on the host who has /var/lib/poolkeeper/generation.lock open: `fuser -v` on it.",
+        )
+    if result.exit_status == _UNREADABLE:
+        raise HostError(
+            f"/var/lib/poolkeeper/generation has no number in it but `{said}`",
+            next_step="Make sure that no other run works on the host, then remove that file.",
+        )
+    raise HostError(
+        f"its generation could not be compared: {said or f'exit status {result.exit_status}'}", next_step=look
+    )

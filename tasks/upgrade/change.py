@@ -1,0 +1,266 @@
+"""Upgrading one host: what is fetched before its drain, the change itself, and the proof that it may serve again.
+
+A rollout calls these in turn and holds lease, cordon and slot itself. Each looks first, so that whichever was cut off
+can be called again: what was fetched stays fetched, a unit that runs is followed by its name, what is done is not done
+twice. Every mutation passes the gate. Findings that are blockers say why it does not go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from tasks.audit.node_proof import Ways
+from tasks.audit.proving import probe_sentence
+from tasks.cluster import ClusterApi
+from tasks.cluster.nodes import NodeRow, get_node
+from tasks.fleet.model import Host
+from tasks.fleet.versions import same_version
+from tasks.hosts import FactsRequest, Sessions
+from tasks.hosts.fence import claim
+from tasks.hosts.packages import PackageError, download, no_room, pins, read_need, read_packages
+from tasks.hosts.units import forget_unit
+from tasks.outcomes import Finding, Gate, GateRefused, Planned, Severity, Subject, blockers
+from tasks.provider import Provider, ProviderError
+from tasks.provider.upgrading import ByCall, HandOff, OnHost, Way
+from tasks.upgrade.carrying import UPGRADE_UNIT, call_provider, run_script, wait_for_person
+from tasks.upgrade.goal import Goal
+from tasks.upgrade.pinning import Pins, same_runtime
+from tasks.upgrade.proof import prove_upgrade
+from tasks.upgrade.resolving import Resolver
+from tasks.upgrade.scripts import end_mark, upgrade_script
+from tasks.upgrade.skew import plan_steps
+from tasks.upgrade.telling import blocker, node_gone, provider_refused
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long each step may take, in seconds."""
+
+    stage_s: float = 1800.0
+    """Fetching the packages."""
+    change_s: float = 1800.0
+    """The host's script, or the provider's task."""
+    hand_off_s: float = 4 * 3600.0
+    """A person's work."""
+    settle_s: float = 600.0
+    """Until the Node tells its new versions, is Ready and has its pods; then what is there is judged."""
+
+
+class Upgrade:
+    """What upgrading hosts of one cluster to one goal needs; opened once a run."""
+
+    def __init__(
+        self,
+        *,
+        api: ClusterApi,
+        sessions: Sessions,
+        provider: Provider,
+        gate: Gate,
+        say: Callable[[str], None],
+        goal: Goal,
+        request: FactsRequest,
+        limits: Limits | None = None,
+        pinned: Pins | None = None,
+    ) -> None:
+        """say: the run's log; pinned: what an earlier run of the same rollout has looked up"""
+        self.api = api
+        self.sessions = sessions
+        self.provider = provider
+        self.gate = gate
+        self.say = say
+        self.goal = goal
+        self.request = request
+        self.limits = limits or Limits()
+        self._resolver = Resolver(sessions, provider, gate, say, goal, pinned or Pins())
+
+    @property
+    def pins(self) -> Pins:
+        """What was looked up so far, for every host alike: to be kept with the rollout's plan."""
+        return self._resolver.pins
+
+    async def finished(self, host: Host, node: NodeRow) -> bool:
+        """Whether node and host are at the goal, so that nothing is to be done.
+
+        Not where that cannot be told for want of the goal's newest patch: `stage` says why. Raises GateRefused and
+        HostError.
+        """
+        if self.goal.kubernetes is not None:
+            try:
+                version = await self._resolver.version(host)
+            except (PackageError, ProviderError):
+                return False
+            if version is None or not same_version(node.kubelet_version, version):
+                return False
+        if not self.goal.packages:
+            return True
+        here = await read_packages(self.sessions, host, self.goal.packages)
+        there = all(here[name].installed == version for name, version in self.goal.packages.items())
+        return there and same_runtime(node.runtime_version, self.goal.packages)
+
+    # before the drain
+
+    async def stage(self, host: Host) -> tuple[Finding, ...]:
+        """Fetch what the change will install, and see that there is room; nothing on the host is disturbed.
+
+        Blockers keep the host out: it is not to be drained. Raises GateRefused and HostError.
+        """
+        try:
+            return await self._stage(host)
+        except PackageError as error:
+            return (error.finding(Subject("host", host.name)),)
+        except ProviderError as error:
+            return (provider_refused(host, error),)
+
+    async def _stage(self, host: Host) -> tuple[Finding, ...]:
+        if self._resolver.names:
+            await self._resolver.update_lists(host)
+        version = await self._resolver.version(host, lists_are_fresh=True)
+        choice, lacking = await self._resolver.choose(host, version)
+        if lacking:
+            # a dry run has fetched no lists: what they lack may be there
+            return tuple(replace(f, severity=Severity.WARNING) for f in lacking) if self.gate.dry_run else lacking
+        need = await read_need(self.sessions, host, choice.versions)
+        share = self.provider.upgrade_rule.min_disk_free_share if version else 0.0
+        if why := no_room(need, min_free_share=share):
+            return (
+                blocker(
+                    host,
+                    "upgrade.disk.room",
+                    why,
+                    "room for the upgrade",
+                    "Make room on it (`apt-get clean`, `crictl rmi --prune`, old logs), or enlarge the file system.",
+                    source="df",
+                ),
+            )
+        if need.download_bytes:
+            await self.gate.change(
+                Subject("host", host.name),
+                f"fetch {', '.join(pins(choice.versions))} onto host {host.name}, installing nothing",
+                lambda: download(self.sessions, host, choice.versions, timeout_s=self.limits.stage_s),
+            )
+        return ()
+
+    # while it is drained
+
+    async def change(self, host: Host, fence: int) -> tuple[Finding, ...]:
+        """Upgrade a drained host, or take up what an earlier call has begun; blockers: it failed, or was not begun.
+
+        fence: the rollout's generation; see `tasks.hosts.fence`
+        Raises GateRefused, FencedOff (a later run has the host), HostError, ClusterUnreachable and ApiError.
+        """
+        passed = await self.gate.change(
+            Subject("host", host.name), self._sentence(host), lambda: self._change(host, fence)
+        )
+        return () if isinstance(passed, Planned) else passed.value
+
+    async def _change(self, host: Host, fence: int) -> tuple[Finding, ...]:
+        await claim(self.sessions, host, fence)
+        try:
+            version = await self._resolver.version(host)
+            if version is not None and (refused := await self._refused_by_skew(host, version)):
+                return refused
+            choice, lacking = await self._resolver.choose(host, version)
+            if lacking:
+                return lacking
+            way = self._way(host, version, choice.versions)
+            return await self._carry_out(host, version, way)
+        except PackageError as error:
+            return (error.finding(Subject("host", host.name)),)
+        except ProviderError as error:
+            return (provider_refused(host, error),)
+
+    async def _carry_out(self, host: Host, version: str | None, way: Way | None) -> tuple[Finding, ...]:
+        limits, digest = self.limits, self._resolver.digest(version)
+        script = upgrade_script(self.goal.packages, way if isinstance(way, OnHost) else None, digest)
+        if script is not None:
+            mark = end_mark(digest)
+            failed = await run_script(self.sessions, host, script, mark=mark, timeout_s=limits.change_s, say=self.say)
+            if failed:
+                return failed
+        if isinstance(way, ByCall) and version is not None:
+            return await call_provider(self.api, host, way, version, timeout_s=limits.change_s)
+        if isinstance(way, HandOff) and version is not None:
+            return await wait_for_person(self.api, host, way, version, timeout_s=limits.hand_off_s, say=self.say)
+        return ()
+
+    async def _refused_by_skew(self, host: Host, version: str) -> tuple[Finding, ...]:
+        """What the versions as they are now forbid: the control plane may have moved since the plan."""
+        node = await get_node(self.api, host.node_name)
+        if node is None:
+            return (node_gone(host),)
+        api_server = str((await self.api.request("GET", "/version")).get("gitVersion", ""))
+        rule, kubelets = self.provider.upgrade_rule, {node.name: node.kubelet_version}
+        plan = plan_steps(version, cluster=host.pool.cluster.name, api_server=api_server, kubelets=kubelets, rule=rule)
+        if found := blockers(plan.findings):
+            return found
+        first, *rest = plan.steps[node.name] or (version,)
+        if not rest:
+            return ()
+        return (
+            blocker(
+                host,
+                "upgrade.skew.steps",
+                f"its kubelet is {node.kubelet_version}, and the goal {version}",
+                f"one minor at a time ({rule.source})",
+                f"Upgrade to {first} first, then go on to {', then to '.join(rest)}.",
+            ),
+        )
+
+    def hand_off(self, host: Host) -> str:
+        """The steps that a person will be asked to follow on a host; empty where none is needed."""
+        way = self._way(host, self.pins.kubernetes or self.goal.kubernetes, {})
+        return way.steps if isinstance(way, HandOff) else ""
+
+    # afterwards
+
+    async def prove(self, host: Host, before: NodeRow) -> tuple[Finding, ...]:
+        """Read afresh whether the node is at the goal and may take workloads again; no finding: it is proven.
+
+        before: its Node as it was before the change
+        Raises GateRefused, HostError, ClusterUnreachable and ApiError. A dry run tells of the test pod alone.
+        """
+        if self.gate.dry_run:
+            await self.gate.change(Subject("node", host.node_name), probe_sentence(host.node_name), _nothing)
+            return ()
+        ways = Ways(self.api, self.sessions, self.gate, self.request)
+        try:
+            version = await self._resolver.version(host)
+        except PackageError as error:
+            return (error.finding(Subject("host", host.name)),)
+        except ProviderError as error:
+            return (provider_refused(host, error),)
+        findings = await prove_upgrade(ways, host, before, version, self.goal.packages, settle_s=self.limits.settle_s)
+        if not findings:
+            await self._forget(host)
+        return findings
+
+    async def _forget(self, host: Host) -> None:
+        """Clear away the ended unit. It is in nobody's way: where the gate refuses, it stays."""
+        try:
+            await self.gate.change(
+                Subject("host", host.name),
+                f"clear away the ended unit {UPGRADE_UNIT} on host {host.name}",
+                lambda: forget_unit(self.sessions, host, UPGRADE_UNIT),
+            )
+        except GateRefused as refused:
+            self.say(f"{host.name}: {refused}")
+
+    def _way(self, host: Host, version: str | None, versions: Mapping[str, str]) -> Way | None:
+        if version is None:
+            return None
+        carriers = {name: versions[name] for name in self.provider.upgrade_packages if name in versions}
+        return self.provider.upgrade_way(host, version, carriers)
+
+    def _sentence(self, host: Host) -> str:
+        """What the gate is told of the change; a dry run tells the same."""
+        way = self._way(host, self.pins.kubernetes or self.goal.kubernetes, {})
+        if isinstance(way, HandOff):
+            rest = f", after installing {', '.join(pins(self.goal.packages))}" if self.goal.packages else ""
+            return f"hand host {host.name} over to a person for its upgrade to {self.goal}{rest}, and wait for the Node"
+        by = " by a call to the provider" if isinstance(way, ByCall) else ""
+        return f"upgrade host {host.name} to {self.goal}{by}"
+
+
+async def _nothing() -> None:
+    """What a dry run does."""

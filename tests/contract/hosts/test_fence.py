@@ -1,0 +1,93 @@
+"""Generations on a real shell, with flock and without: the greatest number stays, whoever comes at the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tasks.fleet.model import Host
+from tasks.hosts import HostError, Sessions
+from tasks.hosts.fence import FencedOff, claim
+from tests.contract.hosts.conftest import World
+from tests.contract.hosts.machines import SHELLS, TOOLS, Machine
+
+FILE = "var/lib/poolkeeper/generation"
+WITH, WITHOUT = (*TOOLS, "flock"), TOOLS
+BOTH = pytest.mark.parametrize("tools", [pytest.param(WITH, id="flock"), pytest.param(WITHOUT, id="no flock")])
+
+
+@asynccontextmanager
+async def host_on(world: World, tools: Iterable[str], shell: str = "dash") -> AsyncIterator[tuple[Host, Machine]]:
+    machine = Machine(world.folder / "machine", shell=shell, tools=tools)
+    async with world.server(machine.behaviour()) as server:
+        yield world.host(server.port), machine
+
+
+@BOTH
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_it_only_grows(world: World, sessions: Sessions, tools: tuple[str, ...], shell: str) -> None:
+    async with host_on(world, tools, shell) as (host, machine):
+        for mine in (3, 3, 12):
+            await claim(sessions, host, mine)
+            assert machine.at(FILE).read_text() == f"{mine}\n"
+        with pytest.raises(FencedOff, match="a run with generation 12 has this host, which is later than ours, 9"):
+            await claim(sessions, host, 9)
+        assert machine.at(FILE).read_text() == "12\n"
+        left = {path.name for path in machine.at(FILE).parent.iterdir()}
+        assert left <= {"generation", "generation.lock"}
+
+
+@BOTH
+async def test_many_at_once(world: World, sessions: Sessions, tools: tuple[str, ...]) -> None:
+    """Whoever passes does so before anyone greater has: the last one on the host is the greatest that came."""
+    passed: list[int] = []
+    numbers = list(range(1, 13))
+    random.Random(7).shuffle(numbers)
+
+    async with host_on(world, tools) as (host, machine):
+
+        async def come(mine: int) -> None:
+            try:
+                await claim(sessions, host, mine)
+            except FencedOff:
+                return
+            passed.append(mine)
+
+        await asyncio.gather(*map(come, numbers))
+        assert max(numbers) in passed
+        assert machine.at(FILE).read_text() == f"{max(numbers)}\n"
+
+
+async def test_a_dead_ones_lock_is_in_nobodys_way(world: World, sessions: Sessions) -> None:
+    async with host_on(world, WITHOUT) as (host, machine):
+        machine.put(f"{FILE}.held", "4194303 12345\n")
+        await claim(sessions, host, 5)
+        assert [path.name for path in machine.at(FILE).parent.iterdir()] == ["generation"]
+
+
+@pytest.mark.parametrize("text", ["", "later\n", "1x\n", "012\n", "-3\n", "99999999999999999999\n"])
+async def test_what_is_no_number_is_for_a_person(world: World, sessions: Sessions, text: str) -> None:
+    async with host_on(world, WITH) as (host, machine):
+        machine.put(FILE, text)
+        with pytest.raises(HostError, match="has no number in it") as caught:
+            await claim(sessions, host, 5)
+        assert not isinstance(caught.value, FencedOff)
+        assert machine.at(FILE).read_text() == text
+
+
+@BOTH
+async def test_where_it_cannot_be_written(world: World, sessions: Sessions, tools: tuple[str, ...]) -> None:
+    async with host_on(world, tools) as (host, machine):
+        machine.put("var/lib/poolkeeper", "a file in place of the folder")
+        with pytest.raises(HostError, match="could not be compared"):
+            await claim(sessions, host, 5)
+
+
+@pytest.mark.parametrize("generation", [0, -1, 10**18])
+async def test_numbers_that_are_none_of_ours(world: World, sessions: Sessions, generation: int) -> None:
+    with pytest.raises(ValueError, match="no generation"):
+        await claim(sessions, world.host(1), generation)

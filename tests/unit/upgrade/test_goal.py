@@ -1,0 +1,49 @@
+"""What a goal may be, and that the same goal has the same digest."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.upgrade.goal import Goal, GoalInvalid
+
+CONTAINERD = {"containerd": "1.6.24~ds1-1+deb12u1"}
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "packages", "why"),
+    [
+        pytest.param(None, {}, "the goal is empty", id="nothing"),
+        pytest.param("", {}, "the goal is empty", id="an empty version"),
+        pytest.param("latest", {}, "is no version of Kubernetes", id="a word"),
+        pytest.param("1", {}, "is no version of Kubernetes", id="no minor"),
+        pytest.param("1.36.3; reboot", {}, "is no version of Kubernetes", id="more than a version"),
+        pytest.param(None, {"containerd": "latest"}, "is no package with its version", id="no version of a package"),
+        pytest.param(None, {"-y": "1.0"}, "is no package with its version", id="an option in place of a name"),
+        pytest.param(None, {"kubelet": "1.36.3-1.1"}, "is upgraded with Kubernetes", id="kubelet as a package"),
+    ],
+)
+def test_what_is_no_goal(kubernetes: str | None, packages: dict[str, str], why: str) -> None:
+    with pytest.raises(GoalInvalid, match=why):
+        Goal(kubernetes, packages)
+
+
+@pytest.mark.parametrize(
+    ("goal", "exact", "words"),
+    [
+        (Goal("1.36"), False, "Kubernetes v1.36"),
+        (Goal("v1.36.3"), True, "Kubernetes v1.36.3"),
+        (Goal("1.36.3-aliyun.1"), True, "Kubernetes v1.36.3-aliyun.1"),
+        (Goal(packages=CONTAINERD), True, "containerd 1.6.24~ds1-1+deb12u1"),
+        (Goal("1.36.3", CONTAINERD), True, "Kubernetes v1.36.3 and containerd 1.6.24~ds1-1+deb12u1"),
+    ],
+)
+def test_goals(goal: Goal, exact: bool, words: str) -> None:
+    assert (goal.exact, str(goal)) == (exact, words)
+    assert Goal.of_row(goal.row()).digest == goal.digest
+
+
+def test_the_digest_is_of_what_is_meant() -> None:
+    both = {"runc": "1.1.5+ds1-1", **CONTAINERD}
+    assert Goal("1.36.3", both).digest == Goal("v1.36.3", dict(reversed(both.items()))).digest
+    assert len({goal.digest for goal in (Goal("1.36"), Goal("1.36").pinned("1.36.3"), Goal(packages=both))}) == 3
+    assert Goal("1.36.3").digest == "afdcd0dccc90c077", "it stands on Nodes, and must not change between releases"
