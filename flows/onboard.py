@@ -15,9 +15,8 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
 
-from flows.surroundings import run_log, secrets
+from flows.surroundings import ended, run_log, run_name, secrets
 from tasks.cluster import ApiError, ClusterUnreachable
 from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
 from tasks.ledger import Spool
@@ -30,20 +29,13 @@ from tasks.provider import ProviderError
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid, choose_hosts, secrets_of
 from tasks.runs.recording import Recorder
-from tasks.runs.steps import publish_answer
 from tasks.settings import SecretMissing, fleet_path, state_folder
 
 BATCH = 100
 """Hosts per observing task."""
 
 
-def _run_name() -> str:
-    asked = flow_run.parameters
-    which = ", ".join(part for part in (asked.get("pool"), asked.get("hosts")) if part)
-    return f"onboard {which}{' (dry run)' if asked.get('dry_run', True) else ''}"
-
-
-@flow(name="onboard", flow_run_name=_run_name)
+@flow(name="onboard", flow_run_name=lambda: run_name(flow_run.parameters, "onboard"))
 async def onboard(
     pool: str = "",
     hosts: str = "all",
@@ -69,11 +61,11 @@ async def onboard(
         secret = await secrets(secrets_of(chosen))
         async with open_run(declared, chosen, secret, recorder, dry_run=dry_run) as run:
             outcomes = await _carry_out(run, skips)
-            return await _publish(Answer.of_run("onboard", recorder, list(run.hosts), outcomes, run.gate))
+            return await ended(Answer.of_run("onboard", recorder, list(run.hosts), outcomes, run.gate))
     except (FleetInvalid, SelectionInvalid, ChoiceInvalid) as error:
-        return await _publish(Answer.without_hosts("onboard", recorder, RunState.INVALID, str(error)))
+        return await ended(Answer.without_hosts("onboard", recorder, RunState.INVALID, str(error)))
     except (ClusterUnreachable, ApiError, ProviderError, SecretMissing) as error:
-        return await _publish(Answer.without_hosts("onboard", recorder, RunState.FAILED, str(error)))
+        return await ended(Answer.without_hosts("onboard", recorder, RunState.FAILED, str(error)))
 
 
 async def _carry_out(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutcome]:
@@ -100,13 +92,3 @@ async def _admit(run: OnboardRun, name: str) -> HostOutcome:
         return await steps.admit(run, name)
     except Exception as error:
         return run.broke_off(name, error)
-
-
-async def _publish(answer: Answer) -> State[Any]:
-    """The end of a run: row, files, artifacts, and a state that is honest."""
-    await publish_answer(answer, state_folder() / "runs")
-    if answer.state in (RunState.FAILED, RunState.INVALID):
-        return Failed(message=answer.summary)
-    if answer.state is RunState.LEFT_OUT:
-        return Completed(name="CompletedWithHostsLeftOut", message=answer.summary)
-    return Completed(message=answer.summary)

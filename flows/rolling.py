@@ -6,35 +6,81 @@ up where they stand. `recover` does the same for runs that nobody starts again.
 
 from __future__ import annotations
 
-from tasks.outcomes import HostOutcome
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from flows.surroundings import ended, run_log, secrets
+from tasks.audit.node_proof import Wanted, Ways, prove_node
+from tasks.cluster import ApiError, ClusterUnreachable
+from tasks.cluster.leases import LeaseHeld
+from tasks.cluster.nodes import NodeRow
+from tasks.fleet import FleetInvalid, Host, SelectionInvalid, load_fleet
+from tasks.ledger import Spool
+from tasks.outcomes import Finding, HostOutcome, RunState
+from tasks.provider import ProviderError
 from tasks.rollout import steps
 from tasks.rollout.carrying import Carrier, HostWork
 from tasks.rollout.goal import Goal, Limits
+from tasks.rollout.maintenance import Prove
 from tasks.rollout.plan import PlannedHost
-from tasks.rollout.run import Looked, RolloutRun
+from tasks.rollout.run import Looked, RolloutRun, open_rollout
 from tasks.runs.answer import Answer
-from tasks.settings import state_folder
+from tasks.runs.choosing import ChoiceInvalid, choose_hosts, only_pool, refuse_split_domains, secrets_of
+from tasks.runs.recording import Recorder
+from tasks.settings import SecretMissing, SettingInvalid, fleet_path, state_folder
 
 BATCH = 100
 """Hosts per looking task."""
 
 
+async def answered(
+    flow: str,
+    pool: str,
+    hosts: str,
+    fleet: str,
+    carry_out: Callable[[RolloutRun], Awaitable[Answer]],
+    *,
+    dry_run: bool,
+) -> State[Any]:
+    """Load and choose, open what a rollout needs, carry it out, and publish how it ended, whatever that is."""
+    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
+    try:
+        declared = load_fleet(fleet_path(fleet))
+        chosen = choose_hosts(declared, pool, hosts)
+        only_pool(chosen)
+        refuse_split_domains(declared, chosen)
+        secret = await secrets(secrets_of(chosen))
+        async with open_rollout(declared, chosen, flow, secret, recorder, dry_run=dry_run) as run:
+            answer = await carry_out(run)
+    except (FleetInvalid, SelectionInvalid, ChoiceInvalid, SettingInvalid) as error:
+        answer = Answer.without_hosts(flow, recorder, RunState.INVALID, str(error))
+    except LeaseHeld as held:
+        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, f"{held}. Wait for it, or stop it.")
+    except (ClusterUnreachable, ApiError, ProviderError, SecretMissing) as error:
+        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, str(error))
+    return await ended(answer)
+
+
 async def roll(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> Answer:
     """Carry a goal across the run's hosts, or in a dry run tell how. Raises LeaseHeld."""
     looked = await _look(run, goal, limits, work)
-    plan = run.plan(goal, limits, list(looked.values()), {})
+    outlook = await run.outlook(looked.values(), limits)
+    plan = run.plan(goal, limits, looked.values(), outlook)
     await steps.publish_plan(plan)
 
     planned = {p.host.name for p in plan.hosts}
     settled = [run.settled(one) for name, one in looked.items() if name not in planned]
     if run.gate.dry_run or not plan.hosts:
-        rehearsed = [await run.rehearse(one, limits, work) for one in plan.hosts]
+        rehearsed = [await run.rehearse(one, limits, work, outlook) for one in plan.hosts]
         return _answer(run, goal, [*settled, *rehearsed])
 
     live_file = state_folder() / "runs" / run.recorder.run_id / "live.md"
     async with run.holding(plan) as lease, steps.showing(run.live, f"{goal.flow}-live", live_file):
         carrier = run.carrier(goal, limits, work, lease)
-        carried, halted = await run.carry_out(plan, lease, lambda one: _carry(run, carrier, one))
+        carried, halted = await run.carry_out(plan, lease, lambda one: carried_safely(run, carrier, one))
         run.live.close(halted or "ended")
     return _answer(run, goal, [*settled, *carried], halted)
 
@@ -49,7 +95,7 @@ async def _look(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> 
     return looked
 
 
-async def _carry(run: RolloutRun, carrier: Carrier, planned: PlannedHost) -> HostOutcome:
+async def carried_safely(run: RolloutRun, carrier: Carrier, planned: PlannedHost) -> HostOutcome:
     """One host's task; what it raises in the end becomes this host's outcome and nobody else's."""
     try:
         return await steps.carry(carrier, planned.host.name, planned.host)
@@ -59,3 +105,13 @@ async def _carry(run: RolloutRun, carrier: Carrier, planned: PlannedHost) -> Hos
 
 def _answer(run: RolloutRun, goal: Goal, outcomes: list[HostOutcome], halted: str = "") -> Answer:
     return Answer.of_run(goal.flow, run.recorder, list(run.hosts), outcomes, run.gate, halted=halted)
+
+
+def proof_of(run: RolloutRun) -> Prove:
+    """A node's proof as onboarding gives it: Ready, its pods, both ways, DNS."""
+    ways = Ways(run.api, run.sessions, run.gate, run.request)
+
+    async def prove(host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
+        return await prove_node(ways, host, Wanted(None, host.pool.join_timeout_s))
+
+    return prove

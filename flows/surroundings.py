@@ -1,16 +1,26 @@
-"""What a flow gets from Prefect: its log, its secrets, its name."""
+"""What a flow gets from Prefect and gives to it: its name, its log, its secrets, its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prefect import get_run_logger
 from prefect.blocks.system import Secret as SecretBlock
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from tasks.fleet import SecretRef
-from tasks.outcomes import Secret
-from tasks.settings import SecretMissing, secret_reader
+from tasks.outcomes import RunState, Secret
+from tasks.runs.answer import Answer
+from tasks.runs.steps import publish_answer
+from tasks.settings import SecretMissing, secret_reader, state_folder
+
+
+def run_name(asked: Mapping[str, Any], flow: str) -> str:
+    """What a run is called in the UI: its flow, its hosts, and whether it only tells."""
+    which = ", ".join(part for part in (asked.get("pool"), asked.get("hosts")) if part)
+    return f"{flow} {which}{' (dry run)' if asked.get('dry_run', True) else ''}"
 
 
 def run_log() -> Callable[[str], None]:
@@ -31,3 +41,13 @@ async def secrets(references: Iterable[SecretRef]) -> Callable[[SecretRef], Secr
             raise SecretMissing(f"there is no Prefect Secret block {name} on this server") from None
         loaded[name] = str(block.get())
     return secret_reader(loaded.__getitem__)
+
+
+async def ended(answer: Answer) -> State[Any]:
+    """The end of a run over hosts: row, files, artifacts, and a state that is honest."""
+    await publish_answer(answer, state_folder() / "runs")
+    if answer.state in (RunState.FAILED, RunState.INVALID):
+        return Failed(message=answer.summary)
+    if answer.state is RunState.LEFT_OUT:
+        return Completed(name="CompletedWithHostsLeftOut", message=answer.summary)
+    return Completed(message=answer.summary)

@@ -10,6 +10,10 @@ from tasks.fleet.model import SecretRef
 from tasks.outcomes import Secret
 
 
+class SettingInvalid(Exception):
+    """A setting in the environment cannot be used; the message says which and why."""
+
+
 class SecretMissing(Exception):
     """A secret that the fleet file points at could not be read; the message says which and why."""
 
@@ -27,12 +31,12 @@ def fleet_path(given: str | None = None) -> Path:
 def lease_duration_s() -> int:
     """How long a rollout's lease outlives its holder: `$POOLKEEPER_LEASE_S`, else 40 s.
 
-    A killed rollout can be taken up after that time. Raises ValueError for what is no number from 15 to 600: each
+    A killed rollout can be taken up after that time. Raises SettingInvalid for what is no number from 15 to 600: each
     request may take 10 s, and none is sent that could outlast the lease.
     """
     text = os.environ.get("POOLKEEPER_LEASE_S") or "40"
     if not text.isdecimal() or not 15 <= int(text) <= 600:
-        raise ValueError(f"POOLKEEPER_LEASE_S is {text!r}; give whole seconds from 15 to 600")
+        raise SettingInvalid(f"POOLKEEPER_LEASE_S is {text!r}; give whole seconds from 15 to 600")
     return int(text)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import Any
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from tasks.cluster.leases import HeldLease, hold_lease, lease_guard
 from tasks.cluster.nodes import NodeRow, list_nodes
+from tasks.cluster.snapshot import read_snapshot
 from tasks.cluster.stops import forget_run, read_stops, stops_guard
 from tasks.fleet.guards import freeze_guard, observe_guard
 from tasks.fleet.model import Cluster, Fleet, Host, Pool, SecretRef
@@ -34,12 +35,15 @@ from tasks.outcomes import (
 )
 from tasks.provider import Provider, open_provider
 from tasks.rollout.carrying import Carrier, HostWork
+from tasks.rollout.findings import findings as forecast_findings
+from tasks.rollout.forecast import forecast_each
 from tasks.rollout.gates import Workload, list_workloads, lost_nodes, lost_workloads
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.live import Live
 from tasks.rollout.others import other_actors
 from tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
 from tasks.rollout.standing import Standing, Step, where_it_stands
+from tasks.rollout.verdicts import NodeForecast, risk
 from tasks.rollout.waves import Waves
 from tasks.rollout.windows import start_refusal
 from tasks.runs.recording import Recorder
@@ -114,13 +118,25 @@ class RolloutRun:
 
         return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
-    def plan(self, goal: Goal, limits: Limits, looked: Sequence[Looked], risks: Mapping[str, int]) -> Plan:
-        """The waves of those that have work. risks: node -> what the forecast makes of its drain."""
+    async def outlook(self, looked: Iterable[Looked], limits: Limits) -> Mapping[str, NodeForecast]:
+        """Node -> what draining it alone would do, of those that are to be drained."""
+        nodes = [one.host.node_name for one in looked if one.standing.step in (Step.TAKE, Step.DRAIN)]
+        if not nodes:
+            return {}
+        snapshot = await read_snapshot(self.api)
+        there = [name for name in nodes if name in snapshot.nodes]
+        # some seconds of work for a thousand nodes: beside the loop that renews leases
+        return await asyncio.to_thread(
+            forecast_each, snapshot, there, deadline_s=limits.drain_timeout_s, now=datetime.now(UTC)
+        )
+
+    def plan(self, goal: Goal, limits: Limits, looked: Iterable[Looked], outlook: Mapping[str, NodeForecast]) -> Plan:
+        """The waves of those that have work, the riskiest drains last."""
         candidates = [
             Candidate(
                 one.host,
                 half_done=one.standing.mark is not None,
-                risk=risks.get(one.host.node_name, 0),
+                risk=_risk(outlook.get(one.host.node_name)),
                 reason=one.standing.reason,
             )
             for one in looked
@@ -139,7 +155,9 @@ class RolloutRun:
         self.live.end(name, state, standing.reason)
         return HostOutcome(name, state, standing.reason, findings)
 
-    async def rehearse(self, planned: PlannedHost, limits: Limits, work: HostWork) -> HostOutcome:
+    async def rehearse(
+        self, planned: PlannedHost, limits: Limits, work: HostWork, outlook: Mapping[str, NodeForecast]
+    ) -> HostOutcome:
         """A dry run: every sentence goes through the gate, in order, and nothing is done."""
         host, node = planned.host, Subject("node", planned.host.node_name)
         sentences = [
@@ -164,6 +182,8 @@ class RolloutRun:
             )
             for refusal in refusals.values()
         ]
+        if (forecast := outlook.get(host.node_name)) is not None:
+            findings += forecast_findings([forecast], datetime.now(UTC))
         if why := self.may_start(host, limits):
             evidence = Evidence(why, "a window that is long enough", "fleet file")
             next_step = "Nothing to do: a run in that window begins with it."
@@ -300,6 +320,10 @@ class RolloutRun:
         self.live.end(host.name, HostState.FAILED, summary)
         spent = dict(self.recorder.phase_s.get(host.name, {}))
         return HostOutcome(host.name, HostState.FAILED, summary, (finding,), spent)
+
+
+def _risk(forecast: NodeForecast | None) -> int:
+    return risk(forecast)[0] if forecast is not None else 0
 
 
 _PROCESS = secrets.token_hex(4)

@@ -1,0 +1,60 @@
+"""Take hosts out of service for a person's work on them, and take them back.
+
+Out: forecast -> cordon -> drain -> handed over. Back: proven as at onboarding -> uncordoned. Between the two nothing
+runs and no lease is held; the nodes count as unavailable, and no other flow touches them.
+Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials.
+Killed at any point: start it again. `recover` gives a node back that was not handed over yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from flows.rolling import answered, proof_of, roll
+from flows.surroundings import run_name
+from tasks.rollout.goal import Goal, Limits, OnBlocked
+from tasks.rollout.maintenance import HandOver, TakeBack
+from tasks.rollout.run import RolloutRun
+from tasks.runs.answer import Answer
+
+
+@flow(name="maintain", flow_run_name=lambda: run_name(flow_run.parameters, "maintain"))
+async def maintain(
+    hosts: str,
+    back: bool = False,
+    dry_run: bool = True,
+    on_blocked: OnBlocked = OnBlocked.STOP,
+    delete_emptydir_data: bool = False,
+    drain_timeout_s: float = 600,
+    outside_windows: bool = False,
+    fleet: str = "",
+) -> State[Any]:
+    """Take hosts out for hardware work, or take them back when it is done.
+
+    Args:
+        hosts: Which hosts, such as `name=fra1-n03`; all of one pool.
+        back: The work is done: prove the nodes and let workloads return.
+        dry_run: Publish the plan and change nothing.
+        on_blocked: What to do when a drain does not end in time: stop, skip, or force (which ignores budgets).
+        delete_emptydir_data: Evict pods with emptyDir volumes too; their data is lost.
+        drain_timeout_s: How long one drain may take, in seconds.
+        outside_windows: Start although the site has no window now; freezes count all the same.
+        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+    """
+    limits = Limits(
+        on_blocked=on_blocked,
+        delete_emptydir_data=delete_emptydir_data,
+        drain_timeout_s=drain_timeout_s,
+        outside_windows=outside_windows,
+        works_on_cordoned=True,
+    )
+
+    async def carry_out(run: RolloutRun) -> Answer:
+        work = TakeBack(proof_of(run)) if back else HandOver()
+        return await roll(run, Goal("maintain", run.pool.name), limits, work)
+
+    return await answered("maintain", "", hosts, fleet, carry_out, dry_run=dry_run)
