@@ -92,6 +92,9 @@ async def test_a_kubelet_that_stays_old_is_not_proven(world: World, host: Host) 
     assert (finding.id, finding.evidence.observed, finding.evidence.expected) == ("node.kubelet.version", OLD, "1.36.3")
     assert "systemctl cat kubelet" in finding.next_step
     assert not await upgrade.finished(host, await world.node(host))
+    # mended, it is done again: that the unit had ended well was not enough
+    assert await upgrade.change(host, 1) == ()
+    assert await upgrade.prove(host, before) == ()
 
 
 async def test_a_kubelet_that_stays_old_is_seen_at_once_where_kubeadm_upgrades(world: World, host: Host) -> None:
