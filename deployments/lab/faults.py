@@ -64,7 +64,7 @@ DESCRIPTIONS = {
 
 MACHINES_ONLY = (Fault.LINE_CUT, Fault.POWER_LOST)
 OF_UPGRADES = (Fault.MIRROR_DOWN, Fault.PACKAGE_MISSING, Fault.KEEPS_OLD_KUBELET, Fault.NEVER_RETURNS)
-"""What an upgrade meets; nothing else takes notice. On machines they have no effect."""
+"""What an upgrade meets; nothing else takes notice. Not on machines."""
 
 
 class HostFaults:

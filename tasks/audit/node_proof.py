@@ -77,8 +77,8 @@ async def settle(api: ClusterApi, host: Host, wanted: Wanted) -> None:
 
     with suppress(TimeoutError):
         async with asyncio.timeout(wanted.settled_within_s):
-            await wait_node(api, host.node_name, settled)
-            await wait_pods_on(api, host.node_name, lambda pods: _all_there(pods, host.pool.expected_pods))
+            if await wait_node(api, host.node_name, settled) is not None:
+                await wait_pods_on(api, host.node_name, lambda pods: _all_there(pods, host.pool.expected_pods))
 
 
 async def read_evidence(ways: Ways, host: Host, kubelet_version: str | None) -> NodeEvidence:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from tasks.fleet.model import AckProvider, Cluster, Host, Pool, SecretRef
 from tasks.fleet.versions import numbers, same_version
 from tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict
-from tasks.provider.interface import ProviderError
+from tasks.provider.interface import OutcomeUnknown, ProviderError
 from tasks.provider.sdk import WAY, Api, Connection, JsonObject
 from tasks.provider.upgrading import ByCall, HandOff, OnHost, UpgradeRule, Way
 
@@ -237,9 +237,15 @@ class Ack:
         return str((found.get("status") or {}).get("state", ""))
 
     async def _task_ended(self, task: str) -> str:
-        """Why a task failed, empty when it did not. Waits for ever; states that nobody documents are waited out."""
+        """Why a task failed, empty when it did not. Waits for ever.
+
+        States that nobody documents are waited out, and so is an API that does not answer: the task goes on.
+        """
         while True:
-            found = await self._connection.read("DescribeTaskInfo", "GET", f"/tasks/{quote(task, safe='')}")
+            try:
+                found = await self._connection.read("DescribeTaskInfo", "GET", f"/tasks/{quote(task, safe='')}")
+            except OutcomeUnknown:
+                found = {}
             state, error = str(found.get("state", "")), found.get("error") or {}
             if state == "success":
                 return ""

@@ -7,10 +7,10 @@ on from there. Nothing here knows what the change is: the flow hands in `HostWor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tasks.cluster import ClusterApi, ClusterUnreachable, NotFound
 from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict
@@ -54,6 +54,15 @@ class HostWork(Protocol):
 
     async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
         """Whether what is wanted holds already. Raises HostError."""
+
+    async def prepare(self, host: Host) -> tuple[Finding, ...]:
+        """What can be done before the first cordon without disturbing anything; a blocker keeps the host out."""
+
+    def remembered(self) -> Mapping[str, Any]:
+        """What every host of the rollout is to share, such as versions looked up; plain JSON types."""
+
+    def remember(self, what: Mapping[str, Any]) -> None:
+        """What an earlier run of this rollout had found."""
 
     async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
         """Bring the drained host to the goal, or take up what an earlier run began; a blocker means that it failed.

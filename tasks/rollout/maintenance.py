@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
-from tasks.cluster.marks import mark_of
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host
 from tasks.outcomes import Finding
@@ -13,7 +13,22 @@ Prove = Callable[[Host, NodeRow | None], Awaitable[tuple[Finding, ...]]]
 """Shows that a node works; blockers are why it does not."""
 
 
-class HandOver:
+class NothingToPrepare:
+    """Work that has nothing to do before the first cordon, and nothing that hosts share."""
+
+    async def prepare(self, host: Host) -> tuple[Finding, ...]:
+        """Nothing."""
+        return ()
+
+    def remembered(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def remember(self, what: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+class HandOver(NothingToPrepare):
     """Cordon and drain, then leave the node to a person."""
 
     hands_over = True
@@ -37,7 +52,7 @@ class HandOver:
         return (f"leave host {host.name} to a person",)
 
 
-class TakeBack:
+class TakeBack(NothingToPrepare):
     """Prove what a person gives back, and let workloads return. A node that is not out is left alone."""
 
     hands_over = False
@@ -62,9 +77,3 @@ class TakeBack:
     def sentences(self, host: Host) -> tuple[str, ...]:
         """What a dry run tells."""
         return ()
-
-
-def is_out(node: NodeRow | None) -> bool:
-    """Whether a node is out for a person's work."""
-    mark = mark_of(node) if node is not None else None
-    return mark is not None and mark.flow == "maintain"

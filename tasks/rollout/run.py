@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
@@ -25,6 +26,7 @@ from tasks.outcomes import (
     Evidence,
     Finding,
     Gate,
+    GateRefused,
     HostOutcome,
     HostState,
     Planned,
@@ -32,6 +34,8 @@ from tasks.outcomes import (
     Secret,
     Severity,
     Subject,
+    blockers,
+    in_slots,
 )
 from tasks.provider import Provider, open_provider
 from tasks.rollout.carrying import Carrier, HostWork
@@ -51,6 +55,7 @@ from tasks.settings import lease_duration_s
 
 API_TIMEOUT_S = 10.0
 """Of one request: well below a lease's duration, so that none is sent that could land after it."""
+PREPARED_AT_ONCE = 10
 GATE_LOOK_S = 2.0
 """Between two looks at workloads that are on their way back."""
 
@@ -190,6 +195,37 @@ class RolloutRun:
             findings.append(Finding("rollout.window", Severity.INFO, Subject("host", host.name), evidence, next_step))
         return HostOutcome(host.name, HostState.PLANNED, f"wave {planned.wave}: {planned.reason}", tuple(findings))
 
+    async def prepare(self, plan: Plan, work: HostWork, lease: HeldLease) -> list[HostOutcome]:
+        """Everything that can be done before the first cordon; the outcomes of those that it keeps out.
+
+        What hosts share is kept on the lease, so that the next run of the rollout goes on with the same.
+        """
+        self.live.say("prepares hosts, disturbing nothing")
+        work.remember(lease.note.get("shared") or {})
+        slots = asyncio.Semaphore(PREPARED_AT_ONCE)
+        kept_out = [o for o in await in_slots(plan.hosts, lambda _: slots, partial(self._prepared, work)) if o]
+        if dict(work.remembered()) != lease.note.get("shared"):
+            await lease.write({**lease.note, "shared": dict(work.remembered())})
+        return kept_out
+
+    async def _prepared(self, work: HostWork, planned: PlannedHost) -> HostOutcome | None:
+        host = planned.host
+        try:
+            async with self.recorder.phase(host.name, "prepare"):
+                findings = blockers(await work.prepare(host))
+        except HostError as error:
+            findings = (error.finding(Subject("host", host.name)),)
+        except GateRefused as refused:
+            refusal, here = refused.refusal, Subject("host", host.name)
+            evidence = Evidence(refusal.reason, "no one objects", "gate")
+            findings = (Finding(f"gate.{refusal.guard}", Severity.BLOCKER, here, evidence, refusal.next_step),)
+        if not findings or planned.half_done:
+            return None
+        self.recorder.findings(host.name, "prepare", findings)
+        summary = f"{findings[0].id}: {findings[0].evidence.observed}"
+        self.live.end(host.name, HostState.STOPPED, summary)
+        return HostOutcome(host.name, HostState.STOPPED, summary, findings)
+
     # carrying out
 
     @asynccontextmanager
@@ -207,6 +243,7 @@ class RolloutRun:
                 "plan": plan.digest,
                 "run": self.recorder.run_id,
                 "spent": before.get("spent", {}) if going_on else {},
+                "shared": before.get("shared", {}) if going_on else {},
             }
 
         async with hold_lease(

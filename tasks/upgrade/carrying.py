@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tasks.cluster import ClusterApi
 from tasks.cluster.nodes import NodeRow, get_node, wait_node
@@ -21,22 +21,31 @@ GRACE_S = 30.0
 
 
 async def run_script(
-    sessions: Sessions, host: Host, script: Secret, *, mark: str, timeout_s: float, say: Callable[[str], None]
+    sessions: Sessions,
+    host: Host,
+    script: Secret,
+    *,
+    mark: str,
+    shows: Callable[[], Awaitable[bool]],
+    timeout_s: float,
+    say: Callable[[str], None],
 ) -> tuple[Finding, ...]:
-    """Run a script as the unit, or follow the one that runs; one that has ended well for the same goal was enough.
+    """Run a script as the unit, or follow the one that runs; one that has ended well for the same goal was enough,
+    if what it did shows.
 
     mark: last line of a script that ended well for this goal
+    shows: whether host and Node are at the goal
     The unit stays as it ended, for whoever looks and for the next call. Raises HostError.
     """
     state = await unit_state(sessions, host, UPGRADE_UNIT)
     if state.state is UnitRun.RUNNING:
         say(f"{host.name}: following the upgrade that runs")
         state = await _ended(sessions, host, timeout_s)
-    if state.state is UnitRun.SUCCEEDED and mark in state.output.splitlines():
+    if state.state is UnitRun.SUCCEEDED and mark in state.output.splitlines() and await shows():
         return ()
     if state.state in (UnitRun.UNKNOWN, UnitRun.RUNNING):
         return (_unfinished(host, state, timeout_s),)
-    if state.state is not UnitRun.ABSENT:  # an earlier try, or one for another goal
+    if state.state is not UnitRun.ABSENT:  # an earlier try, one for another goal, or one that came to nothing
         await forget_unit(sessions, host, UPGRADE_UNIT)
     await start_unit(sessions, host, UPGRADE_UNIT, script, timeout_s=timeout_s)
     state = await _ended(sessions, host, timeout_s)

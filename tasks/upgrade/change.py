@@ -7,15 +7,15 @@ twice. Every mutation passes the gate. Findings that are blockers say why it doe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tasks.audit.node_proof import Ways
 from tasks.audit.proving import probe_sentence
 from tasks.cluster import ClusterApi
-from tasks.cluster.nodes import NodeRow, get_node
+from tasks.cluster.nodes import NodeRow, get_node, wait_node
 from tasks.fleet.model import Host
-from tasks.fleet.versions import same_version
 from tasks.hosts import FactsRequest, Sessions
 from tasks.hosts.fence import claim
 from tasks.hosts.packages import PackageError, download, no_room, pins, read_need, read_packages
@@ -25,12 +25,15 @@ from tasks.provider import Provider, ProviderError
 from tasks.provider.upgrading import ByCall, HandOff, OnHost, Way
 from tasks.upgrade.carrying import UPGRADE_UNIT, call_provider, run_script, wait_for_person
 from tasks.upgrade.goal import Goal
-from tasks.upgrade.pinning import Pins, same_runtime
-from tasks.upgrade.proof import prove_upgrade
+from tasks.upgrade.pinning import Pins
+from tasks.upgrade.proof import is_at, prove_upgrade
 from tasks.upgrade.resolving import Resolver
 from tasks.upgrade.scripts import end_mark, upgrade_script
 from tasks.upgrade.skew import plan_steps
 from tasks.upgrade.telling import blocker, node_gone, provider_refused
+
+SHOWS_WITHIN_S = 30.0
+"""In which a Node tells what its restarted kubelet is: it writes its status as it starts, and every 10 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +88,11 @@ class Upgrade:
         Not where that cannot be told for want of the goal's newest patch: `stage` says why. Raises GateRefused and
         HostError.
         """
-        if self.goal.kubernetes is not None:
-            try:
-                version = await self._resolver.version(host)
-            except (PackageError, ProviderError):
-                return False
-            if version is None or not same_version(node.kubelet_version, version):
-                return False
-        if not self.goal.packages:
-            return True
-        here = await read_packages(self.sessions, host, self.goal.packages)
-        there = all(here[name].installed == version for name, version in self.goal.packages.items())
-        return there and same_runtime(node.runtime_version, self.goal.packages)
+        try:
+            version = await self._resolver.version(host)
+        except (PackageError, ProviderError):
+            return False
+        return is_at(node, version, self.goal.packages) and await self._packages_are_there(host)
 
     # before the drain
 
@@ -175,7 +171,15 @@ class Upgrade:
         script = upgrade_script(self.goal.packages, way if isinstance(way, OnHost) else None, digest)
         if script is not None:
             mark = end_mark(digest)
-            failed = await run_script(self.sessions, host, script, mark=mark, timeout_s=limits.change_s, say=self.say)
+            failed = await run_script(
+                self.sessions,
+                host,
+                script,
+                mark=mark,
+                shows=lambda: self._shows(host, version if isinstance(way, OnHost) else None),
+                timeout_s=limits.change_s,
+                say=self.say,
+            )
             if failed:
                 return failed
         if isinstance(way, ByCall) and version is not None:
@@ -183,6 +187,25 @@ class Upgrade:
         if isinstance(way, HandOff) and version is not None:
             return await wait_for_person(self.api, host, way, version, timeout_s=limits.hand_off_s, say=self.say)
         return ()
+
+    async def _shows(self, host: Host, version: str | None) -> bool:
+        """Whether host and Node are at the goal; a Node is given a moment, its kubelet may have just been restarted."""
+
+        def at_the_goal(row: NodeRow | None) -> bool:
+            return row is not None and is_at(row, version, self.goal.packages)
+
+        try:
+            async with asyncio.timeout(min(SHOWS_WITHIN_S, self.limits.settle_s)):
+                await wait_node(self.api, host.node_name, at_the_goal)
+        except TimeoutError:
+            return False
+        return await self._packages_are_there(host)
+
+    async def _packages_are_there(self, host: Host) -> bool:
+        if not self.goal.packages:
+            return True
+        here = await read_packages(self.sessions, host, self.goal.packages)
+        return all(here[name].installed == version for name, version in self.goal.packages.items())
 
     async def _refused_by_skew(self, host: Host, version: str) -> tuple[Finding, ...]:
         """What the versions as they are now forbid: the control plane may have moved since the plan."""

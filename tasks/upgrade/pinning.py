@@ -51,11 +51,13 @@ def choose(goal: Goal, version: str | None, carriers: Sequence[str], here: Mappi
     """
     versions: dict[str, str] = {}
     missing: dict[str, str] = {}
-    not_installed = [name for name in goal.packages if not here[name].installed]
+    not_installed: list[str] = []
     for name, wanted in goal.packages.items():
-        if here[name].installed == wanted or wanted in here[name].available:
+        if not here[name].installed:
+            not_installed.append(name)
+        elif here[name].installed == wanted or wanted in here[name].available:
             versions[name] = wanted
-        elif here[name].installed:
+        else:
             missing[name] = wanted
     for name in carriers if version else ():
         package = here[name]

@@ -16,6 +16,15 @@ from tasks.upgrade.pinning import same_runtime
 from tasks.upgrade.telling import blocker, node_gone
 
 
+def is_at(node: NodeRow, version: str | None, packages: Mapping[str, str]) -> bool:
+    """Whether a Node tells the goal's versions. Pure.
+
+    version: of the kubelet; None: any
+    """
+    kubelet = version is None or same_version(node.kubelet_version, version)
+    return kubelet and same_runtime(node.runtime_version, packages)
+
+
 async def prove_upgrade(
     ways: Ways, host: Host, before: NodeRow, version: str | None, packages: Mapping[str, str], *, settle_s: float
 ) -> tuple[Finding, ...]:
@@ -28,13 +37,10 @@ async def prove_upgrade(
     """
     kubelet = version or before.kubelet_version or None
 
-    def at_the_goal(node: NodeRow) -> bool:
-        # right after a restart the Node still tells of the kubelet before
-        same = kubelet is None or same_version(node.kubelet_version, kubelet)
-        return same and same_runtime(node.runtime_version, packages)
-
+    # right after a restart the Node still tells of the kubelet before
+    wanted = Wanted(kubelet, settle_s, lambda row: is_at(row, kubelet, packages))
     try:
-        findings = await prove_node(ways, host, Wanted(kubelet, settle_s, at_the_goal))
+        findings = await prove_node(ways, host, wanted)
     except NodeGone:
         return (node_gone(host),)
     node = await get_node(ways.api, host.node_name)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 
 import pytest
 
 from deployments.lab.faults import Fault
+from tasks.cluster import connect
+from tasks.cluster.nodes import get_node
 from tasks.fleet import load_fleet
-from tasks.fleet.model import KubeadmProvider
-from tasks.provider.kubeadm_scripts import upgrade_script
+from tasks.hosts import FactsRequest, Sessions
+from tasks.outcomes import Gate
+from tasks.provider import open_provider
+from tasks.settings import secret_reader
+from tasks.upgrade import Goal, Limits, Pins, Upgrade
 from tests.e2e.conftest import Ended, Json, MachinesCluster
 
 pytestmark = pytest.mark.tier("machines")
@@ -154,19 +160,53 @@ def test_a_pod_answers_from_another_host(machines: MachinesCluster, accepted: li
     assert machines.shell(accepted[2], f"curl --silent --max-time 10 http://{address}:8000/") == "hello"
 
 
-def test_a_node_follows_an_upgrade_by_apt_and_kubeadm(machines: MachinesCluster, accepted: list[str]) -> None:
+async def upgraded(machines: MachinesCluster, name: str, goal: Goal) -> Pins:
+    """A drained machine's upgrade from stage to proof, with poolkeeper's own rights; what was looked up for it."""
+    fleet, secret = load_fleet(machines.folder.fleet), secret_reader()
+    host = fleet.hosts[name]
+    cluster = host.pool.cluster
+    async with (
+        open_provider(cluster, secret) as provider,
+        connect(cluster, secret(cluster.kubeconfig)) as api,
+        Sessions(fleet.ssh_limits, secret) as sessions,
+    ):
+        upgrade = Upgrade(
+            api=api,
+            sessions=sessions,
+            provider=provider,
+            gate=Gate(dry_run=False),
+            say=print,
+            goal=goal,
+            request=FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem),
+            limits=Limits(stage_s=120, change_s=120, settle_s=90),
+        )
+        before = await get_node(api, host.node_name)
+        assert before is not None
+        assert not await upgrade.finished(host, before)
+        assert await upgrade.stage(host) == ()
+        machines.kubectl("drain", name, "--ignore-daemonsets", "--force", "--timeout=60s")
+        assert await upgrade.change(host, 1) == ()
+        assert await upgrade.prove(host, before) == ()
+        after = await get_node(api, host.node_name)
+        assert after is not None
+        assert await upgrade.finished(host, after)
+        return upgrade.pins
+
+
+def test_a_node_is_upgraded_by_packages_and_kubeadm(machines: MachinesCluster, accepted: list[str]) -> None:
     host = next(name for name in accepted if name in machines.names_in("batch"))
-    declared = load_fleet(machines.folder.fleet).hosts[host]
-    assert isinstance(declared.pool.cluster.provider, KubeadmProvider)
-    machines.shell(
-        host,
-        "export DEBIAN_FRONTEND=noninteractive; apt-get -qq update;"
-        f" apt-get -qq -y --allow-change-held-packages install 'kubelet={NEWER}-*' 'kubeadm={NEWER}-*' >/dev/null",
-    )
-    machines.shell(host, upgrade_script(declared.pool.cluster.provider, NEWER), timeout_s=120)
-    want = f"--for=jsonpath={{.status.nodeInfo.kubeletVersion}}=v{NEWER}"
-    machines.kubectl("wait", want, "--timeout=60s", f"node/{host}")
-    machines.kubectl("wait", "--for=condition=Ready", "--timeout=60s", f"node/{host}")
+    holds, boot = machines.shell(host, "apt-mark showhold"), machines.shell(host, "cat /proc/sys/kernel/random/boot_id")
+    pins = asyncio.run(upgraded(machines, host, Goal("1.36")))
+    assert pins.kubernetes == NEWER
+    node = machines.nodes[host]
+    assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{NEWER}"
+    assert node["spec"]["unschedulable"], "the cordon is the rollout's"
+    machines.kubectl("uncordon", host)
+    told = machines.shell(host, "dpkg-query -W kubelet kubeadm | tr '\\t' '='; kubeadm version -o short")
+    assert told.split() == [f"{name}={pins.packages[name]}" for name in ("kubeadm", "kubelet")] + [f"v{NEWER}"]
+    assert machines.shell(host, "apt-mark showhold") == holds == "kubeadm\nkubelet"
+    assert machines.shell(host, "cat /proc/sys/kernel/random/boot_id") == boot
+    assert machines.shell(host, "ls /run/poolkeeper 2>/dev/null | wc -l; cat /var/lib/poolkeeper/generation") == "0\n1"
 
 
 def test_a_machine_that_lost_power_is_not_ready_and_comes_back(machines: MachinesCluster, accepted: list[str]) -> None:

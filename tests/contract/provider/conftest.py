@@ -62,7 +62,9 @@ def cluster_at(endpoint: str, **changed: Any) -> Cluster:
     return replace(CLUSTER, provider=replace(settings, **changed))
 
 
-def ack_at(endpoint: str, *, timeout_s: float = 10.0, secret: str | None = None, **changed: Any) -> Ack:
+def ack_at(
+    endpoint: str, *, timeout_s: float = 10.0, poll_s: float = 0.01, secret: str | None = None, **changed: Any
+) -> Ack:
     """Our provider for the lab's cluster, with what differs."""
 
     def read(reference: SecretRef) -> Secret:
@@ -72,7 +74,7 @@ def ack_at(endpoint: str, *, timeout_s: float = 10.0, secret: str | None = None,
 
     cluster = cluster_at(endpoint, **changed)
     assert isinstance(cluster.provider, AckProvider)
-    return Ack(cluster, cluster.provider, read, timeout_s=timeout_s)
+    return Ack(cluster, cluster.provider, read, timeout_s=timeout_s, poll_s=poll_s)
 
 
 @pytest.fixture

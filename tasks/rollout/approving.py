@@ -1,0 +1,51 @@
+"""What a person has approved, and what of a new plan it covers. Pure.
+
+An approved plan may be narrowed and nothing else: same goal, same limits, no host that was not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tasks.cluster.approvals import Approval
+from tasks.rollout.goal import OnBlocked
+from tasks.rollout.plan import Plan
+
+
+def needs_approval(plan: Plan, asked_for: bool) -> str:
+    """Why a plan may not be carried out without a person's word; empty where it may."""
+    if plan.limits.on_blocked is OnBlocked.FORCE:
+        return "on_blocked is force: pods may be deleted whatever their budgets say"
+    return "the run asks for approval" if asked_for else ""
+
+
+def plan_row(plan: Plan) -> dict[str, Any]:
+    """A plan as plain JSON types, to be shown and stored."""
+    return {
+        "flow": plan.goal.flow,
+        "pool": plan.goal.pool,
+        "goal": dict(plan.goal.wanted),
+        "limits": plan.limits.row(),
+        "hosts": [[planned.host.name, planned.wave] for planned in plan.hosts],
+    }
+
+
+def narrowed(plan: Plan, approvals: Iterable[Approval]) -> tuple[Plan, Approval] | None:
+    """The plan in the order and waves that were approved, and the approval; None: none covers it."""
+    mine = plan_row(plan)
+    for approval in sorted(approvals, key=lambda a: a.asked_at, reverse=True):
+        if approval.word != "approved" or not _same_rollout(mine, approval.plan):
+            continue
+        waves = {str(name): int(wave) for name, wave in approval.plan.get("hosts") or ()}
+        if any(planned.host.name not in waves for planned in plan.hosts):
+            continue
+        order = list(waves)
+        hosts = [replace(planned, wave=waves[planned.host.name]) for planned in plan.hosts]
+        return replace(plan, hosts=tuple(sorted(hosts, key=lambda p: order.index(p.host.name)))), approval
+    return None
+
+
+def _same_rollout(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    return all(mine[key] == theirs.get(key) for key in ("flow", "pool", "goal", "limits"))
