@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from prefect.client.schemas.objects import State
+from prefect.flow_runs import asuspend_flow_run
 from prefect.runtime import flow_run
 
 from flows.surroundings import ended, run_log, secrets
@@ -19,19 +20,22 @@ from tasks.cluster.leases import LeaseHeld
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet import FleetInvalid, Host, SelectionInvalid, load_fleet
 from tasks.ledger import Spool
-from tasks.outcomes import Finding, HostOutcome, RunState
+from tasks.outcomes import Finding, HostOutcome, HostState, RunState
 from tasks.provider import ProviderError
 from tasks.rollout import steps
+from tasks.rollout.approving import needs_approval
 from tasks.rollout.carrying import Carrier, HostWork
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.maintenance import Prove
-from tasks.rollout.plan import PlannedHost
+from tasks.rollout.plan import Plan, PlannedHost
 from tasks.rollout.run import Looked, RolloutRun, open_rollout
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid, choose_hosts, only_pool, refuse_split_domains, secrets_of
 from tasks.runs.recording import Recorder
 from tasks.settings import SecretMissing, SettingInvalid, fleet_path, state_folder
 
+APPROVAL_WITHIN_S = 7 * 24 * 3600
+"""A suspended run that nobody approves fails after that time."""
 BATCH = 100
 """Hosts per looking task."""
 
@@ -64,8 +68,12 @@ async def answered(
     return await ended(answer)
 
 
-async def roll(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> Answer:
-    """Carry a goal across the run's hosts, or in a dry run tell how. Raises LeaseHeld."""
+async def roll(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork, *, approval: bool = False) -> Answer:
+    """Carry a goal across the run's hosts, or in a dry run tell how.
+
+    approval: a person has to say yes to the plan first, as always where drains may be forced
+    Raises LeaseHeld.
+    """
     looked = await _look(run, goal, limits, work)
     outlook = await run.outlook(looked.values(), limits)
     plan = run.plan(goal, limits, looked.values(), outlook)
@@ -77,12 +85,30 @@ async def roll(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> A
         rehearsed = [await run.rehearse(one, limits, work, outlook) for one in plan.hosts]
         return _answer(run, goal, [*settled, *rehearsed])
 
+    if why := needs_approval(plan, approval):
+        covered = await run.approved(plan, why)
+        if covered is None:
+            return await _wait_for_a_word(run, plan, why)
+        plan = covered
+
     live_file = state_folder() / "runs" / run.recorder.run_id / "live.md"
     async with run.holding(plan) as lease, steps.showing(run.live, f"{goal.flow}-live", live_file):
+        unfit = await run.prepare(plan, work, lease)
+        fit = plan.without({outcome.name for outcome in unfit})
         carrier = run.carrier(goal, limits, work, lease)
-        carried, halted = await run.carry_out(plan, lease, lambda one: carried_safely(run, carrier, one))
+        carried, halted = await run.carry_out(fit, lease, lambda one: carried_safely(run, carrier, one))
         run.live.close(halted or "ended")
-    return _answer(run, goal, [*settled, *carried], halted)
+    return _answer(run, goal, [*settled, *unfit, *carried], halted)
+
+
+async def _wait_for_a_word(run: RolloutRun, plan: Plan, why: str) -> Answer:
+    """Hold nothing until a person has spoken: a deployment's run is suspended, any other one ends here."""
+    told = f"waits for a person's word, since {why}: `poolkeeper approve {run.recorder.run_id}`, or `reject`"
+    run.recorder.say(f"plan {plan.digest[:12]} {told}")
+    if flow_run.deployment_id:
+        await asuspend_flow_run(timeout=APPROVAL_WITHIN_S)
+    outcomes = [HostOutcome(p.host.name, HostState.LEFT, f"nothing was begun: it {told}") for p in plan.hosts]
+    return _answer(run, plan.goal, outcomes, told if flow_run.deployment_id else f"{told}; then start it again")
 
 
 async def _look(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> dict[str, Looked]:

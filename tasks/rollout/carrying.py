@@ -126,7 +126,7 @@ class Carrier:
         try:
             return await self._carry(host, node, standing.step)
         except LeftForLater as later:
-            return await self._give_back_untouched(host, HostState.LEFT, str(later))
+            return await self.give_back_untouched(host, HostState.LEFT, str(later))
         except DrainBlocked as blocked:
             return await self._blocked(host, blocked)
         except GateRefused as refused:
@@ -303,7 +303,7 @@ class Carrier:
                 lambda: give_back_node(self.api, host.node_name, self._new_mark(Phase.DRAINING)),
             )
 
-    async def _give_back_untouched(
+    async def give_back_untouched(
         self, host: Host, state: HostState, why: str, findings: Iterable[Finding] = ()
     ) -> HostOutcome:
         """The end of a host that was drained in part and not changed."""
@@ -332,7 +332,7 @@ class Carrier:
             for (namespace, name), why in sorted(blocked.blockers.items())
         ]
         summary = f"its drain was blocked, and it was given back: {findings[0].evidence.observed}"
-        return await self._give_back_untouched(host, HostState.BLOCKED, summary, findings)
+        return await self.give_back_untouched(host, HostState.BLOCKED, summary, findings)
 
     async def _failed(self, host: Host, what: str, findings: tuple[Finding, ...]) -> HostOutcome:
         """Keep the node cordoned and marked: its slot is not free."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.fleet.model import Host
@@ -70,6 +70,10 @@ class Plan:
         """One line for a person."""
         sizes = " + ".join(str(len(wave)) for wave in self.waves) or "0"
         return f"{len(self.hosts)} hosts in waves of {sizes}, plan {self.digest[:12]}"
+
+    def without(self, names: Collection[str]) -> Plan:
+        """The same without some hosts."""
+        return replace(self, hosts=tuple(planned for planned in self.hosts if planned.host.name not in names))
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a host, for a table."""

@@ -15,7 +15,9 @@ from functools import partial
 from typing import Any
 
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
-from tasks.cluster.leases import HeldLease, hold_lease, lease_guard
+from tasks.cluster.approvals import Approval, read_approvals, write_approval
+from tasks.cluster.leases import HeldLease, LeaseHeld, get_lease, hold_lease, lease_guard
+from tasks.cluster.marks import Phase, now_text
 from tasks.cluster.nodes import NodeRow, list_nodes
 from tasks.cluster.snapshot import read_snapshot
 from tasks.cluster.stops import forget_run, read_stops, stops_guard
@@ -38,6 +40,7 @@ from tasks.outcomes import (
     in_slots,
 )
 from tasks.provider import Provider, open_provider
+from tasks.rollout.approving import narrowed, plan_row
 from tasks.rollout.carrying import Carrier, HostWork
 from tasks.rollout.findings import findings as forecast_findings
 from tasks.rollout.forecast import forecast_each
@@ -46,10 +49,12 @@ from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.live import Live
 from tasks.rollout.others import other_actors
 from tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
+from tasks.rollout.recovery import Found, Remedy, left_behind
 from tasks.rollout.standing import Standing, Step, where_it_stands
 from tasks.rollout.verdicts import NodeForecast, risk
 from tasks.rollout.waves import Waves
 from tasks.rollout.windows import start_refusal
+from tasks.runs.choosing import ChoiceInvalid
 from tasks.runs.recording import Recorder
 from tasks.settings import lease_duration_s
 
@@ -226,6 +231,26 @@ class RolloutRun:
         self.live.end(host.name, HostState.STOPPED, summary)
         return HostOutcome(host.name, HostState.STOPPED, summary, findings)
 
+    async def approved(self, plan: Plan, why: str) -> Plan | None:
+        """The plan as a person has approved it; None: it is stored, to be shown to one.
+
+        Raises ChoiceInvalid where a person has rejected it.
+        """
+        approvals = await read_approvals(self.api)
+        found = narrowed(plan, approvals.values())
+        if found is not None:
+            self.recorder.say(f"approved by {found[1].by} at {found[1].at}: {found[1].reason or 'no reason given'}")
+            return found[0]
+        key = plan.digest[:12]
+        if key in approvals and approvals[key].word == "rejected":
+            word = approvals[key]
+            raise ChoiceInvalid(
+                f"plan {key} was rejected by {word.by} at {word.at}: {word.reason or 'no reason given'}"
+            )
+        asked = Approval(key, self.recorder.run_id, {**plan_row(plan), "why": why}, now_text())
+        await write_approval(self.api, asked)
+        return None
+
     # carrying out
 
     @asynccontextmanager
@@ -248,7 +273,7 @@ class RolloutRun:
 
         async with hold_lease(
             self.api,
-            f"pool-{self.pool.name}",
+            self._lease_name,
             self.holder,
             duration_s=lease_duration_s(),
             note=note,
@@ -342,6 +367,66 @@ class RolloutRun:
                         return findings
                     await asyncio.sleep(GATE_LOOK_S)
         return findings
+
+    # recovering
+
+    def left_behind(self, flows: Iterable[str]) -> tuple[Found, ...]:
+        """What rollouts have left on this pool's nodes. flows: those whose changes can be finished."""
+        return left_behind(self.hosts.values(), self.nodes, flows, datetime.now(UTC))
+
+    async def lease_is_held(self) -> bool:
+        """Whether someone has the pool's lease, living or not."""
+        row = await get_lease(self.api, self._lease_name)
+        return row is not None and row.holder != ""
+
+    @asynccontextmanager
+    async def recovering(self) -> AsyncIterator[HeldLease]:
+        """The pool's lease, if nobody renews it; what its rollout had spent stays on it. Raises LeaseHeld."""
+        async with hold_lease(
+            self.api,
+            self._lease_name,
+            self.holder,
+            duration_s=lease_duration_s(),
+            keep_note=lambda: True,
+            told=self.recorder.say,
+        ) as lease:
+            self.gate.guards = [*self.gate.guards, lease_guard(self.api, lease)]
+            yield lease
+
+    async def recover(
+        self, one: Found, carrier: Carrier, carry: Callable[[PlannedHost], Awaitable[HostOutcome]]
+    ) -> HostOutcome:
+        """Finish one host, give its node back, or leave it and tell why."""
+        if one.remedy is Remedy.LEAVE:
+            return self._left_alone(one)
+        if one.remedy is Remedy.GIVE_BACK:
+            return await carrier.give_back_untouched(one.host, HostState.DONE, "given back: nothing on it was changed")
+        return await carry(PlannedHost(one.host, 1, 0, "half changed", half_done=True))
+
+    async def rehearse_recovery(self, one: Found) -> HostOutcome:
+        """A dry run's word on one node."""
+        if one.remedy is Remedy.LEAVE:
+            return self._left_alone(one)
+        node = one.host.node_name
+        sentence = f"give node {node} back" if one.remedy is Remedy.GIVE_BACK else f"finish host {one.host.name}"
+        await self.gate.change(Subject("node", node), sentence, _nothing)
+        return HostOutcome(one.host.name, HostState.PLANNED, f"{one.remedy}: {one.mark.phase} since {one.mark.since}")
+
+    def _left_alone(self, one: Found) -> HostOutcome:
+        findings = () if one.finding is None else (one.finding,)
+        with_a_person = one.mark.phase is Phase.WITH_A_PERSON
+        state = HostState.HANDED_OVER if with_a_person else HostState.STOPPED
+        summary = findings[0].evidence.observed if findings else ""
+        self.recorder.findings(one.host.name, "look", findings)
+        return HostOutcome(one.host.name, state, summary, findings)
+
+    def at_work(self, one: Found, held: LeaseHeld) -> HostOutcome:
+        """A node that a living run works on: nothing was left."""
+        return HostOutcome(one.host.name, HostState.DONE, f"a living run works on it: {held}")
+
+    @property
+    def _lease_name(self) -> str:
+        return f"pool-{self.pool.name}"
 
     def broke_off(self, host: Host, error: Exception) -> HostOutcome:
         """The outcome of a host whose work ended in an error, after all retries."""

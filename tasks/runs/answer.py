@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.outcomes import Change, Gate, HostOutcome, HostState, RunState, by_severity, run_state
+from tasks.outcomes import Change, Finding, Gate, HostOutcome, HostState, RunState, by_severity, run_state
 from tasks.runs.recording import Recorder
 
 TABLE_ROWS = 500
@@ -118,6 +118,15 @@ class Answer:
     def without_hosts(cls, flow: str, recorder: Recorder, state: RunState, why: str) -> Answer:
         """The end of a run that did not come as far as its hosts."""
         return cls(flow, recorder, state, why, (), f"# {flow}\n\n**{state}**\n\n```\n{why}\n```\n")
+
+    @classmethod
+    def refused(cls, flow: str, recorder: Recorder, asked: Sequence[str], findings: Sequence[Finding]) -> Answer:
+        """The end of a run that nothing was begun of, since what it wants may not be."""
+        worst = by_severity(findings)
+        summary = f"{worst[0].id}: {worst[0].evidence.observed}"
+        outcomes = tuple(HostOutcome(name, HostState.STOPPED, summary, worst) for name in asked)
+        text = markdown(flow, f"{RunState.FAILED}: {summary}", outcomes, (), dry_run=True)
+        return cls(flow, recorder, RunState.FAILED, f"{RunState.FAILED}: {summary}", outcomes, text)
 
     def write(self, folder: Path) -> list[str]:
         """Summary and answer as files in the run's own folder, and the run's row; the files' paths."""

@@ -36,6 +36,13 @@ def secrets_of(hosts: tuple[Host, ...]) -> set[SecretRef]:
     return {reference for reference in found if reference is not None}
 
 
+def choose_pools(fleet: Fleet, pool: str) -> tuple[str, ...]:
+    """One pool by name, or every one. Raises ChoiceInvalid."""
+    if pool and pool not in fleet.pools:
+        raise ChoiceInvalid(f"there is no pool {pool} in the fleet file; there are: {', '.join(fleet.pools)}")
+    return (pool,) if pool else tuple(fleet.pools)
+
+
 def only_pool(hosts: tuple[Host, ...]) -> Pool:
     """The one pool of a rollout's hosts: its limits, its lease. Raises ChoiceInvalid."""
     pools = {host.pool.name: host.pool for host in hosts}

@@ -82,6 +82,10 @@ class Upgrade:
         """What was looked up so far, for every host alike: to be kept with the rollout's plan."""
         return self._resolver.pins
 
+    def pin(self, pins: Pins) -> None:
+        """Go on with what an earlier run of the same rollout has looked up."""
+        self._resolver.pins = pins
+
     async def finished(self, host: Host, node: NodeRow) -> bool:
         """Whether node and host are at the goal, so that nothing is to be done.
 
@@ -146,7 +150,7 @@ class Upgrade:
         Raises GateRefused, FencedOff (a later run has the host), HostError, ClusterUnreachable and ApiError.
         """
         passed = await self.gate.change(
-            Subject("host", host.name), self._sentence(host), lambda: self._change(host, fence)
+            Subject("host", host.name), self.sentence(host), lambda: self._change(host, fence)
         )
         return () if isinstance(passed, Planned) else passed.value
 
@@ -275,7 +279,7 @@ class Upgrade:
         carriers = {name: versions[name] for name in self.provider.upgrade_packages if name in versions}
         return self.provider.upgrade_way(host, version, carriers)
 
-    def _sentence(self, host: Host) -> str:
+    def sentence(self, host: Host) -> str:
         """What the gate is told of the change; a dry run tells the same."""
         way = self._way(host, self.pins.kubernetes or self.goal.kubernetes, {})
         if isinstance(way, HandOff):

@@ -1,0 +1,94 @@
+"""Find what killed rollouts have left, and finish it or give it back.
+
+Per pool whose lease nobody renews: nodes that were being drained are given back, hosts that were being changed are
+finished and proven. Nothing new is begun. What a person has, what failed, and what cannot be read is left and told.
+Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials. Scheduled; killed: the next one goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from flows.rolling import carried_safely, proof_of
+from flows.surroundings import ended, run_log, run_name, secrets
+from flows.upgrade import upgrade_of
+from tasks.cluster import ApiError, ClusterUnreachable
+from tasks.cluster.leases import LeaseHeld
+from tasks.fleet import Fleet, FleetInvalid, load_fleet
+from tasks.ledger import Spool
+from tasks.outcomes import Gate, HostOutcome, RunState
+from tasks.provider import ProviderError
+from tasks.rollout.carrying import HostWork
+from tasks.rollout.goal import Goal, Limits
+from tasks.rollout.maintenance import TakeBack
+from tasks.rollout.recovery import Remedy
+from tasks.rollout.run import RolloutRun, open_rollout
+from tasks.runs.answer import Answer
+from tasks.runs.choosing import ChoiceInvalid, choose_pools, secrets_of
+from tasks.runs.recording import Recorder
+from tasks.settings import SecretMissing, SettingInvalid, fleet_path, state_folder
+from tasks.upgrade.goal import Goal as Versions
+
+FINISHES: dict[str, Callable[[RolloutRun, Goal], HostWork]] = {
+    "upgrade": lambda run, goal: upgrade_of(run, Versions.of_row(goal.wanted)),
+    "maintain": lambda run, goal: TakeBack(proof_of(run)),
+}
+"""Flow -> the work that finishes what a run of it has begun."""
+
+
+@flow(name="recover", flow_run_name=lambda: run_name(flow_run.parameters, "recover"))
+async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> State[Any]:
+    """Finish or give back what killed rollouts have left.
+
+    Args:
+        pool: The pool, as named in the fleet file; empty for every one.
+        dry_run: Tell what would be done, and change nothing.
+        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+    """
+    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
+    everything, outcomes, troubles = Gate(dry_run=dry_run), list[HostOutcome](), list[str]()
+    try:
+        declared = load_fleet(fleet_path(fleet))
+        for name in choose_pools(declared, pool):
+            try:
+                outcomes += await _recover_pool(declared, name, recorder, everything)
+            except (ClusterUnreachable, ApiError, ProviderError, SecretMissing) as error:
+                troubles.append(f"pool {name}: {error}")
+    except (FleetInvalid, ChoiceInvalid, SettingInvalid) as error:
+        return await ended(Answer.without_hosts("recover", recorder, RunState.INVALID, str(error)))
+    if troubles:
+        return await ended(Answer.without_hosts("recover", recorder, RunState.FAILED, "\n".join(troubles)))
+    names = [outcome.name for outcome in outcomes]
+    return await ended(Answer.of_run("recover", recorder, names, outcomes, everything))
+
+
+async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everything: Gate) -> list[HostOutcome]:
+    """What was left in one pool, each with what became of it."""
+    hosts = tuple(host for host in declared.hosts.values() if host.active and host.pool.name == pool)
+    if not hosts:
+        return []
+    secret = await secrets(secrets_of(hosts))
+    async with open_rollout(declared, hosts, "recover", secret, recorder, dry_run=everything.dry_run) as run:
+        found = run.left_behind(FINISHES)
+        if run.gate.dry_run:
+            return [await run.rehearse_recovery(one) for one in found]
+        if not found and not await run.lease_is_held():
+            return []
+        try:
+            async with run.recovering() as lease:
+                outcomes = []
+                for one in found:
+                    work = FINISHES[one.mark.flow](run, one.goal) if one.remedy is Remedy.FINISH else None
+                    carrier = run.carrier(one.goal, Limits(), work or TakeBack(proof_of(run)), lease)
+                    outcomes.append(await run.recover(one, carrier, partial(carried_safely, run, carrier)))
+                return outcomes
+        except LeaseHeld as held:
+            return [run.at_work(one, held) for one in found]
+        finally:
+            everything.changes += run.gate.changes
