@@ -1,4 +1,4 @@
-"""The whole of it on hosts of the lab, where sudo and systemd-run are found: facts, units, the record of changes."""
+"""The whole of it on hosts of the lab, where sudo and systemd-run are found: facts, units, fence, record of changes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from deployments.lab.layout import LabFolder
 from tasks.fleet import load_fleet
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, Sessions, changes, errors, read_facts
+from tasks.hosts.fence import FencedOff, claim
 from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
 from tasks.outcomes import Known, Secret
 from tests.contract.hosts.conftest import open_sessions
@@ -95,6 +96,21 @@ async def test_unit_beyond_its_limit_and_once_more(host: Host, sessions: Session
     await start_unit(sessions, host, JOIN, Secret("echo again"), timeout_s=10)
     assert (await wait_unit(sessions, host, JOIN, timeout_s=20)).output == "again\n"
     await forget_unit(sessions, host, JOIN)
+
+
+async def test_of_two_runs_at_once_the_later_one_stays(host: Host, root: Path, sessions: Sessions) -> None:
+    async def come(generation: int) -> bool:
+        try:
+            await claim(sessions, host, generation)
+        except FencedOff:
+            return False
+        return True
+
+    for earlier in (1, 3, 5):
+        _, later = await asyncio.gather(come(earlier), come(earlier + 1))
+        assert later
+        assert (root / "var/lib/poolkeeper/generation").read_text() == f"{earlier + 1}\n"
+        assert not await come(earlier)
 
 
 async def test_changes(lab: LabFolder, host: Host, root: Path, sessions: Sessions) -> None:
