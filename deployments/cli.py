@@ -8,29 +8,31 @@ does not pay for what only `run` needs.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
-import os
-import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from deployments import words
+from deployments.asking import (
+    BAD_INPUT,
+    COULD_NOT_FIND_OUT,
+    FINE,
+    WRONG_OUT_THERE,
+    asked,
+    bad_input,
+    chosen,
+    finding_out,
+    fleet_option,
+    json_option,
+    loaded,
+    reached,
+    seconds,
+)
+
 if TYPE_CHECKING:
-    from tasks.cluster import ClusterApi
-    from tasks.fleet import Cluster, Fleet
-    from tasks.outcomes import Secret
-
-T = TypeVar("T")
-
-FINE, WRONG_OUT_THERE, BAD_INPUT, COULD_NOT_FIND_OUT = 0, 1, 2, 3
-
-fleet_option = click.option("--fleet", help="Fleet file; else $POOLKEEPER_FLEET, else ./fleet.yaml.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")
+    from datetime import datetime
 
 
 class _Commands(click.Group):
@@ -55,6 +57,10 @@ class _Commands(click.Group):
 @click.version_option(package_name="poolkeeper")
 def main() -> None:
     """Keep your own servers healthy as hybrid node pools of a managed Kubernetes cluster."""
+
+
+for _command in words.COMMANDS:
+    main.add_command(_command)
 
 
 @main.command()
@@ -99,10 +105,10 @@ def status(fleet: str | None, selection: str, as_json: bool) -> None:
     """Show hosts and nodes: declared against observed."""
     from deployments import status as view
 
-    loaded, hosts = _chosen(fleet, selection)
+    declared, hosts = chosen(fleet, selection)
     rows = asyncio.run(view.read(hosts))
     if as_json:
-        click.echo(json.dumps({"fleet": loaded.name, "hosts": rows}, indent=2))
+        click.echo(json.dumps({"fleet": declared.name, "hosts": rows}, indent=2))
     else:
         view.show(rows)
     if any(row["state"] == "unknown" for row in rows):
@@ -118,8 +124,8 @@ def probe(fleet: str | None, hosts: tuple[str, ...], as_json: bool) -> None:
     """Run the preflight checks on HOSTS, now; nothing is changed."""
     from deployments import probing
 
-    loaded, chosen = _chosen(fleet, "|".join(hosts) if len(hosts) > 1 else hosts[0])
-    answer = _asked(probing.probe(loaded, chosen))
+    declared, wanted = chosen(fleet, "|".join(hosts) if len(hosts) > 1 else hosts[0])
+    answer = asked(probing.probe(declared, wanted))
     if as_json:
         click.echo(json.dumps({"hosts": answer}, indent=2))
     else:
@@ -155,18 +161,18 @@ def forecast(
     from deployments import forecasting
     from tasks.cluster import connect
 
-    deadline_s = _seconds(deadline)
-    with _finding_out():
-        declared, secret = _reached(fleet, cluster, kubeconfig, context)
+    deadline_s = seconds(deadline)
+    with finding_out():
+        declared, secret = reached(fleet, cluster, kubeconfig, context)
 
     async def looked() -> Any:
         async with connect(declared, secret) as api:
             return await forecasting.look(api, nodes, deadline_s=deadline_s)
 
     try:
-        made = _asked(looked())
+        made = asked(looked())
     except forecasting.NodesMistyped as error:
-        _bad_input(str(error))
+        bad_input(str(error))
     if as_json:
         click.echo(json.dumps(forecasting.rows(made), indent=2))
     else:
@@ -175,6 +181,48 @@ def forecast(
     if effects & {"blocked", "lossy"}:
         sys.exit(WRONG_OUT_THERE)
     sys.exit(COULD_NOT_FIND_OUT if "unknown" in effects else FINE)
+
+
+@main.command()
+@click.argument("site")
+@click.option("--from", "start", help="ISO 8601; a time without a zone is UTC. Else now.")
+@click.option("--to", "end", help="Else seven days later.")
+@fleet_option
+@json_option
+def windows(site: str, start: str | None, end: str | None, fleet: str | None, as_json: bool) -> None:
+    """Show when work may start at a SITE: its windows minus its freezes, in UTC."""
+    from datetime import UTC, datetime, timedelta
+
+    from tasks.fleet import CalendarInvalid, open_intervals
+
+    sites = loaded(fleet).sites
+    if site not in sites:
+        bad_input(f"there is no site {site} in the fleet file; there are: {', '.join(sites)}")
+    first = _moment("--from", start) if start else datetime.now(UTC).replace(microsecond=0)
+    last = _moment("--to", end) if end else first + timedelta(days=7)
+    if not first < last <= first + timedelta(days=400):
+        bad_input("--to must be after --from, and at most 400 days later")
+    try:
+        found = open_intervals(sites[site], first, last)
+    except (OSError, CalendarInvalid) as error:
+        bad_input(f"the freezes of site {site} cannot be read: {error}")
+    if as_json:
+        click.echo(json.dumps([{"start": i.start.isoformat(), "end": i.end.isoformat()} for i in found], indent=2))
+        return
+    for interval in found:
+        click.echo(f"{interval.start:%a %Y-%m-%d %H:%M} to {interval.end:%a %Y-%m-%d %H:%M} UTC")
+    if not found:
+        click.echo(f"no window at {site} between {first.isoformat()} and {last.isoformat()}")
+
+
+def _moment(option: str, text: str) -> datetime:
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        bad_input(f"{option} {text}: write it like 2026-11-24T02:00 or 2026-11-24T02:00+01:00")
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 @main.command()
@@ -190,13 +238,13 @@ def run(flow: str, parameters: tuple[str, ...], fleet: str | None, as_json: bool
     from deployments import running
     from tasks.settings import fleet_path
 
-    chosen = dict(map(_parameter, parameters))
+    given = dict(map(_parameter, parameters))
     if fleet:
-        chosen["fleet"] = str(fleet_path(fleet))
+        given["fleet"] = str(fleet_path(fleet))
     try:
-        answer = running.run(flow, chosen)
+        answer = running.run(flow, given)
     except running.BadParameters as error:
-        _bad_input(str(error))
+        bad_input(str(error))
     except running.RunBroken as error:
         click.echo(str(error), err=True)
         sys.exit(COULD_NOT_FIND_OUT)
@@ -207,173 +255,12 @@ def run(flow: str, parameters: tuple[str, ...], fleet: str | None, as_json: bool
     sys.exit({"completed": FINE, "invalid": BAD_INPUT}.get(answer["state"], WRONG_OUT_THERE))
 
 
-@main.command()
-@fleet_option
-@click.option("--cluster", help="Which cluster, if the fleet has several.")
-@click.option("--reason", required=True, help="Why; everyone who is refused reads it.")
-def freeze(fleet: str | None, cluster: str | None, reason: str) -> None:
-    """Stop every later mutation in a cluster, wherever it is ordered from."""
-    from tasks.cluster import stops
-
-    _in_cluster(fleet, cluster, lambda api: stops.freeze(api, _stop(reason)))
-    click.echo("frozen: nothing is changed until `poolkeeper thaw`")
-
-
-@main.command()
-@fleet_option
-@click.option("--cluster", help="Which cluster, if the fleet has several.")
-def thaw(fleet: str | None, cluster: str | None) -> None:
-    """Take a freeze back."""
-    from tasks.cluster import stops
-
-    was_frozen = _in_cluster(fleet, cluster, stops.thaw)
-    click.echo("thawed" if was_frozen else "it was not frozen")
-
-
-@main.command()
-@click.argument("node")
-@fleet_option
-@click.option("--cluster", help="Which cluster, if the fleet has several.")
-@click.option("--reason", required=True, help="Why; everyone who is refused reads it.")
-def hold(node: str, fleet: str | None, cluster: str | None, reason: str) -> None:
-    """Stop every later mutation of one NODE and its host; it also keeps a host from joining."""
-    from tasks.cluster import stops
-
-    _in_cluster(fleet, cluster, lambda api: stops.hold(api, node, _stop(reason)))
-    click.echo(f"held: {node} is not touched until `poolkeeper unhold {node}`")
-
-
-@main.command()
-@click.argument("node")
-@fleet_option
-@click.option("--cluster", help="Which cluster, if the fleet has several.")
-def unhold(node: str, fleet: str | None, cluster: str | None) -> None:
-    """Take a hold back."""
-    from tasks.cluster import stops
-
-    was_held = _in_cluster(fleet, cluster, lambda api: stops.unhold(api, node))
-    click.echo(f"{node} is free again" if was_held else f"{node} was not held")
-
-
-def _chosen(fleet: str | None, selection: str) -> tuple[Fleet, tuple[Any, ...]]:
-    from tasks.fleet import SelectionInvalid, select
-
-    loaded = _loaded(fleet)
-    try:
-        return loaded, select(loaded, selection)
-    except SelectionInvalid as error:
-        _bad_input(str(error))
-
-
-def _loaded(fleet: str | None) -> Fleet:
-    from tasks.fleet import FleetInvalid, load_fleet
-    from tasks.settings import fleet_path
-
-    try:
-        return load_fleet(fleet_path(fleet))
-    except FleetInvalid as error:
-        _bad_input(str(error))
-
-
 def _parameter(text: str) -> tuple[str, Any]:
     """`name=value`; the value is JSON where it is JSON, else text."""
     name, equals, value = text.partition("=")
     if not equals:
-        _bad_input(f"-p {text}: write it as name=value")
+        bad_input(f"-p {text}: write it as name=value")
     try:
         return name, json.loads(value)
     except ValueError:
         return name, value
-
-
-def _stop(reason: str) -> Any:
-    from tasks.cluster.stops import Stop
-
-    by = f"{getpass.getuser()}@{socket.gethostname()}"
-    return Stop(by, datetime.now(UTC).isoformat(timespec="seconds"), reason)
-
-
-def _in_cluster(fleet: str | None, name: str | None, act: Callable[[ClusterApi], Coroutine[Any, Any, Any]]) -> Any:
-    """Act on one cluster of the fleet file."""
-    from tasks.cluster import connect
-    from tasks.settings import secret_reader
-
-    cluster = _declared(fleet, name)
-
-    async def connected() -> Any:
-        async with connect(cluster, secret_reader()(cluster.kubeconfig)) as api:
-            return await act(api)
-
-    return _asked(connected())
-
-
-def _declared(fleet: str | None, name: str | None) -> Cluster:
-    """One cluster of the fleet file, by its name where there are several."""
-    clusters = _loaded(fleet).clusters
-    if name is None and len(clusters) > 1:
-        _bad_input(f"the fleet has several clusters: choose one with --cluster ({', '.join(clusters)})")
-    if name is not None and name not in clusters:
-        _bad_input(f"no cluster {name} in the fleet file; there are: {', '.join(clusters)}")
-    return clusters[name or next(iter(clusters))]
-
-
-def _reached(
-    fleet: str | None, name: str | None, kubeconfig: str | None, context: str | None
-) -> tuple[Cluster, Secret]:
-    """A cluster and its kubeconfig: the one given, else the fleet file's, else the one that kubectl would use."""
-    from dataclasses import replace
-    from pathlib import Path
-
-    from tasks.cluster.kubeconfig import kubectls_cluster
-    from tasks.settings import fleet_path, secret_reader
-
-    if kubeconfig is not None:
-        if fleet is not None or name is not None:
-            _bad_input("--kubeconfig names the cluster: leave out --fleet and --cluster, or --kubeconfig")
-        if not Path(kubeconfig).is_file():
-            _bad_input(f"there is no file {kubeconfig}: name a kubeconfig with --kubeconfig")
-        return kubectls_cluster(Path(kubeconfig), context)
-    if fleet is None and name is None and not fleet_path().exists() and "POOLKEEPER_FLEET" not in os.environ:
-        return kubectls_cluster(None, context)
-    declared = _declared(fleet, name)
-    chosen = declared if context is None else replace(declared, context=context)
-    return chosen, secret_reader()(declared.kubeconfig)
-
-
-def _seconds(duration: str) -> float:
-    """`90s`, `5m`, `1h`, or a number of seconds."""
-    number, unit = (duration[:-1], duration[-1]) if duration[-1:] in ("s", "m", "h") else (duration, "s")
-    try:
-        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < 1e6:
-        _bad_input(f"--deadline {duration}: write it as 90s, 5m or 1h")
-    return seconds
-
-
-def _asked(question: Coroutine[Any, Any, T]) -> T:
-    """The answer of something outside; when it cannot be had, a sentence and exit code 3."""
-    with _finding_out():
-        return asyncio.run(question)
-
-
-@contextmanager
-def _finding_out() -> Iterator[None]:
-    from tasks.cluster import ApiError, ClusterUnreachable
-    from tasks.cluster.kubeconfig import NoSuchContext
-    from tasks.provider import ProviderError
-    from tasks.settings import SecretMissing
-
-    try:
-        yield
-    except NoSuchContext as error:
-        _bad_input(str(error))
-    except (ApiError, ClusterUnreachable, ProviderError, SecretMissing) as error:
-        click.echo(str(error), err=True)
-        sys.exit(COULD_NOT_FIND_OUT)
-
-
-def _bad_input(message: str) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(BAD_INPUT)

@@ -7,9 +7,9 @@ import sys
 
 import click
 
+from deployments.asking import COULD_NOT_FIND_OUT, json_option
 from deployments.bill.inputs import a_period, bad_input, inputs, period_option, read_case, sound
 from deployments.bill.shown import answer_of, show
-from deployments.cli import COULD_NOT_FIND_OUT, json_option
 
 
 @click.command("close")

@@ -6,8 +6,8 @@ import json
 
 import click
 
+from deployments.asking import json_option
 from deployments.bill.inputs import a_period, against_closed_option, bad_input, inputs, read_case
-from deployments.cli import json_option
 
 
 @click.command("explain")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from deployments.cli import BAD_INPUT, WRONG_OUT_THERE
+from deployments.asking import BAD_INPUT, WRONG_OUT_THERE
 
 if TYPE_CHECKING:
     from tasks.fees.evidence import Evidence

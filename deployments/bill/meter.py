@@ -7,9 +7,9 @@ import sys
 
 import click
 
+from deployments.asking import COULD_NOT_FIND_OUT, FINE, json_option
 from deployments.bill.inputs import a_period, against_closed_option, bad_input, inputs, period_option, read_case
 from deployments.bill.shown import answer_of, money_of, show
-from deployments.cli import COULD_NOT_FIND_OUT, FINE, json_option
 
 
 @click.command("meter")

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from deployments.asking import json_option
 from deployments.bill.inputs import a_period, bad_input, inputs, read_case
-from deployments.cli import json_option
 
 
 @click.command("outlook")

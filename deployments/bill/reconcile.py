@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deployments.asking import COULD_NOT_FIND_OUT, FINE, WRONG_OUT_THERE, json_option
 from deployments.bill.inputs import (
     a_period,
     against_closed_option,
@@ -22,7 +23,6 @@ from deployments.bill.inputs import (
     period_option,
     read_case,
 )
-from deployments.cli import COULD_NOT_FIND_OUT, FINE, WRONG_OUT_THERE, json_option
 from tasks.ledger import RUNS, Spool
 from tasks.settings import fleet_path, secret_reader, state_folder
 

@@ -137,6 +137,21 @@ async def give_back_node(api: ClusterApi, name: str, mark: Mark) -> NodeRow:
     return await change_node(api, name, patch)
 
 
+async def release_node(api: ClusterApi, name: str) -> None:
+    """Remove whatever mark is there, and our cordon with it: a person's order, whoever works on it."""
+
+    def patch(row: NodeRow) -> Json | None:
+        if mark_of(row) is None:
+            return None
+        body: Json = {"metadata": {"annotations": {ROLLOUT: None}}}
+        if row.cordoned_by_us:
+            body["metadata"]["annotations"][CORDON] = None
+            body["spec"] = {"unschedulable": None}
+        return body
+
+    await change_node(api, name, patch)
+
+
 def _refuse_others(row: NodeRow, mine: Mark) -> None:
     theirs = mark_of(row)
     if theirs is None:

@@ -64,6 +64,12 @@ async def pods_on(api: ClusterApi, node: str) -> tuple[PodRow, ...]:
     return tuple(map(parse_pod, items))
 
 
+async def list_pods(api: ClusterApi, namespace: str) -> tuple[PodRow, ...]:
+    """Every pod of a namespace."""
+    items, _ = await api.list_all(f"/api/v1/namespaces/{namespace}/pods")
+    return tuple(map(parse_pod, items))
+
+
 async def wait_pods_on(api: ClusterApi, node: str, until: Callable[[tuple[PodRow, ...]], bool]) -> tuple[PodRow, ...]:
     """The pods bound to a node, as soon as `until` holds. Waits for ever: put it under a deadline."""
     query = {"fieldSelector": f"spec.nodeName={node}"}

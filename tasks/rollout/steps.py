@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.cluster import ApiError, ClusterUnreachable
 from tasks.hosts import HostError
+from tasks.hosts.fence import FencedOff
 from tasks.outcomes import HostOutcome
 from tasks.runs.steps import table
 
@@ -35,7 +36,8 @@ SHOW_EVERY_S = 2.0
 
 async def _is_temporary(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     # async on purpose: a plain function would get a coroutine from state.result() and never see the error
-    return isinstance(await state.aresult(raise_on_failure=False), TEMPORARY)
+    error = await state.aresult(raise_on_failure=False)
+    return isinstance(error, TEMPORARY) and not isinstance(error, FencedOff)
 
 
 @task(name="look at hosts", task_run_name="look at {batch}", cache_policy=NO_CACHE)

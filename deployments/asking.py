@@ -1,0 +1,129 @@
+"""What the commands share: exit codes, options, the fleet file, a cluster to ask, and answers that cannot be had."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from tasks.cluster import ClusterApi
+    from tasks.fleet import Cluster, Fleet
+    from tasks.outcomes import Secret
+
+T = TypeVar("T")
+
+FINE, WRONG_OUT_THERE, BAD_INPUT, COULD_NOT_FIND_OUT = 0, 1, 2, 3
+
+fleet_option = click.option("--fleet", help="Fleet file; else $POOLKEEPER_FLEET, else ./fleet.yaml.")
+cluster_option = click.option("--cluster", help="Which cluster, if the fleet has several.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")
+
+
+def chosen(fleet: str | None, selection: str) -> tuple[Fleet, tuple[Any, ...]]:
+    from tasks.fleet import SelectionInvalid, select
+
+    declared_world = loaded(fleet)
+    try:
+        return declared_world, select(declared_world, selection)
+    except SelectionInvalid as error:
+        bad_input(str(error))
+
+
+def loaded(fleet: str | None) -> Fleet:
+    from tasks.fleet import FleetInvalid, load_fleet
+    from tasks.settings import fleet_path
+
+    try:
+        return load_fleet(fleet_path(fleet))
+    except FleetInvalid as error:
+        bad_input(str(error))
+
+
+def in_cluster(fleet: str | None, name: str | None, act: Callable[[ClusterApi], Coroutine[Any, Any, Any]]) -> Any:
+    """Act on one cluster of the fleet file."""
+    from tasks.cluster import connect
+    from tasks.settings import secret_reader
+
+    cluster = declared(fleet, name)
+
+    async def connected() -> Any:
+        async with connect(cluster, secret_reader()(cluster.kubeconfig)) as api:
+            return await act(api)
+
+    return asked(connected())
+
+
+def declared(fleet: str | None, name: str | None) -> Cluster:
+    """One cluster of the fleet file, by its name where there are several."""
+    clusters = loaded(fleet).clusters
+    if name is None and len(clusters) > 1:
+        bad_input(f"the fleet has several clusters: choose one with --cluster ({', '.join(clusters)})")
+    if name is not None and name not in clusters:
+        bad_input(f"no cluster {name} in the fleet file; there are: {', '.join(clusters)}")
+    return clusters[name or next(iter(clusters))]
+
+
+def reached(fleet: str | None, name: str | None, kubeconfig: str | None, context: str | None) -> tuple[Cluster, Secret]:
+    """A cluster and its kubeconfig: the one given, else the fleet file's, else the one that kubectl would use."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    from tasks.cluster.kubeconfig import kubectls_cluster
+    from tasks.settings import fleet_path, secret_reader
+
+    if kubeconfig is not None:
+        if fleet is not None or name is not None:
+            bad_input("--kubeconfig names the cluster: leave out --fleet and --cluster, or --kubeconfig")
+        if not Path(kubeconfig).is_file():
+            bad_input(f"there is no file {kubeconfig}: name a kubeconfig with --kubeconfig")
+        return kubectls_cluster(Path(kubeconfig), context)
+    if fleet is None and name is None and not fleet_path().exists() and "POOLKEEPER_FLEET" not in os.environ:
+        return kubectls_cluster(None, context)
+    named = declared(fleet, name)
+    reached_by = named if context is None else replace(named, context=context)
+    return reached_by, secret_reader()(named.kubeconfig)
+
+
+def seconds(duration: str) -> float:
+    """`90s`, `5m`, `1h`, or a number of seconds."""
+    number, unit = (duration[:-1], duration[-1]) if duration[-1:] in ("s", "m", "h") else (duration, "s")
+    try:
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e6:
+        bad_input(f"--deadline {duration}: write it as 90s, 5m or 1h")
+    return seconds
+
+
+def asked(question: Coroutine[Any, Any, T]) -> T:
+    """The answer of something outside; when it cannot be had, a sentence and exit code 3."""
+    with finding_out():
+        return asyncio.run(question)
+
+
+@contextmanager
+def finding_out() -> Iterator[None]:
+    from tasks.cluster import ApiError, ClusterUnreachable
+    from tasks.cluster.kubeconfig import NoSuchContext
+    from tasks.provider import ProviderError
+    from tasks.settings import SecretMissing
+
+    try:
+        yield
+    except NoSuchContext as error:
+        bad_input(str(error))
+    except (ApiError, ClusterUnreachable, ProviderError, SecretMissing) as error:
+        click.echo(str(error), err=True)
+        sys.exit(COULD_NOT_FIND_OUT)
+
+
+def bad_input(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(BAD_INPUT)
