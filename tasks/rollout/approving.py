@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from tasks.cluster.approvals import Approval
 from tasks.rollout.goal import OnBlocked
 from tasks.rollout.plan import Plan
+
+GOOD_FOR = timedelta(days=7)
+"""An approval that nobody has used by then is none any more."""
 
 
 def needs_approval(plan: Plan, asked_for: bool) -> str:
@@ -32,11 +36,11 @@ def plan_row(plan: Plan) -> dict[str, Any]:
     }
 
 
-def narrowed(plan: Plan, approvals: Iterable[Approval]) -> tuple[Plan, Approval] | None:
-    """The plan in the order and waves that were approved, and the approval; None: none covers it."""
+def narrowed(plan: Plan, approvals: Iterable[Approval], now: datetime) -> tuple[Plan, Approval] | None:
+    """The plan in the order and waves that were approved, and the approval; None: none that is young covers it."""
     mine = plan_row(plan)
     for approval in sorted(approvals, key=lambda a: a.asked_at, reverse=True):
-        if approval.word != "approved" or not _same_rollout(mine, approval.plan):
+        if approval.word != "approved" or _age(approval, now) > GOOD_FOR or not _same_rollout(mine, approval.plan):
             continue
         waves = {str(name): int(wave) for name, wave in approval.plan.get("hosts") or ()}
         if any(planned.host.name not in waves for planned in plan.hosts):
@@ -45,6 +49,14 @@ def narrowed(plan: Plan, approvals: Iterable[Approval]) -> tuple[Plan, Approval]
         hosts = [replace(planned, wave=waves[planned.host.name]) for planned in plan.hosts]
         return replace(plan, hosts=tuple(sorted(hosts, key=lambda p: order.index(p.host.name)))), approval
     return None
+
+
+def _age(approval: Approval, now: datetime) -> timedelta:
+    """Since the word was given; one that does not tell when is too old."""
+    try:
+        return now - datetime.fromisoformat(approval.at)
+    except (ValueError, TypeError):
+        return timedelta.max
 
 
 def _same_rollout(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

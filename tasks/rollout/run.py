@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
-from tasks.cluster.approvals import Approval, read_approvals, write_approval
+from tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
 from tasks.cluster.leases import HeldLease, LeaseHeld, get_lease, hold_lease, lease_guard
 from tasks.cluster.marks import Phase, now_text
 from tasks.cluster.nodes import NodeRow, list_nodes
@@ -95,6 +95,10 @@ class RolloutRun:
         self.api, self.sessions, self.provider = api, sessions, provider
         self.gate, self.recorder, self.live = gate, recorder, live
         self.nodes, self.api_version = nodes, api_version
+        self.goes_on = False
+        """Whether a later run is to go on with the rollout, and has to find the budget that it has spent."""
+        self._approval = ""
+        """Key of the approval that this run uses up."""
         self.request = FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem)
 
     @property
@@ -237,8 +241,9 @@ class RolloutRun:
         Raises ChoiceInvalid where a person has rejected it.
         """
         approvals = await read_approvals(self.api)
-        found = narrowed(plan, approvals.values())
+        found = narrowed(plan, approvals.values(), datetime.now(UTC))
         if found is not None:
+            self._approval = found[1].key
             self.recorder.say(f"approved by {found[1].by} at {found[1].at}: {found[1].reason or 'no reason given'}")
             return found[0]
         key = plan.digest[:12]
@@ -283,9 +288,6 @@ class RolloutRun:
             self.gate.guards = [*self.gate.guards, lease_guard(self.api, lease)]
             yield lease
 
-    goes_on: bool = False
-    """Whether the rollout is to be continued by a later run, which then finds the budget that it has spent."""
-
     @property
     def holder(self) -> str:
         """Who we are on leases: another one for each process, also of the same run."""
@@ -327,6 +329,8 @@ class RolloutRun:
         self.goes_on = any(outcome.state is HostState.LEFT for outcome in outcomes) and not waves.budget.gone
         with suppress(ApiError, ClusterUnreachable):
             await forget_run(self.api, self.recorder.run_id)
+            if self._approval and not self.goes_on:
+                await forget_approval(self.api, self._approval)
         return outcomes, waves.halted
 
     def may_start(self, host: Host, limits: Limits) -> str:

@@ -24,6 +24,7 @@ import yaml
 import deployments
 from tasks.audit.testpod import peer_pod, way_back_pod
 from tasks.cluster import ApiError, ClusterApi
+from tasks.cluster.approvals import Approval, read_approvals, write_approval
 from tasks.cluster.bootstrap import (
     CLUSTER_INFO,
     SECRETS,
@@ -35,6 +36,8 @@ from tasks.cluster.bootstrap import (
     token_object,
     wait_cluster_info,
 )
+from tasks.cluster.leases import PATH as LEASES
+from tasks.cluster.leases import get_lease, list_leases, take_lease
 from tasks.cluster.nodes import accept, cordon, delete_node, get_node, list_nodes, wait_node
 from tasks.cluster.pods import create_pod, delete_pod, pod_log, pods_on, wait_pods_on
 from tasks.cluster.snapshot import read_snapshot
@@ -269,6 +272,44 @@ async def forecast_endpoints(api: ClusterApi, place: Place) -> None:
     await known_part(api, "slices")
 
 
+async def look_for_a_lease(api: ClusterApi, place: Place) -> None:
+    assert await get_lease(api, "no-such-lease") is None
+
+
+async def look_at_all_leases(api: ClusterApi, place: Place) -> None:
+    await list_leases(api)
+
+
+async def take_a_new_lease(api: ClusterApi, place: Place) -> None:
+    await place.admin("DELETE", f"{LEASES}/pool-test")
+    assert (await take_lease(api, "pool-test", "run-1")).holder == "run-1"
+
+
+async def renew_a_lease(api: ClusterApi, place: Place) -> None:
+    await place.admin("POST", LEASES, {"metadata": {"name": "pool-test"}, "spec": {}})
+    await place.admin("PATCH", f"{LEASES}/pool-test", {"spec": {"holderIdentity": None}}, kind=MERGE)
+    await (await take_lease(api, "pool-test", "run-1")).give_back(keep_note=False)
+
+
+async def wait_for_a_lease(api: ClusterApi, place: Place) -> None:
+    await place.admin("POST", LEASES, {"metadata": {"name": "pool-watched"}, "spec": {}})
+    looks = itertools.count(1)
+    async with Meanwhile(place.admin, f"{LEASES}/pool-watched") as listed:
+        async for _ in api.changes(LEASES, query={"fieldSelector": "metadata.name=pool-watched"}):
+            if listed() and next(looks) > 1:
+                return
+
+
+async def ask_for_approvals(api: ClusterApi, place: Place) -> None:
+    await read_approvals(api)
+
+
+async def ask_for_a_word(api: ClusterApi, place: Place) -> None:
+    there = {"metadata": {"name": "approvals"}, "data": {}}
+    await place.admin("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps", there)
+    await write_approval(api, Approval("k", "run-1", {}, NOW.isoformat()))
+
+
 NEEDED_FOR: dict[str, tuple[Operation, ...]] = {
     "get nodes": (look_at_a_node,),
     "list nodes": (look_at_all_nodes, wait_for_a_node),
@@ -289,6 +330,13 @@ NEEDED_FOR: dict[str, tuple[Operation, ...]] = {
     "create pods in poolkeeper": (run_a_test_pod,),
     "delete pods in poolkeeper": (remove_a_test_pod,),
     "get pods/log in poolkeeper": (read_a_test_pods_log,),
+    "get leases in poolkeeper": (look_for_a_lease,),
+    "list leases in poolkeeper": (look_at_all_leases, wait_for_a_lease),
+    "watch leases in poolkeeper": (wait_for_a_lease,),
+    "create leases in poolkeeper": (take_a_new_lease,),
+    "patch leases in poolkeeper": (renew_a_lease,),
+    "get configmaps approvals in poolkeeper": (ask_for_approvals,),
+    "patch configmaps approvals in poolkeeper": (ask_for_a_word,),
     "create configmaps in poolkeeper": (freeze_for_the_first_time,),
     "get configmaps stops in poolkeeper": (ask_for_stops, hold_and_let_go),
     "patch configmaps stops in poolkeeper": (hold_and_let_go,),
