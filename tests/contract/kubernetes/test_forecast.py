@@ -148,9 +148,11 @@ async def generate(world: World, seed: int, *, states: list[str]) -> None:
     for number in range(chance.randint(1, 3)):
         labels = {"app": f"app-{number}"}
         where = [(chance.choice(world.nodes), chance.choice(states)) for _ in range(chance.randint(1, 4))]
-        await world.replicas(f"app-{number}", where, labels)
+        await world.replicas(f"app-{number}", where, {**labels, "of": "set"})
         for extra in range(chance.choice([0, 0, 1])):
-            await world.put(f"bare-{number}-{extra}", chance.choice(world.nodes), chance.choice(states), labels)
+            # a ReplicaSet would adopt, and as one too many delete, a pod that its selector matches
+            bare = {**labels, "of": "nobody"}
+            await world.put(f"bare-{number}-{extra}", chance.choice(world.nodes), chance.choice(states), bare)
         for which in range(chance.choice([0, 1, 1, 1, 1, 2])):
             selector = {"matchLabels": labels}
             await world.budget(f"b-{number}-{which}", selector, **chance.choice(LIMITS), **chance.choice(POLICIES))
