@@ -89,7 +89,11 @@ def parse_node(item: Json) -> Node:
 async def read_snapshot(api: ClusterApi) -> Snapshot:
     """Read the cluster. Raises ApiError when Nodes or Pods may not be read, and ClusterUnreachable."""
     with _collector_resting():
-        return await _read(api)
+        try:
+            return await _read(api)
+        except BaseExceptionGroup as group:
+            # the first one ended the others
+            raise group.exceptions[0] from None
 
 
 @contextmanager
