@@ -6,7 +6,8 @@ up where they stand. `recover` does the same for runs that nobody starts again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -68,13 +69,23 @@ async def answered(
     return await ended(answer)
 
 
-async def roll(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork, *, approval: bool = False) -> Answer:
+async def roll(
+    run: RolloutRun,
+    goal: Goal,
+    limits: Limits,
+    work: HostWork,
+    *,
+    approval: bool = False,
+    kept_out: Mapping[str, Finding | None] = MappingProxyType({}),
+) -> Answer:
     """Carry a goal across the run's hosts, or in a dry run tell how.
 
     approval: a person has to say yes to the plan first, as always where drains may be forced
+    kept_out: hosts that may not be touched, and why; None: that there is nothing to do for
     Raises LeaseHeld.
     """
     looked = await _look(run, goal, limits, work)
+    looked |= {name: run.kept_out(name, finding) for name, finding in kept_out.items()}
     outlook = await run.outlook(looked.values(), limits)
     plan = run.plan(goal, limits, looked.values(), outlook)
     await steps.publish_plan(plan)

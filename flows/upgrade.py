@@ -9,6 +9,7 @@ Killed at any point: start it again with the same goal; every host gets the vers
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from prefect import flow
@@ -42,6 +43,7 @@ async def upgrade(
     soak_s: float = 0,
     drain_timeout_s: float = 600,
     outside_windows: bool = False,
+    one_minor_steps: bool = False,
     fleet: str = "",
 ) -> State[Any]:
     """Upgrade the hosts of a pool, wave by wave, or say what keeps them from it.
@@ -59,6 +61,7 @@ async def upgrade(
         soak_s: Seconds to wait between waves before their gates are looked at.
         drain_timeout_s: How long one drain may take, in seconds.
         outside_windows: Start although a site has no window now; freezes count all the same.
+        one_minor_steps: Go through every minor version on the way, all hosts through each before the next.
         fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
     limits = Limits(
@@ -72,11 +75,16 @@ async def upgrade(
 
     async def carry_out(run: RolloutRun) -> Answer:
         versions = _versions(kubernetes, packages)
-        skew = await _skew(run, versions)
-        if skew is not None and skew.refused:
+        skew = await _skew(run, versions, one_minor_steps=one_minor_steps)
+        if skew.refused:
             return Answer.refused("upgrade", run.recorder, list(run.hosts), skew.findings)
-        goal = Goal("upgrade", run.pool.name, versions.row())
-        return await roll(run, goal, limits, upgrade_of(run, versions), approval=approval)
+        for step in _steps(versions, skew):
+            goal, kept_out = Goal("upgrade", run.pool.name, step.row()), _kept_out(run, skew, step, versions)
+            answer = await roll(run, goal, limits, upgrade_of(run, step), approval=approval, kept_out=kept_out)
+            if dry_run or step == versions or any(o.state is not HostState.DONE for o in answer.outcomes):
+                return answer
+            await run.read_again()
+        raise AssertionError("the last step is the goal")
 
     return await answered("upgrade", pool, hosts, fleet, carry_out, dry_run=dry_run)
 
@@ -88,19 +96,38 @@ def _versions(kubernetes: str, packages: dict[str, str] | None) -> Versions:
         raise ChoiceInvalid(str(error)) from None
 
 
-async def _skew(run: RolloutRun, versions: Versions) -> SkewPlan | None:
-    """What the versions of cluster and nodes allow; None where kubelets stay."""
+async def _skew(run: RolloutRun, versions: Versions, *, one_minor_steps: bool) -> SkewPlan:
+    """What the versions of cluster and nodes allow; where kubelets stay, there is nothing to forbid."""
     if versions.kubernetes is None:
-        return None
-    chosen = {host.node_name for host in run.hosts.values()}
+        return SkewPlan({})
+    chosen, rule = {host.node_name for host in run.hosts.values()}, run.provider.upgrade_rule
     return plan_steps(
         versions.kubernetes,
         cluster=run.pool.cluster.name,
         api_server=run.api_version,
         kubelets={name: node.kubelet_version for name, node in run.nodes.items() if name in chosen},
-        rule=run.provider.upgrade_rule,
+        rule=replace(rule, one_minor_steps=rule.one_minor_steps or one_minor_steps),
         control_plane=await run.provider.check_pool(run.pool),
     )
+
+
+def _steps(versions: Versions, skew: SkewPlan) -> list[Versions]:
+    """The goals in turn: a minor at a time where that is asked for, the goal itself last."""
+    between = {step for steps in skew.steps.values() for step in steps[:-1]}
+    ordered = sorted(between, key=lambda step: minor_of(step) or (0, 0))
+    return [*(replace(versions, kubernetes=step, packages={}) for step in ordered), versions]
+
+
+def _kept_out(run: RolloutRun, skew: SkewPlan, step: Versions, goal: Versions) -> dict[str, Finding | None]:
+    """Hosts that may not go to this step, and why; None for those that it does not concern."""
+    refused = {f.subject.name: f for f in blockers(skew.findings) if f.subject.kind == "node"}
+    kept: dict[str, Finding | None] = {}
+    for name, host in run.hosts.items():
+        if host.node_name in refused:
+            kept[name] = refused[host.node_name]
+        elif step != goal and step.kubernetes not in skew.steps.get(host.node_name, ()):
+            kept[name] = None
+    return kept
 
 
 def upgrade_of(run: RolloutRun, versions: Versions) -> UpgradeWork:

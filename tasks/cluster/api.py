@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import aiohttp
+import orjson
 from kubernetes.aio import client
 
 from tasks.cluster.errors import ApiError, ClusterUnreachable, Gone, Throttled, api_error
@@ -144,7 +145,7 @@ class ClusterApi:
         response = await self._send(method, path, query, body, content_type)
         text = await self._read(response)
         with suppress(ValueError):
-            answer = json.loads(text)
+            answer = orjson.loads(text)
             if isinstance(answer, dict):
                 return answer
         raise ClusterUnreachable(

@@ -25,9 +25,7 @@ def losses(world: World, at_once: Sequence[Pod]) -> Observed[tuple[ServiceLoss, 
     for pod in at_once:
         leaving[pod.namespace].append(pod)
     found = []
-    for service in snapshot.services.value:
-        if service.namespace not in leaving:
-            continue
+    for service in (each for namespace in leaving for each in world.services_in.get(namespace, ())):
         if not service.selects:
             if isinstance(snapshot.slices, Unknown):
                 return Unknown(
@@ -38,7 +36,7 @@ def losses(world: World, at_once: Sequence[Pod]) -> Observed[tuple[ServiceLoss, 
             continue
         lost = [pod for pod in leaving[service.namespace] if _serves(service, pod)]
         if lost:
-            ready = sum(1 for pod in world.pods_in[service.namespace] if _serves(service, pod))
+            ready = sum(1 for pod in world.selected(service.namespace, service.selector) if _serves(service, pod))
             found.append(_loss(service.namespace, service.name, ready, lost))
     found += _by_hand(world, leaving)
     return Known(tuple(sorted(found, key=lambda loss: (loss.left, loss.namespace, loss.name))), snapshot.seen_at)
@@ -53,15 +51,15 @@ def _serves(service: Service, pod: Pod) -> bool:
 
 def _by_hand(world: World, leaving: dict[str, list[Pod]]) -> list[ServiceLoss]:
     """Losses of Services whose endpoints someone else writes."""
-    snapshot = world.snapshot
-    if isinstance(snapshot.slices, Unknown) or isinstance(snapshot.services, Unknown):
+    if isinstance(world.snapshot.slices, Unknown):
         return []
-    written = {(s.namespace, s.name) for s in snapshot.services.value if not s.selects}
+    inside = (each for namespace in leaving for each in world.services_in.get(namespace, ()))
+    written = {(service.namespace, service.name) for service in inside if not service.selects}
     pods: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     others: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for each in snapshot.slices.value:
+    for each in world.snapshot.slices.value:
         key = each.namespace, each.service
-        if key in written and each.namespace in leaving:
+        if key in written:
             pods[key].update(each.pods)
             others[key] += each.others
     found = []

@@ -55,7 +55,9 @@ def forecast(snapshot: Snapshot, nodes: Sequence[str], *, deadline_s: float, now
     deadline_s: how long one node's drain waits for its pods to end
     Raises NoSuchNode.
     """
-    return _Wave(Rooms(World(snapshot)), nodes, deadline_s, now).forecast()
+    world = World(snapshot)
+    looked_at, at_once = _Wave(Rooms(world), nodes, deadline_s, now).look()
+    return Forecast(snapshot.seen_at, now, deadline_s, looked_at, losses(world, at_once))
 
 
 def forecast_each(
@@ -66,7 +68,7 @@ def forecast_each(
     Raises NoSuchNode.
     """
     rooms = Rooms(World(snapshot))
-    return {node: _Wave(rooms, [node], deadline_s, now).forecast().nodes[0] for node in nodes}
+    return {node: _Wave(rooms, [node], deadline_s, now).look()[0][0] for node in nodes}
 
 
 class _Wave:
@@ -83,8 +85,8 @@ class _Wave:
         self._budgets = Budgets()
         self._placement = Placement(rooms, self._nodes)
 
-    def forecast(self) -> Forecast:
-        """Look at every pod twice: alone and in turn, then at who goes together."""
+    def look(self) -> tuple[tuple[NodeForecast, ...], list[Pod]]:
+        """Look at every pod in turn, then at who goes together: the nodes, and the pods that go at once."""
         pods = {name: self._pods_of(name) for name in self._nodes}
         for pod in (pod for found in pods.values() for pod in found):
             if self._has_to_go(pod):
@@ -107,8 +109,7 @@ class _Wave:
                 complete = why if more is None else [*why, more]
                 looked_at.append(PodForecast(pod, worst_first(complete) if complete else (_FINE,)))
             forecasts.append(NodeForecast(name, by_verdict(looked_at)))
-        services = losses(self._world, at_once)
-        return Forecast(self._snapshot.seen_at, self._now, self._deadline_s, tuple(forecasts), services)
+        return tuple(forecasts), at_once
 
     def _pods_of(self, node: str) -> list[Pod]:
         return sorted(self._world.pods_on.get(node, ()), key=lambda pod: (pod.namespace, pod.name))

@@ -9,8 +9,9 @@ node already are not simulated.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from tasks.cluster.scheduling import CORDON, REPELLING, Needs, PodTerm, Spread
 from tasks.cluster.selectors import NodeTerms, any_holds
@@ -76,9 +77,11 @@ class Rooms:
         self._admitted: dict[object, list[Node]] = {}
         self._reaching: dict[NodeTerms, list[Node]] = {}
         self._fitting: dict[object, _Lazily] = {}
+        self._against: dict[object, Counter[str]] = {}
         self._tallies: dict[_Tally, Counter[str]] = {}
         self._domains: dict[object, Counter[str]] = {}
-        self._carried: dict[str, dict[PodTerm, None]] | None = None
+        self._carrying: dict[PodTerm, list[Pod]] | None = None
+        self._terms_in: dict[str | None, list[PodTerm]] = {}
         self._repelling: dict[tuple[str, int], tuple[PodTerm, ...]] = {}
 
     def _share(self, node: Node) -> float:
@@ -113,6 +116,30 @@ class Rooms:
             fits = (node for node in nodes if not lacking(self.free[node.name], needs))
             found = self._fitting[key] = _Lazily(fits)
         return found
+
+    def against(self, needs: Needs, volumes: Terms) -> Counter[str]:
+        """How many nodes do not fit a pod as things are now, by why."""
+        key = (needs, volumes)
+        found = self._against.get(key)
+        if found is None:
+            reasons = (self.why_not(node, needs, volumes) for node in self.nodes.values())
+            found = self._against[key] = Counter(why for why in reasons if why is not None)
+        return found
+
+    def why_not(self, node: Node, needs: Needs, volumes: Terms) -> str | None:
+        """The first thing that keeps a pod off a node as things are now; None: it would fit."""
+        if node.ready is not True:
+            return "not Ready"
+        if node.unschedulable and not needs.tolerates(CORDON):
+            return "cordoned"
+        if self.repelled(node, needs):
+            return "taint not tolerated"
+        if not self.chosen(node, needs):
+            return "node selector or affinity"
+        if not all(any_holds(terms, node.name, node.labels) for terms in volumes):
+            return "cannot reach its volume"
+        short = lacking(self.free[node.name], needs)
+        return f"too little {short[0]}" if short else None
 
     def affinity_key(self, needs: Needs) -> tuple[object, ...]:
         """What two pods with the same choice of nodes have in common."""
@@ -188,13 +215,12 @@ class Rooms:
             self._tallies[tally] = found
         return found
 
-    def _meant(self, tally: _Tally) -> Iterator[Pod]:
-        spaces = tally.term.namespaces
-        if tally.carriers or spaces is None:
-            yield from self.world.snapshot.pods
-            return
-        for space in spaces:
-            yield from self.world.pods_in.get(space, ())
+    def _meant(self, tally: _Tally) -> Iterable[Pod]:
+        """Those who may count, and some who do not."""
+        if tally.carriers:
+            return self._carriers().get(tally.term, ())
+        spaces = self.world.pods_in if tally.term.namespaces is None else tally.term.namespaces
+        return chain.from_iterable(self.world.selected(space, tally.term.selector) for space in spaces)
 
     def domain(self, tally: _Tally, node: Node) -> str | None:
         """The domain that pods of a node count in; None: none."""
@@ -229,18 +255,23 @@ class Rooms:
             self._repelling[key] = found
         return found
 
-    def _terms_against(self, namespace: str) -> Iterator[PodTerm]:
-        if self._carried is None:
-            self._carried = {}
-            seen: set[Needs] = set()
+    def _terms_against(self, namespace: str) -> Iterable[PodTerm]:
+        """The terms of anti-affinity that look at a namespace."""
+        self._carriers()
+        return (*self._terms_in.get(None, ()), *self._terms_in.get(namespace, ()))
+
+    def _carriers(self) -> dict[PodTerm, list[Pod]]:
+        """Every term of anti-affinity with the pods that carry it."""
+        if self._carrying is None:
+            self._carrying = {}
             for pod in self.world.snapshot.pods:
-                if pod.needs.apart and pod.needs not in seen:
-                    seen.add(pod.needs)
-                    for term in pod.needs.apart:
-                        for space in term.namespaces if term.namespaces is not None else ("",):
-                            self._carried.setdefault(space, {})[term] = None
-        yield from self._carried.get("", ())
-        yield from self._carried.get(namespace, ())
+                for term in pod.needs.apart:
+                    carriers = self._carrying.setdefault(term, [])
+                    if not carriers:
+                        for space in (None,) if term.namespaces is None else term.namespaces:
+                            self._terms_in.setdefault(space, []).append(term)
+                    carriers.append(pod)
+        return self._carrying
 
 
 class _Lazily:
@@ -286,8 +317,8 @@ class Placement:
     def __init__(self, rooms: Rooms, leaving: Sequence[str]) -> None:
         self._rooms = rooms
         self._leaving = frozenset(leaving)
-        self._moves: list[tuple[Pod, str, int]] = []
-        """(pod, node, +1 or -1)."""
+        self._moves: dict[str, list[tuple[Pod, str, int]]] = {}
+        """(pod, node, +1 or -1), by namespace."""
         self._free: dict[str, dict[str, int]] = {}
         self._ports: dict[str, set[tuple[str, str, int]]] = {}
         self._changes: dict[_Tally, Counter[str]] = {}
@@ -323,9 +354,11 @@ class Placement:
         self._move(pod, node.name, 1)
 
     def _move(self, pod: Pod, node: str, step: int) -> None:
-        self._moves.append((pod, node, step))
+        self._moves.setdefault(pod.namespace, []).append((pod, node, step))
         for tally, change in self._changes.items():
-            self._count(tally, change, pod, node, step)
+            spaces = tally.term.namespaces
+            if spaces is None or tally.carriers or pod.namespace in spaces:
+                self._count(tally, change, pod, node, step)
 
     def _count(self, tally: _Tally, change: Counter[str], pod: Pod, node: str, step: int) -> None:
         found = self._rooms.nodes.get(node)
@@ -341,8 +374,10 @@ class Placement:
         change = self._changes.get(tally)
         if change is None:
             change = self._changes[tally] = Counter()
-            for pod, node, step in self._moves:
-                self._count(tally, change, pod, node, step)
+            spaces = tally.term.namespaces
+            for space in self._moves if spaces is None or tally.carriers else spaces:
+                for pod, node, step in self._moves.get(space, ()):
+                    self._count(tally, change, pod, node, step)
         if not any(change.values()):
             return base
         total = base.copy()
@@ -399,29 +434,16 @@ class Placement:
 
     def _told(self, needs: Needs, volumes: Terms, against: Counter[str]) -> str:
         """Why nowhere, counted as the scheduler tells it."""
-        nodes = [node for node in self._rooms.nodes.values() if node.name not in self._leaving]
-        admitting = [node for node in self._rooms.admitting(needs, volumes) if node.name not in self._leaving]
-        told: Counter[str] = Counter(against)
-        admitted = {node.name for node in admitting}
-        for node in nodes:
-            if node.name in admitted:
-                short = lacking(self._rooms.free[node.name], needs)
-                if short:
-                    told[f"too little {short[0]}"] += 1
-            elif node.ready is not True:
-                told["not Ready"] += 1
-            elif node.unschedulable and not needs.tolerates(CORDON):
-                told["cordoned"] += 1
-            elif self._rooms.repelled(node, needs):
-                told["taint not tolerated"] += 1
-            elif not self._rooms.chosen(node, needs):
-                told["node selector or affinity"] += 1
-            else:
-                told["cannot reach its volume"] += 1
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(told.items(), key=lambda e: (-e[1], e[0])))
-        if not nodes:
+        others = len(self._rooms.nodes) - len(self._leaving)
+        if not others:
             return "there is no node outside this wave"
-        return f"none of the {len(nodes)} other nodes takes it ({reasons})"
+        told = self._rooms.against(needs, volumes) + against
+        for name in self._leaving:
+            why = self._rooms.why_not(self._rooms.nodes[name], needs, volumes)
+            if why is not None:
+                told[why] -= 1
+        reasons = sorted(((count, why) for why, count in told.items() if count), key=lambda each: (-each[0], each[1]))
+        return f"none of the {others} other nodes takes it ({', '.join(f'{count} {why}' for count, why in reasons)})"
 
 
 @dataclass(frozen=True, slots=True)

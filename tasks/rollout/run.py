@@ -132,6 +132,16 @@ class RolloutRun:
 
         return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
+    async def read_again(self) -> None:
+        """The Nodes as they are now, before another goal is carried out."""
+        self.nodes = await list_nodes(self.api)
+
+    def kept_out(self, name: str, finding: Finding | None) -> Looked:
+        """A host that may not be touched, or that there is nothing to do for."""
+        if finding is None:
+            return Looked(self.hosts[name], Standing(Step.NOTHING, "this step is not for it"))
+        return Looked(self.hosts[name], Standing(Step.LEAVE, finding.evidence.observed, finding))
+
     async def outlook(self, looked: Iterable[Looked], limits: Limits) -> Mapping[str, NodeForecast]:
         """Node -> what draining it alone would do, of those that are to be drained."""
         nodes = [one.host.node_name for one in looked if one.standing.step in (Step.TAKE, Step.DRAIN)]

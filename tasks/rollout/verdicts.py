@@ -174,7 +174,7 @@ class ServiceLoss:
     """The nodes of the wave that the lost ones are on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Forecast:
     """What draining these nodes at once would do."""
 
@@ -186,6 +186,9 @@ class Forecast:
     """In the order in which they were given, which is the order that budgets and room are spent in."""
     services: Observed[tuple[ServiceLoss, ...]]
     """Fewest left first."""
+
+    def __repr__(self) -> str:
+        return f"Forecast({', '.join(f'{node.node} {node.effect}' for node in self.nodes)})"
 
     @property
     def effect(self) -> Effect:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from tasks.cluster.budgets import Budget
+from tasks.cluster.selectors import Selector
+from tasks.cluster.services import Service
 from tasks.cluster.snapshot import Snapshot
 from tasks.cluster.workloads import Pod, Workload, deployment_of
 from tasks.outcomes import Unknown
@@ -30,12 +32,36 @@ class World:
         self._budgets_in: dict[str, list[Budget]] = _grouped(budgets, lambda budget: budget.namespace)
         self._matching: dict[tuple[str, int], tuple[Budget, ...]] = {}
         self._replicas: dict[str, int | None] = {}
+        services = [] if isinstance(snapshot.services, Unknown) else snapshot.services.value
+        self.services_in: Mapping[str, list[Service]] = _grouped(services, lambda service: service.namespace)
+        self._labelled: dict[tuple[str, str, str], list[Pod]] | None = None
         self._ready: dict[WorkloadKey, int] = defaultdict(int)
         for pod in snapshot.pods:
             if pod.ready and pod.deleting_at is None and not pod.finished:
                 key = self.workload_of(pod)
                 if key is not None:
                     self._ready[key] += 1
+
+    def selected(self, namespace: str, selector: Selector) -> Sequence[Pod]:
+        """The pods of a namespace that a selector matches, whatever their state."""
+        if selector.nothing:
+            return ()
+        candidates: Sequence[Pod] = self.pods_in.get(namespace, ())
+        for key, value in selector.equal:
+            found = self._by_label().get((namespace, key, value), ())
+            if len(found) < len(candidates):
+                candidates = found
+        return [pod for pod in candidates if selector.matches(pod.labels)]
+
+    def _by_label(self) -> Mapping[tuple[str, str, str], list[Pod]]:
+        """Pods by namespace and one label."""
+        if self._labelled is None:
+            made: defaultdict[tuple[str, str, str], list[Pod]] = defaultdict(list)
+            for pod in self.snapshot.pods:
+                for key, value in pod.labels.items():
+                    made[pod.namespace, key, value].append(pod)
+            self._labelled = dict(made)
+        return self._labelled
 
     def workload_of(self, pod: Pod) -> WorkloadKey | None:
         """What replaces the pod: its Deployment where its ReplicaSet is one's, else its controller; None: nothing."""
@@ -80,8 +106,8 @@ class World:
         if isinstance(self.snapshot.workloads, Unknown):
             return None
         total, seen = 0, set()
-        for pod in self.pods_in.get(budget.namespace, ()):
-            if pod.finished or pod.deleting_at is not None or not budget.selector.matches(pod.labels):
+        for pod in self.selected(budget.namespace, budget.selector):
+            if pod.finished or pod.deleting_at is not None:
                 continue
             workload = self.workload_of(pod)
             declared = self._workloads.get(workload) if workload else None

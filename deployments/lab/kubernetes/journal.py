@@ -7,12 +7,13 @@ Nothing here knows what a Pod is. All of it runs on one event loop, so each call
 from __future__ import annotations
 
 import asyncio
-import json
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from deployments.lab.kubernetes.resources import Resource
 
@@ -28,7 +29,7 @@ class HistoryGone(Exception):
 
 def encode(value: Any) -> bytes:
     """JSON as the server sends it."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return orjson.dumps(value)
 
 
 @dataclass(slots=True, eq=False)

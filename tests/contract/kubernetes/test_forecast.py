@@ -19,6 +19,7 @@ import pytest
 
 from tasks.cluster.selectors import parse_selector
 from tasks.cluster.snapshot import read_snapshot
+from tasks.outcomes import Known
 from tasks.rollout import Forecast, PodForecast, PodVerdict, forecast
 from tests.contract.cluster.conftest import reach
 from tests.contract.kubernetes.conftest import (
@@ -33,6 +34,7 @@ from tests.contract.kubernetes.conftest import (
 from tests.contract.kubernetes.test_eviction import budgets, evict
 
 Json = dict[str, Any]
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 Kubectl = Callable[..., Awaitable[Printed]]
 
 STATES = {
@@ -148,9 +150,11 @@ async def generate(world: World, seed: int, *, states: list[str]) -> None:
     for number in range(chance.randint(1, 3)):
         labels = {"app": f"app-{number}"}
         where = [(chance.choice(world.nodes), chance.choice(states)) for _ in range(chance.randint(1, 4))]
-        await world.replicas(f"app-{number}", where, labels)
+        await world.replicas(f"app-{number}", where, {**labels, "of": "set"})
         for extra in range(chance.choice([0, 0, 1])):
-            await world.put(f"bare-{number}-{extra}", chance.choice(world.nodes), chance.choice(states), labels)
+            # a ReplicaSet would adopt, and as one too many delete, a pod that its selector matches
+            bare = {**labels, "of": "nobody"}
+            await world.put(f"bare-{number}-{extra}", chance.choice(world.nodes), chance.choice(states), bare)
         for which in range(chance.choice([0, 1, 1, 1, 1, 2])):
             selector = {"matchLabels": labels}
             await world.budget(f"b-{number}-{which}", selector, **chance.choice(LIMITS), **chance.choice(POLICIES))
@@ -271,3 +275,123 @@ async def a_daemonset(world: World, node: str) -> None:
     await world.admin.until(
         world.pods, lambda found: found and found[0]["spec"].get("nodeName") == node, labelSelector="app=d"
     )
+
+
+async def test_services_lose_endpoints(api: Api, admin: Client, world: World, namespace: str) -> None:
+    """One Service has a selector; the endpoints of the other are written by hand."""
+    labels = {"app": "web"}
+    await world.replicas("web", [(world.nodes[0], "ready"), (world.nodes[1], "ready")], labels)
+    here, away = sorted(world.there, key=lambda name: world.there[name]["spec"]["nodeName"])
+    world.nodes = world.nodes[:1]
+    services = f"/api/v1/namespaces/{namespace}/services"
+    for name, spec in (("web", {"selector": labels}), ("legacy", {})):
+        body = {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}], **spec}}
+        assert (await admin("POST", services, body)).code == 201
+    endpoints = [
+        {"addresses": ["10.0.0.1"], "targetRef": {"kind": "Pod", "name": name, "namespace": namespace}}
+        for name in (here, away)
+    ]
+    body = {
+        "metadata": {"name": "legacy-x", "labels": {"kubernetes.io/service-name": "legacy"}},
+        "addressType": "IPv4",
+        "endpoints": [*endpoints, {"addresses": ["192.0.2.1"]}],
+    }
+    assert (await admin("POST", f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices", body)).code == 201
+    made = await world.forecast(api)
+    assert isinstance(made.services, Known)
+    assert [(s.name, s.ready, s.left, s.nodes) for s in made.services.value if s.namespace == namespace] == [
+        ("web", 2, 1, (world.nodes[0],)),
+        ("legacy", 3, 2, (world.nodes[0],)),
+    ]
+
+
+def wishes(chance: random.Random, labels: Json, *, real: bool) -> Json:
+    """What a workload asks of its nodes; the embedded scheduler knows nothing of other pods."""
+    term: Json = {"labelSelector": {"matchLabels": labels}}
+    zone, host = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
+    spread = {"whenUnsatisfiable": "DoNotSchedule", **term}
+    among_pods: list[Json] = [
+        {"affinity": {"podAntiAffinity": {REQUIRED: [{**term, "topologyKey": host}]}}},
+        {"affinity": {"podAntiAffinity": {REQUIRED: [{**term, "topologyKey": zone}]}}},
+        {"affinity": {"podAffinity": {REQUIRED: [{**term, "topologyKey": zone}]}}},
+        {"topologySpreadConstraints": [{**spread, "maxSkew": 1, "topologyKey": zone}]},
+        {"topologySpreadConstraints": [{**spread, "maxSkew": 1, "topologyKey": host}]},
+    ]
+    return chance.choice([{}, *(among_pods if real else [])])
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_replacements_find_room_where_it_is_forecast(
+    request: pytest.FixtureRequest, api: Api, admin: Client, world: World, namespace: str, seed: int
+) -> None:
+    """The scheduler places everything, and then the replacements of all that ran on one node.
+
+    Nodes are full, half full or empty, and what moves is small: which of two nodes the scheduler takes decides nothing.
+    """
+    chance, real = random.Random(seed), request.node.callspec.params["api"] == "real"
+    hosts = [f"{world.nodes[0]}-{number}" for number in range(4)]
+    for number, name in enumerate(hosts):
+        labels = {"world": namespace, "kubernetes.io/hostname": name, "topology.kubernetes.io/zone": f"z{number % 2}"}
+        await make_node(admin, name, labels=labels)
+    async with asyncio.timeout(60):
+        for name in hosts:
+            await world.put(
+                f"ballast-{name}", name, "ready", {"app": "ballast"}, **asking(chance.choice(["0", "2", "3950m"]))
+            )
+        for number in range(4):
+            labels = {"app": f"app-{number}"}
+            spec = {**asking("100m"), "nodeSelector": {"world": namespace}, **wishes(chance, labels, real=real)}
+            template = {"metadata": {"labels": labels}, "spec": spec}
+            replicas = {"replicas": chance.randint(1, 4), "selector": {"matchLabels": labels}, "template": template}
+            path = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
+            body = {"metadata": {"name": f"app-{number}"}, "spec": replicas}
+            assert (await admin("POST", path, body)).code == 201
+            count = int(replicas["replicas"])
+            found = await admin.until(
+                world.pods,
+                lambda pods, n=count: len(pods) == n and all(map(settled, pods)),
+                labelSelector=f"app=app-{number}",
+            )
+            if not all(pod["spec"].get("nodeName") for pod in found):
+                # one that waits for a node would take the room of a replacement
+                await admin("DELETE", f"{path}/app-{number}", {"propagationPolicy": "Orphan"})
+                await admin.until(
+                    path, lambda sets, name=f"app-{number}": name not in [e["metadata"]["name"] for e in sets]
+                )
+                await admin("DELETE", world.pods, {"gracePeriodSeconds": 0}, labelSelector=f"app=app-{number}")
+                await admin.until(world.pods, lambda pods: not pods, labelSelector=f"app=app-{number}")
+        world.nodes = [chance.choice(hosts)]
+        made = await world.forecast(api)
+        leaving = [each for each in in_turn(made) if each.pod.owner is not None]
+        nowhere = named(made.nodes[0].pods, PodVerdict.FITS_NOWHERE)
+        await admin("PATCH", f"/api/v1/nodes/{world.nodes[0]}", {"spec": {"unschedulable": True}}, kind=MERGE)
+        await admin.until(
+            "/api/v1/nodes",
+            lambda nodes: nodes[0]["spec"].get("taints") or not real,
+            fieldSelector=f"metadata.name={world.nodes[0]}",
+        )
+        before = {pod["metadata"]["name"] for pod in (await admin("GET", world.pods)).body["items"]}
+        for each in leaving:
+            assert (await evict(admin, namespace, each.pod.name, {"gracePeriodSeconds": 0})).code == 201
+        waiting = Counter(each.pod.labels["app"] for each in leaving if each.pod.name in nowhere)
+
+        def as_forecast(pods: list[Json]) -> bool:
+            new = [pod for pod in pods if pod["metadata"]["name"] not in before]
+            left = Counter(app_of(pod) for pod in new if not pod["spec"].get("nodeName"))
+            return len(new) == len(leaving) and all(map(settled, new)) and left == waiting
+
+        await admin.until(world.pods, as_forecast)
+    for name in hosts:
+        await admin("DELETE", f"/api/v1/nodes/{name}")
+
+
+def asking(cpu: str) -> Json:
+    """The containers of a pod that asks for so much."""
+    (container,) = pod_body("x")["spec"]["containers"]
+    return {"containers": [{**container, "resources": {"requests": {"cpu": cpu}}}]}
+
+
+def settled(pod: Json) -> bool:
+    """Whether the scheduler has placed a pod, or has said that it cannot."""
+    conditions = pod["status"].get("conditions") or ()
+    return bool(pod["spec"].get("nodeName")) or any(c.get("reason") == "Unschedulable" for c in conditions)
