@@ -255,12 +255,9 @@ def run(flow: str, parameters: tuple[str, ...], fleet: str | None, as_json: bool
     sys.exit({"completed": FINE, "invalid": BAD_INPUT}.get(answer["state"], WRONG_OUT_THERE))
 
 
-def _parameter(text: str) -> tuple[str, Any]:
-    """`name=value`; the value is JSON where it is JSON, else text."""
+def _parameter(text: str) -> tuple[str, str]:
+    """`name=value`."""
     name, equals, value = text.partition("=")
     if not equals:
         bad_input(f"-p {text}: write it as name=value")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+    return name, value

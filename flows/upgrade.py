@@ -18,6 +18,8 @@ from prefect.runtime import flow_run
 
 from flows.rolling import answered, roll
 from flows.surroundings import run_name
+from tasks.fleet.versions import minor_of
+from tasks.outcomes import Finding, HostState, blockers
 from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.run import RolloutRun
 from tasks.runs.answer import Answer
