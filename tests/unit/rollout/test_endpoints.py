@@ -34,6 +34,7 @@ TWO = [a_pod("a"), a_pod("b", "n2")]
             {"services": [Service("shop", "web", SELECTS_WEB, publishes_not_ready=True)]},
             [("web", 2, 1, ("n1",))], id="one that counts though it is not Ready",
         ),
+        pytest.param([*TWO, a_pod("c", "n3", deleting_at=NOW)], ["n1"], {}, [("web", 2, 1, ("n1",))], id="one that is going counts no more"),
         pytest.param([a_pod("a", mirror=True), a_pod("b", "n2")], ["n1"], {}, [], id="one that stays"),
         pytest.param(TWO, ["n1"], {"services": [Service("bank", "web", SELECTS_WEB)]}, [], id="a Service elsewhere"),
         pytest.param(

@@ -13,6 +13,7 @@ from tasks.cluster.volumes import Claim, Volume
 from tasks.cluster.workloads import Owner
 from tasks.rollout import Effect, NodeForecast, forecast_each, risk
 from tasks.rollout.forecast import NoSuchNode
+from tasks.rollout.world import World
 from tests.unit.rollout.builders import (
     DEADLINE_S,
     NOW,
@@ -284,6 +285,16 @@ def test_a_replacement_without_room_gives_no_budget_back() -> None:
     pods = [a_pod("a", needs={"requests": amounts(cpu="64")}), a_pod("b", needs={"requests": amounts(cpu="64")})]
     made = seen(a_snapshot(pods, budgets=[budget], workloads=[web(2)]))
     assert verdicts(made) == {"a": ["fits-nowhere"], "b": ["budget-blocks", "fits-nowhere"]}
+    assert made.nodes[0].pods[0].reasons[0].text == (
+        "PDB web (maxUnavailable: 1) allows no disruption now: it needs 1 healthy pods and has 1"
+    )
+
+
+def test_a_deployment_of_the_same_name_that_selects_others_is_not_its_own() -> None:
+    world = World(a_snapshot())
+    assert world.workload_of(a_pod()) == ("Deployment", "shop", "web")
+    other = a_pod(labels={"app": "db", "pod-template-hash": "abc12"})
+    assert world.workload_of(other) == ("ReplicaSet", "shop", "web-abc12")
 
 
 def test_each_node_alone_is_not_each_in_a_wave() -> None:

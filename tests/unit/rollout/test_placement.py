@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,6 +90,19 @@ def test_one_pod(needs: dict[str, Any], nodes: list[Node], fits: bool) -> None:
     """web-1 is on n1 and is drained; web-2, with needs of its own, is on n2."""
     made = seen(a_snapshot([a_pod(needs=needs), a_pod("web-2", "n2", needs={"requests": ()})], nodes))
     assert ("fits-nowhere" not in verdicts(made)["web-1"]) is fits
+
+
+def test_the_first_of_a_group_may_start_it_anywhere() -> None:
+    own = {"together": (PodTerm(SELECTS_WEB, ZONE, SHOP),)}
+    assert "fits-nowhere" not in verdicts(seen(a_snapshot([a_pod(needs=own)], zoned("a", "b"))))["web-1"]
+
+
+def test_spread_counts_no_pods_on_nodes_that_it_may_not_choose() -> None:
+    nodes = zoned("a", "b", "b")
+    ssd = [replace(node, labels={**node.labels, "disk": "ssd"}) for node in (nodes[0], nodes[2])]
+    needs = {"spreads": (spread(ZONE),), "node_labels": (("disk", "ssd"),)}
+    pods = [a_pod(needs=needs), a_pod("web-2", "n2"), a_pod("web-3", "n2")]
+    assert verdicts(seen(a_snapshot(pods, [ssd[0], nodes[1], ssd[1]])))["web-1"] == ["evictable"]
 
 
 def test_others_keep_it_away() -> None:
