@@ -380,8 +380,20 @@ class JoinEntry(Part):
     on_failure: Literal["undo", "keep"] = "undo"
 
 
+class CheckEntry(Part):
+    """The user's own check: a command that exits with 0, or a query that finds nothing."""
+
+    name: Text
+    command: list[Text] = Field([], description="Run where the flow runs; a program and its arguments, no shell.")
+    prometheus: Text | None = Field(None, description="URL of a Prometheus server.")
+    query: Text | None = Field(None, description="PromQL that finds nothing while all is well, as an alert's.")
+    timeout: Timeout = Field("30s", validate_default=True)
+
+
 class RolloutEntry(Part):
     """How hosts are taken out of service."""
+
+    checks: list[CheckEntry] = Field([], description="Asked before each wave and after it.")
 
     host_duration: Timeout = Field(
         "15m",

@@ -176,6 +176,16 @@ def _pool(name: str, entry: doc.PoolEntry, cluster: model.Cluster, *, observe: b
         entry.labels,
         model.Mode.OBSERVE if observe else entry.mode,
         entry.rollout.host_duration.total_seconds(),
+        tuple(
+            model.UserCheck(
+                check.name,
+                tuple(check.command),
+                check.prometheus or "",
+                check.query or "",
+                check.timeout.total_seconds(),
+            )
+            for check in entry.rollout.checks
+        ),
     )
 
 

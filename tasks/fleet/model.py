@@ -230,6 +230,20 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
+class UserCheck:
+    """The user's own check: either a command or a query."""
+
+    name: str
+    command: tuple[str, ...] = ()
+    """A program and its arguments; fine when it exits with 0."""
+    prometheus: str = ""
+    """URL of a Prometheus server."""
+    query: str = ""
+    """Fine when it finds nothing."""
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """A node pool of one cluster."""
 
@@ -258,6 +272,8 @@ class Pool:
     mode: Mode = Mode.ACT
     host_duration_s: float = 900.0
     """How long one host of a rollout takes, drain to proof: none starts that would not fit into its site's window."""
+    checks: tuple[UserCheck, ...] = ()
+    """What must hold before each wave of a rollout and after it, beside what poolkeeper looks at itself."""
 
 
 @dataclass(frozen=True, slots=True)

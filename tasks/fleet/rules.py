@@ -39,6 +39,7 @@ def check_draft(draft: Draft, folder: Path) -> Iterator[Mistake]:
         _choices,
         _pool_labels,
         _upgrades,
+        _checks,
         _logins,
         _node_names,
         addresses,
@@ -174,6 +175,24 @@ def _pool_labels(draft: Draft, document: Document, folder: Path) -> Iterator[Mis
             f"{told(pool.nodepool_id)} cannot be the value of a label, which it is in a kubeadm cluster.",
             "Use up to 63 letters, digits, dashes, dots and underscores, beginning and ending with a letter or digit.",
         )
+
+
+def _checks(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+    """A pool's own checks are a command or a query each."""
+    for name, pool in document.pools.items():
+        for i, check in enumerate(pool.rollout.checks):
+            path: Path_ = ("pools", name, "rollout", "checks", i)
+            asks = bool(check.prometheus), bool(check.query)
+            if bool(check.command) == all(asks) or any(asks) != all(asks):
+                yield Mistake(
+                    path,
+                    "a check is either a command, or a query with the server that is asked.",
+                    "Write command: [PROGRAM, ARGUMENT], or prometheus: URL and query: PROMQL.",
+                )
+            elif check.prometheus and not check.prometheus.startswith(("http://", "https://")):
+                yield Mistake(
+                    (*path, "prometheus"), "a Prometheus server has a URL.", "Write it like http://host:9090."
+                )
 
 
 def _logins(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:

@@ -183,8 +183,8 @@ class Ack:
         served = str((await self.cluster_detail()).get("current_version", ""))
         if not same_version(served, minor):
             raise ProviderError(
-                f"the cluster is at {served or 'a version that is not told'}, which is no {minor}, and ACK does not tell"
-                " the newest patch of another. Name a version to its end, such as 1.35.4, or choose the cluster's own."
+                f"the cluster is at {served or 'a version that is not told'}, which is no {minor}, and ACK does not"
+                " tell the newest patch of another. Name a version to its end, such as 1.35.4, or choose the cluster's."
             )
         return ".".join(map(str, numbers(served)))
 

@@ -42,6 +42,7 @@ from tasks.outcomes import (
 from tasks.provider import Provider, open_provider
 from tasks.rollout.approving import narrowed, plan_row
 from tasks.rollout.carrying import Carrier, HostWork
+from tasks.rollout.checks import failing
 from tasks.rollout.findings import findings as forecast_findings
 from tasks.rollout.forecast import forecast_each
 from tasks.rollout.gates import Workload, list_workloads, lost_nodes, lost_workloads
@@ -358,12 +359,13 @@ class RolloutRun:
         return f"stopped {stop}" if stop else ""
 
     async def _look_around(self) -> tuple[Finding, ...]:
-        """What others do to this pool's nodes, and whether the provider is busy with it. Raises ProviderError."""
+        """What others do to the pool, what its provider says, and the user's own checks. Raises ProviderError."""
         names = {h.node_name for h in self.fleet.hosts.values() if h.pool.name == self.pool.name}
         nodes = await list_nodes(self.api)
         found = other_actors(self.pool.name, (n for n in nodes.values() if n.name in names), datetime.now(UTC))
         checked = await self.provider.check_pool(self.pool)
-        return (*found, *(c.finding for c in checked if c.finding is not None))
+        refused = (c.finding for c in checked if c.finding is not None)
+        return (*found, *refused, *await failing(self.pool.checks))
 
     async def _workloads(self) -> dict[str, Workload]:
         return {workload.key: workload for workload in await list_workloads(self.api)}
@@ -377,6 +379,7 @@ class RolloutRun:
                     at = datetime.now(UTC)
                     findings = lost_nodes(self.nodes, await list_nodes(self.api), at)
                     findings += lost_workloads(before, await self._workloads(), at)
+                    findings += await failing(self.pool.checks)
                     if not findings or await self.stopped():
                         return findings
                     await asyncio.sleep(GATE_LOOK_S)

@@ -26,6 +26,8 @@ ROTATE = (
     " {file: PATH}, {env: NAME} or {block: NAME}."
 )
 DISJOINT = "Choose ranges that have no address in common."
+A_CHECK = "a check is either a command, or a query with the server that is asked."
+COMMAND_OR_QUERY = "Write command: [PROGRAM, ARGUMENT], or prometheus: URL and query: PROMQL."
 ADDRESS = "Write it like 10.1.0.11 or n01.example.com."
 
 
@@ -1158,6 +1160,27 @@ ROWS = [
         [n01("address: 10.1.0.11, ", ""), ("domain: rack2}", "domain: rack2, labels: {key: 5}}")],
         (41, 3, "hosts.n01.address", "address is missing.", "Add `address:`."),
         (43, 85, "hosts.n03.labels.key", "5 stands where text belongs.", 'Write it in quotes: "5".'),
+    ),
+    row(
+        "a check that is both, and one that is neither",
+        [
+            (
+                "    max_unavailable: 10%\n",
+                "    max_unavailable: 10%\n    rollout:\n      checks:\n"
+                "        - {name: both, command: [x], prometheus: 'http://p', query: up}\n"
+                "        - {name: neither}\n        - {name: fine, command: [x]}\n"
+                "        - {name: no-url, prometheus: p, query: up}\n",
+            )
+        ],
+        (40, 11, "pools.general.rollout.checks[0]", A_CHECK, COMMAND_OR_QUERY),
+        (41, 11, "pools.general.rollout.checks[1]", A_CHECK, COMMAND_OR_QUERY),
+        (
+            43,
+            38,
+            "pools.general.rollout.checks[3].prometheus",
+            "a Prometheus server has a URL.",
+            "Write it like http://host:9090.",
+        ),
     ),
     row(
         "several mistakes in one entry",
