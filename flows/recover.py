@@ -15,6 +15,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
+from flows.offboard import offboarding_of
 from flows.rolling import carried_safely, proof_of
 from flows.surroundings import ended, run_log, run_name, secrets
 from flows.upgrade import upgrade_of
@@ -38,6 +39,7 @@ from tasks.upgrade.goal import Goal as Versions
 FINISHES: dict[str, Callable[[RolloutRun, Goal], HostWork]] = {
     "upgrade": lambda run, goal: upgrade_of(run, Versions.of_row(goal.wanted)),
     "maintain": lambda run, goal: TakeBack(proof_of(run)),
+    "offboard": lambda run, goal: offboarding_of(run),
 }
 """Flow -> the work that finishes what a run of it has begun."""
 

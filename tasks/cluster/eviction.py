@@ -109,6 +109,7 @@ class Drain:
     remove: takes one pod away, through the gate; answers what the API said
     told: hears who blocks, each time that this changes
     refuse: why a pod may not be evicted at all, such as data that would be lost; empty: it may
+    node_is_dead: nobody ends pods there, so that one which was asked to end counts as gone
     """
 
     def __init__(
@@ -119,8 +120,9 @@ class Drain:
         remove: Callable[[PodRow], Awaitable[Eviction]],
         refuse: Callable[[PodRow], str] = lambda pod: "",
         told: Callable[[Blockers], None] = lambda blockers: None,
+        node_is_dead: bool = False,
     ) -> None:
-        self._api, self._node = api, node
+        self._api, self._node, self._node_is_dead = api, node, node_is_dead
         self._remove, self._refuse, self._told = remove, refuse, told
         self._blockers: dict[tuple[str, str], str] = {}
         self._asked: set[str] = set()
@@ -138,7 +140,7 @@ class Drain:
         pause_s = PATIENCE_S
         while True:
             there = await wait_pods_on(self._api, self._node, lambda pods: True)
-            left = [pod for pod in there if must_go(pod)]
+            left = [pod for pod in there if must_go(pod) and not (self._node_is_dead and self._is_ending(pod))]
             if not left:
                 self._tell({})
                 return
@@ -155,7 +157,7 @@ class Drain:
         todo = []
         for pod in pods:
             key = (pod.namespace, pod.name)
-            if pod.uid in self._asked or pod.deleting:
+            if self._is_ending(pod):
                 blockers[key] = f"it is ending{_held_by(pod)}"
             elif why := self._refuse(pod):
                 hopeless[key] = why
@@ -177,6 +179,9 @@ class Drain:
                 blockers[key] = answer.why
         self._tell(blockers)
         return progress
+
+    def _is_ending(self, pod: PodRow) -> bool:
+        return pod.deleting or pod.uid in self._asked
 
     def _tell(self, blockers: dict[tuple[str, str], str]) -> None:
         if blockers != self._blockers:

@@ -24,6 +24,9 @@ ACCEPTED = "poolkeeper.io/accepted"
 MACHINE_ID = "poolkeeper.io/machine-id"
 """The machine id of the host that this Node was accepted for."""
 
+LEAVING = "poolkeeper.io/leaving"
+"""Since when the host behind a Node is none of the cluster's any more: ISO 8601, UTC. The Node is about to go."""
+
 POOL_TYPE_LABEL = "alibabacloud.com/nodepool-type"
 CLOUD_NODES = f"{POOL_TYPE_LABEL}!=hybridcloud"
 """Label selector of the nodes that are none of the user's own machines."""
@@ -196,6 +199,26 @@ async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_
         return {"metadata": {"annotations": annotations}, "spec": spec}
 
     return await change_node(api, name, patch)
+
+
+async def note_leaving(api: ClusterApi, row: NodeRow, at: datetime) -> datetime | None:
+    """Note on a Node that its host has left it; the moment that is noted, which may be an earlier run's.
+
+    None: that Node is gone, or another one has its name.
+    """
+
+    def patch(now: NodeRow) -> Json | None:
+        if now.uid != row.uid or LEAVING in now.annotations:
+            return None
+        return {"metadata": {"annotations": {LEAVING: at.isoformat()}}}
+
+    try:
+        noted = await change_node(api, row.name, patch)
+        return datetime.fromisoformat(noted.annotations[LEAVING]) if noted.uid == row.uid else None
+    except NotFound:
+        return None
+    except ValueError:  # someone else has written there
+        return at
 
 
 async def delete_node(api: ClusterApi, row: NodeRow) -> None:

@@ -278,6 +278,11 @@ class AckEntry(Part):
     upgrade_command: Command | None = Field(
         None, description="With upgrade: command. Shell, run as root; {version} in it becomes the version, as 1.36.3."
     )
+    removal: Literal["cluster", "pool", "none"] = Field(
+        "cluster",
+        description="By which call a node leaves: ACK's DeleteClusterNodes, its RemoveNodePoolNodes, or none: only the"
+        " Node object is deleted. Which of them hybrid pools take is not documented.",
+    )
 
 
 class KubeadmEntry(Part):

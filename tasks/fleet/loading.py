@@ -106,6 +106,7 @@ def _cluster(name: str, entry: doc.ClusterEntry, folder: Path) -> model.Cluster:
             ack.billing_endpoint,
             ack.upgrade,
             ack.upgrade_command,
+            ack.removal,
         )
     else:
         kubeadm = entry.provider.kubeadm or doc.KubeadmEntry()

@@ -161,6 +161,10 @@ class AckProvider:
     vendor documents none of them for hybrid pools, the second for ACK Edge."""
     upgrade_command: str | None = None
     """Shell, run as root; `{version}` in it becomes the version, as `1.36.3`."""
+    removal: str = "cluster"
+    """By which call a node leaves: `cluster` (DeleteClusterNodes, by node name), `pool` (RemoveNodePoolNodes, by the
+    instance id that ACK lists) or `none`: only the Node object is deleted. Which of them hybrid pools take is not
+    documented."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from tasks.cluster.nodes import (
     NodeRow,
     accept,
     cordon,
-    delete_node,
     get_node,
     list_nodes,
     wait_node,
@@ -31,6 +30,7 @@ from tasks.cluster.pods import PodRow, pods_on
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
 from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
+from tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, last_words, remove_node
 from tasks.onboard.standing import Join, Standing, Step, other_names, own_node, taken_into_service, where_it_stands
 from tasks.onboard.wording import removing
 from tasks.outcomes import (
@@ -54,10 +54,6 @@ from tasks.provider import Provider, ProviderError
 from tasks.runs.recording import Recorder
 
 T = TypeVar("T")
-
-JOIN_UNIT = "poolkeeper-join"
-LEAVE_UNIT = "poolkeeper-leave"
-LEAVE_TIMEOUT_S = 300.0
 
 
 class NotAdmitted(Exception):
@@ -238,8 +234,7 @@ class Admission:
                 "Find out which machine has this name before anything else.",
             )
             raise NotAdmitted("its old Node came back", [finding], ends_as=HostState.STOPPED)
-        await delete_node(self.api, node)
-        self.recorder.lifecycle(host, "left", node, datetime.now(UTC))
+        await remove_node(self.api, self.recorder, host, node)
 
     def _arch(self, host: Host, look: Look) -> str:
         """The architecture to ask a script for: one for another would install programs that cannot run."""
@@ -384,7 +379,7 @@ class Admission:
                 self._finding(
                     host,
                     "onboard.join.failed",
-                    _last_words(ended) if quotable else unseen,
+                    last_words(ended) if quotable else unseen,
                     "exit status 0",
                     "Mend what the joiner's last lines name, then run this again.",
                 )
@@ -501,21 +496,16 @@ class Admission:
 
         async def act() -> tuple[str, ...]:
             await self._refuse_if_in_service(host, node, machine_id)
-            await forget_unit(self.sessions, host, JOIN_UNIT)
-            await forget_unit(self.sessions, host, LEAVE_UNIT)
             script = self.provider.leave_script(host)
-            await start_unit(self.sessions, host, LEAVE_UNIT, script, timeout_s=LEAVE_TIMEOUT_S)
-            await self._join_ended(host)
-            ended = await wait_unit(self.sessions, host, LEAVE_UNIT, timeout_s=LEAVE_TIMEOUT_S)
-            if ended.state is not UnitRun.SUCCEEDED:
-                finding = self._not_undone(host, _last_words(ended))
-                raise NotAdmitted("could not be undone", [finding], ends_as=HostState.FAILED)
-            told = await changes.undo(self.sessions, host)
+            try:
+                kept = await clean_host(self.sessions, host, script, started=lambda: self._join_ended(host))
+            except ResetFailed as failed:
+                finding = self._not_undone(host, str(failed))
+                raise NotAdmitted("could not be undone", [finding], ends_as=HostState.FAILED) from None
             if node is not None:
-                await delete_node(self.api, node)
-                self.recorder.lifecycle(host, "left", node, datetime.now(UTC))
+                await remove_node(self.api, self.recorder, host, node)
             await forget_unit(self.sessions, host, LEAVE_UNIT)
-            return tuple(line for line in told if line.startswith("kept "))
+            return kept
 
         kept = _value(await self.gate.change(Subject("host", host.name), _undo_sentence(host), act))
         facts = await read_facts(self.sessions, host, self.request)
@@ -592,11 +582,6 @@ def _is_guest(pod: PodRow) -> bool:
 def _refused(host: Host, refusal: Refusal, severity: Severity = Severity.BLOCKER) -> Finding:
     evidence = Evidence(refusal.reason, "no one objects", f"gate: {refusal.guard}")
     return Finding(f"gate.{refusal.guard}", severity, Subject("host", host.name), evidence, refusal.next_step)
-
-
-def _last_words(ended: UnitState) -> str:
-    last = " / ".join(line.strip() for line in ended.output.strip().splitlines()[-3:]) or "no output"
-    return f"exit status {ended.exit_status}: {last}"[:600]
 
 
 def _sentence(clause: str) -> str:

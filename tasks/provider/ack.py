@@ -6,6 +6,7 @@ What the vendor does not document for hybrid pools is said in the fleet file or 
 from __future__ import annotations
 
 import asyncio
+import json
 import shlex
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -52,6 +53,30 @@ API = Api(
     },
     unwell="Start again; if it stays so, look at ACK's status page.",
 )
+
+
+RESET = """\
+R=${POOLKEEPER_ROOT-}
+mounts=$R/proc/self/mounts
+[ -r "$mounts" ] || mounts=$R/proc/mounts
+if [ ! -r "$mounts" ]; then echo 'mounts cannot be read, so nothing is removed' >&2; exit 1; fi
+if [ -d "$R/var/lib/kubelet" ]; then
+  # where it is when links are followed, as the mounts are told
+  top=$(cd -P -- "${R:-/}" && pwd -P) && at=$(cd -P -- "$R/var/lib/kubelet" && pwd -P) || exit 1
+  at=${at#"${top%%/}"} held=
+  while read -r _ point kind _; do
+    case $point in "$at"/*) ;; *) continue;; esac
+    # in memory are tokens and the like, a pod's own; anything else is data: a volume, or a folder of the host
+    case $kind in tmpfs) ;; *) held="$held $point";; esac
+  done < "$mounts"
+  if [ -n "$held" ]; then
+    echo "the reset was not begun: it might delete what is mounted below /var/lib/kubelet:$held" >&2; exit 1
+  fi
+fi
+%s
+"""
+"""The vendor's reset. Whether it unmounts before it deletes is not documented; another vendor's did not, and took a
+host's own files with it (https://github.com/aws/eks-hybrid/issues/664)."""
 
 
 class Ack:
@@ -165,8 +190,43 @@ class Ack:
         """Nothing: ACK has no call that takes a join token back, it expires."""
 
     def leave_script(self, host: Host) -> Secret:
-        """The reset command that the fleet file names for the provider."""
-        return Secret(self._settings.reset_command)
+        """The reset command that the fleet file names for the provider, behind a look at what is mounted."""
+        return Secret(RESET % self._settings.reset_command)
+
+    async def lists_node(self, host: Host) -> bool:
+        """Whether ACK lists the node, as the fleet file has it asked (`removal`). Raises ProviderError."""
+        return self._settings.removal != "none" and await self._listed(host) is not None
+
+    async def _listed(self, host: Host) -> JsonObject | None:
+        """A node's row of DescribeClusterNodes, None without one. Raises ProviderError."""
+        action = "DescribeClusterNodes"
+        query = {"nodeNames": json.dumps([host.node_name]), "pageSize": "100"}
+        found = await self._connection.read(action, "GET", f"{self._path}/nodes", query=query)
+        nodes = found.get("nodes")
+        if not isinstance(nodes, list):
+            raise self._connection.strange(action, "list of nodes")
+        # a filter that is passed over would give us somebody else's
+        return next((row for row in nodes if row.get("node_name") == host.node_name), None)
+
+    async def remove_node(self, host: Host) -> str:
+        """The call that the fleet file names (`removal`), followed to the end of its task. Raises ProviderError.
+
+        Never with `drain_node` (what a drain may do is decided by us) nor `release_node` (the machine is not ECS's). A
+        removal that an earlier run has called is waited for and not called again.
+        """
+        async with self._calls.setdefault(host.pool.nodepool_id, asyncio.Lock()):
+            row = await self._listed(host)
+            while row is not None and row.get("state") == "removing":
+                await asyncio.sleep(self._poll_s)
+                row = await self._listed(host)
+            if row is None or self._settings.removal == "none":
+                return ""
+            action, method, path, query, body = removal_call(self._settings.removal, self._path, host, row)
+            answer = await self._connection.call(action, method, path, query=query, body=body)
+            task = str(answer.get("task_id") or "") if isinstance(answer, dict) else ""
+            if not task:
+                raise self._connection.strange(action, "task_id")
+            return await self._task_ended(task)
 
     @property
     def upgrade_rule(self) -> UpgradeRule:
@@ -253,6 +313,22 @@ class Ack:
                 words = f"{error.get('code', '')} {error.get('message', '')}".strip()
                 return f"task {task} ended as {state}: {words or 'it does not say why'}"
             await asyncio.sleep(self._poll_s)
+
+
+def removal_call(
+    removal: str, cluster_path: str, host: Host, row: JsonObject
+) -> tuple[str, str, str, dict[str, str] | None, JsonObject | None]:
+    """The call by which a node leaves: action, method, path, query and body. Pure.
+
+    row: the node's of DescribeClusterNodes
+    """
+    if removal == "pool":
+        ids = json.dumps([str(row.get("instance_id") or host.node_name)])
+        query = {"instance_ids": ids, "drain_node": "false", "release_node": "false"}
+        path = f"{cluster_path}/nodepools/{quote(host.pool.nodepool_id, safe='')}/nodes"
+        return "RemoveNodePoolNodes", "DELETE", path, query, None
+    body = {"nodes": [host.node_name], "drain_node": False, "release_node": False}
+    return "DeleteClusterNodes", "POST", f"{cluster_path}/nodes", None, body
 
 
 def _expect(check: str, subject: Subject, observed: str, expected: str, next_step: str) -> Checked:

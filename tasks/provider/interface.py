@@ -52,7 +52,23 @@ class Provider(Protocol):
         """
 
     def leave_script(self, host: Host) -> Secret:
-        """A POSIX shell script that takes the provider's parts off a host."""
+        """A POSIX shell script that takes the provider's parts off a host.
+
+        It never deletes through a mount: what is mounted below what it removes is unmounted, or stops it before it
+        has changed anything.
+        """
+
+    async def lists_node(self, host: Host) -> bool:
+        """Whether it keeps a list of a pool's nodes, beside their Node objects, and the host's is in it.
+
+        Raises ProviderError.
+        """
+
+    async def remove_node(self, host: Host) -> str:
+        """Take a drained host's node off that list, to the end; why it failed, empty when it did not.
+
+        The Node object may go with it. Raises ProviderError; waits for ever: put it under a deadline.
+        """
 
     @property
     def upgrade_rule(self) -> UpgradeRule:

@@ -138,6 +138,14 @@ class Kubeadm:
         """`kubeadm reset`, or nothing on a host without kubeadm."""
         return Secret(scripts.leave_script(self._settings), secret_words=())
 
+    async def lists_node(self, host: Host) -> bool:
+        """Never: the Node objects are all there is."""
+        return False
+
+    async def remove_node(self, host: Host) -> str:
+        """Nothing."""
+        return ""
+
     @property
     def upgrade_rule(self) -> UpgradeRule:
         """Upstream's for the kubelet; kubeadm's for itself, which takes a node one minor further at most."""

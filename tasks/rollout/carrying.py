@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from tasks.cluster import ClusterApi, ClusterUnreachable, NotFound
@@ -51,6 +52,7 @@ class HostWork(Protocol):
     """The drained node is handed to a person: neither changed nor given back by this run."""
     works_on_not_ready: bool
     works_without_node: bool
+    """At the goal there is no Node: it goes with the change, and is not given back."""
 
     async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
         """Whether what is wanted holds already. Raises HostError."""
@@ -174,7 +176,8 @@ class Carrier:
                 return await self._failed(host, "not proven", bad)
         async with self._phase(host, "give back"):
             await self._give_back(host)
-        return self._outcome(host, HostState.DONE, "changed, proven and given back", findings)
+        end = "; its Node is gone" if self.work.works_without_node else " and given back"
+        return self._outcome(host, HostState.DONE, f"changed, proven{end}", findings)
 
     # taking
 
@@ -240,6 +243,8 @@ class Carrier:
 
     async def _mark(self, host: Host, phase: Phase) -> None:
         """Note on the Node how far it has come; one that is gone has nowhere to note it."""
+        if await get_node(self.api, host.node_name) is None:
+            return
         with suppress(NotFound):
             await self._mutate(
                 Subject("node", host.node_name),
@@ -252,12 +257,15 @@ class Carrier:
     async def _drain(self, host: Host) -> None:
         """Evict what is on the node. Raises DrainBlocked, LeftForLater, GateRefused."""
         await self._mark(host, Phase.DRAINING)  # ours, where an earlier run had begun
+        if self.limits.node_is_dead:
+            await self._ask_once(host)
+            return
         drain = Drain(
             self.api,
             host.node_name,
-            remove=lambda pod: self._evict(host, pod),
+            remove=partial(self._evict, host),
             refuse=self._may_not_lose,
-            told=lambda blocking: self.live.tell(host.name, _blocking(blocking)),
+            told=partial(self._tell_blocking, host),
         )
         async with self._draining.setdefault("", asyncio.Lock()):
             try:
@@ -267,6 +275,16 @@ class Carrier:
                     raise
                 forced = Drain(self.api, host.node_name, remove=lambda pod: self._delete(host, pod))
                 await forced.empty(timeout_s=self.limits.drain_timeout_s)
+
+    async def _ask_once(self, host: Host) -> None:
+        """The drain of a dead machine: what a budget keeps there runs nowhere, and what it held is lost already."""
+        remove, told = partial(self._evict, host), partial(self._tell_blocking, host)
+        with suppress(DrainBlocked):
+            drain = Drain(self.api, host.node_name, remove=remove, told=told, node_is_dead=True)
+            await drain.empty(timeout_s=self.limits.drain_timeout_s)
+
+    def _tell_blocking(self, host: Host, blocking: Blockers) -> None:
+        self.live.tell(host.name, _blocking(blocking))
 
     def _may_not_lose(self, pod: PodRow) -> str:
         if not pod.owner_kind:
@@ -295,7 +313,9 @@ class Carrier:
     # endings
 
     async def _give_back(self, host: Host) -> None:
-        """Remove mark and cordon, then look. A Node that is gone has nothing of ours on it."""
+        """Remove mark and cordon. A Node that is gone has nothing of ours on it."""
+        if await get_node(self.api, host.node_name) is None:
+            return
         with suppress(NotFound):
             await self._mutate(
                 Subject("node", host.node_name),
@@ -336,7 +356,12 @@ class Carrier:
 
     async def _failed(self, host: Host, what: str, findings: tuple[Finding, ...]) -> HostOutcome:
         """Keep the node cordoned and marked: its slot is not free."""
-        await self._mark(host, Phase.FAILED)
+        try:
+            await self._mark(host, Phase.FAILED)
+        except MarkedByOthers as others:
+            if others.mark is not None:
+                raise
+            self.recorder.say(f"{host.name}: {others}")  # it has no mark to keep; what failed is told all the same
         worst = findings[0]
         summary = f"{what}: {worst.id}: {worst.evidence.observed}; kept cordoned"
         return self._outcome(host, HostState.FAILED, summary, findings)

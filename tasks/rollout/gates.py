@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,11 +40,18 @@ async def list_workloads(api: ClusterApi) -> list[Workload]:
     return found
 
 
-def lost_nodes(before: Mapping[str, NodeRow], now: Mapping[str, NodeRow], at: datetime) -> tuple[Finding, ...]:
-    """Nodes that were Ready when the run began and are not, without a mark of ours that explains it."""
+def lost_nodes(
+    before: Mapping[str, NodeRow], now: Mapping[str, NodeRow], at: datetime, going: Collection[str] = ()
+) -> tuple[Finding, ...]:
+    """Nodes that were Ready when the run began and are not, without a mark of ours that explains it.
+
+    going: those that the rollout itself removes; they may be gone
+    """
     findings = []
     for name, was in sorted(before.items()):
         node = now.get(name)
+        if node is None and name in going:
+            continue
         if not was.ready or (node is not None and (node.ready or mark_of(node) is not None)):
             continue
         observed = "it is gone" if node is None else f"it is not Ready: {node.ready_message}"

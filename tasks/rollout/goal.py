@@ -57,6 +57,9 @@ class Limits:
     works_on_cordoned: bool = False
     """Nodes that someone else has cordoned are worked on too; their cordon stays."""
 
+    node_is_dead: bool = False
+    """The machine is gone: its drain asks once what may be evicted, and waits for nothing that only a kubelet ends."""
+
     def row(self) -> dict[str, Any]:
         """As plain JSON types."""
         return {**asdict(self), "on_blocked": str(self.on_blocked)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -185,12 +185,10 @@ class RolloutRun:
     ) -> HostOutcome:
         """A dry run: every sentence goes through the gate, in order, and nothing is done."""
         host, node = planned.host, Subject("node", planned.host.node_name)
-        sentences = [
-            (node, f"cordon node {host.node_name}"),
-            (node, f"drain node {host.node_name}"),
-            *((Subject("host", host.name), sentence) for sentence in work.sentences(host)),
-        ]
-        if not work.hands_over:
+        sentences = [(Subject("host", host.name), sentence) for sentence in work.sentences(host)]
+        if host.node_name in self.nodes:
+            sentences[:0] = [(node, f"cordon node {host.node_name}"), (node, f"drain node {host.node_name}")]
+        if not work.hands_over and not work.works_without_node:
             sentences.append((node, f"prove node {host.node_name} and give it back"))
         refusals: dict[str, Refusal] = {}
         for subject, sentence in sentences:
@@ -321,9 +319,18 @@ class RolloutRun:
         )
 
     async def carry_out(
-        self, plan: Plan, lease: HeldLease, carry: Callable[[PlannedHost], Awaitable[HostOutcome]]
+        self,
+        plan: Plan,
+        lease: HeldLease,
+        carry: Callable[[PlannedHost], Awaitable[HostOutcome]],
+        *,
+        nodes_go: bool = False,
     ) -> tuple[list[HostOutcome], str]:
-        """Every host of the plan, and why nothing new was started at some point; empty when all was."""
+        """Every host of the plan, and why nothing new was started at some point; empty when all was.
+
+        nodes_go: the rollout removes the plan's Nodes, so that one of them which is gone is no loss
+        """
+        going = frozenset(planned.host.node_name for planned in plan.hosts) if nodes_go else frozenset()
         before = await self._workloads()
         active = sum(1 for h in self.fleet.hosts.values() if h.active and h.pool.name == self.pool.name)
         waves = Waves(
@@ -333,7 +340,7 @@ class RolloutRun:
             at_once=self.pool.max_unavailable.of(active),
             carry=carry,
             look_around=self._look_around,
-            gates=lambda: self._gates(before, plan.limits.gate_timeout_s),
+            gates=lambda: self._gates(before, going, plan.limits.gate_timeout_s),
             stopped=self.stopped,
         )
         outcomes = await waves.carry_out()
@@ -370,14 +377,16 @@ class RolloutRun:
     async def _workloads(self) -> dict[str, Workload]:
         return {workload.key: workload for workload in await list_workloads(self.api)}
 
-    async def _gates(self, before: Mapping[str, Workload], timeout_s: float) -> tuple[Finding, ...]:
+    async def _gates(
+        self, before: Mapping[str, Workload], going: Collection[str], timeout_s: float
+    ) -> tuple[Finding, ...]:
         """Findings that are still there when the time for them is up."""
         findings: tuple[Finding, ...] = ()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while True:
                     at = datetime.now(UTC)
-                    findings = lost_nodes(self.nodes, await list_nodes(self.api), at)
+                    findings = lost_nodes(self.nodes, await list_nodes(self.api), at, going)
                     findings += lost_workloads(before, await self._workloads(), at)
                     findings += await failing(self.pool.checks)
                     if not findings or await self.stopped():

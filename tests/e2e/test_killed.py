@@ -41,12 +41,13 @@ WHILE_ADMITTING = (
 )
 WHILE_UNDOING = (
     "tasks.onboard.admission:Admission._undo:before:1",
-    "tasks.onboard.admission:forget_unit:after:1",
-    "tasks.onboard.admission:start_unit:after:2",
+    "tasks.onboard.leaving:forget_unit:after:1",
+    "tasks.onboard.leaving:start_unit:after:1",
     "tasks.hosts.changes:undo:before:1",
     "tasks.hosts.changes:undo:after:1",
-    "tasks.onboard.admission:delete_node:before:1",
-    "tasks.onboard.admission:delete_node:after:1",
+    "tasks.onboard.leaving:note_leaving:after:1",
+    "tasks.onboard.leaving:delete_node:before:1",
+    "tasks.onboard.leaving:delete_node:after:1",
     "tasks.onboard.admission:Admission._undo:after:1",
 )
 

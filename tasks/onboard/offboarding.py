@@ -1,0 +1,270 @@
+"""Taking one host out of its pool for good, as the work of a rollout: onboarding's way back.
+
+The host is cleaned first and its Node goes last, so that the Node's mark tells the next run of a killed one. A host
+whose Node is gone and that is not clean is finished by what is on it of ours. Each mutation passes the gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.cluster import ClusterApi
+from tasks.cluster.nodes import NodeRow, delete_node, get_node, list_nodes, wait_node
+from tasks.cluster.pods import pods_on
+from tasks.fleet.model import Host
+from tasks.hosts import FactsRequest, HostError, Sessions, read_facts
+from tasks.hosts.fence import FencedOff, claim
+from tasks.hosts.kubelet import read_trace, switch_off
+from tasks.hosts.units import forget_unit, unit_state
+from tasks.onboard.leavers import (
+    MayNotLeave,
+    Remains,
+    alive,
+    finding,
+    keeps_in,
+    left_over,
+    lost_pods,
+    not_cleaned,
+    stays_away,
+    still_declared,
+)
+from tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, record_leaving
+from tasks.outcomes import Finding, Gate, Observed, Planned, Subject
+from tasks.provider import Provider, ProviderError
+from tasks.runs.recording import Recorder
+
+STAYS_AWAY_S = 12.0
+"""How long a Node is watched to stay away: systemd starts a kubelet that has ended again after ten seconds."""
+REMOVAL_TIMEOUT_S = 600.0
+"""How long the provider may take to remove a node from its list."""
+
+
+class Offboarding:
+    """What taking hosts out of one cluster needs; opened once a run.
+
+    host_is_gone: the machines are dead and not to be asked, which the operator says; refused where one answers
+    absent_s: how long a Node has to stay away
+    """
+
+    hands_over = False
+    works_on_not_ready = True
+    works_without_node = True
+
+    def __init__(
+        self,
+        *,
+        api: ClusterApi,
+        sessions: Sessions,
+        provider: Provider,
+        gate: Gate,
+        recorder: Recorder,
+        request: FactsRequest,
+        host_is_gone: bool = False,
+        absent_s: float = STAYS_AWAY_S,
+    ) -> None:
+        self.api, self.sessions, self.provider = api, sessions, provider
+        self.gate, self.recorder, self.request = gate, recorder, request
+        self._host_is_gone, self._absent_s = host_is_gone, absent_s
+        self._told: dict[str, list[Finding]] = {}
+        """By host: what its change has to tell and is no reason to stop."""
+
+    # looking
+
+    async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
+        """Whether there is no Node, nothing on the provider's list, and nothing left on the host.
+
+        Raises MayNotLeave for a machine that is not to be touched, and other HostErrors.
+        """
+        if self._host_is_gone:
+            await self._refuse_if_alive(host, node)
+        else:
+            remains = await self._look(host, node)
+            if not remains.is_clean:
+                return False
+        return node is None and not await self.provider.lists_node(host)
+
+    async def _look(self, host: Host, node: NodeRow | None) -> Remains:
+        """What is on a host, which is the one that is to leave. Raises MayNotLeave and other HostErrors."""
+        try:
+            remains = await self._remains(host)
+        except FencedOff:
+            raise
+        except HostError as error:
+            error.next_step += " If the machine is gone for good, say so with host_is_gone."
+            raise
+        nodes = await list_nodes(self.api)
+        if (found := keeps_in(host, node, nodes.values(), remains, datetime.now(UTC))) is not None:
+            raise MayNotLeave(found)
+        return remains
+
+    async def _remains(self, host: Host) -> Remains:
+        facts, trace, joining, leaving = await asyncio.gather(
+            read_facts(self.sessions, host, self.request),
+            read_trace(self.sessions, host),
+            unit_state(self.sessions, host, JOIN_UNIT),
+            unit_state(self.sessions, host, LEAVE_UNIT),
+        )
+        return Remains(facts.machine_id, trace, joining.state, leaving.state)
+
+    async def _refuse_if_alive(self, host: Host, node: NodeRow | None) -> None:
+        """See whether a machine that is said to be gone answers after all. Raises MayNotLeave."""
+        answered: Observed[str] | None = None
+        with suppress(HostError):
+            answered = (await read_facts(self.sessions, host, self.request)).machine_id
+        if (found := alive(host, node, answered, datetime.now(UTC))) is not None:
+            raise MayNotLeave(found)
+
+    async def prepare(self, host: Host) -> tuple[Finding, ...]:
+        """Nothing: who may leave was decided when it was looked at."""
+        return ()
+
+    def remembered(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def remember(self, what: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    # acting
+
+    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+        """Clean the host, then remove its node; blockers say what did not work, and the Node is still there then.
+
+        Raises GateRefused, FencedOff, HostError, ClusterUnreachable and ApiError: call it again.
+        """
+        told = self._told[host.name] = []
+        node = await get_node(self.api, host.node_name)
+        try:
+            if self._host_is_gone:
+                await self._refuse_if_alive(host, node)
+            else:
+                await self._look(host, node)
+        except MayNotLeave as refused:
+            return (refused.finding(Subject("host", host.name)),)
+        if not self._host_is_gone and (failed := await self._clean(host, fence)):
+            return failed
+        if self._host_is_gone and node is not None:
+            lost = lost_pods(host, await pods_on(self.api, node.name), datetime.now(UTC))
+            told += [lost] if lost else []
+        return await self._remove(host, node)
+
+    async def _clean(self, host: Host, fence: int) -> tuple[Finding, ...]:
+        """The provider's reset, our own record, the kubelet; what shows afterwards that it may come back."""
+
+        async def act() -> tuple[str, ...]:
+            await claim(self.sessions, host, fence)
+            kept = await clean_host(self.sessions, host, self.provider.leave_script(host))
+            await switch_off(self.sessions, host)
+            await forget_unit(self.sessions, host, LEAVE_UNIT)
+            return kept
+
+        try:
+            passed = await self.gate.change(Subject("host", host.name), _clean_sentence(host), act)
+        except ResetFailed as failed:
+            return (self._not_cleaned(host, str(failed)),)
+        except TimeoutError:
+            return (self._not_cleaned(host, "the provider's reset did not end in time"),)
+        if not isinstance(passed, Planned) and passed.value:
+            self._told[host.name].append(left_over(host, passed.value, datetime.now(UTC)))
+        return tuple(found for found in await self._look_again(host) if found.id == "offboard.kubelet.on")
+
+    async def _look_again(self, host: Host) -> list[Finding]:
+        facts, trace = await asyncio.gather(
+            read_facts(self.sessions, host, self.request), read_trace(self.sessions, host)
+        )
+        return stays_away(host, trace, facts.leftovers, datetime.now(UTC))
+
+    def _not_cleaned(self, host: Host, observed: str) -> Finding:
+        return finding(
+            host,
+            "offboard.host.reset",
+            observed,
+            "the provider's parts are off the host",
+            f"Mend what its last lines name on {host.name}, then run this again; its node stays cordoned until then.",
+            datetime.now(UTC),
+        )
+
+    async def _remove(self, host: Host, node: NodeRow | None) -> tuple[Finding, ...]:
+        """The provider's list and the Node, in one change."""
+
+        async def act() -> str:
+            if node is not None:
+                await record_leaving(self.api, self.recorder, host, node)
+            if await self.provider.lists_node(host):
+                async with asyncio.timeout(REMOVAL_TIMEOUT_S):
+                    if why := await self.provider.remove_node(host):
+                        return why
+            if node is not None:
+                await delete_node(self.api, node)
+            return ""
+
+        try:
+            passed = await self.gate.change(Subject("node", host.node_name), _remove_sentence(host), act)
+            why = "" if isinstance(passed, Planned) else passed.value
+        except ProviderError as error:
+            why = str(error)
+        except TimeoutError:
+            why = f"no end after {REMOVAL_TIMEOUT_S:.0f} s"
+        if not why:
+            return ()
+        return (
+            finding(
+                host,
+                "offboard.provider.refused",
+                why,
+                f"node {host.node_name} is off the provider's list",
+                "Mend what the provider names, then run this again: it looks first. Where ACK does not take such a call"
+                " for your pool, set `removal` of the cluster's `ack` in the fleet file.",
+                datetime.now(UTC),
+                source="provider",
+            ),
+        )
+
+    # afterwards
+
+    async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
+        """Read afresh that neither kubelet nor Node comes back; tells as well what stays behind."""
+        found = [*self._told.pop(host.name, [])]
+        if self._host_is_gone:
+            found.append(not_cleaned(host, datetime.now(UTC)))
+        else:
+            found += await self._look_again(host)
+        if (back := await self._comes_back(host)) is not None:
+            found.append(
+                finding(
+                    host,
+                    "offboard.node.came-back",
+                    f"Node {back.name} is there again, of machine id {back.machine_id or 'unknown'}",
+                    "no Node of that name",
+                    "Find out which machine has that name and stop its kubelet; then run this again.",
+                    datetime.now(UTC),
+                    source="Kubernetes API",
+                )
+            )
+        return (*found, still_declared(host, datetime.now(UTC)))
+
+    async def _comes_back(self, host: Host) -> NodeRow | None:
+        """The Node, if there is one again within some moments."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._absent_s):
+                return await wait_node(self.api, host.node_name, lambda row: row is not None)
+        return None
+
+    def sentences(self, host: Host) -> tuple[str, ...]:
+        """What the gate is told."""
+        return (_remove_sentence(host),) if self._host_is_gone else (_clean_sentence(host), _remove_sentence(host))
+
+
+def _clean_sentence(host: Host) -> str:
+    return (
+        f"clean host {host.name}: the provider's reset, then what the record on it says that the join has changed, and"
+        " its kubelet switched off"
+    )
+
+
+def _remove_sentence(host: Host) -> str:
+    return f"take node {host.node_name} out of pool {host.pool.name} and delete its Node"
