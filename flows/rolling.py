@@ -87,6 +87,7 @@ async def roll(
     looked = await _look(run, goal, limits, work)
     looked |= {name: run.kept_out(name, finding) for name, finding in kept_out.items()}
     outlook = await run.outlook(looked.values(), limits)
+    looked |= run.refused_for_us(looked, outlook)
     plan = run.plan(goal, limits, looked.values(), outlook)
     await steps.publish_plan(plan)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ from tasks.rollout.gates import Workload, list_workloads, lost_nodes, lost_workl
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.live import Live
 from tasks.rollout.others import other_actors
+from tasks.rollout.ourselves import carriers_of_us
 from tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
 from tasks.rollout.recovery import Found, Remedy, left_behind
 from tasks.rollout.standing import Standing, Step, where_it_stands
@@ -72,6 +74,16 @@ class Looked:
 
     host: Host
     standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of the drains before the first one."""
+
+    drains: Mapping[str, NodeForecast]
+    """Node -> what draining it alone would do."""
+    carrying_us: Mapping[str, str]
+    """Node -> the pod on it that this run needs."""
 
 
 class RolloutRun:
@@ -143,25 +155,41 @@ class RolloutRun:
             return Looked(self.hosts[name], Standing(Step.NOTHING, "this step is not for it"))
         return Looked(self.hosts[name], Standing(Step.LEAVE, finding.evidence.observed, finding))
 
-    async def outlook(self, looked: Iterable[Looked], limits: Limits) -> Mapping[str, NodeForecast]:
-        """Node -> what draining it alone would do, of those that are to be drained."""
+    async def outlook(self, looked: Iterable[Looked], limits: Limits) -> Outlook:
+        """What draining each of the nodes that are to be drained would do."""
         nodes = [one.host.node_name for one in looked if one.standing.step in (Step.TAKE, Step.DRAIN)]
         if not nodes:
-            return {}
+            return Outlook({}, {})
         snapshot = await read_snapshot(self.api)
         there = [name for name in nodes if name in snapshot.nodes]
         # some seconds of work for a thousand nodes: beside the loop that renews leases
-        return await asyncio.to_thread(
+        drains = await asyncio.to_thread(
             forecast_each, snapshot, there, deadline_s=limits.drain_timeout_s, now=datetime.now(UTC)
         )
+        return Outlook(drains, carriers_of_us(snapshot.pods, socket.gethostname()))
 
-    def plan(self, goal: Goal, limits: Limits, looked: Iterable[Looked], outlook: Mapping[str, NodeForecast]) -> Plan:
+    def refused_for_us(self, looked: Mapping[str, Looked], outlook: Outlook) -> dict[str, Looked]:
+        """Hosts whose drain would end this very run, or the Prefect that it needs."""
+        refused = {}
+        for name, one in looked.items():
+            pod = outlook.carrying_us.get(one.host.node_name)
+            if pod is None or one.standing.step not in (Step.TAKE, Step.DRAIN):
+                continue
+            evidence = Evidence(f"it carries {pod}, which this run needs", "another node carries it", "pods")
+            next_step = f"Move it first (`kubectl cordon {one.host.node_name}`, delete the pod), and run this again."
+            here = Subject("host", name)
+            refused[name] = self.kept_out(
+                name, Finding("rollout.node.carries-us", Severity.BLOCKER, here, evidence, next_step)
+            )
+        return refused
+
+    def plan(self, goal: Goal, limits: Limits, looked: Iterable[Looked], outlook: Outlook) -> Plan:
         """The waves of those that have work, the riskiest drains last."""
         candidates = [
             Candidate(
                 one.host,
                 half_done=one.standing.mark is not None,
-                risk=_risk(outlook.get(one.host.node_name)),
+                risk=_risk(outlook.drains.get(one.host.node_name)),
                 reason=one.standing.reason,
             )
             for one in looked
@@ -180,9 +208,7 @@ class RolloutRun:
         self.live.end(name, state, standing.reason)
         return HostOutcome(name, state, standing.reason, findings)
 
-    async def rehearse(
-        self, planned: PlannedHost, limits: Limits, work: HostWork, outlook: Mapping[str, NodeForecast]
-    ) -> HostOutcome:
+    async def rehearse(self, planned: PlannedHost, limits: Limits, work: HostWork, outlook: Outlook) -> HostOutcome:
         """A dry run: every sentence goes through the gate, in order, and nothing is done."""
         host, node = planned.host, Subject("node", planned.host.node_name)
         sentences = [(Subject("host", host.name), sentence) for sentence in work.sentences(host)]
@@ -205,7 +231,7 @@ class RolloutRun:
             )
             for refusal in refusals.values()
         ]
-        if (forecast := outlook.get(host.node_name)) is not None:
+        if (forecast := outlook.drains.get(host.node_name)) is not None:
             findings += forecast_findings([forecast], datetime.now(UTC))
         if why := self.may_start(host, limits):
             evidence = Evidence(why, "a window that is long enough", "fleet file")
