@@ -1,10 +1,11 @@
-"""`make demo`: a practice world with two broken hosts in it, and the onboarding flow run on all of them.
+"""`make demo`: a practice world with two broken hosts in it, onboarded, upgraded and billed.
 
 Each step is a command that you can type yourself; here they run in one process, so that Prefect is imported once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from tasks.settings import state_folder
 
 BROKEN = {"ams1-n02": "resolver-dead", "fra1-n05": "leftovers"}
 EXAMPLE_EVENTS = Path(__file__).parent / "examples/fee-events.csv"
+OLDER, NEWER = "v1.35.4", "v1.36.3"
 ACCEPTED, STOPPED = 10, 2
 """What the demo must end with."""
 
@@ -52,7 +54,7 @@ def say(text: str) -> None:
 def demonstrate(lab: Path) -> None:
     """The demo itself, in a lab folder that is its own."""
     say("A practice world: a cluster, its provider and 12 hosts in two sites, on loopback; and a Prefect server.")
-    poolkeeper("lab", "up", "--prefect", "--hosts", str(ACCEPTED + STOPPED), "--folder", str(lab))
+    poolkeeper("lab", "up", "--prefect", "--hosts", str(ACCEPTED + STOPPED), "--kubelet", OLDER, "--folder", str(lab))
     told = lifecycle.status(LabFolder(lab))
     os.environ["POOLKEEPER_FLEET"], os.environ["PREFECT_API_URL"] = told["fleet"], told["prefect_api_url"]
 
@@ -72,6 +74,7 @@ def demonstrate(lab: Path) -> None:
     poolkeeper("run", "onboard", "-p", "dry_run=false")
 
     poolkeeper("status")
+    upgrade(lab)
 
     say("And what it costs: a month of an example cluster. The first and last hour are free, hybrid nodes are waived.")
     poolkeeper("bill", "meter", "--events", str(EXAMPLE_EVENTS), "--period", "2026-10")
@@ -79,6 +82,30 @@ def demonstrate(lab: Path) -> None:
 
     say("The practice world's own cluster, this month, against the bill that its provider has for the account.")
     poolkeeper("bill", "reconcile", "--period", this_month())
+
+
+def upgrade(lab: Path) -> None:
+    """A pool goes from one minor to the next; one workload's budget is in the way, and then it is not."""
+    say("A workload whose budget allows no disruption at all: what a drain would meet is told before the first cordon.")
+    poolkeeper("lab", "deploy", "web", "--replicas", "2", "--min-available", "2", "--folder", str(lab))
+    carrying = nodes_of("web", lab)
+    poolkeeper("forecast", carrying[0], expected=1)
+
+    say(f"{OLDER} to {NEWER}, wave by wave: blocked drains are given back and explained, the rest is upgraded.")
+    goal = ("-p", f"kubernetes={NEWER}", "-p", "pool=general", "-p", "dry_run=false")
+    poolkeeper("run", "upgrade", *goal, "-p", "on_blocked=skip", "-p", "drain_timeout_s=3", expected=1)
+
+    say("The budget has room now. Run again: finished hosts are skipped by looking at them.")
+    poolkeeper("lab", "deploy", "web", "--replicas", "2", "--min-available", "1", "--folder", str(lab))
+    poolkeeper("run", "upgrade", *goal)
+    poolkeeper("release", "--json")
+
+
+def nodes_of(name: str, lab: Path) -> list[str]:
+    """The nodes that carry a Deployment's pods."""
+    from deployments.lab import practice
+
+    return asyncio.run(practice.nodes_of(LabFolder(lab), name))
 
 
 def this_month() -> str:

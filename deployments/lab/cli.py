@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 something is wrong out there, 2 bad input, 3 could not fin
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -16,11 +17,12 @@ import click
 
 from deployments.lab import lifecycle
 from deployments.lab.faults import DESCRIPTIONS, Fault
-from deployments.lab.layout import MAX_HOSTS, OLDER_KUBELETS, LabFolder
+from deployments.lab.layout import MAX_HOSTS, OLDER_KUBELETS, POOLS, LabFolder
 from tasks.settings import state_folder
 
 T = TypeVar("T")
 HOSTS, MACHINES = 12, 3
+DEPLOYED_WITHIN_S = 60.0
 FINE, WRONG_OUT_THERE, BAD_INPUT, COULD_NOT_FIND_OUT = 0, 1, 2, 3
 
 _folder = click.option(
@@ -151,6 +153,33 @@ def mend(host: str, fault: str | None, folder: Path | None) -> None:
     chosen = Fault(fault) if fault else None
     _tried(lambda: lifecycle.mend_host(_place(folder), host, chosen))
     click.echo(f"{host} is mended" + (f" of {fault}" if fault else ""))
+
+
+@lab.command()
+@click.argument("name", default="web")
+@click.option("--pool", type=click.Choice(list(POOLS)), default="general", show_default=True)
+@click.option("--replicas", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option("--min-available", type=click.IntRange(0, 100), default=2, show_default=True, help="Of its budget.")
+@_folder
+def deploy(name: str, pool: str, replicas: int, min_available: int, folder: Path | None) -> None:
+    """Run a Deployment with a PodDisruptionBudget on a pool, or change its numbers: something for drains to meet."""
+    from deployments.lab import practice
+
+    place = _place(folder)
+
+    async def deployed() -> None:
+        async with asyncio.timeout(DEPLOYED_WITHIN_S):
+            await practice.deploy(place, name, pool=pool, replicas=replicas, min_available=min_available)
+
+    _tried(lambda: lifecycle.status(place))
+    try:
+        asyncio.run(deployed())
+    except TimeoutError:
+        click.echo(
+            f"{name} was not Ready within {DEPLOYED_WITHIN_S:.0f} s; is a node of pool {pool} accepted?", err=True
+        )
+        sys.exit(WRONG_OUT_THERE)
+    click.echo(f"{name}: {replicas} replicas on pool {pool}, of which {min_available} must stay available")
 
 
 @lab.command()
