@@ -44,6 +44,7 @@ from tasks.provider import Provider, open_provider
 from tasks.rollout.approving import narrowed, plan_row
 from tasks.rollout.carrying import Carrier, HostWork
 from tasks.rollout.checks import failing
+from tasks.rollout.durations import measured_s
 from tasks.rollout.findings import findings as forecast_findings
 from tasks.rollout.forecast import forecast_each
 from tasks.rollout.gates import Workload, list_workloads, lost_nodes, lost_workloads
@@ -93,6 +94,7 @@ class RolloutRun:
         self,
         fleet: Fleet,
         hosts: Sequence[Host],
+        flow: str,
         *,
         api: ClusterApi,
         sessions: Sessions,
@@ -101,13 +103,16 @@ class RolloutRun:
         recorder: Recorder,
         nodes: Mapping[str, NodeRow],
         api_version: str,
-        live: Live,
     ) -> None:
         self.fleet = fleet
         self.hosts = {host.name: host for host in hosts}
         self.api, self.sessions, self.provider = api, sessions, provider
-        self.gate, self.recorder, self.live = gate, recorder, live
+        self.gate, self.recorder = gate, recorder
+        self.live = Live(flow, hosts[0].pool.name, recorder.run_id)
         self.nodes, self.api_version = nodes, api_version
+        in_pool = {h.name for h in fleet.hosts.values() if h.pool.name == hosts[0].pool.name}
+        self.expected_s = measured_s(recorder.spool, flow, in_pool) or hosts[0].pool.host_duration_s
+        """How long one host takes, from drain to proof."""
         self.goes_on = False
         """Whether a later run is to go on with the rollout, and has to find the budget that it has spent."""
         self._approval = ""
@@ -381,7 +386,7 @@ class RolloutRun:
         """Why a host may not start now; empty when it may."""
         if limits.outside_windows:
             return ""
-        return start_refusal(host.site, datetime.now(UTC), host.pool.host_duration_s)
+        return start_refusal(host.site, datetime.now(UTC), self.expected_s)
 
     async def stopped(self) -> str:
         """Why nothing new is to start; empty: go on. A word that cannot be read is no stop: the gate refuses then."""
@@ -541,6 +546,7 @@ async def open_rollout(
         yield RolloutRun(
             fleet,
             hosts,
+            flow,
             api=api,
             sessions=sessions,
             provider=provider,
@@ -548,5 +554,4 @@ async def open_rollout(
             recorder=recorder,
             nodes=await list_nodes(api),
             api_version=version,
-            live=Live(flow, hosts[0].pool.name, recorder.run_id),
         )

@@ -29,7 +29,6 @@ from tasks.ledger import Spool
 from tasks.outcomes import Checked, Finding, Gate, HostOutcome
 from tasks.provider import Provider
 from tasks.rollout.goal import Goal, Limits
-from tasks.rollout.live import Live
 from tasks.rollout.plan import PlannedHost
 from tasks.rollout.run import RolloutRun
 from tasks.runs.recording import Recorder
@@ -93,6 +92,7 @@ async def measure(kubeconfig: Path, hosts: int, folder: Path) -> dict[str, Any]:
         run = RolloutRun(
             fleet,
             declared,
+            "bench",
             api=api,
             sessions=cast(Sessions, None),
             provider=cast(Provider, Idle()),
@@ -100,7 +100,6 @@ async def measure(kubeconfig: Path, hosts: int, folder: Path) -> dict[str, Any]:
             recorder=recorder,
             nodes=await list_nodes(api),
             api_version="v1.36.3",
-            live=Live("bench", "general", recorder.run_id),
         )
         began, busy_s = time.perf_counter(), time.process_time()
         looked = await run.look(list(run.hosts), goal, limits, work)

@@ -1,0 +1,58 @@
+"""How long a host takes, from what earlier runs have written."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tasks.rollout.durations import RUNS_LOOKED_AT, percentile_s
+from tests.unit.onboard.builders import NOW
+
+HOSTS = [f"h{n}" for n in range(10)]
+
+
+def run(id: str, *, age_days: int = 0, flow: str = "upgrade", state: str = "done") -> dict[str, Any]:
+    return {
+        "run_id": id,
+        "flow": flow,
+        "ended_at": NOW - timedelta(days=age_days),
+        "hosts": dict.fromkeys(HOSTS, state),
+    }
+
+
+def steps(change_s: float = 60, **differing: float) -> list[dict[str, Any]]:
+    """Ten hosts that took so long to change, and 30 s to drain."""
+    return [
+        {"host": host, "phase": phase, "duration_s": seconds}
+        for host in HOSTS
+        for phase, seconds in (("take", 999.0), ("drain", 30.0), ("change", differing.get(host, change_s)))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("runs", "written", "hosts", "expected_s"),
+    [
+        pytest.param([], {}, HOSTS, None, id="no run yet"),
+        pytest.param([run("a")], {"a": steps()}, HOSTS, 90.0, id="all alike; waiting for room does not count"),
+        pytest.param([run("a")], {"a": steps()}, HOSTS[:4], None, id="four hosts are too few"),
+        pytest.param([run("a")], {"a": steps()}, ["x", "y"], None, id="of other hosts"),
+        pytest.param([run("a", flow="maintain")], {"a": steps()}, HOSTS, None, id="of another flow"),
+        pytest.param([run("a", state="failed")], {"a": steps()}, HOSTS, None, id="that failed"),
+        pytest.param([run("a")], {"a": []}, HOSTS, None, id="that were at the goal already"),
+        pytest.param([run("a")], {"a": steps(h0=600)}, HOSTS, 90 + 540 * 0.55, id="one slow host in ten"),
+        pytest.param(
+            [run(f"r{n}", age_days=n) for n in range(RUNS_LOOKED_AT)] + [run("old", age_days=99)],
+            {**{f"r{n}": steps() for n in range(RUNS_LOOKED_AT)}, "old": steps(6000)},
+            HOSTS,
+            90.0,
+            id="what is long ago is forgotten",
+        ),
+    ],
+)
+def test_expected(
+    runs: list[dict[str, Any]], written: dict[str, Any], hosts: list[str], expected_s: float | None
+) -> None:
+    found = percentile_s(runs, written.__getitem__, "upgrade", hosts)
+    assert found == (pytest.approx(expected_s) if expected_s is not None else None)
