@@ -33,6 +33,7 @@ from tasks.outcomes import (
     Subject,
     blockers,
 )
+from tasks.rollout.contention import Contention
 from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.live import Live
 from tasks.rollout.room import room_for
@@ -111,7 +112,7 @@ class Carrier:
         self._declared = declared
         self._may_start, self._stopped = may_start, stopped
         self._taking = asyncio.Lock()
-        self._draining: dict[str, asyncio.Lock] = {}
+        self._contention = Contention(api)
 
     async def carry(self, host: Host) -> HostOutcome:
         """One host from where it stands to the end, or to where it has to be left.
@@ -267,7 +268,7 @@ class Carrier:
             refuse=self._may_not_lose,
             told=partial(self._tell_blocking, host),
         )
-        async with self._draining.setdefault("", asyncio.Lock()):
+        async with self._contention.turn(host.node_name):
             try:
                 await drain.empty(timeout_s=self.limits.drain_timeout_s)
             except DrainBlocked:
@@ -347,7 +348,7 @@ class Carrier:
                 "rollout.drain.blocked",
                 f"{namespace}/{name}: {why}" if namespace else why,
                 "evicted",
-                f"See `poolkeeper forecast {host.node_name}`; give the pod's budget room, or choose on_blocked: skip.",
+                f"See `poolkeeper forecast {host.node_name}`; give the pod's budget room, and run this again.",
             )
             for (namespace, name), why in sorted(blocked.blockers.items())
         ]

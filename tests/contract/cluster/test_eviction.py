@@ -14,6 +14,7 @@ from tasks.cluster.api import MERGE_PATCH
 from tasks.cluster.errors import api_error
 from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict, must_go
 from tasks.cluster.pods import PodRow, pods_on
+from tasks.rollout.contention import Contention
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 
 Json = dict[str, Any]
@@ -23,12 +24,12 @@ BUDGETS = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets"
 
 @pytest.fixture
 def put(embedded: SomeoneIsQuicker) -> Callable[..., None]:
-    """Puts a running, Ready pod on node n1 that goes at once when it is evicted."""
+    """Puts a running, Ready pod on a node that goes at once when it is evicted."""
     store = embedded.store
     store.create("namespaces", {"metadata": {"name": "shop"}})
     # an owner that no controller acts for
     owner = store.create("configmaps", {"metadata": {"name": "owner", "namespace": "shop"}})
-    node = store.create("nodes", {"metadata": {"name": "n1"}})
+    node, *_ = [store.create("nodes", {"metadata": {"name": name}}) for name in ("n1", "n2", "n3")]
     owners = {"ConfigMap": owner, "Node": node}
 
     def make(name: str, *, app: str = "web", owner: str = "ConfigMap", **more: Any) -> None:
@@ -43,7 +44,7 @@ def put(embedded: SomeoneIsQuicker) -> Callable[..., None]:
                 **more.get("metadata", {}),
             },
             "spec": {
-                "nodeName": "n1",
+                "nodeName": more.get("node", "n1"),
                 "terminationGracePeriodSeconds": 0,
                 "containers": [{"name": "c", "image": "i"}],
             },
@@ -58,11 +59,11 @@ def put(embedded: SomeoneIsQuicker) -> Callable[..., None]:
     return make
 
 
-async def make_budget(cluster: ClusterApi, name: str = "web", *, min_available: int = 1) -> None:
+async def make_budget(cluster: ClusterApi, name: str = "web", *, min_available: int = 1, healthy: int = 1) -> None:
     """A budget of the pods of app web, once its controller has counted them."""
     spec = {"selector": {"matchLabels": {"app": "web"}}, "minAvailable": min_available}
     await cluster.request("POST", BUDGETS, body={"metadata": {"name": name}, "spec": spec})
-    await counted(cluster, name)
+    await counted(cluster, name, healthy)
 
 
 async def allow(cluster: ClusterApi, name: str) -> None:
@@ -71,10 +72,10 @@ async def allow(cluster: ClusterApi, name: str) -> None:
     await cluster.request("PATCH", f"{BUDGETS}/{name}", body=body, content_type=MERGE_PATCH)
 
 
-async def counted(cluster: ClusterApi, name: str) -> None:
+async def counted(cluster: ClusterApi, name: str, healthy: int) -> None:
     async with asyncio.timeout(DEADLINE_S):
         async for budgets in cluster.changes(BUDGETS, query={"fieldSelector": f"metadata.name={name}"}):
-            if budgets and (budgets[0].get("status") or {}).get("currentHealthy") == 1:
+            if budgets and (budgets[0].get("status") or {}).get("currentHealthy") == healthy:
                 return
 
 
@@ -226,3 +227,29 @@ def test_who_must_go(pod: Json, goes: bool) -> None:
     empty = dict.fromkeys(PodRow.__slots__, "")
     row = PodRow(**{**empty, "phase": "Running", "ready": True, "deleting": False, "mirror": False, **pod})
     assert must_go(row) is goes
+
+
+async def test_nodes_under_one_budget_take_turns_and_others_do_not_wait(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, put: Callable[..., None]
+) -> None:
+    put("a", node="n1")
+    put("b", node="n2")
+    put("free", node="n3", app="other")
+    await make_budget(cluster, healthy=2)
+    contention, inside = Contention(cluster), asyncio.Queue[str]()
+    leave = asyncio.Event()
+
+    async def drain(node: str) -> None:
+        async with contention.turn(node):
+            inside.put_nowait(node)
+            await leave.wait()
+
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
+        group.create_task(drain("n1"))
+        assert await inside.get() == "n1"
+        group.create_task(drain("n2"))
+        group.create_task(drain("n3"))
+        assert await inside.get() == "n3"
+        assert inside.empty()
+        leave.set()
+        assert await inside.get() == "n2"
