@@ -170,6 +170,21 @@ async def test_a_finalizer_is_named(cluster: ClusterApi, put: Callable[..., None
         await Draining(cluster).drain.empty(timeout_s=2 * module.PATIENCE_S)
 
 
+async def test_nobody_ends_pods_on_a_dead_node(cluster: ClusterApi, put: Callable[..., None]) -> None:
+    """What was asked to end is as good as gone; what a budget keeps is waited for all the same."""
+    put("a", metadata={"finalizers": ["kubelet.example/that-will-never-come"]}, app="batch")
+    dead = Draining(cluster, node_is_dead=True)
+    await dead.drain.empty(timeout_s=DEADLINE_S)
+    assert (dead.asked, await names_on(cluster)) == (["a"], ["a"])
+    again = Draining(cluster, node_is_dead=True)
+    await again.drain.empty(timeout_s=DEADLINE_S)
+    assert again.asked == []
+    put("b")
+    await make_budget(cluster)
+    with pytest.raises(DrainBlocked, match="shop/b"):
+        await Draining(cluster, node_is_dead=True).drain.empty(timeout_s=2 * module.PATIENCE_S)
+
+
 async def test_another_pod_of_the_same_name_is_left_alone(cluster: ClusterApi, put: Callable[..., None]) -> None:
     put("a")
     (pod,) = await pods_on(cluster, "n1")
