@@ -238,10 +238,20 @@ def mend_host(folder: LabFolder, host: str, fault: Fault | None) -> None:
     _tell(folder, {"do": "mend", "host": host, "faults": [fault] if fault else list(Fault)})
 
 
+def let_api_server_be(folder: LabFolder, *, away: bool) -> None:
+    """Have the API server cut all connections, or serve again. Raises LabError, and NotALab when no lab is up."""
+    status(folder)
+    _ask(folder, {"do": "api server", "away": away})
+
+
 def _tell(folder: LabFolder, request: Json) -> None:
     names = [host["name"] for host in status(folder)["hosts"]]
     if request["host"] not in names:
         raise NotALab(f"no host {request['host']} in this lab; there are: {', '.join(names)}")
+    _ask(folder, request)
+
+
+def _ask(folder: LabFolder, request: Json) -> None:
     try:
         control.ask(folder.identity.read_text(), request)
     except control.ControlError as error:

@@ -13,6 +13,7 @@ from typing import Any
 import asyncssh
 
 from deployments.lab.ack import JOIN_PATH, AckOpenApi
+from deployments.lab.audit import AuditLog
 from deployments.lab.billing import CREATED_AT, bill_rows
 from deployments.lab.bss import BssOpenApi
 from deployments.lab.control import ControlError, ControlServer, socket_name
@@ -46,7 +47,8 @@ class World:
         self._claim, octet = claim_network()
         self.network = Network(octet)
         self.hosts = {host.name: host for host in plan_hosts(self.network, hosts)}
-        self.control_plane = ControlPlane(self.network, self.hosts, self._upgrade, kubelet)
+        self._audit = AuditLog(folder.audit, lambda: self.control_plane.store.journal.version)
+        self.control_plane = ControlPlane(self.network, self.hosts, self._upgrade, kubelet, self._audit)
         self._key_id, self._key_secret = f"LTAI{secrets.token_hex(8)}", secrets.token_hex(16)
         self.ack = AckOpenApi(self.control_plane, self._key_id, self._key_secret, JoinTokens(), CREATED_AT)
         self.bss = BssOpenApi(
@@ -101,6 +103,7 @@ class World:
         await self.bss.stop()
         await self.ack.stop()
         await self.control_plane.stop()
+        self._audit.close()
         self._claim.close()
 
     def _known_names(self) -> dict[str, str]:
@@ -155,6 +158,9 @@ class World:
 
     async def _act(self, request: Json) -> Json:
         """What stand-ins and the command line ask for. Raises ControlError."""
+        if request.get("do") == "api server":
+            self.control_plane.api.away(bool(request.get("away")))
+            return {"ok": True}
         host = self.hosts.get(str(request.get("host")))
         actions: dict[str, Callable[[LabHost, Json], None]] = {
             "reboot": lambda host, _: self._begin_reboot(host),
