@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.flow_runs import asuspend_flow_run
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
 from flows.surroundings import ended, run_log, secrets
 from tasks.audit.node_proof import Wanted, Ways, prove_node
@@ -105,10 +105,10 @@ async def _wait_for_a_word(run: RolloutRun, plan: Plan, why: str) -> Answer:
     """Hold nothing until a person has spoken: a deployment's run is suspended, any other one ends here."""
     told = f"waits for a person's word, since {why}: `poolkeeper approve {run.recorder.run_id}`, or `reject`"
     run.recorder.say(f"plan {plan.digest[:12]} {told}")
-    if flow_run.deployment_id:
+    if deployment.id:
         await asuspend_flow_run(timeout=APPROVAL_WITHIN_S)
     outcomes = [HostOutcome(p.host.name, HostState.LEFT, f"nothing was begun: it {told}") for p in plan.hosts]
-    return _answer(run, plan.goal, outcomes, told if flow_run.deployment_id else f"{told}; then start it again")
+    return _answer(run, plan.goal, outcomes, told if deployment.id else f"{told}; then start it again")
 
 
 async def _look(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> dict[str, Looked]:
