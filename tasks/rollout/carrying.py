@@ -130,6 +130,8 @@ class Carrier:
         except DrainBlocked as blocked:
             return await self._blocked(host, blocked)
         except GateRefused as refused:
+            if refused.refusal.temporary:  # the API server is away for a moment, which is no one's word
+                raise ClusterUnreachable(refused.refusal.reason) from None
             return self._outcome(host, HostState.REFUSED, str(refused), [self._refused(host, refused)])
         except MarkedByOthers as others:
             finding = self._finding(
