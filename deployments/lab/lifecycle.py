@@ -39,13 +39,15 @@ class NotALab(LabError):
     """The folder is something else, or there is no lab in it."""
 
 
-def up(folder: LabFolder, hosts: int, *, kubelet: str | None = None) -> bool:
+def up(folder: LabFolder, hosts: int, *, kubelet: str | None = None, joined: bool = False) -> bool:
     """Start a lab and wait until all of it listens; False if it was up already. Raises LabError, NotALab.
 
     kubelet: version that hosts join with, as `v1.35.4`; None: the API server's
+    joined: they are nodes from the beginning, as after somebody else's joins
     """
     command = [sys.executable, "-m", "deployments.lab.serve", "--folder", str(folder.path), "--hosts", str(hosts)]
     command += ["--kubelet", kubelet] if kubelet else []
+    command += ["--joined"] if joined else []
     with _alone(folder):
         return _up(folder, command, START_TIMEOUT_S)
 

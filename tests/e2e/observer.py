@@ -13,6 +13,7 @@ import json
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -100,6 +101,26 @@ class Observer:
         lines = self._audit.read_text(encoding="utf-8").splitlines() if self._audit.exists() else []
         return History(events, [Write.of(json.loads(line)) for line in lines])
 
+    def wait_for(self, what: str, holds: Callable[[Event], bool], within_s: float, since: int = 0) -> Event:
+        """The first event after a version for which it holds, as soon as it is there. Raises NotWhole."""
+        found: list[Event] = []
+        looked = dict.fromkeys(self._seen, 0)
+
+        def look() -> bool:
+            for resource, seen in self._seen.items():
+                new, looked[resource] = seen.events[looked[resource] :], len(seen.events)
+                found.extend(event for event in new if event.version > since and holds(event))
+            return bool(found)
+
+        self._until(look, within_s, what)
+        return min(found, key=lambda event: event.version)
+
+    @property
+    def version(self) -> int:
+        """Of the newest event so far."""
+        with self._changed:
+            return max(seen.version for seen in self._seen.values())
+
     def _has(self, there: dict[str, dict[Key, int]]) -> bool:
         """Whether all that was listed has been seen, and nothing is thought to be there that was not listed."""
         for resource, versions in there.items():
@@ -112,9 +133,17 @@ class Observer:
                 return False
         return True
 
-    def _until(self, holds: Any, within_s: float, what: str) -> None:
+    def _until(self, holds: Callable[[], bool], within_s: float, what: str) -> None:
         with self._changed:
-            if not self._changed.wait_for(lambda: holds() or self._trouble, within_s) or not holds():
+            held = False
+
+            def over() -> bool:
+                nonlocal held
+                held = held or holds()
+                return held or bool(self._trouble)
+
+            self._changed.wait_for(over, within_s)
+            if not held:
                 raise NotWhole(f"{what}: not seen within {within_s:.0f} s; {'; '.join(self._trouble)}")
 
     # in the thread
