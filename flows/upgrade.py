@@ -24,6 +24,7 @@ from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.run import RolloutRun
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid
+from tasks.upgrade.change import Limits as UpgradeLimits
 from tasks.upgrade.change import Upgrade
 from tasks.upgrade.goal import Goal as Versions
 from tasks.upgrade.goal import GoalInvalid
@@ -143,5 +144,6 @@ def upgrade_of(run: RolloutRun, versions: Versions) -> UpgradeWork:
             say=run.recorder.say,
             goal=versions,
             request=run.request,
+            limits=UpgradeLimits(settle_s=run.pool.join_timeout_s),
         )
     )

@@ -29,8 +29,9 @@ class ControlPlane:
         hosts: Mapping[str, LabHost],
         upgrade: Callable[[str, str], Awaitable[str]],
         kubelet: str = VERSION,
+        audit: Callable[[Json], None] | None = None,
     ) -> None:
-        """upgrade: carries out `upgrade_node`; kubelet: version that hosts join with"""
+        """upgrade: carries out `upgrade_node`; kubelet: version that hosts join with; audit: see `ApiServer`"""
         self._upgrade, self._kubelet = upgrade, kubelet
         self.ca = LabCA()
         self.poolkeeper_token, self.admin_token = secrets.token_hex(24), secrets.token_hex(24)
@@ -39,7 +40,7 @@ class ControlPlane:
             self.admin_token: User("kubernetes-admin", ("system:masters",)),
         }
         self.store = Store(service_cidr=str(network.services))
-        self.api = ApiServer(self.ca, self.tokens, version=VERSION, store=self.store)
+        self.api = ApiServer(self.ca, self.tokens, version=VERSION, store=self.store, audit=audit)
         self._controllers = Controllers(self.store, ca_pem=self.ca.certificate_pem.decode())
         self._network, self._hosts = network, hosts
 

@@ -155,6 +155,11 @@ class LabFolder:
         return self.path / "lab.log"
 
     @property
+    def audit(self) -> Path:
+        """Who changed what in the cluster, one JSON object a line. Not of machines."""
+        return self.path / "audit.jsonl"
+
+    @property
     def fleet(self) -> Path:
         return self.path / "fleet.yaml"
 

@@ -39,13 +39,15 @@ class NotALab(LabError):
     """The folder is something else, or there is no lab in it."""
 
 
-def up(folder: LabFolder, hosts: int, *, kubelet: str | None = None) -> bool:
+def up(folder: LabFolder, hosts: int, *, kubelet: str | None = None, joined: bool = False) -> bool:
     """Start a lab and wait until all of it listens; False if it was up already. Raises LabError, NotALab.
 
     kubelet: version that hosts join with, as `v1.35.4`; None: the API server's
+    joined: they are nodes from the beginning, as after somebody else's joins
     """
     command = [sys.executable, "-m", "deployments.lab.serve", "--folder", str(folder.path), "--hosts", str(hosts)]
     command += ["--kubelet", kubelet] if kubelet else []
+    command += ["--joined"] if joined else []
     with _alone(folder):
         return _up(folder, command, START_TIMEOUT_S)
 
@@ -238,10 +240,20 @@ def mend_host(folder: LabFolder, host: str, fault: Fault | None) -> None:
     _tell(folder, {"do": "mend", "host": host, "faults": [fault] if fault else list(Fault)})
 
 
+def let_api_server_be(folder: LabFolder, *, away: bool) -> None:
+    """Have the API server cut all connections, or serve again. Raises LabError, and NotALab when no lab is up."""
+    status(folder)
+    _ask(folder, {"do": "api server", "away": away})
+
+
 def _tell(folder: LabFolder, request: Json) -> None:
     names = [host["name"] for host in status(folder)["hosts"]]
     if request["host"] not in names:
         raise NotALab(f"no host {request['host']} in this lab; there are: {', '.join(names)}")
+    _ask(folder, request)
+
+
+def _ask(folder: LabFolder, request: Json) -> None:
     try:
         control.ask(folder.identity.read_text(), request)
     except control.ControlError as error:

@@ -15,8 +15,8 @@ from deployments.lab.processes import LAB_MARK
 from deployments.lab.world import World
 
 
-async def _serve(folder: LabFolder, hosts: int, kubelet: str) -> None:
-    world = World(folder, os.environ[LAB_MARK], hosts, kubelet)
+async def _serve(folder: LabFolder, hosts: int, kubelet: str, joined: bool) -> None:
+    world = World(folder, os.environ[LAB_MARK], hosts, kubelet, joined=joined)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -33,10 +33,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--hosts", type=int, required=True)
     parser.add_argument("--kubelet", default=VERSION)
+    parser.add_argument("--joined", action="store_true")
     given = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket and some pipes for each of 500 hosts
-    asyncio.run(_serve(LabFolder(given.folder.absolute()), given.hosts, given.kubelet))
+    asyncio.run(_serve(LabFolder(given.folder.absolute()), given.hosts, given.kubelet, given.joined))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import asyncssh
 
 from deployments.lab.ack import JOIN_PATH, AckOpenApi
+from deployments.lab.audit import AuditLog
 from deployments.lab.billing import CREATED_AT, bill_rows
 from deployments.lab.bss import BssOpenApi
 from deployments.lab.control import ControlError, ControlServer, socket_name
@@ -21,6 +22,7 @@ from deployments.lab.dns import NameServer
 from deployments.lab.faults import MACHINES_ONLY, Fault, HostFaults
 from deployments.lab.fleet_file import EXTERNAL_NAME, INTERNAL_NAME, fleet_file
 from deployments.lab.host_folder import HostFolder, LabSettings
+from deployments.lab.joined import join_all
 from deployments.lab.kubelets import Kubelets
 from deployments.lab.layout import CLOUD_NODE, LabFolder, LabHost, Network, claim_network, plan_hosts, write_private
 from deployments.lab.processes import kill_marked
@@ -40,15 +42,19 @@ _EXTERNAL_ADDRESS = "203.0.113.10"
 class World:
     """One lab. It owns its addresses for as long as it lives."""
 
-    def __init__(self, folder: LabFolder, lab: str, hosts: int, kubelet: str = VERSION) -> None:
-        """kubelet: version that hosts join with"""
-        self.folder, self.lab = folder, lab
+    def __init__(
+        self, folder: LabFolder, lab: str, hosts: int, kubelet: str = VERSION, *, joined: bool = False
+    ) -> None:
+        """kubelet: version that hosts join with; joined: they have joined already when the lab is up"""
+        self.folder, self.lab, self._joined = folder, lab, joined
         self._claim, octet = claim_network()
         self.network = Network(octet)
         self.hosts = {host.name: host for host in plan_hosts(self.network, hosts)}
-        self.control_plane = ControlPlane(self.network, self.hosts, self._upgrade, kubelet)
+        self._audit = AuditLog(folder.audit, lambda: self.control_plane.store.journal.version)
+        self.control_plane = ControlPlane(self.network, self.hosts, self._upgrade, kubelet, self._audit)
         self._key_id, self._key_secret = f"LTAI{secrets.token_hex(8)}", secrets.token_hex(16)
-        self.ack = AckOpenApi(self.control_plane, self._key_id, self._key_secret, JoinTokens(), CREATED_AT)
+        self._tokens = JoinTokens()
+        self.ack = AckOpenApi(self.control_plane, self._key_id, self._key_secret, self._tokens, CREATED_AT)
         self.bss = BssOpenApi(
             lambda cycle: bill_rows(cycle, CREATED_AT, datetime.now(UTC)), self._key_id, self._key_secret
         )
@@ -84,6 +90,10 @@ class World:
         await self.control.start()
         async with asyncio.timeout(CLOUD_READY_S):
             await self.control_plane.until_ready(CLOUD_NODE)
+        if self._joined:
+            await join_all(self.control_plane, self._tokens, self.ssh.values())
+            for name in self.hosts:
+                await self.kubelets.look(name)
         self._write_keys(user_key)
         self._write_files()
 
@@ -101,6 +111,7 @@ class World:
         await self.bss.stop()
         await self.ack.stop()
         await self.control_plane.stop()
+        self._audit.close()
         self._claim.close()
 
     def _known_names(self) -> dict[str, str]:
@@ -155,6 +166,9 @@ class World:
 
     async def _act(self, request: Json) -> Json:
         """What stand-ins and the command line ask for. Raises ControlError."""
+        if request.get("do") == "api server":
+            self.control_plane.api.away(bool(request.get("away")))
+            return {"ok": True}
         host = self.hosts.get(str(request.get("host")))
         actions: dict[str, Callable[[LabHost, Json], None]] = {
             "reboot": lambda host, _: self._begin_reboot(host),

@@ -346,6 +346,7 @@ def lease_guard(api: ClusterApi, lease: HeldLease) -> Guard:
             "lease",
             f"lease {lease.name} is not surely ours: {reason}",
             "Look at `kubectl get lease -n poolkeeper`; start this again once no other run holds it.",
+            temporary=not lease.lost_because,
         )
 
     return guard

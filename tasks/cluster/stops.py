@@ -159,6 +159,7 @@ def stops_guard(api: ClusterApi, node_of: Mapping[str, str]) -> Guard:
                 "freeze",
                 f"whether the cluster is frozen cannot be read ({error})",
                 "Make the API server reachable and let poolkeeper read the ConfigMap poolkeeper/stops.",
+                temporary=isinstance(error, ClusterUnreachable) or error.temporary,
             )
         if stops.freeze is not None:
             return Refusal("freeze", f"the cluster is frozen {stops.freeze}", "Run `poolkeeper thaw`.")

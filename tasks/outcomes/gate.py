@@ -24,6 +24,8 @@ class Refusal:
     """`observe`, `freeze`, `hold` or `lease`."""
     reason: str
     next_step: str
+    temporary: bool = False
+    """It could not be found out whether the change is allowed; asked a little later, it may be."""
 
 
 class GateRefused(Exception):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from tasks.cluster import ClusterApi, ClusterUnreachable, NotFound
+from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, NotFound
 from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict
 from tasks.cluster.leases import HeldLease, LeaseHeld, hold_lease
 from tasks.cluster.marks import Mark, MarkedByOthers, Phase, give_back_node, now_text, take_node, write_mark
@@ -133,6 +133,8 @@ class Carrier:
         except DrainBlocked as blocked:
             return await self._blocked(host, blocked)
         except GateRefused as refused:
+            if refused.refusal.temporary:  # the API server is away for a moment, which is no one's word
+                raise ClusterUnreachable(refused.refusal.reason) from None
             return self._outcome(host, HostState.REFUSED, str(refused), [self._refused(host, refused)])
         except MarkedByOthers as others:
             finding = self._finding(
@@ -274,7 +276,12 @@ class Carrier:
             except DrainBlocked:
                 if self.limits.on_blocked is not OnBlocked.FORCE:
                     raise
-                forced = Drain(self.api, host.node_name, remove=lambda pod: self._delete(host, pod))
+                forced = Drain(
+                    self.api,
+                    host.node_name,
+                    remove=lambda pod: self._delete(host, pod),
+                    refuse=self._may_not_lose,
+                )
                 await forced.empty(timeout_s=self.limits.drain_timeout_s)
 
     async def _ask_once(self, host: Host) -> None:
@@ -288,7 +295,7 @@ class Carrier:
         self.live.tell(host.name, _blocking(blocking))
 
     def _may_not_lose(self, pod: PodRow) -> str:
-        if not pod.owner_kind:
+        if not pod.owner_kind and self.limits.on_blocked is not OnBlocked.FORCE:
             return "it has no controller: nothing would bring it back"
         if pod.local_data and not self.limits.delete_emptydir_data:
             return "the data in its emptyDir would be lost (delete_emptydir_data allows that)"
@@ -304,11 +311,16 @@ class Carrier:
         )
 
     async def _delete(self, host: Host, pod: PodRow) -> Eviction:
-        await self._mutate(
-            Subject("node", host.node_name),
-            f"delete pod {pod.namespace}/{pod.name} on node {host.node_name}, whatever its budget says",
-            lambda: delete_now(self.api, pod),
-        )
+        try:
+            await self._mutate(
+                Subject("node", host.node_name),
+                f"delete pod {pod.namespace}/{pod.name} on node {host.node_name}, whatever its budget says",
+                lambda: delete_now(self.api, pod),
+            )
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return Eviction(EvictionState.NEVER, f"it may not be deleted, which on_blocked: force needs: {error}")
         return Eviction(EvictionState.ACCEPTED)
 
     # endings

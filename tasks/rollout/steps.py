@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 TEMPORARY = (HostError, ClusterUnreachable, ApiError)
 """A host or a cluster that could not be reached: carrying it once more takes it up where it stands."""
+AGAIN_AFTER_S = [2, 10, 20]
+"""About as long as a lease outlives an API server that is away; after that, another run may have the hosts."""
 SHOW_EVERY_S = 2.0
 
 
@@ -52,8 +54,8 @@ async def look(
     name="carry host",
     task_run_name="carry {name}",
     cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[2, 10],
+    retries=len(AGAIN_AFTER_S),
+    retry_delay_seconds=AGAIN_AFTER_S,
     retry_condition_fn=_is_temporary,
 )
 async def carry(carrier: Carrier, name: str, host: Host) -> HostOutcome:

@@ -106,7 +106,7 @@ class Waves:
                 self._halt(f"the failure budget of {self.budget.allowed} is spent")
         elif outcome.state is HostState.BLOCKED and self._plan.limits.on_blocked is OnBlocked.STOP:
             self._halt(f"the drain of {outcome.name} was blocked, and on_blocked is stop")
-        elif outcome.state is HostState.REFUSED:
+        elif outcome.state is HostState.REFUSED and not _is_held(outcome):
             self._halt(f"{outcome.name}: {outcome.summary}")
 
     def _halt(self, why: str) -> None:
@@ -123,3 +123,8 @@ class Waves:
         summary = f"nothing was begun: {self.halted}"
         self._live.end(planned.host.name, HostState.LEFT, summary)
         return HostOutcome(planned.host.name, HostState.LEFT, summary)
+
+
+def _is_held(outcome: HostOutcome) -> bool:
+    """Whether it is this one node that a person holds: that says nothing about the others."""
+    return any(finding.id == "gate.hold" for finding in outcome.findings)

@@ -88,6 +88,12 @@ class ApiServer:
         if self._kubelets is not None:
             await self._kubelets.close()
 
+    def away(self, away: bool) -> None:
+        """Cut every connection, watches too, and any later one until it is told to be back."""
+        self.faults.down = away
+        for stream in list(self._streams) if away else ():
+            stream.cancel()
+
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         faults, path = self.faults, request.path
         if faults.down:
