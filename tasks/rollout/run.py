@@ -40,7 +40,7 @@ from tasks.outcomes import (
     blockers,
     in_slots,
 )
-from tasks.provider import Provider, open_provider
+from tasks.provider import Provider, ProviderError, open_provider
 from tasks.rollout.approving import narrowed, plan_row
 from tasks.rollout.carrying import Carrier, HostWork
 from tasks.rollout.checks import failing
@@ -397,7 +397,19 @@ class RolloutRun:
         return f"stopped {stop}" if stop else ""
 
     async def _look_around(self) -> tuple[Finding, ...]:
-        """What others do to the pool, what its provider says, and the user's own checks. Raises ProviderError."""
+        """What keeps a wave from starting; that it cannot be found out is such a finding too."""
+        try:
+            return await self._others_at_work()
+        except (ClusterUnreachable, ApiError, ProviderError) as error:
+            return (self._not_found_out(error),)
+
+    def _not_found_out(self, error: Exception) -> Finding:
+        evidence = Evidence(str(error)[:500], "an answer", "rollout", datetime.now(UTC))
+        next_step = "Mend what it names, then run this again: it goes on where it stands."
+        return Finding("rollout.not-found-out", Severity.BLOCKER, Subject("pool", self.pool.name), evidence, next_step)
+
+    async def _others_at_work(self) -> tuple[Finding, ...]:
+        """What others do to the pool, what its provider says, and the user's own checks."""
         names = {h.node_name for h in self.fleet.hosts.values() if h.pool.name == self.pool.name}
         nodes = await list_nodes(self.api)
         found = other_actors(self.pool.name, (n for n in nodes.values() if n.name in names), datetime.now(UTC))
@@ -416,14 +428,23 @@ class RolloutRun:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while True:
-                    at = datetime.now(UTC)
-                    findings = lost_nodes(self.nodes, await list_nodes(self.api), at, going)
-                    findings += lost_workloads(before, await self._workloads(), at)
-                    findings += await failing(self.pool.checks)
+                    try:
+                        findings = await self._lost(before, going)
+                    except (ClusterUnreachable, ApiError) as error:
+                        findings = (self._not_found_out(error),)
                     if not findings or await self.stopped():
                         return findings
                     await asyncio.sleep(GATE_LOOK_S)
         return findings
+
+    async def _lost(self, before: Mapping[str, Workload], going: Collection[str]) -> tuple[Finding, ...]:
+        """What was fine when the run began and is not now."""
+        at = datetime.now(UTC)
+        return (
+            *lost_nodes(self.nodes, await list_nodes(self.api), at, going),
+            *lost_workloads(before, await self._workloads(), at),
+            *await failing(self.pool.checks),
+        )
 
     # recovering
 

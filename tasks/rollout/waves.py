@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tasks.cluster.leases import HeldLease
+from tasks.cluster import ApiError, ClusterUnreachable
+from tasks.cluster.leases import HeldLease, LeaseLost
 from tasks.outcomes import Finding, HostOutcome, HostState, in_slots
 from tasks.rollout.goal import OnBlocked
 from tasks.rollout.live import Live
 from tasks.rollout.plan import Plan, PlannedHost
+
+STOP_LOOK_S = 5.0
+"""Between two looks for a stop while nothing else happens."""
 
 
 @dataclass(slots=True)
@@ -82,10 +87,18 @@ class Waves:
         soak_s = self._plan.limits.soak_s
         if not self.halted and soak_s:
             self._live.say(f"soaks for {soak_s:.0f} s after wave {number} of {of}")
-            await asyncio.sleep(soak_s)
+            await self._soak(soak_s)
         if not self.halted:
             self._live.say(f"gates after wave {number} of {of}")
             self._halt_by(await self._gates())
+
+    async def _soak(self, soak_s: float) -> None:
+        """Let time pass; a stop ends it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(soak_s):
+                while not self.halted:
+                    await asyncio.sleep(STOP_LOOK_S)
+                    self._halt(await self._stopped())
 
     async def _start(self, planned: PlannedHost) -> HostOutcome:
         """One host, unless nothing new is to start. What was begun before is finished in any case but a stop's."""
@@ -101,7 +114,10 @@ class Waves:
     async def _judge(self, outcome: HostOutcome) -> None:
         if outcome.state is HostState.FAILED:
             self.budget.spent[outcome.name] = outcome.summary[:200]
-            await self._lease.write({**self._lease.note, "spent": self.budget.spent})
+            try:
+                await self._lease.write({**self._lease.note, "spent": self.budget.spent})
+            except (LeaseLost, ClusterUnreachable, ApiError) as error:
+                self._halt(f"what was spent of the failure budget cannot be kept: {error}")
             if self.budget.gone:
                 self._halt(f"the failure budget of {self.budget.allowed} is spent")
         elif outcome.state is HostState.BLOCKED and self._plan.limits.on_blocked is OnBlocked.STOP:
