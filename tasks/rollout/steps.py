@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 
 from tasks.cluster import ApiError, ClusterUnreachable
 from tasks.hosts import HostError
@@ -71,12 +74,19 @@ async def publish_plan(plan: Plan) -> None:
 
 @asynccontextmanager
 async def showing(live: Live, key: str, file: Path) -> AsyncIterator[None]:
-    """Keep the live view up to date, as an artifact and as a file, until the block ends."""
+    """Keep the live view up to date, as one artifact and as a file, until the block ends."""
+    artifact: UUID | None = None
 
     async def show() -> None:
+        nonlocal artifact
         live.changed.clear()
         live.write(file)
-        await acreate_markdown_artifact(live.text(), key=key, description="what it is doing, and how to stop it")
+        if artifact is None:
+            told = "what it is doing, and how to stop it"
+            artifact = await acreate_markdown_artifact(live.text(), key=key, description=told)
+            return
+        async with get_client() as client:
+            await client.update_artifact(artifact, ArtifactUpdate(data=live.text()))
 
     async def keep_showing() -> None:
         while True:
