@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TEMPORARY = (HostError, ClusterUnreachable, ApiError)
 """A host or a cluster that could not be reached: carrying it once more takes it up where it stands."""
-AGAIN_AFTER_S = [2, 10, 20]
+AGAIN_AFTER_S: list[float] = [2, 10, 20]
 """About as long as a lease outlives an API server that is away; after that, another run may have the hosts."""
 SHOW_EVERY_S = 2.0
 
