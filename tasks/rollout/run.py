@@ -39,7 +39,7 @@ from tasks.outcomes import (
     blockers,
     in_slots,
 )
-from tasks.provider import Provider, open_provider
+from tasks.provider import Provider, ProviderError, open_provider
 from tasks.rollout.approving import narrowed, plan_row
 from tasks.rollout.carrying import Carrier, HostWork
 from tasks.rollout.findings import findings as forecast_findings
@@ -283,8 +283,11 @@ class RolloutRun:
             self.gate.guards = [*self.gate.guards, lease_guard(self.api, lease)]
             yield lease
 
-    goes_on: bool = False
-    """Whether the rollout is to be continued by a later run, which then finds the budget that it has spent."""
+    goes_on: bool = True
+    """Whether the rollout is to be continued by a later run, which then finds the budget that it has spent.
+
+    Until it is known how it ended, it is.
+    """
 
     @property
     def holder(self) -> str:
@@ -319,7 +322,7 @@ class RolloutRun:
             self.live,
             at_once=self.pool.max_unavailable.of(active),
             carry=carry,
-            look_around=self._look_around,
+            look_around=lambda: self._look_around(plan.limits.gate_timeout_s),
             gates=lambda: self._gates(before, plan.limits.gate_timeout_s),
             stopped=self.stopped,
         )
@@ -343,7 +346,25 @@ class RolloutRun:
             return ""
         return f"stopped {stop}" if stop else ""
 
-    async def _look_around(self) -> tuple[Finding, ...]:
+    async def _look_around(self, timeout_s: float) -> tuple[Finding, ...]:
+        """What keeps a wave from starting; that nothing can be seen is a reason only when it lasts."""
+        unseen: tuple[Finding, ...] = ()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    try:
+                        return await self._others()
+                    except (ApiError, ClusterUnreachable, ProviderError) as error:
+                        unseen = (self._unseen(error),)
+                    await asyncio.sleep(GATE_LOOK_S)
+        return unseen
+
+    def _unseen(self, error: Exception) -> Finding:
+        evidence = Evidence(str(error), "cluster and provider can be read", "rollout", datetime.now(UTC))
+        next_step = "Make them reachable; then run this again: it goes on where it stands."
+        return Finding("rollout.unseen", Severity.BLOCKER, Subject("pool", self.pool.name), evidence, next_step)
+
+    async def _others(self) -> tuple[Finding, ...]:
         """What others do to this pool's nodes, and whether the provider is busy with it. Raises ProviderError."""
         names = {h.node_name for h in self.fleet.hosts.values() if h.pool.name == self.pool.name}
         nodes = await list_nodes(self.api)
@@ -361,8 +382,11 @@ class RolloutRun:
             async with asyncio.timeout(timeout_s):
                 while True:
                     at = datetime.now(UTC)
-                    findings = lost_nodes(self.nodes, await list_nodes(self.api), at)
-                    findings += lost_workloads(before, await self._workloads(), at)
+                    try:
+                        findings = lost_nodes(self.nodes, await list_nodes(self.api), at)
+                        findings += lost_workloads(before, await self._workloads(), at)
+                    except (ApiError, ClusterUnreachable) as error:
+                        findings = (self._unseen(error),)
                     if not findings or await self.stopped():
                         return findings
                     await asyncio.sleep(GATE_LOOK_S)
