@@ -87,6 +87,8 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
                 outcomes = []
                 for one in found:
                     work = FINISHES[one.mark.flow](run, one.goal) if one.remedy is Remedy.FINISH else None
+                    if work is not None and lease.note.get("rollout") == one.mark.rollout:
+                        work.remember(lease.note.get("shared") or {})
                     carrier = run.carrier(one.goal, Limits(), work or TakeBack(proof_of(run)), lease)
                     outcomes.append(await run.recover(one, carrier, partial(carried_safely, run, carrier)))
                 return outcomes

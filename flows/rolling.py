@@ -6,7 +6,7 @@ up where they stand. `recover` does the same for runs that nobody starts again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +17,7 @@ from prefect.runtime import deployment, flow_run
 from flows.surroundings import ended, run_log, secrets
 from tasks.audit.node_proof import Wanted, Ways, prove_node
 from tasks.cluster import ApiError, ClusterUnreachable
-from tasks.cluster.leases import LeaseHeld
+from tasks.cluster.leases import LeaseHeld, LeaseLost
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet import FleetInvalid, Host, SelectionInvalid, load_fleet
 from tasks.ledger import Spool
@@ -62,6 +62,8 @@ async def answered(
             answer = await carry_out(run)
     except (FleetInvalid, SelectionInvalid, ChoiceInvalid, SettingInvalid) as error:
         answer = Answer.without_hosts(flow, recorder, RunState.INVALID, str(error))
+    except LeaseLost as lost:
+        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, f"{lost}. Start this again: it goes on.")
     except LeaseHeld as held:
         answer = Answer.without_hosts(flow, recorder, RunState.FAILED, f"{held}. Wait for it, or stop it.")
     except (ClusterUnreachable, ApiError, ProviderError, SecretMissing) as error:
@@ -100,7 +102,7 @@ async def roll(
     if why := needs_approval(plan, approval):
         covered = await run.approved(plan, why)
         if covered is None:
-            return await _wait_for_a_word(run, plan, why)
+            return await _wait_for_a_word(run, plan, why, settled)
         plan = covered
 
     live_file = state_folder() / "runs" / run.recorder.run_id / "live.md"
@@ -115,14 +117,14 @@ async def roll(
     return _answer(run, goal, [*settled, *unfit, *carried], halted)
 
 
-async def _wait_for_a_word(run: RolloutRun, plan: Plan, why: str) -> Answer:
+async def _wait_for_a_word(run: RolloutRun, plan: Plan, why: str, settled: Iterable[HostOutcome]) -> Answer:
     """Hold nothing until a person has spoken: a deployment's run is suspended, any other one ends here."""
     told = f"waits for a person's word, since {why}: `poolkeeper approve {run.recorder.run_id}`, or `reject`"
     run.recorder.say(f"plan {plan.digest[:12]} {told}")
     if deployment.id:
         await asuspend_flow_run(timeout=APPROVAL_WITHIN_S)
-    outcomes = [HostOutcome(p.host.name, HostState.LEFT, f"nothing was begun: it {told}") for p in plan.hosts]
-    return _answer(run, plan.goal, outcomes, told if deployment.id else f"{told}; then start it again")
+    waiting = [HostOutcome(p.host.name, HostState.LEFT, f"nothing was begun: it {told}") for p in plan.hosts]
+    return _answer(run, plan.goal, [*settled, *waiting], told if deployment.id else f"{told}; then start it again")
 
 
 async def _look(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> dict[str, Looked]:

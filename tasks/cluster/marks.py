@@ -128,9 +128,9 @@ async def give_back_node(api: ClusterApi, name: str, mark: Mark) -> NodeRow:
         if mark_of(row) is None:
             return None
         _refuse_others(row, mark)
-        body: Json = {"metadata": {"annotations": {ROLLOUT: None}}}
+        # where a person has uncordoned it meanwhile, our claim must not outlive that: it would own their next cordon
+        body: Json = {"metadata": {"annotations": {ROLLOUT: None, CORDON: None}}}
         if row.cordoned_by_us:
-            body["metadata"]["annotations"][CORDON] = None
             body["spec"] = {"unschedulable": None}
         return body
 

@@ -36,7 +36,7 @@ from tasks.outcomes import (
 from tasks.rollout.contention import Contention
 from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.live import Live
-from tasks.rollout.room import room_for
+from tasks.rollout.room import Room, room_for
 from tasks.rollout.standing import Standing, Step, where_it_stands
 from tasks.runs.recording import Recorder
 
@@ -186,14 +186,15 @@ class Carrier:
 
     async def _take(self, host: Host) -> NodeRow:
         """Cordon the node once pool and domain have room. Raises LeftForLater when that takes too long."""
+        room = Room(False, "its domain's lease was not free")
         try:
             async with asyncio.timeout(self.limits.room_timeout_s):
                 while True:
                     await self._refuse_if_over(host)
-                    async with self._taking, self._domain(host):
+                    async with self._taking, self._domain(host) as domain:
                         nodes = await list_nodes(self.api)
                         room = room_for(host, self._declared, nodes)
-                        if room.free:
+                        if room.free and (domain is None or domain.remaining_s > self.api.timeout_s):
                             return await self._cordon(host)
                     self.live.tell(host.name, f"waits for room: {room.why}")
                     await self._wait_for_room(host, nodes)
@@ -213,17 +214,25 @@ class Carrier:
                         return
 
     @asynccontextmanager
-    async def _domain(self, host: Host) -> AsyncIterator[None]:
-        """The domain's lease around counting and cordoning: domains cross pools."""
+    async def _domain(self, host: Host) -> AsyncIterator[HeldLease | None]:
+        """The domain's lease around counting and cordoning: domains cross pools. It lasts as long as the pool's."""
         async with AsyncExitStack() as stack:
             if host.domain is not None:
                 name = f"domain-{host.domain.name}"
-                holder, patience_s = self.lease.holder, DOMAIN_PATIENCE_S
+                domain = hold_lease(
+                    self.api,
+                    name,
+                    self.lease.holder,
+                    duration_s=self.lease.duration_s,
+                    patience_s=DOMAIN_PATIENCE_S,
+                )
                 try:
-                    await stack.enter_async_context(hold_lease(self.api, name, holder, patience_s=patience_s))
-                except LeaseHeld as held:
-                    raise LeftForLater(str(held)) from None
-            yield
+                    held = await stack.enter_async_context(domain)
+                except LeaseHeld as by:
+                    raise LeftForLater(str(by)) from None
+                yield held
+            else:
+                yield None
 
     async def _cordon(self, host: Host) -> NodeRow:
         mark, careful = self._new_mark(Phase.DRAINING), self.limits.works_on_cordoned

@@ -113,8 +113,11 @@ class RolloutRun:
         in_pool = {h.name for h in fleet.hosts.values() if h.pool.name == hosts[0].pool.name}
         self.expected_s = measured_s(recorder.spool, flow, in_pool) or hosts[0].pool.host_duration_s
         """How long one host takes, from drain to proof."""
-        self.goes_on = False
-        """Whether a later run is to go on with the rollout, and has to find the budget that it has spent."""
+        self.goes_on = True
+        """Whether a later run is to go on with the rollout, and has to find the budget that it has spent.
+
+        Until it is known how it ended, it is.
+        """
         self._approval = ""
         """Key of the approval that this run uses up."""
         self.request = FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem)
@@ -370,7 +373,7 @@ class RolloutRun:
             self.live,
             at_once=self.pool.max_unavailable.of(active),
             carry=carry,
-            look_around=self._look_around,
+            look_around=lambda: self._look_around(plan.limits.gate_timeout_s),
             gates=lambda: self._gates(before, going, plan.limits.gate_timeout_s),
             stopped=self.stopped,
         )
@@ -396,20 +399,26 @@ class RolloutRun:
             return ""
         return f"stopped {stop}" if stop else ""
 
-    async def _look_around(self) -> tuple[Finding, ...]:
-        """What keeps a wave from starting; that it cannot be found out is such a finding too."""
-        try:
-            return await self._others_at_work()
-        except (ClusterUnreachable, ApiError, ProviderError) as error:
-            return (self._not_found_out(error),)
+    async def _look_around(self, timeout_s: float) -> tuple[Finding, ...]:
+        """What keeps a wave from starting; that nothing can be seen is a reason only when it lasts."""
+        unseen: tuple[Finding, ...] = ()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    try:
+                        return await self._others()
+                    except (ApiError, ClusterUnreachable, ProviderError) as error:
+                        unseen = (self._unseen(error),)
+                    await asyncio.sleep(GATE_LOOK_S)
+        return unseen
 
-    def _not_found_out(self, error: Exception) -> Finding:
-        evidence = Evidence(str(error)[:500], "an answer", "rollout", datetime.now(UTC))
-        next_step = "Mend what it names, then run this again: it goes on where it stands."
-        return Finding("rollout.not-found-out", Severity.BLOCKER, Subject("pool", self.pool.name), evidence, next_step)
+    def _unseen(self, error: Exception) -> Finding:
+        evidence = Evidence(str(error), "cluster and provider can be read", "rollout", datetime.now(UTC))
+        next_step = "Make them reachable; then run this again: it goes on where it stands."
+        return Finding("rollout.unseen", Severity.BLOCKER, Subject("pool", self.pool.name), evidence, next_step)
 
-    async def _others_at_work(self) -> tuple[Finding, ...]:
-        """What others do to the pool, what its provider says, and the user's own checks."""
+    async def _others(self) -> tuple[Finding, ...]:
+        """What others do to this pool's nodes, and whether the provider is busy with it. Raises ProviderError."""
         names = {h.node_name for h in self.fleet.hosts.values() if h.pool.name == self.pool.name}
         nodes = await list_nodes(self.api)
         found = other_actors(self.pool.name, (n for n in nodes.values() if n.name in names), datetime.now(UTC))
@@ -430,8 +439,8 @@ class RolloutRun:
                 while True:
                     try:
                         findings = await self._lost(before, going)
-                    except (ClusterUnreachable, ApiError) as error:
-                        findings = (self._not_found_out(error),)
+                    except (ApiError, ClusterUnreachable) as error:
+                        findings = (self._unseen(error),)
                     if not findings or await self.stopped():
                         return findings
                     await asyncio.sleep(GATE_LOOK_S)

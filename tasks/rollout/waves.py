@@ -114,12 +114,12 @@ class Waves:
     async def _judge(self, outcome: HostOutcome) -> None:
         if outcome.state is HostState.FAILED:
             self.budget.spent[outcome.name] = outcome.summary[:200]
-            try:
-                await self._lease.write({**self._lease.note, "spent": self.budget.spent})
-            except (LeaseLost, ClusterUnreachable, ApiError) as error:
-                self._halt(f"what was spent of the failure budget cannot be kept: {error}")
             if self.budget.gone:
                 self._halt(f"the failure budget of {self.budget.allowed} is spent")
+            try:
+                await self._lease.write({**self._lease.note, "spent": self.budget.spent})
+            except (LeaseLost, ClusterUnreachable, ApiError) as error:  # what is in flight goes on to its own end
+                self._halt(f"that {outcome.name} failed could not be written down: {error}")
         elif outcome.state is HostState.BLOCKED and self._plan.limits.on_blocked is OnBlocked.STOP:
             self._halt(f"the drain of {outcome.name} was blocked, and on_blocked is stop")
         elif outcome.state is HostState.REFUSED and not _is_held(outcome):

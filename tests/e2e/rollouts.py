@@ -52,7 +52,7 @@ class TestPool:
     """A pool of one test's own, with a workload of three pods and a budget on its nodes."""
 
     name: str
-    hosts: list[str]
+    hosts: tuple[str, ...]
 
     __test__ = False
 
@@ -95,7 +95,7 @@ class RolloutLab(Cluster):
         assert len(fit) == hosts, "the lab has too few hosts: raise HOSTS"
         for host in fit:
             self.free.remove(host)
-        made = TestPool(name, fit)
+        made = TestPool(name, tuple(fit))
 
         def declare(document: Json) -> None:
             document["pools"][name] = {**document["pools"]["general"], "max_unavailable": at_once}

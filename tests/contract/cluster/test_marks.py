@@ -1,0 +1,35 @@
+"""Marks and cordons of a rollout, on Nodes that others write to as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployments.lab.kubernetes import ApiServer
+from tasks.cluster import ClusterApi
+from tasks.cluster.api import MERGE_PATCH
+from tasks.cluster.marks import Mark, Phase, give_back_node, take_node
+from tasks.cluster.nodes import CORDON, PATH
+
+MARK = Mark("0123456789ab", "upgrade", {}, "run-1", 7, Phase.DRAINING, "2026-05-01T00:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "unschedulable"),
+    [
+        pytest.param(None, False, id="nothing happened meanwhile"),
+        pytest.param({"spec": {"unschedulable": None}}, False, id="a person has uncordoned it"),
+        pytest.param({"metadata": {"annotations": {CORDON: None}}}, True, id="a person has made the cordon theirs"),
+    ],
+)
+async def test_nothing_of_ours_is_left_on_a_node_that_is_given_back(
+    cluster: ClusterApi, embedded: ApiServer, meanwhile: dict[str, Any] | None, unschedulable: bool
+) -> None:
+    await cluster.request("POST", PATH, body={"metadata": {"name": "n1"}})
+    assert (await take_node(cluster, "n1", MARK)).cordoned_by_us
+    if meanwhile is not None:
+        await cluster.request("PATCH", f"{PATH}/n1", body=meanwhile, content_type=MERGE_PATCH)
+    row = await give_back_node(cluster, "n1", MARK)
+    assert row.unschedulable is unschedulable
+    assert [name for name in row.annotations if name.startswith("poolkeeper.io/")] == []

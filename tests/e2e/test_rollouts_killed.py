@@ -1,0 +1,151 @@
+"""An upgrade killed at each of its steps: the same run again finishes it, or `recover` cleans up after it.
+
+What the API server saw spans the killed run and the one that takes over: limits and budgets hold across both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from deployments.lab.faults import Fault
+from tests.e2e.conftest import Ended
+from tests.e2e.history import History
+from tests.e2e.killed_run import find
+from tests.e2e.observer import Observer
+from tests.e2e.rollouts import OLD, WANTED, RolloutLab, TestPool, rollout_lab, states, upgrade_words
+from tests.e2e.test_killed import SIGKILL
+
+FINISHED_BY_THE_NEXT_RUN = (
+    "tasks.rollout.run:hold_lease:before:1",
+    "tasks.cluster.leases:take_lease:after:1",
+    "tasks.upgrade.work:UpgradeWork.prepare:after:1",
+    "tasks.rollout.carrying:take_node:before:1",
+    "tasks.rollout.carrying:take_node:after:1",
+    "tasks.cluster.leases:HeldLease.give_back:before:1",
+    "tasks.rollout.carrying:write_mark:after:1",
+    "tasks.rollout.carrying:evict:before:1",
+    "tasks.rollout.carrying:evict:after:1",
+    "tasks.rollout.carrying:write_mark:before:2",
+    "tasks.rollout.carrying:write_mark:after:2",
+    "tasks.upgrade.carrying:start_unit:before:1",
+    "tasks.upgrade.carrying:start_unit:after:1",
+    "tasks.upgrade.work:UpgradeWork.prove:before:1",
+    "tasks.upgrade.work:UpgradeWork.prove:after:1",
+    "tasks.rollout.carrying:give_back_node:before:1",
+    "tasks.rollout.carrying:give_back_node:after:1",
+    "tasks.rollout.run:forget_run:before:1",
+    "tasks.runs.answer:Answer.write:before:1",
+)
+WITH_NOTHING_LEFT = "tasks.rollout.run:forget_run:before:1"
+"""Every host was finished: all that is left is a lease that lapses, which `recover` takes back."""
+RECOVERED = {
+    "tasks.rollout.carrying:take_node:after:1": OLD,
+    "tasks.rollout.carrying:evict:after:1": OLD,
+    "tasks.rollout.carrying:write_mark:after:2": WANTED,
+    "tasks.upgrade.carrying:start_unit:after:1": WANTED,
+}
+"""Place -> the kubelet of the host in hand afterwards: given back as it was, or finished."""
+FAILING = ("tasks.rollout.waves:Waves._judge:before:1", "tasks.rollout.waves:Waves._judge:after:1")
+"""A host has failed, and that was not written down yet, or was."""
+PLACES = (*FINISHED_BY_THE_NEXT_RUN, *RECOVERED, *FAILING)
+AT_ONCE = 5
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> Iterator[RolloutLab]:
+    """One lab for this file; each kill has a pool of its own, with a lease of its own."""
+    with rollout_lab(tmp_path_factory.mktemp("killed"), prefect_api_url, 2 * len(PLACES)) as made:
+        yield made
+
+
+def kill(lab: RolloutLab, pool: TestPool, place: str) -> None:
+    """Upgrade a pool and see the run die at a place."""
+    ended = lab.python("-m", "tests.e2e.killed_run", place, *upgrade_words(pool))
+    assert ended.code == SIGKILL, f"{place} was not reached: {ended.out[-500:]} {ended.err[-2000:]}"
+
+
+def recover(lab: RolloutLab, pool: TestPool) -> Ended:
+    return lab.start("run", "recover", "-p", f"pool={pool.name}", "-p", "dry_run=false", "--json").end()
+
+
+def judge(seen: History, lab: RolloutLab, pools: list[TestPool]) -> None:
+    groups = lab.groups(*pools)
+    assert seen.over_limit(groups) == []
+    assert {g.name: sorted(seen.most_down(g)) for g in groups if len(seen.most_down(g)) > g.limit} == {}
+    assert seen.freed_unproven(WANTED) == []
+    assert seen.broken_budgets() == []
+    assert seen.smaller_generations() == []
+    assert {pool.name: seen.holders(f"pool-{pool.name}")[-1] for pool in pools} == {pool.name: "" for pool in pools}
+    hosts = {host for pool in pools for host in pool.hosts}
+    assert [told for told in seen.left_on_nodes() if told.partition(":")[0] in hosts] == []
+    assert [host for pool in pools for host in lab.unschedulable(pool)] == []
+
+
+def test_the_next_run_finishes_it(lab: RolloutLab) -> None:
+    places = {lab.pool(f"killed-{n}", 2): place for n, place in enumerate(FINISHED_BY_THE_NEXT_RUN)}
+
+    def killed_and_run_again(pool: TestPool) -> Ended:
+        kill(lab, pool, places[pool])
+        return lab.upgrade(pool)
+
+    with Observer(lab.folder) as observer:
+        with ThreadPoolExecutor(AT_ONCE) as some:
+            again = dict(zip(places, some.map(killed_and_run_again, places), strict=True))
+        (ended,) = (pool for pool, place in places.items() if place == WITH_NOTHING_LEFT)
+        assert observer.history().holders(f"pool-{ended.name}")[-1], "a run with nothing to do takes no lease"
+        assert recover(lab, ended).code == 0
+        seen = observer.history()
+    told = {places[pool]: (ended.code, states(ended)) for pool, ended in again.items()}
+    assert told == {place: (0, dict.fromkeys(pool.hosts, "done")) for pool, place in places.items()}
+    assert {v for pool in places for v in lab.kubelets(pool).values()} == {WANTED}
+    judge(seen, lab, list(places))
+
+
+def test_recover_gives_back_or_finishes_and_begins_nothing(lab: RolloutLab) -> None:
+    places = {lab.pool(f"recovered-{n}", 2): place for n, place in enumerate(RECOVERED)}
+
+    with Observer(lab.folder) as observer, ThreadPoolExecutor(len(places)) as some:
+        list(some.map(lambda pool: kill(lab, pool, places[pool]), places))
+        begun = observer.history().cordoned()
+        recovered = list(some.map(lambda pool: recover(lab, pool), places))
+        seen = observer.history()
+    assert len(begun) == len(places)
+    assert seen.cordoned() == begun, "nothing new was begun"
+    for (pool, place), ended in zip(places.items(), recovered, strict=True):
+        in_hand = next(host for host in pool.hosts if host in begun)
+        assert (ended.code, states(ended)) == (0, {in_hand: "done"}), place
+        assert lab.kubelets(pool) == {host: RECOVERED[place] if host == in_hand else OLD for host in pool.hosts}, place
+    judge(seen, lab, list(places))
+
+
+@pytest.mark.parametrize(
+    ("place", "runs"), [(FAILING[0], 1), (FAILING[1], 2)], ids=["not written down", "written down"]
+)
+def test_a_failure_is_remembered_when_it_was_written_down(lab: RolloutLab, place: str, runs: int) -> None:
+    """The budget is the rollout's and not the run's: what was spent keeps the next run from beginning anything."""
+    pool = lab.pool(f"failing-{runs}", 2)
+    for host in pool.hosts:
+        lab.break_host(host, Fault.PACKAGE_MISSING)
+    with Observer(lab.folder) as observer:
+        kill(lab, pool, place)
+        (failed,) = observer.history().cordoned()
+        for host in pool.hosts:
+            lab.mend_host(host)
+        for left in range(runs, 0, -1):
+            ended = lab.upgrade(pool)
+            other = "done" if left == 1 else "left for later"
+            assert states(ended) == {host: "done" if host == failed else other for host in pool.hosts}
+        seen = observer.history()
+    judge(seen, lab, [pool])
+    assert set(lab.kubelets(pool).values()) == {WANTED}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_place_is_in_the_code(place: str) -> None:
+    """A place that was renamed would otherwise only be noticed after minutes."""
+    assert re.fullmatch(r"[\w.]+:[\w.]+:(before|after):[1-9]", place)
+    assert callable(getattr(*find(place)))
