@@ -231,6 +231,22 @@ def lost_pods(host: Host, pods: Iterable[PodRow], now: datetime) -> Finding | No
     )
 
 
+def pods_stay(host: Host, pods: Sequence[PodRow], now: datetime) -> Finding:
+    """What nobody has collected although its Node is gone."""
+    names = ", ".join(sorted(f"{pod.namespace}/{pod.name}" for pod in pods)[:10])
+    return finding(
+        host,
+        "offboard.pods.stay",
+        f"{len(pods)} pods are still bound to node {host.node_name}, which is gone: {names}",
+        "none",
+        "Wait until the pod garbage collector has taken them before it joins again; see what holds those that stay"
+        " (`kubectl get pod -o yaml`: finalizers).",
+        now,
+        severity=Severity.WARNING,
+        source="Kubernetes API",
+    )
+
+
 def not_cleaned(host: Host, now: datetime) -> Finding:
     """A machine that is gone keeps what is on its disks."""
     return finding(

@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.cluster import ClusterApi
 from tasks.cluster.nodes import NodeRow, delete_node, get_node, list_nodes, wait_node
-from tasks.cluster.pods import pods_on
+from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, Sessions, read_facts
 from tasks.hosts.fence import FencedOff, claim
@@ -29,6 +29,7 @@ from tasks.onboard.leavers import (
     left_over,
     lost_pods,
     not_cleaned,
+    pods_stay,
     stays_away,
     still_declared,
 )
@@ -39,6 +40,9 @@ from tasks.runs.recording import Recorder
 
 STAYS_AWAY_S = 12.0
 """How long a Node is watched to stay away: systemd starts a kubelet that has ended again after ten seconds."""
+PODS_GONE_WITHIN_S = 120.0
+"""How long pods may stay bound to a Node that is gone: the pod garbage collector looks every 20 s, and takes those
+whose Node it has missed for 40 s. A kubelet that joins under that name before would take them up with old news."""
 REMOVAL_TIMEOUT_S = 600.0
 """How long the provider may take to remove a node from its list."""
 
@@ -245,6 +249,8 @@ class Offboarding:
                     source="Kubernetes API",
                 )
             )
+        elif stay := await self._bound_pods(host):
+            found.append(pods_stay(host, stay, datetime.now(UTC)))
         return (*found, still_declared(host, datetime.now(UTC)))
 
     async def _comes_back(self, host: Host) -> NodeRow | None:
@@ -253,6 +259,13 @@ class Offboarding:
             async with asyncio.timeout(self._absent_s):
                 return await wait_node(self.api, host.node_name, lambda row: row is not None)
         return None
+
+    async def _bound_pods(self, host: Host) -> tuple[PodRow, ...]:
+        """Pods that are bound to the Node although it is gone, once time is up for them."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PODS_GONE_WITHIN_S):
+                return await wait_pods_on(self.api, host.node_name, lambda pods: not pods)
+        return await pods_on(self.api, host.node_name)
 
     def sentences(self, host: Host) -> tuple[str, ...]:
         """What the gate is told."""

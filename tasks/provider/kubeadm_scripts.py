@@ -182,6 +182,11 @@ if ! have kubeadm; then
   exit 0
 fi
 kubeadm reset --force --cri-socket "$socket" || stop 'kubeadm reset failed: see its lines above'
+# kube-proxy's own tables, by its name: one that starts again with them there may serve no address for a long time
+if have nft; then
+  for family in ip ip6; do nft delete table "$family" kube-proxy 2>/dev/null; done
+fi
+exit 0
 """
 
 _UPGRADE = """\
@@ -235,6 +240,7 @@ def leave_script(settings: KubeadmProvider) -> str:
 
     kubeadm leaves CNI configuration and packet filter rules (kubernetes.io, "kubeadm reset"). The first is in the
     record of changes (`tasks.hosts.changes`) where the join brought it; rules may be anyone's, and go with a reboot.
+    Only the nftables tables that bear kube-proxy's name are removed.
     """
     return _script(_LEAVE, socket=settings.cri_socket)
 

@@ -223,3 +223,20 @@ def test_kubectl_of_the_same_build_shows_it_all(machines: MachinesCluster, accep
     assert kinds.count("Node") == 1 + len(accepted)
     running = {item["metadata"]["name"].rsplit("-", 1)[0] for item in told["items"] if item["kind"] == "Pod"}
     assert {"lab-cni", "kube-proxy", "node-local-dns"} <= running
+
+
+def test_a_machine_leaves_for_good_and_joins_again(machines: MachinesCluster, accepted: list[str]) -> None:
+    """The last of these tests: the machine's Node is another one afterwards."""
+    host = accepted[4]
+    words = ["run", "offboard", "-p", f"hosts={host}", "-p", "dry_run=false", "-p", "outside_windows=true", "--json"]
+    ended = machines.poolkeeper(*words)
+    assert row(ended, host)["state"] == "done", row(ended, host)
+    assert {finding["id"] for finding in row(ended, host)["findings"]} == {"offboard.fleet-file"}
+    assert host not in machines.nodes
+    told = machines.shell(host, "systemctl is-enabled kubelet; systemctl is-active kubelet; true")
+    assert told.split() == ["disabled", "inactive"]
+    look = "find /etc/kubernetes /var/lib/kubelet /run/poolkeeper ! -type d 2>/dev/null; true"
+    assert machines.shell(host, look) == ""
+    again = machines.onboard(host)
+    assert row(again, host)["state"] == "accepted", row(again, host)
+    assert host in machines.nodes

@@ -69,6 +69,7 @@ _PROGRAMS = {
     "apt-mark": '[ "$1" != showhold ] || cat "$world/holds"\n',
     "dpkg": 'rm -f "$world/interrupted"\n',
     "sleep": f'[ "$1" = 3 ] || exec {shutil.which("sleep")} "$@"\n',  # between two tries for a lock: no time passes
+    "nft": '[ "$3" != ip6 ]\n',  # it has no such table there
     "systemctl": 'case $1 in is-active) [ -e "$world/containerd-runs" ];; esac\n',
 }
 
@@ -108,7 +109,7 @@ class Machine:
         for name, body in _PROGRAMS.items():
             path = self.root / "ready-made" / name
             logged = f'#!/bin/sh\nworld="{self.root}"\n'
-            if name in ("kubeadm", "apt-get", "apt-mark", "dpkg", "systemctl"):
+            if name in ("kubeadm", "apt-get", "apt-mark", "dpkg", "nft", "systemctl"):
                 logged += f'[ "$1" = version ] || [ "$1" = is-active ] || echo "{name} $*" >> "$world/did"\n'
             path.write_text(logged + body)
             path.chmod(0o755)
@@ -409,7 +410,8 @@ def test_a_reset(tmp_path: Path, shell: list[str]) -> None:
     machine = Machine(tmp_path / "m")
     machine.own_folder.mkdir(parents=True)
     ran = machine.run(leave_script(SETTINGS), shell)
-    assert (ran.code, ran.did) == (0, [f"kubeadm reset --force --cri-socket {SOCKET}"])
+    tables = [f"nft delete table {family} kube-proxy" for family in ("ip", "ip6")]
+    assert (ran.code, ran.did) == (0, [f"kubeadm reset --force --cri-socket {SOCKET}", *tables])
     assert not machine.own_folder.exists()
 
 
