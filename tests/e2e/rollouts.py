@@ -91,7 +91,9 @@ class RolloutLab(Cluster):
 
     def pool(self, name: str, hosts: int, *, at_once: int = 1, domain: str = "", replicas: int = 3) -> TestPool:
         """A pool of fresh hosts, in domains of its own, one a site, or all at one site in the domain that is named."""
-        fit = [host for host in self.free if not domain or host.startswith("fra1")][:hosts]
+        # those of one site from the end, so that others go on getting one of each site in turn
+        fit = [host for host in reversed(self.free) if host.startswith("fra1")] if domain else self.free
+        fit = fit[:hosts]
         assert len(fit) == hosts, "the lab has too few hosts: raise HOSTS"
         for host in fit:
             self.free.remove(host)

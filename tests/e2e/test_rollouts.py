@@ -28,7 +28,7 @@ from tests.e2e.rollouts import (
     states,
 )
 
-HOSTS = 42
+HOSTS = 52
 AWAY_S = 5.0
 """Longer than any single retry; shorter than what a lease allows."""
 LONG_LEASE = {"POOLKEEPER_LEASE_S": "40"}
