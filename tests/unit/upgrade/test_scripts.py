@@ -46,7 +46,7 @@ def way(text: str) -> OnHost:
 @pytest.mark.parametrize(
     ("packages", "provider", "did"),
     [
-        pytest.param({}, way('echo way >> "$0.did"; echo done'), [], id="the provider's alone"),
+        pytest.param({}, way("echo done"), [], id="the provider's alone"),
         pytest.param(
             {"containerd.io": "1.7.22-1", "runc": "1.1"},
             None,
