@@ -28,7 +28,7 @@ from tests.e2e.rollouts import (
     states,
 )
 
-HOSTS = 52
+HOSTS = 56
 AWAY_S = 5.0
 """Longer than any single retry; shorter than what a lease allows."""
 LONG_LEASE = {"POOLKEEPER_LEASE_S": "40"}
@@ -94,6 +94,8 @@ def test_a_blocked_drain(lab: RolloutLab) -> None:
         may_not = lab.upgrade(pool, drain_timeout_s="3", on_blocked="force")
         refused = observer.history()
         let_delete_pods(lab, pool)
+        again = lab.upgrade(pool, drain_timeout_s="3", on_blocked="force")
+        approve(lab, pool)
         force = lab.upgrade(pool, drain_timeout_s="3", on_blocked="force")
         forced = observer.history()
 
@@ -114,6 +116,7 @@ def test_a_blocked_drain(lab: RolloutLab) -> None:
     assert states(may_not) == dict.fromkeys(pool.hosts, "blocked"), "it has no right to delete pods"
     assert left(refused, pool) == []
     judge(refused, lab, pool)
+    assert states(again) == dict.fromkeys(pool.hosts, "left for later"), "a word counts for one run"
     assert states(force) == dict.fromkeys(pool.hosts, "done")
     assert forced.broken_budgets(), "that is what force is"
     assert forced.freed_unproven(WANTED) == []
@@ -133,11 +136,11 @@ def let_delete_pods(lab: RolloutLab, pool: TestPool) -> None:
 def approve(lab: RolloutLab, pool: TestPool) -> None:
     """A person's yes to the plan of a pool that waits for it."""
     waiting = lab.ask("GET", "/api/v1/namespaces/poolkeeper/configmaps/approvals")["data"]
-    for key, text in waiting.items():
-        told = json.loads(text)
-        if told["plan"]["pool"] == pool.name and not told["word"]:
-            word = {"word": "approved", "by": "ops", "at": "now", "reason": "the budget is wrong"}
-            lab.tell_approvals({key: json.dumps({**told, **word})})
+    told = {key: json.loads(text) for key, text in waiting.items()}
+    (key,) = [key for key, one in told.items() if one["plan"]["pool"] == pool.name and not one["word"]]
+    said = lab.poolkeeper("approve", key, "--yes", "--reason", "the budget is wrong")
+    assert said.code == 0, said.err
+    assert f"upgrade of pool {pool.name}" in said.err
 
 
 def test_a_persons_cordon_hold_and_freeze(lab: RolloutLab) -> None:
@@ -249,13 +252,51 @@ def test_what_is_in_flight_when_a_run_is_stopped_is_finished(lab: RolloutLab) ->
     with Observer(lab.folder) as observer:
         going = lab.start_upgrade(pool)
         host, run = first_marked(observer, pool, "changing")
-        lab.tell_stops(f"stop.{run}", "enough")
+        said = lab.poolkeeper("stop", run[:8], "--reason", "enough")
         ended = going.end()
         seen = observer.history()
+    assert said.code == 0, said.err
     assert states(ended) == {name: "done" if name == host else "left for later" for name in pool.hosts}
+    assert "enough" in ended.answer["summary"]
     assert seen.cordoned() == [host]
     judge(seen, lab, pool)
     assert f"stop.{run}" not in lab.ask("GET", "/api/v1/namespaces/poolkeeper/configmaps/stops")["data"]
+
+
+def test_a_host_that_a_person_has_is_left_alone_until_it_is_taken_back(lab: RolloutLab) -> None:
+    pool = lab.pool("maintained", 1, replicas=0)
+    (host,) = pool.hosts
+    words = ["run", "maintain", "-p", f"hosts={host}", "-p", "dry_run=false", "--json"]
+    with Observer(lab.folder) as observer:
+        out = lab.poolkeeper(*words)
+        given = observer.history()
+        upgrade = lab.upgrade(pool)
+        recover = lab.poolkeeper("run", "recover", "-p", f"pool={pool.name}", "-p", "dry_run=false", "--json")
+        between = observer.history()
+        back = lab.poolkeeper(*words, "-p", "back=true")
+        seen = observer.history()
+    assert states(out) == {host: "handed over"}
+    assert lab.mark(host) == {}
+    assert (states(upgrade), findings(upgrade, host)) == ({host: "stopped"}, ["rollout.node.taken"])
+    assert (states(recover), findings(recover, host)) == ({host: "handed over"}, ["recover.with-a-person"])
+    assert on_nodes_and_pods(between.writes_by(POOLKEEPER, since=given.version)) == []
+    assert states(back) == {host: "done"}
+    assert seen.cordoned() == [host]
+    assert left(seen, pool) == []
+
+
+def test_what_is_held_is_shown_with_its_commands_and_given_back(lab: RolloutLab) -> None:
+    pool = lab.pool("released", 1, replicas=0)
+    (host,) = pool.hosts
+    lab.poolkeeper("run", "maintain", "-p", f"hosts={host}", "-p", "dry_run=false", "--json")
+    shown = lab.poolkeeper("release", host, "--json")
+    assert [(held["kind"], held["name"]) for held in shown.answer] == [("node", host)]
+    assert f"kubectl uncordon {host}" in shown.answer[0]["commands"]
+    assert lab.unschedulable(pool) == [host], "it is only shown"
+    given = lab.poolkeeper("release", host, "--yes")
+    assert given.code == 0, given.err
+    assert (lab.unschedulable(pool), lab.mark(host)) == ([], {})
+    assert lab.poolkeeper("release", host, "--json").answer == []
 
 
 def test_two_pools_in_one_domain(lab: RolloutLab) -> None:
