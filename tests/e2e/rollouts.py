@@ -187,10 +187,6 @@ class RolloutLab(Cluster):
         """A person's word, as the ConfigMap has it."""
         self._config_map("stops", {key: text})
 
-    def tell_approvals(self, data: dict[str, str | None]) -> None:
-        """A person's word to plans, as the ConfigMap has it."""
-        self._config_map("approvals", data)
-
     def _config_map(self, name: str, data: dict[str, str | None]) -> None:
         path = "/api/v1/namespaces/poolkeeper/configmaps"
         if name in {item["metadata"]["name"] for item in self.ask("GET", path)["items"]}:
