@@ -84,6 +84,8 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
             return []
         try:
             async with run.recovering() as lease:
+                await run.read_again()  # while the lease was waited for, a living run may have ended by itself
+                found = run.left_behind(FINISHES)
                 outcomes = []
                 for one in found:
                     work = FINISHES[one.mark.flow](run, one.goal) if one.remedy is Remedy.FINISH else None

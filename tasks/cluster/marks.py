@@ -143,9 +143,8 @@ async def release_node(api: ClusterApi, name: str) -> None:
     def patch(row: NodeRow) -> Json | None:
         if mark_of(row) is None:
             return None
-        body: Json = {"metadata": {"annotations": {ROLLOUT: None}}}
+        body: Json = {"metadata": {"annotations": {ROLLOUT: None, CORDON: None}}}
         if row.cordoned_by_us:
-            body["metadata"]["annotations"][CORDON] = None
             body["spec"] = {"unschedulable": None}
         return body
 

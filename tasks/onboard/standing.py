@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tasks.cluster.marks import mark_of
 from tasks.cluster.nodes import CORDON, MACHINE_ID, NodeRow
 from tasks.fleet.model import Host
 from tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject
@@ -125,6 +126,15 @@ def _with_its_node(node: NodeRow, join: Join, *, accepted: bool) -> Standing:
     """The Node is this host's."""
     if accepted:
         return Standing(Step.NOTHING, "accepted already")
+    if (mark := mark_of(node)) is not None:
+        finding = Finding(
+            "onboard.node.rollout",
+            Severity.BLOCKER,
+            Subject("node", node.name),
+            Evidence(f"flow {mark.flow} has it: {mark.phase} since {mark.since}", "no rollout on it", "Node"),
+            "Let that flow end, or give the node back: `poolkeeper release`.",
+        )
+        return Standing(Step.STOP, finding.evidence.observed, finding)
     if CORDON in node.annotations and not node.unschedulable:
         return Standing(Step.ADOPT, "someone has uncordoned it during quarantine; to be proven as it is")
     in_service = not node.unschedulable and bool(node.ready)

@@ -320,6 +320,8 @@ class Carrier:
         )
 
     async def _delete(self, host: Host, pod: PodRow) -> Eviction:
+        if why := await self._stopped():
+            raise LeftForLater(why)
         try:
             await self._mutate(
                 Subject("node", host.node_name),

@@ -328,8 +328,12 @@ class RolloutRun:
             keep_note=lambda: self.goes_on,
             told=self.recorder.say,
         ) as lease:
-            self.gate.guards = [*self.gate.guards, lease_guard(self.api, lease)]
-            yield lease
+            before = self.gate.guards
+            self.gate.guards = [*before, lease_guard(self.api, lease)]
+            try:
+                yield lease
+            finally:
+                self.gate.guards = before
 
     @property
     def holder(self) -> str:
@@ -477,8 +481,12 @@ class RolloutRun:
             keep_note=lambda: True,
             told=self.recorder.say,
         ) as lease:
-            self.gate.guards = [*self.gate.guards, lease_guard(self.api, lease)]
-            yield lease
+            before = self.gate.guards
+            self.gate.guards = [*before, lease_guard(self.api, lease)]
+            try:
+                yield lease
+            finally:
+                self.gate.guards = before
 
     async def recover(
         self, one: Found, carrier: Carrier, carry: Callable[[PlannedHost], Awaitable[HostOutcome]]

@@ -68,6 +68,14 @@ def where_it_stands(
     name, mark = node.name, mark_of(node)
     if mark is not None and mark.rollout != goal.id:
         return _others(host, mark, name, now)
+    if mark is not None and not node.unschedulable and not at_goal:
+        return leave(
+            "rollout.node.uncordoned",
+            f"someone has uncordoned it while it was {mark.phase} (run {mark.run})",
+            "cordoned until it is proven",
+            f"Give it back with `poolkeeper release {name}`, or `kubectl cordon {name}`; then run this again.",
+            Severity.BLOCKER,
+        )
     if mark is not None:
         return _resumed(mark, at_goal=at_goal)
     if at_goal:
