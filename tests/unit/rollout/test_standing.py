@@ -51,6 +51,16 @@ def marked(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
         pytest.param(
             {**marked(Phase.CHANGING), "ready": False}, {}, Step.CHANGE, None, id="not Ready because of our change"
         ),
+        pytest.param(
+            {**marked(Phase.FAILED), "unschedulable": False},
+            {},
+            Step.LEAVE,
+            "rollout.node.uncordoned",
+            id="uncordoned by someone while ours",
+        ),
+        pytest.param(
+            {**marked(Phase.FAILED), "unschedulable": False}, {"at_goal": True}, Step.PROVE, None, id="and at the goal"
+        ),
         pytest.param(marked(Phase.CHANGING, OTHER), {}, Step.LEAVE, "rollout.node.taken", id="another rollout's"),
         pytest.param(
             marked(Phase.WITH_A_PERSON, OTHER), {"at_goal": True}, Step.LEAVE, "rollout.node.taken", id="a person's"
