@@ -78,6 +78,8 @@ async def upgrade(
 
     async def carry_out(run: RolloutRun) -> Answer:
         versions = _versions(kubernetes, packages)
+        if (approval or on_blocked is OnBlocked.FORCE) and not versions.exact:
+            raise ChoiceInvalid(f"a person approves one version: write {kubernetes} to its end, such as 1.36.3")
         skew = await _skew(run, versions, one_minor_steps=one_minor_steps)
         if skew.refused:
             return Answer.refused("upgrade", run.recorder, list(run.hosts), skew.findings)

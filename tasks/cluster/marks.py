@@ -121,13 +121,20 @@ async def write_mark(api: ClusterApi, name: str, mark: Mark) -> NodeRow:
     return await change_node(api, name, patch)
 
 
-async def give_back_node(api: ClusterApi, name: str, mark: Mark) -> NodeRow:
-    """Remove our mark and our cordon, no other one. Raises MarkedByOthers where a later run has taken over."""
+async def give_back_node(api: ClusterApi, name: str, mark: Mark, only: Phase | None = None) -> NodeRow:
+    """Remove our mark and our cordon, no other one.
+
+    only: give it back in this phase alone; what has come further may be changed, or a person's
+    Raises MarkedByOthers where a later run has taken over, or where it has come further.
+    """
 
     def patch(row: NodeRow) -> Json | None:
-        if mark_of(row) is None:
+        there = mark_of(row)
+        if there is None:
             return None
         _refuse_others(row, mark)
+        if only is not None and there.phase is not only:
+            raise MarkedByOthers(name, there, f"is {there.phase} by now, and no longer {only}")
         # where a person has uncordoned it meanwhile, our claim must not outlive that: it would own their next cordon
         body: Json = {"metadata": {"annotations": {ROLLOUT: None, CORDON: None}}}
         if row.cordoned_by_us:

@@ -164,7 +164,7 @@ def stops_guard(api: ClusterApi, node_of: Mapping[str, str]) -> Guard:
         if stops.freeze is not None:
             return Refusal("freeze", f"the cluster is frozen {stops.freeze}", "Run `poolkeeper thaw`.")
         subject = change.subject
-        node = node_of.get(subject.name, subject.name)
+        node = node_of.get(subject.name, subject.name) if subject.kind == "host" else subject.name
         if subject.kind in ("host", "node") and node in stops.holds:
             return Refusal("hold", f"node {node} is held {stops.holds[node]}", f"Run `poolkeeper unhold {node}`.")
         return None

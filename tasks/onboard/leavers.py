@@ -123,7 +123,24 @@ def keeps_in(
 
 
 def _without_node(host: Host, remains: Remains, now: datetime) -> Finding | None:
-    """A host without a Node: nothing shows whose it is but what we have left on it ourselves."""
+    """A host without a Node: nothing shows whose it is but what we have left on it ourselves.
+
+    A removal of ours switches the kubelet off before the Node goes. One that runs without a Node here may serve another
+    cluster, which the host was moved to by hand or in the fleet file.
+    """
+    runs = remains.trace.runs
+    is_off = isinstance(runs, Known) and not runs.value
+    if remains.is_ours and not is_off and remains.leaving is UnitRun.ABSENT:
+        return finding(
+            host,
+            "offboard.host.kubelet-runs",
+            f"it has no Node in this cluster, and its kubelet {_kubelet(remains.trace)}",
+            "its Node, or a kubelet that is off",
+            f"See which cluster it serves (`grep server: /etc/kubernetes/kubelet.conf` on {host.name}). If it is this"
+            " one, `systemctl restart kubelet` there makes its Node anew; if not, correct the fleet file.",
+            now,
+            source="host facts",
+        )
     if remains.is_ours or remains.trace.is_off:
         return None
     return finding(
@@ -144,6 +161,18 @@ def _kubelet(trace: Trace) -> str:
     if isinstance(trace.starts_at_boot, Known) and trace.starts_at_boot.value:
         return "starts with the next boot"
     return "cannot be told about"
+
+
+def not_silent(host: Host, error: HostError, now: datetime) -> Finding:
+    """Something answered, or the question never got there: neither shows that a machine is gone."""
+    return finding(
+        host,
+        "offboard.host.not-silent",
+        f"whether it is gone cannot be told: {error}",
+        "no answer at its address",
+        f"{error.next_step} If it is gone all the same, take its address off whatever answers there.",
+        now,
+    )
 
 
 def alive(host: Host, node: NodeRow | None, answered: Observed[str] | None, now: datetime) -> Finding | None:

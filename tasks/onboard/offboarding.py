@@ -17,6 +17,7 @@ from tasks.cluster.nodes import NodeRow, delete_node, get_node, list_nodes, wait
 from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, Sessions, read_facts
+from tasks.hosts.errors import ConnectRefused, ConnectTimeout, Unreachable
 from tasks.hosts.fence import FencedOff, claim
 from tasks.hosts.kubelet import read_trace, switch_off
 from tasks.hosts.units import forget_unit, unit_state
@@ -29,6 +30,7 @@ from tasks.onboard.leavers import (
     left_over,
     lost_pods,
     not_cleaned,
+    not_silent,
     pods_stay,
     stays_away,
     still_declared,
@@ -38,6 +40,8 @@ from tasks.outcomes import Finding, Gate, Observed, Planned, Subject
 from tasks.provider import Provider, ProviderError
 from tasks.runs.recording import Recorder
 
+SILENCE = (ConnectTimeout, ConnectRefused, Unreachable)
+"""What a machine that is gone looks like from here; whatever refuses a login is there."""
 STAYS_AWAY_S = 12.0
 """How long a Node is watched to stay away: systemd starts a kubelet that has ended again after ten seconds."""
 PODS_GONE_WITHIN_S = 120.0
@@ -117,8 +121,12 @@ class Offboarding:
     async def _refuse_if_alive(self, host: Host, node: NodeRow | None) -> None:
         """See whether a machine that is said to be gone answers after all. Raises MayNotLeave."""
         answered: Observed[str] | None = None
-        with suppress(HostError):
+        try:
             answered = (await read_facts(self.sessions, host, self.request)).machine_id
+        except SILENCE:
+            pass
+        except HostError as error:
+            raise MayNotLeave(not_silent(host, error, datetime.now(UTC))) from None
         if (found := alive(host, node, answered, datetime.now(UTC))) is not None:
             raise MayNotLeave(found)
 

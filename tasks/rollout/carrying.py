@@ -80,6 +80,14 @@ class HostWork(Protocol):
         """What `change` will tell the gate, for a dry run."""
 
 
+class NotOurs(Exception):
+    """This node is not to be touched; its standing says why."""
+
+    def __init__(self, standing: Standing) -> None:
+        super().__init__(standing.reason)
+        self.standing = standing
+
+
 class LeftForLater(Exception):
     """Nothing more is to start; what this host had begun can be given back."""
 
@@ -89,7 +97,8 @@ class Carrier:
 
     lease: the pool's, held. holder: our identity on leases. declared: every host of the fleet
     may_start: why a host may not start now, such as a window that is too short; empty: it may
-    stopped: why nothing new is to start; empty: go on
+    stopped: why a person wants nothing new to start; empty: go on
+    halted: why the rollout itself starts nothing new; empty: go on
     """
 
     def __init__(
@@ -106,11 +115,12 @@ class Carrier:
         live: Live,
         may_start: Callable[[Host], str],
         stopped: Callable[[], Awaitable[str]],
+        halted: Callable[[], str],
     ) -> None:
         self.api, self.gate, self.recorder, self.lease = api, gate, recorder, lease
         self.goal, self.limits, self.work, self.live = goal, limits, work, live
         self._declared = declared
-        self._may_start, self._stopped = may_start, stopped
+        self._may_start, self._stopped, self._halted = may_start, stopped, halted
         self._taking = asyncio.Lock()
         self._contention = Contention(api)
 
@@ -119,15 +129,17 @@ class Carrier:
 
         Raises HostError, ClusterUnreachable and ApiError when host or cluster cannot be reached: call it again.
         """
-        async with self._phase(host, "look"):
-            node = await get_node(self.api, host.node_name)
-            standing = await self._standing(host, node)
-        if standing.step is Step.NOTHING:
-            return self._outcome(host, HostState.DONE, standing.reason)
-        if standing.step is Step.LEAVE:
-            return self._outcome(host, HostState.STOPPED, standing.reason, _some(standing.finding))
         try:
+            async with self._phase(host, "look"):
+                node = await get_node(self.api, host.node_name)
+                standing = self._standing(host, node, at_goal=await self.work.at_goal(host, node))
+            if standing.step is Step.NOTHING:
+                return self._outcome(host, HostState.DONE, standing.reason)
+            if standing.step is Step.LEAVE:
+                raise NotOurs(standing)
             return await self._carry(host, node, standing.step)
+        except NotOurs as left:
+            return self._outcome(host, HostState.STOPPED, left.standing.reason, _some(left.standing.finding))
         except LeftForLater as later:
             return await self.give_back_untouched(host, HostState.LEFT, str(later))
         except DrainBlocked as blocked:
@@ -146,12 +158,12 @@ class Carrier:
             )
             return self._outcome(host, HostState.STOPPED, str(others), [finding])
 
-    async def _standing(self, host: Host, node: NodeRow | None) -> Standing:
+    def _standing(self, host: Host, node: NodeRow | None, *, at_goal: bool) -> Standing:
         return where_it_stands(
             host,
             node,
             self.goal,
-            at_goal=await self.work.at_goal(host, node),
+            at_goal=at_goal,
             works_on_cordoned=self.limits.works_on_cordoned,
             works_on_not_ready=self.work.works_on_not_ready,
             works_without_node=self.work.works_without_node,
@@ -162,6 +174,8 @@ class Carrier:
         if step is Step.TAKE:
             async with self._phase(host, "take"):
                 node = await self._take(host)
+        if step is Step.DRAIN:
+            await self._refuse_if_over(host)  # nothing on it was changed yet: going on would be a new disruption
         if step in (Step.TAKE, Step.DRAIN):
             async with self._phase(host, "drain"):
                 await self._drain(host)
@@ -194,15 +208,18 @@ class Carrier:
                     async with self._taking, self._domain(host) as domain:
                         nodes = await list_nodes(self.api)
                         room = room_for(host, self._declared, nodes)
+                        standing = self._standing(host, nodes.get(host.node_name), at_goal=False)
+                        if standing.step is not Step.TAKE:  # it has become another node while it waited
+                            raise NotOurs(standing)
                         if room.free and (domain is None or domain.remaining_s > self.api.timeout_s):
-                            return await self._cordon(host)
+                            return await self._cordon(host, domain)
                     self.live.tell(host.name, f"waits for room: {room.why}")
                     await self._wait_for_room(host, nodes)
         except TimeoutError:
             raise LeftForLater(f"no room within {self.limits.room_timeout_s:.0f} s: {room.why}") from None
 
     async def _refuse_if_over(self, host: Host) -> None:
-        if why := (self._may_start(host) or await self._stopped()):
+        if why := (self._halted() or self._may_start(host) or await self._stopped()):
             raise LeftForLater(why)
 
     async def _wait_for_room(self, host: Host, before: dict[str, NodeRow]) -> None:
@@ -234,13 +251,16 @@ class Carrier:
             else:
                 yield None
 
-    async def _cordon(self, host: Host) -> NodeRow:
-        mark, careful = self._new_mark(Phase.DRAINING), self.limits.works_on_cordoned
-        return await self._mutate(
-            Subject("node", host.node_name),
-            f"cordon node {host.node_name}",
-            lambda: take_node(self.api, host.node_name, mark, even_if_cordoned=careful),
-        )
+    async def _cordon(self, host: Host, domain: HeldLease | None) -> NodeRow:
+        """One more node of pool and domain: the count that allows it holds as long as both leases do."""
+        mark, even_if_cordoned = self._new_mark(Phase.DRAINING), self.limits.works_on_cordoned
+
+        async def act() -> NodeRow:
+            surely_s = self.lease.remaining_s if domain is None else domain.remaining_s
+            async with asyncio.timeout(surely_s):
+                return await take_node(self.api, host.node_name, mark, even_if_cordoned=even_if_cordoned)
+
+        return await self._mutate(Subject("node", host.node_name), f"cordon node {host.node_name}", act)
 
     def _new_mark(self, phase: Phase) -> Mark:
         return Mark(
@@ -336,15 +356,15 @@ class Carrier:
 
     # endings
 
-    async def _give_back(self, host: Host) -> None:
-        """Remove mark and cordon. A Node that is gone has nothing of ours on it."""
+    async def _give_back(self, host: Host, only: Phase | None = None) -> None:
+        """Remove mark and cordon. A Node that is gone has nothing of ours on it. only: if it is still in that phase"""
         if await get_node(self.api, host.node_name) is None:
             return
         with suppress(NotFound):
             await self._mutate(
                 Subject("node", host.node_name),
                 f"give node {host.node_name} back: remove our mark and our cordon",
-                lambda: give_back_node(self.api, host.node_name, self._new_mark(Phase.DRAINING)),
+                lambda: give_back_node(self.api, host.node_name, self._new_mark(Phase.DRAINING), only),
             )
 
     async def give_back_untouched(
@@ -352,7 +372,7 @@ class Carrier:
     ) -> HostOutcome:
         """The end of a host that was drained in part and not changed."""
         try:
-            await self._give_back(host)
+            await self._give_back(host, Phase.DRAINING)
         except (GateRefused, MarkedByOthers) as error:
             kept = self._finding(
                 host,

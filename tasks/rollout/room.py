@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tasks.cluster.marks import mark_of
+from tasks.cluster.marks import Phase, mark_of
 from tasks.cluster.nodes import POOL_ID_LABEL, NodeRow
 from tasks.fleet.model import Host
 
@@ -24,9 +24,11 @@ def is_down(node: NodeRow) -> bool:
 
     One that has joined and was never accepted has not carried anything yet: it is no loss.
     """
-    if node.cordoned_by_us and not node.accepted and mark_of(node) is None:
+    mark = mark_of(node)
+    if node.cordoned_by_us and not node.accepted and mark is None:
         return False
-    return not node.ready or node.unschedulable
+    # half changed, or not proven: it is no room for another, though someone has uncordoned it
+    return not node.ready or node.unschedulable or (mark is not None and mark.phase is not Phase.DRAINING)
 
 
 def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow]) -> Room:

@@ -118,6 +118,7 @@ class RolloutRun:
 
         Until it is known how it ended, it is.
         """
+        self._waves: Waves | None = None
         self._approval = ""
         """Key of the approval that this run uses up."""
         self.request = FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem)
@@ -137,8 +138,9 @@ class RolloutRun:
             try:
                 at_goal = await work.at_goal(host, node)
             except HostError as error:
-                finding = error.finding(Subject("host", name))
-                return Looked(host, Standing(Step.LEAVE, finding.evidence.observed, finding))
+                return self.kept_out(name, error.finding(Subject("host", name)))
+            except GateRefused as refused:
+                return self.kept_out(name, _refused(host, refused, Severity.BLOCKER))
             standing = where_it_stands(
                 host,
                 node,
@@ -268,9 +270,7 @@ class RolloutRun:
         except HostError as error:
             findings = (error.finding(Subject("host", host.name)),)
         except GateRefused as refused:
-            refusal, here = refused.refusal, Subject("host", host.name)
-            evidence = Evidence(refusal.reason, "no one objects", "gate")
-            findings = (Finding(f"gate.{refusal.guard}", Severity.BLOCKER, here, evidence, refusal.next_step),)
+            findings = (_refused(host, refused, Severity.BLOCKER),)
         if not findings or planned.half_done:
             return None
         self.recorder.findings(host.name, "prepare", findings)
@@ -354,6 +354,7 @@ class RolloutRun:
             live=self.live,
             may_start=lambda host: self.may_start(host, limits),
             stopped=self.stopped,
+            halted=lambda: self._waves.halted if self._waves is not None else "",
         )
 
     async def carry_out(
@@ -371,7 +372,7 @@ class RolloutRun:
         going = frozenset(planned.host.node_name for planned in plan.hosts) if nodes_go else frozenset()
         before = await self._workloads()
         active = sum(1 for h in self.fleet.hosts.values() if h.active and h.pool.name == self.pool.name)
-        waves = Waves(
+        waves = self._waves = Waves(
             plan,
             lease,
             self.live,
@@ -541,6 +542,12 @@ class RolloutRun:
 
 def _risk(forecast: NodeForecast | None) -> int:
     return risk(forecast)[0] if forecast is not None else 0
+
+
+def _refused(host: Host, refused: GateRefused, severity: Severity) -> Finding:
+    refusal, here = refused.refusal, Subject("host", host.name)
+    evidence = Evidence(refusal.reason, "no one objects", "gate")
+    return Finding(f"gate.{refusal.guard}", severity, here, evidence, refusal.next_step)
 
 
 _PROCESS = secrets.token_hex(4)

@@ -54,7 +54,13 @@ HERS = a_node("fra1-n01", machine_id="m-2")
         pytest.param({}, a_node(), remains(ON, leaving=UnitRun.FAILED), [], None, id="an earlier try has failed"),
         pytest.param({}, None, remains(), [], None, id="clean, and no Node"),
         pytest.param({}, None, remains(OFF, unread()), [], None, id="clean and no Node, whoever it is"),
-        pytest.param({}, None, JOINED, [], None, id="no Node, and our record on it"),
+        pytest.param(
+            {}, None, JOINED, [], "host.kubelet-runs", id="no Node, our record on it, and a kubelet that serves someone"
+        ),
+        pytest.param({}, None, remains([RECORD, *OFF]), [], None, id="no Node, our record, and the kubelet off"),
+        pytest.param(
+            {}, None, remains([RECORD, "end"]), [], "host.kubelet-runs", id="no Node, our record, kubelet not known"
+        ),
         pytest.param({}, None, remains([RECORD, *ON], unread()), [], "identity.unknown", id="our record, and no id"),
         pytest.param({}, None, remains(ON, leaving=UnitRun.FAILED), [], None, id="no Node, and a removal was begun"),
         pytest.param({}, None, remains(ON), [], "host.not-ours", id="no Node, a kubelet, and nothing of ours"),

@@ -78,6 +78,7 @@ def test_a_host_without_a_node_is_no_loss() -> None:
         pytest.param({"ready": False}, True, id="not Ready"),
         pytest.param({"unschedulable": True}, True, id="cordoned by a person"),
         pytest.param({"unschedulable": True, "annotations": OURS, "ready": False}, False, id="in quarantine"),
+        pytest.param({"annotations": MARK}, True, id="uncordoned by someone and never proven"),
     ],
 )
 def test_down(node: dict[str, Any], down: bool) -> None:
