@@ -28,6 +28,7 @@ from tasks.provider import ProviderError
 from tasks.rollout.carrying import HostWork
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.maintenance import TakeBack
+from tasks.rollout.memory import remembered
 from tasks.rollout.recovery import Remedy
 from tasks.rollout.run import RolloutRun, open_rollout
 from tasks.runs.answer import Answer
@@ -89,10 +90,10 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
                 outcomes = []
                 for one in found:
                     work = FINISHES[one.mark.flow](run, one.goal) if one.remedy is Remedy.FINISH else None
-                    if work is not None and lease.note.get("rollout") == one.mark.rollout:
-                        work.remember(lease.note.get("shared") or {})
+                    if work is not None:
+                        work.remember(remembered(lease.note, one.mark.rollout, "shared"))
                     carrier = run.carrier(one.goal, Limits(), work or TakeBack(proof_of(run)), lease)
-                    outcomes.append(await run.recover(one, carrier, partial(carried_safely, run, carrier)))
+                    outcomes.append(await run.recover(one, carrier, lease, partial(carried_safely, run, carrier)))
                 return outcomes
         except LeaseHeld as held:
             return [run.at_work(one, held) for one in found]

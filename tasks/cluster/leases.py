@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
@@ -151,11 +152,13 @@ class HeldLease:
         """Replace what stands in its annotation, and renew it. Raises LeaseLost, ClusterUnreachable, ApiError."""
         await self._write({"metadata": {"annotations": {ROLLOUT: json.dumps(note, sort_keys=True)}}})
 
-    async def give_back(self, *, keep_note: bool) -> None:
-        """Let go of it at once; a lease that is no longer ours is left alone. Raises ClusterUnreachable, ApiError."""
-        body: Json = {"spec": {"holderIdentity": ""}}
-        if not keep_note:
-            body["metadata"] = {"annotations": {ROLLOUT: None}}
+    async def give_back(self, note: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Let go of it at once; a lease that is no longer ours is left alone. Raises ClusterUnreachable, ApiError.
+
+        note: what is to stay in its annotation
+        """
+        text = json.dumps(dict(note), sort_keys=True) if note else None
+        body: Json = {"spec": {"holderIdentity": ""}, "metadata": {"annotations": {ROLLOUT: text}}}
         with suppress(LeaseLost):
             await self._write(body)
         self._lost = self._lost or "it was given back"
@@ -221,20 +224,24 @@ async def hold_lease(
     *,
     duration_s: int = DURATION_S,
     patience_s: float = 0.0,
+    above: int = 0,
     note: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda before: before,
-    keep_note: Callable[[], bool] = lambda: False,
+    left: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda note: {},
     told: Callable[[str], None] = lambda text: None,
 ) -> AsyncIterator[HeldLease]:
     """A lease, held and renewed until the block ends, then given back.
 
     holder: who we are, another one for each process
     patience_s: how long to wait for a holder that lives; one that does not renew is waited out in any case
+    above: a generation that was seen elsewhere, such as in marks: ours is greater
     note: what is to stand in its annotation, from what its holder before had left there
-    keep_note: whether that stays when it is given back
+    left: what of it stays there when it is given back
 
     Raises LeaseHeld, ClusterUnreachable and ApiError.
     """
-    held = await take_lease(api, name, holder, duration_s=duration_s, patience_s=patience_s, note=note, told=told)
+    held = await take_lease(
+        api, name, holder, duration_s=duration_s, patience_s=patience_s, above=above, note=note, told=told
+    )
     keeping = asyncio.create_task(held.keep())
     try:
         yield held
@@ -243,7 +250,7 @@ async def hold_lease(
         with suppress(asyncio.CancelledError):
             await keeping
         with suppress(ClusterUnreachable, ApiError):  # then it lapses by itself
-            await held.give_back(keep_note=keep_note())
+            await held.give_back(left(held.note))
 
 
 async def take_lease(
@@ -253,6 +260,7 @@ async def take_lease(
     *,
     duration_s: int = DURATION_S,
     patience_s: float = 0.0,
+    above: int = 0,
     note: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda before: before,
     told: Callable[[str], None] = lambda text: None,
 ) -> HeldLease:
@@ -262,7 +270,7 @@ async def take_lease(
     while True:
         row = await get_lease(api, name)
         if row is None or not row.holder:
-            held = await _try_to_take(api, name, holder, row, duration_s, note)
+            held = await _try_to_take(api, name, holder, row, duration_s, above, note)
             if held is not None:
                 return held
             continue
@@ -274,7 +282,7 @@ async def take_lease(
         left_s = seen_at + row.duration_s - _now()
         if left_s <= 0:
             told(f"lease {name} was not renewed by {row.holder} for {row.duration_s} s: taken over")
-            held = await _try_to_take(api, name, holder, row, duration_s, note)
+            held = await _try_to_take(api, name, holder, row, duration_s, above, note)
             if held is not None:
                 return held
             continue
@@ -298,11 +306,12 @@ async def _try_to_take(
     holder: str,
     row: LeaseRow | None,
     duration_s: int,
+    above: int,
     note: Callable[[Mapping[str, Any]], Mapping[str, Any]],
 ) -> HeldLease | None:
     """The lease, or None when someone else was quicker."""
     # a Lease that a person deleted must not begin at 1 again: hosts remember the greatest that they have seen
-    generation = max((row.generation if row else 0) + 1, int(datetime.now(UTC).timestamp() * 1000))
+    generation = max((row.generation if row else 0) + 1, above + 1, int(datetime.now(UTC).timestamp() * 1000))
     annotations = {GENERATION: str(generation), ROLLOUT: json.dumps(note(row.note if row else {}), sort_keys=True)}
     now = _micro_time()
     spec = {"holderIdentity": holder, "leaseDurationSeconds": duration_s, "acquireTime": now, "renewTime": now}

@@ -201,26 +201,26 @@ class Offboarding:
         )
 
     async def _remove(self, host: Host, node: NodeRow | None) -> tuple[Finding, ...]:
-        """The provider's list and the Node, in one change."""
+        """The provider's list, then the Node: the first may take minutes, in which the second may be forbidden."""
+        here = Subject("node", host.node_name)
 
-        async def act() -> str:
+        async def unlist() -> str:
             if node is not None:
                 await record_leaving(self.api, self.recorder, host, node)
-            if await self.provider.lists_node(host):
-                async with asyncio.timeout(REMOVAL_TIMEOUT_S):
-                    if why := await self.provider.remove_node(host):
-                        return why
-            if node is not None:
-                await delete_node(self.api, node)
-            return ""
+            if not await self.provider.lists_node(host):
+                return ""
+            async with asyncio.timeout(REMOVAL_TIMEOUT_S):
+                return await self.provider.remove_node(host)
 
         try:
-            passed = await self.gate.change(Subject("node", host.node_name), _remove_sentence(host), act)
+            passed = await self.gate.change(here, _remove_sentence(host), unlist)
             why = "" if isinstance(passed, Planned) else passed.value
         except ProviderError as error:
             why = str(error)
         except TimeoutError:
             why = f"no end after {REMOVAL_TIMEOUT_S:.0f} s"
+        if not why and node is not None:
+            await self.gate.change(here, _delete_sentence(host), lambda: delete_node(self.api, node))
         if not why:
             return ()
         return (
@@ -277,7 +277,8 @@ class Offboarding:
 
     def sentences(self, host: Host) -> tuple[str, ...]:
         """What the gate is told."""
-        return (_remove_sentence(host),) if self._host_is_gone else (_clean_sentence(host), _remove_sentence(host))
+        away = (_remove_sentence(host), _delete_sentence(host))
+        return away if self._host_is_gone else (_clean_sentence(host), *away)
 
 
 def _clean_sentence(host: Host) -> str:
@@ -288,4 +289,8 @@ def _clean_sentence(host: Host) -> str:
 
 
 def _remove_sentence(host: Host) -> str:
-    return f"take node {host.node_name} out of pool {host.pool.name} and delete its Node"
+    return f"take node {host.node_name} off the provider's list of pool {host.pool.name}"
+
+
+def _delete_sentence(host: Host) -> str:
+    return f"delete Node {host.node_name}"

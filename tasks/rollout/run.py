@@ -13,12 +13,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
 from tasks.cluster.leases import HeldLease, LeaseHeld, get_lease, hold_lease, lease_guard
-from tasks.cluster.marks import Phase, now_text
+from tasks.cluster.marks import Phase, mark_of, now_text
 from tasks.cluster.nodes import NodeRow, list_nodes
 from tasks.cluster.snapshot import read_snapshot
 from tasks.cluster.stops import forget_run, read_stops, stops_guard
@@ -50,6 +49,7 @@ from tasks.rollout.forecast import forecast_each
 from tasks.rollout.gates import Workload, list_workloads, lost_nodes, lost_workloads
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.live import Live
+from tasks.rollout.memory import begun, ended, remembered, with_remembered
 from tasks.rollout.others import other_actors
 from tasks.rollout.ourselves import carriers_of_us
 from tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
@@ -255,11 +255,11 @@ class RolloutRun:
         What hosts share is kept on the lease, so that the next run of the rollout goes on with the same.
         """
         self.live.say("prepares hosts, disturbing nothing")
-        work.remember(lease.note.get("shared") or {})
+        work.remember(remembered(lease.note, plan.goal.id, "shared"))
         slots = asyncio.Semaphore(PREPARED_AT_ONCE)
         kept_out = [o for o in await in_slots(plan.hosts, lambda _: slots, partial(self._prepared, work)) if o]
-        if dict(work.remembered()) != lease.note.get("shared"):
-            await lease.write({**lease.note, "shared": dict(work.remembered())})
+        if (shared := dict(work.remembered())) != remembered(lease.note, plan.goal.id, "shared"):
+            await lease.write(with_remembered(lease.note, plan.goal.id, "shared", shared))
         return kept_out
 
     async def _prepared(self, work: HostWork, planned: PlannedHost) -> HostOutcome | None:
@@ -305,27 +305,22 @@ class RolloutRun:
     async def holding(self, plan: Plan) -> AsyncIterator[HeldLease]:
         """The pool's lease, whose loss the gate looks at from now on. Raises LeaseHeld."""
 
-        def note(before: Mapping[str, Any]) -> Mapping[str, Any]:
-            """A rollout that goes on keeps what it has spent; another one begins with nothing."""
-            going_on = before.get("rollout") == plan.goal.id
-            return {
-                "rollout": plan.goal.id,
-                "flow": plan.goal.flow,
-                "pool": plan.goal.pool,
-                "goal": dict(plan.goal.wanted),
-                "plan": plan.digest,
-                "run": self.recorder.run_id,
-                "spent": before.get("spent", {}) if going_on else {},
-                "shared": before.get("shared", {}) if going_on else {},
-            }
-
+        goal = plan.goal
+        about = {
+            "flow": goal.flow,
+            "pool": goal.pool,
+            "goal": dict(goal.wanted),
+            "plan": plan.digest,
+            "run": self.recorder.run_id,
+        }
         async with hold_lease(
             self.api,
             self._lease_name,
             self.holder,
             duration_s=lease_duration_s(),
-            note=note,
-            keep_note=lambda: self.goes_on,
+            above=self._greatest_generation,
+            note=lambda before: begun(before, goal.id, about, now_text()),
+            left=lambda note: note if self.goes_on else ended(note, goal.id),
             told=self.recorder.say,
         ) as lease:
             before = self.gate.guards
@@ -479,7 +474,8 @@ class RolloutRun:
             self._lease_name,
             self.holder,
             duration_s=lease_duration_s(),
-            keep_note=lambda: True,
+            above=self._greatest_generation,
+            left=lambda note: note,
             told=self.recorder.say,
         ) as lease:
             before = self.gate.guards
@@ -490,14 +486,18 @@ class RolloutRun:
                 self.gate.guards = before
 
     async def recover(
-        self, one: Found, carrier: Carrier, carry: Callable[[PlannedHost], Awaitable[HostOutcome]]
+        self, one: Found, carrier: Carrier, lease: HeldLease, carry: Callable[[PlannedHost], Awaitable[HostOutcome]]
     ) -> HostOutcome:
         """Finish one host, give its node back, or leave it and tell why."""
         if one.remedy is Remedy.LEAVE:
             return self._left_alone(one)
         if one.remedy is Remedy.GIVE_BACK:
             return await carrier.give_back_untouched(one.host, HostState.DONE, "given back: nothing on it was changed")
-        return await carry(PlannedHost(one.host, 1, 0, "half changed", half_done=True))
+        outcome = await carry(PlannedHost(one.host, 1, 0, "half changed", half_done=True))
+        if outcome.state is HostState.FAILED:
+            spent = remembered(lease.note, one.mark.rollout, "spent") | {outcome.name: outcome.summary[:200]}
+            await lease.write(with_remembered(lease.note, one.mark.rollout, "spent", spent))
+        return outcome
 
     async def rehearse_recovery(self, one: Found) -> HostOutcome:
         """A dry run's word on one node."""
@@ -519,6 +519,13 @@ class RolloutRun:
     def at_work(self, one: Found, held: LeaseHeld) -> HostOutcome:
         """A node that a living run works on: nothing was left."""
         return HostOutcome(one.host.name, HostState.DONE, f"a living run works on it: {held}")
+
+    @property
+    def _greatest_generation(self) -> int:
+        """In the marks on this pool's nodes: a Lease that was deleted must not begin below it."""
+        names = {host.node_name for host in self.fleet.hosts.values() if host.pool.name == self.pool.name}
+        marks = [mark_of(node) for name, node in self.nodes.items() if name in names]
+        return max((mark.generation for mark in marks if mark is not None), default=0)
 
     @property
     def _lease_name(self) -> str:

@@ -27,6 +27,7 @@ async def run_script(
     *,
     mark: str,
     shows: Callable[[], Awaitable[bool]],
+    still_ours: Callable[[], Awaitable[None]],
     timeout_s: float,
     say: Callable[[str], None],
 ) -> tuple[Finding, ...]:
@@ -35,6 +36,7 @@ async def run_script(
 
     mark: last line of a script that ended well for this goal
     shows: whether host and Node are at the goal
+    still_ours: raises FencedOff when a later run has the host; asked before a unit is ended or started
     The unit stays as it ended, for whoever looks and for the next call. Raises HostError.
     """
     state = await unit_state(sessions, host, UPGRADE_UNIT)
@@ -45,6 +47,7 @@ async def run_script(
         return ()
     if state.state in (UnitRun.UNKNOWN, UnitRun.RUNNING):
         return (_unfinished(host, state, timeout_s),)
+    await still_ours()
     if state.state is not UnitRun.ABSENT:  # an earlier try, one for another goal, or one that came to nothing
         await forget_unit(sessions, host, UPGRADE_UNIT)
     await start_unit(sessions, host, UPGRADE_UNIT, script, timeout_s=timeout_s)
@@ -92,16 +95,31 @@ def _unfinished(host: Host, state: UnitState, timeout_s: float) -> Finding:
 
 
 async def call_provider(
-    api: ClusterApi, host: Host, way: ByCall, version: str, *, timeout_s: float
+    api: ClusterApi,
+    host: Host,
+    way: ByCall,
+    version: str,
+    *,
+    may_call: Callable[[], Awaitable[object]],
+    timeout_s: float,
 ) -> tuple[Finding, ...]:
-    """Have the provider do it, unless the Node tells the version already. Raises ProviderError."""
+    """Have the provider do it, unless the Node tells the version already.
+
+    may_call: asked right before the call, which others of the pool may have kept waiting
+    timeout_s: for waiting, and again from the call on
+    Raises ProviderError, and what `may_call` raises.
+    """
 
     async def done() -> bool:
         node = await get_node(api, host.node_name)
-        return node is not None and same_version(node.kubelet_version, version)
+        if node is not None and same_version(node.kubelet_version, version):
+            return True
+        await may_call()
+        limit.reschedule(asyncio.get_running_loop().time() + timeout_s)
+        return False
 
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s) as limit:
             why = await way.carry_out(done)
     except TimeoutError:
         why = f"no end after {timeout_s:.0f} s"

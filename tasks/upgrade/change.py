@@ -164,13 +164,13 @@ class Upgrade:
             if lacking:
                 return lacking
             way = self._way(host, version, choice.versions)
-            return await self._carry_out(host, version, way)
+            return await self._carry_out(host, version, way, fence)
         except PackageError as error:
             return (error.finding(Subject("host", host.name)),)
         except ProviderError as error:
             return (provider_refused(host, error),)
 
-    async def _carry_out(self, host: Host, version: str | None, way: Way | None) -> tuple[Finding, ...]:
+    async def _carry_out(self, host: Host, version: str | None, way: Way | None, fence: int) -> tuple[Finding, ...]:
         limits, digest = self.limits, self._resolver.digest(version)
         script = upgrade_script(self.goal.packages, way if isinstance(way, OnHost) else None, digest)
         if script is not None:
@@ -180,6 +180,7 @@ class Upgrade:
                 host,
                 script,
                 mark=mark,
+                still_ours=lambda: claim(self.sessions, host, fence),
                 shows=lambda: self._shows(host, version if isinstance(way, OnHost) else None),
                 timeout_s=limits.change_s,
                 say=self.say,
@@ -187,7 +188,15 @@ class Upgrade:
             if failed:
                 return failed
         if isinstance(way, ByCall) and version is not None:
-            return await call_provider(self.api, host, way, version, timeout_s=limits.change_s)
+            sentence = f"call the provider to upgrade node {host.node_name}"
+            return await call_provider(
+                self.api,
+                host,
+                way,
+                version,
+                may_call=lambda: self.gate.change(Subject("node", host.node_name), sentence, _nothing),
+                timeout_s=limits.change_s,
+            )
         if isinstance(way, HandOff) and version is not None:
             return await wait_for_person(self.api, host, way, version, timeout_s=limits.hand_off_s, say=self.say)
         return ()

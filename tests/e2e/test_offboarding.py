@@ -160,10 +160,11 @@ def test_a_host_leaves_for_good_and_may_come_back(cluster: Cluster, host: str, w
     assert left(cluster, ended.answer["run_id"]) == [host]
     assert ready(cluster) == 2, "its pods run elsewhere"
     sentences = [r["sentence"] for r in Spool(cluster.state / "spool").rows(CHANGES, ended.answer["run_id"])]
-    assert sentences[-2:] == [
+    assert sentences[-3:] == [
         f"clean host {host}: the provider's reset, then what the record on it says that the join has changed, and its"
         " kubelet switched off",
-        f"take node {host} out of pool {POOL} and delete its Node",
+        f"take node {host} off the provider's list of pool {POOL}",
+        f"delete Node {host}",
     ]
 
     again = offboard(cluster, host)

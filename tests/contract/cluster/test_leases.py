@@ -43,7 +43,7 @@ def in_the_store(embedded: SomeoneIsQuicker) -> dict[str, Any]:
 
 
 async def test_a_free_lease_is_taken_at_once_and_given_back(cluster: ClusterApi) -> None:
-    async with hold_lease(cluster, NAME, "run-1", note=lambda _: {"rollout": "x"}, keep_note=lambda: True) as held:
+    async with hold_lease(cluster, NAME, "run-1", note=lambda _: {"rollout": "x"}, left=lambda note: note) as held:
         row = await get_lease(cluster, NAME)
         assert row is not None
         assert (row.holder, row.note, row.generation) == ("run-1", {"rollout": "x"}, held.generation)
@@ -98,7 +98,7 @@ async def test_a_lease_taken_by_force_is_lost_at_the_next_renewal(
     )
     with pytest.raises(LeaseLost, match="taken over by run-2"):
         await held.renew()
-    await held.give_back(keep_note=False)
+    await held.give_back()
     assert in_the_store(embedded)["spec"]["holderIdentity"] == "run-2"
 
 

@@ -288,7 +288,7 @@ async def take_a_new_lease(api: ClusterApi, place: Place) -> None:
 async def renew_a_lease(api: ClusterApi, place: Place) -> None:
     await place.admin("POST", LEASES, {"metadata": {"name": "pool-test"}, "spec": {}})
     await place.admin("PATCH", f"{LEASES}/pool-test", {"spec": {"holderIdentity": None}}, kind=MERGE)
-    await (await take_lease(api, "pool-test", "run-1")).give_back(keep_note=False)
+    await (await take_lease(api, "pool-test", "run-1")).give_back()
 
 
 async def wait_for_a_lease(api: ClusterApi, place: Place) -> None:

@@ -13,6 +13,7 @@ from tasks.cluster.leases import get_lease, take_lease
 from tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Severity, Subject
 from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.live import Live
+from tasks.rollout.memory import remembered
 from tasks.rollout.plan import Candidate, PlannedHost, plan_rollout
 from tasks.rollout.waves import Waves
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
@@ -70,7 +71,7 @@ class Run:
                 stopped=self.stopped,
             )
             outcomes = await self.waves.carry_out()
-            await lease.give_back(keep_note=True)
+            await lease.give_back(lease.note)
         return {outcome.name: str(outcome.state) for outcome in outcomes}
 
 
@@ -128,7 +129,7 @@ async def test_what_was_spent_is_found_by_the_next_run_and_half_done_hosts_are_f
     await Run(cluster, ends={"h0": HostState.FAILED})()
     row = await get_lease(cluster, "pool-p")
     assert row is not None
-    assert row.note["spent"] == {"h0": "it is failed"}
+    assert remembered(row.note, Goal("upgrade", "p").id, "spent") == {"h0": "it is failed"}
     again = Run(cluster, half_done=["h0"])
     ended = await again()
     assert again.carried == ["h0"]

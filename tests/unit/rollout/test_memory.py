@@ -1,0 +1,39 @@
+"""What a Lease remembers of rollouts: each its own, also while another goal has the pool."""
+
+from __future__ import annotations
+
+from tasks.rollout.memory import KEPT, begun, ended, remembered, with_remembered
+
+AT = "2026-11-24T12:00:00+00:00"
+
+
+def failed(note: dict[str, object], rollout: str) -> dict[str, object]:
+    return with_remembered(note, rollout, "spent", {"h1": "not proven"})
+
+
+def test_a_rollout_begins_with_nothing_spent() -> None:
+    note = begun({}, "a", {"run": "r1"}, AT)
+    assert (note["run"], note["rollout"]) == ("r1", "a")
+    assert remembered(note, "a", "spent") == {}
+
+
+def test_what_was_spent_is_there_when_it_goes_on() -> None:
+    note = begun(failed(begun({}, "a", {}, AT), "a"), "a", {"run": "r2"}, AT)
+    assert remembered(note, "a", "spent") == {"h1": "not proven"}
+
+
+def test_another_goal_in_between_forgets_nothing() -> None:
+    note = begun(failed(begun({}, "a", {}, AT), "a"), "maintain", {}, AT)
+    assert remembered(note, "maintain", "spent") == {}
+    assert remembered(begun(ended(note, "maintain"), "a", {}, AT), "a", "spent") == {"h1": "not proven"}
+
+
+def test_one_that_is_over_is_forgotten() -> None:
+    assert remembered(begun(ended(failed(begun({}, "a", {}, AT), "a"), "a"), "a", {}, AT), "a", "spent") == {}
+
+
+def test_the_oldest_are_forgotten() -> None:
+    note: dict[str, object] = {}
+    for n in range(KEPT + 2):
+        note = failed(begun(note, f"r{n}", {}, f"2026-11-24T12:0{n}:00+00:00"), f"r{n}")
+    assert [n for n in range(KEPT + 2) if remembered(note, f"r{n}", "spent")] == list(range(2, KEPT + 2))
