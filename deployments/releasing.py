@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import click
 
 from tasks.cluster import ApiError, ClusterApi
-from tasks.cluster.leases import list_leases, release_lease
+from tasks.cluster.leases import DURATION_S, RENEWALS, list_leases, release_lease
 from tasks.cluster.marks import release_node
 from tasks.cluster.nodes import list_nodes
 from tasks.cluster.pods import delete_pod, list_pods
 from tasks.cluster.stops import NAMESPACE
 from tasks.rollout.held import Held, all_held
+
+SEEN_WITHIN_S = DURATION_S / RENEWALS + 2
+"""A holder renews so often, and learns by that."""
 
 
 async def held(api: ClusterApi, nodes: Sequence[str]) -> tuple[Held, ...]:
@@ -28,15 +32,23 @@ def show(found: Sequence[Held]) -> None:
     if not found:
         click.echo("nothing of ours is held in this cluster")
     for one in found:
-        click.echo(f"{one.kind} {one.name}: {one.why}")
+        kept = "" if one.proven else " (kept, unless the node is named)" if one.kind == "node" else " (kept)"
+        click.echo(f"{one.kind} {one.name}: {one.why}{kept}")
         for command in one.commands:
             click.echo(f"    {command}")
 
 
 async def give_back(api: ClusterApi, found: Sequence[Held]) -> list[str]:
-    """Give each back; what could not be, and why."""
+    """Give each back; what could not be, and why.
+
+    Between leases and nodes a run that still lives gets the time to see that it has lost them.
+    """
     left = []
+    leases = [one for one in found if one.kind == "lease"]
     for one in found:
+        if leases and one.kind != "lease":
+            await asyncio.sleep(SEEN_WITHIN_S)
+            leases = []
         try:
             if one.kind == "node":
                 await release_node(api, one.name)

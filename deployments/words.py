@@ -199,8 +199,9 @@ def _show_plan(asked: Approval) -> None:
 def release(nodes: tuple[str, ...], fleet: str | None, cluster: str | None, yes: bool, as_json: bool) -> None:
     """Show all that rollouts hold in a cluster, with the plain commands that give it back, and give it back.
 
-    NODES: only these nodes. A quarantine is shown and kept: that node was never proven. With --json it is only shown,
-    unless --yes is said too. A run that still lives loses what it holds, and stops.
+    NODES: only these nodes. One that may be half changed, or that a person has, is kept unless it is named; one in
+    quarantine is kept in any case. With --json it is only shown, unless --yes is said too. A run that still lives loses
+    what it holds, and stops.
     """
     from deployments import releasing
 
@@ -210,7 +211,7 @@ def release(nodes: tuple[str, ...], fleet: str | None, cluster: str | None, yes:
         click.echo(json.dumps(rows, indent=2))
     else:
         releasing.show(held)
-    mine = [one for one in held if one.kind != "quarantine"]
+    mine = [one for one in held if one.proven or (one.kind == "node" and one.name in nodes)]
     if not mine or (as_json and not yes):
         sys.exit(FINE)
     if not yes:

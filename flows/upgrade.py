@@ -86,7 +86,8 @@ async def upgrade(
         for step in _steps(versions, skew):
             goal, kept_out = Goal("upgrade", run.pool.name, step.row()), _kept_out(run, skew, step, versions)
             answer = await roll(run, goal, limits, upgrade_of(run, step), approval=approval, kept_out=kept_out)
-            if dry_run or step == versions or any(o.state is not HostState.DONE for o in answer.outcomes):
+            undone = answer.halted or any(outcome.state is not HostState.DONE for outcome in answer.outcomes)
+            if dry_run or step == versions or undone:
                 return answer
             await run.read_again()
         raise AssertionError("the last step is the goal")

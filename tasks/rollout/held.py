@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tasks.cluster.leases import NAMESPACE, LeaseRow
-from tasks.cluster.marks import ROLLOUT, mark_of
+from tasks.cluster.marks import ROLLOUT, Phase, mark_of
 from tasks.cluster.nodes import CORDON, NodeRow
 from tasks.cluster.pods import PodRow
 
@@ -21,26 +21,28 @@ class Held:
     why: str
     commands: tuple[str, ...]
     """What a person can type in place of us."""
+    proven: bool = True
+    """False: a node that may be half changed, or a person's; it is given back by its name alone."""
 
 
 def all_held(nodes: Iterable[NodeRow], leases: Mapping[str, LeaseRow], pods: Iterable[PodRow]) -> tuple[Held, ...]:
-    """Marks and cordons, leases, test pods, in the order in which they are given back."""
+    """In the order in which they are given back: leases first, so that a run that still lives takes no more nodes."""
     held = []
-    for node in sorted(nodes, key=lambda node: node.name):
-        mark = mark_of(node)
-        if mark is not None:
-            commands = [f"kubectl annotate node {node.name} {ROLLOUT}-"]
-            if node.cordoned_by_us:
-                commands += [f"kubectl annotate node {node.name} {CORDON}-", f"kubectl uncordon {node.name}"]
-            why = f"{mark.phase} by flow {mark.flow}, run {mark.run}, since {mark.since}"
-            held.append(Held("node", node.name, why, tuple(commands)))
-        elif node.cordoned_by_us:
-            commands = [f"kubectl annotate node {node.name} {CORDON}-", f"kubectl uncordon {node.name}"]
-            held.append(Held("quarantine", node.name, "quarantined until acceptance", tuple(commands)))
     for name, lease in sorted(leases.items()):
         if lease.holder:
-            command = f"kubectl delete lease -n {NAMESPACE} {name}"
+            # not deleted: its generation is what hosts and marks are compared with
+            patch = '{"spec":{"holderIdentity":""}}'
+            command = f"kubectl patch lease -n {NAMESPACE} {name} --type merge -p '{patch}'"
             held.append(Held("lease", name, f"held by {lease.holder}", (command,)))
+    for node in sorted(nodes, key=lambda node: node.name):
+        mark = mark_of(node)
+        uncordon = (f"kubectl annotate node {node.name} {CORDON}-", f"kubectl uncordon {node.name}")
+        if mark is not None:
+            commands = (f"kubectl annotate node {node.name} {ROLLOUT}-", *(uncordon if node.cordoned_by_us else ()))
+            why = f"{mark.phase} by flow {mark.flow}, run {mark.run}, since {mark.since}"
+            held.append(Held("node", node.name, why, commands, proven=mark.phase is Phase.DRAINING))
+        elif node.cordoned_by_us:
+            held.append(Held("quarantine", node.name, "quarantined until acceptance", uncordon, proven=False))
     for pod in sorted(pods, key=lambda pod: pod.name):
         command = f"kubectl delete pod -n {NAMESPACE} {pod.name}"
         held.append(Held("pod", pod.name, f"a test pod on node {pod.node}", (command,)))

@@ -70,8 +70,7 @@ class Waves:
         for number, wave in enumerate(waves, 1):
             await self._before(number, len(waves))
             outcomes += await in_slots(wave, lambda planned: self._slots, self._start)
-            if number < len(waves):
-                await self._after(number, len(waves))
+            await self._after(number, len(waves))
         return outcomes
 
     async def _before(self, number: int, of: int) -> None:
@@ -86,7 +85,7 @@ class Waves:
 
     async def _after(self, number: int, of: int) -> None:
         soak_s = self._plan.limits.soak_s
-        if not self.halted and soak_s:
+        if not self.halted and soak_s and number < of:
             self._live.say(f"soaks for {soak_s:.0f} s after wave {number} of {of}")
             await self._soak(soak_s)
         if not self.halted:

@@ -96,6 +96,8 @@ class Answer:
     summary: str
     outcomes: tuple[HostOutcome, ...]
     text: str
+    halted: str = ""
+    """Why, at some point, nothing new was to start."""
 
     @classmethod
     def of_run(
@@ -110,9 +112,9 @@ class Answer:
     ) -> Answer:
         """The end of a run over hosts. halted: why at some point nothing new was started."""
         state = run_state(asked, outcomes)
-        summary = f"{state}: {summary_line(outcomes)}{f'; nothing new was started: {halted}' if halted else ''}"
+        summary = f"{state}: {summary_line(outcomes)}{f'; nothing new is started: {halted}' if halted else ''}"
         text = markdown(flow, summary, outcomes, gate.changes, dry_run=gate.dry_run)
-        return cls(flow, recorder, state, summary, tuple(outcomes), text)
+        return cls(flow, recorder, state, summary, tuple(outcomes), text, halted)
 
     @classmethod
     def without_hosts(cls, flow: str, recorder: Recorder, state: RunState, why: str) -> Answer:

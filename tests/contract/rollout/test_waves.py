@@ -103,7 +103,7 @@ def our_namespace(embedded: SomeoneIsQuicker) -> None:
         pytest.param({"trouble_before": 0}, [], "x.trouble: trouble", id="others at work before the canary"),
         pytest.param({"trouble_before": 1}, HOSTS[:1], "x.trouble: trouble", id="before the second wave"),
         pytest.param({"trouble_after": 3}, HOSTS[:3], "x.trouble: trouble", id="a gate after the second wave"),
-        pytest.param({"trouble_after": 7}, HOSTS, "", id="after the last wave there is nothing to keep from starting"),
+        pytest.param({"trouble_after": 7}, HOSTS, "x.trouble: trouble", id="a gate after the last wave is told too"),
         pytest.param({"stops": {2: "stopped by joe"}}, HOSTS[:2], "stopped by joe", id="a stop within a wave"),
         pytest.param({"stops": {0: "stopped by joe"}}, [], "stopped by joe", id="a stop before anything"),
     ],
