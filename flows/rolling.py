@@ -107,6 +107,7 @@ async def roll(
 
     live_file = state_folder() / "runs" / run.recorder.run_id / "live.md"
     async with run.holding(plan) as lease, steps.showing(run.live, f"{goal.flow}-live", live_file):
+        plan = await run.resumed(plan)
         unfit = await run.prepare(plan, work, lease)
         fit = plan.without({outcome.name for outcome in unfit})
         carrier = run.carrier(goal, limits, work, lease)

@@ -36,7 +36,7 @@ class PlannedHost:
 
     host: Host
     wave: int
-    """From 1."""
+    """From 1; 0 where it was found half done after the plan was made."""
     risk: int
     reason: str
     half_done: bool = False
@@ -74,6 +74,12 @@ class Plan:
     def without(self, names: Collection[str]) -> Plan:
         """The same without some hosts."""
         return replace(self, hosts=tuple(planned for planned in self.hosts if planned.host.name not in names))
+
+    def half_done_first(self, names: Collection[str]) -> Plan:
+        """The same with these hosts before all others: a run that ended meanwhile has begun with them."""
+        late = {p.host.name for p in self.hosts if p.host.name in names and not p.half_done}
+        hosts = [replace(p, wave=0, half_done=True) if p.host.name in late else p for p in self.hosts]
+        return replace(self, hosts=tuple(sorted(hosts, key=lambda planned: planned.wave)))
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a host, for a table."""

@@ -249,6 +249,13 @@ class RolloutRun:
             findings.append(Finding("rollout.window", Severity.INFO, Subject("host", host.name), evidence, next_step))
         return HostOutcome(host.name, HostState.PLANNED, f"wave {planned.wave}: {planned.reason}", tuple(findings))
 
+    async def resumed(self, plan: Plan) -> Plan:
+        """The plan by the marks as they are now, where the lease was waited for: its holder may have left some."""
+        await self.read_again()
+        marks = {name: mark_of(self.nodes[h.node_name]) for name, h in self.hosts.items() if h.node_name in self.nodes}
+        mine = {name for name, mark in marks.items() if mark is not None and mark.rollout == plan.goal.id}
+        return plan.half_done_first(mine)
+
     async def prepare(self, plan: Plan, work: HostWork, lease: HeldLease) -> list[HostOutcome]:
         """Everything that can be done before the first cordon; the outcomes of those that it keeps out.
 

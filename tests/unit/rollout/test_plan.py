@@ -43,6 +43,14 @@ def test_half_done_ones_are_finished_before_the_canary() -> None:
     assert [planned.half_done for planned in plan.hosts] == [True, True, False]
 
 
+def test_what_is_found_half_done_later_comes_first() -> None:
+    plan = plan_rollout(GOAL, Limits(), [candidate(f"h{n}") for n in range(4)])
+    later = plan.half_done_first({"h2", "x"})
+    assert waves(later) == [["h2"], ["h0"], ["h1"], ["h3"]]
+    assert [planned.half_done for planned in later.hosts] == [True, False, False, False]
+    assert plan.half_done_first(()) == plan
+
+
 def test_the_order_in_which_hosts_are_told_does_not_matter() -> None:
     hosts = [candidate(f"h{n}", f"rack{n % 3}", risk=n % 2) for n in range(9)]
     assert plan_rollout(GOAL, Limits(), hosts).digest == plan_rollout(GOAL, Limits(), reversed(hosts)).digest
