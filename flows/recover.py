@@ -25,6 +25,7 @@ from tasks.fleet import Fleet, FleetInvalid, load_fleet
 from tasks.ledger import Spool
 from tasks.outcomes import Gate, HostOutcome, RunState
 from tasks.provider import ProviderError
+from tasks.rollout import recovering
 from tasks.rollout.carrying import HostWork
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.maintenance import TakeBack
@@ -80,7 +81,7 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
     async with open_rollout(declared, hosts, "recover", secret, recorder, dry_run=everything.dry_run) as run:
         found = run.left_behind(FINISHES)
         if run.gate.dry_run:
-            return [await run.rehearse_recovery(one) for one in found]
+            return [await recovering.rehearse(one, run.gate, run.recorder) for one in found]
         if not found and not await run.lease_is_held():
             return []
         try:
@@ -93,9 +94,11 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
                     if work is not None:
                         work.remember(remembered(lease.note, one.mark.rollout, "shared"))
                     carrier = run.carrier(one.goal, Limits(), work or TakeBack(proof_of(run)), lease)
-                    outcomes.append(await run.recover(one, carrier, lease, partial(carried_safely, run, carrier)))
+                    outcomes.append(
+                        await recovering.recover(one, carrier, lease, partial(carried_safely, run, carrier))
+                    )
                 return outcomes
         except LeaseHeld as held:
-            return [run.at_work(one, held) for one in found]
+            return [recovering.at_work(one, held) for one in found]
         finally:
             everything.changes += run.gate.changes

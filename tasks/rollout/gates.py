@@ -28,15 +28,16 @@ class Workload:
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
-async def list_workloads(api: ClusterApi) -> list[Workload]:
-    """Every Deployment and StatefulSet of the cluster."""
-    found = []
+async def list_workloads(api: ClusterApi) -> dict[str, Workload]:
+    """Every Deployment and StatefulSet of the cluster, by key."""
+    found = {}
     for plural, kind in (("deployments", "Deployment"), ("statefulsets", "StatefulSet")):
         items, _ = await api.list_all(f"/apis/apps/v1/{plural}")
         for item in items:
             metadata, wanted = item["metadata"], (item.get("spec") or {}).get("replicas", 1)
             ready = (item.get("status") or {}).get("readyReplicas", 0)
-            found.append(Workload(kind, metadata["namespace"], metadata["name"], wanted, ready))
+            workload = Workload(kind, metadata["namespace"], metadata["name"], wanted, ready)
+            found[workload.key] = workload
     return found
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
-from tasks.cluster.leases import HeldLease, LeaseHeld, get_lease, hold_lease, lease_guard
-from tasks.cluster.marks import Phase, mark_of, now_text
+from tasks.cluster.leases import HeldLease, get_lease, hold_lease, lease_guard
+from tasks.cluster.marks import mark_of, now_text
 from tasks.cluster.nodes import NodeRow, list_nodes
 from tasks.cluster.snapshot import read_snapshot
 from tasks.cluster.stops import forget_run, read_stops, stops_guard
@@ -39,21 +39,19 @@ from tasks.outcomes import (
     blockers,
     in_slots,
 )
-from tasks.provider import Provider, ProviderError, open_provider
+from tasks.provider import Provider, open_provider
 from tasks.rollout.approving import narrowed, plan_row
+from tasks.rollout.between import BetweenWaves
 from tasks.rollout.carrying import Carrier, HostWork
-from tasks.rollout.checks import failing
 from tasks.rollout.durations import measured_s
 from tasks.rollout.findings import findings as forecast_findings
 from tasks.rollout.forecast import forecast_each
-from tasks.rollout.gates import Workload, list_workloads, lost_nodes, lost_workloads
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.live import Live
-from tasks.rollout.memory import begun, ended, remembered, with_remembered
-from tasks.rollout.others import other_actors
+from tasks.rollout.memory import Note, begun, ended, remembered, with_remembered
 from tasks.rollout.ourselves import carriers_of_us
 from tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
-from tasks.rollout.recovery import Found, Remedy, left_behind
+from tasks.rollout.recovery import Found, left_behind
 from tasks.rollout.standing import Standing, Step, where_it_stands
 from tasks.rollout.verdicts import NodeForecast, risk
 from tasks.rollout.waves import Waves
@@ -65,8 +63,6 @@ from tasks.settings import lease_duration_s
 API_TIMEOUT_S = 10.0
 """Of one request: well below a lease's duration, so that none is sent that could land after it."""
 PREPARED_AT_ONCE = 10
-GATE_LOOK_S = 2.0
-"""Between two looks at workloads that are on their way back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +106,8 @@ class RolloutRun:
         self.gate, self.recorder = gate, recorder
         self.live = Live(flow, hosts[0].pool.name, recorder.run_id)
         self.nodes, self.api_version = nodes, api_version
-        in_pool = {h.name for h in fleet.hosts.values() if h.pool.name == hosts[0].pool.name}
-        self.expected_s = measured_s(recorder.spool, flow, in_pool) or hosts[0].pool.host_duration_s
+        names = {host.name for host in self._pool_hosts}
+        self.expected_s = measured_s(recorder.spool, flow, names) or self.pool.host_duration_s
         """How long one host takes, from drain to proof."""
         self.goes_on = True
         """Whether a later run is to go on with the rollout, and has to find the budget that it has spent.
@@ -128,6 +124,11 @@ class RolloutRun:
         """The one pool of the run."""
         return next(iter(self.hosts.values())).pool
 
+    @property
+    def _pool_hosts(self) -> list[Host]:
+        """All that the fleet file declares in it, also those that are not chosen."""
+        return [host for host in self.fleet.hosts.values() if host.pool.name == self.pool.name]
+
     # observing and planning
 
     async def look(self, names: Sequence[str], goal: Goal, limits: Limits, work: HostWork) -> dict[str, Looked]:
@@ -140,7 +141,7 @@ class RolloutRun:
             except HostError as error:
                 return self.kept_out(name, error.finding(Subject("host", name)))
             except GateRefused as refused:
-                return self.kept_out(name, _refused(host, refused, Severity.BLOCKER))
+                return self.kept_out(name, _objection(host, refused.refusal, Severity.BLOCKER))
             standing = where_it_stands(
                 host,
                 node,
@@ -231,16 +232,7 @@ class RolloutRun:
             passed = await self.gate.change(subject, sentence, _nothing)
             if isinstance(passed, Planned) and passed.refusal is not None:
                 refusals[passed.refusal.guard] = passed.refusal
-        findings = [
-            Finding(
-                f"gate.{refusal.guard}",
-                Severity.WARNING,
-                Subject("host", host.name),
-                Evidence(refusal.reason, "no one objects", "gate"),
-                refusal.next_step,
-            )
-            for refusal in refusals.values()
-        ]
+        findings = [_objection(host, refusal, Severity.WARNING) for refusal in refusals.values()]
         if (forecast := outlook.drains.get(host.node_name)) is not None:
             findings += forecast_findings([forecast], datetime.now(UTC))
         if why := self.may_start(host, limits):
@@ -277,7 +269,7 @@ class RolloutRun:
         except HostError as error:
             findings = (error.finding(Subject("host", host.name)),)
         except GateRefused as refused:
-            findings = (_refused(host, refused, Severity.BLOCKER),)
+            findings = (_objection(host, refused.refusal, Severity.BLOCKER),)
         if not findings or planned.half_done:
             return None
         self.recorder.findings(host.name, "prepare", findings)
@@ -308,10 +300,8 @@ class RolloutRun:
 
     # carrying out
 
-    @asynccontextmanager
-    async def holding(self, plan: Plan) -> AsyncIterator[HeldLease]:
-        """The pool's lease, whose loss the gate looks at from now on. Raises LeaseHeld."""
-
+    def holding(self, plan: Plan) -> AbstractAsyncContextManager[HeldLease]:
+        """The pool's lease for a plan; what it remembers stays there while the rollout goes on. Raises LeaseHeld."""
         goal = plan.goal
         about = {
             "flow": goal.flow,
@@ -320,22 +310,10 @@ class RolloutRun:
             "plan": plan.digest,
             "run": self.recorder.run_id,
         }
-        async with hold_lease(
-            self.api,
-            self._lease_name,
-            self.holder,
-            duration_s=lease_duration_s(),
-            above=self._greatest_generation,
+        return self._leased(
             note=lambda before: begun(before, goal.id, about, now_text()),
             left=lambda note: note if self.goes_on else ended(note, goal.id),
-            told=self.recorder.say,
-        ) as lease:
-            before = self.gate.guards
-            self.gate.guards = [*before, lease_guard(self.api, lease)]
-            try:
-                yield lease
-            finally:
-                self.gate.guards = before
+        )
 
     @property
     def holder(self) -> str:
@@ -371,17 +349,25 @@ class RolloutRun:
 
         nodes_go: the rollout removes the plan's Nodes, so that one of them which is gone is no loss
         """
-        going = frozenset(planned.host.node_name for planned in plan.hosts) if nodes_go else frozenset()
-        before = await self._workloads()
-        active = sum(1 for h in self.fleet.hosts.values() if h.active and h.pool.name == self.pool.name)
+        between = BetweenWaves(
+            self.api,
+            self.provider,
+            self.pool,
+            names={host.node_name for host in self._pool_hosts},
+            nodes=self.nodes,
+            going={planned.host.node_name for planned in plan.hosts} if nodes_go else (),
+            timeout_s=plan.limits.gate_timeout_s,
+            stopped=self.stopped,
+        )
+        await between.begin()
         waves = self._waves = Waves(
             plan,
             lease,
             self.live,
-            at_once=self.pool.max_unavailable.of(active),
+            at_once=self.pool.max_unavailable.of(sum(host.active for host in self._pool_hosts)),
             carry=carry,
-            look_around=lambda: self._look_around(plan.limits.gate_timeout_s),
-            gates=lambda: self._gates(before, going, plan.limits.gate_timeout_s),
+            look_around=between.before,
+            gates=between.after,
             stopped=self.stopped,
         )
         outcomes = await waves.carry_out()
@@ -406,62 +392,6 @@ class RolloutRun:
             return ""
         return f"stopped {stop}" if stop else ""
 
-    async def _look_around(self, timeout_s: float) -> tuple[Finding, ...]:
-        """What keeps a wave from starting; that nothing can be seen is a reason only when it lasts."""
-        unseen: tuple[Finding, ...] = ()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    try:
-                        return await self._others()
-                    except (ApiError, ClusterUnreachable, ProviderError) as error:
-                        unseen = (self._unseen(error),)
-                    await asyncio.sleep(GATE_LOOK_S)
-        return unseen
-
-    def _unseen(self, error: Exception) -> Finding:
-        evidence = Evidence(str(error), "cluster and provider can be read", "rollout", datetime.now(UTC))
-        next_step = "Make them reachable; then run this again: it goes on where it stands."
-        return Finding("rollout.unseen", Severity.BLOCKER, Subject("pool", self.pool.name), evidence, next_step)
-
-    async def _others(self) -> tuple[Finding, ...]:
-        """What others do to this pool's nodes, and whether the provider is busy with it. Raises ProviderError."""
-        names = {h.node_name for h in self.fleet.hosts.values() if h.pool.name == self.pool.name}
-        nodes = await list_nodes(self.api)
-        found = other_actors(self.pool.name, (n for n in nodes.values() if n.name in names), datetime.now(UTC))
-        checked = await self.provider.check_pool(self.pool)
-        refused = (c.finding for c in checked if c.finding is not None)
-        return (*found, *refused, *await failing(self.pool.checks))
-
-    async def _workloads(self) -> dict[str, Workload]:
-        return {workload.key: workload for workload in await list_workloads(self.api)}
-
-    async def _gates(
-        self, before: Mapping[str, Workload], going: Collection[str], timeout_s: float
-    ) -> tuple[Finding, ...]:
-        """Findings that are still there when the time for them is up."""
-        findings: tuple[Finding, ...] = ()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    try:
-                        findings = await self._lost(before, going)
-                    except (ApiError, ClusterUnreachable) as error:
-                        findings = (self._unseen(error),)
-                    if not findings or await self.stopped():
-                        return findings
-                    await asyncio.sleep(GATE_LOOK_S)
-        return findings
-
-    async def _lost(self, before: Mapping[str, Workload], going: Collection[str]) -> tuple[Finding, ...]:
-        """What was fine when the run began and is not now."""
-        at = datetime.now(UTC)
-        return (
-            *lost_nodes(self.nodes, await list_nodes(self.api), at, going),
-            *lost_workloads(before, await self._workloads(), at),
-            *await failing(self.pool.checks),
-        )
-
     # recovering
 
     def left_behind(self, flows: Iterable[str]) -> tuple[Found, ...]:
@@ -470,21 +400,27 @@ class RolloutRun:
 
     async def lease_is_held(self) -> bool:
         """Whether someone has the pool's lease, living or not."""
-        row = await get_lease(self.api, self._lease_name)
+        row = await get_lease(self.api, f"pool-{self.pool.name}")
         return row is not None and row.holder != ""
 
+    def recovering(self) -> AbstractAsyncContextManager[HeldLease]:
+        """The pool's lease, if nobody renews it; what its rollouts had spent stays on it. Raises LeaseHeld."""
+        return self._leased(note=lambda before: before, left=lambda note: note)
+
     @asynccontextmanager
-    async def recovering(self) -> AsyncIterator[HeldLease]:
-        """The pool's lease, if nobody renews it; what its rollout had spent stays on it. Raises LeaseHeld."""
-        async with hold_lease(
+    async def _leased(self, *, note: Callable[[Note], Note], left: Callable[[Note], Note]) -> AsyncIterator[HeldLease]:
+        """The pool's lease, whose loss the gate looks at until it is given back."""
+        lasting = hold_lease(
             self.api,
-            self._lease_name,
+            f"pool-{self.pool.name}",
             self.holder,
             duration_s=lease_duration_s(),
             above=self._greatest_generation,
-            left=lambda note: note,
+            note=note,
+            left=left,
             told=self.recorder.say,
-        ) as lease:
+        )
+        async with lasting as lease:
             before = self.gate.guards
             self.gate.guards = [*before, lease_guard(self.api, lease)]
             try:
@@ -492,51 +428,12 @@ class RolloutRun:
             finally:
                 self.gate.guards = before
 
-    async def recover(
-        self, one: Found, carrier: Carrier, lease: HeldLease, carry: Callable[[PlannedHost], Awaitable[HostOutcome]]
-    ) -> HostOutcome:
-        """Finish one host, give its node back, or leave it and tell why."""
-        if one.remedy is Remedy.LEAVE:
-            return self._left_alone(one)
-        if one.remedy is Remedy.GIVE_BACK:
-            return await carrier.give_back_untouched(one.host, HostState.DONE, "given back: nothing on it was changed")
-        outcome = await carry(PlannedHost(one.host, 1, 0, "half changed", half_done=True))
-        if outcome.state is HostState.FAILED:
-            spent = remembered(lease.note, one.mark.rollout, "spent") | {outcome.name: outcome.summary[:200]}
-            await lease.write(with_remembered(lease.note, one.mark.rollout, "spent", spent))
-        return outcome
-
-    async def rehearse_recovery(self, one: Found) -> HostOutcome:
-        """A dry run's word on one node."""
-        if one.remedy is Remedy.LEAVE:
-            return self._left_alone(one)
-        node = one.host.node_name
-        sentence = f"give node {node} back" if one.remedy is Remedy.GIVE_BACK else f"finish host {one.host.name}"
-        await self.gate.change(Subject("node", node), sentence, _nothing)
-        return HostOutcome(one.host.name, HostState.PLANNED, f"{one.remedy}: {one.mark.phase} since {one.mark.since}")
-
-    def _left_alone(self, one: Found) -> HostOutcome:
-        findings = () if one.finding is None else (one.finding,)
-        with_a_person = one.mark.phase is Phase.WITH_A_PERSON
-        state = HostState.HANDED_OVER if with_a_person else HostState.STOPPED
-        summary = findings[0].evidence.observed if findings else ""
-        self.recorder.findings(one.host.name, "look", findings)
-        return HostOutcome(one.host.name, state, summary, findings)
-
-    def at_work(self, one: Found, held: LeaseHeld) -> HostOutcome:
-        """A node that a living run works on: nothing was left."""
-        return HostOutcome(one.host.name, HostState.DONE, f"a living run works on it: {held}")
-
     @property
     def _greatest_generation(self) -> int:
         """In the marks on this pool's nodes: a Lease that was deleted must not begin below it."""
-        names = {host.node_name for host in self.fleet.hosts.values() if host.pool.name == self.pool.name}
+        names = {host.node_name for host in self._pool_hosts}
         marks = [mark_of(node) for name, node in self.nodes.items() if name in names]
         return max((mark.generation for mark in marks if mark is not None), default=0)
-
-    @property
-    def _lease_name(self) -> str:
-        return f"pool-{self.pool.name}"
 
     def broke_off(self, host: Host, error: Exception) -> HostOutcome:
         """The outcome of a host whose work ended in an error, after all retries."""
@@ -558,10 +455,9 @@ def _risk(forecast: NodeForecast | None) -> int:
     return risk(forecast)[0] if forecast is not None else 0
 
 
-def _refused(host: Host, refused: GateRefused, severity: Severity) -> Finding:
-    refusal, here = refused.refusal, Subject("host", host.name)
+def _objection(host: Host, refusal: Refusal, severity: Severity) -> Finding:
     evidence = Evidence(refusal.reason, "no one objects", "gate")
-    return Finding(f"gate.{refusal.guard}", severity, here, evidence, refusal.next_step)
+    return Finding(f"gate.{refusal.guard}", severity, Subject("host", host.name), evidence, refusal.next_step)
 
 
 _PROCESS = secrets.token_hex(4)

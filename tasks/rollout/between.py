@@ -1,0 +1,107 @@
+"""What is looked at between two waves: who else is at work, and what was fine before and is not now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
+from tasks.cluster.nodes import NodeRow, list_nodes
+from tasks.fleet.model import Pool
+from tasks.outcomes import Evidence, Finding, Severity, Subject
+from tasks.provider import Provider, ProviderError
+from tasks.rollout.checks import failing
+from tasks.rollout.gates import Workload, list_workloads, lost_nodes, lost_workloads
+from tasks.rollout.others import other_actors
+
+UNSEEN = "rollout.unseen"
+LOOK_S = 2.0
+"""Between two looks at what is on its way back, or cannot be seen."""
+
+
+class BetweenWaves:
+    """One run's looks around its pool.
+
+    names: the pool's nodes. nodes: as they were when the run began. going: nodes that the run itself removes
+    timeout_s: how long what was fine before may take to be so again, and how long nothing may be seen
+    stopped: why a person wants nothing new to start; empty: go on
+    """
+
+    def __init__(
+        self,
+        api: ClusterApi,
+        provider: Provider,
+        pool: Pool,
+        *,
+        names: Collection[str],
+        nodes: Mapping[str, NodeRow],
+        going: Collection[str],
+        timeout_s: float,
+        stopped: Callable[[], Awaitable[str]],
+    ) -> None:
+        self._api, self._provider, self._pool = api, provider, pool
+        self._names, self._nodes, self._going = names, nodes, going
+        self._timeout_s, self._stopped = timeout_s, stopped
+        self._workloads: Mapping[str, Workload] = {}
+
+    async def begin(self) -> None:
+        """Remember how workloads are before the first wave. Raises ApiError and ClusterUnreachable."""
+        self._workloads = await list_workloads(self._api)
+
+    async def before(self) -> tuple[Finding, ...]:
+        """What keeps a wave from starting; that nothing can be seen is a reason only when it lasts."""
+        return await self._looked_at(self._others, until=_is_seen)
+
+    async def after(self) -> tuple[Finding, ...]:
+        """What a wave has cost, if it is still so when the time for it is up."""
+        return await self._looked_at(self._lost, until=lambda findings: not findings)
+
+    async def _looked_at(
+        self,
+        look: Callable[[], Awaitable[tuple[Finding, ...]]],
+        *,
+        until: Callable[[tuple[Finding, ...]], bool],
+    ) -> tuple[Finding, ...]:
+        """The findings of the last look: until they are as wanted, a person says stop, or time is up."""
+        findings: tuple[Finding, ...] = ()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout_s):
+                while True:
+                    try:
+                        findings = await look()
+                    except (ApiError, ClusterUnreachable, ProviderError) as error:
+                        findings = (self._unseen(error),)
+                    if until(findings) or await self._stopped():
+                        return findings
+                    await asyncio.sleep(LOOK_S)
+        return findings
+
+    async def _others(self) -> tuple[Finding, ...]:
+        """Others who take this pool's nodes, what its provider says, and the user's own checks."""
+        nodes = [node for node in (await list_nodes(self._api)).values() if node.name in self._names]
+        checked = await self._provider.check_pool(self._pool)
+        return (
+            *other_actors(self._pool.name, nodes, datetime.now(UTC)),
+            *(c.finding for c in checked if c.finding is not None),
+            *await failing(self._pool.checks),
+        )
+
+    async def _lost(self) -> tuple[Finding, ...]:
+        """What was fine when the run began and is not now."""
+        at = datetime.now(UTC)
+        return (
+            *lost_nodes(self._nodes, await list_nodes(self._api), at, self._going),
+            *lost_workloads(self._workloads, await list_workloads(self._api), at),
+            *await failing(self._pool.checks),
+        )
+
+    def _unseen(self, error: Exception) -> Finding:
+        evidence = Evidence(str(error), "cluster and provider can be read", "rollout", datetime.now(UTC))
+        next_step = "Make them reachable; then run this again: it goes on where it stands."
+        return Finding(UNSEEN, Severity.BLOCKER, Subject("pool", self._pool.name), evidence, next_step)
+
+
+def _is_seen(findings: tuple[Finding, ...]) -> bool:
+    return all(finding.id != UNSEEN for finding in findings)
