@@ -20,7 +20,7 @@ from flows.rolling import carried_safely, proof_of
 from flows.surroundings import ended, run_log, run_name, secrets
 from flows.upgrade import upgrade_of
 from tasks.cluster import ApiError, ClusterUnreachable
-from tasks.cluster.leases import LeaseHeld
+from tasks.cluster.leases import LeaseHeld, LeaseLost
 from tasks.fleet import Fleet, FleetInvalid, load_fleet
 from tasks.ledger import Spool
 from tasks.outcomes import Gate, HostOutcome, RunState
@@ -62,7 +62,7 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
         for name in choose_pools(declared, pool):
             try:
                 outcomes += await _recover_pool(declared, name, recorder, everything)
-            except (ClusterUnreachable, ApiError, ProviderError, SecretMissing) as error:
+            except (ClusterUnreachable, ApiError, LeaseLost, ProviderError, SecretMissing) as error:
                 troubles.append(f"pool {name}: {error}")
     except (FleetInvalid, ChoiceInvalid, SettingInvalid) as error:
         return await ended(Answer.without_hosts("recover", recorder, RunState.INVALID, str(error)))

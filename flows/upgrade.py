@@ -144,7 +144,7 @@ def upgrade_of(run: RolloutRun, versions: Versions) -> UpgradeWork:
             sessions=run.sessions,
             provider=run.provider,
             gate=run.gate,
-            say=run.recorder.say,
+            say=run.tell,
             goal=versions,
             request=run.request,
             limits=UpgradeLimits(settle_s=run.pool.join_timeout_s),

@@ -44,16 +44,13 @@ class Eviction:
     why: str = ""
 
 
-async def evict(api: ClusterApi, pod: PodRow, *, grace_s: int | None = None) -> Eviction:
+async def evict(api: ClusterApi, pod: PodRow) -> Eviction:
     """Ask once that a pod be evicted; another of the same name is left alone. Raises ApiError for a missing right."""
-    options: dict[str, object] = {"preconditions": {"uid": pod.uid}}
-    if grace_s is not None:
-        options["gracePeriodSeconds"] = grace_s
     body = {
         "apiVersion": "policy/v1",
         "kind": "Eviction",
         "metadata": {"name": pod.name, "namespace": pod.namespace},
-        "deleteOptions": options,
+        "deleteOptions": {"preconditions": {"uid": pod.uid}},
     }
     try:
         await api.request("POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body=body)

@@ -36,9 +36,8 @@ RENEWALS = 4
 class LeaseHeld(Exception):
     """Someone else holds it and renews it."""
 
-    def __init__(self, name: str, holder: str, note: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, holder: str) -> None:
         super().__init__(f"lease {name} is held by {holder}, which renews it")
-        self.name, self.holder, self.note = name, holder, note
 
 
 class LeaseLost(Exception):
@@ -287,7 +286,7 @@ async def take_lease(
                 return held
             continue
         if saw_it_live and _now() >= give_up_at:
-            raise LeaseHeld(name, row.holder, row.note)
+            raise LeaseHeld(name, row.holder)
         await _wait_changed(api, row, left_s)
 
 

@@ -129,6 +129,11 @@ class RolloutRun:
         """All that the fleet file declares in it, also those that are not chosen."""
         return [host for host in self.fleet.hosts.values() if host.pool.name == self.pool.name]
 
+    def tell(self, text: str) -> None:
+        """To whoever watches: the log, and the live view."""
+        self.recorder.say(text)
+        self.live.say(text)
+
     # observing and planning
 
     async def look(self, names: Sequence[str], goal: Goal, limits: Limits, work: HostWork) -> dict[str, Looked]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -194,11 +193,6 @@ class Forecast:
     def effect(self) -> Effect:
         """The worst of its nodes."""
         return min((node.effect for node in self.nodes), key=_EFFECT_RANK.__getitem__, default=Effect.CLEAR)
-
-    @property
-    def by_node(self) -> Mapping[str, NodeForecast]:
-        """Its nodes by name."""
-        return {node.node: node for node in self.nodes}
 
 
 def worst_first(reasons: list[Reason]) -> tuple[Reason, ...]:

@@ -60,7 +60,7 @@ class Waves:
         self.budget = Budget(plan.limits.failure_budget, remembered(lease.note, plan.goal.id, "spent"))
         self.halted = ""
         """Why nothing new starts; empty while it does."""
-        self.findings: list[Finding] = []
+        self._findings: list[Finding] = []
         """What kept waves from starting."""
 
     async def carry_out(self) -> list[HostOutcome]:
@@ -133,14 +133,14 @@ class Waves:
             self._live.say(f"nothing new starts: {why}")
 
     def _halt_by(self, findings: Sequence[Finding]) -> None:
-        self.findings += findings
+        self._findings += findings
         if findings:
             self._halt(f"{findings[0].id}: {findings[0].evidence.observed}")
 
     def _left(self, planned: PlannedHost) -> HostOutcome:
         summary = f"nothing was begun: {self.halted}"
         self._live.end(planned.host.name, HostState.LEFT, summary)
-        return HostOutcome(planned.host.name, HostState.LEFT, summary)
+        return HostOutcome(planned.host.name, HostState.LEFT, summary, tuple(self._findings))
 
 
 def _is_held(outcome: HostOutcome) -> bool:

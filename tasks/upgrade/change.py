@@ -243,11 +243,6 @@ class Upgrade:
             ),
         )
 
-    def hand_off(self, host: Host) -> str:
-        """The steps that a person will be asked to follow on a host; empty where none is needed."""
-        way = self._way(host, self.pins.kubernetes or self.goal.kubernetes, {})
-        return way.steps if isinstance(way, HandOff) else ""
-
     # afterwards
 
     async def prove(self, host: Host, before: NodeRow) -> tuple[Finding, ...]:

@@ -70,14 +70,6 @@ def chain(kubelet: str, goal: str, *, one_minor_steps: bool) -> tuple[str, ...]:
     return (*(f"{wanted[0]}.{minor}" for minor in between), goal)
 
 
-def too_far(kubelet: str, goal: str, rule: UpgradeRule) -> str:
-    """The version to go to first, where one step may not go to the goal; else empty."""
-    if minor_of(kubelet) is None or minor_of(goal) is None:
-        return ""
-    steps = chain(kubelet, goal, one_minor_steps=rule.one_minor_steps)
-    return steps[0] if len(steps) > 1 else ""
-
-
 def _refusals(goal: str, cluster: str, api_server: str, rule: UpgradeRule) -> list[Finding]:
     """Why no node may go there."""
     here, server, wanted = Subject("cluster", cluster), minor_of(api_server), minor_of(goal)

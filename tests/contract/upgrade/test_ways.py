@@ -46,15 +46,19 @@ async def test_by_a_call_to_ack(world: World, host: Host, other: Host) -> None:
     assert [(await world.node(each)).kubelet_version for each in (host, other)] == [NEW, NEW]
 
 
+STEP = "edgeadm upgrade --interconnect-mode=private --region=cn-hangzhou"
+
+
 async def test_by_a_person(world: World, host: Host) -> None:
     told = Told()
     upgrade = world.upgrade(Goal("1.36.3"), provider=world.provider(upgrade="hand-off", upgrade_command=None), say=told)
-    assert "edgeadm upgrade --interconnect-mode=private --region=cn-hangzhou" in upgrade.hand_off(host)
     before = await world.node(host)
     changing = asyncio.create_task(upgrade.change(host, 1))
     await world.run(host, "edgeadm upgrade --version=v1.36.3")
     assert await changing == ()
-    assert told.lines == [f"{host.name}: {upgrade.hand_off(host)}"]
+    (shown,) = told.lines
+    assert shown.startswith(f"{host.name}: ")
+    assert STEP in shown
     assert upgrade.gate.changes[0].sentence.startswith(f"hand host {host.name} over to a person")
     assert await upgrade.prove(host, before) == ()
 
@@ -63,7 +67,8 @@ async def test_by_a_person_who_does_not_come(world: World, host: Host) -> None:
     provider = world.provider(upgrade="hand-off", upgrade_command=None)
     upgrade = world.upgrade(Goal("1.36.3"), provider=provider, hand_off_s=0.5)
     (finding,) = await upgrade.change(host, 1)
-    assert (finding.id, finding.next_step) == ("upgrade.hand-off.not-done", upgrade.hand_off(host))
+    assert finding.id == "upgrade.hand-off.not-done"
+    assert STEP in finding.next_step
     assert OLD in finding.evidence.observed
 
 
