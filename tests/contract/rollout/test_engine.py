@@ -1,0 +1,182 @@
+"""The engine on a real API server, with changes that take no time: what begins, what does not, and what is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.cluster import ClusterApi
+from tasks.cluster.leases import list_leases
+from tasks.cluster.marks import Mark, MarkedByOthers, Phase, give_back_node, mark_of, take_node, write_mark
+from tasks.cluster.nodes import NodeRow, get_node, list_nodes
+from tasks.fleet.model import Host, Limit
+from tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Severity, Subject
+from tasks.rollout.goal import Goal, Limits
+from tasks.rollout.live import Live
+from tasks.rollout.memory import remembered
+from tasks.rollout.plan import PlannedHost
+from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
+from tests.contract.rollout.instant import Instant, carried, open_run
+from tests.unit.onboard.builders import a_host
+
+__all__ = ["admin", "api", "ca", "cluster", "embedded"]
+
+GOAL, ANOTHER = (Goal("upgrade", "general", {"kubernetes": version}) for version in ("v1.36.3", "v1.36.4"))
+QUICK = Limits(gate_timeout_s=0.2, room_timeout_s=5.0)
+WRONG = Finding("x.wrong", Severity.BLOCKER, Subject("host", "n0"), Evidence("wrong", "right", "test"), "Mend it.")
+
+
+@pytest.fixture
+def nodes(embedded: SomeoneIsQuicker) -> Callable[..., list[Host]]:
+    """Makes Ready, accepted nodes, and declares their hosts: a pool and one rack."""
+
+    def make(count: int, *, pool: int, rack: int) -> list[Host]:
+        embedded.store.create("namespaces", {"metadata": {"name": "poolkeeper"}})
+        for n in range(count):
+            status = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"kubeletVersion": "v1.35.4"}}
+            metadata = {"name": f"n{n}", "annotations": {"poolkeeper.io/accepted": "{}"}}
+            embedded.store.create("nodes", {"metadata": metadata, "status": status})
+        settings = {"max_unavailable": Limit(count=pool)}
+        hosts = [a_host(f"n{n}", pool=settings, domain="rack") for n in range(count)]
+        for host in hosts:
+            assert host.domain is not None
+            object.__setattr__(host.domain, "max_unavailable", Limit(count=rack))
+        return hosts
+
+    return make
+
+
+class Seen(Live):
+    """A live view that tells when a host waits for room."""
+
+    def __init__(self) -> None:
+        super().__init__("upgrade", "general", "run-1")
+        self.waits = asyncio.Event()
+
+    def tell(self, host: str, doing: str) -> None:
+        super().tell(host, doing)
+        if doing.startswith("waits for room"):
+            self.waits.set()
+
+
+async def left(cluster: ClusterApi) -> list[str]:
+    """Nodes that have something of ours on them."""
+    return [n.name for n in (await list_nodes(cluster)).values() if mark_of(n) is not None or n.unschedulable]
+
+
+async def test_two_goals_in_turn(cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path) -> None:
+    run = await open_run(cluster, nodes(3, pool=1, rack=1), tmp_path)
+    guards = list(run.gate.guards)
+    for goal in (GOAL, ANOTHER):
+        outcomes, halted = await carried(run, goal, QUICK, Instant())
+        assert {str(outcome.state) for outcome in outcomes.values()} == {"done"}
+        assert (halted, list(run.gate.guards)) == ("", guards)
+    assert await left(cluster) == []
+    assert {lease.holder for lease in (await list_leases(cluster)).values()} == {""}
+
+
+class FailsOnce(Instant):
+    """Changes nothing on n0, once someone else waits for room."""
+
+    def __init__(self, live: Seen) -> None:
+        super().__init__()
+        self.live = live
+
+    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+        if host.name != "n0":
+            return await super().change(host, node, fence)
+        await self.live.waits.wait()
+        return (WRONG,)
+
+
+async def test_a_host_that_waits_for_room_begins_nothing_after_a_halt(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """Two in one wave, and one rack: the first fails while the other waits, and then room comes by a person's hand."""
+    hosts = nodes(2, pool=2, rack=1)
+    run = await open_run(cluster, hosts, tmp_path)
+    run.live = live = Seen()
+
+    def uncordoned(node: dict[str, Any]) -> dict[str, Any]:
+        metadata = {**node["metadata"], "annotations": {"poolkeeper.io/accepted": "{}"}}
+        return {**node, "metadata": metadata, "spec": {}}
+
+    work = FailsOnce(live)
+    looked = await run.look(["n0", "n1"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    plan = replace(plan, hosts=tuple(replace(planned, wave=1) for planned in plan.hosts))
+    async with asyncio.timeout(DEADLINE_S), run.holding(plan) as lease:
+        carrier = run.carrier(GOAL, QUICK, work, lease)
+
+        async def carry(one: PlannedHost) -> HostOutcome:
+            outcome = await carrier.carry(one.host)
+            if outcome.state is HostState.FAILED:
+                asyncio.get_running_loop().call_soon(embedded.store.modify, "nodes", "n0", "", uncordoned)
+            return outcome
+
+        outcomes, halted = await run.carry_out(plan, lease, carry)
+    assert {outcome.name: str(outcome.state) for outcome in outcomes} == {"n0": "failed", "n1": "left for later"}
+    assert "budget" in halted
+    assert await left(cluster) == []
+
+
+async def test_a_node_that_is_lost_while_it_waits_is_not_taken(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    hosts = nodes(2, pool=1, rack=1)
+    embedded.store.modify("nodes", "n0", "", lambda node: {**node, "spec": {"unschedulable": True}})  # a person's
+    run = await open_run(cluster, hosts, tmp_path)
+    run.live = live = Seen()
+
+    async def lose() -> None:
+        await live.waits.wait()
+        status = {"conditions": [{"type": "Ready", "status": "Unknown", "message": "no word"}]}
+        embedded.store.modify("nodes", "n1", "", lambda node: {**node, "status": status}, subresource="status")
+
+    async with asyncio.timeout(DEADLINE_S):
+        losing = asyncio.create_task(lose())
+        outcomes, _ = await carried(run, GOAL, QUICK, Instant())
+        await losing
+    assert [finding.id for finding in outcomes["n1"].findings] == ["rollout.node.not-ready"]
+    node = await get_node(cluster, "n1")
+    assert node is not None
+    assert (node.unschedulable, mark_of(node)) == (False, None)
+
+
+async def test_what_was_spent_survives_another_goal_in_between(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    hosts = nodes(1, pool=1, rack=1)
+    live = Seen()
+    live.waits.set()
+    first = await open_run(cluster, hosts, tmp_path)
+    looked = await first.look(["n0"], GOAL, QUICK, Instant())
+    plan = first.plan(GOAL, QUICK, looked.values(), await first.outlook(looked.values(), QUICK))
+    async with first.holding(plan) as lease:  # and killed, as far as its end is not known
+        carrier = first.carrier(GOAL, QUICK, FailsOnce(live), lease)
+        await first.carry_out(plan, lease, lambda one: carrier.carry(one.host))
+        first.goes_on = True
+    second = await open_run(cluster, hosts, tmp_path, "run-2")
+    await carried(second, Goal("maintain", "general"), QUICK, Instant())
+    note = (await list_leases(cluster))["pool-general"].note
+    assert list(remembered(note, GOAL.id, "spent")) == ["n0"]
+
+
+async def test_only_what_is_still_being_drained_is_given_back_as_such(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]]
+) -> None:
+    nodes(1, pool=1, rack=1)
+    mark = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
+    await take_node(cluster, "n0", mark)
+    further = Mark(**{**{name: getattr(mark, name) for name in Mark.__slots__}, "phase": Phase.WITH_A_PERSON})
+    await write_mark(cluster, "n0", further)
+    with pytest.raises(MarkedByOthers, match="is with a person by now, and no longer draining"):
+        await give_back_node(cluster, "n0", mark, Phase.DRAINING)
+    assert await left(cluster) == ["n0"]
+    await give_back_node(cluster, "n0", mark)
+    assert await left(cluster) == []
