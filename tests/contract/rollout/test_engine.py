@@ -85,11 +85,12 @@ class FailsOnce(Instant):
 
     def __init__(self, live: Seen) -> None:
         super().__init__()
-        self.live = live
+        self.live, self.began = live, asyncio.Event()
 
     async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
         if host.name != "n0":
             return await super().change(host, node, fence)
+        self.began.set()
         await self.live.waits.wait()
         return (WRONG,)
 
@@ -114,6 +115,8 @@ async def test_a_host_that_waits_for_room_begins_nothing_after_a_halt(
         carrier = run.carrier(GOAL, QUICK, work, lease)
 
         async def carry(one: PlannedHost) -> HostOutcome:
+            if one.host.name != "n0":
+                await work.began.wait()
             outcome = await carrier.carry(one.host)
             if outcome.state is HostState.FAILED:
                 asyncio.get_running_loop().call_soon(embedded.store.modify, "nodes", "n0", "", uncordoned)
