@@ -55,14 +55,14 @@ DESCRIPTIONS = {
     Fault.NAME_DUPLICATED: "another machine's Node has its name in the cluster already",
     Fault.API_UNREACHABLE: "it cannot reach the API server",
     Fault.LINE_CUT: "its network cable is out (machines only)",
-    Fault.POWER_LOST: "it has lost power; mending boots it (machines only)",
+    Fault.POWER_LOST: "it has lost power; mending boots it",
     Fault.MIRROR_DOWN: "its package mirror does not answer",
     Fault.PACKAGE_MISSING: "its package mirror has nothing newer than what is installed",
     Fault.KEEPS_OLD_KUBELET: "an upgrade says that all went well, and the kubelet starts in its old version",
     Fault.NEVER_RETURNS: "after an upgrade its kubelet is never Ready again",
 }
 
-MACHINES_ONLY = (Fault.LINE_CUT, Fault.POWER_LOST)
+MACHINES_ONLY = (Fault.LINE_CUT,)
 OF_UPGRADES = (Fault.MIRROR_DOWN, Fault.PACKAGE_MISSING, Fault.KEEPS_OLD_KUBELET, Fault.NEVER_RETURNS)
 """What an upgrade meets; nothing else takes notice. Not on machines."""
 

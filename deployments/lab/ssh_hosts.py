@@ -42,6 +42,11 @@ class SshHost:
         name = where if self.port == 22 else f"[{where}]:{self.port}"
         return f"{name} {self.key.export_public_key().decode().strip()}"
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it listens."""
+        return self._listener is not None
+
     def start(self) -> None:
         """Listen; the port stays the same over a host's reboots."""
         self._listener = listening_socket(self.folder.host.address, self.port)
@@ -54,6 +59,7 @@ class SshHost:
             self._accepting.cancel()
         if self._listener is not None:
             self._listener.close()
+            self._listener = None
         for login in tuple(self._connections):
             login.cut()
 

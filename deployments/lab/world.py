@@ -180,8 +180,25 @@ class World:
             raise ControlError(f"the lab does not know: {request}")
         actions[request["do"]](host, request)
         if request["do"] != "reboot":
-            await self._kubelets.look(host.name)
+            await self._settle(host)
         return {"ok": True}
+
+    async def _settle(self, host: LabHost) -> None:
+        """Bring what runs of a host in line with what its folder says now: power first."""
+        server = self.ssh[host.name]
+        if server.folder.has(Fault.POWER_LOST):
+            await self._power_off(host)
+            return
+        if not server.is_up:
+            server.folder.boot()
+            server.start()
+        await self._kubelets.look(host.name)
+
+    async def _power_off(self, host: LabHost) -> None:
+        """At once, as a reset does it: connections cut, processes killed."""
+        self.ssh[host.name].stop()
+        await self._kubelets.power_off(host.name)
+        await asyncio.to_thread(kill_marked, self.lab, host.name)
 
     @property
     def _kubelets(self) -> Kubelets:
@@ -238,11 +255,9 @@ class World:
         task.add_done_callback(self._booting.discard)
 
     async def _reboot(self, host: LabHost) -> None:
-        """Power down at once, as a reset does: connections cut, processes killed; then up again."""
+        """Down and up again."""
         server = self.ssh[host.name]
-        server.stop()
-        await self._kubelets.power_off(host.name)
-        await asyncio.to_thread(kill_marked, self.lab, host.name)
+        await self._power_off(host)
         server.folder.boot()
         await asyncio.sleep(REBOOT_S)
         server.start()
