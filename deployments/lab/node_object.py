@@ -74,7 +74,9 @@ def node_status(folder: HostFolder, settings: KubeletSettings, kubelet_port: int
         ("PIDPressure", False, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ("Ready", ready, reason, message),
     ]
-    old = {c["type"]: c for c in (before or {}).get("conditions") or ()}
+    before = before or {}
+    old = {c["type"]: c for c in before.get("conditions") or ()}
+    info = before.get("nodeInfo") or {}
     quantities = {
         "cpu": str(CPUS),
         "memory": f"{MEMORY_BYTES // 1024}Ki",
@@ -91,7 +93,7 @@ def node_status(folder: HostFolder, settings: KubeletSettings, kubelet_port: int
         "conditions": [_condition(*row, old.get(row[0])) for row in conditions],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet_port}},
         "nodeInfo": {
-            "machineID": folder.read("etc/machine-id"),
+            "machineID": info.get("machineID") or folder.read("etc/machine-id"),  # read once, as kubelet does
             "systemUUID": folder.read("sys/class/dmi/id/product_uuid"),
             "bootID": folder.read("proc/sys/kernel/random/boot_id"),
             "kernelVersion": KERNEL,

@@ -121,8 +121,9 @@ class Cluster:
 
     @property
     def test_pods(self) -> list[str]:
-        """Pods of ours that are there."""
-        return [p["metadata"]["name"] for p in self.ask("GET", "/api/v1/namespaces/poolkeeper/pods")["items"]]
+        """Pods of ours that nobody has deleted; the kubelet needs a moment to end one that is."""
+        pods = [pod["metadata"] for pod in self.ask("GET", "/api/v1/namespaces/poolkeeper/pods")["items"]]
+        return [pod["name"] for pod in pods if "deletionTimestamp" not in pod]
 
     @property
     def names(self) -> list[str]:
