@@ -137,6 +137,37 @@ def _endpoint(value: Any) -> str:
     return value
 
 
+def _place_and_port(value: Any) -> str:
+    """HOST:PORT, an IPv6 address in brackets."""
+    place, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    bare = place[1:-1] if place.startswith("[") and place.endswith("]") else place
+    named = bare == place and _DNS_NAME.fullmatch(place)
+    if (
+        not colon
+        or not (named or _is_address(bare))
+        or not re.fullmatch("[0-9]{1,5}", port)
+        or not 0 < int(port) < 65536
+    ):
+        raise ValueError("is not a place with a port|Write it like 10.1.9.20:5432 or db.example.com:5432.")
+    return str(value)
+
+
+def _url(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s]*)?", value):
+        raise ValueError("is not a URL of a web server|Write it like https://app.example.com/healthz, without a user.")
+    place = re.sub("^https?://", "", value).partition("/")[0]
+    if not place.rpartition("]")[2].partition(":")[1]:
+        place += ":443"
+    _place_and_port(place)
+    return value
+
+
+def _name_asked(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > 253 or not _DNS_NAME.fullmatch(value) or _is_address(value):
+        raise ValueError("is not a DNS name|Write it in full, like db.example.com.")
+    return value.rstrip(".").lower()
+
+
 def _variable(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         raise ValueError("is not the name of an environment variable|Write its name alone, like POOLKEEPER_SSH_KEY.")
@@ -196,6 +227,9 @@ Cidr = Annotated[str, BeforeValidator(_network, json_schema_input_type=str)]
 IpAddress = Annotated[str, BeforeValidator(_address, json_schema_input_type=str)]
 Place = Annotated[str, BeforeValidator(_place, json_schema_input_type=str)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint, json_schema_input_type=str)]
+PlaceAndPort = Annotated[str, BeforeValidator(_place_and_port, json_schema_input_type=str)]
+Url = Annotated[str, BeforeValidator(_url, json_schema_input_type=str)]
+NameAsked = Annotated[str, BeforeValidator(_name_asked, json_schema_input_type=str)]
 Variable = Annotated[str, BeforeValidator(_variable, json_schema_input_type=str)]
 Version = Annotated[str, BeforeValidator(_version, json_schema_input_type=_written(_VERSION))]
 CriSocket = Annotated[str, BeforeValidator(_cri_socket, json_schema_input_type=_written(_CRI_SOCKET))]
@@ -430,6 +464,43 @@ class PoolEntry(Part):
     mode: Mode = Mode.ACT
 
 
+class TargetEntry(Part):
+    """What hosts must reach, beside the cluster; exactly one of tcp, tls and url."""
+
+    name: Text
+    sites: list[Text] = Field([], description="Whose hosts must reach it; empty: all.")
+    tcp: PlaceAndPort | None = Field(None, description="Takes connections.")
+    tls: PlaceAndPort | None = Field(None, description="Its certificate verifies, and does not expire soon.")
+    url: Url | None = Field(None, description="Answers with a status below 400; its certificate as with tls.")
+    ca: Text | None = Field(None, description="Certificates to verify with, in PEM; absent: those the host trusts.")
+    expires_in: Duration = Field("14d", validate_default=True, description="Told when it expires sooner.")
+
+
+class NameEntry(Part):
+    """A DNS name that hosts must get the right answer for, from every resolver that should know it."""
+
+    name: NameAsked
+    sites: list[Text] = Field([], description="Whose hosts ask for it; empty: all.")
+    zone: Literal["in-cluster", "cloud", "on-prem", "external"] = Field(
+        "external", description="in-cluster: the cluster's DNS is asked, and no resolver of a site."
+    )
+    addresses: list[IpAddress] = Field([], description="The right answer; empty: whatever most resolvers say.")
+    absent: Truth = Field(False, description="The right answer is that there is no such name.")
+
+
+class AuditEntry(Part):
+    """What the nightly audit measures, beside what it knows by itself."""
+
+    every_pair_up_to: Count = Field(500, description="Hosts; above, each connects to some neighbours a night.")
+    neighbours: Count = Field(8, description="How many that are.")
+    path_mtu: Annotated[int, Field(ge=576, le=9216, strict=True)] = Field(
+        1500, description="Bytes that a packet between hosts must be able to have."
+    )
+    silent_nights: Count = Field(3, description="A host that was not measured for so many nights is a finding.")
+    targets: list[TargetEntry] = []
+    names: list[NameEntry] = []
+
+
 class HostEntry(Part):
     """A machine."""
 
@@ -458,6 +529,7 @@ class Document(Part):
     domains: dict[str, DomainEntry] = {}
     pools: dict[str, PoolEntry]
     hosts: dict[str, HostEntry]
+    audit: AuditEntry = AuditEntry()
 
 
 def fleet_schema() -> dict[str, Any]:

@@ -87,7 +87,40 @@ def _resolve(document: doc.Document, path: Path) -> model.Fleet:
             active=entry.active,
         )
     limits = model.SshLimits(document.ssh_limits.handshakes, document.ssh_limits.sessions)
-    return model.Fleet(document.fleet, path, clusters, sites, domains, pools, hosts, limits, document.mode)
+    audit = _audit(document.audit, folder)
+    return model.Fleet(document.fleet, path, clusters, sites, domains, pools, hosts, limits, document.mode, audit)
+
+
+def _audit(entry: doc.AuditEntry, folder: Path) -> model.AuditSettings:
+    names = tuple(
+        model.AuditName(name.name, frozenset(name.sites), name.zone, tuple(sorted(name.addresses)), name.absent)
+        for name in entry.names
+    )
+    targets = tuple(_target(target, folder) for target in entry.targets)
+    return model.AuditSettings(
+        entry.every_pair_up_to, entry.neighbours, entry.path_mtu, entry.silent_nights, targets, names
+    )
+
+
+def _target(entry: doc.TargetEntry, folder: Path) -> model.AuditTarget:
+    if entry.url:
+        kind, _, rest = entry.url.partition("://")
+        place, slash, path = rest.partition("/")
+        bare = place.rpartition("]")[2]
+        where = place if ":" in bare else f"{place}:{443 if kind == 'https' else 80}"
+    else:
+        kind, where, slash, path = ("tcp", entry.tcp, "", "") if entry.tcp else ("tls", entry.tls or "", "", "")
+    address, _, port = where.rpartition(":")
+    return model.AuditTarget(
+        entry.name,
+        frozenset(entry.sites),
+        kind,
+        address.strip("[]"),
+        int(port),
+        slash + path,
+        _file(entry.ca, folder),
+        entry.expires_in.total_seconds(),
+    )
 
 
 def _cluster(name: str, entry: doc.ClusterEntry, folder: Path) -> model.Cluster:

@@ -307,6 +307,56 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditTarget:
+    """What hosts must reach, beside the cluster."""
+
+    name: str
+    sites: frozenset[str]
+    """Whose hosts must reach it; empty: all."""
+    kind: str
+    """`tcp`, `tls`, `http` or `https`."""
+    address: str
+    """Address or DNS name."""
+    port: int
+    path: str = ""
+    """Of a URL."""
+    authority: Path | None = None
+    """Certificates in PEM to verify with; None: those that the host trusts."""
+    expires_in_s: float = 14 * 86400.0
+    """A certificate that expires sooner is a finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditName:
+    """A DNS name that hosts must get the right answer for."""
+
+    name: str
+    """In full, lower case, without the last dot."""
+    sites: frozenset[str] = frozenset()
+    """Whose hosts ask for it; empty: all."""
+    zone: str = "external"
+    """`in-cluster`, `cloud`, `on-prem` or `external`."""
+    addresses: tuple[str, ...] = ()
+    """The right answer; empty: whatever most resolvers say."""
+    absent: bool = False
+    """The right answer is that there is no such name."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """What the nightly audit measures, beside what it knows by itself."""
+
+    every_pair_up_to: int = 500
+    """Hosts; above, each connects to `neighbours` others a night."""
+    neighbours: int = 8
+    path_mtu: int = 1500
+    """Bytes that an IP packet between two hosts must be able to have."""
+    silent_nights: int = 3
+    targets: tuple[AuditTarget, ...] = ()
+    names: tuple[AuditName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """All that one fleet file declares."""
 
@@ -320,3 +370,4 @@ class Fleet:
     ssh_limits: SshLimits = field(default_factory=SshLimits)
     """In all; each site's stand beside them."""
     mode: Mode = Mode.ACT
+    audit: AuditSettings = field(default_factory=AuditSettings)

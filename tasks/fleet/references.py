@@ -21,6 +21,9 @@ def files(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
         named += [((*path, kind), getattr(ssh, kind)) for kind in ("certificate", "known_hosts") if getattr(ssh, kind)]
     for name, site in document.sites.items():
         named += [(("sites", name, "freeze_calendars", i), file) for i, file in enumerate(site.freeze_calendars)]
+    named += [
+        (("audit", "targets", i, "ca"), target.ca) for i, target in enumerate(document.audit.targets) if target.ca
+    ]
     reasons: dict[str, str] = {}
     for path, file in named:
         if file not in reasons:

@@ -40,6 +40,7 @@ def check_draft(draft: Draft, folder: Path) -> Iterator[Mistake]:
         _pool_labels,
         _upgrades,
         _checks,
+        _audited,
         _logins,
         _node_names,
         addresses,
@@ -93,6 +94,11 @@ def _references(draft: Draft, document: Document, folder: Path) -> Iterator[Mist
         yield from refer(("domains", name, "site"), domain.site, "sites")
     for name, pool in document.pools.items():
         yield from refer(("pools", name, "cluster"), pool.cluster, "clusters")
+    audited = {"targets": [t.sites for t in document.audit.targets], "names": [n.sites for n in document.audit.names]}
+    for section, chosen in audited.items():
+        for i, sites in enumerate(chosen):
+            for j, site in enumerate(sites):
+                yield from refer(("audit", section, i, "sites", j), site, "sites")
     for name, host in document.hosts.items():
         yield from refer(("hosts", name, "site"), host.site, "sites")
         yield from refer(("hosts", name, "pool"), host.pool, "pools")
@@ -193,6 +199,36 @@ def _checks(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]
                 yield Mistake(
                     (*path, "prometheus"), "a Prometheus server has a URL.", "Write it like http://host:9090."
                 )
+
+
+def _audited(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+    """Targets are one thing each, with names of their own; a name that must not be has no address."""
+    taken: set[str] = set()
+    for i, target in enumerate(document.audit.targets):
+        path: Path_ = ("audit", "targets", i)
+        if draft.unread(*draft.as_written(path)):
+            continue
+        given = [kind for kind in ("tcp", "tls", "url") if getattr(target, kind)]
+        if len(given) != 1:
+            yield Mistake(
+                path,
+                "exactly one of tcp, tls and url says what a target is"
+                + (f"; here are {' and '.join(given)}." if given else "; here is none."),
+                "Write tcp: HOST:PORT, tls: HOST:PORT or url: https://HOST/PATH.",
+            )
+        elif target.ca and (target.tcp or (target.url or "").startswith("http://")):
+            yield Mistake((*path, "ca"), "nothing is verified with it.", "Write tls: or an https URL, or delete it.")
+        if target.name in taken:
+            yield Mistake((*path, "name"), f"there is a target {told(target.name)} already.", "Give each its own name.")
+        taken.add(target.name)
+    for i, name in enumerate(document.audit.names):
+        if name.absent and name.addresses and not draft.unread(*draft.as_written(("audit", "names", i))):
+            yield Mistake(
+                ("audit", "names", i, "absent"),
+                "a name that must not be found has no right address.",
+                "Delete absent or addresses.",
+                at_key=True,
+            )
 
 
 def _logins(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:

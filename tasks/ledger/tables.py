@@ -88,6 +88,18 @@ CHANGES = Table(
     "one row per mutation that passed the gate",
     {"subject_kind": TEXT, "subject_name": TEXT, "sentence": TEXT, "at": TIME},
 )
+PROBES = Table(
+    "probes",
+    "what an audit has measured: one row per source and check of a run, with all of its targets",
+    {
+        "source": TEXT,
+        "check": TEXT,
+        "site": TEXT,
+        "seen_at": TIME,
+        "targets": STRUCTURE,  # target -> [quality, milliseconds or null]
+        "evidence": STRUCTURE,  # target -> what was seen, of whatever is not ok
+    },
+)
 RUNS = Table(
     "runs",
     "one row per run, written last: a run without one did not end by itself",
@@ -101,4 +113,4 @@ RUNS = Table(
     },
 )
 
-TABLES = {table.name: table for table in (HOST_FACTS, STEPS, FINDINGS, SKIPS, LIFECYCLE, CHANGES, RUNS)}
+TABLES = {table.name: table for table in (HOST_FACTS, STEPS, FINDINGS, SKIPS, LIFECYCLE, CHANGES, PROBES, RUNS)}

@@ -1183,6 +1183,50 @@ ROWS = [
         ),
     ),
     row(
+        "targets and names of the audit",
+        [
+            (
+                "hosts:\n",
+                "audit:\n  targets:\n    - {name: db, tcp: '10.1.9.20'}\n    - {name: two, tcp: 'a:1', tls: 'a:1'}\n"
+                "    - {name: plain, url: 'http://a/', ca: fleet.yaml}\n    - {name: plain, url: 'https://u@a/'}\n"
+                "    - {name: far, tls: 'a:443', sites: [fra9]}\n    - {name: far, tcp: 'a:443'}\n  names:\n"
+                "    - {name: 10.1.1.1}\n    - {name: a.example, absent: true, addresses: [10.1.1.1]}\nhosts:\n",
+            )
+        ],
+        (
+            42,
+            23,
+            "audit.targets[0].tcp",
+            "'10.1.9.20' is not a place with a port.",
+            "Write it like 10.1.9.20:5432 or db.example.com:5432.",
+        ),
+        (
+            43,
+            7,
+            "audit.targets[1]",
+            "exactly one of tcp, tls and url says what a target is; here are tcp and tls.",
+            "Write tcp: HOST:PORT, tls: HOST:PORT or url: https://HOST/PATH.",
+        ),
+        (44, 43, "audit.targets[2].ca", "nothing is verified with it.", "Write tls: or an https URL, or delete it."),
+        (
+            45,
+            26,
+            "audit.targets[3].url",
+            "'https://u@a/' is not a URL of a web server.",
+            "Write it like https://app.example.com/healthz, without a user.",
+        ),
+        (46, 41, "audit.targets[4].sites[0]", "there is no site 'fra9'.", "Did you mean fra1?"),
+        (47, 14, "audit.targets[5].name", "there is a target 'far' already.", "Give each its own name."),
+        (49, 14, "audit.names[0].name", "'10.1.1.1' is not a DNS name.", "Write it in full, like db.example.com."),
+        (
+            50,
+            25,
+            "audit.names[1].absent",
+            "a name that must not be found has no right address.",
+            "Delete absent or addresses.",
+        ),
+    ),
+    row(
         "several mistakes in one entry",
         [n01("{address: 10.1.0.11, site: fra1, pool: general, domain: rack1}", "{site: fra9, pool: genral, prot: 1}")],
         (41, 3, "hosts.n01.address", "address is missing.", "Add `address:`."),
