@@ -496,6 +496,11 @@ class AuditEntry(Part):
     path_mtu: Annotated[int, Field(ge=576, le=9216, strict=True)] = Field(
         1500, description="Bytes that a packet between hosts must be able to have."
     )
+    provider_endpoints: Literal["none", "private", "public"] = Field(
+        "none",
+        description="ACK's own endpoints that nodes need, over the private line or the internet. ACK lists them for its"
+        " Edge clusters, not for hybrid pools.",
+    )
     silent_nights: Count = Field(3, description="A host that was not measured for so many nights is a finding.")
     targets: list[TargetEntry] = []
     names: list[NameEntry] = []

@@ -98,7 +98,13 @@ def _audit(entry: doc.AuditEntry, folder: Path) -> model.AuditSettings:
     )
     targets = tuple(_target(target, folder) for target in entry.targets)
     return model.AuditSettings(
-        entry.every_pair_up_to, entry.neighbours, entry.path_mtu, entry.silent_nights, targets, names
+        entry.every_pair_up_to,
+        entry.neighbours,
+        entry.path_mtu,
+        entry.silent_nights,
+        entry.provider_endpoints,
+        targets,
+        names,
     )
 
 

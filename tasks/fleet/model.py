@@ -352,6 +352,9 @@ class AuditSettings:
     path_mtu: int = 1500
     """Bytes that an IP packet between two hosts must be able to have."""
     silent_nights: int = 3
+    """A host that was not measured for so many nights in a row is a finding."""
+    provider_endpoints: str = "none"
+    """`none`, `private` or `public`: by which way hosts need the provider's own endpoints."""
     targets: tuple[AuditTarget, ...] = ()
     names: tuple[AuditName, ...] = ()
 

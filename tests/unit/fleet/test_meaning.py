@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from tasks.fleet import Mode, SecretRef, SshAccess
-from tasks.fleet.model import AcceptedSystem, AckProvider, Freeze, KubeadmProvider, Limit, SshJump, Window
+from tasks.fleet.model import (
+    AcceptedSystem,
+    AckProvider,
+    AuditName,
+    AuditTarget,
+    Freeze,
+    KubeadmProvider,
+    Limit,
+    SshJump,
+    Window,
+)
 from tests.unit.fleet.builders import a_fleet, changed, problems_of
 
 HOST = "n01: {address: 10.1.0.11, site: fra1, pool: general, domain: rack1}"
@@ -286,3 +296,37 @@ def test_where_the_account_is_billed_and_for_what(tmp_path):
     assert isinstance(cluster.provider, AckProvider)
     assert (cluster.provider.account_site, cluster.provider.billing_endpoint) == ("china", "127.0.0.1:8081")
     assert cluster.billed_resources == {"vbr-1": "line to fra1"}
+
+
+AUDIT = """\
+audit:
+  every_pair_up_to: 50
+  path_mtu: 1450
+  targets:
+    - {name: db, sites: [fra1], tcp: 10.1.9.20:5432}
+    - {name: web, url: "https://App.example.com/healthz?deep=1", ca: keys/ops, expires_in: 30d}
+    - {name: plain, url: "http://[fd00::1]:8080"}
+    - {name: ldap, tls: "[fd00::2]:636"}
+  names:
+    - {name: DB.example.com., addresses: [10.1.9.21, 10.1.9.20]}
+    - {name: gone.example.com, zone: on-prem, absent: true}
+hosts:
+"""
+
+
+def test_what_the_audit_measures(tmp_path):
+    audit = a_fleet(tmp_path, ("hosts:\n", AUDIT)).audit
+    assert (audit.every_pair_up_to, audit.neighbours, audit.path_mtu, audit.silent_nights) == (50, 8, 1450, 3)
+    assert audit.provider_endpoints == "none"
+    assert audit.targets == (
+        AuditTarget("db", frozenset({"fra1"}), "tcp", "10.1.9.20", 5432),
+        AuditTarget(
+            "web", frozenset(), "https", "App.example.com", 443, "/healthz?deep=1", tmp_path / "keys/ops", 30 * 86400.0
+        ),
+        AuditTarget("plain", frozenset(), "http", "fd00::1", 8080),
+        AuditTarget("ldap", frozenset(), "tls", "fd00::2", 636),
+    )
+    assert audit.names == (
+        AuditName("db.example.com", addresses=("10.1.9.20", "10.1.9.21")),
+        AuditName("gone.example.com", zone="on-prem", absent=True),
+    )
