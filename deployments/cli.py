@@ -226,7 +226,7 @@ def _moment(option: str, text: str) -> datetime:
 
 
 @main.command()
-@click.argument("flow", type=click.Choice(["onboard", "upgrade", "maintain", "offboard", "recover", "meter"]))
+@click.argument("flow", type=click.Choice(["onboard", "upgrade", "maintain", "offboard", "recover", "audit", "meter"]))
 @click.option("-p", "--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A flow parameter.")
 @fleet_option
 @json_option

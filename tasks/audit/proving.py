@@ -30,6 +30,8 @@ class Probed:
     answers: PodAnswers
     log_error: str = ""
     """Why the log of the pod on the node could not be read; empty when it could."""
+    ran: bool = False
+    """Whether the pod on the node began to run, so that its kubelet had a log to give."""
     cloud_error: str = ""
     """Why the pod on the cloud node could not be had; empty when it could, or was not wanted."""
 
@@ -64,12 +66,12 @@ async def probe_node(
                 peer_ip = await _serve(api, gate, node, testpod.peer_pod(cloud_node, node, image), pods)
             except (ApiError, ClusterUnreachable, TimeoutError) as error:
                 cloud_error = str(error) or f"the pod on {cloud_node} was not Ready within {POD_TIMEOUT_S:.0f} s"
-        answers, log_error, ip = await _ask(api, gate, node, testpod.probe_pod(node, image, dns, peer_ip), pods)
+        answers, log_error, ip, ran = await _ask(api, gate, node, testpod.probe_pod(node, image, dns, peer_ip), pods)
         if cloud_node is not None and peer_ip and ip and not log_error:
             way_back = testpod.way_back_pod(cloud_node, node, image, ip)
             back, cloud_error = await _fetch(api, gate, node, way_back, pods)
             answers = replace(answers, from_cloud=back.from_cloud)
-    return Probed(answers, log_error, cloud_error)
+    return Probed(answers, log_error, ran, cloud_error)
 
 
 async def _serve(api: ClusterApi, gate: Gate, node: str, pod: Json, pods: AsyncExitStack) -> str:
@@ -80,21 +82,27 @@ async def _serve(api: ClusterApi, gate: Gate, node: str, pod: Json, pods: AsyncE
     return row.ip
 
 
-async def _ask(api: ClusterApi, gate: Gate, node: str, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str, str]:
-    """What the pod on the node answers, why its log could not be read, and its address. Raises GateRefused."""
-    name, waited_for = pod["metadata"]["name"], _Begun()
+async def _ask(
+    api: ClusterApi, gate: Gate, node: str, pod: Json, pods: AsyncExitStack
+) -> tuple[PodAnswers, str, str, bool]:
+    """What the pod on the node answers, why its log could not be read, its address, whether it ran.
+
+    Raises GateRefused.
+    """
+    name, waited_for, ran = pod["metadata"]["name"], _Begun(), False
     await pods.enter_async_context(_pod(api, gate, node, pod))
     try:
         async with asyncio.timeout(POD_TIMEOUT_S):
             row = await wait_pod(api, NAMESPACE, name, waited_for)
             if row.phase == "Failed":
-                return PodAnswers(), f"the test pod failed: {await pod_log(api, NAMESPACE, name)}"[:500], ""
+                return PodAnswers(), f"the test pod failed: {await pod_log(api, NAMESPACE, name)}"[:500], "", False
+            ran = True
             log = await wait_pod_log(api, NAMESPACE, name, testpod.FINISHED)
     except TimeoutError:
-        return PodAnswers(), f"the test pod did not finish within {POD_TIMEOUT_S:.0f} s{waited_for.so_far}", ""
+        return PodAnswers(), f"the test pod did not finish within {POD_TIMEOUT_S:.0f} s{waited_for.so_far}", "", ran
     except (ApiError, ClusterUnreachable) as error:
-        return PodAnswers(), str(error), ""
-    return testpod.parse_log(log), "", row.ip
+        return PodAnswers(), str(error), "", ran
+    return testpod.parse_log(log), "", row.ip, True
 
 
 async def _fetch(api: ClusterApi, gate: Gate, node: str, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str]:

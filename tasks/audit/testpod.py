@@ -19,6 +19,9 @@ NAMESPACE = "poolkeeper"
 PORT = 18080
 FINISHED = "poolkeeper: probed"
 """The line after which the log holds all answers; the pod then serves until it is removed."""
+_LABELS = {"app.kubernetes.io/managed-by": "poolkeeper", "app.kubernetes.io/name": "test-pod"}
+SELECTOR = ",".join(f"{key}={value}" for key, value in _LABELS.items())
+"""Label selector of every test pod."""
 _ANSWER = re.compile(r"^poolkeeper: (?P<probe>[a-z-]+) (?P<answer>ok|fail)\b(?: (?P<detail>.*))?$")
 
 _SERVE = f"""\
@@ -88,7 +91,7 @@ def _pod(name: str, node: str, image: str, program: str, environment: Mapping[st
         "metadata": {
             "name": name,
             "namespace": NAMESPACE,
-            "labels": {"app.kubernetes.io/managed-by": "poolkeeper", "app.kubernetes.io/name": "test-pod"},
+            "labels": _LABELS,
         },
         "spec": {
             "nodeName": node,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from tasks.cluster.api import ClusterApi, Json
@@ -68,6 +69,13 @@ async def list_pods(api: ClusterApi, namespace: str) -> tuple[PodRow, ...]:
     """Every pod of a namespace."""
     items, _ = await api.list_all(f"/api/v1/namespaces/{namespace}/pods")
     return tuple(map(parse_pod, items))
+
+
+async def pods_older_than(api: ClusterApi, namespace: str, selector: str, before: datetime) -> tuple[str, ...]:
+    """Names of a namespace's pods with these labels that were created before a moment."""
+    items, _ = await api.list_all(f"/api/v1/namespaces/{namespace}/pods", query={"labelSelector": selector})
+    created = {item["metadata"]["name"]: item["metadata"]["creationTimestamp"] for item in items}
+    return tuple(sorted(name for name, at in created.items() if datetime.fromisoformat(at) < before))
 
 
 async def wait_pods_on(api: ClusterApi, node: str, until: Callable[[tuple[PodRow, ...]], bool]) -> tuple[PodRow, ...]:

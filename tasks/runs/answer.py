@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,9 @@ class Answer:
     text: str
     halted: str = ""
     """Why, at some point, nothing new was to start."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What this flow answers beside what every flow does."""
+    more_files: tuple[str, ...] = ()
 
     @classmethod
     def of_run(
@@ -135,7 +138,7 @@ class Answer:
         folder = folder / self.recorder.run_id
         folder.mkdir(parents=True, exist_ok=True)
         summary, outcome = folder / "summary.md", folder / "outcome.json"
-        files = [str(summary), str(outcome)]
+        files = [str(summary), str(outcome), *self.more_files]
         answer = {
             "flow": self.flow,
             "run_id": self.recorder.run_id,
@@ -143,6 +146,7 @@ class Answer:
             "summary": self.summary,
             "hosts": [host.row() for host in self.outcomes],
             "files": files,
+            **self.more,
         }
         summary.write_text(self.text, encoding="utf-8")
         outcome.write_text(json.dumps(answer, indent=2), encoding="utf-8")

@@ -15,15 +15,21 @@ def choose_hosts(fleet: Fleet, pool: str, hosts: str) -> tuple[Host, ...]:
 
     Raises ChoiceInvalid, and SelectionInvalid of `tasks.fleet`.
     """
+    chosen = choose_hosts_of_any(fleet, pool, hosts)
+    clusters = sorted({host.pool.cluster.name for host in chosen})
+    if len(clusters) > 1:
+        raise ChoiceInvalid(f"these hosts belong to several clusters ({', '.join(clusters)}); choose a pool of one")
+    return chosen
+
+
+def choose_hosts_of_any(fleet: Fleet, pool: str, hosts: str) -> tuple[Host, ...]:
+    """The same, of one cluster or several."""
     if not hosts.strip():
         raise ChoiceInvalid("hosts is empty: write `all` for every host, or which ones")
     expression = f"pool={pool},{hosts}" if pool else hosts
     chosen = select(fleet, expression)
     if not chosen:
         raise ChoiceInvalid(f"no active host of the fleet file matches `{expression}`")
-    clusters = sorted({host.pool.cluster.name for host in chosen})
-    if len(clusters) > 1:
-        raise ChoiceInvalid(f"these hosts belong to several clusters ({', '.join(clusters)}); choose a pool of one")
     return chosen
 
 

@@ -1,0 +1,95 @@
+"""Audit the network between hosts, sites and the control plane, and the names that they resolve.
+
+Looks, and changes nothing on hosts: each is sent a probe program over SSH, which leaves nothing behind. In the cluster
+it runs a short-lived test pod on some nodes. What is broken is folded into causes and compared with earlier nights.
+Needs: the fleet file, an SSH key, a kubeconfig; what earlier runs have written to the spool.
+Killed at any point: start it again; test pods end by themselves within ten minutes, and the next run removes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from tasks.audit.telling import as_json, fails, host_outcomes, markdown
+
+from flows.surroundings import ended, run_log, run_name, secrets
+from tasks.audit import steps
+from tasks.audit.report import AuditReport
+from tasks.audit.run import AuditRun, open_run
+from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
+from tasks.ledger import Spool
+from tasks.outcomes import RunState, in_slots
+from tasks.provider.endpoints import required_endpoints
+from tasks.runs.answer import Answer
+from tasks.runs.choosing import ChoiceInvalid, choose_hosts_of_any, secrets_of
+from tasks.runs.recording import Recorder
+from tasks.settings import SecretMissing, fleet_path, state_folder
+
+BATCH = 100
+"""Hosts per asking task."""
+BATCHES_AT_ONCE = 4
+
+
+@flow(name="audit", flow_run_name=lambda: run_name({**flow_run.parameters, "dry_run": False}, "audit"))
+async def audit(
+    pool: str = "",
+    hosts: str = "all",
+    pod_nodes: int = 100,
+    fail_on: Literal["nothing", "new-blockers", "blockers"] = "nothing",
+    fleet: str = "",
+) -> State[Any]:
+    """Say in one page what is broken in the network and the names of the fleet, what is new, and what to do.
+
+    Args:
+        pool: Pool whose hosts to ask, as named in the fleet file; empty for any.
+        hosts: Which of them, such as `site=fra1,name=fra1-n0*`; `all` for every one.
+        pod_nodes: On how many nodes to run a test pod, others every night; 0 for none.
+        fail_on: What makes the run's state Failed: `nothing` it finds, `new-blockers`, or `blockers`.
+        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+    """
+    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
+    try:
+        declared = load_fleet(fleet_path(fleet))
+        chosen = choose_hosts_of_any(declared, pool, hosts)
+        secret = await secrets(secrets_of(chosen))
+        async with open_run(declared, chosen, secret, recorder, required=required_endpoints) as run:
+            report = await _look(run, pod_nodes)
+    except (FleetInvalid, SelectionInvalid, ChoiceInvalid) as error:
+        return await ended(Answer.without_hosts("audit", recorder, RunState.INVALID, str(error)))
+    except (SecretMissing, OSError) as error:
+        return await ended(Answer.without_hosts("audit", recorder, RunState.FAILED, str(error)))
+    page = await steps.publish_report(report, state_folder() / "runs")
+    state = RunState.FAILED if fails(report, fail_on) else RunState.COMPLETED
+    return await ended(
+        Answer(
+            "audit",
+            recorder,
+            state,
+            f"{state}: {report.summary}",
+            host_outcomes(report),
+            markdown(report),
+            more=as_json(report),
+            more_files=(page,),
+        )
+    )
+
+
+async def _look(run: AuditRun, pod_nodes: int) -> AuditReport:
+    """Ask hosts and nodes at the same time, then conclude."""
+    await run.remove_left_pods()
+    names = list(run.hosts)
+    batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
+    slots = asyncio.Semaphore(BATCHES_AT_ONCE)
+
+    async def ask(batch: list[str]) -> Any:
+        return await steps.ask(run, f"{batch[0]} to {batch[-1]}", batch)
+
+    async with asyncio.TaskGroup() as both:
+        asking = both.create_task(in_slots(batches, lambda batch: slots, ask))
+        trying = both.create_task(steps.try_pods(run, run.nodes_to_try(pod_nodes)))
+    heard = {name: one for batch in asking.result() for name, one in batch.items()}
+    return await steps.conclude(run, heard, trying.result())

@@ -1,0 +1,112 @@
+"""What the cluster itself tells of its nodes, as facts: Ready, the node's DNS cache, what a test pod saw. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
+from tasks.audit.planning import View
+from tasks.audit.proving import Probed
+from tasks.audit.report import Place
+from tasks.audit.suspects import (
+    API_SERVER,
+    Server,
+    suspects_of_cache,
+    suspects_of_kubelet,
+    suspects_of_pods,
+    suspects_of_ready,
+    suspects_of_resolver,
+    suspects_of_stub,
+)
+from tasks.cluster.marks import mark_of
+from tasks.cluster.nodes import NodeRow
+from tasks.fleet.model import Host
+
+CLOUD_PODS = Server("pods in the cloud")
+_CACHE_SET = Suspect(Part.TARGET, "DaemonSet kube-system/node-local-dns", Fault.WRONG)
+
+
+def place_of(host: Host, node: NodeRow | None) -> Place:
+    """Where a host is, and why trouble with it would be no surprise."""
+    domain = host.domain.name if host.domain else ""
+    if node is None:
+        return Place(host.site.name, domain)
+    mark = mark_of(node)
+    if mark is not None:
+        return Place(host.site.name, domain, f"{mark.flow} works on it ({mark.phase})")
+    return Place(host.site.name, domain, "it is cordoned" if node.unschedulable else "")
+
+
+def node_facts(host: Host, view: View) -> Iterator[Measured]:
+    """Whether its node is Ready, and whether there is a DNS cache on it. Nothing of a host that is no node."""
+    node = view.nodes.get(host.node_name)
+    if node is None:
+        return
+    suspects = suspects_of_ready(host, view.endpoint)
+    if node.ready:
+        yield Measured("node.ready", API_SERVER, host.name, Quality.OK, "Ready", suspects)
+    else:
+        state = "Unknown: its kubelet is silent" if node.ready is None else f"False: {node.ready_message}"
+        # a kubelet that says what is wrong has reached the API server
+        symptom = "silent" if node.ready is None else "bad-status"
+        yield Measured(
+            "node.ready", API_SERVER, host.name, Quality.FAIL, f"Ready is {state}", suspects, symptom=symptom
+        )
+    if view.dns.has_cache and node.ready:
+        yield _cache(host, view)
+
+
+def _cache(host: Host, view: View) -> Measured:
+    """Its own pod: a node without one sends every question over the line."""
+    pod, asking = view.dns.caches.get(host.node_name), view.dns.asking_cache.get(host.node_name, 0)
+    suspects = frozenset({Suspect(Part.CACHE, host.name), Suspect(Part.CACHE, host.name, Fault.WRONG), _CACHE_SET})
+    if pod is not None and pod.ready:
+        return Measured("dns.cache-pod", API_SERVER, host.name, Quality.OK, f"{pod.name} is Ready", suspects)
+    words = f"{pod.name} is not Ready" if pod else "no pod of node-local-dns on the node"
+    if asking:
+        words += f"; {asking} of its pods ask the cache first, and wait for it each time"
+    if pod is None and not view.dns.cache_tolerates:
+        words += "; the DaemonSet does not tolerate nodepool-type=hybridcloud:NoSchedule"
+    return Measured("dns.cache-pod", API_SERVER, host.name, Quality.FAIL, words, suspects, symptom="bad-status")
+
+
+def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:
+    """What a test pod on its node has shown: the API server's way to the kubelet, names and the cloud from a pod."""
+    log = suspects_of_kubelet(host, view.endpoint)
+    if not probed.ran:
+        yield Measured("kubelet.log", API_SERVER, host.name, Quality.UNKNOWN, probed.log_error, log)
+        return
+    if probed.log_error:
+        yield Measured("kubelet.log", API_SERVER, host.name, Quality.FAIL, probed.log_error, log, symptom="timeout")
+        return
+    yield Measured("kubelet.log", API_SERVER, host.name, Quality.OK, "the API server reads a pod's log", log)
+    inside, answers, dns = f"pod on {host.name}", probed.answers, host.site.dns
+    for name, answer in ((dns.internal_name, answers.dns_internal), (dns.external_name, answers.dns_external)):
+        yield _answered("pods.dns", inside, name, answer, _names(host, view, name))
+    ways = (
+        ("pods.to-cloud", inside, "pods in the cloud", answers.to_cloud),
+        ("pods.from-cloud", "pods in the cloud", inside, answers.from_cloud),
+    )
+    for check, source, target, answer in ways:
+        outwards = check == "pods.to-cloud"
+        yield _answered(
+            check, source, target, answer, suspects_of_pods(host, CLOUD_PODS, outwards=outwards), probed.cloud_error
+        )
+
+
+def _names(host: Host, view: View, name: str) -> frozenset[Suspect]:
+    """A pod asks its node's cache where there is one, and what stands behind it."""
+    suspects = suspects_of_cache(host, name) if view.dns.has_cache else frozenset[Suspect]()
+    for address in view.dns.service_ips:
+        suspects |= suspects_of_resolver(host, Server(address), "udp", name)
+    return suspects or suspects_of_stub(host, name)
+
+
+def _answered(
+    check: str, source: str, target: str, answer: str | None, suspects: frozenset[Suspect], why: str = ""
+) -> Measured:
+    if answer is None:
+        return Measured(check, source, target, Quality.UNKNOWN, why or "the test pod did not get there", suspects)
+    if answer == "":
+        return Measured(check, source, target, Quality.OK, "answered", suspects)
+    return Measured(check, source, target, Quality.FAIL, answer, suspects, symptom="timeout")

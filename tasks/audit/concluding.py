@@ -1,0 +1,150 @@
+"""From what was heard to the night's report: judge, compare with other nights, fold, tell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tasks.audit.cluster_facts import node_facts, place_of, pod_facts
+from tasks.audit.findings import finding_of, subject_of
+from tasks.audit.folding import fold
+from tasks.audit.judging import agree, judge
+from tasks.audit.measured import Measured, Quality
+from tasks.audit.nights import Baseline, Night, PathKey, against_baseline, compare, silent
+from tasks.audit.planning import NightPlan, View
+from tasks.audit.proving import Probed
+from tasks.audit.questions import Answer, Outcome
+from tasks.audit.report import AuditReport
+from tasks.audit.suspects import suspects_from_here, suspects_of_login
+from tasks.cluster.nodes import NodeRow
+from tasks.fleet.model import Fleet, Host
+from tasks.hosts import HostError
+from tasks.hosts.errors import ConnectRefused, ConnectTimeout, Unreachable
+from tasks.outcomes import Evidence, Finding, Severity, Subject, by_severity
+
+HERE = "poolkeeper"
+"""The source of what is measured from where this runs."""
+_NOBODY_HOME = {ConnectTimeout: "timeout", ConnectRefused: "refused", Unreachable: "unreachable"}
+"""Errors that may have one cause with what others measure; every other one is a matter of that host alone."""
+_NOT_ASKED = Answer(Outcome.UNKNOWN, reason="the host could not be asked")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one host answered, or why it could not be asked."""
+
+    answers: tuple[Answer, ...] = ()
+    error: HostError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evening:
+    """All that a run has gathered."""
+
+    fleet: Fleet
+    hosts: Mapping[str, Host]
+    plan: NightPlan
+    views: Mapping[str, View]
+    heard: Mapping[str, Heard]
+    tried: Mapping[str, Probed]
+    """By host, where a test pod was wanted on its node."""
+    before: Sequence[Night]
+    usual: Mapping[PathKey, Baseline]
+    run_id: str
+    started_at: datetime
+    notes: tuple[str, ...] = ()
+    unreached: Mapping[str, str] = field(default_factory=dict)
+    """Cluster -> why it could not be read from here."""
+
+
+def conclude(evening: Evening, now: datetime) -> AuditReport:
+    """What it comes to."""
+    facts = against_baseline((*_from_hosts(evening, now), *_from_clusters(evening)), evening.usual)
+    places = {name: place_of(host, _node(evening, host)) for name, host in evening.hosts.items()}
+    errors = {name: heard.error for name, heard in evening.heard.items() if heard.error is not None}
+    unread = {name: error.observed for name, error in errors.items()}
+    answered = evening.heard.keys() - unread.keys()
+    quiet = silent(evening.hosts, answered, evening.before, evening.fleet.audit.silent_nights)
+    findings = [finding_of(cause, places, now) for cause in fold(facts)]
+    findings += [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _NOBODY_HOME]
+    findings += [_silent(name, nights, unread.get(name, ""), now) for name, nights in quiet.items()]
+    return AuditReport(
+        fleet=evening.fleet.name,
+        run_id=evening.run_id,
+        started_at=evening.started_at,
+        ended_at=now,
+        compared=compare(by_severity(findings), _known_of(facts), now, evening.before),
+        facts=facts,
+        hosts=places,
+        unread=unread,
+        silent=quiet,
+        usual=evening.usual,
+        pairs=evening.plan.mesh.pairs,
+        nights_to_cover=evening.plan.mesh.nights_to_cover,
+        earlier_nights=len(evening.before),
+        notes=evening.notes,
+    )
+
+
+def _from_hosts(evening: Evening, now: datetime) -> Iterator[Measured]:
+    asked = evening.plan.asked
+    agreed = agree(
+        pair
+        for name, heard in evening.heard.items()
+        if heard.error is None
+        for pair in zip(asked[name], heard.answers, strict=True)
+    )
+    for name, heard in evening.heard.items():
+        yield _login(evening.hosts[name], heard.error)
+        if heard.error is None:
+            yield from judge(name, asked[name], heard.answers, agreed, now)
+        else:
+            yield from judge(name, asked[name], [_NOT_ASKED] * len(asked[name]), agreed, now)
+
+
+def _from_clusters(evening: Evening) -> Iterator[Measured]:
+    for name, view in evening.views.items():
+        endpoint, why = view.endpoint.name, evening.unreached.get(name, "")
+        quality, symptom = (Quality.FAIL, "timeout") if why else (Quality.OK, "")
+        suspects = suspects_from_here(view.endpoint)
+        yield Measured("connect.api", HERE, endpoint, quality, why or "read", suspects, symptom=symptom)
+    for name, host in evening.hosts.items():
+        view = evening.views.get(host.pool.cluster.name)
+        if view is None or host.pool.cluster.name in evening.unreached:
+            continue
+        yield from node_facts(host, view)
+        if name in evening.tried:
+            yield from pod_facts(host, view, evening.tried[name])
+
+
+def _login(host: Host, error: HostError | None) -> Measured:
+    """That a host can be logged in to is a fact as any other."""
+    suspects = suspects_of_login(host)
+    if error is None:
+        return Measured("ssh", HERE, host.name, Quality.OK, "logged in", suspects)
+    symptom = _NOBODY_HOME.get(type(error))
+    quality = Quality.UNKNOWN if symptom is None else Quality.FAIL
+    return Measured("ssh", HERE, host.name, quality, error.observed, suspects, symptom=symptom or "")
+
+
+def _node(evening: Evening, host: Host) -> NodeRow | None:
+    view = evening.views.get(host.pool.cluster.name)
+    return view.nodes.get(host.node_name) if view else None
+
+
+def _known_of(facts: Sequence[Measured]) -> frozenset[Subject]:
+    """Everything of which tonight tells whether it works."""
+    suspects = {suspect for fact in facts if fact.quality is not Quality.UNKNOWN for suspect in fact.suspects}
+    return frozenset(map(subject_of, suspects))
+
+
+def _silent(name: str, nights: int, why: str, now: datetime) -> Finding:
+    evidence = Evidence(
+        f"nothing was measured of it for {nights} nights{f': {why}' if why else ''}",
+        "a measurement a night",
+        "audit",
+        now,
+    )
+    step = "See why it cannot be asked; declare it `active: false` if it is meant to be away."
+    return Finding("audit.host.silent", Severity.WARNING, Subject("host", name), evidence, step)

@@ -1,0 +1,79 @@
+"""What earlier runs of the audit wrote down, read back from the spool; and what this one writes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tasks.audit.measured import Measured, Quality
+from tasks.audit.nights import BASELINE_NIGHTS, Night, PathKey
+from tasks.ledger import FINDINGS, PROBES, RUNS, Spool
+from tasks.outcomes import HostState, Subject
+
+FLOW = "audit"
+NIGHTS = 30
+"""Earlier runs that tonight is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Earlier runs, the newest first."""
+
+    nights: tuple[Night, ...]
+    run_ids: tuple[str, ...]
+
+
+def earlier(spool: Spool, now: datetime) -> Earlier:
+    """The runs of the audit that came to their end before now."""
+    ended = [row for row in spool.rows(RUNS) if row["flow"] == FLOW and row["state"] != "invalid" and row["hosts"]]
+    ended.sort(key=lambda row: row["started_at"], reverse=True)
+    chosen = [row for row in ended if row["started_at"] < now][:NIGHTS]
+    nights = []
+    for row in chosen:
+        found = {
+            (f["id"], Subject(f["subject_kind"], f["subject_name"])): f["observed"]
+            for f in spool.rows(FINDINGS, row["run_id"])
+        }
+        measured = frozenset(name for name, state in row["hosts"].items() if state == HostState.DONE)
+        nights.append(Night(row["started_at"], found, measured))
+    return Earlier(tuple(nights), tuple(row["run_id"] for row in chosen))
+
+
+def durations(spool: Spool, before: Earlier) -> Iterator[Mapping[PathKey, float]]:
+    """Of each of the last nights: path -> milliseconds, of whatever was OK."""
+    for run_id in before.run_ids[:BASELINE_NIGHTS]:
+        yield {
+            (row["check"], row["source"], target): took
+            for row in spool.rows(PROBES, run_id)
+            for target, (quality, took) in row["targets"].items()
+            if quality == Quality.OK and took is not None
+        }
+
+
+def write_facts(spool: Spool, run_id: str, facts: Sequence[Measured], sites: Mapping[str, str], now: datetime) -> None:
+    """Every fact of a run, one row a source and check.
+
+    sites: by host
+    """
+    together: defaultdict[tuple[str, str], list[Measured]] = defaultdict(list)
+    for fact in facts:
+        together[fact.source, fact.check].append(fact)
+    rows = [
+        {
+            "source": source,
+            "check": check,
+            "site": sites.get(source),
+            "seen_at": now,
+            "targets": {fact.target: [str(fact.quality), _rounded(fact.duration_ms)] for fact in of_one},
+            "evidence": {fact.target: fact.evidence for fact in of_one if fact.quality is not Quality.OK},
+        }
+        for (source, check), of_one in sorted(together.items())
+    ]
+    if rows:
+        spool.append(PROBES, run_id, "probes", rows)
+
+
+def _rounded(duration_ms: float | None) -> float | None:
+    return None if duration_ms is None else round(duration_ms, 2)

@@ -1,0 +1,277 @@
+"""What each host is asked tonight, and what every answer depends on. Pure: from the fleet, the clusters, the date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from tasks.audit.measured import Suspect
+from tasks.audit.mesh import Mesh, plan_mesh
+from tasks.audit.questions import Kind, Question
+from tasks.audit.suspects import (
+    CLOUD,
+    Server,
+    Stage,
+    suspects_of_api,
+    suspects_of_cache,
+    suspects_of_connect,
+    suspects_of_mtu,
+    suspects_of_resolver,
+    suspects_of_stub,
+    suspects_of_target,
+)
+from tasks.cluster.dns import METRICS_PORT, NODE_LOCAL, ClusterDns, DnsPod
+from tasks.cluster.nodes import NodeRow
+from tasks.fleet.model import AuditName, AuditTarget, Fleet, Host
+
+ABSENT = AuditName("poolkeeper-absent.invalid", absent=True)
+"""A name that nobody may answer for (RFC 6761): who does, answers for every mistyped one."""
+SERVERS_A_NIGHT = 4
+"""At most so many of the cluster's DNS servers are asked by each host, in turn."""
+MTU_HEADERS = 50
+"""Bytes that VXLAN puts around a packet: the next size to try below the one that is wanted."""
+MTU_LEAST = 576
+"""Every path carries a packet of this size: where it is lost too, it is not the size."""
+_CLUSTER_AUTHORITY = "cluster"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What was read of one cluster."""
+
+    api_url: str
+    authority: str
+    """Its certificates in PEM; empty: the host's own are trusted."""
+    nodes: Mapping[str, NodeRow] = field(default_factory=dict)
+    dns: ClusterDns = field(default_factory=ClusterDns)
+    required: tuple[AuditTarget, ...] = ()
+    """What the provider's nodes must reach."""
+
+    @property
+    def endpoint(self) -> Server:
+        """Where its API server is, as a reader would write it."""
+        parts = urlsplit(self.api_url)
+        return Server(f"{parts.hostname}:{parts.port or 443}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What an answer has to be, beside being one."""
+
+    addresses: tuple[str, ...] = ()
+    """Of a name; empty: those that the others get."""
+    absent: bool = False
+    compared: bool = False
+    """Whether everyone must get the same answer for this name."""
+    path_mtu: int = 0
+    expires_in_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and what its answer means for whom."""
+
+    question: Question
+    check: str
+    target: str
+    """As a reader would write it; with check and host it is the path from night to night."""
+    suspects: Mapping[str, frozenset[Suspect]]
+    """Stage -> whose failure alone would make it fail; one stage, the empty one, but for the API server."""
+    wants: Wants = Wants()
+
+
+@dataclass(frozen=True, slots=True)
+class NightPlan:
+    """All that is asked tonight."""
+
+    asked: Mapping[str, tuple[Asked, ...]]
+    """Host -> its questions."""
+    mesh: Mesh
+    authorities: Mapping[str, Mapping[str, str]]
+    """Host -> name of an authority -> certificates in PEM."""
+
+
+def plan_night(
+    fleet: Fleet,
+    hosts: Sequence[Host],
+    views: Mapping[str, View],
+    night: int,
+    files: Mapping[str, str],
+) -> NightPlan:
+    """What the given hosts are asked on a night, counted in days.
+
+    views: by cluster; of one that did not answer there is none, and its hosts are asked the rest
+    files: path of a declared authority -> certificates in PEM
+    """
+    settings = fleet.audit
+    mesh = plan_mesh(hosts, night, every_pair_up_to=settings.every_pair_up_to, neighbours=settings.neighbours)
+    by_name = {host.name: host for host in hosts}
+    asked, authorities = {}, {}
+    for host in hosts:
+        view = views.get(host.pool.cluster.name)
+        asker = _Asker(host, view, night, fleet)
+        peers = [by_name[name] for name in mesh.targets[host.name]]
+        asked[host.name] = tuple(asker.questions(peers))
+        named = {str(target.authority): files[str(target.authority)] for target in asker.targets if target.authority}
+        if view is not None and view.authority:
+            named[_CLUSTER_AUTHORITY] = view.authority
+        authorities[host.name] = named
+    return NightPlan(asked, mesh, authorities)
+
+
+class _Asker:
+    """One host's questions."""
+
+    def __init__(self, host: Host, view: View | None, night: int, fleet: Fleet) -> None:
+        self._host, self._view, self._night, self._audit = host, view, night, fleet.audit
+        site = host.site.name
+        self._resolvers = tuple(Server(address, site) for address in host.site.dns.resolvers)
+        self._names = (
+            AuditName(host.site.dns.external_name.rstrip(".").lower()),
+            *(name for name in fleet.audit.names if not name.sites or site in name.sites),
+            ABSENT,
+        )
+        declared = (target for target in fleet.audit.targets if not target.sites or site in target.sites)
+        self.targets = (*declared, *(view.required if view else ()))
+
+    def questions(self, peers: Sequence[Host]) -> Iterator[Asked]:
+        """All of them, the quickest first."""
+        yield Asked(Question(Kind.SETTINGS), "dns.search", "resolv.conf", _alone(self._stub("resolv.conf")))
+        yield from self._stub_names()
+        for resolver in self._resolvers:
+            names = [name for name in self._names if name.zone != "in-cluster"]
+            yield from self._dns("dns.resolver", resolver.name, resolver, names)
+        if self._view is not None:
+            yield self._api(self._view)
+            yield from self._cluster_names(self._view)
+            yield from self._cloud_nodes(self._view)
+        yield from map(self._target, self.targets)
+        yield from map(self._connect, peers)
+        yield from self._big_packets(peers)
+
+    # names
+
+    def _stub(self, name: str) -> frozenset[Suspect]:
+        return suspects_of_stub(self._host, name, self._resolvers)
+
+    def _stub_names(self) -> Iterator[Asked]:
+        for name in self._names:
+            if name.zone != "in-cluster":
+                question = Question(Kind.STUB, name=name.name)
+                yield Asked(question, "dns.stub", name.name, _alone(self._stub(name.name)), _wants(name))
+
+    def _dns(self, check: str, address: str, server: Server, names: Iterable[AuditName]) -> Iterator[Asked]:
+        for name in names:
+            for transport in ("udp", "tcp"):
+                question = Question(Kind.DNS, address, 53, name.name, transport, "A")
+                suspects = suspects_of_resolver(self._host, server, transport, name.name)
+                yield Asked(
+                    question, check, f"{name.name} at {server.name} {transport}", _alone(suspects), _wants(name)
+                )
+
+    def _cluster_names(self, view: View) -> Iterator[Asked]:
+        """By way of the cluster's own DNS, which a node can reach and no other host."""
+        node = view.nodes.get(self._host.node_name)
+        if node is None or not node.ready:
+            return
+        inside = AuditName(self._host.site.dns.internal_name.rstrip(".").lower(), zone="in-cluster")
+        names = (inside, *self._names)
+        for address in view.dns.service_ips:
+            yield from self._dns("dns.service", address, Server(address), names)
+        for pod in _in_turn(view.dns.servers, self._night):
+            server = Server(pod.ip, self._place(view, pod))
+            yield from self._dns("dns.server", pod.ip, server, (inside,))
+        if not view.dns.has_cache:
+            return
+        for name in names:
+            for transport in ("udp", "tcp"):
+                question = Question(Kind.DNS, NODE_LOCAL, 53, name.name, transport, "A")
+                suspects = _alone(suspects_of_cache(self._host, name.name))
+                yield Asked(
+                    question, "dns.cache", f"{name.name} at the node's cache {transport}", suspects, _wants(name)
+                )
+        question = Question(Kind.METRICS, NODE_LOCAL, METRICS_PORT)
+        yield Asked(question, "dns.cache-metrics", "metrics of the node's cache", _alone(frozenset()))
+
+    def _place(self, view: View, pod: DnsPod) -> str:
+        """A DNS server stands in the cloud, or in this host's own site: a pool's nodes serve their own pool."""
+        node = view.nodes.get(pod.node)
+        return self._host.site.name if node is not None and node.is_hybrid else CLOUD
+
+    # paths
+
+    def _api(self, view: View) -> Asked:
+        parts = urlsplit(view.api_url)
+        question = Question(
+            Kind.API,
+            parts.hostname or "",
+            parts.port or 443,
+            authority=_CLUSTER_AUTHORITY if view.authority else "",
+        )
+        stages = {str(s): suspects_of_api(self._host, view.endpoint, s, self._resolvers) for s in Stage}
+        return Asked(question, "api", view.endpoint.name, stages)
+
+    def _connect(self, peer: Host) -> Asked:
+        question = Question(Kind.TCP, _address(peer), peer.ssh.port)
+        return Asked(question, "connect.host", peer.name, _alone(suspects_of_connect(self._host, peer)))
+
+    def _cloud_nodes(self, view: View) -> Iterator[Asked]:
+        """The kubelets of cloud nodes: one that is Ready takes connections there."""
+        ready = sorted((n for n in view.nodes.values() if not n.is_hybrid and n.ready and n.internal_ips), key=_name)
+        for node in _in_turn(tuple(ready), self._night):
+            if node.labels.get("type") == "virtual-kubelet":
+                continue
+            server = Server(f"{node.name}:10250")
+            question = Question(Kind.TCP, node.internal_ips[0], 10250)
+            yield Asked(question, "connect.cloud", server.name, _alone(suspects_of_target(self._host, server)))
+
+    def _target(self, target: AuditTarget) -> Asked:
+        kinds = {"tcp": Kind.TCP, "tls": Kind.TLS, "http": Kind.HTTP, "https": Kind.HTTPS}
+        authority = str(target.authority) if target.authority else ""
+        path = target.path or "/" if target.kind in ("http", "https") else ""
+        question = Question(kinds[target.kind], target.address, target.port, path, authority=authority)
+        suspects = suspects_of_target(self._host, Server(target.name), answers=target.kind != "tcp")
+        return Asked(
+            question, f"{target.kind}.target", target.name, _alone(suspects), Wants(expires_in_s=target.expires_in_s)
+        )
+
+    def _big_packets(self, peers: Sequence[Host]) -> Iterator[Asked]:
+        """To one host in each site that is among tonight's peers, this host's own site included."""
+        wanted = self._audit.path_mtu
+        sizes = tuple(sorted({MTU_LEAST, max(MTU_LEAST, wanted - MTU_HEADERS), wanted}))
+        sites: dict[str, list[Host]] = {}
+        for peer in peers:
+            sites.setdefault(peer.site.name, []).append(peer)
+        for there in sites.values():
+            peer = there[self._night % len(there)]
+            question = Question(Kind.MTU, _address(peer), sizes=sizes)
+            suspects = _alone(suspects_of_mtu(self._host, peer))
+            yield Asked(question, "mtu.host", peer.name, suspects, Wants(path_mtu=wanted))
+
+
+def _alone(suspects: frozenset[Suspect]) -> Mapping[str, frozenset[Suspect]]:
+    return {"": suspects}
+
+
+def _wants(name: AuditName) -> Wants:
+    """An external name may have another address for everyone; of any other, everyone must get the same."""
+    return Wants(name.addresses, name.absent, compared=name.zone != "external" and not name.absent)
+
+
+def _address(host: Host) -> str:
+    """Where others reach it: the node's own address; SSH may go another way."""
+    return str(host.node_address) if host.node_address else host.address
+
+
+def _name(node: NodeRow) -> str:
+    return node.name
+
+
+def _in_turn(rows: Sequence[T], night: int) -> Sequence[T]:
+    """Some of them, others every night."""
+    start = (night * SERVERS_A_NIGHT) % len(rows) if rows else 0
+    return (*rows[start:], *rows[:start])[:SERVERS_A_NIGHT]

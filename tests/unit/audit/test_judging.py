@@ -1,0 +1,312 @@
+"""What an answer is worth: one row an answer, the whole fact that comes of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tasks.audit.judging import agree, judge
+from tasks.audit.measured import Fault, Part, Quality, Suspect
+from tasks.audit.planning import Asked, Wants
+from tasks.audit.questions import Answer, Kind, Outcome, Question
+from tasks.audit.suspects import Stage
+
+NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
+SUSPECT = frozenset({Suspect(Part.TARGET, "db", Fault.CUT)})
+OK, SLOW, FAIL, UNKNOWN = Quality.OK, Quality.SLOW, Quality.FAIL, Quality.UNKNOWN
+
+
+def asked(kind: Kind, name: str = "", wants: Wants = Wants(), address: str = "10.1.0.2") -> Asked:  # noqa: B008 - frozen
+    stages = {str(stage): SUSPECT for stage in Stage} if kind is Kind.API else {"": SUSPECT}
+    return Asked(Question(kind, address, 53, name), "x", "db", stages, wants)
+
+
+def facts(one: Asked, answer: Answer, agreed: dict[str, str | None] | None = None) -> list[tuple[Any, ...]]:
+    judged = judge("n1", [one], [answer], agreed or {}, NOW)
+    assert all(fact.suspects == SUSPECT and fact.source == "n1" and fact.target == "db" for fact in judged)
+    return [(fact.check, fact.quality, fact.symptom, fact.evidence) for fact in judged]
+
+
+def answered(took_ms: float = 3.0, **values: str) -> Answer:
+    return Answer(Outcome.OK, took_ms, values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wants", "answer", "fact"),
+    [
+        pytest.param(Kind.TCP, Wants(), answered(), (OK, "", "connected"), id="a connect"),
+        pytest.param(Kind.TCP, Wants(), answered(501), (SLOW, "slow", "connected, after 501 ms"), id="a slow one"),
+        pytest.param(
+            Kind.TCP, Wants(), Answer(Outcome.TIMEOUT, 3000), (FAIL, "timeout", "timeout"), id="nobody answers"
+        ),
+        pytest.param(
+            Kind.TCP,
+            Wants(),
+            Answer(Outcome.REFUSED, 1, reason="Connection refused"),
+            (FAIL, "refused", "refused: Connection refused"),
+            id="nobody listens",
+        ),
+        pytest.param(
+            Kind.TCP,
+            Wants(),
+            Answer(Outcome.UNKNOWN, reason="no time was left"),
+            (UNKNOWN, "", "no time was left"),
+            id="it was not asked",
+        ),
+        pytest.param(
+            Kind.TCP,
+            Wants(),
+            Answer(Outcome.NO_NAME, 1, reason="Name or service not known"),
+            (FAIL, "no-name", "its name cannot be looked up: Name or service not known"),
+            id="its name is not known",
+        ),
+        pytest.param(Kind.HTTP, Wants(), answered(status="302"), (OK, "", "status 302"), id="a page"),
+        pytest.param(
+            Kind.HTTP, Wants(), answered(status="503"), (FAIL, "bad-status", "answers with status 503"), id="a bad page"
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(expires_in_s=86400.0),
+            answered(not_after="2026-11-25T02:00:01+00:00", verified="yes"),
+            (OK, "", "connected"),
+            id="a certificate for one more day",
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(expires_in_s=86400.0),
+            answered(not_after="2026-11-25T01:59:59+00:00", verified="yes"),
+            (FAIL, "expires-soon", "its certificate expires on 2026-11-25 01:59 UTC"),
+            id="a certificate that ends within the day",
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(expires_in_s=86400.0),
+            Answer(Outcome.TLS, 3, {"not_after": "2026-11-20T00:00:00+00:00", "verified": "certificate has expired"}),
+            (FAIL, "expired", "its certificate has expired on 2026-11-20 00:00 UTC"),
+            id="a certificate that has ended",
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(),
+            Answer(Outcome.TLS, 3, {"issuer": "CN=proxy", "verified": "self-signed certificate"}),
+            (FAIL, "untrusted", "its certificate does not verify: self-signed certificate (issued by CN=proxy)"),
+            id="a certificate of someone else's",
+        ),
+        pytest.param(
+            Kind.MTU, Wants(path_mtu=1500), answered(largest="1500"), (OK, "", "1500 bytes pass unfragmented"), id="all"
+        ),
+        pytest.param(
+            Kind.MTU,
+            Wants(path_mtu=1500),
+            answered(largest="1450"),
+            (FAIL, "too-big", "1450 bytes pass, 1500 do not; the network tells nothing: they vanish"),
+            id="big packets vanish",
+        ),
+        pytest.param(
+            Kind.MTU,
+            Wants(path_mtu=1500),
+            answered(largest="576", told="1400"),
+            (FAIL, "too-big", "576 bytes pass, 1500 do not; the network tells 1400"),
+            id="big packets are turned back",
+        ),
+        pytest.param(
+            Kind.MTU,
+            Wants(path_mtu=1500),
+            Answer(Outcome.TIMEOUT, 3000),
+            (UNKNOWN, "", "no echo comes back, small or big: ICMP may not pass"),
+            id="no echo at all",
+        ),
+        pytest.param(
+            Kind.SETTINGS,
+            Wants(),
+            answered(servers="10.1.0.2", search="a.lab b.lab", ndots="5"),
+            (OK, "", "10.1.0.2; search a.lab b.lab; ndots:5"),
+            id="two questions too many",
+        ),
+        pytest.param(
+            Kind.SETTINGS,
+            Wants(),
+            answered(servers="10.1.0.2", search="a b c", ndots="5"),
+            (FAIL, "wrong-answer", "ndots:5 and search a b c: a name like example.com costs 3 questions more"),
+            id="three questions too many",
+        ),
+        pytest.param(
+            Kind.SETTINGS,
+            Wants(),
+            answered(servers="10.1.0.2", search="a b c", ndots="1"),
+            (OK, "", "10.1.0.2; search a b c; ndots:1"),
+            id="a long list that names with dots do not meet",
+        ),
+        pytest.param(
+            Kind.METRICS,
+            Wants(),
+            answered(hits="9", misses="1"),
+            (OK, "", "hits=9 misses=1 forwards=? errors=?"),
+            id="hits",
+        ),
+        pytest.param(
+            Kind.METRICS,
+            Wants(),
+            Answer(Outcome.REFUSED, 1),
+            (UNKNOWN, "", "its metrics cannot be read: refused"),
+            id="no metrics say nothing of the cache",
+        ),
+    ],
+)
+def test_an_answer_is_one_fact(kind: Kind, wants: Wants, answer: Answer, fact: tuple[Any, ...]) -> None:
+    assert facts(asked(kind, wants=wants), answer) == [("x", *fact)]
+
+
+NAME = "db.example.com"
+A, B = "10.1.9.20", "10.1.9.21"
+
+
+@pytest.mark.parametrize(
+    ("wants", "answer", "agreed", "fact"),
+    [
+        pytest.param(Wants(), answered(addresses=A, rcode="NOERROR"), {}, (OK, "", A), id="an address"),
+        pytest.param(Wants(), answered(rcode="NXDOMAIN"), {}, (FAIL, "nxdomain", "no such name"), id="no such name"),
+        pytest.param(Wants(), answered(rcode="NOERROR"), {}, (FAIL, "nxdomain", "no address"), id="a name without any"),
+        pytest.param(Wants(), answered(rcode="SERVFAIL"), {}, (FAIL, "servfail", "answers SERVFAIL"), id="a failure"),
+        pytest.param(
+            Wants(), Answer(Outcome.TIMEOUT, 3000), {}, (FAIL, "timeout", "timeout"), id="a server that is silent"
+        ),
+        pytest.param(
+            Wants(addresses=(A, B)), answered(addresses=f"{A},{B}"), {}, (OK, "", f"{A},{B}"), id="as declared"
+        ),
+        pytest.param(
+            Wants(addresses=(A,)),
+            answered(addresses=B),
+            {},
+            (FAIL, "wrong-answer", f"answers {B}; {A} is declared"),
+            id="not as declared",
+        ),
+        pytest.param(
+            Wants(compared=True), answered(addresses=A), {NAME: A}, (OK, "", A), id="what the others answer, too"
+        ),
+        pytest.param(
+            Wants(compared=True),
+            answered(addresses=B),
+            {NAME: A},
+            (FAIL, "wrong-answer", f"answers {B}; most servers answer {A}"),
+            id="another answer than the others'",
+        ),
+        pytest.param(
+            Wants(compared=True),
+            answered(addresses=B),
+            {NAME: None},
+            (FAIL, "wrong-answer", f"answers {B}; the servers do not agree"),
+            id="no two answer alike",
+        ),
+        pytest.param(
+            Wants(absent=True),
+            answered(rcode="NXDOMAIN"),
+            {},
+            (OK, "", "no such name, as it should be"),
+            id="a name that must not be",
+        ),
+        pytest.param(
+            Wants(absent=True),
+            answered(addresses=A),
+            {},
+            (FAIL, "wrong-answer", f"answers {A} for a name that nobody has"),
+            id="an answer for every name",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", [Kind.DNS, Kind.STUB])
+def test_a_name(kind: Kind, wants: Wants, answer: Answer, agreed: dict[str, str | None], fact: tuple[Any, ...]) -> None:
+    assert facts(asked(kind, NAME, wants), answer, agreed) == [("x", *fact)]
+
+
+@pytest.mark.parametrize(("ttl_s", "is_told"), [("600", False), ("601", True), ("", False), ("nonsense", False)])
+def test_that_there_is_no_such_name_should_not_be_kept_long(ttl_s: str, is_told: bool) -> None:
+    told = facts(asked(Kind.DNS, NAME, Wants(absent=True)), answered(rcode="NXDOMAIN", authoritative_ttl_s=ttl_s))
+    assert [check for check, *_ in told] == (["x", "dns.negative-ttl"] if is_told else ["x"])
+
+
+WHOLE = {
+    "name_ms": "0.2", "connect_ms": "1.0", "tls_ms": "4.0", "http_ms": "2.0", "status": "200", "clock_offset_s": "0.4",
+}  # fmt: skip
+GREEN = [("name.api", OK), ("connect.api", OK), ("tls.api", OK), ("ready.api", OK), ("clock.api", OK)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "differs"),
+    [
+        pytest.param(answered(**WHOLE), {}, id="all is well"),
+        pytest.param(answered(**{**WHOLE, "status": "401"}), {}, id="who may not ask has been answered"),
+        pytest.param(answered(**{**WHOLE, "status": "500"}), {"ready.api": FAIL}, id="it is not ready"),
+        pytest.param(answered(**{**WHOLE, "clock_offset_s": "-5.1"}), {"clock.api": FAIL}, id="a clock behind"),
+        pytest.param(answered(**{**WHOLE, "clock_offset_s": "5.0"}), {}, id="a clock ahead, within what is borne"),
+        pytest.param(answered(**{**WHOLE, "clock_offset_s": ""}), {"clock.api": UNKNOWN}, id="no clock"),
+        pytest.param(
+            Answer(Outcome.NO_NAME, 1, {"stage": "name"}),
+            {"name.api": FAIL, "connect.api": UNKNOWN, "tls.api": UNKNOWN, "ready.api": UNKNOWN, "clock.api": UNKNOWN},
+            id="its name is not known",
+        ),
+        pytest.param(
+            Answer(Outcome.TIMEOUT, 3000, {"stage": "connect"}),
+            {"connect.api": FAIL, "tls.api": UNKNOWN, "ready.api": UNKNOWN, "clock.api": UNKNOWN},
+            id="it takes no connections",
+        ),
+        pytest.param(
+            Answer(Outcome.TLS, 5, {"stage": "tls"}),
+            {"tls.api": FAIL, "ready.api": UNKNOWN, "clock.api": UNKNOWN},
+            id="another authority's certificate",
+        ),
+        pytest.param(
+            Answer(Outcome.TIMEOUT, 3000, {"stage": "http"}),
+            {"ready.api": FAIL, "clock.api": UNKNOWN},
+            id="no answer to the request",
+        ),
+        pytest.param(
+            Answer(Outcome.UNKNOWN, reason="no time"),
+            {check: UNKNOWN for check, _ in GREEN},
+            id="it was not asked",
+        ),
+    ],
+)
+def test_the_api_endpoint_stage_by_stage(answer: Answer, differs: dict[str, Quality]) -> None:
+    told = {check: quality for check, quality, _, _ in facts(asked(Kind.API), answer)}
+    assert told == dict(GREEN) | differs
+
+
+def dns(address: str, answer: Answer, name: str = NAME, wants: Wants = Wants(compared=True)) -> tuple[Asked, Answer]:  # noqa: B008
+    return asked(Kind.DNS, name, wants, address), answer
+
+
+@pytest.mark.parametrize(
+    ("said", "agreed"),
+    [
+        pytest.param([], {}, id="nobody asked"),
+        pytest.param([dns("s1", answered(addresses=A, rcode="NOERROR"))], {NAME: A}, id="one server"),
+        pytest.param(
+            [dns("s1", answered(addresses=A, rcode="NOERROR")), dns("s2", answered(addresses=B, rcode="NOERROR"))],
+            {NAME: None},
+            id="one word against another",
+        ),
+        pytest.param(
+            [
+                *[dns("s1", answered(addresses=B, rcode="NOERROR"))] * 50,
+                dns("s2", answered(addresses=A, rcode="NOERROR")),
+                dns("s3", answered(addresses=A, rcode="NOERROR")),
+            ],
+            {NAME: A},
+            id="each server has one vote, however many ask it",
+        ),
+        pytest.param(
+            [dns("s1", answered(addresses=A, rcode="NOERROR")), dns("s2", answered(rcode="NXDOMAIN"))],
+            {NAME: A},
+            id="who does not know the name says nothing of its address",
+        ),
+        pytest.param(
+            [dns("s1", answered(addresses=A, rcode="NOERROR"), wants=Wants())], {}, id="a name that may differ"
+        ),
+    ],
+)
+def test_what_most_servers_say(said: list[tuple[Asked, Answer]], agreed: dict[str, str | None]) -> None:
+    assert agree(said) == agreed
+    assert agree(reversed(said)) == agreed
