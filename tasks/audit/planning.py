@@ -22,7 +22,7 @@ from tasks.audit.suspects import (
     suspects_of_stub,
     suspects_of_target,
 )
-from tasks.cluster.dns import METRICS_PORT, NODE_LOCAL, ClusterDns, DnsPod
+from tasks.cluster.dns import METRICS_PORT, NODE_LOCAL, ClusterDns
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import AuditName, AuditTarget, Fleet, Host
 
@@ -110,10 +110,11 @@ def plan_night(
     settings = fleet.audit
     mesh = plan_mesh(hosts, night, every_pair_up_to=settings.every_pair_up_to, neighbours=settings.neighbours)
     by_name = {host.name: host for host in hosts}
+    site_of = {host.node_name: host.site.name for host in fleet.hosts.values()}
     asked, authorities = {}, {}
     for host in hosts:
         view = views.get(host.pool.cluster.name)
-        asker = _Asker(host, view, night, fleet)
+        asker = _Asker(host, view, night, fleet, site_of)
         peers = [by_name[name] for name in mesh.targets[host.name]]
         asked[host.name] = tuple(asker.questions(peers))
         named = {str(target.authority): files[str(target.authority)] for target in asker.targets if target.authority}
@@ -126,8 +127,9 @@ def plan_night(
 class _Asker:
     """One host's questions."""
 
-    def __init__(self, host: Host, view: View | None, night: int, fleet: Fleet) -> None:
+    def __init__(self, host: Host, view: View | None, night: int, fleet: Fleet, site_of: Mapping[str, str]) -> None:
         self._host, self._view, self._night, self._audit = host, view, night, fleet.audit
+        self._site_of = site_of
         site = host.site.name
         self._resolvers = tuple(Server(address, site) for address in host.site.dns.resolvers)
         self._names = (
@@ -183,7 +185,7 @@ class _Asker:
         for address in view.dns.service_ips:
             yield from self._dns("dns.service", address, Server(address), names)
         for pod in _in_turn(view.dns.servers, self._night):
-            server = Server(pod.ip, self._place(view, pod))
+            server = Server(pod.ip, self._site_of.get(pod.node, CLOUD))
             yield from self._dns("dns.server", pod.ip, server, (inside,))
         if not view.dns.has_cache:
             return
@@ -196,11 +198,6 @@ class _Asker:
                 )
         question = Question(Kind.METRICS, NODE_LOCAL, METRICS_PORT)
         yield Asked(question, "dns.cache-metrics", "metrics of the node's cache", _alone(frozenset()))
-
-    def _place(self, view: View, pod: DnsPod) -> str:
-        """A DNS server stands in the cloud, or in this host's own site: a pool's nodes serve their own pool."""
-        node = view.nodes.get(pod.node)
-        return self._host.site.name if node is not None and node.is_hybrid else CLOUD
 
     # paths
 

@@ -1,0 +1,143 @@
+"""What hosts are asked: by what is declared, by what the cluster has, by the night."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.audit.measured import Part
+from tasks.audit.planning import Asked, NightPlan, View, plan_night
+from tasks.audit.questions import Kind
+from tasks.cluster.dns import ClusterDns, DnsPod
+from tasks.cluster.nodes import POOL_TYPE_LABEL, NodeRow
+from tasks.fleet.model import AuditName, AuditSettings, AuditTarget, Fleet, Host, SiteDns
+from tests.unit.onboard.builders import CLUSTER, a_host, a_node
+
+NIGHT = 740_000
+SETTINGS = AuditSettings(names=(), targets=())
+RESOLVER = {"dns": SiteDns(("10.1.0.2",))}
+
+
+def fleet(hosts: list[Host], **audit: Any) -> Fleet:
+    return Fleet(
+        "acme", Path("fleet.yaml"), {}, {}, {}, {}, {h.name: h for h in hosts}, audit=replace(SETTINGS, **audit)
+    )
+
+
+def planned(hosts: list[Host], view: View | None = None, night: int = NIGHT, **audit: Any) -> NightPlan:
+    views = {} if view is None else {CLUSTER.name: view}
+    return plan_night(fleet(hosts, **audit), hosts, views, night, {"ca.pem": "PEM"})
+
+
+def checks(asked: tuple[Asked, ...]) -> Counter[str]:
+    return Counter(one.check for one in asked)
+
+
+def a_view(*nodes: NodeRow, **more: Any) -> View:
+    return View("https://api.example.com:6443", "CA", {node.name: node for node in nodes}, **more)
+
+
+def test_a_host_without_a_cluster_is_asked_for_what_is_its_own() -> None:
+    plan = planned([a_host("n1", site=RESOLVER)])
+    assert checks(plan.asked["n1"]) == {"dns.search": 1, "dns.stub": 2, "dns.resolver": 4}
+    assert plan.authorities == {"n1": {}}
+
+
+def test_a_host_that_is_no_node_asks_nothing_of_the_clusters_dns() -> None:
+    dns = ClusterDns(("172.21.0.10",), (DnsPod("coredns-1", "172.20.0.5", "cloud-1", True),), True)
+    plan = planned([a_host("n1")], a_view(dns=dns))
+    assert checks(plan.asked["n1"]) == {"dns.search": 1, "dns.stub": 2, "api": 1}
+    (api,) = (one for one in plan.asked["n1"] if one.check == "api")
+    assert (api.question.address, api.question.port, api.question.authority) == ("api.example.com", 6443, "cluster")
+    assert plan.authorities["n1"] == {"cluster": "CA"}
+
+
+def test_a_node_asks_every_stage_over_both_transports() -> None:
+    dns = ClusterDns(("172.21.0.10",), (DnsPod("coredns-1", "172.20.0.5", "cloud-1", True),), True)
+    plan = planned([a_host("n1")], a_view(a_node("n1"), dns=dns))
+    names = 3  # one of the cluster, one outside, one that must not be
+    assert checks(plan.asked["n1"]) == {
+        "dns.search": 1, "dns.stub": 2, "api": 1, "dns.service": 2 * names, "dns.server": 2, "dns.cache": 2 * names,
+        "dns.cache-metrics": 1,
+    }  # fmt: skip
+    (metrics,) = (one for one in plan.asked["n1"] if one.check == "dns.cache-metrics")
+    assert (metrics.question.kind, metrics.question.address) == (Kind.METRICS, "169.254.20.10")
+
+
+def test_names_are_asked_where_they_can_be_known() -> None:
+    names = (
+        AuditName("a.svc.cluster.local", zone="in-cluster"),
+        AuditName("b.example.com", frozenset({"ams1"})),
+        AuditName("c.example.com", zone="on-prem", addresses=("10.1.9.9",)),
+    )
+    plan = planned([a_host("n1", site=RESOLVER)], names=names)
+    asked = {one.question.name for one in plan.asked["n1"] if one.check == "dns.resolver"}
+    assert asked == {"aliyun.com", "c.example.com", "poolkeeper-absent.invalid"}
+    wants = {one.question.name: one.wants for one in plan.asked["n1"] if one.check == "dns.stub"}
+    assert wants["c.example.com"].addresses == ("10.1.9.9",)
+    assert [(name, w.compared, w.absent) for name, w in sorted(wants.items())] == [
+        ("aliyun.com", False, False), ("c.example.com", True, False), ("poolkeeper-absent.invalid", False, True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "question"),
+    [
+        pytest.param(AuditTarget("t", frozenset(), "tcp", "db", 5432), Kind.TCP, ("db", 5432, "", ""), id="tcp"),
+        pytest.param(AuditTarget("t", frozenset(), "http", "w", 80), Kind.HTTP, ("w", 80, "/", ""), id="a page"),
+        pytest.param(
+            AuditTarget("t", frozenset({"fra1"}), "https", "w", 443, "/ok", Path("ca.pem")),
+            Kind.HTTPS,
+            ("w", 443, "/ok", "ca.pem"),
+            id="a page, verified by an authority of its own",
+        ),
+    ],
+)
+def test_a_declared_target(target: AuditTarget, kind: Kind, question: tuple[Any, ...]) -> None:
+    plan = planned([a_host("n1")], targets=(target,))
+    (asked,) = (one for one in plan.asked["n1"] if one.target == "t")
+    q = asked.question
+    assert (q.kind, (q.address, q.port, q.name, q.authority)) == (kind, question)
+    assert asked.wants.expires_in_s == 14 * 86400
+    assert plan.authorities["n1"] == ({"ca.pem": "PEM"} if target.authority else {})
+
+
+def test_a_target_of_another_site_is_not_asked_for() -> None:
+    plan = planned([a_host("n1")], targets=(AuditTarget("t", frozenset({"ams1"}), "tcp", "db", 5432),))
+    assert not [one for one in plan.asked["n1"] if one.target == "t"]
+
+
+def test_peers_are_reached_where_nodes_reach_each_other() -> None:
+    hosts = [a_host("n1"), a_host("n2", node_address="10.9.0.2", address="ssh.example.com")]
+    asked = planned(hosts).asked["n1"]
+    assert [(o.check, o.question.address, o.target) for o in asked if o.check in ("connect.host", "mtu.host")] == [
+        ("connect.host", "10.9.0.2", "n2"), ("mtu.host", "10.9.0.2", "n2"),
+    ]  # fmt: skip
+    (mtu,) = (one for one in asked if one.check == "mtu.host")
+    assert mtu.question.sizes == (576, 1450, 1500)
+
+
+def test_big_packets_go_to_one_host_a_site() -> None:
+    hosts = [a_host(f"{site}-n{i}", site={"name": site}) for site in ("fra1", "ams1", "par1") for i in range(3)]
+    asked = planned(hosts).asked["fra1-n0"]
+    assert sorted(one.target[:4] for one in asked if one.check == "mtu.host") == ["ams1", "fra1", "par1"]
+    later = planned(hosts, night=NIGHT + 1).asked["fra1-n0"]
+    assert {o.target for o in asked if o.check == "mtu.host"} != {o.target for o in later if o.check == "mtu.host"}
+
+
+def test_a_dns_server_in_the_pool_is_not_over_the_line() -> None:
+    servers = (DnsPod("yurt-coredns-1", "10.100.0.5", "n2", True), DnsPod("coredns-1", "172.20.0.5", "cloud-1", True))
+    cloud = a_node("cloud-1", labels={}, internal_ips=("192.168.0.5",))
+    hybrid = a_node("n2", labels={POOL_TYPE_LABEL: "hybridcloud"})
+    plan = planned([a_host("n1"), a_host("n2")], a_view(a_node("n1"), hybrid, cloud, dns=ClusterDns((), servers)))
+    lines = {
+        one.question.address: any(s.part is Part.LINE for s in one.suspects[""])
+        for one in plan.asked["n1"]
+        if one.check == "dns.server"
+    }
+    assert lines == {"10.100.0.5": False, "172.20.0.5": True}
+    assert [one.question.address for one in plan.asked["n1"] if one.check == "connect.cloud"] == ["192.168.0.5"]
