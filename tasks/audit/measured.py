@@ -38,25 +38,80 @@ class Part(StrEnum):
     """What the user or the provider needs to be reached. Name: as declared."""
     ENDPOINT = "API endpoint"
     SITE_TARGET = "way from a site to a target"
-    """Name: `site -> target`; the target is an endpoint, a resolver with its transport, a declared target."""
+    """Name: `site -> target`; the target is an endpoint, a resolver with its transport, a declared target, kubelets."""
+    DOMAIN_EDGE = "edge of a domain"
+    """All that enters or leaves a domain, such as a rack's uplink; what stays within it passes."""
     DOMAIN = "domain"
+    """All of it, what stays within included."""
     LINE_ONE_WAY = "one direction of a line"
     """Name: `site -> site`, the cloud being `cloud`."""
     LINE = "line"
     """Between two sites, in both directions. Name: `site -- site`, in order."""
     SITE = "site"
-    """Everything that crosses a site's edge."""
+    """Everything that crosses a site's edge; the cloud has one, too."""
+
+    @property
+    def width(self) -> int:
+        """Its place in the order above."""
+        return _WIDTHS[self]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+_WIDTHS = {part: place for place, part in enumerate(Part)}
+
+
+class Fault(StrEnum):
+    """The manner in which a part fails. One part has several, and a fact depends only on those that would fail it.
+
+    A connect depends on its line not being CUT and on nothing else of it; a probe with big packets on its being neither
+    CUT nor BIG. So the connects that pass say nothing about big packets, and a cut line explains both. Of two that
+    explain the same, the first is meant.
+    """
+
+    CUT = "cut"
+    """Nothing gets through, or nothing answers."""
+    BIG = "big packets"
+    """Small packets get through and big ones do not."""
+    WRONG = "wrong"
+    """It answers, and not what it should: another address, an expired certificate, a node that is not Ready."""
+    DEAD = "dead"
+    """Its program does not run: what is asked of it fails, and so does what it does of its own accord (a kubelet)."""
+
+    @property
+    def place(self) -> int:
+        """Its place in the order above."""
+        return _PLACES[self]
+
+
+_PLACES = {fault: place for place, fault in enumerate(Fault)}
+
+TOO_BIG = "too-big"
+"""Symptom: small packets passed on this path, and big ones did not."""
+NOT_READY = "not-ready"
+"""Symptom of a node: it tells nothing of why."""
+ANSWERED = frozenset({"wrong-answer", "nxdomain", "servfail", "expired", "untrusted", "bad-status"})
+"""Symptoms of what was reached and answered wrongly."""
+_OF_ONE_FAULT = {TOO_BIG: Fault.BIG, **dict.fromkeys(ANSWERED, Fault.WRONG)}
+_REACHED = frozenset({Fault.CUT, Fault.DEAD})
+
+
+@dataclass(frozen=True, slots=True)
 class Suspect:
-    """One thing that may be broken."""
+    """One thing that may be broken, and how."""
 
     part: Part
     name: str
+    fault: Fault = Fault.CUT
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.part.value, self.fault.value))  # the enums' own is slower
 
     def __str__(self) -> str:
-        return f"{self.part} {self.name}"
+        return f"{self.part} {self.name}" + ("" if self.fault is Fault.CUT else f" ({self.fault})")
+
+    @property
+    def order(self) -> tuple[int, str, int]:
+        """To sort by: the narrowest first."""
+        return self.part.width, self.name, self.fault.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +131,28 @@ class Measured:
     """Everything whose failure alone would make this one fail. Never empty for what failed."""
     duration_ms: float | None = None
     symptom: str = ""
-    """For a failure: `timeout`, `refused`, `wrong-answer`, `too-big`, `expired`, ...: one cause has mostly one."""
+    """For a failure: `timeout`, `refused`, `too-big`, one of `ANSWERED`, ...: one cause has mostly one."""
 
     @property
     def path(self) -> tuple[str, str, str]:
         """What identifies it from night to night."""
         return self.check, self.source, self.target
+
+    @property
+    def accused(self) -> frozenset[Suspect]:
+        """Those suspects that its symptom leaves: a wrong answer is not a cut line. All, where it tells nothing."""
+        if not self.symptom:
+            return self.suspects
+        fault = _OF_ONE_FAULT.get(self.symptom)
+        if fault is None:  # not even a small packet came back
+            left = frozenset(s for s in self.suspects if s.fault is not Fault.BIG)
+        else:
+            left = frozenset(s for s in self.suspects if s.fault is fault)
+        return left or self.suspects
+
+    @property
+    def acquitted(self) -> frozenset[Suspect]:
+        """Those that its symptom clears, though it failed: what answers wrongly is reached."""
+        if self.symptom not in _OF_ONE_FAULT:
+            return frozenset()
+        return frozenset(s for s in self.suspects if s.fault in _REACHED) - self.accused

@@ -17,7 +17,7 @@ class Kind(StrEnum):
     TCP = "tcp"
     """Connect to `address`:`port` and close."""
     API = "api"
-    """An API server: look `address` up, connect, verify its certificate with `authority`, GET /readyz, read its clock."""
+    """An API server: look `address` up, connect, verify its certificate by `authority`, GET /readyz, read its clock."""
     TLS = "tls"
     """Connect and shake hands, for `name` if given; the certificate is read also where it does not verify."""
     HTTP = "http"
