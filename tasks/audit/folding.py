@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
-from tasks.audit.measured import Measured, Part, Quality, Suspect
+from tasks.audit.measured import NOT_READY, Measured, Part, Quality, Suspect
 
 AGAINST = 2
 """What a fact costs that speaks against a cause, in causes: above two thirds failing, one cause may explain them."""
@@ -31,6 +32,10 @@ _LIKELIER = {
     Part.DOMAIN_EDGE: (Part.LINE_ONE_WAY, Part.LINE, Part.SITE),
     Part.DOMAIN: (Part.LINE_ONE_WAY, Part.LINE, Part.SITE),
 }
+# Where nodes are not Ready, and nothing else is known of what they depend on.
+_LIKELIER_OF_NODES = dict.fromkeys(
+    (Part.ENDPOINT, Part.SITE_TARGET, Part.DOMAIN_EDGE, Part.DOMAIN, Part.LINE_ONE_WAY), (Part.LINE,)
+)
 _PASSES = 20
 
 
@@ -66,7 +71,7 @@ class _Candidate:
 
     suspect: Suspect
     fails: list[int] = field(default_factory=list)
-    against: list[int] = field(default_factory=list)
+    against: int = 0
     unknown: int = 0
     other: int = 0
     """Measured, and of no use here."""
@@ -75,7 +80,7 @@ class _Candidate:
 
     @property
     def cost(self) -> int:
-        return 1 + AGAINST * len(self.against)
+        return 1 + AGAINST * self.against
 
     @property
     def rank(self) -> tuple[float, int, tuple[int, str, int]]:
@@ -94,7 +99,8 @@ def _fold(measured: Sequence[Measured], quality: Quality) -> list[Cause]:
         return []
     accused = {number: _accused(measured[number]) for number in failing}
     candidates = _candidates(measured, quality, accused)
-    chosen = _improved(_greedy(candidates, accused), candidates)
+    of_nodes = {number for number in failing if measured[number].symptom == NOT_READY}
+    chosen = _improved(_greedy(candidates, accused, of_nodes), candidates)
     return _told(measured, quality, chosen)
 
 
@@ -112,26 +118,37 @@ def _candidates(measured: Sequence[Measured], quality: Quality, accused: _Accuse
             if candidate is None:
                 candidate = found[suspect] = _Candidate(suspect)
             candidate.fails.append(number)
-    names = found.keys()
-    for number, fact in enumerate(measured):
-        if fact.quality is quality:
-            for suspect in fact.acquitted & names:
-                found[suspect].against.append(number)
+    for each, count in _counted(fact.acquitted for fact in measured if fact.quality is quality):
+        if (candidate := found.get(each)) is not None:
+            candidate.against += count
+    for other in (Quality.OK, Quality.SLOW, Quality.FAIL, Quality.UNKNOWN):
+        if other is quality:
             continue
-        # by the sets' stored hashes: most of what passes depends on nobody that is accused
-        for suspect in fact.suspects & names:
-            if fact.quality is Quality.OK:
-                found[suspect].against.append(number)
-            elif fact.quality is Quality.UNKNOWN:
-                found[suspect].unknown += 1
+        for each, count in _counted(fact.suspects for fact in measured if fact.quality is other):
+            if (candidate := found.get(each)) is None:
+                continue
+            if other is Quality.OK:
+                candidate.against += count
+            elif other is Quality.UNKNOWN:
+                candidate.unknown += count
             else:
-                found[suspect].other += 1
+                candidate.other += count
     for candidate in found.values():
         candidate.left = len(candidate.fails)
     return found
 
 
-def _greedy(candidates: _Candidates, accused: _Accused) -> _Candidates:
+def _counted(suspects: Iterable[frozenset[Suspect]]) -> list[tuple[Suspect, int]]:
+    """How often each occurs; one that is several objects comes several times.
+
+    A night has a million of them, and all but a few are the same objects: they are counted by identity, not hashed.
+    """
+    members = list(chain.from_iterable(suspects))
+    objects = dict(zip(map(id, members), members, strict=True))
+    return [(objects[key], count) for key, count in Counter(map(id, members)).items()]
+
+
+def _greedy(candidates: _Candidates, accused: _Accused, of_nodes: set[int]) -> _Candidates:
     """Causes that explain everything, the best first."""
     unexplained = set(accused)
     heap = [(candidate.rank, candidate) for candidate in candidates.values()]  # no two have one rank
@@ -144,7 +161,8 @@ def _greedy(candidates: _Candidates, accused: _Accused) -> _Candidates:
         if best.rank != rank:  # it explains less than when it was put there
             heapq.heappush(heap, (best.rank, best))
             continue
-        best = _meant(best, candidates, accused)
+        rules = _LIKELIER_OF_NODES if of_nodes.issuperset(best.fails) else _LIKELIER
+        best = _meant(best, candidates, accused, rules)
         chosen[best.suspect] = best
         for number in best.fails:
             if number in unexplained:
@@ -154,21 +172,21 @@ def _greedy(candidates: _Candidates, accused: _Accused) -> _Candidates:
     return chosen
 
 
-def _meant(best: _Candidate, candidates: _Candidates, accused: _Accused) -> _Candidate:
-    """`best`, or what is likelier than it by the two rules above."""
+def _meant(
+    best: _Candidate, candidates: _Candidates, accused: _Accused, rules: Mapping[Part, tuple[Part, ...]]
+) -> _Candidate:
+    """`best`, or what is meant in its place: by `rules`, or as a part of a whole."""
     alike = sorted(
         (
             other
             for other in (candidates[suspect] for suspect in accused[best.fails[0]])
-            if other.suspect.fault is best.suspect.fault
-            and len(other.against) == len(best.against)
-            and other.fails == best.fails
+            if other.suspect.fault is best.suspect.fault and other.against == best.against and other.fails == best.fails
         ),
         key=lambda other: other.suspect.order,
     )
     while True:
         part = best.suspect.part
-        likelier = [other for other in alike if other.suspect.part in _LIKELIER.get(part, ())]
+        likelier = [other for other in alike if other.suspect.part in rules.get(part, ())]
         wholes = [
             other
             for other in alike
@@ -237,6 +255,12 @@ def _swap(candidate: _Candidate, chosen: _Candidates, cover: Counter[int]) -> bo
 def _told(measured: Sequence[Measured], quality: Quality, chosen: list[_Candidate]) -> list[Cause]:
     """Each failing fact to the cause that explains the most, of those that explain it."""
     causes, told = [], set[int]()
+    against: dict[Suspect, list[Measured]] = {cause.suspect: [] for cause in chosen}
+    names = set(against)  # a set, so that the other's stored hashes are used
+    for fact in measured:
+        if fact.quality is Quality.OK or fact.quality is quality:
+            for suspect in (fact.suspects if fact.quality is Quality.OK else fact.acquitted) & names:
+                against[suspect].append(fact)
     for cause in sorted(chosen, key=lambda cause: (-len(cause.fails), cause.suspect.order)):
         explains = [measured[number] for number in cause.fails if number not in told]
         told.update(cause.fails)
@@ -245,7 +269,7 @@ def _told(measured: Sequence[Measured], quality: Quality, chosen: list[_Candidat
                 cause.suspect,
                 quality,
                 _by_path(explains),
-                _by_path(measured[number] for number in cause.against),
+                _by_path(against[cause.suspect]),
                 cause.unknown,
                 min(Counter(fact.symptom for fact in explains).items(), key=lambda item: (-item[1], item[0]))[0],
             )

@@ -86,6 +86,8 @@ _PLACES = {fault: place for place, fault in enumerate(Fault)}
 
 TOO_BIG = "too-big"
 """Symptom: small packets passed on this path, and big ones did not."""
+NOT_READY = "not-ready"
+"""Symptom of a node: it tells nothing of why."""
 ANSWERED = frozenset({"wrong-answer", "nxdomain", "servfail", "expired", "expires-soon", "untrusted", "bad-status"})
 """Symptoms of what was reached and answered wrongly."""
 _OF_ONE_FAULT = {TOO_BIG: Fault.BIG, **dict.fromkeys(ANSWERED, Fault.WRONG)}
@@ -100,12 +102,11 @@ class Suspect:
     name: str
     fault: Fault = Fault.CUT
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.part.value, self.fault.value))  # the enums' own is slower
+
     def __str__(self) -> str:
         return f"{self.part} {self.name}" + ("" if self.fault is Fault.CUT else f" ({self.fault})")
-
-    def __hash__(self) -> int:
-        # the enums' own is a call each, and a night has a million of these to look up
-        return hash((self.name, self.part.value, self.fault.value))
 
     @property
     def order(self) -> tuple[int, str, int]:
@@ -140,8 +141,14 @@ class Measured:
     @property
     def accused(self) -> frozenset[Suspect]:
         """Those suspects that its symptom leaves: a wrong answer is not a cut line. All, where it tells nothing."""
+        if not self.symptom:
+            return self.suspects
         fault = _OF_ONE_FAULT.get(self.symptom)
-        return frozenset(s for s in self.suspects if s.fault is fault) or self.suspects
+        if fault is None:  # not even a small packet came back
+            left = frozenset(s for s in self.suspects if s.fault is not Fault.BIG)
+        else:
+            left = frozenset(s for s in self.suspects if s.fault is fault)
+        return left or self.suspects
 
     @property
     def acquitted(self) -> frozenset[Suspect]:

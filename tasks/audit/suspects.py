@@ -98,7 +98,6 @@ def suspects_of_kubelet(target: Host, endpoint: Server) -> frozenset[Suspect]:
     here, there = endpoint.place, target.site.name
     return frozenset(
         (
-            *_of(Part.PATH, f"{API_SERVER} -> {target.name}", (Fault.CUT,)),
             *_of(Part.KUBELET, target.name, (Fault.CUT, Fault.DEAD)),
             *_of(Part.WAY_IN, target.name, (Fault.CUT,)),
             *_host(target, (Fault.CUT,)),

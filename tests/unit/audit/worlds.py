@@ -1,0 +1,120 @@
+"""Small worlds in which every pair is measured, and what a night tells of them once parts are broken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from tasks.audit.measured import NOT_READY, TOO_BIG, Fault, Measured, Part, Quality, Suspect
+from tasks.audit.suspects import (
+    API_SERVER,
+    Server,
+    Stage,
+    suspects_of_api,
+    suspects_of_cache,
+    suspects_of_connect,
+    suspects_of_kubelet,
+    suspects_of_mtu,
+    suspects_of_ready,
+    suspects_of_resolver,
+    suspects_of_stub,
+    suspects_of_target,
+)
+from tasks.fleet.model import Domain, Host, Site
+from tests.unit.onboard.builders import a_host
+
+ENDPOINT = Server("api.example:6443")
+REGISTRY = Server("registry.example:443")
+NAMES = ("kubernetes.default.svc", "aliyun.com")
+
+
+@dataclass(frozen=True)
+class World:
+    """Site -> domain -> number of hosts. A host is named `a11`: site, number of the domain, number in it."""
+
+    sites: Mapping[str, Mapping[str, int]]
+    resolvers: tuple[Server, ...] = (Server("10.0.0.2"), Server("10.0.0.3"))
+    targets: tuple[Server, ...] = (REGISTRY,)
+    hosts: tuple[Host, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        hosts = []
+        for name, domains in self.sites.items():
+            site = Site(name, ZoneInfo("UTC"))
+            for place, (domain, count) in enumerate(domains.items(), 1):
+                for number in range(1, count + 1):
+                    found = a_host(f"{name}{place}{number}", site={"name": name})
+                    object.__setattr__(found, "domain", Domain(domain, site) if domain else None)
+                    hosts.append(found)
+        object.__setattr__(self, "hosts", tuple(hosts))
+
+    def paths(self) -> Iterator[tuple[str, str, str, frozenset[Suspect]]]:
+        """Check, source, target and suspects of all that can be measured."""
+        for source in self.hosts:
+            for target in self.hosts:
+                if source is not target:
+                    yield "connect.host", source.name, target.name, suspects_of_connect(source, target)
+                    yield "mtu.host", source.name, target.name, suspects_of_mtu(source, target)
+            for stage in Stage:
+                suspects = suspects_of_api(source, ENDPOINT, stage, self.resolvers)
+                yield f"api.{stage}", source.name, ENDPOINT.name, suspects
+            for resolver in self.resolvers:
+                for transport in ("udp", "tcp"):
+                    for name in NAMES:
+                        suspects = suspects_of_resolver(source, resolver, transport, name)
+                        yield "dns.resolver", source.name, f"{resolver.name} {transport}/53 {name}", suspects
+            for name in NAMES:
+                yield "dns.cache", source.name, f"{source.name} {name}", suspects_of_cache(source, name)
+                yield "dns.stub", source.name, name, suspects_of_stub(source, name, self.resolvers)
+            for server in self.targets:
+                yield "target.connect", source.name, server.name, suspects_of_target(source, server)
+            yield "kubelet.connect", API_SERVER, source.name, suspects_of_kubelet(source, ENDPOINT)
+            yield "node.ready", API_SERVER, source.name, suspects_of_ready(source, ENDPOINT)
+
+    def parts(self) -> list[Suspect]:
+        """Everything that can break, in order."""
+        return sorted({suspect for *_, suspects in self.paths() for suspect in suspects}, key=lambda each: each.order)
+
+    def night(
+        self,
+        *broken: Suspect,
+        quality: Quality = Quality.FAIL,
+        checks: Collection[str] = (),
+        lucky: Collection[tuple[str, str, str]] = (),
+    ) -> list[Measured]:
+        """What is measured with these parts broken.
+
+        checks: what alone is measured; empty: everything
+        lucky: paths (check, source, target) that pass all the same
+        """
+        down = {each.name for each in broken if each.part is Part.HOST and each.fault is Fault.CUT}
+        domains = {each.name for each in broken if each.part is Part.DOMAIN}
+        down |= {host.name for host in self.hosts if host.domain and host.domain.name in domains}
+        no_api = any(each.part is Part.ENDPOINT and each.fault is Fault.CUT for each in broken)
+        if quality is not Quality.FAIL:
+            down, no_api = set(), False
+        facts, stopped = [], set[tuple[str, str]]()
+        for check, source, target, suspects in self.paths():
+            if checks and check not in checks:
+                continue
+            guilty = suspects.intersection(broken)
+            found = quality if guilty and (check, source, target) not in lucky else Quality.OK
+            if source in down or (check == "kubelet.connect" and no_api) or (source, target) in stopped:
+                found = Quality.UNKNOWN
+            if check.startswith("api.") and found is Quality.FAIL:
+                stopped.add((source, target))
+            symptom = _symptom(check, guilty) if found is Quality.FAIL else ""
+            facts.append(Measured(check, source, target, found, symptom or str(found), suspects, symptom=symptom))
+        return facts
+
+
+def _symptom(check: str, guilty: Collection[Suspect]) -> str:
+    faults = {suspect.fault for suspect in guilty}
+    if check == "node.ready":
+        return NOT_READY
+    if faults == {Fault.BIG}:
+        return TOO_BIG
+    if faults == {Fault.WRONG}:
+        return "wrong-answer" if check.startswith("dns.") else "expired"
+    return "refused" if Fault.DEAD in faults else "timeout"
