@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
+from tasks.audit.measured import NOT_READY, Fault, Measured, Part, Quality, Suspect
 from tasks.audit.planning import View
 from tasks.audit.proving import Probed
 from tasks.audit.report import Place
@@ -48,7 +48,7 @@ def node_facts(host: Host, view: View) -> Iterator[Measured]:
     else:
         state = "Unknown: its kubelet is silent" if node.ready is None else f"False: {node.ready_message}"
         # a kubelet that says what is wrong has reached the API server
-        symptom = "silent" if node.ready is None else "bad-status"
+        symptom = NOT_READY if node.ready is None else "bad-status"
         yield Measured(
             "node.ready", API_SERVER, host.name, Quality.FAIL, f"Ready is {state}", suspects, symptom=symptom
         )

@@ -110,12 +110,12 @@ def _from_clusters(evening: Evening) -> Iterator[Measured]:
         suspects = suspects_from_here(view.endpoint)
         yield Measured("connect.api", HERE, endpoint, quality, why or "read", suspects, symptom=symptom)
     for name, host in evening.hosts.items():
-        view = evening.views.get(host.pool.cluster.name)
-        if view is None or host.pool.cluster.name in evening.unreached:
+        of_host = evening.views.get(host.pool.cluster.name)
+        if of_host is None or host.pool.cluster.name in evening.unreached:
             continue
-        yield from node_facts(host, view)
+        yield from node_facts(host, of_host)
         if name in evening.tried:
-            yield from pod_facts(host, view, evening.tried[name])
+            yield from pod_facts(host, of_host, evening.tried[name])
 
 
 def _login(host: Host, error: HostError | None) -> Measured:

@@ -17,11 +17,7 @@ class Kind(StrEnum):
     TCP = "tcp"
     """Connect to `address`:`port` and close."""
     API = "api"
-<<<<<<< HEAD
     """An API server: look it up, connect, verify its certificate with `authority`, GET /readyz, read its clock."""
-=======
-    """An API server: look `address` up, connect, verify its certificate by `authority`, GET /readyz, read its clock."""
->>>>>>> 0440fc7202374f115681aa936e69864091765735
     TLS = "tls"
     """Connect and shake hands, for `name` if given; the certificate is read also where it does not verify."""
     HTTP = "http"

@@ -1,0 +1,1 @@
+/tmp/nopy/nc
