@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tasks.audit.measured import Measured, Quality
-from tasks.audit.nights import Baseline, Compared, PathKey, Since
+from tasks.audit.nights import Baseline, Compared, Key, PathKey, Since, Told
 from tasks.outcomes import Severity
 
 CLOUD = "cloud"
@@ -24,6 +24,8 @@ class Place:
     """Empty: none is declared."""
     note: str = ""
     """Why trouble with it is no surprise: `cordoned`, `a rollout works on it`, ...; empty: nothing is known."""
+    node: str = ""
+    """Its node's name, where that is not the host's: facts may name a pod by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class AuditReport:
     """Host -> why it could not be asked tonight."""
     silent: Mapping[str, int]
     """Host -> for how many nights nothing was measured of it, where these are too many."""
+    explains: Mapping[Key, tuple[Measured, ...]] = field(default_factory=dict)
+    """Finding -> the facts that are as they are because of it."""
     usual: Mapping[PathKey, Baseline] = field(default_factory=dict)
     pairs: int = 0
     """Connections between hosts that were planned for tonight."""
@@ -59,16 +63,26 @@ class AuditReport:
         return Counter(fact.quality for fact in self.facts)
 
     @property
+    def wrong(self) -> tuple[Told, ...]:
+        """The findings that nobody expected."""
+        return tuple(one for one in self.compared.told if one.finding.severity is not Severity.INFO)
+
+    @property
     def summary(self) -> str:
-        """`3 findings (1 new), 2 fixed; 1,204 measured: 1,190 ok, 14 fail`."""
-        told = self.compared.told
-        wrong = [one for one in told if one.finding.severity is not Severity.INFO]
-        new = sum(one.stands is Since.NEW for one in wrong)
-        parts = [f"{len(wrong)} {'finding' if len(wrong) == 1 else 'findings'}{f' ({new} new)' if new else ''}"]
+        """`3 findings (1 new), 2 fixed; 1,204 measured: 1,190 ok, 14 fail; 6 unknown`."""
+        new = sum(one.stands is Since.NEW for one in self.wrong)
+        parts = [f"{counted(len(self.wrong), 'finding')}{f' ({new:,} new)' if new else ''}"]
         if self.compared.fixed:
-            parts.append(f"{len(self.compared.fixed)} fixed")
+            parts.append(f"{len(self.compared.fixed):,} fixed")
         if self.unread:
-            parts.append(f"{len(self.unread)} of {len(self.hosts)} hosts not measured")
+            parts.append(f"{len(self.unread):,} of {counted(len(self.hosts), 'host')} not measured")
         counts = self.counts
+        unknown = counts.pop(Quality.UNKNOWN, 0)
         how = ", ".join(f"{counts[quality]:,} {quality}" for quality in Quality if counts[quality])
-        return f"{', '.join(parts)}; {sum(counts.values()):,} measured{f': {how}' if how else ''}"
+        measured = f"{counts.total():,} measured{f': {how}' if how else ''}"
+        return "; ".join([", ".join(parts), measured, *([f"{unknown:,} unknown"] if unknown else [])])
+
+
+def counted(count: int, what: str) -> str:
+    """`1 host`, `1,204 hosts`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

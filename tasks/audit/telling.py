@@ -1,0 +1,205 @@
+"""A night's audit in words, as rows and as JSON. Every text from outside stays text: no markdown, no HTML."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from tasks.audit.measured import Measured, Quality
+from tasks.audit.nights import Gone, Since, Told
+from tasks.audit.report import AuditReport, counted
+from tasks.outcomes import Severity
+
+SHOWN_FINDINGS = 25
+"""At most so many in the summary; the page and the JSON have more."""
+SHOWN_ROWS = 15
+"""At most so many of each shorter list."""
+
+_WORST_FIRST = {severity: place for place, severity in enumerate(Severity)}
+
+
+def worst_first(told: Sequence[Told]) -> list[Told]:
+    """By severity; else in the order that they have."""
+    return sorted(told, key=lambda one: _WORST_FIRST[one.finding.severity])
+
+
+def stands(told: Told) -> str:
+    """`new`, `still failing since 2026-11-20, 4 nights`, `flapping: back tonight`."""
+    since = f"since {told.since:%Y-%m-%d}, {counted(told.nights, 'night')}"
+    match told.stands:
+        case Since.NEW:
+            return "new"
+        case Since.STILL:
+            return f"still failing {since}"
+        case Since.FLAPPING:
+            return f"flapping: back {since if told.nights > 1 else 'tonight'}"
+
+
+def explained(report: AuditReport, told: Told) -> tuple[Measured, ...]:
+    """The facts that are as they are because of a finding."""
+    return report.explains.get((told.finding.id, told.finding.subject), ())
+
+
+def by_check(facts: Sequence[Measured]) -> str:
+    """`380 connect.host, 32 dns.cache`."""
+    counts = sorted(Counter(fact.check for fact in facts).items(), key=lambda item: (-item[1], item[0]))
+    more = f" and {len(counts) - 6} other checks" if len(counts) > 6 else ""
+    return ", ".join(f"{count:,} {check}" for check, count in counts[:6]) + more
+
+
+def moment(at: datetime) -> str:
+    """`2026-11-23 02:00 UTC`."""
+    return f"{at:%Y-%m-%d %H:%M %Z}".strip()
+
+
+def lasted(time: timedelta) -> str:
+    """`4 min 12 s`."""
+    minutes, seconds = divmod(round(time.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    return " ".join(
+        f"{value} {unit}" for value, unit in ((hours, "h"), (minutes, "min"), (seconds, "s")) if value or unit == "s"
+    )
+
+
+def verdict(report: AuditReport) -> str:
+    """Whether anything is wrong, as far as is known, in one sentence."""
+    counts = report.counts
+    looked_at = counts.total() - counts[Quality.UNKNOWN]
+    if len(report.wrong) == 1:
+        return f"One thing is broken, {stands(report.wrong[0])}."
+    if report.wrong:
+        new = sum(one.stands is Since.NEW for one in report.wrong)
+        return f"{len(report.wrong):,} things are broken, {f'{new:,}' if new else 'none'} of them new."
+    if not looked_at:
+        return "Nothing could be measured: nobody knows whether anything is wrong."
+    if counts[Quality.FAIL]:
+        return f"{counted(counts[Quality.FAIL], 'measurement')} failed, and no finding explains why."
+    missing = bool(report.unread or report.notes or counts[Quality.UNKNOWN])
+    return f"Nothing is wrong{' in what could be measured' if missing else ''}."
+
+
+def markdown(report: AuditReport) -> str:
+    """The summary that a person reads first: at most some 200 lines."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: AuditReport) -> Iterator[str]:
+    yield from (f"# Audit of {_plain(report.fleet)}, {moment(report.started_at)}", "")
+    yield from (f"**{verdict(report)}**", "", f"{_plain(report.summary)}.", "")
+    for note in report.notes[:SHOWN_ROWS]:
+        yield f"- {_plain(note)}"
+    yield from _more(len(report.notes), SHOWN_ROWS)
+    told = worst_first(report.compared.told)
+    wrong = [one for one in told if one.finding.severity is not Severity.INFO]
+    if wrong:
+        yield from ("", "## What is broken", "")
+        for one in wrong[:SHOWN_FINDINGS]:
+            yield from _finding(report, one)
+        yield from _more(len(wrong), SHOWN_FINDINGS)
+    expected = [one for one in told if one.finding.severity is Severity.INFO]
+    if expected:
+        yield from ("", "## Expected trouble", "")
+        for one in expected[:SHOWN_ROWS]:
+            yield f"- {_plain(str(one.finding.subject))}: {_plain(one.finding.evidence.observed)} ({stands(one)})"
+        yield from _more(len(expected), SHOWN_ROWS)
+    yield from _gone("Fixed since last night", report.compared.fixed)
+    yield from _gone("Not measured tonight: nobody knows whether these are fixed", report.compared.not_measured)
+    if report.unread:
+        yield from ("", "## Hosts not measured", "")
+        for host, why in sorted(report.unread.items())[:SHOWN_ROWS]:
+            yield f"- {_plain(host)}: {_plain(why)}"
+        yield from _more(len(report.unread), SHOWN_ROWS)
+
+
+def _finding(report: AuditReport, told: Told) -> Iterator[str]:
+    one = told.finding
+    yield f"- **{one.severity}** {_plain(str(one.subject))}, {stands(told)}: {_plain(one.evidence.observed)}"
+    yield f"  (expected: {_plain(one.evidence.expected)}; `{one.id}`)"
+    if facts := explained(report, told):
+        yield f"  Explains {counted(len(facts), 'measurement')}: {_plain(by_check(facts))}."
+    yield f"  **Next:** {_with_commands(one.next_step)}"
+
+
+def _gone(title: str, gone: Sequence[Gone]) -> Iterator[str]:
+    if gone:
+        yield from ("", f"## {title}", "")
+        for one in gone[:SHOWN_ROWS]:
+            yield f"- {_plain(str(one.subject))}: `{one.id}`, last seen: {_plain(one.observed)}"
+        yield from _more(len(gone), SHOWN_ROWS)
+
+
+def _more(count: int, shown: int) -> Iterator[str]:
+    if count > shown:
+        yield f"- and {count - shown:,} more: see the page"
+
+
+def finding_rows(report: AuditReport) -> list[dict[str, Any]]:
+    """One row a finding, the worst first."""
+    return [
+        {
+            "finding": one.finding.id,
+            "severity": str(one.finding.severity),
+            "subject": str(one.finding.subject),
+            "stands": str(one.stands),
+            "since": moment(one.since),
+            "observed": one.finding.evidence.observed,
+            "next step": one.finding.next_step,
+        }
+        for one in worst_first(report.compared.told)
+    ]
+
+
+def as_json(report: AuditReport) -> dict[str, Any]:
+    """The whole of it but the facts, as plain JSON types."""
+    return {
+        "fleet": report.fleet,
+        "run_id": report.run_id,
+        "started_at": report.started_at.isoformat(),
+        "ended_at": report.ended_at.isoformat(),
+        "summary": report.summary,
+        "findings": [
+            {
+                **one.finding.row(),
+                "stands": str(one.stands),
+                "since": one.since.isoformat(),
+                "nights": one.nights,
+                "explains": len(explained(report, one)),
+            }
+            for one in worst_first(report.compared.told)
+        ],
+        "fixed": [_gone_row(one) for one in report.compared.fixed],
+        "not_measured": [_gone_row(one) for one in report.compared.not_measured],
+        "silent": dict(report.silent),
+        "unread": dict(report.unread),
+        "counts": {str(quality): report.counts[quality] for quality in Quality},
+        "pairs": report.pairs,
+        "nights_to_cover": report.nights_to_cover,
+        "earlier_nights": report.earlier_nights,
+        "notes": list(report.notes),
+    }
+
+
+def _gone_row(gone: Gone) -> dict[str, str]:
+    return {"id": gone.id, "subject": str(gone.subject), "observed": gone.observed}
+
+
+_SPECIAL = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*[]|"}, "<": "&lt;", "\n": " ", "\r": " "})
+
+
+def _plain(text: str) -> str:
+    return text.translate(_SPECIAL)
+
+
+def commands(text: str) -> Iterator[tuple[bool, str]]:
+    """The parts of a sentence, each with whether it stands in backticks: a command."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one backtick is left over: it is no more than a sign
+        parts[-2:] = ["`".join(parts[-2:])]
+    return ((bool(number % 2), part) for number, part in enumerate(parts) if part)
+
+
+def _with_commands(text: str) -> str:
+    """HTML in a code span is text, and must not be escaped: it would be shown so."""
+    return "".join(f"`{' '.join(part.split())}`" if code else _plain(part) for code, part in commands(text))
