@@ -14,12 +14,12 @@ from typing import Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from tasks.audit.telling import as_json, fails, host_outcomes, markdown
 
 from flows.surroundings import ended, run_log, run_name, secrets
 from tasks.audit import steps
 from tasks.audit.report import AuditReport
 from tasks.audit.run import AuditRun, open_run
+from tasks.audit.telling import as_json, fails, host_outcomes, markdown
 from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
 from tasks.ledger import Spool
 from tasks.outcomes import RunState, in_slots
@@ -72,7 +72,7 @@ async def audit(
             f"{state}: {report.summary}",
             host_outcomes(report),
             markdown(report),
-            more=as_json(report),
+            more={"audit": as_json(report)},
             more_files=(page,),
         )
     )

@@ -30,11 +30,12 @@ def place_of(host: Host, node: NodeRow | None) -> Place:
     """Where a host is, and why trouble with it would be no surprise."""
     domain = host.domain.name if host.domain else ""
     if node is None:
-        return Place(host.site.name, domain)
+        return Place(host.site.name, domain, node=host.node_name)
     mark = mark_of(node)
+    note = "it is cordoned" if node.unschedulable else ""
     if mark is not None:
-        return Place(host.site.name, domain, f"{mark.flow} works on it ({mark.phase})")
-    return Place(host.site.name, domain, "it is cordoned" if node.unschedulable else "")
+        note = f"{mark.flow} works on it ({mark.phase})"
+    return Place(host.site.name, domain, note, host.node_name)
 
 
 def node_facts(host: Host, view: View) -> Iterator[Measured]:

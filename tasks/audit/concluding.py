@@ -66,7 +66,8 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
     unread = {name: error.observed for name, error in errors.items()}
     answered = evening.heard.keys() - unread.keys()
     quiet = silent(evening.hosts, answered, evening.before, evening.fleet.audit.silent_nights)
-    findings = [finding_of(cause, places, now) for cause in fold(facts)]
+    causes = [(finding_of(cause, places, now), cause) for cause in fold(facts)]
+    findings = [finding for finding, _ in causes]
     findings += [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _NOBODY_HOME]
     findings += [_silent(name, nights, unread.get(name, ""), now) for name, nights in quiet.items()]
     return AuditReport(
@@ -79,6 +80,7 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
         hosts=places,
         unread=unread,
         silent=quiet,
+        explains={(finding.id, finding.subject): cause.explains for finding, cause in causes},
         usual=evening.usual,
         pairs=evening.plan.mesh.pairs,
         nights_to_cover=evening.plan.mesh.nights_to_cover,

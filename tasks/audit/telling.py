@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from tasks.audit.measured import Measured, Quality
 from tasks.audit.nights import Gone, Since, Told
 from tasks.audit.report import AuditReport, counted
-from tasks.outcomes import Severity
+from tasks.outcomes import Finding, HostOutcome, HostState, Severity
 
 SHOWN_FINDINGS = 25
 """At most so many in the summary; the page and the JSON have more."""
@@ -133,6 +133,34 @@ def _gone(title: str, gone: Sequence[Gone]) -> Iterator[str]:
 def _more(count: int, shown: int) -> Iterator[str]:
     if count > shown:
         yield f"- and {count - shown:,} more: see the page"
+
+
+def host_outcomes(report: AuditReport) -> tuple[HostOutcome, ...]:
+    """One outcome a host: measured, or why not; with the findings about it."""
+    about: defaultdict[str, list[Finding]] = defaultdict(list)
+    for told in report.compared.told:
+        if told.finding.subject.kind == "host":
+            about[told.finding.subject.name].append(told.finding)
+    return tuple(
+        HostOutcome(
+            name,
+            HostState.FAILED if name in report.unread else HostState.DONE,
+            report.unread.get(name, "measured"),
+            tuple(about[name]),
+        )
+        for name in report.hosts
+    )
+
+
+def fails(report: AuditReport, fail_on: str) -> bool:
+    """Whether the run is to be told as failed.
+
+    fail_on: `blockers`, `new-blockers`, or anything else for never
+    """
+    blockers = [told for told in report.compared.told if told.finding.severity is Severity.BLOCKER]
+    if fail_on == "new-blockers":
+        return any(told.stands is not Since.STILL for told in blockers)
+    return fail_on == "blockers" and bool(blockers)
 
 
 def finding_rows(report: AuditReport) -> list[dict[str, Any]]:
