@@ -207,7 +207,7 @@ def _gone(report: AuditReport) -> Iterator[str]:
     if not report.earlier_nights:
         yield "<p>There is no earlier night to compare with.</p>"
     elif not fixed and not unknown:
-        yield "<p>Nothing: whatever was broken last night is so tonight.</p>"
+        yield "<p>Nothing was found last night that is not found tonight.</p>"
     if fixed:
         yield f"<h3 class=good>✓ Fixed: {len(fixed):,}</h3>"
         yield from _gone_table(fixed)
@@ -427,7 +427,7 @@ def _latency(report: AuditReport) -> Iterator[str]:
 def _hosts(report: AuditReport) -> Iterator[str]:
     if not report.unread and not report.silent:
         yield (
-            f"<p>None: all {counted(len(report.hosts), 'host')} were measured.</p>"
+            f"<p>None: all {counted(len(report.hosts), 'host')} could be asked.</p>"
             if report.hosts
             else ("<p>No host was asked for.</p>")
         )
