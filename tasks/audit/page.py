@@ -34,7 +34,7 @@ SHOWN_TARGETS = 3
 MATRIX_UP_TO = 24
 """Places; of more, only the directions with trouble are shown: a wider matrix is neither read nor printed."""
 OPEN_DOMAINS = 12
-"""A bigger matrix of domains is folded."""
+"""A bigger matrix of domains is folded; a bigger matrix of anything is printed across."""
 
 _STYLE = """
 :root{color-scheme:light dark;--bad:#b3261e;--warn:#8a5a00;--good:#1b6e3c;--dim:#5c5f66;--line:#8885;--back:#fff}
@@ -64,8 +64,7 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.t{min-width:15rem;overflow-wrap:anywhere}td.h{min-width:9rem;overflow-wrap:anywhere}
 .matrix th,.matrix td{padding:.3rem .6rem;border:1px solid var(--line);white-space:nowrap;
 font-variant-numeric:tabular-nums}
-.matrix td{min-width:5.5rem}.matrix td span{display:block;font-size:.85em;font-weight:600;white-space:normal;
-line-height:1.35}
+.matrix td span{display:block;font-size:.85em;font-weight:600;line-height:1.35}
 .matrix tbody th,.matrix .corner{position:sticky;left:0;background:var(--back);z-index:1;white-space:normal;
 overflow-wrap:break-word;min-width:6.5rem;max-width:11rem}
 .matrix td.isfail{background:#c332}.matrix td.isslow,.matrix td.isunknown{background:#c902}
@@ -79,6 +78,7 @@ svg{display:block;width:100%;height:.7rem;margin-top:.15rem;opacity:.65}.nw{whit
 table{font-size:10px}td.t,td.h{min-width:0}.matrix th,.matrix td{padding:.15rem .3rem;min-width:0}
 .matrix tbody th{position:static;min-width:0}
 h2,h3,summary{break-after:avoid}tr,article{break-inside:avoid}.stages{max-width:none}
+@page broad{size:A4 landscape}.broad{page:broad}.broad table{font-size:7px}
 details::details-content{content-visibility:visible;block-size:auto}}
 """
 
@@ -207,7 +207,7 @@ def _gone(report: AuditReport) -> Iterator[str]:
     if not report.earlier_nights:
         yield "<p>There is no earlier night to compare with.</p>"
     elif not fixed and not unknown:
-        yield "<p>Nothing: whatever was broken last night is so tonight.</p>"
+        yield "<p>Nothing was found last night that is not found tonight.</p>"
     if fixed:
         yield f"<h3 class=good>✓ Fixed: {len(fixed):,}</h3>"
         yield from _gone_table(fixed)
@@ -232,7 +232,7 @@ def _connections(report: AuditReport, by_name: Mapping[str, Place]) -> Iterator[
         return
     yield (
         "<p class=note>Row: from; column: to. In a cell, how many connections were ok, of how many; below it, what was"
-        f" not: {_qualities_key()}; -: nothing was measured. Big: packets of full size, where some failed."
+        f" not: {_qualities_key()}; -: nothing was measured. Big: the same for packets of full size, if some failed."
         " What is no host of the fleet, the API server among it, is in the cloud.</p>"
     )
     spots = _spots(sites, (by_site(place) for place in report.hosts.values()))
@@ -287,7 +287,8 @@ def _matrix(title: str, cells: Mapping[tuple[Spot, Spot], Cell], spots: Sequence
         for source in spots
     )
     yield (
-        f"<div class=wide tabindex=0 role=region aria-label='{_e(title)}'><table class=matrix>"
+        f"<div class='wide{' broad' if len(spots) > OPEN_DOMAINS else ''}' tabindex=0 role=region"
+        f" aria-label='{_e(title)}'><table class=matrix>"
         f"<thead><tr><th class=corner>from \\ to</th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -306,8 +307,8 @@ def _said(cell: Cell) -> Iterator[tuple[str, str]]:
     for quality in (Quality.FAIL, Quality.UNKNOWN, Quality.SLOW):
         if cell.connects[quality]:
             yield f" class={quality}", f"{_SIGNS[quality]} {cell.connects[quality]:,} {quality}"
-    if failed := cell.big[Quality.FAIL]:
-        yield " class=fail", f"✗ big: {failed:,} of {cell.big.total():,} fail"
+    if cell.big[Quality.FAIL]:
+        yield " class=fail", f"✗ big {_ratio(cell.big)}"
 
 
 def _ratio(qualities: Counter[Quality]) -> str:
@@ -426,7 +427,7 @@ def _latency(report: AuditReport) -> Iterator[str]:
 def _hosts(report: AuditReport) -> Iterator[str]:
     if not report.unread and not report.silent:
         yield (
-            f"<p>None: all {counted(len(report.hosts), 'host')} were measured.</p>"
+            f"<p>None: all {counted(len(report.hosts), 'host')} could be asked.</p>"
             if report.hosts
             else ("<p>No host was asked for.</p>")
         )

@@ -86,7 +86,7 @@ def test_a_quiet_night_says_so_and_how_much_was_measured() -> None:
     assert "✓ Nothing is wrong." in read.sections[""]
     assert "6 measured: 6 ok" in read.sections[""]
     assert "took 4 min 12 s. Compared with 5 earlier nights. Run run-1" in read.sections[""]
-    assert "all 3 hosts were measured" in read.sections["hosts"]
+    assert "all 3 hosts could be asked" in read.sections["hosts"]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_the_matrix_keeps_directions_apart() -> None:
     rows = Read(page(a_bad_night())).rows
     sites = rows[rows.index(["from \\ to", "ams1", "fra1", "cloud"]) :]
     assert sites[1] == ["ams1", "-", "2/2 ✓", "-"]
-    assert sites[2] == ["fra1", "1/2✗ 1 fail✗ big: 1 of 1 fail", "2/2 ✓", "-"]
+    assert sites[2] == ["fra1", "1/2✗ 1 fail✗ big 0/1", "2/2 ✓", "-"]
     domains = rows[rows.index(["from \\ to", "ams1-a", "fra1-a", "fra1-b", "cloud"]) :]
     assert domains[2] == ["fra1-a", "0/1✗ 1 fail", "-", "1/1 ✓", "-"]
 
@@ -257,7 +257,7 @@ def test_nothing_comes_from_elsewhere_and_all_that_scrolls_takes_the_keyboard() 
     assert links
     assert set(links) <= anchors
     assert not any(words in text for words in ("url(", "@import", "http:", "https:"))
-    boxes = [attributes for _, attributes in read.tags if attributes.get("class") == "wide"]
+    boxes = [attributes for _, attributes in read.tags if "wide" in (attributes.get("class") or "")]
     assert boxes
     assert all(box["tabindex"] == "0" and box["role"] == "region" and box["aria-label"] for box in boxes)
 
