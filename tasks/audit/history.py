@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.audit.measured import Measured, Quality
-from tasks.audit.nights import BASELINE_NIGHTS, Night, PathKey
+from tasks.audit.nights import BASELINE_NIGHTS, Gone, Key, Night, PathKey
 from tasks.ledger import FINDINGS, PROBES, RUNS, Spool
 from tasks.outcomes import HostState, Subject
 
 FLOW = "audit"
+CARRIED = "unknown"
+"""In place of a severity: an earlier finding whose subject was not measured."""
 NIGHTS = 30
 """Earlier runs that tonight is compared with."""
 
@@ -32,12 +34,12 @@ def earlier(spool: Spool, now: datetime) -> Earlier:
     chosen = [row for row in ended if row["started_at"] < now][:NIGHTS]
     nights = []
     for row in chosen:
-        found = {
-            (f["id"], Subject(f["subject_kind"], f["subject_name"])): f["observed"]
-            for f in spool.rows(FINDINGS, row["run_id"])
-        }
+        found: dict[bool, dict[Key, str]] = {True: {}, False: {}}
+        for f in spool.rows(FINDINGS, row["run_id"]):
+            key = f["id"], Subject(f["subject_kind"], f["subject_name"])
+            found[f["severity"] == CARRIED][key] = f["observed"]
         measured = frozenset(name for name, state in row["hosts"].items() if state == HostState.DONE)
-        nights.append(Night(row["started_at"], found, measured))
+        nights.append(Night(row["started_at"], found[False], measured, found[True]))
     return Earlier(tuple(nights), tuple(row["run_id"] for row in chosen))
 
 
@@ -50,6 +52,22 @@ def durations(spool: Spool, before: Earlier) -> Iterator[Mapping[PathKey, float]
             for target, (quality, took) in row["targets"].items()
             if quality == Quality.OK and took is not None
         }
+
+
+def write_carried(spool: Spool, run_id: str, not_measured: Sequence[Gone]) -> None:
+    """Earlier findings of which a run can tell nothing, so that the next one still knows of them."""
+    rows = [
+        {
+            "id": gone.id,
+            "severity": CARRIED,
+            "subject_kind": gone.subject.kind,
+            "subject_name": gone.subject.name,
+            "observed": gone.observed,
+        }
+        for gone in not_measured
+    ]
+    if rows:
+        spool.append(FINDINGS, run_id, "audit.carried", rows)
 
 
 def write_facts(spool: Spool, run_id: str, facts: Sequence[Measured], sites: Mapping[str, str], now: datetime) -> None:

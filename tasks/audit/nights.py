@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -46,6 +46,8 @@ class Night:
     """Key -> what was observed."""
     hosts: frozenset[str]
     """Hosts of which anything was measured."""
+    carried: Mapping[Key, str] = field(default_factory=dict)
+    """Findings of nights before whose subjects it did not measure: nobody knows whether they were there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +57,14 @@ class Told:
     finding: Finding
     stands: Since
     since: datetime
-    """The first of the nights in a row that have it."""
+    """The first of the nights in a row that have it; those that could not tell are passed over."""
     nights: int
     """How many these are, tonight among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A finding of the night before that tonight has not."""
+    """A finding of the night before, or of one before whose subject was not measured since, that tonight has not."""
 
     id: str
     subject: Subject
@@ -98,13 +100,14 @@ def compare(
     told = []
     for finding in findings:
         key = (finding.id, finding.subject)
-        history = [key in night.findings for night in before]
+        known = [night for night in before if key not in night.carried]
+        history = [key in night.findings for night in known]
         row = history.index(False) if False in history else len(history)
         changes = sum(a != b for a, b in zip([True, *history], history, strict=False))
         stands = Since.FLAPPING if changes >= FLAPS else Since.STILL if row else Since.NEW
-        told.append(Told(finding, stands, before[row - 1].at if row else now, row + 1))
+        told.append(Told(finding, stands, known[row - 1].at if row else now, row + 1))
     tonight = {(finding.id, finding.subject) for finding in findings}
-    last = before[0].findings if before else {}
+    last = {**before[0].carried, **before[0].findings} if before else {}
     gone = [
         Gone(id, subject, observed, subject in measured)
         for (id, subject), observed in sorted(last.items())

@@ -151,6 +151,7 @@ class AuditRun:
         report = conclude(evening, datetime.now(UTC))
         sites = {name: host.site.name for name, host in self.hosts.items()}
         history.write_facts(spool, self.recorder.run_id, report.facts, sites, report.ended_at)
+        history.write_carried(spool, self.recorder.run_id, report.compared.not_measured)
         self.recorder.findings("audit", "audit", [told.finding for told in report.compared.told])
         return report
 

@@ -23,10 +23,10 @@ NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 LINE, HOST = Subject("line", "cloud -- fra1"), Subject("host", "n1")
 
 
-def night(ago: int, *found: Subject, hosts: str = "") -> Night:
-    return Night(
-        NOW - timedelta(days=ago), {("audit.x", s): f"{s} was broken" for s in found}, frozenset(hosts.split())
-    )
+def night(ago: int, *found: Subject, hosts: str = "", carried: Subject | None = None) -> Night:
+    findings = {("audit.x", s): f"{s} was broken" for s in found}
+    unknown = {("audit.x", carried): f"{carried} was broken"} if carried else {}
+    return Night(NOW - timedelta(days=ago), findings, frozenset(hosts.split()), unknown)
 
 
 def finding(subject: Subject) -> Finding:
@@ -43,6 +43,8 @@ def finding(subject: Subject) -> Finding:
         pytest.param([night(1, LINE), night(2, LINE), night(5)], (Since.STILL, 2, 3), id="since two nights"),
         pytest.param([night(1), night(2, LINE)], (Since.NEW, 0, 1), id="come back after one night"),
         pytest.param([night(1), night(2, LINE), night(3)], (Since.FLAPPING, 0, 1), id="every other night"),
+        pytest.param([night(1, carried=LINE), night(2, LINE)], (Since.STILL, 2, 2), id="not measured last night"),
+        pytest.param([night(1, carried=LINE), night(2, carried=LINE)], (Since.NEW, 0, 1), id="never measured"),
         pytest.param(
             [night(1, LINE), night(2), night(3, LINE), night(4)],
             (Since.FLAPPING, 1, 2),
@@ -67,6 +69,8 @@ def test_what_was_there_last_night(measured: list[Subject], is_known: bool) -> N
     compared = compare([], measured, NOW, [night(1, LINE), night(2, HOST)])
     gone = Gone("audit.x", LINE, "line cloud -- fra1 was broken", is_known)
     assert (compared.fixed, compared.not_measured) == (((gone,), ()) if is_known else ((), (gone,)))
+    carried = compare([], measured, NOW, [night(1, carried=LINE), night(2, HOST)])
+    assert carried == compared, "it is known until someone has looked"
 
 
 @pytest.mark.parametrize(
