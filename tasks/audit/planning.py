@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from tasks.audit.measured import Suspect
+from tasks.audit.measured import Fault, Part, Suspect
 from tasks.audit.mesh import Mesh, plan_mesh
 from tasks.audit.questions import Kind, Question
 from tasks.audit.suspects import (
@@ -142,7 +142,8 @@ class _Asker:
 
     def questions(self, peers: Sequence[Host]) -> Iterator[Asked]:
         """All of them, the quickest first."""
-        yield Asked(Question(Kind.SETTINGS), "dns.search", "resolv.conf", _alone(self._stub("resolv.conf")))
+        settings = frozenset({Suspect(Part.STUB, self._host.name, Fault.WRONG)})
+        yield Asked(Question(Kind.SETTINGS), "dns.search", "resolv.conf", _alone(settings))
         yield from self._stub_names()
         for resolver in self._resolvers:
             names = [name for name in self._names if name.zone != "in-cluster"]

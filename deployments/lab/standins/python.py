@@ -30,7 +30,8 @@ def connect(self: socket.socket, place: Any) -> None:
         address, port = place
         if address == API and (FAULTS / "api-unreachable").exists():
             raise OSError(errno.EHOSTUNREACH, "No route to host")
-        if self.type in (socket.SOCK_STREAM, socket.SOCK_DGRAM) and self.proto != socket.IPPROTO_ICMP:
+        is_bound = self.getsockname()[1] != 0
+        if not is_bound and self.type in (socket.SOCK_STREAM, socket.SOCK_DGRAM) and self.proto != socket.IPPROTO_ICMP:
             self.bind((names.OWN, 0))
         place = (address, names.PORT if port == _DNS else port)
     _connect(self, place)
