@@ -120,7 +120,10 @@ def failing(cluster: MachinesCluster) -> set[str]:
 
 
 def the_control_plane_reaches(cluster: MachinesCluster, host: str) -> bool:
-    """Whether the API server gets an answer of a node's kubelet."""
+    """Whether the API server gets an answer of a node's kubelet.
+
+    A kubelet that cannot ask back answers whom it has answered in the last minutes; the fixture has seen to that.
+    """
     command = [lifecycle.status(cluster.folder)["kubectl"], "--kubeconfig", str(cluster.folder.admin_kubeconfig)]
     command += ["get", "--raw", f"/api/v1/nodes/{host}/proxy/healthz"]
     with contextlib.suppress(subprocess.TimeoutExpired):
