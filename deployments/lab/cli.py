@@ -16,7 +16,7 @@ from typing import TypeVar
 import click
 
 from deployments.lab import lifecycle
-from deployments.lab.faults import DESCRIPTIONS, Fault
+from deployments.lab.faults import FAULTS, Fault
 from deployments.lab.layout import MAX_HOSTS, OLDER_KUBELETS, POOLS, LabFolder
 from tasks.settings import state_folder
 
@@ -131,28 +131,31 @@ def status(folder: Path | None, as_json: bool) -> None:
         click.echo(f"{key:<16} {told[key] or '-'}")
     for host in told["hosts"]:
         click.echo(f"{host['name']:<16} {host['address']}:{host['port']:<6} {host['fault'] or ''}".rstrip())
+    for place in (*told["sites"], told["cloud"]):
+        if place["fault"]:
+            click.echo(f"{place['name']:<16} {place['fault']}")
 
 
 @lab.command(name="break")
-@click.argument("host")
-@click.argument("fault", type=_fault)
+@click.argument("subject")
+@click.argument("fault", type=_fault, metavar="FAULT")
 @_folder
-def break_(host: str, fault: str, folder: Path | None) -> None:
-    """Break a HOST with a FAULT; `lab faults` lists them."""
-    chosen = Fault(fault)
-    _tried(lambda: lifecycle.break_host(_place(folder), host, chosen))
-    click.echo(f"{host} is broken: {DESCRIPTIONS[chosen]}")
+def break_(subject: str, fault: str, folder: Path | None) -> None:
+    """Break a SUBJECT, which is a host, a site or `cloud`, with a FAULT; `lab faults` lists them."""
+    chosen = _chosen(subject, fault)
+    _tried(lambda: lifecycle.break_host(_place(folder), subject, chosen))
+    click.echo(f"{subject} is broken: {FAULTS[chosen].description}")
 
 
 @lab.command()
-@click.argument("host")
-@click.argument("fault", type=_fault, required=False)
+@click.argument("subject")
+@click.argument("fault", type=_fault, metavar="[FAULT]", required=False)
 @_folder
-def mend(host: str, fault: str | None, folder: Path | None) -> None:
-    """Mend one FAULT of a HOST, or all of them."""
-    chosen = Fault(fault) if fault else None
-    _tried(lambda: lifecycle.mend_host(_place(folder), host, chosen))
-    click.echo(f"{host} is mended" + (f" of {fault}" if fault else ""))
+def mend(subject: str, fault: str | None, folder: Path | None) -> None:
+    """Mend one FAULT of a SUBJECT, which is a host, a site or `cloud`, or all of them."""
+    chosen = _chosen(subject, fault) if fault else None
+    _tried(lambda: lifecycle.mend_host(_place(folder), subject, chosen))
+    click.echo(f"{subject} is mended" + (f" of {fault}" if fault else ""))
 
 
 @lab.command()
@@ -185,12 +188,24 @@ def deploy(name: str, pool: str, replicas: int, min_available: int, folder: Path
 @lab.command()
 @_json
 def faults(as_json: bool) -> None:
-    """List what can be broken."""
+    """List what can be broken, and of what."""
     if as_json:
-        click.echo(json.dumps(DESCRIPTIONS, indent=2))
+        rows = {
+            fault: {"subjects": about.subjects, "description": about.description} for fault, about in FAULTS.items()
+        }
+        click.echo(json.dumps(rows, indent=2))
         return
-    for fault, description in DESCRIPTIONS.items():
-        click.echo(f"{fault:<26} {description}")
+    for fault, about in FAULTS.items():
+        end = " (machines only)" if about.machines_only else ""
+        click.echo(f"{fault:<26} {' or '.join(about.subjects):<13} {about.description}{end}")
+
+
+def _chosen(subject: str, fault: str) -> Fault:
+    """The fault, if such a subject can have it; else a usage error."""
+    chosen = Fault(fault)
+    if refusal := lifecycle.why_not(subject, chosen):
+        raise click.UsageError(refusal)
+    return chosen
 
 
 def _place(folder: Path | None) -> LabFolder:

@@ -7,7 +7,7 @@ import shutil
 import uuid
 from dataclasses import dataclass
 
-from deployments.lab.faults import Fault, HostFaults
+from deployments.lab.faults import Fault, NotedFaults
 from deployments.lab.layout import LabFolder, LabHost
 from deployments.lab.processes import HOST_MARK, LAB_MARK
 
@@ -53,7 +53,7 @@ class HostFolder:
         self.lab = lab
         self.path = lab.folder.host(host.name)
         self.root = self.path / "root"
-        self.faults = HostFaults(self.path)
+        self.faults = NotedFaults(self.path)
 
     @property
     def machine_id(self) -> str:

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 SITES = ("fra1", "ams1")
+CLOUD = "cloud"
 POOLS = {"general": "np-general", "batch": "np-batch"}
 """Pool names of the fleet file and ACK's node pool ids."""
 DOMAINS_PER_SITE = 3
@@ -191,8 +192,17 @@ class LabFolder:
         """X of the 10.X.0.0/16 of a lab of machines; not there in any other."""
         return self.path / "machines-network"
 
+    @property
+    def intranet_ca(self) -> Path:
+        """The authority whose certificates `intranet.lab` and `intranet.<site>.lab` have. Of machines only."""
+        return self.path / "intranet-ca.crt"
+
     def host(self, name: str) -> Path:
         return self.path / "hosts" / name
+
+    def place(self, name: str) -> Path:
+        """A site's, or the cloud's."""
+        return self.path / "places" / name
 
 
 def claim_network() -> tuple[socket.socket, int]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from deployments.lab import control, prefect_server
-from deployments.lab.faults import Fault, HostFaults
-from deployments.lab.layout import LabFolder, Network
+from deployments.lab.faults import FAULTS, Fault, NotedFaults, Subject, faults_of, subject_of
+from deployments.lab.layout import CLOUD, SITES, LabFolder, Network
 from deployments.lab.processes import LAB_MARK, environment_of, kill_marked
 
 Json = dict[str, Any]
@@ -208,7 +208,7 @@ def _wait(descriptor: int, timeout_s: float) -> None:
 
 
 def status(folder: LabFolder) -> Json:
-    """What runs where, with each host's faults. Raises NotALab when no lab is up."""
+    """What runs where, with the faults of hosts, sites and the cloud. Raises NotALab when no lab is up."""
     if not is_running(folder) or not folder.ready.exists():
         raise NotALab(f"no lab is up in {folder.path}: start one with `poolkeeper lab up`")
     told: Json = json.loads(folder.ready.read_text())
@@ -224,20 +224,33 @@ def status(folder: LabFolder) -> Json:
         "network": told["network"],
         "kubectl": told["kubectl"],
         "folder": str(folder.path),
-        "hosts": [
-            {**host, "fault": ",".join(HostFaults(folder.host(host["name"])).all()) or None} for host in told["hosts"]
-        ],
+        "hosts": [{**host, "fault": _noted(folder.host(host["name"]))} for host in told["hosts"]],
+        "sites": [{"name": site, "fault": _noted(folder.place(site))} for site in SITES],
+        "cloud": {"name": CLOUD, "fault": _noted(folder.place(CLOUD))},
     }
 
 
-def break_host(folder: LabFolder, host: str, fault: Fault) -> None:
-    """Break a host. Raises LabError when it cannot be, NotALab when there is no such host or lab."""
-    _tell(folder, {"do": "break", "host": host, "fault": fault})
+def _noted(folder: Path) -> str | None:
+    return ",".join(NotedFaults(folder).all()) or None
 
 
-def mend_host(folder: LabFolder, host: str, fault: Fault | None) -> None:
-    """Mend one fault of a host, or all. Raises as `break_host`."""
-    _tell(folder, {"do": "mend", "host": host, "faults": [fault] if fault else list(Fault)})
+def why_not(name: str, fault: Fault) -> str | None:
+    """Why a host, a site or the cloud cannot be broken by a fault whatever lab it is in; None: it may be."""
+    subject, of = subject_of(name), FAULTS[fault].subjects
+    if subject in of:
+        return None
+    wanted = " or ".join("the cloud" if kind is Subject.CLOUD else f"a {kind}" for kind in of)
+    return f"{name} cannot be broken by {fault}, which is of {wanted}; it can by: {', '.join(faults_of(subject))}"
+
+
+def break_host(folder: LabFolder, name: str, fault: Fault) -> None:
+    """Break a host, a site or the cloud. Raises LabError when it cannot be, NotALab when there is no such."""
+    _tell(folder, {"do": "break", "host": name, "fault": fault})
+
+
+def mend_host(folder: LabFolder, name: str, fault: Fault | None) -> None:
+    """Mend one fault of a host, a site or the cloud, or all. Raises as `break_host`."""
+    _tell(folder, {"do": "mend", "host": name, "faults": [fault] if fault else list(Fault)})
 
 
 def let_api_server_be(folder: LabFolder, *, away: bool) -> None:
@@ -247,9 +260,12 @@ def let_api_server_be(folder: LabFolder, *, away: bool) -> None:
 
 
 def _tell(folder: LabFolder, request: Json) -> None:
-    names = [host["name"] for host in status(folder)["hosts"]]
-    if request["host"] not in names:
-        raise NotALab(f"no host {request['host']} in this lab; there are: {', '.join(names)}")
+    name, names = request["host"], [host["name"] for host in status(folder)["hosts"]]
+    if subject_of(name) is not Subject.HOST:
+        if not folder.machines_network.exists():
+            raise NotALab(f"{name} is for machines, where there are lines to cut: start them with `lab up --real`")
+    elif name not in names:
+        raise NotALab(f"no {name} in this lab; there are: {', '.join([*names, *SITES, CLOUD])}")
     _ask(folder, request)
 
 

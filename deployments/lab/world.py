@@ -19,7 +19,7 @@ from deployments.lab.bss import BssOpenApi
 from deployments.lab.control import ControlError, ControlServer, socket_name
 from deployments.lab.control_plane import VERSION, ControlPlane
 from deployments.lab.dns import NameServer
-from deployments.lab.faults import MACHINES_ONLY, Fault, HostFaults
+from deployments.lab.faults import MACHINES_ONLY, Fault, NotedFaults
 from deployments.lab.fleet_file import EXTERNAL_NAME, INTERNAL_NAME, fleet_file
 from deployments.lab.host_folder import HostFolder, LabSettings
 from deployments.lab.joined import join_all
@@ -124,7 +124,7 @@ class World:
     def _is_deaf(self, client: str) -> bool:
         """Whether the name server ignores a client: a host with that fault, or a pod on it."""
         host = self._host_of(client)
-        return host is not None and HostFaults(self.folder.host(host.name)).has(Fault.RESOLVER_DEAD)
+        return host is not None and NotedFaults(self.folder.host(host.name)).has(Fault.RESOLVER_DEAD)
 
     def _host_of(self, client: str) -> LabHost | None:
         for host in self.hosts.values():

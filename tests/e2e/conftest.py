@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import yaml
 
 from deployments.lab import lifecycle
 from deployments.lab.faults import Fault
-from deployments.lab.layout import SSH_USER, LabFolder
+from deployments.lab.layout import CLOUD_NODE, SSH_USER, LabFolder, Network
 from deployments.lab.real.machines.kubernetes_packages import packaged_version
 from deployments.lab.real.pins import EARLIER_KUBERNETES, KUBERNETES
 
@@ -175,8 +175,22 @@ class MachinesCluster(Cluster):
 
     def shell(self, host: str, script: str, *, timeout_s: float = 60.0) -> str:
         """What a script, run by root on a host, writes. Raises OSError, asyncssh.Error, TimeoutError."""
-        address = next(h["address"] for h in lifecycle.status(self.folder)["hosts"] if h["name"] == host)
-        return asyncio.run(self._shell(address, script, timeout_s)).strip()
+        return self.shells({host: script}, timeout_s=timeout_s)[host]
+
+    def shells(self, scripts: Mapping[str, str], *, timeout_s: float = 60.0) -> dict[str, str]:
+        """The same on several at once, by name; the cloud's node is one of them. Raises as `shell`."""
+        addresses = {host["name"]: host["address"] for host in lifecycle.status(self.folder)["hosts"]}
+        addresses[CLOUD_NODE] = self.network.cloud_node
+
+        async def told() -> list[str]:
+            return await asyncio.gather(*(self._shell(addresses[host], scripts[host], timeout_s) for host in scripts))
+
+        return {host: text.strip() for host, text in zip(scripts, asyncio.run(told()), strict=True)}
+
+    @property
+    def network(self) -> Network:
+        """Where everything of the lab is."""
+        return Network(int(self.folder.machines_network.read_text()), first=10)
 
     async def _shell(self, address: str, script: str, timeout_s: float) -> str:
         keys = self.folder.keys

@@ -67,12 +67,15 @@ class LabCA:
         """Its own certificate with its key, for a program that signs in its name."""
         return Certificate(self.certificate_pem, _key_pem(self._key))
 
-    def server_certificate(self, names_and_ips: Iterable[str]) -> Certificate:
-        """A certificate for a server that answers at these DNS names and IP addresses."""
+    def server_certificate(self, names_and_ips: Iterable[str], *, expires: datetime | None = None) -> Certificate:
+        """A certificate for a server that answers at these DNS names and IP addresses.
+
+        expires: also when that has been already; else as for all of them
+        """
         wanted = list(names_and_ips)
         names = x509.SubjectAlternativeName([_general_name(name) for name in wanted])
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wanted[0][:64])])
-        return self._issue(subject, ExtendedKeyUsageOID.SERVER_AUTH, names)
+        return self._issue(subject, ExtendedKeyUsageOID.SERVER_AUTH, names, expires)
 
     def client_certificate(self, cn: str, orgs: Iterable[str] = ()) -> Certificate:
         """A certificate for a client: Kubernetes reads CN as the user, each O as a group."""
@@ -81,12 +84,16 @@ class LabCA:
         return self._issue(subject, ExtendedKeyUsageOID.CLIENT_AUTH, None)
 
     def _issue(
-        self, subject: x509.Name, purpose: x509.ObjectIdentifier, names: x509.SubjectAlternativeName | None
+        self,
+        subject: x509.Name,
+        purpose: x509.ObjectIdentifier,
+        names: x509.SubjectAlternativeName | None,
+        expires: datetime | None = None,
     ) -> Certificate:
         key = ec.generate_private_key(ec.SECP256R1())
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = (
-            _builder(subject, self._subject, key.public_key())
+            _builder(subject, self._subject, key.public_key(), expires)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .add_extension(authority, critical=False)
@@ -120,8 +127,10 @@ def load_certificate(context: ssl.SSLContext, certificate: Certificate) -> None:
         context.load_cert_chain(*paths)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, expires: datetime | None = None
+) -> x509.CertificateBuilder:
+    ends = expires or datetime.now(UTC) + timedelta(days=VALID_DAYS)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -129,8 +138,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .public_key(key)
         .serial_number(x509.random_serial_number())
         # a clock that is a little off must not refuse a lab that has just started
-        .not_valid_before(now - timedelta(minutes=10))
-        .not_valid_after(now + timedelta(days=VALID_DAYS))
+        .not_valid_before(ends - timedelta(days=VALID_DAYS, minutes=10))
+        .not_valid_after(ends)
     )
 
 

@@ -78,6 +78,19 @@ def test_break_shows_in_status_until_mended(lab: RunningLab) -> None:
     assert lifecycle.status(lab.folder)["hosts"][0]["fault"] is None
 
 
+@pytest.mark.parametrize(
+    ("name", "fault", "words"),
+    [
+        ("fra1", Fault.LINE_CUT, "fra1 is for machines"),
+        ("fra9", Fault.CLOCK, "no fra9 in this lab; there are: fra1-n01"),
+    ],
+    ids=["a site, on loopback", "no such host"],
+)
+def test_what_is_not_there_cannot_be_broken(lab: RunningLab, name: str, fault: Fault, words: str) -> None:
+    with pytest.raises(lifecycle.NotALab, match=words):
+        lifecycle.break_host(lab.folder, name, fault)
+
+
 def test_a_folder_that_is_no_lab_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     folder = LabFolder(tmp_path)

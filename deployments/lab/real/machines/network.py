@@ -15,10 +15,10 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from deployments.lab.layout import SITES, Network
+from deployments.lab.layout import CLOUD, SITES, Network
 
 ROUTER, CONTROL_PLANE = "router", "control-plane"
-CLOUD = "cloud"
+_OPERATOR = "operator"
 _PLACES = (CLOUD, *SITES)
 _NAMESPACES = Path("/run/netns")
 """Where iproute2 keeps the names of network namespaces."""
@@ -62,7 +62,7 @@ class Wires:
     def _take(self) -> bool:
         """Make the operator's device; its name is the claim, and only one can have it."""
         _ip(f"netns add {ROUTER}")
-        made = _tried(["ip", "link", "add", self.device, "type", "veth", "peer", "name", "operator", "netns", ROUTER])
+        made = _tried(["ip", "link", "add", self.device, "type", "veth", "peer", "name", _OPERATOR, "netns", ROUTER])
         if not made:
             _ip(f"netns delete {ROUTER}")
         return made
@@ -71,7 +71,7 @@ class Wires:
         near, far = self.network.address(255, 1), self.network.address(255, 2)
         _ip(f"link set {self.device} alias {self.lab}")
         _ip(f"addr add {near}/30 dev {self.device}", f"link set {self.device} up", f"route add {self.range} via {far}")
-        _ip("link set lo up", f"addr add {far}/30 dev operator", "link set operator up", inside=ROUTER)
+        _ip("link set lo up", f"addr add {far}/30 dev {_OPERATOR}", f"link set {_OPERATOR} up", inside=ROUTER)
         for place in _PLACES:
             bridge, site = bridge_of(place), self.site(place)
             _ip(
@@ -82,6 +82,9 @@ class Wires:
                 inside=ROUTER,
             )
         _forward(ROUTER)
+        # drops nothing; for as long as it is there, the router knows of each connection who has opened it
+        words = ["iptables", "--wait", "--append", "FORWARD", "--match", "conntrack", "--ctstate", "NEW"]
+        _run([*entering(ROUTER), *words])
         self.attach(CONTROL_PLANE, CLOUD, self.network.api)
 
     def site(self, place: str) -> IPv4Network:
@@ -129,6 +132,56 @@ class Wires:
         """Plug it in again."""
         _ip(f"link set {port_of(name)} up", inside=ROUTER)
 
+    def others(self, place: str) -> tuple[str, ...]:
+        """Every other site, and the cloud where it is not that."""
+        return tuple(other for other in _PLACES if other != place)
+
+    def filter(self, rules: Sequence[str], *, drop: bool) -> None:
+        """Have the router lose what fits any of these rules of iptables, or no longer; all of them at once.
+
+        rules: each begins with its chain, and says neither what to do with it nor what to jump to
+        """
+        change = "--insert" if drop else "--delete"
+        lines = "".join(f"{change} {rule} --jump DROP\n" for rule in rules)
+        _run([*entering(ROUTER), "iptables-restore", "--wait", "--noflush"], f"*filter\n{lines}COMMIT\n")
+
+    def narrow(self, place: str, mtu_bytes: int) -> None:
+        """Give what is routed between a site and anywhere else an MTU; not the operator's packets.
+
+        By routes of its own, because those are asked of each packet as it will be on the wire: a rule that compares
+        lengths would see what the kernel has put together of many.
+        """
+        bridge, out, back = bridge_of(place), *_tables(place)
+        lines = []
+        for route in _json("-4", "route", "show", inside=ROUTER):
+            if route["dev"] != _OPERATOR:
+                via = f"via {route['gateway']}" if "gateway" in route else ""
+                table = back if route["dev"] == bridge else out
+                lines.append(f"route add {route['dst']} {via} dev {route['dev']} mtu {mtu_bytes} table {table}")
+        lines += [f"rule add iif {bridge} lookup {out}"]
+        lines += [f"rule add iif {bridge_of(other)} lookup {back}" for other in self.others(place)]
+        _ip(*lines, inside=ROUTER)
+
+    def widen(self, place: str) -> None:
+        """Take that back."""
+        out, back = _tables(place)
+        lines = [f"rule delete iif {bridge_of(place)} lookup {out}"]
+        lines += [f"rule delete iif {bridge_of(other)} lookup {back}" for other in self.others(place)]
+        _ip(*lines, *(f"route flush table {table}" for table in (out, back)), inside=ROUTER)
+
+    def has_address(self, name: str, address: str) -> bool:
+        """Whether a machine has an address that is for itself alone."""
+        links = _json("-4", "addr", "show", "dev", "lo", inside=name)
+        return any(found["local"] == address for link in links for found in link.get("addr_info", ()))
+
+    def give_address(self, name: str, address: str) -> None:
+        """Give a machine an address for itself alone."""
+        _ip(f"addr replace {address}/32 dev lo", inside=name)
+
+    def take_address(self, name: str, address: str) -> None:
+        """Take it away."""
+        _ip(f"addr delete {address}/32 dev lo", inside=name)
+
 
 def device_of(octet: int) -> str:
     """The operator's device of a lab."""
@@ -137,6 +190,12 @@ def device_of(octet: int) -> str:
 
 def bridge_of(place: str) -> str:
     return f"br-{place}"
+
+
+def _tables(place: str) -> tuple[int, int]:
+    """Tables of routes for what comes from a site, and for what goes there."""
+    first = 100 + 2 * _PLACES.index(place)
+    return first, first + 1
 
 
 def port_of(name: str) -> str:
@@ -181,8 +240,9 @@ def _ip(*lines: str, inside: str | None = None) -> None:
     _run([*where, "ip", "-batch", "-"], "\n".join(lines) + "\n")
 
 
-def _json(*words: str) -> list[dict[str, Any]]:
-    told: list[dict[str, Any]] = json.loads(_run(["ip", "-json", *words]) or "[]")
+def _json(*words: str, inside: str | None = None) -> list[dict[str, Any]]:
+    where = entering(inside) if inside else []
+    told: list[dict[str, Any]] = json.loads(_run([*where, "ip", "-json", *words]) or "[]")
     return told
 
 

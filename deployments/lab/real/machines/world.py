@@ -19,19 +19,21 @@ import asyncssh
 
 import deployments
 from deployments.lab.control import ControlError, ControlServer
-from deployments.lab.faults import Fault, HostFaults
-from deployments.lab.fleet_file import EXTERNAL_NAME, machines_fleet_file
+from deployments.lab.faults import Fault, NotedFaults
+from deployments.lab.fleet_file import machines_fleet_file
 from deployments.lab.kubeconfig import by_token, kubeconfig
-from deployments.lab.layout import CLOUD_NODE, SITES, SSH_USER, LabFolder, plan_hosts, write_private
+from deployments.lab.layout import CLOUD, CLOUD_NODE, SITES, SSH_USER, LabFolder, plan_hosts, write_private
 from deployments.lab.processes import LAB_MARK, kill_marked
 from deployments.lab.real.control_plane import PORTS, RealControlPlane, Seat
 from deployments.lab.real.daemons import Daemon
 from deployments.lab.real.kubeadm import make_joinable
 from deployments.lab.real.machines.base import base_tree
 from deployments.lab.real.machines.control_groups import ControlGroups
-from deployments.lab.real.machines.faults import MACHINE_FAULTS, MachineFaults
+from deployments.lab.real.machines.faults import NODE_LOCAL_DNS, Breakage, of_cloud, of_host, of_site
+from deployments.lab.real.machines.intranet import CLOUD_NAME, Certificates, cloud_address, site_address, site_name
 from deployments.lab.real.machines.machine import Machine, PoweredMachine
-from deployments.lab.real.machines.network import CLOUD, CONTROL_PLANE, ROUTER, Wires, entering, unplug
+from deployments.lab.real.machines.network import CONTROL_PLANE, ROUTER, NetworkRefused, Wires, entering, unplug
+from deployments.lab.real.machines.resolvers import Resolvers
 from deployments.lab.real.machines.shelf import BUSYBOX_IMAGE, mirror_tree
 from deployments.lab.real.pins import COREDNS, KUBERNETES, MACHINES
 from deployments.lab.real.programs import find
@@ -39,9 +41,8 @@ from deployments.lab.real.programs import find
 Json = dict[str, Any]
 
 CLOUD_READY_S = 120.0
-NODE_LOCAL_DNS = "169.254.20.10"
-_EXTERNAL_ADDRESS = "203.0.113.10"
-"""What the external name resolves to: TEST-NET-3 of RFC 5737, which nothing answers at."""
+_INTRANET = "intranet"
+"""The network namespace of the cloud's https service."""
 _MANIFESTS = Path(__file__).parent / "manifests"
 _RIGHTS = Path(deployments.__path__[0], "kubernetes")
 _KUBELET: Mapping[str, Any] = {
@@ -112,21 +113,28 @@ class MachinesWorld:
     # the sites' own services
 
     def _start_site_services(self) -> None:
-        mirror = self.wires.network.address(0, 4)
-        self.wires.serve_at(CLOUD, mirror)
-        corefile = self.folder.path / "Corefile"
-        resolvers = [self.wires.resolver(place) for place in self.wires.places]
-        names = {mirror: "mirror.lab registry.lab", _EXTERNAL_ADDRESS: EXTERNAL_NAME}
-        names |= {host.address: f"{host.name}.{host.site}.lab {host.name}" for host in self.hosts.values()}
-        lines = "".join(f"    {address} {name}\n" for address, name in names.items())
-        corefile.write_text(f".:53 {{\n  bind {' '.join(resolvers)}\n  hosts {{\n{lines}  }}\n  errors\n}}\n")
-        module = "deployments.lab.real.machines.mirror"
-        self._daemon("mirror", [sys.executable, "-m", module, str(mirror_tree()), mirror])
-        self._daemon("site-dns", [str(self.programs["coredns"]), "-conf", str(corefile)])
+        network = self.wires.network
+        mirror, cloud = network.address(0, 4), cloud_address(network)
+        sites = {site: site_address(network, site) for site in SITES}
+        for place, address in {CLOUD: mirror, **sites}.items():
+            self.wires.serve_at(place, address)
+        self.wires.attach(_INTRANET, CLOUD, cloud)
+        names = {"mirror.lab": mirror, "registry.lab": mirror, CLOUD_NAME: cloud}
+        names |= {site_name(site): address for site, address in sites.items()}
+        for host in self.hosts.values():
+            names |= {f"{host.name}.{host.site}.lab": host.address, host.name: host.address}
+        self.resolvers = Resolvers(self.folder.path / "resolvers", self.wires, names)
+        self.certificates = Certificates(self.folder)
+        python, modules = [sys.executable, "-m"], "deployments.lab.real.machines"
+        self._daemon("mirror", ROUTER, [*python, f"{modules}.mirror", str(mirror_tree()), mirror])
+        self._daemon("site-dns", ROUTER, [str(self.programs["coredns"]), "-conf", str(self.resolvers.corefile)])
+        self._daemon("intranet", _INTRANET, [*python, f"{modules}.web", str(self.certificates.cloud), cloud])
+        sites_web = [*python, f"{modules}.web", str(self.certificates.sites), *sites.values()]
+        self._daemon("intranet-of-sites", ROUTER, sites_web)
 
-    def _daemon(self, name: str, command: list[str]) -> None:
+    def _daemon(self, name: str, where: str, command: list[str]) -> None:
         environment = {**_ENVIRONMENT, LAB_MARK: self.lab, "PYTHONPATH": str(Path(deployments.__path__[0]).parent)}
-        self._daemons.append(Daemon(name, [*entering(ROUTER), *command], self.folder.path, environment))
+        self._daemons.append(Daemon(name, [*entering(where), *command], self.folder.path, environment))
 
     # machines
 
@@ -279,21 +287,35 @@ apt-get -qq install -y kubelet kubeadm >/dev/null
 
     async def _act(self, request: Json) -> Json:
         """What the command line asks for. Raises ControlError."""
-        host = self.hosts.get(str(request.get("host")))
-        if host is None or request.get("do") not in ("break", "mend"):
+        name = str(request.get("host"))
+        folder = self.folder.host(name) if name in self.hosts else self.folder.place(name)
+        noted = NotedFaults(folder)
+        breakages = self._breakages(name, noted)
+        if breakages is None or request.get("do") not in ("break", "mend"):
             raise ControlError(f"the lab does not know: {request}")
-        faults = MachineFaults(self.wires, self.machines[host.name], host)
-        noted = HostFaults(self.folder.host(host.name))
-        if request["do"] == "break":
-            fault = Fault(request["fault"])
-            if fault not in MACHINE_FAULTS:
-                raise ControlError(f"machines cannot be broken by {fault}; they can by: {', '.join(MACHINE_FAULTS)}")
-            if not noted.has(fault):
-                await faults.make(fault)
-                noted.set(fault)
-        else:
-            for fault in map(Fault, request["faults"]):
-                if noted.has(fault):
-                    await faults.mend(fault)
-                    noted.clear(fault)
+        try:
+            if request["do"] == "break":
+                await self._break(Fault(request["fault"]), breakages, noted)
+            else:
+                for fault in map(Fault, request["faults"]):
+                    if noted.has(fault):
+                        await breakages[fault].mend()
+                        noted.clear(fault)
+        except (NetworkRefused, TimeoutError) as error:
+            raise ControlError(str(error) or "it took too long") from None
         return {"ok": True}
+
+    def _breakages(self, name: str, noted: NotedFaults) -> Mapping[Fault, Breakage] | None:
+        """How a host, a site or the cloud can be broken; None: there is no such."""
+        if name in self.hosts:
+            return of_host(self.wires, self.machines[name], self.hosts[name])
+        if name in SITES:
+            return of_site(self.wires, self.resolvers, name)
+        return of_cloud(self.certificates, noted) if name == CLOUD else None
+
+    async def _break(self, fault: Fault, breakages: Mapping[Fault, Breakage], noted: NotedFaults) -> None:
+        if fault not in breakages:
+            raise ControlError(f"machines cannot be broken by {fault}; they can by: {', '.join(breakages)}")
+        if not noted.has(fault):
+            await breakages[fault].make()
+            noted.set(fault)
