@@ -18,6 +18,7 @@ from deployments.lab.layout import (
     Network,
     node_mask,
 )
+from deployments.lab.real.machines.intranet import CLOUD_NAME, site_name
 from deployments.lab.seeds import BUSYBOX_IMAGE
 
 EXTERNAL_NAME = "aliyun.com"
@@ -70,7 +71,20 @@ def machines_fleet_file(
     }
     placed = {name: (host, 22) for name, host in hosts.items()}
     document = _document(network, placed, {"provider": provider, "test_image": image}, resolvers, pool)
+    document["audit"] = _audited()
     return _HEAD + yaml.safe_dump(document, sort_keys=False, width=120)
+
+
+def _audited() -> dict[str, object]:
+    """What hosts must reach and know, beside the cluster: an intranet in the cloud, and one at each site."""
+    by_its_own: dict[str, object] = {"ca": "intranet-ca.crt"}
+    targets: list[dict[str, object]] = [{"name": "intranet", "url": f"https://{CLOUD_NAME}/", **by_its_own}]
+    targets += [
+        {"name": f"intranet of {site}", "sites": [site], "tls": f"{site_name(site)}:443", **by_its_own}
+        for site in SITES
+    ]
+    names = [{"name": CLOUD_NAME, "zone": "cloud"}, *({"name": site_name(s), "zone": "on-prem"} for s in SITES)]
+    return {"targets": targets, "names": names}
 
 
 def _document(

@@ -43,8 +43,9 @@ class Resolvers:
             self._write(place, self._names)
 
     def _block(self, place: str) -> str:
+        # of what is not in its file the `hosts` plugin says SERVFAIL; a resolver knows that nothing is below `invalid`
         return (
-            f".:53 {{\n  bind {self._wires.resolver(place)}\n"
+            f".:53 {{\n  bind {self._wires.resolver(place)}\n  template ANY ANY invalid {{\n    rcode NXDOMAIN\n  }}\n"
             f"  hosts {self._file(place)} {{\n    reload 100ms\n    ttl {_TTL_S}\n  }}\n  errors\n}}\n"
         )
 
