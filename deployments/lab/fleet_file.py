@@ -80,7 +80,7 @@ def _audited() -> dict[str, object]:
     by_its_own: dict[str, object] = {"ca": "intranet-ca.crt"}
     targets: list[dict[str, object]] = [{"name": "intranet", "url": f"https://{CLOUD_NAME}/", **by_its_own}]
     targets += [
-        {"name": f"intranet of {site}", "sites": [site], "tls": f"{site_name(site)}:443", **by_its_own}
+        {"name": f"intranet of {site}", "sites": [site], "at": site, "tls": f"{site_name(site)}:443", **by_its_own}
         for site in SITES
     ]
     names = [{"name": CLOUD_NAME, "zone": "cloud"}, *({"name": site_name(s), "zone": "on-prem"} for s in SITES)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.audit.measured import NOT_READY, Fault, Measured, Part, Quality, Suspect
-from tasks.audit.planning import View
+from tasks.audit.planning import TRANSPORTS, View
 from tasks.audit.proving import Probed
 from tasks.audit.report import Place
 from tasks.audit.suspects import (
@@ -83,7 +83,10 @@ def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:
     yield Measured("kubelet.log", API_SERVER, host.name, Quality.OK, "the API server reads a pod's log", log)
     inside, answers, dns = f"pod on {host.name}", probed.answers, host.site.dns
     for name, answer in ((dns.internal_name, answers.dns_internal), (dns.external_name, answers.dns_external)):
-        yield _answered("pods.dns", inside, name, answer, _names(host, view, name))
+        suspects = suspects_of_cache(host, name) if view.dns.has_cache else frozenset[Suspect]()
+        if answer or not suspects:  # with a cache before them, those behind it may be broken all the same
+            suspects |= _behind(host, view, name)
+        yield _answered("pods.dns", inside, name, answer, suspects)
     ways = (
         ("pods.to-cloud", inside, "pods in the cloud", answers.to_cloud),
         ("pods.from-cloud", "pods in the cloud", inside, answers.from_cloud),
@@ -95,12 +98,11 @@ def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:
         )
 
 
-def _names(host: Host, view: View, name: str) -> frozenset[Suspect]:
-    """A pod asks its node's cache where there is one, and what stands behind it."""
-    suspects = suspects_of_cache(host, name) if view.dns.has_cache else frozenset[Suspect]()
-    for address in view.dns.service_ips:
-        suspects |= suspects_of_resolver(host, Server(address), "udp", name)
-    return suspects or suspects_of_stub(host, name)
+def _behind(host: Host, view: View, name: str) -> frozenset[Suspect]:
+    """The cluster's DNS, and whoever it or a cache may ask for others' names."""
+    servers = [*map(Server, view.dns.service_ips), *(Server(a, host.site.name) for a in host.site.dns.resolvers)]
+    suspects = (suspects_of_resolver(host, s, transport, name) for s in servers for transport in TRANSPORTS)
+    return frozenset[Suspect]().union(*suspects) or suspects_of_stub(host, name)
 
 
 def _answered(

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tasks.audit.cluster_facts import node_facts, place_of, pod_facts
 from tasks.audit.findings import finding_of, subject_of
-from tasks.audit.folding import fold
+from tasks.audit.folding import Cause, fold
 from tasks.audit.judging import agree, judge
 from tasks.audit.measured import Measured, Quality
 from tasks.audit.nights import Baseline, Night, PathKey, against_baseline, compare, silent
@@ -23,6 +23,8 @@ from tasks.hosts import HostError
 from tasks.hosts.errors import ConnectRefused, ConnectTimeout, Unreachable
 from tasks.outcomes import Evidence, Finding, Severity, Subject, by_severity
 
+SLOW_TOGETHER = 3
+"""So many slow facts with one cause are a finding."""
 HERE = "poolkeeper"
 """The source of what is measured from where this runs."""
 _NOBODY_HOME = {ConnectTimeout: "timeout", ConnectRefused: "refused", Unreachable: "unreachable"}
@@ -66,7 +68,7 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
     unread = {name: error.observed for name, error in errors.items()}
     answered = evening.heard.keys() - unread.keys()
     quiet = silent(evening.hosts, answered, evening.before, evening.fleet.audit.silent_nights)
-    causes = [(finding_of(cause, places, now), cause) for cause in fold(facts)]
+    causes = [(finding_of(cause, places, now), cause) for cause in fold(facts) if not _is_noise(cause)]
     findings = [finding for finding, _ in causes]
     findings += [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _NOBODY_HOME]
     findings += [_silent(name, nights, unread.get(name, ""), now) for name, nights in quiet.items()]
@@ -87,6 +89,11 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
         earlier_nights=len(evening.before),
         notes=evening.notes,
     )
+
+
+def _is_noise(cause: Cause) -> bool:
+    """A single slow answer tells nothing by itself; the page has it."""
+    return cause.quality is Quality.SLOW and len(cause.explains) < SLOW_TOGETHER
 
 
 def _from_hosts(evening: Evening, now: datetime) -> Iterator[Measured]:

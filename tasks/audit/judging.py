@@ -134,7 +134,8 @@ class _Judge:
         values, wants, name = self.answer.values, self.asked.wants, self.asked.question.name
         rcode, addresses = values.get("rcode", "NOERROR"), values.get("addresses", "")
         if rcode not in ("NOERROR", "NXDOMAIN"):
-            yield self._fail(f"answers {rcode}", "servfail")
+            # a cache that says so has had no answer itself
+            yield self._fail(f"answers {rcode}", "no-upstream" if self.asked.behind else "servfail")
         elif wants.absent:
             if addresses:
                 yield self._fail(f"answers {addresses} for a name that nobody has", "wrong-answer")
@@ -245,7 +246,7 @@ class _Judge:
             asked.target,
             quality,
             evidence[:300],
-            asked.suspects.get(stage) or frozenset(),
+            (asked.suspects.get(stage) or frozenset()) | (asked.behind if quality is Quality.FAIL else frozenset()),
             duration_ms,
             symptom,
         )

@@ -21,12 +21,12 @@ PathKey = tuple[str, str, str]
 """(check, source, target)."""
 
 BASELINE_NIGHTS = 7
-BASELINE_AT_LEAST = 3
+BASELINE_AT_LEAST = 5
 """Nights that a path must have been measured in before it has a baseline."""
 FLAPS = 3
 """So many changes between there and not there within the nights looked at: it flaps."""
-_LEAST_MS = 20.0
-"""A path that is slower by less than this is as it was: clocks and schedulers are no finer."""
+_LEAST_MS = 100.0
+"""A path that is slower by less than this is as it was: a host or a resolver that is busy for a moment does that."""
 
 
 class Since(StrEnum):
@@ -143,7 +143,7 @@ class Baseline:
     @property
     def limit_ms(self) -> float:
         """Above it, tonight is not as the other nights were."""
-        return max(self.median_ms + 4 * self.spread_ms, 2 * self.median_ms, self.median_ms + _LEAST_MS)
+        return max(self.median_ms + 4 * self.spread_ms, 3 * self.median_ms, self.median_ms + _LEAST_MS)
 
 
 def baselines(nights: Iterable[Mapping[PathKey, float]]) -> dict[PathKey, Baseline]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ MTU_HEADERS = 50
 """Bytes that VXLAN puts around a packet: the next size to try below the one that is wanted."""
 MTU_LEAST = 576
 """Every path carries a packet of this size: where it is lost too, it is not the size."""
+TRANSPORTS = ("udp", "tcp")
 _CLUSTER_AUTHORITY = "cluster"
 
 T = TypeVar("T")
@@ -82,6 +84,8 @@ class Asked:
     suspects: Mapping[str, frozenset[Suspect]]
     """Stage -> whose failure alone would make it fail; one stage, the empty one, but for the API server."""
     wants: Wants = Wants()
+    behind: frozenset[Suspect] = frozenset()
+    """What a cache hides: whose failure makes it fail, while it may pass from memory without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +173,7 @@ class _Asker:
 
     def _dns(self, check: str, address: str, server: Server, names: Iterable[AuditName]) -> Iterator[Asked]:
         for name in names:
-            for transport in ("udp", "tcp"):
+            for transport in TRANSPORTS:
                 question = Question(Kind.DNS, address, 53, name.name, transport, "A")
                 suspects = suspects_of_resolver(self._host, server, transport, name.name)
                 yield Asked(
@@ -191,14 +195,23 @@ class _Asker:
         if not view.dns.has_cache:
             return
         for name in names:
-            for transport in ("udp", "tcp"):
+            behind = self._behind_cache(view, name)
+            for transport in TRANSPORTS:
                 question = Question(Kind.DNS, NODE_LOCAL, 53, name.name, transport, "A")
                 suspects = _alone(suspects_of_cache(self._host, name.name))
-                yield Asked(
-                    question, "dns.cache", f"{name.name} at the node's cache {transport}", suspects, _wants(name)
-                )
+                target = f"{name.name} at the node's cache {transport}"
+                yield Asked(question, "dns.cache", target, suspects, _wants(name), behind)
         question = Question(Kind.METRICS, NODE_LOCAL, METRICS_PORT)
         yield Asked(question, "dns.cache-metrics", "metrics of the node's cache", _alone(frozenset()))
+
+    def _behind_cache(self, view: View, name: AuditName) -> frozenset[Suspect]:
+        """A cache asks the cluster's DNS for the cluster's own names, and for others it or the host's resolvers."""
+        servers = [Server(address) for address in view.dns.service_ips]
+        if name.zone != "in-cluster":
+            servers += self._resolvers
+        return frozenset[Suspect]().union(
+            *(suspects_of_resolver(self._host, s, transport, name.name) for s in servers for transport in TRANSPORTS)
+        )
 
     # paths
 
@@ -211,6 +224,8 @@ class _Asker:
             authority=_CLUSTER_AUTHORITY if view.authority else "",
         )
         stages = {str(s): suspects_of_api(self._host, view.endpoint, s, self._resolvers) for s in Stage}
+        if is_address(question.address):
+            stages[Stage.NAME] = frozenset()  # there is nothing to look up
         return Asked(question, "api", view.endpoint.name, stages)
 
     def _connect(self, peer: Host) -> Asked:
@@ -232,7 +247,7 @@ class _Asker:
         authority = str(target.authority) if target.authority else ""
         path = target.path or "/" if target.kind in ("http", "https") else ""
         question = Question(kinds[target.kind], target.address, target.port, path, authority=authority)
-        suspects = suspects_of_target(self._host, Server(target.name), answers=target.kind != "tcp")
+        suspects = suspects_of_target(self._host, Server(target.name, target.at), answers=target.kind != "tcp")
         return Asked(
             question, f"{target.kind}.target", target.name, _alone(suspects), Wants(expires_in_s=target.expires_in_s)
         )
@@ -258,6 +273,15 @@ def _alone(suspects: frozenset[Suspect]) -> Mapping[str, frozenset[Suspect]]:
 def _wants(name: AuditName) -> Wants:
     """An external name may have another address for everyone; of any other, everyone must get the same."""
     return Wants(name.addresses, name.absent, compared=name.zone != "external" and not name.absent)
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, and no name."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _address(host: Host) -> str:

@@ -231,6 +231,7 @@ def _resolved(source: Host, resolver: Server, transport: str, name: str) -> Iter
     yield from _of(Part.RESOLVER, port, (Fault.CUT,))
     yield from _of(Part.SITE_TARGET, f"{source.site.name} -> {resolver.name}", both)
     yield from _of(Part.SITE_TARGET, f"{source.site.name} -> {port}", (Fault.CUT,))
+    yield _suspect(Part.SITE_TARGET, f"{source.site.name} -> {transport}/53")
     yield _suspect(Part.SITE, source.site.name, Fault.WRONG)
     yield from _named(name)
     yield _suspect(Part.NAME, f"{name} at {resolver.name}", Fault.WRONG)

@@ -472,6 +472,7 @@ class TargetEntry(Part):
     tcp: PlaceAndPort | None = Field(None, description="Takes connections.")
     tls: PlaceAndPort | None = Field(None, description="Its certificate verifies, and does not expire soon.")
     url: Url | None = Field(None, description="Answers with a status below 400; its certificate as with tls.")
+    at: Text = Field("cloud", description="Where it is: a site of the fleet, or cloud, or elsewhere.")
     ca: Text | None = Field(None, description="Certificates to verify with, in PEM; absent: those the host trusts.")
     expires_in: Duration = Field("14d", validate_default=True, description="Told when it expires sooner.")
 

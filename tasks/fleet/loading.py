@@ -126,6 +126,7 @@ def _target(entry: doc.TargetEntry, folder: Path) -> model.AuditTarget:
         slash + path,
         _file(entry.ca, folder),
         entry.expires_in.total_seconds(),
+        entry.at,
     )
 
 

@@ -324,6 +324,8 @@ class AuditTarget:
     """Certificates in PEM to verify with; None: those that the host trusts."""
     expires_in_s: float = 14 * 86400.0
     """A certificate that expires sooner is a finding."""
+    at: str = "cloud"
+    """Where it is: a site's name, `cloud`, or `elsewhere`. A broken line to there explains why it is not reached."""
 
 
 @dataclass(frozen=True, slots=True)

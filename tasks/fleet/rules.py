@@ -99,6 +99,9 @@ def _references(draft: Draft, document: Document, folder: Path) -> Iterator[Mist
         for i, sites in enumerate(chosen):
             for j, site in enumerate(sites):
                 yield from refer(("audit", section, i, "sites", j), site, "sites")
+    for i, target in enumerate(document.audit.targets):
+        if target.at not in ("cloud", "elsewhere"):
+            yield from refer(("audit", "targets", i, "at"), target.at, "sites")
     for name, host in document.hosts.items():
         yield from refer(("hosts", name, "site"), host.site, "sites")
         yield from refer(("hosts", name, "pool"), host.pool, "pools")

@@ -306,7 +306,7 @@ audit:
     - {name: db, sites: [fra1], tcp: 10.1.9.20:5432}
     - {name: web, url: "https://App.example.com/healthz?deep=1", ca: keys/ops, expires_in: 30d}
     - {name: plain, url: "http://[fd00::1]:8080"}
-    - {name: ldap, tls: "[fd00::2]:636"}
+    - {name: ldap, at: sha1, tls: "[fd00::2]:636"}
   names:
     - {name: DB.example.com., addresses: [10.1.9.21, 10.1.9.20]}
     - {name: gone.example.com, zone: on-prem, absent: true}
@@ -324,7 +324,7 @@ def test_what_the_audit_measures(tmp_path):
             "web", frozenset(), "https", "App.example.com", 443, "/healthz?deep=1", tmp_path / "keys/ops", 30 * 86400.0
         ),
         AuditTarget("plain", frozenset(), "http", "fd00::1", 8080),
-        AuditTarget("ldap", frozenset(), "tls", "fd00::2", 636),
+        AuditTarget("ldap", frozenset(), "tls", "fd00::2", 636, at="sha1"),
     )
     assert audit.names == (
         AuditName("db.example.com", addresses=("10.1.9.20", "10.1.9.21")),

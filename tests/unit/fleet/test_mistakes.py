@@ -1189,7 +1189,7 @@ ROWS = [
                 "hosts:\n",
                 "audit:\n  targets:\n    - {name: db, tcp: '10.1.9.20'}\n    - {name: two, tcp: 'a:1', tls: 'a:1'}\n"
                 "    - {name: plain, url: 'http://a/', ca: fleet.yaml}\n    - {name: plain, url: 'https://u@a/'}\n"
-                "    - {name: far, tls: 'a:443', sites: [fra9]}\n    - {name: far, tcp: 'a:443'}\n  names:\n"
+                "    - {name: far, tls: 'a:443', sites: [fra9]}\n    - {name: far, tcp: 'a:443', at: ams9}\n  names:\n"
                 "    - {name: 10.1.1.1}\n    - {name: a.example, absent: true, addresses: [10.1.1.1]}\nhosts:\n",
             )
         ],
@@ -1217,6 +1217,7 @@ ROWS = [
         ),
         (46, 41, "audit.targets[4].sites[0]", "there is no site 'fra9'.", "Did you mean fra1?"),
         (47, 14, "audit.targets[5].name", "there is a target 'far' already.", "Give each its own name."),
+        (47, 37, "audit.targets[5].at", "there is no site 'ams9'.", "There are: fra1, sha1."),
         (49, 14, "audit.names[0].name", "'10.1.1.1' is not a DNS name.", "Write it in full, like db.example.com."),
         (
             50,
