@@ -241,6 +241,7 @@ class _Asker:
             server = Server(f"{node.name}:10250")
             question = Question(Kind.TCP, node.internal_ips[0], 10250)
             yield Asked(question, "connect.cloud", server.name, _alone(suspects_of_target(self._host, server)))
+            yield self._big_packet(Server(node.name), node.internal_ips[0])
 
     def _target(self, target: AuditTarget) -> Asked:
         kinds = {"tcp": Kind.TCP, "tls": Kind.TLS, "http": Kind.HTTP, "https": Kind.HTTPS}
@@ -254,16 +255,19 @@ class _Asker:
 
     def _big_packets(self, peers: Sequence[Host]) -> Iterator[Asked]:
         """To one host in each site that is among tonight's peers, this host's own site included."""
-        wanted = self._audit.path_mtu
-        sizes = tuple(sorted({MTU_LEAST, max(MTU_LEAST, wanted - MTU_HEADERS), wanted}))
         sites: dict[str, list[Host]] = {}
         for peer in peers:
             sites.setdefault(peer.site.name, []).append(peer)
         for there in sites.values():
             peer = there[self._night % len(there)]
-            question = Question(Kind.MTU, _address(peer), sizes=sizes)
-            suspects = _alone(suspects_of_mtu(self._host, peer))
-            yield Asked(question, "mtu.host", peer.name, suspects, Wants(path_mtu=wanted))
+            yield self._big_packet(peer, _address(peer))
+
+    def _big_packet(self, target: Host | Server, address: str) -> Asked:
+        wanted = self._audit.path_mtu
+        sizes = tuple(sorted({MTU_LEAST, max(MTU_LEAST, wanted - MTU_HEADERS), wanted}))
+        check = "mtu.host" if isinstance(target, Host) else "mtu.cloud"
+        suspects = _alone(suspects_of_mtu(self._host, target))
+        return Asked(Question(Kind.MTU, address, sizes=sizes), check, target.name, suspects, Wants(path_mtu=wanted))
 
 
 def _alone(suspects: frozenset[Suspect]) -> Mapping[str, frozenset[Suspect]]:
