@@ -14,6 +14,7 @@ PYTHON = {
     "units.py": ("systemctl", "systemd-run", "journalctl", "reboot", "shutdown"),
     "packages.py": ("apt-get", "apt-cache", "apt-mark", "dpkg-query", "dpkg"),
     "joiner.py": ("edgeadm",),
+    "python.py": ("python3",),
 }
 IN_PODS = {"names.py": ("nslookup",), "web.py": ("httpd", "wget")}
 """In pods the image's busybox comes first."""
