@@ -22,7 +22,7 @@ try:
 except ImportError:
     ssl = None  # type: ignore[assignment]  # a Python that was built without it
 
-LONGEST_FIELD = 1000
+LONGEST_FIELD = 4096
 LONGEST_HEAD = 32768
 LONGEST_PAGE = 524288
 MOST_ADDRESSES = 64
@@ -31,6 +31,8 @@ MOST_STRAYS = 64
 """Datagrams that are not the answer, before one stops to look for it."""
 MOST_LOOKUPS = 32
 MOST_THREADS = 32
+MOST_PAGES = 2
+"""Held in memory at once."""
 GRACE_S = 5
 """After the deadline, for a reader that is slow; then the kernel ends the process."""
 
@@ -87,6 +89,7 @@ class Sheet:
         self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
         self._lock = threading.Lock()
         self.lookups = threading.Semaphore(MOST_LOOKUPS)
+        self.pages = threading.Semaphore(MOST_PAGES)
         for line in text.split("\n"):
             word, *fields = [decoded(field) for field in line.split("\t")]
             if word == "limits":
@@ -225,7 +228,7 @@ def ask_stub(sheet: Sheet, question: Question, values: "dict[str, str]") -> None
     try:
         found = look_up(sheet, question.name, family)
     except socket.gaierror as error:
-        if error.errno not in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)):
+        if error.errno not in (socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_ADDRFAMILY):
             outcome = "no-name" if error.errno in (socket.EAI_AGAIN, socket.EAI_FAIL) else "unknown"
             raise Ended(outcome, words(error)) from None
         found = []  # there is no such name, or none of this family: an answer
@@ -389,8 +392,10 @@ def element(der: bytes, at: int) -> "tuple[int, int, int]":
 # pages
 
 
-def fetch(sheet: Sheet, question: Question, path: str, is_secure: bool, values: "dict[str, str]", most: int) -> bytes:
-    """GET a path, each stage timed in the values; up to `most` bytes of the page. Raises Ended."""
+def fetch(
+    sheet: Sheet, question: Question, path: str, is_secure: bool, values: "dict[str, str]", *, is_read: bool = False
+) -> bytearray:
+    """GET a path, each stage timed in the values; the page only where it is to be read. Raises Ended."""
     watch = Watch(sheet.timeout_s)
     values["stage"] = "name"
     addresses = addresses_of(sheet, question)
@@ -407,7 +412,9 @@ def fetch(sheet: Sheet, question: Question, path: str, is_secure: bool, values: 
     watch = Watch(sheet.timeout_s)
     values["stage"] = "http"
     try:
-        head, body = page(watch, sock, question, path, values, most)
+        head, body = begin_page(watch, sock, question, path, values)
+        if is_read:
+            body = read_page(watch, sock, head, body)
     except OSError as error:
         if ssl and isinstance(error, ssl.SSLError):
             raise Ended("garbled", words(error)) from None
@@ -416,13 +423,13 @@ def fetch(sheet: Sheet, question: Question, path: str, is_secure: bool, values: 
         sock.close()
     values["http_ms"] = watch.ms()
     del values["stage"]
-    return unchunked(body) if re.search(rb"\ntransfer-encoding:[ \t]*chunked", head) else body
+    return body
 
 
-def page(
-    watch: Watch, sock: socket.socket, question: Question, path: str, values: "dict[str, str]", most: int
-) -> "tuple[bytes, bytes]":
-    """Head in small letters, and page; status and clock go into the values. Raises OSError, Ended."""
+def begin_page(
+    watch: Watch, sock: socket.socket, question: Question, path: str, values: "dict[str, str]"
+) -> "tuple[bytes, bytearray]":
+    """Head in small letters, and what came of the page; status and clock go into the values. Raises OSError, Ended."""
     host = f"[{question.address}]" if ":" in question.address else question.address
     request = (
         f"GET {path or '/'} HTTP/1.1\r\nHost: {host}:{question.port}\r\nUser-Agent: poolkeeper\r\nAccept: */*\r\n"
@@ -445,18 +452,30 @@ def page(
     if end < 0 or not status:
         raise Ended("garbled", f"not HTTP: {bytes(raw[:60])!r}" if raw else "it ends the connection without an answer")
     values["status"] = status.group(1).decode()
-    head, body = bytes(raw[:end]).lower(), raw[end + 4 :]
+    head = bytes(raw[:end]).lower()
     date = re.search(rb"\ndate:[ \t]*([^\r\n]*)", head)
     server_at = seconds_of(date.group(1).decode("ascii", "replace")) if date else None
     if server_at is not None:
         # it tells whole seconds, cut off: half a second is the least error
         values["clock_offset_s"] = f"{(sent_at + came_at) / 2 - server_at - 0.5:.1f}"
-    while len(body) < most:
+    return head, raw[end + 4 :]
+
+
+def read_page(watch: Watch, sock: socket.socket, head: bytes, body: bytearray) -> bytearray:
+    """The page, whole: half of it would be counted as if it were all. Raises OSError, Ended."""
+    is_chunked = re.search(rb"\ntransfer-encoding:[ \t]*chunked", head)
+    told = re.search(rb"\ncontent-length:[ \t]*(\d{1,9})\r", head + b"\r")
+    size = int(told.group(1)) if told and not is_chunked else None
+    while not (len(body) >= size if size is not None else is_chunked and body.endswith(b"0\r\n\r\n")):
+        if len(body) > LONGEST_PAGE:
+            raise Ended("unknown", f"its page has more than {LONGEST_PAGE} bytes")
         piece = watch.receive(sock, 16384)
+        if not piece and size is None and not is_chunked:
+            return body
         if not piece:
-            break
+            raise Ended("garbled", "it ends the connection within the page")
         body += piece
-    return head, bytes(body[:most])
+    return unchunked(body) if is_chunked else body
 
 
 def seconds_of(date: str) -> "int | None":
@@ -473,42 +492,42 @@ def seconds_of(date: str) -> "int | None":
         return None
 
 
-def unchunked(body: bytes) -> bytes:
+def unchunked(body: bytearray) -> bytearray:
     """What chunks hold, up to where they end or are none."""
     whole, at = bytearray(), 0
     while True:
         end = body.find(b"\r\n", at, at + 200)
         size = re.match(rb"[0-9A-Fa-f]{1,8}", body[at : max(at, end)])
         if not size or not int(size.group(), 16):
-            return bytes(whole)
+            return whole
         start = end + 2
         at = start + int(size.group(), 16) + 2
         whole += body[start : at - 2]
 
 
 def ask_api(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
-    fetch(sheet, question, "/readyz", True, values, 0)
+    fetch(sheet, question, "/readyz", True, values)
 
 
 def ask_http(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
-    fetch(sheet, question, question.name, False, values, 0)
+    fetch(sheet, question, question.name, False, values)
 
 
 def ask_https(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
-    fetch(sheet, question, question.name, True, values, 0)
+    fetch(sheet, question, question.name, True, values)
 
 
 def ask_metrics(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
-    body = fetch(sheet, question, "/metrics", False, values, LONGEST_PAGE)
+    with sheet.pages:
+        counted = metrics(fetch(sheet, question, "/metrics", False, values, is_read=True))
     if values["status"] != "200":
         raise Ended("garbled", f"it answers /metrics with status {values['status']}")
-    counted = metrics(body)
     if not counted:
         raise Ended("garbled", "nothing that it tells is of a DNS cache")
     values.update(counted)
 
 
-def metrics(body: bytes) -> "dict[str, str]":
+def metrics(body: bytearray) -> "dict[str, str]":
     """What CoreDNS tells of its cache; what it does not tell is not there, and is not 0."""
     sums: dict[str, float] = {}
     for found in re.finditer(rb"^(coredns_[a-z_]+)(\{[^\n]*\})? ([0-9.eE+]+)\r?$", body, re.MULTILINE):

@@ -79,6 +79,10 @@ def world(folder: Path) -> Iterator[World]:
         listen("endless", _endless)
         listen("cache", _metrics(chunked=False))
         listen("cache-in-chunks", _metrics(chunked=True))
+        listen("cache-keeps-open", _keeps_open)
+        listen("cache-cut-short", _say(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + METRICS))
+        listen("cache-cut-in-chunks", _say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n" + METRICS))
+        listen("cache-endless", _endless_page)
         listen("no-cache", _say(b"HTTP/1.1 200 OK\r\n\r\ngo_goroutines 7\n"))
         for name, reply in DNS_REPLIES.items():
             made.ports[name] = stack.enter_context(_name_server(reply))
@@ -137,6 +141,19 @@ def _endless(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\n")
     while True:
         connection.sendall(b"X-More: and more\r\n" * 1000)
+
+
+def _endless_page(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b"coredns_cache_hits_total 1\n" * 1000)
+
+
+def _keeps_open(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(METRICS), METRICS))
+    _silent(connection)
 
 
 METRICS = b"""\

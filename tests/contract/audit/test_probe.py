@@ -19,7 +19,7 @@ from tests.contract.audit.servers import EXPIRED_AT, HERE, World
 TIMEOUT_S = 1.0
 A, B = "10.0.0.1,10.0.0.2", "fd00::1"
 
-CASES: dict[str, tuple[Question, Outcome, dict[str, str]]] = {
+CASES: dict[str, tuple[Question, Outcome, dict[str, str | None]]] = {
     "connects": (Question(Kind.TCP, HERE, 0, "page"), Outcome.OK, {}),
     "connects by name": (Question(Kind.TCP, "localhost", 0, "page"), Outcome.OK, {}),
     "nobody listens": (Question(Kind.TCP, HERE, 0, "closed"), Outcome.REFUSED, {}),
@@ -54,14 +54,18 @@ CASES: dict[str, tuple[Question, Outcome, dict[str, str]]] = {
         {"status": "200", "hits": "1500002", "misses": "40", "forwards": "41", "errors": "3"},
     ),
     "cache in chunks": (Question(Kind.METRICS, HERE, 0, "cache-in-chunks"), Outcome.OK, {"hits": "1500002", "forwards": "41"}),
+    "cache that keeps the line open": (Question(Kind.METRICS, HERE, 0, "cache-keeps-open"), Outcome.OK, {"hits": "1500002"}),
+    "cache that is cut short": (Question(Kind.METRICS, HERE, 0, "cache-cut-short"), Outcome.GARBLED, {"hits": None}),
+    "cache that is cut in chunks": (Question(Kind.METRICS, HERE, 0, "cache-cut-in-chunks"), Outcome.GARBLED, {"hits": None}),
+    "cache without an end": (Question(Kind.METRICS, HERE, 0, "cache-endless"), Outcome.UNKNOWN, {"hits": None}),
     "no cache": (Question(Kind.METRICS, HERE, 0, "no-cache"), Outcome.GARBLED, {}),
     "hosts file": (Question(Kind.STUB, name="localhost", record="A"), Outcome.OK, {"addresses": "127.0.0.1"}),
     "settings": (Question(Kind.SETTINGS), Outcome.OK, {}),
     "a kind of tomorrow": (Question("quic", HERE, 0, "page"), Outcome.UNKNOWN, {}),  # type: ignore[arg-type]
 }  # fmt: skip
-"""By a phrase: the question, with a server's name in place of its port, its outcome, and some of its values."""
+"""By a phrase: the question, with a server's name in place of its port, its outcome, and some of its values (None: not there)."""
 
-DNS_CASES: dict[str, tuple[str, str, str, Outcome, dict[str, str]]] = {
+DNS_CASES: dict[str, tuple[str, str, str, Outcome, dict[str, str | None]]] = {
     "A": ("dns", "a.lab", "A", Outcome.OK, {"rcode": "NOERROR", "addresses": A, "ttl_s": "20", "truncated": "no"}),
     "AAAA": ("dns", "A.lab.", "AAAA", Outcome.OK, {"rcode": "NOERROR", "addresses": B, "ttl_s": "50"}),
     "NXDOMAIN": ("dns", "missing.lab", "A", Outcome.OK, {"rcode": "NXDOMAIN", "addresses": "", "authoritative_ttl_s": "30"}),
