@@ -52,6 +52,7 @@ def program(sheet: Sheet) -> str:
         (
             f"PROBE={shlex.quote(python_program(sheet))}",
             f"DEADLINE_S={math.ceil(sheet.deadline_s)} TIMEOUT_S={math.ceil(sheet.timeout_s)}",
+            f"JITTER_S={math.ceil(sheet.jitter_s)}",
             f'authority() {{ case $1 in\n{cases}\n"") ;;\nesac; }}',
             f"questions() {{ :\n{asked}\n}}",
             SHELL,

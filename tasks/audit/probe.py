@@ -804,8 +804,8 @@ def ask_mtu(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
         values["told"] = str(echoes.told)
     if echoes.came:
         values["largest"] = str(max(echoes.came))
-    elif echoes.told:
-        values["largest"] = "0"
+    elif echoes.told and echoes.told < min(question.sizes):
+        values["largest"] = "0"  # all of them are too big; else what fits was not answered either
     else:
         raise ended_by(echoes.problem)
 
@@ -887,9 +887,17 @@ class Echoes:
 
     def _read_errors(self) -> None:
         """What routers have said: each error with its MTU, as the kernel keeps them."""
+        limit_s = self._sock.gettimeout()
+        self._sock.settimeout(0)  # with a time limit, Python waits for an error where there is none
+        try:
+            self._read_each_error()
+        finally:
+            self._sock.settimeout(limit_s)
+
+    def _read_each_error(self) -> None:
         for _ in range(MOST_STRAYS):
             try:
-                _, extra, _, _ = self._sock.recvmsg(512, 512, 0x2000 | 0x40)  # MSG_ERRQUEUE, MSG_DONTWAIT
+                _, extra, _, _ = self._sock.recvmsg(512, 512, 0x2000)  # MSG_ERRQUEUE
             except OSError:
                 return
             for level, kind, data in extra:

@@ -1,9 +1,9 @@
 # Runs the probe program, or asks with what else the host has: POSIX shell, for dash and busybox as well.
 #
-# Before it stand the variables PROBE (the program), DEADLINE_S and TIMEOUT_S (whole seconds), and the functions
+# Before it stand the variables PROBE (the program), DEADLINE_S, TIMEOUT_S, JITTER_S (whole seconds), and the functions
 # `authority NAME`, which prints certificates, and `questions`, which calls `ask` with the fields of each question.
 # Writes no file. Answers as probe.py does, one question after the other. Calls: python3, or else date curl wget nc dig
-# getent ping awk sed tr cut timeout; any of them may be missing.
+# getent ping awk sed tr cut sleep timeout; any of them may be missing.
 LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 T='	'
@@ -117,8 +117,8 @@ ask_mtu() {
   done
   told=${told:+told=$told}
   if [ -n "$largest" ]; then tell ok '' "largest=$largest${told:+$T$told}"
-  elif [ -n "$told" ]; then tell ok '' "largest=0$T$told"
-  else tell "$(by_words "$said" timeout)" 'no answer in time'; fi
+  elif [ -n "$told" ] && [ "${told#*=}" -lt "$size" ]; then tell ok '' "largest=0$T$told"
+  else tell "$(by_words "$said" timeout)" 'no answer' "$told"; fi
 }
 ask_settings() {
   file=${POOLKEEPER_ROOT-}/etc/resolv.conf
@@ -154,6 +154,7 @@ for python in python3 /usr/libexec/platform-python; do
 done
 echo
 echo 'poolkeeper-probe begin'
+[ "$JITTER_S" -eq 0 ] || sleep $(($$ % (JITTER_S + 1)))
 ends=$(($(seconds) + DEADLINE_S))
 questions
 echo 'poolkeeper-probe end'

@@ -91,9 +91,9 @@ class Answer:
     TLS: `not_after`, `issuer`, `verified` (`yes`, or why not); all three also for API and HTTPS. HTTP, HTTPS, METRICS:
     `status`, and the stages as for API. DNS: `rcode` (as NOERROR), `addresses` (sorted, by commas), `ttl_s` (least),
     `truncated` (`yes`, `no`), `authoritative_ttl_s` (of the SOA of a negative answer: how long it is kept).
-    STUB: `addresses`; none: no such name. MTU: `largest` (0: none, the network told why), `told` (path MTU that the
-    network or the host's own interface told, if one did). METRICS: `hits`, `misses`, `forwards`, `errors` (SERVFAIL);
-    what the cache does not tell is not there. SETTINGS: `servers`, `search`, both by commas, `ndots`.
+    STUB: `addresses`; none: no such name. MTU: `largest` (0: all are larger than what was told), `told` (path MTU that
+    the network or the host's own interface told, if one did). METRICS: `hits`, `misses`, `forwards`, `errors`
+    (SERVFAIL); what the cache does not tell is not there. SETTINGS: `servers`, `search`, both by commas, `ndots`.
     A host without Python answers a part of it: no TLS, no `duration_ms` of stages, no `not_after`, no clock, no TTL."""
     reason: str = ""
     """The last words, for whatever is not OK."""

@@ -126,6 +126,11 @@ def test_dig(said: str, outcome: Outcome, values: dict[str, str], host: ProbedHo
             Outcome.OK, {"largest": "1280", "told": "1450"}, id="one is too big, and told",
         ),
         pytest.param("exit 1", Outcome.TIMEOUT, {}, id="no answer"),
+        pytest.param(
+            'case $* in *"-s 1472"*) echo "From 10.0.0.9 Frag needed and DF set (mtu = 1300)";; esac; exit 1',
+            Outcome.TIMEOUT, {"told": "1300"}, id="one is too big, the other is not answered",
+        ),
+        pytest.param('echo "From 10.0.0.9 Frag needed and DF set (mtu = 1200)"; exit 1', Outcome.OK, {"largest": "0", "told": "1200"}, id="all are too big"),
         pytest.param('echo "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable"; exit 1', Outcome.UNREACHABLE, {}, id="unreachable"),
         pytest.param('echo "ping: socktype: SOCK_RAW: Operation not permitted"; exit 2', Outcome.UNKNOWN, {}, id="no right"),
         pytest.param('echo "ping: invalid option -- M"; exit 1', Outcome.UNKNOWN, {}, id="of busybox"),
