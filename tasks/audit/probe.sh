@@ -148,7 +148,7 @@ ask() { # fields of a question, as `questions` gives them
 
 for python in python3 /usr/libexec/platform-python; do
   if have "$python"; then
-    printf '%s\n' "$PROBE" | "$python" -I -S -
+    printf '%s\n' "$PROBE" | "$python" -I -S -B - # B: as root it would keep what it has compiled
     case $? in 1|2|126|127) ;; *) exit 0;; esac # these: it never began
   fi
 done

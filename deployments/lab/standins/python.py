@@ -77,8 +77,8 @@ def host_time() -> float:
 
 
 def main(arguments: list[str]) -> int:
-    """`python3 [-I] [-S] -`: the program on stdin."""
-    if not arguments or arguments[-1] != "-" or not {"-I", "-S", "-"}.issuperset(arguments):
+    """`python3 [-I] [-S] [-B] -`: the program on stdin."""
+    if not arguments or arguments[-1] != "-" or not {"-I", "-S", "-B", "-"}.issuperset(arguments):
         print(f"python3: the lab does not know: python3 {' '.join(arguments)}", file=sys.stderr)
         return 2
     program = compile(sys.stdin.read(), "<stdin>", "exec")

@@ -70,7 +70,7 @@ def _inside(pid: int, *command: str, text: str = "") -> str:
 
 def _asked(pid: int, address: str, *sizes: int) -> Answer:
     sheet = Sheet((Question(Kind.MTU, address, sizes=sizes),), timeout_s=4)
-    return read_answers(_inside(pid, sys.executable, "-I", "-S", "-", text=python_program(sheet)), sheet)[0]
+    return read_answers(_inside(pid, sys.executable, "-I", "-S", "-B", "-", text=python_program(sheet)), sheet)[0]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.audit.asking import python_program, read_answers
+from deployments.lab.real.machines.base import base_tree
+from tasks.audit.asking import program, python_program, read_answers
 from tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
 from tests.contract.audit.conftest import ProbedHost
 from tests.contract.audit.pythons import MINORS, lacking_pythons, python
@@ -131,14 +132,27 @@ def test_every_answer_on_every_python(minor: int, servers: World, host: ProbedHo
         pytest.skip(lacking_pythons())
     host.tool("python3", python(minor))
     answers = host.ask(_sheet(servers))
-    got = dict(zip(CASES, answers, strict=True))
+    _as_wanted(dict(zip(CASES, answers, strict=True)))
+    assert all(answer.reason for answer in answers if answer.outcome is not Outcome.OK)
+    assert all(answer.duration_ms is not None for answer in answers)
+
+
+@pytest.mark.tier("machines")
+def test_every_answer_on_debians_smallest_python(servers: World) -> None:
+    tree, sheet = base_tree(), _sheet(servers)
+    command = ["chroot", str(tree), "/bin/sh", "-s"]
+    done = subprocess.run(command, input=program(sheet), capture_output=True, text=True, timeout=60)
+    answers = dict(zip(CASES, read_answers(done.stdout, sheet), strict=True))
+    assert answers["settings"].reason == "/etc/resolv.conf: No such file or directory"
+    _as_wanted({**answers, "settings": Answer(Outcome.OK)})
+
+
+def _as_wanted(got: dict[str, Answer]) -> None:
     wanted = {phrase: (outcome, values) for phrase, (_, outcome, values) in CASES.items()}
     assert {
         phrase: (answer.outcome, {name: answer.values.get(name) for name in wanted[phrase][1]})
         for phrase, answer in got.items()
     } == wanted
-    assert all(answer.reason for answer in answers if answer.outcome is not Outcome.OK)
-    assert all(answer.duration_ms is not None for answer in answers)
     _clocks_and_stages(got)
 
 
@@ -159,7 +173,7 @@ def _probe(sheet: Sheet, before: str = "") -> tuple[subprocess.CompletedProcess[
     text, call, rest = python_program(sheet).rpartition("\nmain(")
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-"],
+        [sys.executable, "-I", "-S", "-B", "-"],
         input=f"{text}\n{before}{call}{rest}",
         capture_output=True,
         text=True,
@@ -192,7 +206,7 @@ def test_no_more_than_python_minimal_is_imported(servers: World) -> None:
     tell = "sys.stderr.write(' '.join(sorted({name.partition('.')[0] for name in sys.modules})))"
     text, call, rest = python_program(_sheet(servers)).rpartition("\nmain(")
     text = f"{text}\n{AT_ITS_END.format(tell)}{call}{rest}"
-    done = subprocess.run([python(11), "-I", "-S", "-"], input=text, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([python(11), "-I", "-S", "-B", "-"], input=text, capture_output=True, text=True, timeout=60)
     assert set(done.stderr.split()) <= _minimal()
     assert "ssl" in done.stderr.split()
 
