@@ -20,6 +20,7 @@ import pytest
 from deployments.lab.real.machines.need import lacking_for_good, lacking_for_machines
 from deployments.lab.real.pins import CONTROL_PLANE
 from deployments.lab.real.programs import lacking
+from tests.contract.audit.pythons import lacking_pythons
 
 TESTS = Path(__file__).parent
 
@@ -64,6 +65,7 @@ TIERS = {
     "kubectl": Tier("the lab's API server through kubectl", _lacks_kubectl),
     "real": Tier("real clients against Kubernetes' own programs", _lacks_real),
     "sshd": Tier("our SSH sessions against OpenSSH's server", _lacks_sshd, excuse=lambda: ""),
+    "pythons": Tier("what hosts are sent, on the Pythons that hosts have", excuse=lacking_pythons),
     "e2e": Tier("lab, Prefect server, worker, whole flows"),
     "machines": Tier(
         "Debian machines that join Kubernetes' own programs", lacking_for_machines, excuse=lacking_for_good

@@ -1,117 +1,147 @@
-"""Asking a host: a sheet of questions becomes a program for its shell, what the program prints becomes answers.
-
-The program is the probe for the host's own Python. Where there is none, the shell itself asks what it has tools for.
-"""
+"""A sheet of questions put to a host: the program to send, and a pure reader of what comes back."""
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib.resources import files
 
-from tasks.audit.questions import Answer, Outcome, Sheet
+from tasks.audit.questions import Answer, Outcome, Question, Sheet
 from tasks.fleet.model import Host
 from tasks.hosts.sessions import Sessions
 
-SPARE_S = 10.0
-"""For login shell, the start of Python and the way back, beside the sheet's own deadline."""
-_END = "poolkeeper-end-of-probe"
-_PROBE = files("tasks.audit").joinpath("probe.py").read_text(encoding="utf-8")
-_SHELL = files("tasks.audit").joinpath("probe.sh").read_text(encoding="utf-8")
+PROBE = files("tasks.audit").joinpath("probe.py").read_text(encoding="ascii")
+SHELL = files("tasks.audit").joinpath("probe.sh").read_text(encoding="ascii")
+BEGIN, END = "poolkeeper-probe begin", "poolkeeper-probe end"
+
+STARTING_S = 15.0
+"""Beyond jitter and deadline: what a busy host takes to start Python, and to end the last step in shell."""
+
+_LONGEST_FIELD = 4096
+_MOST_VALUES = 32
+_CODES = {"%": "%25", "\t": "%09", "\n": "%0A", "\r": "%0D"}
+_LETTERS = {code: letter for letter, code in _CODES.items()}
 
 
 async def ask_host(sessions: Sessions, host: Host, sheet: Sheet) -> tuple[Answer, ...]:
-    """One answer for each question, in their order. Raises HostError."""
-    limit_s = sheet.jitter_s + sheet.deadline_s + SPARE_S
-    result = await sessions.run(host, program(sheet), timeout_s=limit_s)
-    return read_answers(result.stdout, sheet)
+    """A host's answers, one for each question, in order. One round trip, as root where the host has sudo.
+
+    Takes at most the sheet's jitter, its deadline and 15 s. Raises HostError.
+    """
+    result = await sessions.run(host, program(sheet), timeout_s=sheet.jitter_s + sheet.deadline_s + STARTING_S)
+    said = result.stderr.strip().rpartition("\n")[2]
+    return read_answers(result.stdout, sheet, said=said)
 
 
 def program(sheet: Sheet) -> str:
-    """The text for a host's shell. Nothing of it stands in any argv. Pure."""
-    shown = ascii("\n".join(_lines(sheet)))
-    return (
-        f"if command -v python3 >/dev/null 2>&1; then\npython3 -I -S - <<'{_END}'\nSHEET = {shown}\n{_PROBE}\n{_END}\n"
-        f"else\nSHEET={shlex.quote(chr(10).join(_shell_lines(sheet)))}\n{_SHELL}\nfi"
+    """The POSIX shell program that asks. Pure.
+
+    It hands Python's to `printf`, which every usual shell has built in: nothing stands in any argv, and no shell
+    writes a file for it, as some do for here-documents.
+    """
+    asked = "\n".join(
+        f"ask {' '.join(map(shlex.quote, _fields(number, question)))}"
+        for number, question in enumerate(sheet.questions)
+    )
+    cases = "\n".join(
+        f"{shlex.quote(name)}) printf '%s' {shlex.quote(pem)};;" for name, pem in sheet.authorities.items()
+    )
+    return "\n".join(
+        (
+            f"PROBE={shlex.quote(python_program(sheet))}",
+            f"DEADLINE_S={math.ceil(sheet.deadline_s)} TIMEOUT_S={math.ceil(sheet.timeout_s)}",
+            f"JITTER_S={math.ceil(sheet.jitter_s)}",
+            f'authority() {{ case $1 in\n{cases}\n"") ;;\nesac; }}',
+            f"questions() {{ :\n{asked}\n}}",
+            SHELL,
+        )
     )
 
 
-def _lines(sheet: Sheet) -> Iterator[str]:
-    yield _line("limits", sheet.deadline_s, sheet.timeout_s, sheet.jitter_s, sheet.parallel)
-    for name, pem in sheet.authorities.items():
-        yield _line("authority", name, pem)
-    for number, q in enumerate(sheet.questions):
-        sizes = ",".join(map(str, q.sizes))
-        yield _line("ask", number, q.kind, q.address, q.port, q.name, q.transport, q.record, q.authority, sizes)
+def python_program(sheet: Sheet) -> str:
+    """The Python program that asks; it ends its process. Pure."""
+    return f"{PROBE}\nmain({sheet_text(sheet)!a})\n"
 
 
-def _shell_lines(sheet: Sheet) -> Iterator[str]:
-    """Words parted by spaces; an empty one is a dash. What the shell cannot ask is left out."""
-    for number, q in enumerate(sheet.questions):
-        words = (
-            number,
-            q.kind,
-            q.address or "-",
-            q.port,
-            q.name or "-",
-            q.transport or "-",
-            ",".join(map(str, q.sizes)),
-        )
-        if all(shlex.quote(str(word)) == str(word) or not word for word in words):
-            yield " ".join(str(word) or "-" for word in words)
+def sheet_text(sheet: Sheet) -> str:
+    """The sheet as the probe program reads it. Pure."""
+    limits = ("limits", sheet.deadline_s, sheet.timeout_s, sheet.parallel, sheet.jitter_s)
+    authorities = (("authority", name, pem) for name, pem in sheet.authorities.items())
+    questions = (("ask", *_fields(number, question)) for number, question in enumerate(sheet.questions))
+    return "\n".join(_line(fields) for fields in (limits, *authorities, *questions))
 
 
-def _line(*fields: object) -> str:
-    return "\t".join(_written(str(field)) for field in fields)
+def read_answers(text: str, sheet: Sheet, *, said: str = "") -> tuple[Answer, ...]:
+    """What the program answered: one answer for each question, in order. Pure.
 
+    What is around its lines, such as a login banner, is passed over. A question without an answer is UNKNOWN.
 
-def _written(field: str) -> str:
-    return field.replace("%", "%25").replace("\t", "%09").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _plain(field: str) -> str:
-    return field.replace("%0A", "\n").replace("%0D", "\r").replace("%09", "\t").replace("%25", "%")
-
-
-def read_answers(text: str, sheet: Sheet) -> tuple[Answer, ...]:
-    """What the program printed, one answer for each question of the sheet; noise around it is passed over. Pure."""
-    _, begun, rest = text.partition("poolkeeper-probe begin\n")
-    body, ended, _ = rest.partition("poolkeeper-probe end\n")
-    if not begun:
-        missing = "the probe did not start"
-    elif not ended:
+    said: last words of the program on stderr, for the reason where it never began
+    """
+    _, begun, rest = text.rpartition(f"{BEGIN}\n")
+    body, ended, _ = rest.partition(f"{END}\n")
+    if not ended:
         body = body[: body.rfind("\n") + 1]  # half a line is not an answer
-        missing = "the answer was cut short"
-    else:
-        missing = "no time was left for it"
-    found = dict(_parsed(body.split("\n"), len(sheet.questions)))
-    return tuple(found.get(number, Answer(Outcome.UNKNOWN, reason=missing)) for number in range(len(sheet.questions)))
+    answers: dict[int, Answer] = {}
+    for line in body.split("\n") if begun else ():
+        number, _, fields = line.partition("\t")
+        answer = _answer(fields.split("\t"))
+        if re.fullmatch("0|[1-9][0-9]{0,6}", number) and answer is not None:
+            answers.setdefault(int(number), answer)
+    why = "the answer was cut short"
+    if ended:
+        why = "it was not answered"
+    elif not begun:
+        why = f"the probe program did not begin{f': {_bounded(said)}' if said else ''}"
+    missing = Answer(Outcome.UNKNOWN, reason=why)
+    return tuple(answers.get(number, missing) for number in range(len(sheet.questions)))
 
 
-def _parsed(lines: Iterable[str], count: int) -> Iterator[tuple[int, Answer]]:
-    for line in lines:
-        word, *fields = line.split("\t")
-        if word != "answer" or len(fields) < 3 or not fields[0].isascii() or not fields[0].isdigit():
-            continue
-        number, outcome, took = int(fields[0][:9]), fields[1], fields[2]
-        if number >= count or outcome not in _OUTCOMES:
-            continue
-        values = dict(pair for pair in (_pair(field) for field in fields[3:40]) if pair[0])
-        yield number, Answer(Outcome(outcome), _milliseconds(took), values, values.pop("reason", ""))
-
-
-_OUTCOMES = frozenset(map(str, Outcome))
-_LONGEST_VALUE = 2000
-
-
-def _pair(field: str) -> tuple[str, str]:
-    name, _, value = _plain(field).partition("=")
-    return name, value[:_LONGEST_VALUE]
-
-
-def _milliseconds(text: str) -> float | None:
+def _answer(fields: list[str]) -> Answer | None:
+    """An answer's fields after its number; None when they are none."""
+    if len(fields) < 3:
+        return None
     try:
-        took = float(text)
+        outcome = Outcome(fields[0])
+        duration_ms = float(fields[1]) if fields[1] else None
     except ValueError:
         return None
-    return took if 0 <= took < 1e7 else None
+    if duration_ms is not None and not (math.isfinite(duration_ms) and duration_ms >= 0):
+        duration_ms = None
+    pairs = (field.partition("=") for field in fields[3 : 3 + _MOST_VALUES])
+    values = {name: decoded(value) for name, equals, value in pairs if equals and re.fullmatch("[a-z_]{1,40}", name)}
+    return Answer(outcome, duration_ms, values, decoded(fields[2]))
+
+
+def _fields(number: int, question: Question) -> tuple[str, ...]:
+    return (
+        str(number),
+        question.kind,
+        question.address,
+        str(question.port),
+        question.name,
+        question.transport,
+        question.record,
+        question.authority,
+        ",".join(map(str, question.sizes)),
+    )
+
+
+def _line(fields: Iterable[object]) -> str:
+    return "\t".join(encoded(str(field)) for field in fields)
+
+
+def encoded(text: str) -> str:
+    """Text as a field. Pure."""
+    return re.sub("[%\t\n\r]", lambda found: _CODES[found.group()], text)
+
+
+def decoded(field: str) -> str:
+    """A field as text, bounded, with nothing in it that a terminal would act on. Pure."""
+    return _bounded(re.sub("%(?:25|09|0A|0D)", lambda found: _LETTERS[found.group()], field))
+
+
+def _bounded(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST_FIELD])

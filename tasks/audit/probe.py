@@ -1,617 +1,1042 @@
-"""What a host is sent to probe what it depends on: standard input of its own Python, 3.6 or newer, and nothing else.
+"""Answers a sheet of questions on the host it is sent to: threads, one deadline for all, then the process is gone.
 
-It imports what Debian's python3-minimal has, writes nothing to disk, and ends within its deadline. The sheet of
-questions stands before this text, as SHEET. Every question gets one line of answer, in the order in which they end.
+Not imported by poolkeeper: `asking.program` sends this file over the session's stdin, with a call of `main` behind it.
+Python 3.6 and newer, with the modules of Debian's python3-minimal only. It writes no file and starts no process; each
+question gets one line, also where its answer is none. What comes from the network is bounded and never trusted.
 """
 
+import calendar
+import contextlib
 import errno
 import os
-import random
+import re
+import signal
 import socket
-import ssl
 import struct
 import sys
 import threading
 import time
 
-SHEET = globals().get("SHEET", "")
+try:
+    import ssl
+except ImportError:
+    ssl = None  # type: ignore[assignment]  # a Python that was built without it
 
-LARGEST_PAGE, LARGEST_METRICS = 65536, 1 << 20
+LONGEST_FIELD = 4096
+LONGEST_HEAD = 32768
+LONGEST_PAGE = 524288
+MOST_ADDRESSES = 64
+MOST_RECORDS = 512
+MOST_STRAYS = 64
+"""Datagrams that are not the answer, before one stops to look for it."""
+MOST_LOOKUPS = 32
+MOST_THREADS = 32
+MOST_PAGES = 2
+"""Held in memory at once."""
+GRACE_S = 5
+"""After the deadline, for a reader that is slow; then the kernel ends the process."""
+
+NOT_THERE = (
+    errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EACCES, errno.EPERM, errno.ENONET,
+)  # fmt: skip
+BROKEN_OFF = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
+NOT_TLS = (
+    "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "UNEXPECTED_MESSAGE", "PACKET_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE", "WRONG_SSL_VERSION", "BAD_PACKET", "BAD_PACKET_LENGTH", "INVALID_PACKET_LENGTH",
+)  # fmt: skip
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
-RECORDS = {"A": 1, "AAAA": 28}
+RECORDS = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "TXT": 16, "AAAA": 28, "SRV": 33}
+ISSUER_WORDS = {b"\x55\x04\x03": "CN", b"\x55\x04\x06": "C", b"\x55\x04\x0a": "O", b"\x55\x04\x0b": "OU"}
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, IP_MTU, IP_RECVERR = 10, 3, 14, 11
-UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL)
 
 
-class Failed(Exception):
-    """The outcome of a question that was not answered, and the last words."""
-
-    def __init__(self, outcome, reason=""):
-        Exception.__init__(self, reason)
-        self.outcome, self.reason = outcome, reason
+Late = socket.timeout
+"""Not yet TimeoutError before Python 3.10."""
 
 
-def outcome_of(error):
-    if isinstance(error, Failed):
-        return error.outcome
-    if isinstance(error, socket.timeout):
-        return "timeout"
-    if isinstance(error, socket.gaierror):
-        return "no-name"
-    if isinstance(error, ssl.SSLError):
-        return "tls"
-    if isinstance(error, ConnectionRefusedError):
-        return "refused"
-    if isinstance(error, OSError) and error.errno in UNREACHABLE:
-        return "unreachable"
-    if isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
-        return "timeout"
-    return "garbled"
+class Ended(Exception):
+    """A question ended in another way than with an answer."""
+
+    def __init__(self, outcome: str, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.reason = reason
 
 
-def words(error):
-    return (getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error) or type(error).__name__)[:200]
+class NotVerified(Ended):
+    """A certificate was shown that does not verify."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("tls", reason)
 
 
-# times
+class Question:
+    """One line of the sheet; the fields are those of `questions.Question`."""
+
+    def __init__(self, fields: "list[str]") -> None:
+        number, self.kind, self.address, port, self.name, self.transport, self.record, self.authority, sizes = fields
+        self.number = int(number)
+        self.port = int(port)
+        self.sizes = [int(size) for size in sizes.split(",") if size]
 
 
-def epoch(year, month, day, clock):
-    """Seconds since 1970 of a date (of any year since 1) with a clock like 12:34:56, UTC."""
-    hour, minute, second = (int(part) for part in clock.split(":"))
-    year -= month <= 2
-    era = year // 400
-    of_era = year - era * 400
-    of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
-    days = era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
-    return ((days * 24 + hour) * 60 + minute) * 60 + second
+class Sheet:
+    """All questions, and what goes for all of them."""
+
+    def __init__(self, text: str) -> None:
+        self.questions: list[Question] = []
+        self.authorities: dict[str, str] = {}
+        self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
+        self._lock = threading.Lock()
+        self.lookups = threading.Semaphore(MOST_LOOKUPS)
+        self.pages = threading.Semaphore(MOST_PAGES)
+        for line in text.split("\n"):
+            word, *fields = [decoded(field) for field in line.split("\t")]
+            if word == "limits":
+                self.deadline_s, self.timeout_s, self.parallel, self.jitter_s = [float(field) for field in fields]
+            elif word == "authority":
+                self.authorities[fields[0]] = fields[1]
+            elif word == "ask":
+                self.questions.append(Question(fields))
+
+    def context(self, authority: str, has_name: bool) -> "ssl.SSLContext":
+        """What verifies with one authority, or the host's own. Raises Ended."""
+        if ssl is None:
+            raise Ended("unknown", "this Python has no ssl")
+        with self._lock:
+            found = self._contexts.get((authority, has_name))
+            if found is None:
+                found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                found.check_hostname = has_name
+                try:
+                    if authority:
+                        found.load_verify_locations(cadata=self.authorities[authority])
+                    else:
+                        found.set_default_verify_paths()
+                except (KeyError, ValueError, ssl.SSLError) as error:
+                    raise Ended("unknown", f"there is nothing to verify with: {words(error)}") from None
+                self._contexts[authority, has_name] = found
+            return found
 
 
-def http_date(text):
-    """`Tue, 24 Nov 2026 18:00:00 GMT`."""
-    _, day, month, year, clock = text.split()[:5]
-    return epoch(int(year), MONTHS.index(month) + 1, int(day), clock)
+def decoded(field: str) -> str:
+    """A field as it was before it was made fit for a line."""
+    return re.sub("%(25|09|0A|0D)", lambda found: chr(int(found.group(1), 16)), field)
 
 
-# connections
+def encoded(text: str) -> str:
+    """A field fit for a line: bounded, without control characters."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_FIELD])
+    return text.replace("%", "%25")
 
 
-def connected(address, port, timeout_s):
-    """A TCP connection to the first address of a name that takes one."""
-    problem = Failed("no-name", "no address")
-    for family, kind, protocol, _, place in socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM)[:3]:
-        one = socket.socket(family, kind, protocol)
-        one.settimeout(timeout_s)
+def words(error: BaseException) -> str:
+    """What an error says."""
+    if isinstance(error, OSError) and error.strerror and not (ssl and isinstance(error, ssl.SSLError)):
+        return str(error.strerror)
+    return str(error) or type(error).__name__
+
+
+def ended_by(error: OSError) -> Ended:
+    """How a question ends that met this error of the network."""
+    if isinstance(error, (Late, TimeoutError)):
+        return Ended("timeout", "no answer in time")
+    if error.errno == errno.ECONNREFUSED:
+        return Ended("refused", words(error))
+    if error.errno in NOT_THERE:
+        return Ended("unreachable", words(error))
+    if error.errno in BROKEN_OFF:
+        return Ended("garbled", "it breaks the connection off")
+    return Ended("unknown", words(error))
+
+
+class Watch:
+    """The time that one step may take."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._began = time.monotonic()
+        self._limit_s = limit_s
+
+    def ms(self) -> str:
+        return f"{(time.monotonic() - self._began) * 1000:.1f}"
+
+    def left_s(self) -> float:
+        """Raises Late when there is none."""
+        left = self._limit_s - (time.monotonic() - self._began)
+        if left <= 0:
+            raise Late("no answer in time")
+        return left
+
+    def receive(self, sock: socket.socket, size: int) -> bytes:
+        sock.settimeout(self.left_s())
+        return sock.recv(size)
+
+
+# names
+
+
+def look_up(sheet: Sheet, name: str, family: int) -> "list[tuple[int, str]]":
+    """Family and address of a name or an address, as the host's own programs find them. Raises OSError, Ended.
+
+    It runs in a thread of its own, for nothing can end it: a lookup that hangs is left behind.
+    """
+    for literal in (socket.AF_INET, socket.AF_INET6):
         try:
-            one.connect(place)
-            return one
-        except OSError as error:
-            one.close()
-            problem = error
-    raise problem
-
-
-def read_up_to(one, limit, until_s):
-    parts, size = [], 0
-    while size < limit:
-        one.settimeout(max(0.01, until_s - time.monotonic()))
-        part = one.recv(min(16384, limit - size))
-        if not part:
-            break
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)
-
-
-def page(one, host, path, timeout_s, limit=LARGEST_PAGE):
-    """Status, headers and body of a GET."""
-    one.sendall(
-        ("GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: poolkeeper\r\nAccept: */*\r\n\r\n" % (path, host)).encode(
-            "ascii", "replace"
-        )
-    )
-    raw = read_up_to(one, limit, time.monotonic() + timeout_s)
-    head, _, body = raw.partition(b"\r\n\r\n")
-    lines = head.decode("latin-1").split("\r\n")
-    first = lines[0].split(" ")
-    if not first[0].startswith("HTTP/") or len(first) < 2 or not first[1].isdigit():
-        raise Failed("garbled", "no HTTP: " + lines[0][:60])
-    headers = dict(
-        (name.strip().lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:])
-    )
-    return first[1], headers, body
-
-
-CONTEXTS = {}
-
-
-def context_of(sheet, authority):
-    if authority not in CONTEXTS:
-        pem = sheet["authorities"].get(authority)
-        CONTEXTS[authority] = ssl.create_default_context(cadata=pem) if pem else ssl.create_default_context()
-    return CONTEXTS[authority]
-
-
-def is_address(text):
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, text)
-            return True
+            socket.inet_pton(literal, name)
         except (OSError, ValueError):
-            pass
-    return False
-
-
-def wrapped(one, context, name):
-    # an address is verified against the certificate as well, but is never sent as a server's name
-    return context.wrap_socket(one, server_hostname=name)
-
-
-def unverified(address, port, name, timeout_s):
-    """Issuer and end of a certificate that does not verify; whatever cannot be read is left out."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    values = {}
+            continue
+        return [(literal, name)]
     try:
-        one = connected(address, port, timeout_s)
+        asked = name.encode("ascii")  # in bytes: as text it would need the codec of internationalised names
+    except UnicodeEncodeError:
+        raise Ended("unknown", "not a name in ASCII") from None
+    if not sheet.lookups.acquire(timeout=sheet.timeout_s):
+        raise Ended("unknown", f"{MOST_LOOKUPS} earlier lookups still hang")
+    found: list[list[tuple[int, str]]] = []
+    failed: list[Exception] = []
+    done = threading.Event()
+
+    def ask() -> None:
         try:
-            secure = context.wrap_socket(one, server_hostname=None if is_address(name) else name)
-            der = secure.getpeercert(True)
-            secure.close()
-        finally:
-            one.close()
-        values = certificate(der or b"")
-    except (OSError, ValueError, IndexError, Failed):
-        pass
-    return values
+            told = socket.getaddrinfo(asked, None, family, socket.SOCK_STREAM)
+            found.append([(row[0], str(row[4][0])) for row in told[:MOST_ADDRESSES]])
+        except Exception as error:
+            failed.append(error)
+        sheet.lookups.release()
+        done.set()
+
+    threading.Thread(target=ask, daemon=True).start()
+    if not done.wait(sheet.timeout_s):
+        raise Late("no answer in time")
+    if failed:
+        raise failed[0]
+    return list(dict.fromkeys(found[0]))
 
 
-def element(der, at):
-    """Tag, content's start and end of a DER element."""
-    tag, size, at = der[at], der[at + 1], at + 2
+def addresses_of(sheet: Sheet, question: Question) -> "list[tuple[int, str]]":
+    """Where a question goes to. Raises Ended."""
+    try:
+        return look_up(sheet, question.address, socket.AF_UNSPEC)
+    except socket.gaierror as error:
+        raise Ended("no-name", words(error)) from None
+    except OSError as error:
+        raise ended_by(error) from None
+
+
+def ask_stub(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+    family = {"A": socket.AF_INET, "AAAA": socket.AF_INET6}.get(question.record, socket.AF_UNSPEC)
+    try:
+        found = look_up(sheet, question.name, family)
+    except socket.gaierror as error:
+        if error.errno not in (socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_ADDRFAMILY):
+            outcome = "no-name" if error.errno in (socket.EAI_AGAIN, socket.EAI_FAIL) else "unknown"
+            raise Ended(outcome, words(error)) from None
+        found = []  # there is no such name, or none of this family: an answer
+    values["addresses"] = ",".join(sorted({address for _, address in found}))
+
+
+# streams
+
+
+def connect(sheet: Sheet, question: Question, addresses: "list[tuple[int, str]]") -> socket.socket:
+    """A connection to the first address that takes it. Raises Ended."""
+    watch = Watch(sheet.timeout_s)
+    addresses = addresses[:4]
+    problem: OSError = Late("no answer in time")
+    for tried, (family, address) in enumerate(addresses):
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            problem = error
+            continue
+        try:
+            sock.settimeout(watch.left_s() / (len(addresses) - tried))
+            sock.connect((address, question.port))
+            return sock
+        except OSError as error:
+            problem = error
+            sock.close()
+    raise ended_by(problem)
+
+
+def ask_tcp(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+    connect(sheet, question, addresses_of(sheet, question)).close()
+
+
+def shake_hands(sheet: Sheet, sock: socket.socket, context: "ssl.SSLContext", name: str) -> "ssl.SSLSocket":
+    """The connection in TLS. Raises NotVerified, Ended; then it is closed."""
+    try:
+        secure = context.wrap_socket(sock, server_hostname=name or None, do_handshake_on_connect=False)
+    except ValueError as error:
+        sock.close()
+        raise Ended("unknown", f"no name to shake hands for: {words(error)}") from None
+    except OSError as error:
+        sock.close()
+        raise tls_ended_by(error) from None
+    try:
+        secure.settimeout(sheet.timeout_s)
+        secure.do_handshake()
+    except Exception as error:
+        secure.close()
+        raise tls_ended_by(error) from None
+    return secure
+
+
+def tls_ended_by(error: Exception) -> Ended:
+    """How a handshake ended with this error."""
+    if isinstance(error, ssl.CertificateError):
+        return NotVerified(getattr(error, "verify_message", "") or words(error))
+    if isinstance(error, ssl.SSLError):
+        if "CERTIFICATE_VERIFY_FAILED" in (error.reason or ""):
+            return NotVerified("the certificate does not verify")  # before 3.7 it does not say more
+        if isinstance(error, ssl.SSLEOFError):
+            return Ended("tls", "it ends the connection within the handshake")
+        outcome = "garbled" if error.reason in NOT_TLS else "tls"
+        return Ended(outcome, (error.reason or words(error)).replace("_", " ").lower())
+    if isinstance(error, OSError):
+        ended = ended_by(error)
+        return Ended("tls", ended.reason) if ended.outcome == "garbled" else ended
+    return Ended("tls", words(error))
+
+
+def secured(
+    sheet: Sheet, question: Question, addresses: "list[tuple[int, str]]", name: str, sock: socket.socket,
+    values: "dict[str, str]",
+) -> "ssl.SSLSocket":  # fmt: skip
+    """The connection in TLS, verified; what its certificate says goes into the values either way. Raises Ended."""
+    try:
+        context = sheet.context(question.authority, bool(name))
+    except Ended:
+        sock.close()
+        raise
+    try:
+        secure = shake_hands(sheet, sock, context, name)
+    except NotVerified as error:
+        values["verified"] = error.reason
+        anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anyone.check_hostname = False
+        anyone.verify_mode = ssl.CERT_NONE
+        try:
+            unverified = shake_hands(sheet, connect(sheet, question, addresses), anyone, name)
+            read_certificate(unverified.getpeercert(True), values)
+            unverified.close()
+        except (Ended, OSError):
+            pass  # that it does not verify is known
+        raise error from None
+    values["verified"] = "yes"
+    read_certificate(secure.getpeercert(True), values)
+    return secure
+
+
+def ask_tls(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+    addresses = addresses_of(sheet, question)
+    sock = connect(sheet, question, addresses)
+    secured(sheet, question, addresses, question.name, sock, values).close()
+
+
+def read_certificate(der: "bytes | None", values: "dict[str, str]") -> None:
+    """Its end and its issuer, as far as it is one."""
+    with contextlib.suppress(ValueError, IndexError):  # else it has no end that one could tell
+        values["not_after"], values["issuer"] = certificate(der or b"")
+
+
+def certificate(der: bytes) -> "tuple[str, str]":
+    """End in ISO 8601, and issuer, of a certificate (RFC 5280). Raises ValueError, IndexError."""
+    _, at, _ = element(der, 0)
+    _, at, _ = element(der, at)
+    tag, _, end = element(der, at)
+    if tag == 0xA0:  # the version, which the oldest do not have
+        _, _, end = element(der, end)
+    _, _, end = element(der, end)  # past the serial number and the algorithm
+    _, issuer, after = element(der, end)
+    _, validity, _ = element(der, after)
+    _, _, end = element(der, validity)
+    tag, start, end = element(der, end)
+    digits = der[start:end].decode("ascii")
+    if tag == 0x17:  # UTCTime: two digits of a year
+        digits = ("19" if digits >= "5" else "20") + digits
+    found = re.match(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z\Z", digits)
+    if not found:
+        raise ValueError("not a time")
+    return "{}-{}-{}T{}:{}:{}+00:00".format(*found.groups()), ", ".join(name_parts(der, issuer, after))
+
+
+def name_parts(der: bytes, at: int, end: int) -> "list[str]":
+    parts = []
+    while at < end:
+        _, inner, at = element(der, at)
+        _, pair, _ = element(der, inner)
+        _, start, stop = element(der, pair)
+        word = ISSUER_WORDS.get(der[start:stop])
+        tag, start, stop = element(der, stop)
+        if word:
+            parts.append(f"{word}={der[start:stop].decode('utf-16-be' if tag == 0x1E else 'utf-8', 'replace')}")
+    return parts
+
+
+def element(der: bytes, at: int) -> "tuple[int, int, int]":
+    """Tag, start and end of what an element holds. Raises ValueError, IndexError."""
+    tag, size = der[at], der[at + 1]
+    at += 2
     if size & 0x80:
         count = size & 0x7F
-        size, at = int.from_bytes(der[at : at + count], "big"), at + count
+        if not 1 <= count <= 4:
+            raise ValueError("not DER")
+        size = int.from_bytes(der[at : at + count], "big")
+        at += count
     if at + size > len(der):
         raise ValueError("cut short")
     return tag, at, at + size
 
 
-def certificate(der):
-    """What of an X.509 certificate (RFC 5280) we tell."""
-    _, at, _ = element(der, 0)
-    _, at, _ = element(der, at)
-    tag, _, end = element(der, at)
-    if tag == 0xA0:  # version
-        at = end
-        _, _, end = element(der, at)
-    at = end  # serial number
-    at = element(der, at)[2]  # signature
-    _, start, stop = element(der, at)
-    issuer = []
-    while start < stop:
-        _, inner, after = element(der, start)
-        _, inner, _ = element(der, inner)
-        _, oid, value = element(der, inner)
-        _, text, end = element(der, value)
-        if der[oid:value] == b"\x55\x04\x03":
-            issuer.append("CN=" + der[text:end].decode("utf-8", "replace"))
-        start = after
-    _, start, _ = element(der, stop)
-    _, _, after = element(der, start)
-    tag, start, end = element(der, after)
-    text = der[start:end].decode("ascii")
-    if tag == 0x17:  # UTCTime: two digits, of 1950 to 2049
-        text = ("20" if text[:2] < "50" else "19") + text
-    day = "%s-%s-%s" % (text[:4], text[4:6], text[6:8])
-    return {
-        "not_after": "%sT%s:%s:%s+00:00" % (day, text[8:10], text[10:12], text[12:14]),
-        "issuer": ",".join(issuer)[:100],
-    }
+# pages
 
 
-# DNS (RFC 1035)
+def fetch(
+    sheet: Sheet, question: Question, path: str, is_secure: bool, values: "dict[str, str]", *, is_read: bool = False
+) -> bytearray:
+    """GET a path, each stage timed in the values; the page only where it is to be read. Raises Ended."""
+    watch = Watch(sheet.timeout_s)
+    values["stage"] = "name"
+    addresses = addresses_of(sheet, question)
+    values["name_ms"] = watch.ms()
+    watch = Watch(sheet.timeout_s)
+    values["stage"] = "connect"
+    sock = connect(sheet, question, addresses)
+    values["connect_ms"] = watch.ms()
+    if is_secure:
+        watch = Watch(sheet.timeout_s)
+        values["stage"] = "tls"
+        sock = secured(sheet, question, addresses, question.address, sock, values)
+        values["tls_ms"] = watch.ms()
+    watch = Watch(sheet.timeout_s)
+    values["stage"] = "http"
+    try:
+        head, body = begin_page(watch, sock, question, path, values)
+        if is_read:
+            body = read_page(watch, sock, head, body)
+    except OSError as error:
+        if ssl and isinstance(error, ssl.SSLError):
+            raise Ended("garbled", words(error)) from None
+        raise ended_by(error) from None
+    finally:
+        sock.close()
+    values["http_ms"] = watch.ms()
+    del values["stage"]
+    return body
 
 
-def query_of(number, name, record):
-    labels = b"".join(bytes([len(part)]) + part for part in name.rstrip(".").encode("ascii").split(b".") if part)
+def begin_page(
+    watch: Watch, sock: socket.socket, question: Question, path: str, values: "dict[str, str]"
+) -> "tuple[bytes, bytearray]":
+    """Head in small letters, and what came of the page; status and clock go into the values. Raises OSError, Ended."""
+    host = f"[{question.address}]" if ":" in question.address else question.address
+    request = (
+        f"GET {path or '/'} HTTP/1.1\r\nHost: {host}:{question.port}\r\nUser-Agent: poolkeeper\r\nAccept: */*\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    sock.settimeout(watch.left_s())
+    sent_at = time.time()
+    sock.sendall(request.encode("ascii"))
+    raw = bytearray()
+    end = -1
+    while end < 0 and len(raw) < LONGEST_HEAD:
+        looked_at = max(0, len(raw) - 3)
+        piece = watch.receive(sock, 8192)
+        if not piece:
+            break
+        raw += piece
+        end = raw.find(b"\r\n\r\n", looked_at)
+    came_at = time.time()
+    status = re.match(rb"HTTP/1\.[01] ([1-5]\d\d)[ \r]", raw)
+    if end < 0 or not status:
+        raise Ended("garbled", f"not HTTP: {bytes(raw[:60])!r}" if raw else "it ends the connection without an answer")
+    values["status"] = status.group(1).decode()
+    head = bytes(raw[:end]).lower()
+    date = re.search(rb"\ndate:[ \t]*([^\r\n]*)", head)
+    server_at = seconds_of(date.group(1).decode("ascii", "replace")) if date else None
+    if server_at is not None:
+        # it tells whole seconds, cut off: half a second is the least error
+        values["clock_offset_s"] = f"{(sent_at + came_at) / 2 - server_at - 0.5:.1f}"
+    return head, raw[end + 4 :]
+
+
+def read_page(watch: Watch, sock: socket.socket, head: bytes, body: bytearray) -> bytearray:
+    """The page, whole: half of it would be counted as if it were all. Raises OSError, Ended."""
+    is_chunked = re.search(rb"\ntransfer-encoding:[ \t]*chunked", head)
+    told = re.search(rb"\ncontent-length:[ \t]*(\d{1,9})\r", head + b"\r")
+    size = int(told.group(1)) if told and not is_chunked else None
+    while not (len(body) >= size if size is not None else is_chunked and body.endswith(b"0\r\n\r\n")):
+        if len(body) > LONGEST_PAGE:
+            raise Ended("unknown", f"its page has more than {LONGEST_PAGE} bytes")
+        piece = watch.receive(sock, 16384)
+        if not piece and size is None and not is_chunked:
+            return body
+        if not piece:
+            raise Ended("garbled", "it ends the connection within the page")
+        body += piece
+    return unchunked(body) if is_chunked else body
+
+
+def seconds_of(date: str) -> "int | None":
+    """Seconds since 1970 of a Date header, in any case of letters; None if it is none."""
+    found = re.match(r"[a-z]{3}, (\d\d) ([a-z]{3}) (\d{4}) (\d\d):(\d\d):(\d\d) gmt\s*\Z", date.lower())
+    if not found or found.group(2).title() not in MONTHS:
+        return None
+    day, month, year, hour, minute, second = found.groups()
+    try:
+        return calendar.timegm(
+            (int(year), MONTHS.index(month.title()) + 1, int(day), int(hour), int(minute), int(second))
+        )
+    except (ValueError, OverflowError):
+        return None
+
+
+def unchunked(body: bytearray) -> bytearray:
+    """What chunks hold, up to where they end or are none."""
+    whole, at = bytearray(), 0
+    while True:
+        end = body.find(b"\r\n", at, at + 200)
+        size = re.match(rb"[0-9A-Fa-f]{1,8}", body[at : max(at, end)])
+        if not size or not int(size.group(), 16):
+            return whole
+        start = end + 2
+        at = start + int(size.group(), 16) + 2
+        whole += body[start : at - 2]
+
+
+def ask_api(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+    fetch(sheet, question, "/readyz", True, values)
+
+
+def ask_http(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+    fetch(sheet, question, question.name, False, values)
+
+
+def ask_https(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+    fetch(sheet, question, question.name, True, values)
+
+
+def ask_metrics(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+    with sheet.pages:
+        counted = metrics(fetch(sheet, question, "/metrics", False, values, is_read=True))
+    if values["status"] != "200":
+        raise Ended("garbled", f"it answers /metrics with status {values['status']}")
+    if not counted:
+        raise Ended("garbled", "nothing that it tells is of a DNS cache")
+    values.update(counted)
+
+
+def metrics(body: bytearray) -> "dict[str, str]":
+    """What CoreDNS tells of its cache; what it does not tell is not there, and is not 0."""
+    sums: dict[str, float] = {}
+    for found in re.finditer(rb"^(coredns_[a-z_]+)(\{[^\n]*\})? ([0-9.eE+]+)\r?$", body, re.MULTILINE):
+        name, labels = found.group(1).decode(), found.group(2) or b""
+        word = {
+            "coredns_cache_hits_total": "hits",
+            "coredns_cache_misses_total": "misses",
+            "coredns_forward_requests_total": "forwards",  # until 1.11
+            "coredns_proxy_request_duration_seconds_count": "forwards",
+            "coredns_forward_request_count_total": "forwards",  # until 1.7
+            "coredns_dns_responses_total": "errors",
+            "coredns_dns_response_rcode_count_total": "errors",  # until 1.7
+        }.get(name)
+        if word == "errors":
+            sums.setdefault(word, 0.0)
+            if b'rcode="SERVFAIL"' not in labels:
+                continue
+        try:
+            if word:
+                sums[word] = sums.get(word, 0.0) + float(found.group(3))
+        except ValueError:
+            pass
+    return {word: f"{value:.0f}" for word, value in sums.items() if value < 1e18}
+
+
+# DNS
+
+
+def ask_dns(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+    record = RECORDS.get(question.record or "A")
+    if record is None:
+        raise Ended("unknown", f"no way to ask for {question.record}")
+    query = dns_query(question.name, record)
+    addresses = addresses_of(sheet, question)
+    if question.transport == "tcp":
+        sock = connect(sheet, question, addresses)
+        ask = ask_stream
+    else:
+        sock = socket.socket(addresses[0][0], socket.SOCK_DGRAM)
+        ask = ask_datagram
+    try:
+        values.update(ask(sheet, sock, (addresses[0][1], question.port), query, record))
+    except OSError as error:
+        raise ended_by(error) from None
+    finally:
+        sock.close()
+
+
+def ask_datagram(
+    sheet: Sheet, sock: socket.socket, where: "tuple[str, int]", query: bytes, record: int
+) -> "dict[str, str]":
+    """Ask once. What is not the answer to this query may come from anyone, and is passed over."""
+    watch = Watch(sheet.timeout_s)
+    sock.settimeout(watch.left_s())
+    sock.connect(where)
+    sock.send(query)
+    stray = ""
+    for _ in range(MOST_STRAYS):
+        try:
+            message = watch.receive(sock, 65535)
+        except Late:
+            break
+        stray = differs(message, query)
+        if not stray:
+            return dns_answer(message, query, record)
+    if stray:
+        raise Ended("garbled", stray)
+    raise Ended("timeout", "no answer in time")
+
+
+def ask_stream(
+    sheet: Sheet, sock: socket.socket, where: "tuple[str, int]", query: bytes, record: int
+) -> "dict[str, str]":
+    watch = Watch(sheet.timeout_s)
+    sock.sendall(struct.pack(">H", len(query)) + query)
+    raw = bytearray()
+    size = 2
+    while len(raw) < size:
+        piece = watch.receive(sock, size - len(raw))
+        if not piece:
+            raise Ended("garbled", "it ends the connection within its answer" if raw else "it ends the connection")
+        raw += piece
+        if len(raw) == 2:
+            size = 2 + raw[0] * 256 + raw[1]
+    message = bytes(raw[2:])
+    stray = differs(message, query)
+    if stray:
+        raise Ended("garbled", stray)
+    return dns_answer(message, query, record)
+
+
+def dns_query(name: str, record: int) -> bytes:
+    """A query (RFC 1035) with a random number. Raises Ended when it is not a name."""
+    labels = bytearray()
+    for part in name.rstrip(".").split(".") if name.strip(".") else []:
+        label = part.encode("utf-8", "replace")
+        if not 1 <= len(label) <= 63:
+            raise Ended("unknown", "not a name")
+        labels += bytes([len(label)]) + label
+    if len(labels) > 254:
+        raise Ended("unknown", "not a name: too long")
     return (
-        struct.pack(">6H", number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", RECORDS.get(record, 1), 1)
+        os.urandom(2) + struct.pack(">5H", 0x0100, 1, 0, 0, 0) + bytes(labels) + b"\0" + struct.pack(">2H", record, 1)
     )
 
 
-def past_name(data, at):
-    for _ in range(128):
-        size = data[at]
-        if size >= 0xC0:
-            return at + 2
-        if size == 0:
-            return at + 1
-        at += 1 + size
+def differs(message: bytes, query: bytes) -> str:
+    """Why a message is no answer to this query; empty if it is one."""
+    if len(message) < 12:
+        return "it answers with less than a header"
+    if message[:2] != query[:2]:
+        return "it answers with another id"
+    if message[2] & 0xF8 != 0x80:
+        return "what it answers is not an answer"
+    if message[4:6] == b"\0\0" and message[3] & 15:
+        return ""  # an error may leave the question out
+    if message[4:6] != b"\0\1" or message[12 : len(query)].lower() != query[12:].lower():
+        return "it answers another question"
+    return ""
+
+
+def dns_answer(message: bytes, query: bytes, record: int) -> "dict[str, str]":
+    """What an answer says. Raises Ended when it cannot be read."""
+    code = message[3] & 15
+    is_cut = bool(message[2] & 2)
+    values = {"rcode": RCODES[code] if code < len(RCODES) else str(code), "truncated": "yes" if is_cut else "no"}
+    try:
+        answers, authority = dns_records(message, is_cut)
+    except (ValueError, IndexError, struct.error):
+        raise Ended("garbled", "its answer cannot be read") from None
+    owner = dns_name(query, 12)[0]
+    ttls, found = [], set()
+    for _ in range(16):  # along the aliases, which may go round in circles
+        alias = None
+        for name, kind, ttl, start, end in answers:
+            if name == owner and kind == record and record in (1, 28):
+                size = 4 if record == 1 else 16
+                if end - start != size:
+                    raise Ended("garbled", "an address in it is none")
+                found.add(socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, message[start:end]))
+                ttls.append(ttl)
+            elif name == owner and kind == record:
+                ttls.append(ttl)
+            elif name == owner and kind == 5:
+                ttls.append(ttl)
+                try:
+                    alias = dns_name(message, start)[0]
+                except (ValueError, IndexError):
+                    raise Ended("garbled", "an alias in it cannot be read") from None
+        if alias is None or alias == owner:
+            break
+        owner = alias
+    values["addresses"] = ",".join(sorted(found)[:MOST_ADDRESSES])
+    if ttls:
+        values["ttl_s"] = str(min(ttls))
+    for _, kind, ttl, start, end in authority:
+        if kind == 6 and not found and end - start >= 22:
+            values["authoritative_ttl_s"] = str(min(ttl, struct.unpack(">I", message[end - 4 : end])[0]))
+    return values
+
+
+def dns_records(
+    message: bytes, is_cut: bool
+) -> "tuple[list[tuple[bytes, int, int, int, int]], list[tuple[bytes, int, int, int, int]]]":
+    """Answer and authority: owner, type, TTL, start and end of each record of class IN.
+
+    Raises ValueError, IndexError, struct.error.
+    """
+    asked, answered, referred = struct.unpack(">3H", message[4:10])
+    at = 12
+    for _ in range(asked):
+        at = dns_name(message, at)[1] + 4
+    sections: tuple[list[tuple[bytes, int, int, int, int]], list[tuple[bytes, int, int, int, int]]] = ([], [])
+    for number in range(min(answered + referred, MOST_RECORDS)):
+        if is_cut and at >= len(message):
+            break  # what did not fit may be counted all the same
+        name, at = dns_name(message, at)
+        kind, group, ttl, size = struct.unpack(">HHIH", message[at : at + 10])
+        at += 10 + size
+        if at > len(message):
+            raise ValueError("cut short")
+        if group == 1:
+            # a TTL with its highest bit set counts as 0 (RFC 2181)
+            sections[number >= answered].append((name, kind, ttl if ttl < 1 << 31 else 0, at - size, at))
+    return sections
+
+
+def dns_name(message: bytes, at: int) -> "tuple[bytes, int]":
+    """A name in small letters, and where it ends. Raises ValueError, IndexError."""
+    labels: list[bytes] = []
+    after = size = 0
+    for _ in range(256):
+        length = message[at]
+        if length >= 0xC0:
+            after = after or at + 2
+            at = (length & 0x3F) << 8 | message[at + 1]
+        elif length >= 0x40:
+            raise ValueError("not a label")
+        elif length == 0:
+            return b".".join(labels), after or at + 1
+        else:
+            label = message[at + 1 : at + 1 + length]
+            size += length + 1
+            if len(label) < length or size > 254:
+                raise ValueError("not a name")
+            labels.append(label.lower())
+            at += 1 + length
     raise ValueError("a name without an end")
 
 
-def answer_of(data, query):
-    """What a DNS message says; ValueError, IndexError or struct.error where it is none."""
-    _, flags, questions, answers, authorities, _ = struct.unpack(">6H", data[:12])
-    at = 12
-    for _ in range(questions):
-        at = past_name(data, at) + 4
-    addresses, ttls, values = [], [], {}
-    for place in range(min(answers + authorities, 200)):
-        at = past_name(data, at)
-        kind, _, ttl, size = struct.unpack(">HHIH", data[at : at + 10])
-        at += 10
-        content = data[at : at + size]
-        if place < answers:
-            ttls.append(ttl)
-            if kind == 1 and size == 4:
-                addresses.append(socket.inet_ntop(socket.AF_INET, content))
-            elif kind == 28 and size == 16:
-                addresses.append(socket.inet_ntop(socket.AF_INET6, content))
-        elif kind == 6 and size >= 20:
-            values["authoritative_ttl_s"] = str(min(ttl, struct.unpack(">I", content[-4:])[0]))
-        at += size
-    code = flags & 15
-    values["rcode"] = RCODES[code] if code < len(RCODES) else "RCODE%d" % code
-    values["addresses"] = ",".join(sorted(addresses)[:50])
-    values["truncated"] = "yes" if flags & 0x0200 else "no"
-    if ttls:
-        values["ttl_s"] = str(min(ttls))
-    return values
-
-
-def is_answer(data, query):
-    """Ours by number and question, as it was sent; letters may have changed their case."""
-    ours = len(query) - 12
-    return (
-        len(data) >= len(query)
-        and data[:2] == query[:2]
-        and data[2] & 0x80
-        and data[12 : 12 + ours].lower() == query[12:].lower()
-    )
-
-
-def ask_dns(q, timeout_s):
-    query = query_of(random.SystemRandom().randrange(1 << 16), q["name"], q["record"])
-    until_s = time.monotonic() + timeout_s
-    if q["transport"] == "tcp":
-        with connected(q["address"], q["port"], timeout_s) as one:
-            one.sendall(struct.pack(">H", len(query)) + query)
-            head = read_up_to(one, 2, until_s)
-            if len(head) < 2:
-                raise Failed("garbled", "it closes the connection without an answer")
-            data = read_up_to(one, struct.unpack(">H", head)[0], until_s)
-            if not is_answer(data, query):
-                raise Failed("garbled", "an answer to another question")
-            return answer_of(data, query)
-    family = socket.AF_INET6 if ":" in q["address"] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as one:
-        one.connect((q["address"], q["port"]))
-        one.send(query)
-        others = 0
-        while others < 20:
-            one.settimeout(max(0.001, until_s - time.monotonic()))
-            data = one.recv(65535)
-            if is_answer(data, query):
-                return answer_of(data, query)
-            others += 1
-    raise Failed("garbled", "answers to other questions")
-
-
-# the kinds of questions
-
-
-def do_tcp(q, sheet):
-    connected(q["address"], q["port"], sheet["timeout_s"]).close()
-    return {}
-
-
-def do_api(q, sheet):
-    timeout_s, values, stage, began = sheet["timeout_s"], {}, "name", time.monotonic()
-
-    def passed(name):
-        nonlocal began
-        values[name + "_ms"] = "%.2f" % ((time.monotonic() - began) * 1000)
-        began = time.monotonic()
-
-    one = None
+def ask_settings(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
     try:
-        places = socket.getaddrinfo(q["address"], q["port"], 0, socket.SOCK_STREAM)
-        passed("name")
-        stage = "connect"
-        one = connected(places[0][4][0], q["port"], timeout_s)
-        passed("connect")
-        stage = "tls"
-        one = wrapped(one, context_of(sheet, q["authority"]), q["address"])
-        passed("tls")
-        values.update(certificate(one.getpeercert(True) or b""))
-        stage = "http"
-        asked = time.time()
-        values["status"], headers, _ = page(one, q["address"], "/readyz", timeout_s)
-        passed("http")
-        if "date" in headers:
-            # the header has whole seconds: the middle of that one is the best guess
-            middle = (asked + time.time()) / 2
-            values["clock_offset_s"] = "%.1f" % (middle - http_date(headers["date"]) - 0.5)
-        return values
-    except (OSError, ValueError, IndexError, Failed) as error:
-        values["stage"] = stage
-        if stage == "tls":
-            values.update(unverified(q["address"], q["port"], q["address"], timeout_s))
-        raise Answered(outcome_of(error), values, words(error))
-    finally:
-        if one is not None:
-            one.close()
+        with open("/etc/resolv.conf", "rb") as file:
+            text = file.read(65536).decode("utf-8", "replace")
+    except OSError as error:
+        raise Ended("unknown", f"/etc/resolv.conf: {words(error)}") from None
+    values.update(settings(text))
 
 
-class Answered(Exception):
-    """A failure that tells something all the same."""
-
-    def __init__(self, outcome, values, reason):
-        Exception.__init__(self, reason)
-        self.outcome, self.values, self.reason = outcome, values, reason
-
-
-def secured(q, sheet, name):
-    """A verified connection. Where it does not verify, what the certificate says is told."""
-    one = connected(q["address"], q["port"], sheet["timeout_s"])
-    try:
-        secure = wrapped(one, context_of(sheet, q["authority"]), name)
-        values = certificate(secure.getpeercert(True) or b"")
-        values["verified"] = "yes"
-        return secure, values
-    except (OSError, ValueError, IndexError) as error:
-        one.close()
-        values = unverified(q["address"], q["port"], name, sheet["timeout_s"])
-        reason = getattr(error, "verify_message", "") or words(error)
-        values["verified"] = reason
-        raise Answered(outcome_of(error), values, reason)
-
-
-def do_tls(q, sheet):
-    one, values = secured(q, sheet, q["name"] or q["address"])
-    one.close()
-    return values
-
-
-def do_http(q, sheet):
-    with connected(q["address"], q["port"], sheet["timeout_s"]) as one:
-        return {"status": page(one, q["address"], q["name"] or "/", sheet["timeout_s"])[0]}
-
-
-def do_https(q, sheet):
-    one, values = secured(q, sheet, q["address"])
-    try:
-        values["status"] = page(one, q["address"], q["name"] or "/", sheet["timeout_s"])[0]
-    finally:
-        one.close()
-    return values
-
-
-def do_dns(q, sheet):
-    try:
-        return ask_dns(q, sheet["timeout_s"])
-    except (struct.error, IndexError, ValueError) as error:
-        raise Failed("garbled", words(error))
-
-
-def do_stub(q, sheet):
-    try:
-        found = socket.getaddrinfo(
-            q["name"], None, socket.AF_INET6 if q["record"] == "AAAA" else socket.AF_INET, socket.SOCK_STREAM
-        )
-    except socket.gaierror as error:
-        if error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5)):
-            return {"rcode": "NXDOMAIN", "addresses": ""}
-        raise Failed("timeout" if error.errno == socket.EAI_AGAIN else "unknown", words(error))
-    return {"rcode": "NOERROR", "addresses": ",".join(sorted(set(row[4][0] for row in found))[:50])}
-
-
-def checksum(data):
-    total = sum(struct.unpack(">%dH" % (len(data) // 2), data[: len(data) // 2 * 2])) + (
-        data[-1] << 8 if len(data) % 2 else 0
-    )
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def echoed(one, raw, address, size, number, timeout_s):
-    """Whether an echo request in an IP packet of a size comes back. OSError: the network, or this host, says no."""
-    own, content = os.getpid() & 0xFFFF, b"p" * (size - 28)
-    head = struct.pack(">BBHHH", 8, 0, 0, own, number)
-    packet = struct.pack(">BBHHH", 8, 0, checksum(head + content), own, number) + content
-    one.send(packet)
-    until_s = time.monotonic() + timeout_s
-    while time.monotonic() < until_s:
-        one.settimeout(max(0.001, until_s - time.monotonic()))
-        data = one.recv(65535)
-        data = data[(data[0] & 15) * 4 :] if raw else data
-        kind, _, _, theirs, back = struct.unpack(">BBHHH", data[:8])
-        if kind == 0 and back == number and (theirs == own or not raw):
-            return True
-    return False
-
-
-def do_mtu(q, sheet):
-    raw = False
-    try:
-        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
-    except OSError:
-        raw = True
-        try:
-            one = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        except OSError as error:
-            raise Failed("unknown", "no right to send echo requests: " + words(error))
-    values, each_s = {}, sheet["timeout_s"] / 2
-    with one:
-        one.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
-        one.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
-        place = socket.getaddrinfo(q["address"], None, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
-        one.connect(place)
-        number = random.randrange(1 << 15)
-        for size in q["sizes"]:
-            came_back = False
-            for _ in range(2):  # one packet may be lost for any reason
-                number += 1
-                try:
-                    came_back = echoed(one, raw, q["address"], size, number & 0xFFFF, each_s)
-                except socket.timeout:
-                    continue
-                except OSError as error:
-                    if error.errno != errno.EMSGSIZE:
-                        raise
-                    values["told"] = str(one.getsockopt(socket.IPPROTO_IP, IP_MTU))
-                    break
-                if came_back:
-                    break
-            if not came_back:
-                break
-            values["largest"] = str(size)
-    if "largest" not in values:
-        raise Failed("timeout", "no echo")
-    return values
-
-
-def do_metrics(q, sheet):
-    with connected(q["address"], q["port"], sheet["timeout_s"]) as one:
-        status, _, body = page(one, q["address"], "/metrics", sheet["timeout_s"], LARGEST_METRICS)
-    if status != "200":
-        raise Failed("garbled", "status " + status)
-    wanted = {
-        "hits": ("coredns_cache_hits_total",),
-        "misses": ("coredns_cache_misses_total",),
-        "forwards": ("coredns_forward_requests_total", "coredns_proxy_request_duration_seconds_count"),
-        "errors": ("coredns_forward_healthcheck_broken_total",),
-    }
-    sums = {}
-    for line in body.decode("utf-8", "replace").splitlines():
-        series = line.partition("{")[0].partition(" ")[0]
-        for name, known in wanted.items():
-            if series in known:
-                sums[name] = sums.get(name, 0.0) + float(line.rpartition(" ")[2])
-    return dict((name, "%.0f" % value) for name, value in sums.items())
-
-
-def do_settings(q, sheet):
-    servers, search, ndots = [], [], "1"
-    with open("/etc/resolv.conf") as lines:
-        for line in lines.read(LARGEST_PAGE).splitlines():
-            parts = line.split("#")[0].split(";")[0].split()
-            if len(parts) < 2:
-                continue
-            if parts[0] == "nameserver":
-                servers.append(parts[1])
-            elif parts[0] in ("search", "domain"):
-                search = parts[1:]
-            elif parts[0] == "options":
-                for option in parts[1:]:
-                    if option.startswith("ndots:"):
-                        ndots = option[6:]
-    return {"servers": " ".join(servers), "search": " ".join(search), "ndots": ndots}
-
-
-# the run
-
-
-def plain(field):
-    return field.replace("%0A", "\n").replace("%0D", "\r").replace("%09", "\t").replace("%25", "%")
-
-
-def written(field):
-    return field.replace("%", "%25").replace("\t", "%09").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def read_sheet(text):
-    sheet = {"authorities": {}, "questions": []}
+def settings(text: str) -> "dict[str, str]":
+    """Name servers, search list and ndots as glibc takes them from a resolv.conf."""
+    servers: list[str] = []
+    search: list[str] = []
+    ndots = "1"
     for line in text.split("\n"):
-        parts = [plain(part) for part in line.split("\t")]
-        if parts[0] == "limits":
-            sheet["deadline_s"], sheet["timeout_s"], sheet["jitter_s"] = (float(part) for part in parts[1:4])
-            sheet["parallel"] = int(parts[4])
-        elif parts[0] == "authority":
-            sheet["authorities"][parts[1]] = parts[2]
-        elif parts[0] == "ask":
-            names = ("number", "kind", "address", "port", "name", "transport", "record", "authority", "sizes")
-            q = dict(zip(names, parts[1:]))
-            q["port"] = int(q["port"])
-            q["sizes"] = sorted(int(size) for size in q["sizes"].split(",") if size)
-            sheet["questions"].append(q)
-    return sheet
+        fields = re.split("[#;]", line)[0].split()
+        if len(fields) < 2:
+            continue
+        if fields[0] == "nameserver":
+            servers.append(fields[1])
+        elif fields[0] == "domain":
+            search = fields[1:2]
+        elif fields[0] == "search":
+            search = fields[1:]
+        elif fields[0] == "options":
+            for option in fields[1:]:
+                if re.match(r"ndots:\d{1,4}\Z", option):
+                    ndots = str(min(15, int(option[6:])))
+    return {"servers": ",".join(servers), "search": ",".join(search), "ndots": ndots}
 
 
-class Run(object):
-    """Threads that take one question after the other."""
+# path MTU
 
-    def __init__(self, sheet, began):
-        self.sheet, self.until_s = sheet, began + sheet["deadline_s"]
-        self.left = list(reversed(sheet["questions"]))
-        self.lock, self.done, self.over = threading.Lock(), threading.Event(), False
-        self.working = min(sheet["parallel"], max(1, len(self.left)))
 
-    def work(self):
-        while True:
-            with self.lock:
-                if not self.left or time.monotonic() > self.until_s:
-                    self.working -= 1
-                    if self.working == 0:
-                        self.done.set()
+class Family:
+    """What an echo request needs to know of IPv4 or IPv6: numbers of Linux, most of which Python has no names for."""
+
+    def __init__(self, number: int) -> None:
+        is_four = number == socket.AF_INET
+        self.number = number
+        self.protocol = 1 if is_four else 58
+        self.level = 0 if is_four else 41
+        self.header_bytes = 20 if is_four else 40
+        self.request, self.reply = (8, 0) if is_four else (128, 129)
+        self.discover, self.mtu, self.receive_errors = (10, 14, 11) if is_four else (23, 24, 25)
+
+
+def ask_mtu(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+    number, address = addresses_of(sheet, question)[0]
+    family = Family(number)
+    sock, is_raw = echo_socket(family)
+    try:
+        # set whatever the kernel remembers of the path: it is asked anew
+        sock.setsockopt(family.level, family.discover, 3)
+        sock.setsockopt(family.level, family.receive_errors, 1)
+        sock.connect((address, 0))
+        echoes = Echoes(sock, is_raw, family, question.sizes)
+        echoes.ask(sheet.timeout_s)
+    except OSError as error:
+        raise ended_by(error) from None
+    finally:
+        sock.close()
+    if echoes.told:
+        values["told"] = str(echoes.told)
+    if echoes.came:
+        values["largest"] = str(max(echoes.came))
+    elif echoes.told and echoes.told < min(question.sizes):
+        values["largest"] = "0"  # all of them are too big; else what fits was not answered either
+    else:
+        raise ended_by(echoes.problem)
+
+
+def echo_socket(family: Family) -> "tuple[socket.socket, bool]":
+    """A socket for echo requests, and whether it is a raw one. Raises Ended."""
+    try:
+        return socket.socket(family.number, socket.SOCK_DGRAM, family.protocol), False
+    except OSError:
+        pass  # net.ipv4.ping_group_range leaves us out
+    try:
+        return socket.socket(family.number, socket.SOCK_RAW, family.protocol), True
+    except OSError as error:
+        raise Ended("unknown", f"no right to send echo requests: {words(error)}") from None
+
+
+class Echoes:
+    """Echo requests of several sizes over one socket."""
+
+    def __init__(self, sock: socket.socket, is_raw: bool, family: Family, sizes: "list[int]") -> None:
+        self._sock, self._is_raw, self._family = sock, is_raw, family
+        self._sizes = sorted(set(sizes))
+        self._number = struct.unpack(">H", os.urandom(2))[0]
+        self._secret = os.urandom(8)
+        self.came: set[int] = set()
+        self.told = 0
+        self.problem: OSError = Late("no answer in time")
+        self._failures = 0
+
+    def ask(self, limit_s: float) -> None:
+        """Send all, wait, send again what was not answered: one lost packet is not a limit of the path."""
+        for _ in range(2):
+            for size in self._sizes:
+                if size not in self.came:
+                    self._send(size)
+            watch = Watch(limit_s / 2)
+            try:
+                while len(self.came) < len(self._sizes) and not self._is_hopeless():
+                    self._receive(watch)
+            except Late:
+                continue
+            return
+
+    def _is_hopeless(self) -> bool:
+        return bool(self.told) and all(size in self.came for size in self._sizes if size <= self.told)
+
+    def _send(self, size: int) -> None:
+        body_bytes = size - self._family.header_bytes - 8
+        if body_bytes < 8 or size > 65535:
+            self.problem = OSError(errno.EINVAL, f"no echo request is {size} bytes long")
+            return
+        head = struct.pack(">BBHHH", self._family.request, 0, 0, self._number, self._sizes.index(size))
+        packet = head + self._secret + bytes(body_bytes - 8)
+        if self._family.protocol == 1:
+            packet = packet[:2] + checksum(packet) + packet[4:]
+        for _ in range(3):  # an error of an earlier packet is told at the next one
+            try:
+                self._sock.send(packet)
+                return
+            except OSError as error:
+                self._failed(error)
+                if error.errno == errno.EMSGSIZE:
                     return
-                q = self.left.pop()
-            self.answer(q)
 
-    def answer(self, q):
-        began, values, reason = time.monotonic(), {}, ""
+    def _failed(self, error: OSError) -> None:
+        self._failures += 1
+        if self._failures > MOST_STRAYS:
+            raise error
+        self._read_errors()
+        if error.errno != errno.EMSGSIZE:
+            self.problem = error
+            return
+        with contextlib.suppress(OSError):  # else told by nobody
+            self._tell(self._sock.getsockopt(self._family.level, self._family.mtu))
+
+    def _tell(self, mtu: int) -> None:
+        if 68 <= mtu <= 65536:
+            self.told = min(self.told or mtu, mtu)
+
+    def _read_errors(self) -> None:
+        """What routers have said: each error with its MTU, as the kernel keeps them."""
+        limit_s = self._sock.gettimeout()
+        self._sock.settimeout(0)  # with a time limit, Python waits for an error where there is none
         try:
-            values = KINDS[q["kind"]](q, self.sheet)
-            outcome = "ok"
-        except Answered as error:
-            outcome, values, reason = error.outcome, error.values, error.reason
-        except Exception as error:  # whatever comes back from a network must not end the others
-            outcome, reason = outcome_of(error), words(error)
-        parts = ["answer", q["number"], outcome, "%.2f" % ((time.monotonic() - began) * 1000)]
-        parts += ["%s=%s" % pair for pair in sorted(values.items())] + (["reason=" + reason] if reason else [])
-        with self.lock:
-            if not self.over:
-                sys.stdout.write("\t".join(written(part) for part in parts) + "\n")
+            self._read_each_error()
+        finally:
+            self._sock.settimeout(limit_s)
 
-    def finish(self):
-        self.done.wait(max(0.0, self.until_s - time.monotonic()))
-        with self.lock:
-            self.over = True
-            sys.stdout.write("poolkeeper-probe end\n")
-            sys.stdout.flush()
+    def _read_each_error(self) -> None:
+        for _ in range(MOST_STRAYS):
+            try:
+                _, extra, _, _ = self._sock.recvmsg(512, 512, 0x2000)  # MSG_ERRQUEUE
+            except OSError:
+                return
+            for level, kind, data in extra:
+                if level == self._family.level and kind == self._family.receive_errors and len(data) >= 12:
+                    number, _, _, _, _, info = struct.unpack("IBBBBI", data[:12])
+                    if number == errno.EMSGSIZE:
+                        self._tell(info)
 
-
-KINDS = {
-    "tcp": do_tcp,
-    "api": do_api,
-    "tls": do_tls,
-    "http": do_http,
-    "https": do_https,
-    "dns": do_dns,
-    "stub": do_stub,
-    "mtu": do_mtu,
-    "metrics": do_metrics,
-    "settings": do_settings,
-}
-
-
-def main():
-    sheet = read_sheet(SHEET)
-    sys.stdout.write("poolkeeper-probe begin\n")
-    time.sleep(random.random() * sheet["jitter_s"])
-    threading.stack_size(256 * 1024)
-    run = Run(sheet, time.monotonic())
-    for _ in range(run.working):
-        thread = threading.Thread(target=run.work)
-        thread.daemon = True
-        thread.start()
-    run.finish()
-    os._exit(0)  # a lookup that hangs must not keep it
+    def _receive(self, watch: Watch) -> None:
+        try:
+            packet = watch.receive(self._sock, 65535)
+        except Late:
+            raise
+        except OSError as error:
+            self._failed(error)
+            return
+        if self._is_raw and self._family.protocol == 1:
+            packet = packet[(packet[0] & 15) * 4 :] if packet else packet
+        if len(packet) < 16 or packet[0] != self._family.reply or packet[8:16] != self._secret:
+            return
+        number = packet[6] * 256 + packet[7]
+        if number < len(self._sizes) and len(packet) == self._sizes[number] - self._family.header_bytes:
+            self.came.add(self._sizes[number])
 
 
-if __name__ == "__main__":
-    main()
+def checksum(packet: bytes) -> bytes:
+    """Of the internet (RFC 1071)."""
+    total = sum(struct.unpack(f">{(len(packet) + 1) // 2}H", packet + b"\0" * (len(packet) % 2)))
+    while total >> 16:
+        total = (total >> 16) + (total & 0xFFFF)
+    return struct.pack(">H", ~total & 0xFFFF)
+
+
+# all of them
+
+ASK = {
+    "tcp": ask_tcp, "api": ask_api, "tls": ask_tls, "http": ask_http, "https": ask_https, "dns": ask_dns,
+    "stub": ask_stub, "mtu": ask_mtu, "metrics": ask_metrics, "settings": ask_settings,
+}  # fmt: skip
+
+
+class Run:
+    """Asks all questions with a few threads; only the one that made it writes."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self._sheet = sheet
+        self._changed = threading.Condition()
+        self._waiting = list(reversed(sheet.questions))
+        self._begun: dict[int, float] = {}
+        self._lines: list[str] = []
+        self._answered: set[int] = set()
+
+    def go(self) -> None:
+        """Write a line for each question, by the deadline. Raises OSError when nobody reads."""
+        ends = time.monotonic() + self._sheet.deadline_s
+        for _ in range(int(max(1, min(self._sheet.parallel, MOST_THREADS, len(self._sheet.questions))))):
+            try:
+                threading.Thread(target=self._work, daemon=True).start()
+            except RuntimeError:
+                break  # no room for one more; those that there are do it all
+        left = 1.0
+        while left > 0 and len(self._answered) < len(self._sheet.questions):
+            with self._changed:
+                left = ends - time.monotonic()
+                if not self._lines and left > 0:
+                    self._changed.wait(left)
+                lines, self._lines = self._lines, []
+            write(lines)
+        with self._changed:
+            lines, self._lines = self._lines, []
+            now = time.monotonic()
+            for question in self._sheet.questions:
+                if question.number in self._answered:
+                    continue
+                began = self._begun.get(question.number)
+                reason = "no time was left to ask" if began is None else "no end of it at the deadline"
+                lines.append(answer_line(question.number, "unknown", began and now - began, reason, {}))
+                self._answered.add(question.number)
+        write(lines)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    return
+                question = self._waiting.pop()
+                began = self._begun[question.number] = time.monotonic()
+            values: dict[str, str] = {}
+            outcome, reason = "ok", ""
+            try:
+                ask = ASK.get(question.kind)
+                if ask is None:
+                    raise Ended("unknown", f"no way to ask for {question.kind}")
+                ask(self._sheet, question, values)
+            except Ended as ended:
+                outcome, reason = ended.outcome, ended.reason
+            except OSError as error:
+                outcome, reason = ended_by(error).outcome, ended_by(error).reason
+            except BaseException as error:  # whatever it is, it ends this question only
+                outcome, reason = "unknown", f"{type(error).__name__}: {words(error)}"
+            with self._changed:
+                if question.number not in self._answered:
+                    self._answered.add(question.number)
+                    self._lines.append(answer_line(question.number, outcome, time.monotonic() - began, reason, values))
+                self._changed.notify()
+
+
+def answer_line(number: int, outcome: str, took_s: "float | None", reason: str, values: "dict[str, str]") -> str:
+    took = "" if took_s is None else f"{took_s * 1000:.1f}"
+    fields = [str(number), outcome, took, encoded(reason)]
+    fields += [f"{name}={encoded(value)}" for name, value in sorted(values.items())]
+    return "\t".join(fields)
+
+
+def write(lines: "list[str]") -> None:
+    raw = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+    while raw:
+        raw = raw[os.write(1, raw) :]
+
+
+def main(text: str) -> None:
+    """Answer a sheet, and end the process with whatever still hangs in it. Status 0: every question has a line."""
+    status = 3
+    try:
+        sheet = Sheet(text)
+        for number in (signal.SIGALRM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.alarm(int(sheet.jitter_s + sheet.deadline_s) + 1 + GRACE_S)
+        threading.stack_size(512 * 1024)
+        sys.setswitchinterval(0.0005)  # a thread that computes must not make another's answer look slow
+        write(["", "poolkeeper-probe begin"])
+        time.sleep(sheet.jitter_s * int.from_bytes(os.urandom(4), "big") / (1 << 32))
+        Run(sheet).go()
+        write(["poolkeeper-probe end"])
+        status = 0
+    except OSError:
+        pass  # nobody reads
+    except BaseException as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.stderr.flush()
+    finally:
+        os._exit(status)

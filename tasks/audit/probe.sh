@@ -1,60 +1,160 @@
-# What a host without Python can tell of SHEET: names by getent, addresses by curl, sizes by ping. One question a line:
-# number kind address port name transport sizes. Whatever there is no tool for is unknown.
-echo 'poolkeeper-probe begin'
+# Runs the probe program, or asks with what else the host has: POSIX shell, for dash and busybox as well.
+#
+# Before it stand the variables PROBE (the program), DEADLINE_S, TIMEOUT_S, JITTER_S (whole seconds), and the functions
+# `authority NAME`, which prints certificates, and `questions`, which calls `ask` with the fields of each question.
+# Writes no file. Answers as probe.py does, one question after the other. Calls: python3, or else date curl wget nc dig
+# getent ping awk sed tr cut sleep timeout; any of them may be missing.
+LC_ALL=C; export LC_ALL
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+T='	'
 have() { command -v "$1" >/dev/null 2>&1; }
-within() { # at most so many seconds, where the host can tell
-  if have timeout; then timeout "$@"; else shift; "$@"; fi
+within() { s=$1; shift; if have timeout; then timeout "$s" "$@"; else "$@"; fi; }
+clean() { printf '%s' "$*" | tr '\t\r\n' '   ' | cut -c1-300 | sed 's/%/%25/g; s/  *$//'; }
+milliseconds() { # of this moment; empty where `date` cannot tell
+  at=$(date +%s%N 2>/dev/null)
+  case $at in *[!0-9]*|'') ;; *) [ ${#at} -lt 16 ] || printf '%s' "${at%??????}";; esac
 }
-answer() { # number outcome key=value...: without durations, which date cannot tell everywhere
-  number=$1 outcome=$2; shift 2
-  printf 'answer\t%s\t%s\t-' "$number" "$outcome"
-  for pair in "$@"; do printf '\t%s' "$pair"; done
-  echo
+seconds() { date +%s 2>/dev/null || echo 0; }
+tell() { # outcome, reason, values parted by tabs
+  took=; now=$(milliseconds)
+  if [ -n "$began" ] && [ -n "$now" ]; then took=$((now - began)); fi
+  printf '%s\t%s\t%s\t%s%s\n' "$number" "$1" "$took" "$(clean "$2")" "${3:+$T$3}"
 }
-look_up() { # name: its IPv4 addresses, sorted, by commas
-  within 5 getent ahostsv4 "$1" 2>/dev/null | while read -r address _; do echo "$address"; done | sort -u | tr '\n' ' ' |
-    sed 's/ $//; s/ /,/g'
-}
-failed() { # exit status of curl
+cannot() { printf '%s\tunknown\t\t%s\n' "$number" "$(clean "$*")"; }
+by_words() { # what a tool says when it fails, what else it is
   case $1 in
-    6) echo no-name;; 7) echo refused;; 28|124|143) echo timeout;; 35|51|58|60|77) echo tls;; *) echo garbled;;
+    *[Rr]efused*) echo refused;;
+    *[Tt]imed\ out*|*imeout*) echo timeout;;
+    *nreachable*|*No\ route*|*rohibited*|*not\ permitted*) echo unreachable;;
+    *resolve*|*bad\ address*|*not\ known*) echo no-name;;
+    *) echo "$2";;
   esac
 }
-fetch() { # url: its status; fails as curl does
-  within 8 curl -sS -o /dev/null --max-time 6 -w '%{http_code}' "$1" 2>/dev/null
+ask_tcp() {
+  have nc || { cannot 'no python3 and no nc to connect with'; return; }
+  if said=$(within $((TIMEOUT_S + 1)) nc -v -z -w "$TIMEOUT_S" "$address" "$port" 2>&1); then tell ok ''
+  elif [ $? -eq 124 ]; then tell timeout 'no answer in time'
+  else tell "$(by_words "$said" unknown)" "${said:-nc fails without a word}"; fi
 }
-printf '%s\n' "$SHEET" | while read -r number kind address port name transport sizes; do
+ask_url() { # scheme, path
+  where=$address; case $where in *:*) where="[$where]";; esac
+  have curl || { ask_wget "$1" "$2"; return; }
+  set -- "$1://$where:$port${2:-/}" -sSv -g --noproxy '*' --max-time "$TIMEOUT_S" -w '\n%{http_code}'
+  if [ -n "$authority" ]; then set -- "$@" --cacert /dev/stdin; fi
+  said=$(authority "$authority" | curl -o /dev/null "$@" 2>&1)
+  failed=$?
+  reason=$(printf '%s\n' "$said" | sed -n 's/^curl: //p' | head -n 1)
+  case $failed in
+    0) tell ok '' "status=${said##*"
+"}";;
+    6) tell no-name "$reason" stage=name;;
+    7) tell "$(by_words "$said" unknown)" "$reason" stage=connect;; # the reason alone does not say which
+    28) tell timeout "$reason";;
+    35|51|58|59|60|83|90) tell tls "$reason" stage=tls;;
+    1|8|52|56) tell garbled "$reason" stage=http;;
+    *) tell unknown "${reason:-curl ends with $failed}";;
+  esac
+}
+ask_wget() { # scheme, path
+  [ "$1" = http ] && have wget || { cannot "no python3 and no curl to ask over $1 with"; return; }
+  said=$(within $((TIMEOUT_S + 1)) wget -S -O /dev/null -T "$TIMEOUT_S" "http://$where:$port${2:-/}" 2>&1)
+  failed=$?
+  status=$(printf '%s\n' "$said" | sed -n 's,^ *HTTP/1\.[01] \([0-9][0-9][0-9]\).*,\1,p' | tail -n 1)
+  if [ -n "$status" ]; then tell ok '' "status=$status"
+  elif [ $failed -eq 124 ]; then tell timeout 'no answer in time'
+  else tell "$(by_words "$said" unknown)" "${said##*"
+"}"; fi
+}
+ask_metrics() {
+  if ! have curl || ! have awk; then cannot 'no python3, and not both curl and awk to ask with'; return; fi
+  where=$address; case $where in *:*) where="[$where]";; esac
+  if ! said=$(curl -sS -f -g --noproxy '*' --max-time "$TIMEOUT_S" --max-filesize 524288 "http://$where:$port/metrics" 2>&1)
+  then tell "$(by_words "$said" unknown)" "$said"; return; fi
+  found=$(printf '%s\n' "$said" | awk '
+    /^coredns_cache_hits_total[{ ]/ { h += $NF; hits = 1 }
+    /^coredns_cache_misses_total[{ ]/ { m += $NF; misses = 1 }
+    /^coredns_(forward_requests_total|forward_request_count_total|proxy_request_duration_seconds_count)[{ ]/ { f += $NF; forwards = 1 }
+    /^coredns_dns_(responses_total|response_rcode_count_total)[{ ]/ { errors = 1; if (/rcode="SERVFAIL"/) e += $NF }
+    END {
+      if (hits) printf "\thits=%.0f", h; if (misses) printf "\tmisses=%.0f", m
+      if (forwards) printf "\tforwards=%.0f", f; if (errors) printf "\terrors=%.0f", e
+    }')
+  if [ -n "$found" ]; then tell ok '' "${found#?}"; else tell garbled 'nothing that it tells is of a DNS cache'; fi
+}
+ask_dns() {
+  have dig || { cannot 'no python3 and no dig to ask with'; return; }
+  set -- "@$address" -p "$port" "${name%.}." "${record:-A}" +noedns +ignore +tries=1 +nosearch "+time=$TIMEOUT_S"
+  [ "$transport" != tcp ] || set -- "$@" +tcp
+  said=$(within $((TIMEOUT_S + 1)) dig "$@" 2>&1)
+  rcode=$(printf '%s\n' "$said" | sed -n 's/.*->>HEADER<<-.*status: \([A-Z]*\),.*/\1/p')
+  if [ -z "$rcode" ]; then tell "$(by_words "$said" unknown)" "$(printf '%s\n' "$said" | sed -n 's/^;; *//p' | head -n 1)"; return; fi
+  cut=no; case $said in *";; flags:"*" tc"[\ \;]*) cut=yes;; esac
+  found=$(printf '%s\n' "$said" | sed -n "s/^[^;].*[[:space:]]${record:-A}[[:space:]]\{1,\}\([0-9A-Fa-f.:]*\)\$/\1/p" | sort | tr '\n' ',')
+  tell ok '' "rcode=$rcode${T}truncated=$cut${T}addresses=${found%,}"
+}
+ask_stub() {
+  have getent || { cannot 'no python3 and no getent to ask with'; return; }
+  case $record in A) base=ahostsv4;; AAAA) base=ahostsv6;; *) base=ahosts;; esac
+  said=$(within "$TIMEOUT_S" getent $base "$name" 2>&1)
+  case $? in
+    0) tell ok '' "addresses=$(printf '%s\n' "$said" | sed 's/[[:space:]].*//' | sort -u | tr '\n' ',' | sed 's/,$//')";;
+    2) tell no-name 'getent finds none; it does not tell whether anyone answered';;
+    124|143) tell timeout 'no answer in time';;
+    *) tell unknown "getent: $said";;
+  esac
+}
+ask_mtu() {
+  have ping || { cannot 'no python3 and no ping to ask with'; return; }
+  told= largest=
+  for size in $(echo "$sizes" | tr ',' '\n' | sort -rn); do
+    case $address in *:*) body=$((size - 48));; *) body=$((size - 28));; esac
+    if said=$(within $((TIMEOUT_S + 1)) ping -n -M do -c 1 -W "$TIMEOUT_S" -s "$body" "$address" 2>&1); then largest=$size; break; fi
+    case $said in
+      *nvalid\ option*|*nrecognized\ option*|*sage:*) cannot 'no python3, and a ping that cannot set don'\''t-fragment'; return;;
+      *not\ permitted*|*ermission\ denied*) cannot 'no right to send echo requests'; return;;
+      *mtu*=*) now=$(printf '%s\n' "$said" | sed -n 's/.*mtu *= *\([0-9]*\).*/\1/p' | head -n 1); told=${now:-$told};;
+    esac
+  done
+  told=${told:+told=$told}
+  if [ -n "$largest" ]; then tell ok '' "largest=$largest${told:+$T$told}"
+  elif [ -n "$told" ] && [ "${told#*=}" -lt "$size" ]; then tell ok '' "largest=0$T$told"
+  else tell "$(by_words "$said" timeout)" 'no answer' "$told"; fi
+}
+ask_settings() {
+  file=${POOLKEEPER_ROOT-}/etc/resolv.conf
+  [ -r "$file" ] || { tell unknown 'there is no /etc/resolv.conf to read'; return; }
+  servers= search= ndots=1
+  while read -r word first rest || [ -n "$word" ]; do
+    case $word in
+      nameserver) servers=$servers,$first;;
+      domain) search=$first;;
+      search) search=$(echo $first $rest | tr ' ' ',');;
+      options) for option in $first $rest; do case $option in ndots:*[!0-9]*) ;; ndots:?*) ndots=${option#ndots:};; esac; done;;
+    esac
+  done < "$file"
+  tell ok '' "$(clean "servers=${servers#,}")$T$(clean "search=$search")${T}ndots=$ndots"
+}
+ask() { # fields of a question, as `questions` gives them
+  number=$1 kind=$2 address=$3 port=$4 name=$5 transport=$6 record=$7 authority=$8 sizes=$9
+  began=$(milliseconds)
+  if [ "$(seconds)" -ge "$ends" ]; then cannot 'no time was left to ask'; return; fi
   case $kind in
-    stub)
-      if ! have getent; then answer "$number" unknown 'reason=no python3 and no getent'
-      else answer "$number" ok "addresses=$(look_up "$name")" rcode=NOERROR; fi;;
-    settings)
-      servers='' search='' ndots=1
-      while read -r word rest; do
-        case $word in
-          nameserver) servers="$servers $rest";;
-          search|domain) search=$rest;;
-          options) case $rest in *ndots:*) ndots=${rest##*ndots:}; ndots=${ndots%% *};; esac;;
-        esac
-      done < "${POOLKEEPER_ROOT-}/etc/resolv.conf"
-      answer "$number" ok "servers=${servers# }" "search=$search" "ndots=$ndots";;
-    tcp)
-      if ! have nc; then answer "$number" unknown 'reason=no python3 and no nc'
-      elif within 5 nc -z -w 3 "$address" "$port" </dev/null >/dev/null 2>&1; then answer "$number" ok
-      else answer "$number" timeout 'reason=nc does not tell why'; fi;;
-    http)
-      if ! have curl; then answer "$number" unknown 'reason=no python3 and no curl'
-      elif status=$(fetch "http://$address:$port$name"); then answer "$number" ok "status=$status"
-      else answer "$number" "$(failed $?)"; fi;;
-    mtu)
-      if ! have ping; then answer "$number" unknown 'reason=no python3 and no ping'; continue; fi
-      largest=''
-      for size in $(echo "$sizes" | tr , ' '); do
-        within 5 ping -n -q -c 1 -W 2 -M do -s $((size - 28)) "$address" >/dev/null 2>&1 || break
-        largest=$size
-      done
-      if [ -n "$largest" ]; then answer "$number" ok "largest=$largest"; else answer "$number" timeout 'reason=no echo'; fi;;
-    *) answer "$number" unknown 'reason=there is no python3 on the host';;
+    tcp|dns|stub|mtu|metrics|settings) "ask_$kind";;
+    api) ask_url https /readyz;;
+    http|https) ask_url "$kind" "$name";;
+    *) cannot "no python3 to ask for $kind with";;
   esac
+}
+
+for python in python3 /usr/libexec/platform-python; do
+  if have "$python"; then
+    printf '%s\n' "$PROBE" | "$python" -I -S -B - # B: as root it would keep what it has compiled
+    case $? in 1|2|126|127) ;; *) exit 0;; esac # these: it never began
+  fi
 done
+echo
+echo 'poolkeeper-probe begin'
+[ "$JITTER_S" -eq 0 ] || sleep $(($$ % (JITTER_S + 1)))
+ends=$(($(seconds) + DEADLINE_S))
+questions
 echo 'poolkeeper-probe end'

@@ -1,7 +1,8 @@
 """What a host is asked by the probe program, and what it answers: the two ends of one small text protocol.
 
 A question is one line, fields parted by tabs; so is an answer, which begins with the question's number. A field is
-text in which `%`, tab and line ends are written as `%25`, `%09`, `%0A`, `%0D`: hosts may have no `json`.
+text in which `%`, tab and line ends are written as `%25`, `%09`, `%0A`, `%0D`: hosts may have no `json`. Behind an
+answer's number stand its outcome, milliseconds (or nothing), reason, and `name=value` for each value.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ class Kind(StrEnum):
     TCP = "tcp"
     """Connect to `address`:`port` and close."""
     API = "api"
-    """An API server: look it up, connect, verify its certificate with `authority`, GET /readyz, read its clock."""
+    """An API server: look `address` up, connect, verify its certificate with `authority`, GET /readyz, read its clock.
+    No proxy is asked. A status of 401 or 403 is an answer of it as well."""
     TLS = "tls"
-    """Connect and shake hands, for `name` if given; the certificate is read also where it does not verify."""
+    """Connect and shake hands, for `name` if given, else for whatever name: the chain alone is verified then. The
+    certificate is read also where it does not verify."""
     HTTP = "http"
     """GET `name`, a path, in plain HTTP."""
     HTTPS = "https"
     """The same over TLS, verified."""
     DNS = "dns"
-    """Ask the server at `address`:`port` for `name`, over `transport`, without any search list."""
+    """Ask the server at `address`:`port` once for `name`, over `transport`, without search list and without EDNS."""
     STUB = "stub"
-    """Look `name` up as any program on the host does: its hosts file, its resolvers, its search list."""
+    """Look `name` up as any program on the host does: its hosts file, its resolvers, its search list. `record` chooses
+    one family of addresses."""
     MTU = "mtu"
     """Which of `sizes` reaches `address` with the don't-fragment bit set, as an echo request."""
     METRICS = "metrics"
@@ -46,7 +50,7 @@ class Outcome(StrEnum):
     UNREACHABLE = "unreachable"
     """The network said so: no route, host unreachable, prohibited."""
     NO_NAME = "no-name"
-    """`address` is a name that could not be looked up."""
+    """`address` is a name that could not be looked up. STUB: no resolver gave an answer."""
     TLS = "tls"
     """The handshake failed, or the certificate does not verify."""
     GARBLED = "garbled"
@@ -83,10 +87,14 @@ class Answer:
     values: Mapping[str, str] = field(default_factory=dict)
     """What was answered, by kind. API: `stage` (`name`, `connect`, `tls`, `http`) that failed, `name_ms`, `connect_ms`,
     `tls_ms`, `http_ms`, `status`, `not_after` (ISO 8601), `clock_offset_s` (the host's clock minus the server's).
-    TLS: `not_after`, `issuer`, `verified` (`yes`, or why not). HTTP, HTTPS: `status`. DNS: `rcode` (as NOERROR),
-    `addresses` (sorted, by commas), `ttl_s` (the least), `truncated` (`yes`, `no`), `authoritative_ttl_s` (of the SOA
-    of a negative answer). STUB: `addresses`. MTU: `largest`, `told` (path MTU that the network told, if it did).
-    METRICS: `hits`, `misses`, `forwards`, `errors`. SETTINGS: `servers`, `search`, `ndots`."""
+    The server tells whole seconds, so that the offset is wrong by up to 0.5 s and half the time of the request.
+    TLS: `not_after`, `issuer`, `verified` (`yes`, or why not); all three also for API and HTTPS. HTTP, HTTPS, METRICS:
+    `status`, and the stages as for API. DNS: `rcode` (as NOERROR), `addresses` (sorted, by commas), `ttl_s` (least),
+    `truncated` (`yes`, `no`), `authoritative_ttl_s` (of the SOA of a negative answer: how long it is kept).
+    STUB: `addresses`; none: no such name. MTU: `largest` (0: all are larger than what was told), `told` (path MTU that
+    the network or the host's own interface told, if one did). METRICS: `hits`, `misses`, `forwards`, `errors`
+    (SERVFAIL); what the cache does not tell is not there. SETTINGS: `servers`, `search`, both by commas, `ndots`.
+    A host without Python answers a part of it: no TLS, no `duration_ms` of stages, no `not_after`, no clock, no TTL."""
     reason: str = ""
     """The last words, for whatever is not OK."""
 
@@ -103,6 +111,7 @@ class Sheet:
     timeout_s: float = 3.0
     """For one step of one question: a connection, an answer."""
     parallel: int = 8
-    """Questions at once."""
+    """Questions at once, up to 32."""
     jitter_s: float = 0.0
-    """Each host begins at a random moment within it: probes that start at once measure each other."""
+    """Each host begins at a random moment within it: probes that start at once measure each other. The deadline counts
+    from then."""
