@@ -159,7 +159,7 @@ class _Judge:
     def _settings(self) -> Measured:
         """What the search list costs: each name with fewer dots than `ndots` is tried with each domain first."""
         values = self.answer.values
-        search, ndots = values.get("search", "").split(), int(_number(values.get("ndots")) or 1)
+        search, ndots = [s for s in values.get("search", "").split(",") if s], int(_number(values.get("ndots")) or 1)
         wasted = len(search) if ndots > 1 else 0
         if wasted >= WASTED_QUESTIONS:
             words = (

@@ -246,8 +246,8 @@ class _Asker:
     def _target(self, target: AuditTarget) -> Asked:
         kinds = {"tcp": Kind.TCP, "tls": Kind.TLS, "http": Kind.HTTP, "https": Kind.HTTPS}
         authority = str(target.authority) if target.authority else ""
-        path = target.path or "/" if target.kind in ("http", "https") else ""
-        question = Question(kinds[target.kind], target.address, target.port, path, authority=authority)
+        name = {"tcp": "", "tls": target.address}.get(target.kind, target.path or "/")
+        question = Question(kinds[target.kind], target.address, target.port, name, authority=authority)
         suspects = suspects_of_target(self._host, Server(target.name, target.at), answers=target.kind != "tcp")
         return Asked(
             question, f"{target.kind}.target", target.name, _alone(suspects), Wants(expires_in_s=target.expires_in_s)
