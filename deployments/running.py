@@ -100,14 +100,20 @@ def show(answer: dict[str, Any]) -> None:
     good = ("accepted", "planned", "done", "handed over")
     for host in sorted(answer["hosts"], key=lambda host: (host["state"] not in good, host["name"])):
         table.add_row(host["name"], host["state"], host["summary"], f"{sum(host['phase_s'].values()):.1f} s")
-    if answer["hosts"]:
+    if answer["hosts"] and "audit" not in answer:
         console.print(table)
-    for host in answer["hosts"]:
-        for finding in host["findings"]:
-            if finding["severity"] != "info":
-                console.print(f"\n{host['name']}: {finding['severity']} {finding['id']}", markup=False)
-                console.print(f"  seen: {finding['evidence']['observed']}", markup=False)
-                console.print(f"  next: {finding['next_step']}", markup=False)
+    for about, finding in _findings(answer):
+        if finding["severity"] != "info":
+            console.print(f"\n{about}: {finding['severity']} {finding['id']}", markup=False)
+            console.print(f"  seen: {finding['evidence']['observed']}", markup=False)
+            console.print(f"  next: {finding['next_step']}", markup=False)
     console.print(f"\n[bold]{answer['summary']}[/bold]")
     for file in answer["files"]:
         console.print(file, markup=False, soft_wrap=True)
+
+
+def _findings(answer: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """What each is about, and the finding: an audit's are about lines and resolvers as well as hosts."""
+    if "audit" in answer:
+        return [(f"{f['subject']}, {f['stands']}", f) for f in answer["audit"]["findings"]]
+    return [(host["name"], finding) for host in answer["hosts"] for finding in host["findings"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TypeVar
@@ -105,9 +105,12 @@ def plan_night(
     views: Mapping[str, View],
     night: int,
     files: Mapping[str, str],
+    only: Collection[str] | None = None,
 ) -> NightPlan:
-    """What the given hosts are asked on a night, counted in days.
+    """What hosts are asked on a night, counted in days.
 
+    hosts: those that connect to each other
+    only: those of them that are asked, by name; None: all
     views: by cluster; of one that did not answer there is none, and its hosts are asked the rest
     files: path of a declared authority -> certificates in PEM
     """
@@ -116,7 +119,7 @@ def plan_night(
     by_name = {host.name: host for host in hosts}
     site_of = {host.node_name: host.site.name for host in fleet.hosts.values()}
     asked, authorities = {}, {}
-    for host in hosts:
+    for host in hosts if only is None else [host for host in hosts if host.name in only]:
         view = views.get(host.pool.cluster.name)
         asker = _Asker(host, view, night, fleet, site_of)
         peers = [by_name[name] for name in mesh.targets[host.name]]

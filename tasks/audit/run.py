@@ -164,10 +164,12 @@ async def open_run(
     recorder: Recorder,
     *,
     required: Callable[[Cluster, str], tuple[AuditTarget, ...]],
+    peers: Sequence[Host] = (),
 ) -> AsyncIterator[AuditRun]:
     """Everything a run works with, closed at the end. A cluster that does not answer does not stop the hosts' half.
 
     required: what a cluster's provider needs its nodes to reach, by the way that the fleet file names
+    peers: other hosts that these ones connect to, and that are not asked themselves
     """
     notes: list[str] = []
     unreached: dict[str, str] = {}
@@ -192,8 +194,9 @@ async def open_run(
             gates[name] = _gate(api, inside, recorder)
         named = {target.authority for target in fleet.audit.targets if target.authority}
         files = {str(path): path.read_text() for path in named}
-        plan = plan_night(fleet, hosts, views, recorder.started_at.toordinal(), files)
         by_name = {host.name: host for host in hosts}
+        all_of_them = [*hosts, *(peer for peer in peers if peer.name not in by_name)]
+        plan = plan_night(fleet, all_of_them, views, recorder.started_at.toordinal(), files, only=by_name)
         yield AuditRun(fleet, by_name, plan, views, unreached, sessions, apis, gates, recorder, notes)
 
 
