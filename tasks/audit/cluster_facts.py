@@ -45,7 +45,9 @@ def node_facts(host: Host, view: View) -> Iterator[Measured]:
         return
     suspects = suspects_of_ready(host, view.endpoint)
     if node.ready:
-        yield Measured("node.ready", API_SERVER, host.name, Quality.OK, "Ready", suspects)
+        # it has been so within the last minute: that tells of the kubelet, and not whether the line is there now
+        kubelet = frozenset(s for s in suspects if s.part is Part.KUBELET)
+        yield Measured("node.ready", API_SERVER, host.name, Quality.OK, "Ready", kubelet)
     else:
         state = "Unknown: its kubelet is silent" if node.ready is None else f"False: {node.ready_message}"
         # a kubelet that says what is wrong has reached the API server
@@ -63,12 +65,14 @@ def _cache(host: Host, view: View) -> Measured:
     suspects = frozenset({Suspect(Part.CACHE, host.name), Suspect(Part.CACHE, host.name, Fault.WRONG), _CACHE_SET})
     if pod is not None and pod.ready:
         return Measured("dns.cache-pod", API_SERVER, host.name, Quality.OK, f"{pod.name} is Ready", suspects)
+    if pod is not None:  # its kubelet says so, or can say nothing any more
+        suspects |= suspects_of_ready(host, view.endpoint)
     words = f"{pod.name} is not Ready" if pod else "no pod of node-local-dns on the node"
     if asking:
         words += f"; {asking} of its pods ask the cache first, and wait for it each time"
     if pod is None and not view.dns.cache_tolerates:
         words += "; the DaemonSet does not tolerate nodepool-type=hybridcloud:NoSchedule"
-    return Measured("dns.cache-pod", API_SERVER, host.name, Quality.FAIL, words, suspects, symptom="bad-status")
+    return Measured("dns.cache-pod", API_SERVER, host.name, Quality.FAIL, words, suspects, symptom="absent")
 
 
 def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:

@@ -52,72 +52,128 @@ def _runs_pods(row: NodeRow) -> bool:
     return not row.is_hybrid and not virtual and row.labels.get("kubernetes.io/os", "linux") == "linux"
 
 
+def probe_sentence(node: str) -> str:
+    """What the gate is told of a test pod."""
+    return f"run a test pod on node {node} and remove it"
+
+
 async def probe_node(
-    api: ClusterApi, gate: Gate, node: str, image: str, dns: SiteDns, cloud_node: str | None
+    api: ClusterApi,
+    gate: Gate,
+    node: str,
+    image: str,
+    dns: SiteDns,
+    cloud_node: str | None,
+    *,
+    timeout_s: float = POD_TIMEOUT_S,
 ) -> Probed:
     """Put a test pod on a node, and one on a cloud node for both ways between them; read what they say.
 
-    The pods are removed whatever happens. Raises GateRefused.
+    The pods are removed whatever happens.
+    timeout_s: for each pod, from creating it to its last answer
+    Raises GateRefused.
     """
+    trial = _Trial(api, gate, node, timeout_s)
     async with AsyncExitStack() as pods:
         peer_ip, cloud_error = None, ""
         if cloud_node is not None:
             try:
-                peer_ip = await _serve(api, gate, node, testpod.peer_pod(cloud_node, node, image), pods)
+                peer_ip = await trial.serve(testpod.peer_pod(cloud_node, node, image), pods)
             except (ApiError, ClusterUnreachable, TimeoutError) as error:
-                cloud_error = str(error) or f"the pod on {cloud_node} was not Ready within {POD_TIMEOUT_S:.0f} s"
-        answers, log_error, ip, ran = await _ask(api, gate, node, testpod.probe_pod(node, image, dns, peer_ip), pods)
-        if cloud_node is not None and peer_ip and ip and not log_error:
-            way_back = testpod.way_back_pod(cloud_node, node, image, ip)
-            back, cloud_error = await _fetch(api, gate, node, way_back, pods)
-            answers = replace(answers, from_cloud=back.from_cloud)
-    return Probed(answers, log_error, ran, cloud_error)
+                cloud_error = str(error) or f"the pod on {cloud_node} was not Ready within {timeout_s:.0f} s"
+        probed, ip = await trial.ask(testpod.probe_pod(node, image, dns, peer_ip), pods)
+        if cloud_node is not None and peer_ip and ip and not probed.log_error:
+            back, cloud_error = await trial.fetch(testpod.way_back_pod(cloud_node, node, image, ip), pods)
+            probed = replace(probed, answers=replace(probed.answers, from_cloud=back.from_cloud))
+    return replace(probed, cloud_error=cloud_error)
 
 
-async def _serve(api: ClusterApi, gate: Gate, node: str, pod: Json, pods: AsyncExitStack) -> str:
-    """The address of a pod that serves. Raises TimeoutError, and what creating it raises."""
-    await pods.enter_async_context(_pod(api, gate, node, pod))
-    async with asyncio.timeout(POD_TIMEOUT_S):
-        row = await wait_pod(api, NAMESPACE, pod["metadata"]["name"], lambda p: p.ready and p.ip != "")
-    return row.ip
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """The test pods of one node."""
 
+    api: ClusterApi
+    gate: Gate
+    node: str
+    timeout_s: float
 
-async def _ask(
-    api: ClusterApi, gate: Gate, node: str, pod: Json, pods: AsyncExitStack
-) -> tuple[PodAnswers, str, str, bool]:
-    """What the pod on the node answers, why its log could not be read, its address, whether it ran.
+    async def serve(self, pod: Json, pods: AsyncExitStack) -> str:
+        """The address of a pod that serves. Raises TimeoutError, and what creating it raises."""
+        await pods.enter_async_context(self._pod(pod))
+        async with asyncio.timeout(self.timeout_s):
+            row = await wait_pod(self.api, NAMESPACE, pod["metadata"]["name"], lambda p: p.ready and p.ip != "")
+        return row.ip
 
-    Raises GateRefused.
-    """
-    name, waited_for, ran = pod["metadata"]["name"], _Begun(), False
-    await pods.enter_async_context(_pod(api, gate, node, pod))
-    try:
-        async with asyncio.timeout(POD_TIMEOUT_S):
-            row = await wait_pod(api, NAMESPACE, name, waited_for)
-            if row.phase == "Failed":
-                return PodAnswers(), f"the test pod failed: {await pod_log(api, NAMESPACE, name)}"[:500], "", False
-            ran = True
-            log = await wait_pod_log(api, NAMESPACE, name, testpod.FINISHED)
-    except TimeoutError:
-        return PodAnswers(), f"the test pod did not finish within {POD_TIMEOUT_S:.0f} s{waited_for.so_far}", "", ran
-    except (ApiError, ClusterUnreachable) as error:
-        return PodAnswers(), str(error), "", ran
-    return testpod.parse_log(log), "", row.ip, True
+    async def ask(self, pod: Json, pods: AsyncExitStack) -> tuple[Probed, str]:
+        """What the pod on the node has shown, and its address. Raises GateRefused."""
+        name, waited_for, ran = pod["metadata"]["name"], _Begun(), False
+        await pods.enter_async_context(self._pod(pod))
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                row = await wait_pod(self.api, NAMESPACE, name, waited_for)
+                if row.phase == "Failed":
+                    error = f"the test pod failed: {await pod_log(self.api, NAMESPACE, name)}"[:500]
+                    return Probed(PodAnswers(), error), ""
+                ran = True
+                log = await wait_pod_log(self.api, NAMESPACE, name, testpod.FINISHED)
+        except TimeoutError:
+            error = f"the test pod did not finish within {self.timeout_s:.0f} s{waited_for.so_far}"
+            return Probed(PodAnswers(), error, ran), ""
+        except (ApiError, ClusterUnreachable) as refused:
+            return Probed(PodAnswers(), str(refused), ran), ""
+        return Probed(testpod.parse_log(log), ran=True), row.ip
 
+    async def fetch(self, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str]:
+        """What a pod that ends by itself answers, and why it could not be had."""
+        name = pod["metadata"]["name"]
+        try:
+            await pods.enter_async_context(self._pod(pod))
+            async with asyncio.timeout(self.timeout_s):
+                await wait_pod(self.api, NAMESPACE, name, lambda p: p.phase in ("Succeeded", "Failed"))
+                log = await wait_pod_log(self.api, NAMESPACE, name, testpod.FINISHED)
+        except TimeoutError:
+            return PodAnswers(), f"the pod {name} did not finish within {self.timeout_s:.0f} s"
+        except (ApiError, ClusterUnreachable) as error:
+            return PodAnswers(), str(error)
+        return testpod.parse_log(log), ""
 
-async def _fetch(api: ClusterApi, gate: Gate, node: str, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str]:
-    """What a pod that ends by itself answers, and why it could not be had."""
-    name = pod["metadata"]["name"]
-    try:
-        await pods.enter_async_context(_pod(api, gate, node, pod))
-        async with asyncio.timeout(POD_TIMEOUT_S):
-            await wait_pod(api, NAMESPACE, name, lambda p: p.phase in ("Succeeded", "Failed"))
-            log = await wait_pod_log(api, NAMESPACE, name, testpod.FINISHED)
-    except TimeoutError:
-        return PodAnswers(), f"the pod {name} did not finish within {POD_TIMEOUT_S:.0f} s"
-    except (ApiError, ClusterUnreachable) as error:
-        return PodAnswers(), str(error)
-    return testpod.parse_log(log), ""
+    @asynccontextmanager
+    async def _pod(self, pod: Json) -> AsyncIterator[None]:
+        """A pod of ours, created through the gate and removed at the end.
+
+        The gate is asked about the node under test, also for pods on a cloud node: nothing is begun for a held one.
+        Removing it takes no second word: it was part of what the gate let pass.
+        """
+        node, place, name = self.node, pod["spec"]["nodeName"], pod["metadata"]["name"]
+        sentence = (
+            probe_sentence(node)
+            if place == node
+            else f"run a test pod on node {place} to talk to {node}, and remove it"
+        )
+        passed = await self.gate.change(Subject("node", node), sentence, lambda: self._create(pod))
+        try:
+            yield
+        finally:
+            if not isinstance(passed, Planned):
+                await self._remove(name)
+
+    async def _create(self, pod: Json) -> None:
+        node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await create_pod(self.api, pod)
+        except TimeoutError:
+            raise ClusterUnreachable(
+                f"the test pod {name} that an earlier run left on node {node} does not go away. Look at that node's"
+                f" kubelet, or run `kubectl delete pod -n {NAMESPACE} {name} --force`."
+            ) from None
+
+    async def _remove(self, name: str) -> None:
+        try:
+            async with asyncio.timeout(10):
+                await delete_pod(self.api, NAMESPACE, name)
+        except (TimeoutError, ApiError, ClusterUnreachable):
+            return  # it ends by its own activeDeadlineSeconds, and the next run removes it first
 
 
 class _Begun:
@@ -129,47 +185,3 @@ class _Begun:
     def __call__(self, pod: PodRow) -> bool:
         self.so_far = f": it is {pod.phase}, {pod.waiting or 'without a word from its kubelet'}"
         return pod.phase == "Failed" or (pod.phase == "Running" and pod.ip != "")
-
-
-def probe_sentence(node: str) -> str:
-    """What the gate is told of a test pod."""
-    return f"run a test pod on node {node} and remove it"
-
-
-@asynccontextmanager
-async def _pod(api: ClusterApi, gate: Gate, node: str, pod: Json) -> AsyncIterator[None]:
-    """A pod of ours, created through the gate and removed at the end.
-
-    The gate is asked about the node under test, also for pods on a cloud node: nothing is begun for a held one.
-    Removing it takes no second word: it was part of what the gate let pass.
-    """
-    place, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
-    sentence = (
-        probe_sentence(node) if place == node else f"run a test pod on node {place} to talk to {node}, and remove it"
-    )
-    passed = await gate.change(Subject("node", node), sentence, lambda: _create(api, pod))
-    try:
-        yield
-    finally:
-        if not isinstance(passed, Planned):
-            await _remove(api, name)
-
-
-async def _create(api: ClusterApi, pod: Json) -> None:
-    node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
-    try:
-        async with asyncio.timeout(POD_TIMEOUT_S):
-            await create_pod(api, pod)
-    except TimeoutError:
-        raise ClusterUnreachable(
-            f"the test pod {name} that an earlier run left on node {node} does not go away. Look at that node's"
-            f" kubelet, or run `kubectl delete pod -n {NAMESPACE} {name} --force`."
-        ) from None
-
-
-async def _remove(api: ClusterApi, name: str) -> None:
-    try:
-        async with asyncio.timeout(10):
-            await delete_pod(api, NAMESPACE, name)
-    except (TimeoutError, ApiError, ClusterUnreachable):
-        return  # it ends by its own activeDeadlineSeconds, and the next run removes it first

@@ -38,6 +38,8 @@ DEADLINE_S = 15.0
 JITTER_S = 2.0
 """Probes that start at once measure each other."""
 PODS_AT_ONCE = 20
+POD_TIMEOUT_S = 30.0
+"""For a pod of an image that the node has had before. One that a line fault holds up is not waited for."""
 LEFT_AFTER_S = 900.0
 """A test pod of ours that is older was left by a run that was killed: it has ended by itself by then."""
 
@@ -126,6 +128,7 @@ class AuditRun:
                 cluster.test_image,
                 host.site.dns,
                 cloud_node,
+                timeout_s=POD_TIMEOUT_S,
             )
         except (GateRefused, ApiError, ClusterUnreachable) as error:
             return Probed(PodAnswers(), log_error=str(error))

@@ -157,7 +157,6 @@ def suspects_of_login(host: Host) -> frozenset[Suspect]:
             _suspect(Part.WAY_IN, host.name),
             *_host(host, (Fault.CUT,)),
             *_domains(host.domain, None, (Fault.CUT,)),
-            _suspect(Part.SITE, host.site.name),
         )
     )
 
