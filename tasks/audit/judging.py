@@ -135,7 +135,7 @@ class _Judge:
         rcode, addresses = values.get("rcode", "NOERROR"), values.get("addresses", "")
         if rcode not in ("NOERROR", "NXDOMAIN"):
             # a cache that says so has had no answer itself
-            yield self._fail(f"answers {rcode}", "no-upstream" if self.asked.behind else "servfail")
+            yield self._fail(f"answers {rcode}", "no-upstream" if self.asked.check == "dns.cache" else "servfail")
         elif wants.absent:
             if addresses:
                 yield self._fail(f"answers {addresses} for a name that nobody has", "wrong-answer")

@@ -85,7 +85,7 @@ class Asked:
     """Stage -> whose failure alone would make it fail; one stage, the empty one, but for the API server."""
     wants: Wants = Wants()
     behind: frozenset[Suspect] = frozenset()
-    """What a cache hides: whose failure makes it fail, while it may pass from memory without them."""
+    """What a cache or a name hides: whose failure makes it fail, while it may pass from memory without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ class _Asker:
         stages = {str(s): suspects_of_api(self._host, view.endpoint, s, self._resolvers) for s in Stage}
         if is_address(question.address):
             stages[Stage.NAME] = frozenset()  # there is nothing to look up
-        return Asked(question, "api", view.endpoint.name, stages)
+        return Asked(question, "api", view.endpoint.name, stages, behind=self._behind_name(question.address))
 
     def _connect(self, peer: Host) -> Asked:
         question = Question(Kind.TCP, _address(peer), peer.ssh.port)
@@ -252,9 +252,13 @@ class _Asker:
         name = {"tcp": "", "tls": target.address}.get(target.kind, target.path or "/")
         question = Question(kinds[target.kind], target.address, target.port, name, authority=authority)
         suspects = suspects_of_target(self._host, Server(target.name, target.at), answers=target.kind != "tcp")
-        return Asked(
-            question, f"{target.kind}.target", target.name, _alone(suspects), Wants(expires_in_s=target.expires_in_s)
-        )
+        wants = Wants(expires_in_s=target.expires_in_s)
+        behind = self._behind_name(target.address)
+        return Asked(question, f"{target.kind}.target", target.name, _alone(suspects), wants, behind)
+
+    def _behind_name(self, address: str) -> frozenset[Suspect]:
+        """Whose failure makes an address of a name a wrong one, or none."""
+        return frozenset() if is_address(address) else self._stub(address.rstrip(".").lower())
 
     def _big_packets(self, peers: Sequence[Host]) -> Iterator[Asked]:
         """To one host in each site that is among tonight's peers, this host's own site included."""
