@@ -68,7 +68,7 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
     unread = {name: error.observed for name, error in errors.items()}
     answered = evening.heard.keys() - unread.keys()
     quiet = silent(evening.hosts, answered, evening.before, evening.fleet.audit.silent_nights)
-    causes = [(finding_of(cause, places, now), cause) for cause in fold(facts) if not _is_noise(cause)]
+    causes = [(finding_of(cause, places, now), cause) for cause in _worth_telling(fold(facts))]
     findings = [finding for finding, _ in causes]
     findings += [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _NOBODY_HOME]
     findings += [_silent(name, nights, unread.get(name, ""), now) for name, nights in quiet.items()]
@@ -91,9 +91,13 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
     )
 
 
-def _is_noise(cause: Cause) -> bool:
-    """A single slow answer tells nothing by itself; the page has it."""
-    return cause.quality is Quality.SLOW and len(cause.explains) < SLOW_TOGETHER
+def _worth_telling(causes: Sequence[Cause]) -> Iterator[Cause]:
+    """All but a slow answer by itself, which tells nothing, and what is slow of something that fails as well."""
+    failing = {(cause.suspect.part, cause.suspect.name) for cause in causes if cause.quality is Quality.FAIL}
+    for cause in causes:
+        known = (cause.suspect.part, cause.suspect.name) in failing
+        if cause.quality is Quality.FAIL or (len(cause.explains) >= SLOW_TOGETHER and not known):
+            yield cause
 
 
 def _from_hosts(evening: Evening, now: datetime) -> Iterator[Measured]:
@@ -117,7 +121,7 @@ def _from_clusters(evening: Evening) -> Iterator[Measured]:
         endpoint, why = view.endpoint.name, evening.unreached.get(name, "")
         quality, symptom = (Quality.FAIL, "timeout") if why else (Quality.OK, "")
         suspects = suspects_from_here(view.endpoint)
-        yield Measured("connect.api", HERE, endpoint, quality, why or "read", suspects, symptom=symptom)
+        yield Measured("ready.api", HERE, endpoint, quality, why or "read", suspects, symptom=symptom)
     for name, host in evening.hosts.items():
         of_host = evening.views.get(host.pool.cluster.name)
         if of_host is None or host.pool.cluster.name in evening.unreached:

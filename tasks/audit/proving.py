@@ -118,6 +118,8 @@ class _Trial:
                 log = await wait_pod_log(self.api, NAMESPACE, name, testpod.FINISHED)
         except TimeoutError:
             error = f"the test pod did not finish within {self.timeout_s:.0f} s{waited_for.so_far}"
+            if ran:
+                error = f"the API server got no whole log of the running test pod within {self.timeout_s:.0f} s"
             return Probed(PodAnswers(), error, ran), ""
         except (ApiError, ClusterUnreachable) as refused:
             return Probed(PodAnswers(), str(refused), ran), ""

@@ -146,7 +146,8 @@ def suspects_of_pods(host: Host, others: Server, *, outwards: bool) -> frozenset
 
 def suspects_from_here(endpoint: Server) -> frozenset[Suspect]:
     """A request from where poolkeeper runs to the API endpoint."""
-    return frozenset((_suspect(Part.PATH, f"poolkeeper -> {endpoint.name}"), _suspect(Part.ENDPOINT, endpoint.name)))
+    both = (Fault.CUT, Fault.WRONG)
+    return frozenset((_suspect(Part.PATH, f"poolkeeper -> {endpoint.name}"), *_of(Part.ENDPOINT, endpoint.name, both)))
 
 
 def suspects_of_login(host: Host) -> frozenset[Suspect]:
@@ -226,6 +227,7 @@ def _resolved(source: Host, resolver: Server, transport: str, name: str) -> Iter
     port = f"{resolver.name} {transport}/53"
     yield from _between(source, Server(port, resolver.place), (Fault.CUT,))
     yield _suspect(Part.PATH, f"{source.name} -> {port}", Fault.WRONG)
+    yield _suspect(Part.PATH, f"{source.name} -> {resolver.name}")
     yield from _of(Part.RESOLVER, resolver.name, both)
     yield from _of(Part.RESOLVER, port, (Fault.CUT,))
     yield from _of(Part.SITE_TARGET, f"{source.site.name} -> {resolver.name}", both)

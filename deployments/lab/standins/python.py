@@ -25,6 +25,7 @@ FAULTS = Path(os.environ["POOLKEEPER_LAB_STATE"]) / "faults"
 OWN = os.environ["POOLKEEPER_LAB_ADDRESS"]
 API = os.environ["POOLKEEPER_LAB_API"]
 CLOCK_OFF_S = 600
+NODE_LOCAL_DNS = "169.254.20.10"
 
 _open, _time, _getaddrinfo = builtins.open, time.time, socket.getaddrinfo
 
@@ -36,6 +37,8 @@ class HostSocket(socket.socket):
         """Connect from the host's own address, to where the lab has it. Raises OSError."""
         if self.family == socket.AF_INET:
             host, port = address
+            if host == NODE_LOCAL_DNS and port == 53 and (ROOT / "etc/kubernetes/kubelet.conf").exists():
+                host = (names.nameservers() or [host])[0]  # a node's cache has no address of its own on loopback
             if not host.startswith("127."):
                 raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
             if host == API and (FAULTS / "api-unreachable").exists():

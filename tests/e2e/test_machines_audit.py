@@ -1,0 +1,93 @@
+"""Faults of network, DNS and certificates on real machines: the audit names each by one finding, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from deployments.lab import lifecycle
+from deployments.lab.faults import Fault
+from deployments.lab.layout import LabFolder
+from tests.e2e.conftest import Json, MachinesCluster
+
+pytestmark = pytest.mark.tier("machines")
+
+HERE = "fra1-n02"
+READY_S = 90
+
+FAULTS = [
+    ("fra1", Fault.LINE_CUT, "audit.site.cut", "site fra1"),
+    ("fra1", Fault.ONE_WAY, "audit.line-one-way.cut", "line fra1 -> cloud"),
+    ("fra1", Fault.UDP_53_BLOCKED, "audit.site-target.cut", "path fra1 -> udp/53"),
+    ("fra1", Fault.MTU_LOWERED, "audit.site.big-packets", "site fra1"),
+    ("fra1", Fault.RESOLVER_LIES, "audit.name.wrong", "name intranet.fra1.lab at {resolver}"),
+    ("fra1", Fault.API_UNREACHABLE, "audit.site-target.cut", "path fra1 -> {api}:6443"),
+    (HERE, Fault.LINE_CUT, "audit.host.cut", f"host {HERE}"),
+    (HERE, Fault.KUBELET_PORT_BLOCKED, "audit.kubelet.cut", f"host {HERE}"),
+    (HERE, Fault.CACHE_DOWN, "audit.node-cache.cut", f"host {HERE}"),
+    (HERE, Fault.WRONG_SEARCH_LIST, "audit.stub.wrong", f"host {HERE}"),
+    ("cloud", Fault.CERTIFICATE_EXPIRED, "audit.target.wrong", "target intranet"),
+    ("cloud", Fault.CERTIFICATE_FOREIGN, "audit.target.wrong", "target intranet"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> Iterator[MachinesCluster]:
+    """Four machines at two sites, all of them nodes, and a night in which nothing was wrong."""
+    place = tmp_path_factory.mktemp("audit")
+    cluster = MachinesCluster(LabFolder(place / "lab"), prefect_api_url, place / "state")
+    try:
+        lifecycle.up_machines(cluster.folder, 4)
+        ended = cluster.onboard()
+        assert ended.answer["summary"] == "completed: 4 accepted of 4 hosts", ended.out
+        first = audit(cluster)
+        assert told(first) == set(), first
+        assert first["counts"]["unknown"] == 0, "everything was measured"
+        yield cluster
+    finally:
+        lifecycle.down(cluster.folder)
+
+
+def audit(cluster: MachinesCluster) -> Json:
+    ended = cluster.poolkeeper("run", "audit", "--json")
+    assert ended.code == 0, ended.err
+    found: Json = ended.answer["audit"]
+    return found
+
+
+def told(night: Json) -> set[tuple[str, str]]:
+    return {(finding["id"], finding["subject"]) for finding in night["findings"]}
+
+
+@pytest.fixture
+def whole(cluster: MachinesCluster) -> Iterator[MachinesCluster]:
+    """The lab with nothing broken; what a test breaks is mended, and its nodes are Ready again."""
+    yield cluster
+    status = lifecycle.status(cluster.folder)
+    for subject in ("cloud", "fra1", HERE):
+        lifecycle.mend_host(cluster.folder, subject, None)
+    command = [status["kubectl"], "--kubeconfig", str(cluster.folder.admin_kubeconfig), "wait", "--for=condition=Ready"]
+    for what in (["nodes", "--all"], ["pods", "--namespace=kube-system", "--all"]):
+        subprocess.run(
+            [*command, *what, f"--timeout={READY_S}s"], check=True, capture_output=True, timeout=READY_S + 10
+        )
+
+
+@pytest.mark.parametrize(("subject", "fault", "id", "about"), FAULTS, ids=[f"{row[0]} {row[1]}" for row in FAULTS])
+def test_a_fault_is_one_finding(whole: MachinesCluster, subject: str, fault: Fault, id: str, about: str) -> None:
+    lifecycle.break_host(whole.folder, subject, fault)
+    night = audit(whole)
+    places = {"resolver": whole.network.address(1, 53), "api": whole.network.api}
+    assert told(night) == {(id, about.format(**places))}, night["findings"]
+    assert night["findings"][0]["explains"] > 0
+    assert night["findings"][0]["severity"] == "blocker"
+
+
+def test_two_faults_are_two_findings(whole: MachinesCluster) -> None:
+    lifecycle.break_host(whole.folder, HERE, Fault.KUBELET_PORT_BLOCKED)
+    lifecycle.break_host(whole.folder, "cloud", Fault.CERTIFICATE_EXPIRED)
+    expected = {("audit.kubelet.cut", f"host {HERE}"), ("audit.target.wrong", "target intranet")}
+    assert told(audit(whole)) == expected
+    assert whole.test_pods == []
