@@ -1,4 +1,4 @@
-"""`make demo`: a practice world with two broken hosts in it, onboarded, upgraded and billed.
+"""`make demo`: a practice world with two broken hosts in it, onboarded, upgraded, audited and billed.
 
 Each step is a command that you can type yourself; here they run in one process, so that Prefect is imported once.
 """
@@ -23,6 +23,7 @@ from tasks.fees.periods import Period, billing_day, instant
 from tasks.settings import state_folder
 
 BROKEN = {"ams1-n02": "resolver-dead", "fra1-n05": "leftovers"}
+OVERNIGHT = {"fra1-n01": "resolver-dead", "ams1-n05": "power-lost"}
 EXAMPLE_EVENTS = Path(__file__).parent / "examples/fee-events.csv"
 OLDER, NEWER = "v1.35.4", "v1.36.3"
 ACCEPTED, STOPPED = 10, 2
@@ -75,6 +76,7 @@ def demonstrate(lab: Path) -> None:
 
     poolkeeper("status")
     upgrade(lab)
+    two_nights(lab)
 
     say("And what it costs: a month of an example cluster. The first and last hour are free, hybrid nodes are waived.")
     poolkeeper("bill", "meter", "--events", str(EXAMPLE_EVENTS), "--period", "2026-10")
@@ -99,6 +101,18 @@ def upgrade(lab: Path) -> None:
     poolkeeper("lab", "deploy", "web", "--replicas", "2", "--min-available", "1", "--folder", str(lab))
     poolkeeper("run", "upgrade", *goal)
     poolkeeper("release", "--json")
+
+
+def two_nights(lab: Path) -> None:
+    """The network is audited, something breaks, and the next night names it."""
+    say("A night: every host connects to every other one, to the API server, and asks every resolver it depends on.")
+    poolkeeper("run", "audit", "-p", "pod_nodes=2")
+    say("The name server of one host falls silent, and another host loses its power. The next night:")
+    for host, fault in OVERNIGHT.items():
+        poolkeeper("lab", "break", host, fault, "--folder", str(lab))
+    poolkeeper("run", "audit", "-p", "pod_nodes=0", "-p", "fail_on=new-blockers", expected=1)
+    for host in OVERNIGHT:
+        poolkeeper("lab", "mend", host, "--folder", str(lab))
 
 
 def nodes_of(name: str, lab: Path) -> list[str]:
