@@ -14,8 +14,9 @@ from tasks.audit.measured import Measured, Quality
 from tasks.audit.nights import Baseline, Night, PathKey, against_baseline, compare, silent
 from tasks.audit.planning import NightPlan, View
 from tasks.audit.proving import Probed
-from tasks.audit.questions import Answer, Outcome
-from tasks.audit.report import AuditReport
+from tasks.audit.questions import Answer, Kind, Outcome
+from tasks.audit.relief import relief
+from tasks.audit.report import CLOUD, AuditReport
 from tasks.audit.suspects import suspects_from_here, suspects_of_login
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Fleet, Host
@@ -87,6 +88,7 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
         pairs=evening.plan.mesh.pairs,
         nights_to_cover=evening.plan.mesh.nights_to_cover,
         earlier_nights=len(evening.before),
+        caches=_caches(evening),
         notes=evening.notes,
     )
 
@@ -129,6 +131,18 @@ def _from_clusters(evening: Evening) -> Iterator[Measured]:
         yield from node_facts(host, of_host)
         if name in evening.tried:
             yield from pod_facts(host, of_host, evening.tried[name])
+
+
+def _caches(evening: Evening) -> str:
+    told = [
+        answer.values
+        for name, heard in evening.heard.items()
+        for asked, answer in zip(evening.plan.asked[name], heard.answers, strict=False)
+        if asked.question.kind is Kind.METRICS and answer.outcome is Outcome.OK
+    ]
+    site_of = {host.node_name: host.site.name for host in evening.fleet.hosts.values()}
+    servers = [site_of.get(pod.node, CLOUD) for view in evening.views.values() for pod in view.dns.servers]
+    return str(relief(told, servers) or "")
 
 
 def _login(host: Host, error: HostError | None) -> Measured:

@@ -345,6 +345,8 @@ def _dns(report: AuditReport, by_name: Mapping[str, Place]) -> Iterator[str]:
         " not add up. Bar: up to the median; line: on to the 95th percentile; the scale is each site's own. Times are"
         " of what was answered.</p>"
     )
+    if report.caches:
+        yield f"<p>{_e(report.caches)}</p>"
     # stable: by name where they have trouble, then by name where they have none
     sites = sorted(found.items(), key=lambda item: not any(stage.not_ok for stage in item[1]))
     for site, of_it in sites[:SHOWN_SITES]:

@@ -54,6 +54,8 @@ class AuditReport:
     """In how many nights every host has connected to every other one."""
     earlier_nights: int = 0
     """How many earlier runs this one was compared with."""
+    caches: str = ""
+    """What node-local DNS caches keep off the line, as a sentence; empty: none tells."""
     notes: tuple[str, ...] = ()
     """What could not be looked at, and why, as sentences: a cluster that does not answer."""
 

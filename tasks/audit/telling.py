@@ -205,6 +205,7 @@ def as_json(report: AuditReport) -> dict[str, Any]:
         "pairs": report.pairs,
         "nights_to_cover": report.nights_to_cover,
         "earlier_nights": report.earlier_nights,
+        "caches": report.caches,
         "notes": list(report.notes),
     }
 
