@@ -64,7 +64,7 @@ def _cache(host: Host, view: View) -> Measured:
     pod, asking = view.dns.caches.get(host.node_name), view.dns.asking_cache.get(host.node_name, 0)
     suspects = frozenset({Suspect(Part.CACHE, host.name), Suspect(Part.CACHE, host.name, Fault.WRONG), _CACHE_SET})
     if pod is not None and pod.ready:
-        return Measured("dns.cache-pod", API_SERVER, host.name, Quality.OK, f"{pod.name} is Ready", suspects)
+        return Measured("cache.pod", API_SERVER, host.name, Quality.OK, f"{pod.name} is Ready", suspects)
     if pod is not None:  # its kubelet says so, or can say nothing any more
         suspects |= suspects_of_ready(host, view.endpoint)
     words = f"{pod.name} is not Ready" if pod else "no pod of node-local-dns on the node"
@@ -72,7 +72,7 @@ def _cache(host: Host, view: View) -> Measured:
         words += f"; {asking} of its pods ask the cache first, and wait for it each time"
     if pod is None and not view.dns.cache_tolerates:
         words += "; the DaemonSet does not tolerate nodepool-type=hybridcloud:NoSchedule"
-    return Measured("dns.cache-pod", API_SERVER, host.name, Quality.FAIL, words, suspects, symptom="absent")
+    return Measured("cache.pod", API_SERVER, host.name, Quality.FAIL, words, suspects, symptom="absent")
 
 
 def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:

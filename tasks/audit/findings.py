@@ -35,13 +35,13 @@ _FAULTS = {Fault.CUT: "cut", Fault.BIG: "big-packets", Fault.WRONG: "wrong", Fau
 _OF_ONE_HOST = (Part.KUBELET, Part.CACHE, Part.STUB, Part.WAY_IN, Part.WAY_OUT, Part.HOST)
 _MILD = frozenset({"expires-soon"})
 """Symptoms of what still works."""
-_MILD_CHECKS = frozenset({"dns.search", "dns.negative-ttl"})
+_MILD_CHECKS = frozenset({"settings.search", "settings.negative-ttl"})
 
 _BY_CHECK: Mapping[str, str] = {
     "clock.api": "Look at time synchronisation on the host: `chronyc tracking` or `timedatectl timesync-status`.",
-    "dns.search": "Shorten `search` in the host's resolv.conf, and set `options ndots:1` where nothing needs more.",
-    "dns.negative-ttl": "Lower the SOA's minimum of that zone: a new name stays unknown for as long.",
-    "dns.cache-pod": "Look at the DaemonSet and its tolerations: `kubectl -n kube-system describe ds node-local-dns`.",
+    "settings.search": "Shorten `search` in the host's resolv.conf, and set `options ndots:1` where nothing needs more.",
+    "settings.negative-ttl": "Lower the SOA's minimum of that zone: a new name stays unknown for as long.",
+    "cache.pod": "Look at the DaemonSet and its tolerations: `kubectl -n kube-system describe ds node-local-dns`.",
     "node.ready": "Read the kubelet's log on the host: `journalctl -u kubelet -n 100`.",
 }
 _BY_SYMPTOM: Mapping[str, str] = {
@@ -62,7 +62,7 @@ _NEXT: Mapping[Part, str] = {
     Part.WAY_OUT: "Look at the host's routes and outgoing filters: `ip route`, `nft list ruleset`.",
     Part.HOST: "Look at the host's console: power, network card, kernel. If it is gone for good, offboard it.",
     Part.RESOLVER: "Ask it by hand: `dig @SERVER NAME`; look at its log and at what it forwards to.",
-    Part.NAME: "Look the name up where it is kept: it may have been moved or removed.",
+    Part.NAME: "Ask by hand, `dig @SERVER NAME` for each resolver: a record was moved or removed, or one of them overrides it.",
     Part.TARGET: "See whether it runs; if it has moved, correct the fleet file's audit.targets.",
     Part.ENDPOINT: "Look at the control plane and its load balancer in the provider's console; there is nothing to mend"
     " on the hosts.",

@@ -144,7 +144,7 @@ class _Judge:
             ttl_s = _number(values.get("authoritative_ttl_s"))
             if ttl_s is not None and ttl_s > NEGATIVE_TTL_S:
                 words = f"that there is no such name may be kept for {ttl_s:.0f} s"
-                yield self._fail(words, "wrong-answer", "dns.negative-ttl")
+                yield self._fail(words, "wrong-answer", "settings.negative-ttl")
         elif not addresses:
             yield self._fail("no such name" if rcode == "NXDOMAIN" else "no address", "nxdomain")
         elif wants.addresses and addresses != ",".join(wants.addresses):

@@ -150,7 +150,7 @@ class _Asker:
     def questions(self, peers: Sequence[Host]) -> Iterator[Asked]:
         """All of them, the quickest first."""
         settings = frozenset({Suspect(Part.STUB, self._host.name, Fault.WRONG)})
-        yield Asked(Question(Kind.SETTINGS), "dns.search", "resolv.conf", _alone(settings))
+        yield Asked(Question(Kind.SETTINGS), "settings.search", "resolv.conf", _alone(settings))
         yield from self._stub_names()
         for resolver in self._resolvers:
             names = [name for name in self._names if name.zone != "in-cluster"]
@@ -205,7 +205,7 @@ class _Asker:
                 target = f"{name.name} at the node's cache {transport}"
                 yield Asked(question, "dns.cache", target, suspects, _wants(name), behind)
         question = Question(Kind.METRICS, NODE_LOCAL, METRICS_PORT)
-        yield Asked(question, "dns.cache-metrics", "metrics of the node's cache", _alone(frozenset()))
+        yield Asked(question, "cache.metrics", "metrics of the node's cache", _alone(frozenset()))
 
     def _behind_cache(self, view: View, name: AuditName) -> frozenset[Suspect]:
         """A cache asks the cluster's DNS for the cluster's own names, and for others it or the host's resolvers."""

@@ -224,7 +224,7 @@ def test_a_name(kind: Kind, wants: Wants, answer: Answer, agreed: dict[str, str 
 @pytest.mark.parametrize(("ttl_s", "is_told"), [("600", False), ("601", True), ("", False), ("nonsense", False)])
 def test_that_there_is_no_such_name_should_not_be_kept_long(ttl_s: str, is_told: bool) -> None:
     told = facts(asked(Kind.DNS, NAME, Wants(absent=True)), answered(rcode="NXDOMAIN", authoritative_ttl_s=ttl_s))
-    assert [check for check, *_ in told] == (["x", "dns.negative-ttl"] if is_told else ["x"])
+    assert [check for check, *_ in told] == (["x", "settings.negative-ttl"] if is_told else ["x"])
 
 
 WHOLE = {

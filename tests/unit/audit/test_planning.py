@@ -43,14 +43,14 @@ def a_view(*nodes: NodeRow, **more: Any) -> View:
 
 def test_a_host_without_a_cluster_is_asked_for_what_is_its_own() -> None:
     plan = planned([a_host("n1", site=RESOLVER)])
-    assert checks(plan.asked["n1"]) == {"dns.search": 1, "dns.stub": 2, "dns.resolver": 4}
+    assert checks(plan.asked["n1"]) == {"settings.search": 1, "dns.stub": 2, "dns.resolver": 4}
     assert plan.authorities == {"n1": {}}
 
 
 def test_a_host_that_is_no_node_asks_nothing_of_the_clusters_dns() -> None:
     dns = ClusterDns(("172.21.0.10",), (DnsPod("coredns-1", "172.20.0.5", "cloud-1", True),), True)
     plan = planned([a_host("n1")], a_view(dns=dns))
-    assert checks(plan.asked["n1"]) == {"dns.search": 1, "dns.stub": 2, "api": 1}
+    assert checks(plan.asked["n1"]) == {"settings.search": 1, "dns.stub": 2, "api": 1}
     (api,) = (one for one in plan.asked["n1"] if one.check == "api")
     assert (api.question.address, api.question.port, api.question.authority) == ("api.example.com", 6443, "cluster")
     assert plan.authorities["n1"] == {"cluster": "CA"}
@@ -61,10 +61,10 @@ def test_a_node_asks_every_stage_over_both_transports() -> None:
     plan = planned([a_host("n1")], a_view(a_node("n1"), dns=dns))
     names = 3  # one of the cluster, one outside, one that must not be
     assert checks(plan.asked["n1"]) == {
-        "dns.search": 1, "dns.stub": 2, "api": 1, "dns.service": 2 * names, "dns.server": 2, "dns.cache": 2 * names,
-        "dns.cache-metrics": 1,
+        "settings.search": 1, "dns.stub": 2, "api": 1, "dns.service": 2 * names, "dns.server": 2, "dns.cache": 2 * names,
+        "cache.metrics": 1,
     }  # fmt: skip
-    (metrics,) = (one for one in plan.asked["n1"] if one.check == "dns.cache-metrics")
+    (metrics,) = (one for one in plan.asked["n1"] if one.check == "cache.metrics")
     assert (metrics.question.kind, metrics.question.address) == (Kind.METRICS, "169.254.20.10")
 
 
