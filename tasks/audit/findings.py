@@ -40,7 +40,7 @@ _MILD_CHECKS = frozenset({"settings.search", "settings.negative-ttl"})
 _BY_CHECK: Mapping[str, str] = {
     "clock.api": "Look at time synchronisation on the host: `chronyc tracking` or `timedatectl timesync-status`.",
     "settings.search": "Shorten `search` in the host's resolv.conf, and set `options ndots:1` where nothing needs more.",
-    "settings.negative-ttl": "Lower the SOA's minimum of that zone: a new name stays unknown for as long.",
+    "settings.negative-ttl": "Lower the minimum in that zone's SOA: a new name stays unknown for as long.",
     "cache.pod": "Look at the DaemonSet and its tolerations: `kubectl -n kube-system describe ds node-local-dns`.",
     "node.ready": "Read the kubelet's log on the host: `journalctl -u kubelet -n 100`.",
 }
@@ -62,7 +62,8 @@ _NEXT: Mapping[Part, str] = {
     Part.WAY_OUT: "Look at the host's routes and outgoing filters: `ip route`, `nft list ruleset`.",
     Part.HOST: "Look at the host's console: power, network card, kernel. If it is gone for good, offboard it.",
     Part.RESOLVER: "Ask it by hand: `dig @SERVER NAME`; look at its log and at what it forwards to.",
-    Part.NAME: "Ask by hand, `dig @SERVER NAME` for each resolver: a record was moved or removed, or one of them overrides it.",
+    Part.NAME: "Ask by hand, `dig @SERVER NAME` for each resolver: a record was moved or removed, or one of them"
+    " overrides it.",
     Part.TARGET: "See whether it runs; if it has moved, correct the fleet file's audit.targets.",
     Part.ENDPOINT: "Look at the control plane and its load balancer in the provider's console; there is nothing to mend"
     " on the hosts.",
