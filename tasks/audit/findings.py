@@ -39,7 +39,7 @@ _MILD_CHECKS = frozenset({"settings.search", "settings.negative-ttl"})
 
 _BY_CHECK: Mapping[str, str] = {
     "clock.api": "Look at time synchronisation on the host: `chronyc tracking` or `timedatectl timesync-status`.",
-    "settings.search": "Shorten `search` in the host's resolv.conf, and set `options ndots:1` where nothing needs more.",
+    "settings.search": "Shorten `search` in the host's resolv.conf, and set `options ndots:1` if nothing needs more.",
     "settings.negative-ttl": "Lower the minimum in that zone's SOA: a new name stays unknown for as long.",
     "cache.pod": "Look at the DaemonSet and its tolerations: `kubectl -n kube-system describe ds node-local-dns`.",
     "node.ready": "Read the kubelet's log on the host: `journalctl -u kubelet -n 100`.",
