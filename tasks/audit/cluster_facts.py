@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from tasks.audit.measured import NOT_READY, Fault, Measured, Part, Quality, Suspect
 from tasks.audit.planning import TRANSPORTS, View
-from tasks.audit.proving import Probed
+from tasks.audit.proving import Probed, choose_cloud_node
 from tasks.audit.report import Place
 from tasks.audit.suspects import (
     API_SERVER,
     Server,
     suspects_of_cache,
+    suspects_of_cloud_node,
     suspects_of_kubelet,
     suspects_of_pods,
     suspects_of_ready,
@@ -78,6 +79,10 @@ def _cache(host: Host, view: View) -> Measured:
 def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:
     """What a test pod on its node has shown: the API server's way to the kubelet, names and the cloud from a pod."""
     log = suspects_of_kubelet(host, view.endpoint)
+    has_cloud = choose_cloud_node(view.nodes, host.node_name) is not None
+    if has_cloud:
+        to_host, suspects = probed.answers.cloud_to_host, suspects_of_cloud_node(host)
+        yield _answered("connect.from-cloud", "cloud nodes", host.name, to_host, suspects, probed.cloud_error)
     if not probed.ran:
         yield Measured("kubelet.log", API_SERVER, host.name, Quality.UNKNOWN, probed.log_error, log)
         return
@@ -95,7 +100,7 @@ def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:
         ("pods.to-cloud", inside, "pods in the cloud", answers.to_cloud),
         ("pods.from-cloud", "pods in the cloud", inside, answers.from_cloud),
     )
-    for check, source, target, answer in ways:
+    for check, source, target, answer in ways if has_cloud else ():
         outwards = check == "pods.to-cloud"
         yield _answered(
             check, source, target, answer, suspects_of_pods(host, CLOUD_PODS, outwards=outwards), probed.cloud_error

@@ -92,7 +92,10 @@ async def read_evidence(ways: Ways, host: Host, kubelet_version: str | None) -> 
     cloud_node = choose_cloud_node(await list_nodes(ways.api, CLOUD_NODES), name)
     probed = Probed(PodAnswers())
     if node.ready:
-        probed = await probe_node(ways.api, ways.gate, name, pool.cluster.test_image, host.site.dns, cloud_node)
+        address = next(iter(node.internal_ips), "")
+        probed = await probe_node(
+            ways.api, ways.gate, name, pool.cluster.test_image, host.site.dns, cloud_node, address
+        )
     return NodeEvidence(
         node=node,
         pods=pods,

@@ -64,12 +64,14 @@ async def probe_node(
     image: str,
     dns: SiteDns,
     cloud_node: str | None,
+    address: str,
     *,
     timeout_s: float = POD_TIMEOUT_S,
 ) -> Probed:
     """Put a test pod on a node, and one on a cloud node for both ways between them; read what they say.
 
     The pods are removed whatever happens.
+    address: the node's own, which the cloud node connects to
     timeout_s: for each pod, from creating it to its last answer
     Raises GateRefused.
     """
@@ -78,13 +80,17 @@ async def probe_node(
         peer_ip, cloud_error = None, ""
         if cloud_node is not None:
             try:
-                peer_ip = await trial.serve(testpod.peer_pod(cloud_node, node, image), pods)
+                peer = testpod.peer_pod(cloud_node, node, image, address)
+                peer_ip = await trial.serve(peer, pods)
             except (ApiError, ClusterUnreachable, TimeoutError) as error:
                 cloud_error = str(error) or f"the pod on {cloud_node} was not Ready within {timeout_s:.0f} s"
         probed, ip = await trial.ask(testpod.probe_pod(node, image, dns, peer_ip), pods)
         if cloud_node is not None and peer_ip and ip and not probed.log_error:
             back, cloud_error = await trial.fetch(testpod.way_back_pod(cloud_node, node, image, ip), pods)
             probed = replace(probed, answers=replace(probed.answers, from_cloud=back.from_cloud))
+        if cloud_node is not None and peer_ip:
+            to_host = await trial.read(peer)
+            probed = replace(probed, answers=replace(probed.answers, cloud_to_host=to_host.cloud_to_host))
     return replace(probed, cloud_error=cloud_error)
 
 
@@ -103,6 +109,15 @@ class _Trial:
         async with asyncio.timeout(self.timeout_s):
             row = await wait_pod(self.api, NAMESPACE, pod["metadata"]["name"], lambda p: p.ready and p.ip != "")
         return row.ip
+
+    async def read(self, pod: Json) -> PodAnswers:
+        """What a pod has answered by now; nothing where that cannot be read."""
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                log = await wait_pod_log(self.api, NAMESPACE, pod["metadata"]["name"], testpod.FINISHED)
+        except (ApiError, ClusterUnreachable, TimeoutError):
+            return PodAnswers()
+        return testpod.parse_log(log)
 
     async def ask(self, pod: Json, pods: AsyncExitStack) -> tuple[Probed, str]:
         """What the pod on the node has shown, and its address. Raises GateRefused."""

@@ -119,7 +119,8 @@ class AuditRun:
 
     async def _try_pod(self, host: Host) -> Probed:
         cluster, node = host.pool.cluster, host.node_name
-        cloud_node = choose_cloud_node(self.views[cluster.name].nodes, node)
+        nodes = self.views[cluster.name].nodes
+        cloud_node = choose_cloud_node(nodes, node)
         try:
             return await probe_node(
                 self.apis[cluster.name],
@@ -128,6 +129,7 @@ class AuditRun:
                 cluster.test_image,
                 host.site.dns,
                 cloud_node,
+                next(iter(nodes[node].internal_ips), ""),
                 timeout_s=POD_TIMEOUT_S,
             )
         except (GateRefused, ApiError, ClusterUnreachable) as error:

@@ -150,6 +150,20 @@ def suspects_from_here(endpoint: Server) -> frozenset[Suspect]:
     return frozenset((_suspect(Part.PATH, f"poolkeeper -> {endpoint.name}"), *_of(Part.ENDPOINT, endpoint.name, both)))
 
 
+def suspects_of_cloud_node(target: Host) -> frozenset[Suspect]:
+    """A connection from a node in the cloud to the kubelet's port of a host; a filter of the API server lets it pass."""
+    return frozenset(
+        (
+            _suspect(Part.PATH, f"cloud nodes -> {target.name}"),
+            _suspect(Part.KUBELET, target.name, Fault.DEAD),
+            _suspect(Part.WAY_IN, target.name),
+            *_host(target, (Fault.CUT,)),
+            *_domains(target.domain, None, (Fault.CUT,)),
+            *_crossing(CLOUD, target.site.name, (Fault.CUT,)),
+        )
+    )
+
+
 def suspects_of_login(host: Host) -> frozenset[Suspect]:
     """A connection from where poolkeeper runs to a host; which place that is, nobody has declared."""
     return frozenset(

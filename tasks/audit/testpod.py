@@ -48,6 +48,8 @@ class PodAnswers:
     to_cloud: str | None = None
     from_cloud: str | None = None
     complete: bool = False
+    cloud_to_host: str | None = None
+    """From the cloud node to the kubelet's port of the node under test."""
 
 
 def pod_name(purpose: str, node: str) -> str:
@@ -55,9 +57,21 @@ def pod_name(purpose: str, node: str) -> str:
     return f"{purpose}-{re.sub('[^a-z0-9-]', '-', node)[:40]}-{hashlib.sha256(node.encode()).hexdigest()[:8]}"
 
 
-def peer_pod(cloud_node: str, node: str, image: str) -> dict[str, Any]:
-    """A pod on a cloud node that serves a page to the pod under test."""
-    return _pod(pod_name("peer", node), cloud_node, image, f"{_SERVE}wait\n", {})
+def peer_pod(cloud_node: str, node: str, image: str, node_address: str) -> dict[str, Any]:
+    """A pod on a cloud node that serves a page to the pod under test, and connects to that node's kubelet itself.
+
+    The kubelet speaks TLS, and turns a plain request away: whatever it answers, it was reached.
+    """
+    program = f"""\
+{_SERVE}words=$(wget -q -T 5 -O /dev/null "http://$NODE:10250/" 2>&1)
+case $words in
+  *"can't connect"*|*"timed out"*|*"nreachable"*) echo "poolkeeper: cloud-to-host fail $(echo "$words" | tail -n 1)" ;;
+  *) echo 'poolkeeper: cloud-to-host ok' ;;
+esac
+echo "{FINISHED}"
+wait
+"""
+    return _pod(pod_name("peer", node), cloud_node, image, program, {"NODE": node_address})
 
 
 def probe_pod(node: str, image: str, dns: SiteDns, peer_ip: str | None) -> dict[str, Any]:
@@ -138,5 +152,6 @@ def parse_log(log: str) -> PodAnswers:
         dns_external=answers.get("dns-external"),
         to_cloud=answers.get("to-cloud"),
         from_cloud=answers.get("from-cloud"),
+        cloud_to_host=answers.get("cloud-to-host"),
         complete=FINISHED in lines,
     )

@@ -464,7 +464,7 @@ async def cluster(api: Api, admin: Client, tmp_path: Path) -> AsyncIterator[Clus
 @pytest.fixture
 async def place(admin: Client, cluster: Cluster, logging_node: LoggingNode, joinable: None) -> AsyncIterator[Place]:
     node = logging_node.name
-    there = peer_pod(node, node, IMAGE)
+    there = peer_pod(node, node, IMAGE, "127.0.0.1")
     pod, path = there["metadata"]["name"], f"/api/v1/namespaces/{NAMESPACE}/pods"
     assert (await admin("POST", path, there)).code == 201
     await report_pod(admin, NAMESPACE, pod, ready=True)
