@@ -151,7 +151,7 @@ def suspects_from_here(endpoint: Server) -> frozenset[Suspect]:
 
 
 def suspects_of_cloud_node(target: Host) -> frozenset[Suspect]:
-    """A connection from a node in the cloud to the kubelet's port of a host; a filter of the API server lets it pass."""
+    """A connection from a node in the cloud to the kubelet's port of a host; who filters the API server lets it."""
     return frozenset(
         (
             _suspect(Part.PATH, f"cloud nodes -> {target.name}"),

@@ -58,7 +58,8 @@ def audit(cluster: MachinesCluster) -> Json:
 
 
 def told(night: Json) -> set[tuple[str, str]]:
-    return {(finding["id"], finding["subject"]) for finding in night["findings"]}
+    """What is broken. What is slow besides is so for who else the machine works for, and no matter of the lab."""
+    return {(finding["id"], finding["subject"]) for finding in night["findings"] if not finding["id"].endswith(".slow")}
 
 
 @pytest.fixture
@@ -81,8 +82,9 @@ def test_a_fault_is_one_finding(whole: MachinesCluster, subject: str, fault: Fau
     night = audit(whole)
     places = {"resolver": whole.network.address(1, 53), "api": whole.network.api}
     assert told(night) == {(id, about.format(**places))}, night["findings"]
-    assert night["findings"][0]["explains"] > 0
-    assert night["findings"][0]["severity"] == "blocker"
+    finding = next(finding for finding in night["findings"] if finding["id"] == id)
+    assert finding["explains"] > 0
+    assert finding["severity"] == "blocker"
 
 
 def test_two_faults_are_two_findings(whole: MachinesCluster) -> None:
