@@ -55,7 +55,8 @@ async def _network(fleet: Fleet, hosts: Sequence[Host], recorder: Recorder) -> A
     active = [host for host in fleet.hosts.values() if host.active]
     opened = open_audit(fleet, hosts, secret_reader(), recorder, required=required_endpoints, peers=active)
     async with opened as run:
-        return run.conclude(await run.ask(list(run.hosts)), {})
+        await run.ask(list(run.hosts))
+        return run.conclude()
 
 
 def _checked(fact: Measured) -> dict[str, str]:

@@ -17,9 +17,8 @@ from prefect.runtime import flow_run
 
 from flows.surroundings import ended, run_log, run_name, secrets
 from tasks.audit import steps
-from tasks.audit.report import AuditReport
 from tasks.audit.run import AuditRun, open_run
-from tasks.audit.telling import as_json, fails, host_outcomes, markdown
+from tasks.audit.telling import as_json, host_outcomes, markdown, run_state
 from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
 from tasks.ledger import Spool
 from tasks.outcomes import RunState, in_slots
@@ -57,13 +56,14 @@ async def audit(
         chosen = choose_hosts_of_any(declared, pool, hosts)
         secret = await secrets(secrets_of(chosen))
         async with open_run(declared, chosen, secret, recorder, required=required_endpoints) as run:
-            report = await _look(run, pod_nodes)
+            await _look(run, pod_nodes)
+            page = await steps.publish_report(run, state_folder() / "runs")
+            report = run.report
     except (FleetInvalid, SelectionInvalid, ChoiceInvalid) as error:
         return await ended(Answer.without_hosts("audit", recorder, RunState.INVALID, str(error)))
     except (SecretMissing, OSError) as error:
         return await ended(Answer.without_hosts("audit", recorder, RunState.FAILED, str(error)))
-    page = await steps.publish_report(report, state_folder() / "runs")
-    state = RunState.FAILED if fails(report, fail_on) else RunState.COMPLETED
+    state = run_state(report, fail_on)
     return await ended(
         Answer(
             "audit",
@@ -78,18 +78,17 @@ async def audit(
     )
 
 
-async def _look(run: AuditRun, pod_nodes: int) -> AuditReport:
+async def _look(run: AuditRun, pod_nodes: int) -> None:
     """Ask hosts and nodes at the same time, then conclude."""
     await run.remove_left_pods()
     names = list(run.hosts)
     batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
     slots = asyncio.Semaphore(BATCHES_AT_ONCE)
 
-    async def ask(batch: list[str]) -> Any:
-        return await steps.ask(run, f"{batch[0]} to {batch[-1]}", batch)
+    async def ask(batch: list[str]) -> None:
+        await steps.ask(run, f"{batch[0]} to {batch[-1]}", batch)
 
     async with asyncio.TaskGroup() as both:
-        asking = both.create_task(in_slots(batches, lambda batch: slots, ask))
-        trying = both.create_task(steps.try_pods(run, run.nodes_to_try(pod_nodes)))
-    heard = {name: one for batch in asking.result() for name, one in batch.items()}
-    return await steps.conclude(run, heard, trying.result())
+        both.create_task(in_slots(batches, lambda batch: slots, ask))
+        both.create_task(steps.try_pods(run, run.nodes_to_try(pod_nodes)))
+    await steps.conclude(run)

@@ -31,12 +31,12 @@ def place_of(host: Host, node: NodeRow | None) -> Place:
     """Where a host is, and why trouble with it would be no surprise."""
     domain = host.domain.name if host.domain else ""
     if node is None:
-        return Place(host.site.name, domain, node=host.node_name)
+        return Place(host.site.name, domain)
     mark = mark_of(node)
     note = "it is cordoned" if node.unschedulable else ""
     if mark is not None:
         note = f"{mark.flow} works on it ({mark.phase})"
-    return Place(host.site.name, domain, note, host.node_name)
+    return Place(host.site.name, domain, note)
 
 
 def node_facts(host: Host, view: View) -> Iterator[Measured]:
@@ -73,7 +73,8 @@ def _cache(host: Host, view: View) -> Measured:
         words += f"; {asking} of its pods ask the cache first, and wait for it each time"
     if pod is None and not view.dns.cache_tolerates:
         words += "; the DaemonSet does not tolerate nodepool-type=hybridcloud:NoSchedule"
-    return Measured("cache.pod", API_SERVER, host.name, Quality.FAIL, words, suspects, symptom="absent")
+    symptom = "absent" if pod is None and not asking else "not-serving"
+    return Measured("cache.pod", API_SERVER, host.name, Quality.FAIL, words, suspects, symptom=symptom)
 
 
 def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tasks.audit.cluster_facts import node_facts, place_of, pod_facts
-from tasks.audit.findings import finding_of, subject_of
+from tasks.audit.findings import finding_of, key_of
 from tasks.audit.folding import Cause, fold
 from tasks.audit.judging import agree, judge
 from tasks.audit.measured import Measured, Quality
-from tasks.audit.nights import Baseline, Night, PathKey, against_baseline, compare, silent
+from tasks.audit.nights import Baseline, Key, Night, PathKey, against_baseline, compare, silent
 from tasks.audit.planning import NightPlan, View
 from tasks.audit.proving import Probed
 from tasks.audit.questions import Answer, Kind, Outcome
@@ -24,6 +25,7 @@ from tasks.hosts import HostError
 from tasks.hosts.errors import ConnectRefused, ConnectTimeout, Unreachable
 from tasks.outcomes import Evidence, Finding, Severity, Subject, by_severity
 
+SILENT = "audit.host.silent"
 SLOW_TOGETHER = 3
 """So many slow facts with one cause are a finding."""
 HERE = "poolkeeper"
@@ -66,7 +68,7 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
     facts = against_baseline((*_from_hosts(evening, now), *_from_clusters(evening)), evening.usual)
     places = {name: place_of(host, _node(evening, host)) for name, host in evening.hosts.items()}
     errors = {name: heard.error for name, heard in evening.heard.items() if heard.error is not None}
-    unread = {name: error.observed for name, error in errors.items()}
+    unread = {name: error.observed for name, error in errors.items()} | _mute(evening)
     answered = evening.heard.keys() - unread.keys()
     quiet = silent(evening.hosts, answered, evening.before, evening.fleet.audit.silent_nights)
     causes = [(finding_of(cause, places, now), cause) for cause in _worth_telling(fold(facts))]
@@ -78,7 +80,7 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
         run_id=evening.run_id,
         started_at=evening.started_at,
         ended_at=now,
-        compared=compare(by_severity(findings), _known_of(facts), now, evening.before),
+        compared=compare(by_severity(findings), _known(facts, answered), now, _of_fleet(evening)),
         facts=facts,
         hosts=places,
         unread=unread,
@@ -91,6 +93,26 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
         caches=_caches(evening),
         notes=evening.notes,
     )
+
+
+def _mute(evening: Evening) -> dict[str, str]:
+    """Hosts that let us in and answered nothing, and why: the most frequent reason."""
+    found = {}
+    for name, heard in evening.heard.items():
+        reasons = [answer.reason for answer in heard.answers if answer.outcome is Outcome.UNKNOWN]
+        if reasons and len(reasons) == len(heard.answers):
+            found[name] = Counter(reasons).most_common(1)[0][0] or "it answered nothing"
+    return found
+
+
+def _of_fleet(evening: Evening) -> list[Night]:
+    """Earlier nights without what was about hosts that are not declared any more."""
+
+    def kept(findings: Mapping[Key, str]) -> dict[Key, str]:
+        return {key: seen for key, seen in findings.items() if key[1].kind != "host" or key[1].name in declared}
+
+    declared = {host.name for host in evening.fleet.hosts.values() if host.active}
+    return [replace(night, findings=kept(night.findings), carried=kept(night.carried)) for night in evening.before]
 
 
 def _worth_telling(causes: Sequence[Cause]) -> Iterator[Cause]:
@@ -112,10 +134,8 @@ def _from_hosts(evening: Evening, now: datetime) -> Iterator[Measured]:
     )
     for name, heard in evening.heard.items():
         yield _login(evening.hosts[name], heard.error)
-        if heard.error is None:
-            yield from judge(name, asked[name], heard.answers, agreed, now)
-        else:
-            yield from judge(name, asked[name], [_NOT_ASKED] * len(asked[name]), agreed, now)
+        answers = heard.answers if heard.error is None else [_NOT_ASKED] * len(asked[name])
+        yield from judge(name, asked[name], answers, agreed, now)
 
 
 def _from_clusters(evening: Evening) -> Iterator[Measured]:
@@ -160,10 +180,24 @@ def _node(evening: Evening, host: Host) -> NodeRow | None:
     return view.nodes.get(host.node_name) if view else None
 
 
-def _known_of(facts: Sequence[Measured]) -> frozenset[Subject]:
-    """Everything of which tonight tells whether it works."""
-    suspects = {suspect for fact in facts if fact.quality is not Quality.UNKNOWN for suspect in fact.suspects}
-    return frozenset(map(subject_of, suspects))
+def _known(facts: Sequence[Measured], answered: Collection[str]) -> Callable[[Key], bool]:
+    """Whether tonight tells that a finding is not there any more: what it was about was shown to work.
+
+    answered: hosts that could be asked
+    """
+    cleared = {
+        suspect
+        for fact in facts
+        for suspect in {Quality.FAIL: fact.acquitted, Quality.UNKNOWN: ()}.get(fact.quality, fact.suspects)
+    }
+    keys = {key_of(suspect, quality) for suspect in cleared for quality in (Quality.FAIL, Quality.SLOW)}
+
+    def known(key: Key) -> bool:
+        id, subject = key
+        of_login = id == SILENT or not id.startswith("audit.")
+        return subject.name in answered if of_login else key in keys
+
+    return known
 
 
 def _silent(name: str, nights: int, why: str, now: datetime) -> Finding:
@@ -174,4 +208,4 @@ def _silent(name: str, nights: int, why: str, now: datetime) -> Finding:
         now,
     )
     step = "See why it cannot be asked; declare it `active: false` if it is meant to be away."
-    return Finding("audit.host.silent", Severity.WARNING, Subject("host", name), evidence, step)
+    return Finding(SILENT, Severity.WARNING, Subject("host", name), evidence, step)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from tasks.audit.folding import Cause
 from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
+from tasks.audit.nights import Key
 from tasks.audit.report import Place
 from tasks.outcomes import Evidence, Finding, Severity, Subject
 
@@ -33,7 +34,7 @@ _KINDS: Mapping[Part, tuple[str, str]] = {
 """Part -> its word in a finding's id, kind of subject."""
 _FAULTS = {Fault.CUT: "cut", Fault.BIG: "big-packets", Fault.WRONG: "wrong", Fault.DEAD: "dead"}
 _OF_ONE_HOST = (Part.KUBELET, Part.CACHE, Part.STUB, Part.WAY_IN, Part.WAY_OUT, Part.HOST)
-_MILD = frozenset({"expires-soon"})
+_MILD = frozenset({"expires-soon", "absent"})
 """Symptoms of what still works."""
 _MILD_CHECKS = frozenset({"settings.search", "settings.negative-ttl"})
 
@@ -81,9 +82,11 @@ _SLOW_NEXT = (
 )
 
 
-def subject_of(suspect: Suspect) -> Subject:
-    """What a finding about it is about."""
-    return Subject(_KINDS[suspect.part][1], suspect.name)
+def key_of(suspect: Suspect, quality: Quality) -> Key:
+    """What identifies a finding about it from night to night."""
+    word, kind = _KINDS[suspect.part]
+    how = "slow" if quality is Quality.SLOW else _FAULTS[suspect.fault]
+    return f"audit.{word}.{how}", Subject(kind, suspect.name)
 
 
 def finding_of(cause: Cause, places: Mapping[str, Place], now: datetime) -> Finding:
@@ -92,13 +95,13 @@ def finding_of(cause: Cause, places: Mapping[str, Place], now: datetime) -> Find
     places: by host; a host that something is known to be going on with makes a finding about it no surprise
     """
     suspect = cause.suspect
-    word, _ = _KINDS[suspect.part]
+    id, subject = key_of(suspect, cause.quality)
     slow = cause.quality is Quality.SLOW
     note = places[suspect.name].note if suspect.part in _OF_ONE_HOST and suspect.name in places else ""
     return Finding(
-        id=f"audit.{word}.{'slow' if slow else _FAULTS[suspect.fault]}",
+        id=id,
         severity=_severity(cause, note),
-        subject=subject_of(suspect),
+        subject=subject,
         evidence=Evidence(
             observed=f"{_observed(cause)}{f'; {note}' if note else ''}",
             expected="as on other nights" if cause.symptom == "slower-than-usual" else "all of it passes",

@@ -38,7 +38,7 @@ def earlier(spool: Spool, now: datetime) -> Earlier:
         for f in spool.rows(FINDINGS, row["run_id"]):
             key = f["id"], Subject(f["subject_kind"], f["subject_name"])
             found[f["severity"] == CARRIED][key] = f["observed"]
-        measured = frozenset(name for name, state in row["hosts"].items() if state == HostState.DONE)
+        measured = {name: state == HostState.DONE for name, state in row["hosts"].items()}
         nights.append(Night(row["started_at"], found[False], measured, found[True]))
     return Earlier(tuple(nights), tuple(row["run_id"] for row in chosen))
 

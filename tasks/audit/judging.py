@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ _API_CHECKS = (
     (Stage.HTTP, "ready.api"),
 )
 
-Agreed = Mapping[str, str | None]
-"""Name -> the addresses that most servers answer, joined by commas; None: they do not agree."""
+Agreed = Mapping[tuple[str, str], str | None]
+"""(scope, name) -> the addresses that most servers answer, joined by commas; None: they do not agree."""
 
 
 def agree(answered: Iterable[tuple[Asked, Answer]]) -> Agreed:
@@ -36,12 +37,12 @@ def agree(answered: Iterable[tuple[Asked, Answer]]) -> Agreed:
 
     Only what was asked of a server itself counts: a host's stub repeats what its servers say.
     """
-    said: defaultdict[str, defaultdict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    said: defaultdict[tuple[str, str], defaultdict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for asked, answer in answered:
         if not asked.wants.compared or asked.wants.addresses or asked.question.kind is not Kind.DNS:
             continue
-        if answer.outcome is Outcome.OK and answer.values.get("rcode") == "NOERROR":
-            said[asked.question.name][asked.question.address][answer.values.get("addresses", "")] += 1
+        if answer.outcome is Outcome.OK and answer.values.get("addresses"):
+            said[asked.wants.scope, asked.question.name][asked.question.address][answer.values["addresses"]] += 1
     return {name: _majority(servers) for name, servers in said.items()}
 
 
@@ -97,7 +98,13 @@ class _Judge:
 
     def _api(self) -> Iterator[Measured]:
         """A fact for each stage; what comes after a stage that failed was not measured."""
-        broke = "" if self.answer.outcome is Outcome.OK else self.answer.values.get("stage") or Stage.NAME
+        broke = "" if self.answer.outcome is Outcome.OK else self.answer.values.get("stage", "")
+        if broke not in ("", *Stage) or (not broke and self.answer.outcome is not Outcome.OK):
+            broke = Stage.NAME  # it was not asked, or does not say how far it came: nothing is known of any stage
+            if self.answer.outcome is not Outcome.UNKNOWN:
+                yield from (self._unknown("it does not say how far it came", c, s) for s, c in _API_CHECKS)
+                yield self._unknown("it does not say how far it came", "clock.api", Stage.HTTP)
+                return
         failed = False
         for stage, check in _API_CHECKS:
             if failed:
@@ -149,15 +156,17 @@ class _Judge:
             yield self._fail("no such name" if rcode == "NXDOMAIN" else "no address", "nxdomain")
         elif wants.addresses and addresses != ",".join(wants.addresses):
             yield self._fail(f"answers {addresses}; {', '.join(wants.addresses)} is declared", "wrong-answer")
-        elif wants.compared and name in self.agreed and addresses != self.agreed[name]:
-            most = self.agreed[name]
-            words = f"most servers answer {most}" if most else "the servers do not agree"
+        elif wants.compared and self.agreed.get((wants.scope, name), addresses) != addresses:
+            most = self.agreed[wants.scope, name]
+            words = "the servers do not agree" if most is None else f"most servers answer {most}"
             yield self._fail(f"answers {addresses}; {words}", "wrong-answer")
         else:
             yield self._ok(addresses)
 
     def _settings(self) -> Measured:
         """What the search list costs: each name with fewer dots than `ndots` is tried with each domain first."""
+        if self.answer.outcome is not Outcome.OK:
+            return self._unknown(f"its resolv.conf cannot be read: {self.answer.reason or self.answer.outcome}")
         values = self.answer.values
         search, ndots = [s for s in values.get("search", "").split(",") if s], int(_number(values.get("ndots")) or 1)
         wasted = len(search) if ndots > 1 else 0
@@ -254,13 +263,15 @@ class _Judge:
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text) if text else None
+        number = float(text or "nan")
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _moment(text: str | None) -> datetime | None:
     try:
-        return datetime.fromisoformat(text) if text else None
+        moment = datetime.fromisoformat(text or "")
     except ValueError:
         return None
+    return moment if moment.tzinfo else None

@@ -18,7 +18,7 @@ Spot = tuple[str, str]
 
 def places_by_name(hosts: Mapping[str, Place]) -> dict[str, Place]:
     """All the names that facts have for hosts and for pods on their nodes."""
-    return {**hosts, **{f"pod on {place.node or name}": place for name, place in hosts.items()}}
+    return {**hosts, **{f"pod on {name}": place for name, place in hosts.items()}}
 
 
 def places(fact: Measured, by_name: Mapping[str, Place]) -> tuple[Place, Place]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -44,8 +44,8 @@ class Night:
     at: datetime
     findings: Mapping[Key, str]
     """Key -> what was observed."""
-    hosts: frozenset[str]
-    """Hosts of which anything was measured."""
+    hosts: Mapping[str, bool]
+    """Every host that was asked -> whether anything was measured of it."""
     carried: Mapping[Key, str] = field(default_factory=dict)
     """Findings of nights before whose subjects it did not measure: nobody knows whether they were there."""
 
@@ -70,7 +70,7 @@ class Gone:
     subject: Subject
     observed: str
     measured: bool
-    """Whether its subject was measured tonight: if not, nobody knows whether it is fixed."""
+    """Whether what it was about was measured tonight: if not, nobody knows whether it is fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +91,25 @@ class Compared:
 
 
 def compare(
-    findings: Sequence[Finding], measured: Collection[Subject], now: datetime, before: Sequence[Night]
+    findings: Sequence[Finding], known: Callable[[Key], bool], now: datetime, before: Sequence[Night]
 ) -> Compared:
     """Tonight's findings against earlier nights, the newest first. Pure.
 
-    measured: subjects of which anything is known tonight
+    known: whether tonight tells that such a finding is not there any more
     """
     told = []
     for finding in findings:
         key = (finding.id, finding.subject)
-        known = [night for night in before if key not in night.carried]
-        history = [key in night.findings for night in known]
+        telling = [night for night in before if key not in night.carried]
+        history = [key in night.findings for night in telling]
         row = history.index(False) if False in history else len(history)
         changes = sum(a != b for a, b in zip([True, *history], history, strict=False))
         stands = Since.FLAPPING if changes >= FLAPS else Since.STILL if row else Since.NEW
-        told.append(Told(finding, stands, known[row - 1].at if row else now, row + 1))
+        told.append(Told(finding, stands, telling[row - 1].at if row else now, row + 1))
     tonight = {(finding.id, finding.subject) for finding in findings}
     last = {**before[0].carried, **before[0].findings} if before else {}
     gone = [
-        Gone(id, subject, observed, subject in measured)
+        Gone(id, subject, observed, known((id, subject)))
         for (id, subject), observed in sorted(last.items())
         if (id, subject) not in tonight
     ]
@@ -119,13 +119,14 @@ def compare(
 def silent(hosts: Iterable[str], measured: Collection[str], before: Sequence[Night], nights: int) -> dict[str, int]:
     """Hosts that were not measured for at least so many nights in a row, tonight the last, and how many. Pure.
 
-    One that was never measured counts from the first night there is.
+    Nights that did not ask for a host do not count.
     """
     found = {}
     for host in hosts:
         if host in measured:
             continue
-        row = 1 + next((i for i, night in enumerate(before) if host in night.hosts), len(before))
+        asked = [night.hosts[host] for night in before if host in night.hosts]
+        row = 1 + (asked.index(True) if True in asked else len(asked))
         if row >= nights:
             found[host] = row
     return found

@@ -57,7 +57,8 @@ class View:
     def endpoint(self) -> Server:
         """Where its API server is, as a reader would write it."""
         parts = urlsplit(self.api_url)
-        return Server(f"{parts.hostname}:{parts.port or 443}")
+        name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return Server(f"{name}:{parts.port or 443}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Wants:
     absent: bool = False
     compared: bool = False
     """Whether everyone must get the same answer for this name."""
+    scope: str = ""
+    """Among whom: the cluster, for a name of its own; empty: the whole fleet."""
     path_mtu: int = 0
     expires_in_s: float = 0.0
 
@@ -112,7 +115,7 @@ def plan_night(
     hosts: those that connect to each other
     only: those of them that are asked, by name; None: all
     views: by cluster; of one that did not answer there is none, and its hosts are asked the rest
-    files: path of a declared authority -> certificates in PEM
+    files: path of a declared authority -> certificates in PEM; a target whose file is not there is not asked for
     """
     settings = fleet.audit
     mesh = plan_mesh(hosts, night, every_pair_up_to=settings.every_pair_up_to, neighbours=settings.neighbours)
@@ -121,7 +124,7 @@ def plan_night(
     asked, authorities = {}, {}
     for host in hosts if only is None else [host for host in hosts if host.name in only]:
         view = views.get(host.pool.cluster.name)
-        asker = _Asker(host, view, night, fleet, site_of)
+        asker = _Asker(host, view, night, fleet, site_of, files)
         peers = [by_name[name] for name in mesh.targets[host.name]]
         asked[host.name] = tuple(asker.questions(peers))
         named = {str(target.authority): files[str(target.authority)] for target in asker.targets if target.authority}
@@ -134,9 +137,18 @@ def plan_night(
 class _Asker:
     """One host's questions."""
 
-    def __init__(self, host: Host, view: View | None, night: int, fleet: Fleet, site_of: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        view: View | None,
+        night: int,
+        fleet: Fleet,
+        site_of: Mapping[str, str],
+        files: Mapping[str, str],
+    ) -> None:
         self._host, self._view, self._night, self._audit = host, view, night, fleet.audit
         self._site_of = site_of
+        self._of = f" of {host.pool.cluster.name}" if len(fleet.clusters) > 1 else ""
         site = host.site.name
         self._resolvers = tuple(Server(address, site) for address in host.site.dns.resolvers)
         self._names = (
@@ -145,7 +157,8 @@ class _Asker:
             ABSENT,
         )
         declared = (target for target in fleet.audit.targets if not target.sites or site in target.sites)
-        self.targets = (*declared, *(view.required if view else ()))
+        readable = (target for target in declared if not target.authority or str(target.authority) in files)
+        self.targets = (*readable, *(view.required if view else ()))
 
     def questions(self, peers: Sequence[Host]) -> Iterator[Asked]:
         """All of them, the quickest first."""
@@ -160,8 +173,8 @@ class _Asker:
             yield from self._cluster_names(self._view)
             yield from self._cloud_nodes(self._view)
         yield from map(self._target, self.targets)
-        yield from map(self._connect, peers)
         yield from self._big_packets(peers)
+        yield from map(self._connect, peers)
 
     # names
 
@@ -171,8 +184,14 @@ class _Asker:
     def _stub_names(self) -> Iterator[Asked]:
         for name in self._names:
             if name.zone != "in-cluster":
-                question = Question(Kind.STUB, name=name.name)
-                yield Asked(question, "dns.stub", name.name, _alone(self._stub(name.name)), _wants(name))
+                question = Question(Kind.STUB, name=name.name, record="A")
+                yield Asked(question, "dns.stub", name.name, _alone(self._stub(name.name)), self._wants(name))
+
+    def _wants(self, name: AuditName) -> Wants:
+        """An external name may have another address for everyone; of any other, everyone must get the same."""
+        scope = self._host.pool.cluster.name if name.zone == "in-cluster" else ""
+        addresses = tuple(address for address in name.addresses if ":" not in address)  # A records are asked for
+        return Wants(addresses, name.absent, name.zone != "external" and not name.absent, scope)
 
     def _dns(self, check: str, address: str, server: Server, names: Iterable[AuditName]) -> Iterator[Asked]:
         for name in names:
@@ -180,7 +199,7 @@ class _Asker:
                 question = Question(Kind.DNS, address, 53, name.name, transport, "A")
                 suspects = suspects_of_resolver(self._host, server, transport, name.name)
                 yield Asked(
-                    question, check, f"{name.name} at {server.name} {transport}", _alone(suspects), _wants(name)
+                    question, check, f"{name.name} at {server.name} {transport}", _alone(suspects), self._wants(name)
                 )
 
     def _cluster_names(self, view: View) -> Iterator[Asked]:
@@ -191,11 +210,12 @@ class _Asker:
         inside = AuditName(self._host.site.dns.internal_name.rstrip(".").lower(), zone="in-cluster")
         names = (inside, *self._names)
         for address in view.dns.service_ips:
-            yield from self._dns("dns.service", address, Server(address), names)
-        for pod in _in_turn(view.dns.servers, self._night):
-            server = Server(pod.ip, self._site_of.get(pod.node, CLOUD))
+            yield from self._dns("dns.service", address, self._of_cluster(address), names)
+        serving = tuple(pod for pod in view.dns.servers if pod.ready and pod.ip)  # the Service uses no others
+        for pod in _in_turn(serving, self._night):
+            server = self._of_cluster(pod.ip, self._site_of.get(pod.node, CLOUD))
             yield from self._dns("dns.server", pod.ip, server, (inside,))
-        if not view.dns.has_cache:
+        if self._host.node_name not in view.dns.caches:  # that there is none is a fact of its own
             return
         for name in names:
             behind = self._behind_cache(view, name)
@@ -203,18 +223,22 @@ class _Asker:
                 question = Question(Kind.DNS, NODE_LOCAL, 53, name.name, transport, "A")
                 suspects = _alone(suspects_of_cache(self._host, name.name))
                 target = f"{name.name} at the node's cache {transport}"
-                yield Asked(question, "dns.cache", target, suspects, _wants(name), behind)
+                yield Asked(question, "dns.cache", target, suspects, self._wants(name), behind)
         question = Question(Kind.METRICS, NODE_LOCAL, METRICS_PORT)
         yield Asked(question, "cache.metrics", "metrics of the node's cache", _alone(frozenset()))
 
     def _behind_cache(self, view: View, name: AuditName) -> frozenset[Suspect]:
         """A cache asks the cluster's DNS for the cluster's own names, and for others it or the host's resolvers."""
-        servers = [Server(address) for address in view.dns.service_ips]
+        servers = [self._of_cluster(address) for address in view.dns.service_ips]
         if name.zone != "in-cluster":
             servers += self._resolvers
         return frozenset[Suspect]().union(
             *(suspects_of_resolver(self._host, s, transport, name.name) for s in servers for transport in TRANSPORTS)
         )
+
+    def _of_cluster(self, address: str, place: str = CLOUD) -> Server:
+        """A server of this host's cluster; another cluster may have another one at the same address."""
+        return Server(f"{address}{self._of}", place)
 
     # paths
 
@@ -279,11 +303,6 @@ class _Asker:
 
 def _alone(suspects: frozenset[Suspect]) -> Mapping[str, frozenset[Suspect]]:
     return {"": suspects}
-
-
-def _wants(name: AuditName) -> Wants:
-    """An external name may have another address for everyone; of any other, everyone must get the same."""
-    return Wants(name.addresses, name.absent, compared=name.zone != "external" and not name.absent)
 
 
 def is_address(text: str) -> bool:

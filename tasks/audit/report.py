@@ -24,8 +24,6 @@ class Place:
     """Empty: none is declared."""
     note: str = ""
     """Why trouble with it is no surprise: `cordoned`, `a rollout works on it`, ...; empty: nothing is known."""
-    node: str = ""
-    """Its node's name, where that is not the host's: facts may name a pod by it."""
 
 
 @dataclass(frozen=True, slots=True)

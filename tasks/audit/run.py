@@ -7,10 +7,11 @@ nothing of what it looks at. In the cluster it makes test pods, through the gate
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from tasks.audit import history, testpod
 from tasks.audit.asking import ask_host
@@ -23,6 +24,7 @@ from tasks.audit.report import AuditReport
 from tasks.audit.testpod import PodAnswers
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from tasks.cluster.dns import ClusterDns, read_cluster_dns
+from tasks.cluster.marks import ROLLOUT
 from tasks.cluster.nodes import list_nodes
 from tasks.cluster.pods import delete_pod, pods_older_than
 from tasks.cluster.stops import stops_guard
@@ -37,7 +39,11 @@ DEADLINE_S = 15.0
 """For all questions of one host."""
 JITTER_S = 2.0
 """Probes that start at once measure each other."""
-PODS_AT_ONCE = 20
+PARALLEL = 32
+"""Questions of one host at once: dead peers must not use up the time of the others."""
+PREFIX = "night-"
+"""Of our test pods' names; an acceptance may try the same node at the same time, with its own."""
+PODS_AT_ONCE = 10
 POD_TIMEOUT_S = 30.0
 """For a pod of an image that the node has had before. One that a line fault holds up is not waited for."""
 LEFT_AFTER_S = 900.0
@@ -45,38 +51,66 @@ LEFT_AFTER_S = 900.0
 
 
 @dataclass(slots=True)
-class AuditRun:
-    """A run over chosen hosts. Make it with `open_run`."""
+class Clusters:
+    """What was read of the clusters of a run, by name."""
 
-    fleet: Fleet
-    hosts: Mapping[str, Host]
-    plan: NightPlan
-    views: Mapping[str, View]
-    """By cluster."""
-    unreached: Mapping[str, str]
-    """Cluster -> why it does not answer here; its hosts may reach it all the same."""
-    sessions: Sessions
-    apis: Mapping[str, ClusterApi]
-    gates: Mapping[str, Gate]
-    recorder: Recorder
-    notes: list[str]
+    views: dict[str, View] = field(default_factory=dict)
+    unreached: dict[str, str] = field(default_factory=dict)
+    """Why one does not answer here; its hosts may reach it all the same."""
+    apis: dict[str, ClusterApi] = field(default_factory=dict)
+    """Of those that answered."""
+    gates: dict[str, Gate] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     """What could not be looked at, as sentences."""
 
-    async def ask(self, names: Sequence[str]) -> dict[str, Heard]:
+
+class AuditRun:
+    """A run over chosen hosts, and what it has heard so far. Make it with `open_run`.
+
+    Its tasks hand over names alone: Prefect looks through whatever a task is given, and a night is large.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        hosts: Sequence[Host],
+        plan: NightPlan,
+        sessions: Sessions,
+        clusters: Clusters,
+        recorder: Recorder,
+    ) -> None:
+        self.fleet, self.plan, self.sessions, self.recorder = fleet, plan, sessions, recorder
+        self.hosts = {host.name: host for host in hosts}
+        self.views, self.unreached = clusters.views, clusters.unreached
+        self.apis, self.gates, self.notes = clusters.apis, clusters.gates, clusters.notes
+        self.heard: dict[str, Heard] = {}
+        self.tried: dict[str, Probed] = {}
+        self._report: AuditReport | None = None
+
+    @property
+    def report(self) -> AuditReport:
+        """What it came to; there is one once `conclude` has ended."""
+        assert self._report is not None
+        return self._report
+
+    async def ask(self, names: Sequence[str]) -> None:
         """Ask hosts at once; a bad one costs the others nothing."""
-        return dict(zip(names, await asyncio.gather(*map(self._ask, names)), strict=True))
+        self.heard |= dict(zip(names, await asyncio.gather(*map(self._ask, names)), strict=True))
 
     async def _ask(self, name: str) -> Heard:
         sheet = Sheet(
             tuple(asked.question for asked in self.plan.asked[name]),
             self.plan.authorities[name],
             deadline_s=DEADLINE_S,
+            parallel=PARALLEL,
             jitter_s=JITTER_S if len(self.hosts) > 1 else 0.0,
         )
         try:
             return Heard(await ask_host(self.sessions, self.hosts[name], sheet))
         except HostError as error:
             return Heard(error=error)
+        except Exception as error:  # whatever is wrong with one host, the night goes on
+            return Heard(error=HostError(f"asking it broke off: {type(error).__name__}: {error}"[:300]))
 
     async def remove_left_pods(self) -> None:
         """Test pods that a killed run has left, in every cluster that answers."""
@@ -97,17 +131,18 @@ class AuditRun:
             self.notes.append(str(refused))
 
     def nodes_to_try(self, limit: int) -> list[str]:
-        """Hosts whose nodes are Ready: at most so many a night, others every night."""
-        ready = [name for name, host in self.hosts.items() if self._is_ready(host)]
-        start = self.recorder.started_at.toordinal() * limit % len(ready) if ready else 0
-        return (ready[start:] + ready[:start])[:limit]
+        """Hosts whose nodes are Ready, and that no run of ours works on: so many a night, others every night."""
+        ready = [name for name, host in self.hosts.items() if self._may_be_tried(host)]
+        wanted = max(0, limit)
+        start = self.recorder.started_at.toordinal() * wanted % len(ready) if ready else 0
+        return (ready[start:] + ready[:start])[:wanted]
 
-    def _is_ready(self, host: Host) -> bool:
+    def _may_be_tried(self, host: Host) -> bool:
         view = self.views.get(host.pool.cluster.name)
         node = view.nodes.get(host.node_name) if view else None
-        return node is not None and bool(node.ready)
+        return node is not None and bool(node.ready) and not node.cordoned_by_us and ROLLOUT not in node.annotations
 
-    async def try_pods(self, names: Sequence[str]) -> dict[str, Probed]:
+    async def try_pods(self, names: Sequence[str]) -> None:
         """Run a test pod on each host's node, some at a time; why one could not be run is in its answer."""
         slots = asyncio.Semaphore(PODS_AT_ONCE)
 
@@ -115,7 +150,7 @@ class AuditRun:
             async with slots:
                 return await self._try_pod(self.hosts[name])
 
-        return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+        self.tried |= dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
     async def _try_pod(self, host: Host) -> Probed:
         cluster, node = host.pool.cluster, host.node_name
@@ -131,11 +166,12 @@ class AuditRun:
                 cloud_node,
                 next(iter(nodes[node].internal_ips), ""),
                 timeout_s=POD_TIMEOUT_S,
+                prefix=PREFIX,
             )
-        except (GateRefused, ApiError, ClusterUnreachable) as error:
-            return Probed(PodAnswers(), log_error=str(error))
+        except Exception as error:  # refused, unreachable or worse: one node's, and the night goes on
+            return Probed(PodAnswers(), log_error=str(error) or type(error).__name__)
 
-    def conclude(self, heard: Mapping[str, Heard], tried: Mapping[str, Probed]) -> AuditReport:
+    def conclude(self) -> AuditReport:
         """What it comes to, against what earlier runs have left in the spool; its facts are written there."""
         spool = self.recorder.spool
         before = history.earlier(spool, self.recorder.started_at)
@@ -144,8 +180,8 @@ class AuditRun:
             hosts=self.hosts,
             plan=self.plan,
             views=self.views,
-            heard=heard,
-            tried=tried,
+            heard=self.heard,
+            tried=self.tried,
             before=before.nights,
             usual=baselines(history.durations(spool, before)),
             run_id=self.recorder.run_id,
@@ -153,7 +189,7 @@ class AuditRun:
             notes=tuple(self.notes),
             unreached=self.unreached,
         )
-        report = conclude(evening, datetime.now(UTC))
+        report = self._report = conclude(evening, datetime.now(UTC))
         sites = {name: host.site.name for name, host in self.hosts.items()}
         history.write_facts(spool, self.recorder.run_id, report.facts, sites, report.ended_at)
         history.write_carried(spool, self.recorder.run_id, report.compared.not_measured)
@@ -176,33 +212,45 @@ async def open_run(
     required: what a cluster's provider needs its nodes to reach, by the way that the fleet file names
     peers: other hosts that these ones connect to, and that are not asked themselves
     """
-    notes: list[str] = []
-    unreached: dict[str, str] = {}
-    views: dict[str, View] = {}
-    apis: dict[str, ClusterApi] = {}
-    gates: dict[str, Gate] = {}
     async with AsyncExitStack() as open_, Sessions(fleet.ssh_limits, secret) as sessions:
+        clusters = Clusters()
         for name, cluster in {host.pool.cluster.name: host.pool.cluster for host in hosts}.items():
             inside = [host for host in hosts if host.pool.cluster.name == name]
             try:
                 api = await open_.enter_async_context(connect(cluster, secret(cluster.kubeconfig)))
-            except (ClusterUnreachable, SecretMissing) as error:
-                notes.append(f"Cluster {name} could not be looked at: {error}")
+                endpoints = required(cluster, fleet.audit.provider_endpoints)
+                bare = View(api.url, api.ca_pem or "", required=endpoints)
+            except (ClusterUnreachable, SecretMissing, OSError, ValueError) as error:
+                clusters.notes.append(f"Cluster {name} could not be looked at: {error}")
                 continue
-            bare = View(api.url, api.ca_pem or "", required=required(cluster, fleet.audit.provider_endpoints))
             try:
-                views[name] = await _read(api, bare, notes)
-            except (ClusterUnreachable, ApiError) as error:
-                views[name], unreached[name] = bare, str(error)
+                clusters.views[name] = await _read(api, bare, clusters.notes)
+            except ApiError as error:
+                clusters.views[name] = bare
+                clusters.notes.append(f"Cluster {name} could not be read: {error}")
+                if error.status >= 500:
+                    clusters.unreached[name] = str(error)
                 continue
-            apis[name] = api
-            gates[name] = _gate(api, inside, recorder)
+            except ClusterUnreachable as error:
+                clusters.views[name], clusters.unreached[name] = bare, str(error)
+                continue
+            clusters.apis[name] = api
+            clusters.gates[name] = _gate(api, inside, recorder)
         named = {target.authority for target in fleet.audit.targets if target.authority}
-        files = {str(path): path.read_text() for path in named}
-        by_name = {host.name: host for host in hosts}
-        all_of_them = [*hosts, *(peer for peer in peers if peer.name not in by_name)]
-        plan = plan_night(fleet, all_of_them, views, recorder.started_at.toordinal(), files, only=by_name)
-        yield AuditRun(fleet, by_name, plan, views, unreached, sessions, apis, gates, recorder, notes)
+        files = {str(path): pem for path in named if (pem := _pem(path, clusters.notes)) is not None}
+        own = {host.name for host in hosts}
+        all_of_them = [*hosts, *(peer for peer in peers if peer.name not in own)]
+        plan = plan_night(fleet, all_of_them, clusters.views, recorder.started_at.toordinal(), files, only=own)
+        yield AuditRun(fleet, hosts, plan, sessions, clusters, recorder)
+
+
+def _pem(path: Path, notes: list[str]) -> str | None:
+    """A file of certificates; None where it cannot be read: then its targets are not asked for."""
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        notes.append(f"The certificates in {path.name} cannot be read, so that nothing is verified by them: {error}")
+        return None
 
 
 async def _read(api: ClusterApi, bare: View, notes: list[str]) -> View:

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.audit.measured import Measured, Quality
 from tasks.audit.nights import Gone, Since, Told
 from tasks.audit.report import AuditReport, counted
-from tasks.outcomes import Finding, HostOutcome, HostState, Severity
+from tasks.outcomes import Finding, HostOutcome, HostState, RunState, Severity
 
 SHOWN_FINDINGS = 25
 """At most so many in the summary; the page and the JSON have more."""
@@ -152,15 +152,17 @@ def host_outcomes(report: AuditReport) -> tuple[HostOutcome, ...]:
     )
 
 
-def fails(report: AuditReport, fail_on: str) -> bool:
-    """Whether the run is to be told as failed.
+def run_state(report: AuditReport, fail_on: str) -> RunState:
+    """How the run has ended: not for what it found, unless that is asked for, but for what it could not look at.
 
-    fail_on: `blockers`, `new-blockers`, or anything else for never
+    fail_on: `blockers`, `new-blockers` (tonight's first), or anything else for neither
     """
     blockers = [told for told in report.compared.told if told.finding.severity is Severity.BLOCKER]
-    if fail_on == "new-blockers":
-        return any(told.stands is not Since.STILL for told in blockers)
-    return fail_on == "blockers" and bool(blockers)
+    new = any(told.nights == 1 for told in blockers)
+    failed = {"blockers": bool(blockers), "new-blockers": new}.get(fail_on, False)
+    if failed or len(report.unread) == len(report.hosts):
+        return RunState.FAILED
+    return RunState.LEFT_OUT if report.unread else RunState.COMPLETED
 
 
 def finding_rows(report: AuditReport) -> list[dict[str, Any]]:

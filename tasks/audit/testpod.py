@@ -57,7 +57,7 @@ def pod_name(purpose: str, node: str) -> str:
     return f"{purpose}-{re.sub('[^a-z0-9-]', '-', node)[:40]}-{hashlib.sha256(node.encode()).hexdigest()[:8]}"
 
 
-def peer_pod(cloud_node: str, node: str, image: str, node_address: str) -> dict[str, Any]:
+def peer_pod(cloud_node: str, node: str, image: str, node_address: str, prefix: str = "") -> dict[str, Any]:
     """A pod on a cloud node that serves a page to the pod under test, and connects to that node's kubelet itself.
 
     The kubelet speaks TLS, and turns a plain request away: whatever it answers, it was reached.
@@ -71,10 +71,10 @@ esac
 echo "{FINISHED}"
 wait
 """
-    return _pod(pod_name("peer", node), cloud_node, image, program, {"NODE": node_address})
+    return _pod(pod_name(f"{prefix}peer", node), cloud_node, image, program, {"NODE": node_address})
 
 
-def probe_pod(node: str, image: str, dns: SiteDns, peer_ip: str | None) -> dict[str, Any]:
+def probe_pod(node: str, image: str, dns: SiteDns, peer_ip: str | None, prefix: str = "") -> dict[str, Any]:
     """The pod on the node under test. Names and address go in as environment, never into the program."""
     program = [
         _SERVE,
@@ -89,13 +89,13 @@ def probe_pod(node: str, image: str, dns: SiteDns, peer_ip: str | None) -> dict[
         "EXTERNAL_NAME": dns.external_name,
         "PEER": peer_ip or "",
     }
-    return _pod(pod_name("accept", node), node, image, "".join(program), environment)
+    return _pod(pod_name(f"{prefix}accept", node), node, image, "".join(program), environment)
 
 
-def way_back_pod(cloud_node: str, node: str, image: str, pod_ip: str) -> dict[str, Any]:
+def way_back_pod(cloud_node: str, node: str, image: str, pod_ip: str, prefix: str = "") -> dict[str, Any]:
     """A pod on a cloud node that fetches the page of the pod under test, then ends."""
     program = f'{_PROBE}say from-cloud wget -q -T 5 -O /dev/null "http://$PEER:{PORT}/"\necho "{FINISHED}"\n'
-    return _pod(pod_name("back", node), cloud_node, image, program, {"PEER": pod_ip})
+    return _pod(pod_name(f"{prefix}back", node), cloud_node, image, program, {"PEER": pod_ip})
 
 
 def _pod(name: str, node: str, image: str, program: str, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ _SYSTEM = "kube-system"
 _SERVICE, _CACHE = "k8s-app=kube-dns", "node-local-dns"
 _SERVERS = ("coredns", "yurt-coredns")
 """Prefixes of DNS servers' pods. OpenYurt's stand inside a pool, so that a cut line takes no names away."""
+_OTHERS = ("admission-controller", "autoscaler", "controlplane")
 _HYBRID = Taint("nodepool-type", "hybridcloud", "NoSchedule")
 
 
@@ -70,8 +71,8 @@ async def read_cluster_dns(api: ClusterApi) -> ClusterDns:
 
 
 def _named(pods: Iterable[DnsPod], prefixes: tuple[str, ...]) -> tuple[DnsPod, ...]:
-    """Pods by prefix; the admission controller of the cache has the cache's name before its own."""
-    found = (p for p in pods if p.name.startswith(prefixes) and "admission-controller" not in p.name)
+    """Pods by prefix; others that belong to them have that name before their own."""
+    found = (p for p in pods if p.name.startswith(prefixes) and not any(other in p.name for other in _OTHERS))
     return tuple(sorted(found, key=lambda pod: pod.name))
 
 

@@ -15,7 +15,7 @@ NIGHT = datetime(2026, 11, 23, 2, tzinfo=UTC)
 HOSTS = {
     "fra1-n01": Place("fra1", "fra1-a"),
     "fra1-n02": Place("fra1", "fra1-b"),
-    "ams1-n01": Place("ams1", "ams1-a", node="node-9"),
+    "ams1-n01": Place("ams1", "ams1-a"),
 }
 
 

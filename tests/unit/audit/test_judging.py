@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.audit.judging import agree, judge
+from tasks.audit.judging import Agreed, agree, judge
 from tasks.audit.measured import Fault, Part, Quality, Suspect
 from tasks.audit.planning import Asked, Wants
 from tasks.audit.questions import Answer, Kind, Outcome, Question
@@ -23,7 +23,7 @@ def asked(kind: Kind, name: str = "", wants: Wants = Wants(), address: str = "10
     return Asked(Question(kind, address, 53, name), "x", "db", stages, wants)
 
 
-def facts(one: Asked, answer: Answer, agreed: dict[str, str | None] | None = None) -> list[tuple[Any, ...]]:
+def facts(one: Asked, answer: Answer, agreed: Agreed | None = None) -> list[tuple[Any, ...]]:
     judged = judge("n1", [one], [answer], agreed or {}, NOW)
     assert all(fact.suspects == SUSPECT and fact.source == "n1" and fact.target == "db" for fact in judged)
     return [(fact.check, fact.quality, fact.symptom, fact.evidence) for fact in judged]
@@ -139,6 +139,30 @@ def answered(took_ms: float = 3.0, **values: str) -> Answer:
             (OK, "", "10.1.0.2; search a b c; ndots:1"),
             id="a long list that names with dots do not meet",
         ),
+        *(
+            pytest.param(
+                Kind.SETTINGS,
+                Wants(),
+                answered(servers="s", search="a,b,c", ndots=nonsense),
+                (OK, "", "s; search a b c; ndots:1"),
+                id=f"ndots:{nonsense}",
+            )
+            for nonsense in ("inf", "nan", "", "many")
+        ),
+        pytest.param(
+            Kind.SETTINGS,
+            Wants(),
+            Answer(Outcome.GARBLED, 1),
+            (UNKNOWN, "", "its resolv.conf cannot be read: garbled"),
+            id="no settings",
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(expires_in_s=86400.0),
+            answered(not_after="2026-11-24T02:00:00"),
+            (OK, "", "connected"),
+            id="a time without a zone is none",
+        ),
         pytest.param(
             Kind.METRICS,
             Wants(),
@@ -184,19 +208,19 @@ A, B = "10.1.9.20", "10.1.9.21"
             id="not as declared",
         ),
         pytest.param(
-            Wants(compared=True), answered(addresses=A), {NAME: A}, (OK, "", A), id="what the others answer, too"
+            Wants(compared=True), answered(addresses=A), {("", NAME): A}, (OK, "", A), id="what the others answer, too"
         ),
         pytest.param(
             Wants(compared=True),
             answered(addresses=B),
-            {NAME: A},
+            {("", NAME): A},
             (FAIL, "wrong-answer", f"answers {B}; most servers answer {A}"),
             id="another answer than the others'",
         ),
         pytest.param(
             Wants(compared=True),
             answered(addresses=B),
-            {NAME: None},
+            {("", NAME): None},
             (FAIL, "wrong-answer", f"answers {B}; the servers do not agree"),
             id="no two answer alike",
         ),
@@ -217,7 +241,7 @@ A, B = "10.1.9.20", "10.1.9.21"
     ],
 )
 @pytest.mark.parametrize("kind", [Kind.DNS, Kind.STUB])
-def test_a_name(kind: Kind, wants: Wants, answer: Answer, agreed: dict[str, str | None], fact: tuple[Any, ...]) -> None:
+def test_a_name(kind: Kind, wants: Wants, answer: Answer, agreed: Agreed, fact: tuple[Any, ...]) -> None:
     assert facts(asked(kind, NAME, wants), answer, agreed) == [("x", *fact)]
 
 
@@ -267,6 +291,15 @@ GREEN = [("name.api", OK), ("connect.api", OK), ("tls.api", OK), ("ready.api", O
             {check: UNKNOWN for check, _ in GREEN},
             id="it was not asked",
         ),
+        pytest.param(
+            Answer(Outcome.TIMEOUT, 9, {"stage": "foo", "status": "200"}),
+            {check: UNKNOWN for check, _ in GREEN},
+            id="a stage that there is not",
+        ),
+        pytest.param(
+            Answer(Outcome.TIMEOUT, 9), {check: UNKNOWN for check, _ in GREEN}, id="it does not say how far it came"
+        ),
+        pytest.param(answered(**{**WHOLE, "clock_offset_s": "nan"}), {"clock.api": UNKNOWN}, id="a clock of nonsense"),
     ],
 )
 def test_the_api_endpoint_stage_by_stage(answer: Answer, differs: dict[str, Quality]) -> None:
@@ -282,10 +315,10 @@ def dns(address: str, answer: Answer, name: str = NAME, wants: Wants = Wants(com
     ("said", "agreed"),
     [
         pytest.param([], {}, id="nobody asked"),
-        pytest.param([dns("s1", answered(addresses=A, rcode="NOERROR"))], {NAME: A}, id="one server"),
+        pytest.param([dns("s1", answered(addresses=A, rcode="NOERROR"))], {("", NAME): A}, id="one server"),
         pytest.param(
             [dns("s1", answered(addresses=A, rcode="NOERROR")), dns("s2", answered(addresses=B, rcode="NOERROR"))],
-            {NAME: None},
+            {("", NAME): None},
             id="one word against another",
         ),
         pytest.param(
@@ -294,12 +327,12 @@ def dns(address: str, answer: Answer, name: str = NAME, wants: Wants = Wants(com
                 dns("s2", answered(addresses=A, rcode="NOERROR")),
                 dns("s3", answered(addresses=A, rcode="NOERROR")),
             ],
-            {NAME: A},
+            {("", NAME): A},
             id="each server has one vote, however many ask it",
         ),
         pytest.param(
             [dns("s1", answered(addresses=A, rcode="NOERROR")), dns("s2", answered(rcode="NXDOMAIN"))],
-            {NAME: A},
+            {("", NAME): A},
             id="who does not know the name says nothing of its address",
         ),
         pytest.param(
@@ -307,6 +340,6 @@ def dns(address: str, answer: Answer, name: str = NAME, wants: Wants = Wants(com
         ),
     ],
 )
-def test_what_most_servers_say(said: list[tuple[Asked, Answer]], agreed: dict[str, str | None]) -> None:
+def test_what_most_servers_say(said: list[tuple[Asked, Answer]], agreed: Agreed) -> None:
     assert agree(said) == agreed
     assert agree(reversed(said)) == agreed

@@ -23,10 +23,11 @@ NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 LINE, HOST = Subject("line", "cloud -- fra1"), Subject("host", "n1")
 
 
-def night(ago: int, *found: Subject, hosts: str = "", carried: Subject | None = None) -> Night:
+def night(ago: int, *found: Subject, hosts: str = "", mute: str = "", carried: Subject | None = None) -> Night:
     findings = {("audit.x", s): f"{s} was broken" for s in found}
+    measured = {**dict.fromkeys(hosts.split(), True), **dict.fromkeys(mute.split(), False)}
     unknown = {("audit.x", carried): f"{carried} was broken"} if carried else {}
-    return Night(NOW - timedelta(days=ago), findings, frozenset(hosts.split()), unknown)
+    return Night(NOW - timedelta(days=ago), findings, measured, unknown)
 
 
 def finding(subject: Subject) -> Finding:
@@ -53,7 +54,7 @@ def finding(subject: Subject) -> Finding:
     ],
 )
 def test_how_a_finding_stands(before: list[Night], told: tuple[Since, int, int]) -> None:
-    (one,) = compare([finding(LINE)], [LINE], NOW, before).told
+    (one,) = compare([finding(LINE)], {("audit.x", LINE)}.__contains__, NOW, before).told
     stands, days_ago, nights = told
     assert (one.stands, one.since, one.nights) == (stands, NOW - timedelta(days=days_ago), nights)
 
@@ -66,10 +67,11 @@ def test_how_a_finding_stands(before: list[Night], told: tuple[Since, int, int])
     ],
 )
 def test_what_was_there_last_night(measured: list[Subject], is_known: bool) -> None:
-    compared = compare([], measured, NOW, [night(1, LINE), night(2, HOST)])
+    known = {("audit.x", subject) for subject in measured}.__contains__
+    compared = compare([], known, NOW, [night(1, LINE), night(2, HOST)])
     gone = Gone("audit.x", LINE, "line cloud -- fra1 was broken", is_known)
     assert (compared.fixed, compared.not_measured) == (((gone,), ()) if is_known else ((), (gone,)))
-    carried = compare([], measured, NOW, [night(1, carried=LINE), night(2, HOST)])
+    carried = compare([], known, NOW, [night(1, carried=LINE), night(2, HOST)])
     assert carried == compared, "it is known until someone has looked"
 
 
@@ -77,9 +79,13 @@ def test_what_was_there_last_night(measured: list[Subject], is_known: bool) -> N
     ("before", "nights"),
     [
         pytest.param([], {}, id="the first night of all"),
-        pytest.param([night(1, hosts="n1"), night(2, hosts="n2")], {}, id="two nights"),
-        pytest.param([night(1, hosts="n1"), night(2, hosts="n1"), night(3, hosts="n2")], {"n2": 3}, id="three nights"),
-        pytest.param([night(1), night(2)], {"n2": 3}, id="never since there are nights"),
+        pytest.param([night(1, mute="n2"), night(2, hosts="n2")], {}, id="two nights"),
+        pytest.param([night(1, mute="n2"), night(2, mute="n2"), night(3, hosts="n2")], {"n2": 3}, id="three nights"),
+        pytest.param([night(1, mute="n2"), night(2, mute="n2")], {"n2": 3}, id="never since there are nights"),
+        pytest.param([night(n, hosts="n1") for n in range(1, 30)], {}, id="a host that is new"),
+        pytest.param(
+            [night(1, mute="n2"), night(2, hosts="n1"), night(3, mute="n2")], {"n2": 3}, id="a night without it between"
+        ),
     ],
 )
 def test_silence_is_told_after_three_nights(before: list[Night], nights: dict[str, int]) -> None:

@@ -57,7 +57,13 @@ def test_a_host_that_is_no_node_asks_nothing_of_the_clusters_dns() -> None:
 
 
 def test_a_node_asks_every_stage_over_both_transports() -> None:
-    dns = ClusterDns(("172.21.0.10",), (DnsPod("coredns-1", "172.20.0.5", "cloud-1", True),), True)
+    cache = DnsPod("node-local-dns-1", "10.1.0.11", "n1", True)
+    servers = (
+        DnsPod("coredns-1", "172.20.0.5", "cloud-1", True),
+        DnsPod("coredns-2", "172.20.0.6", "cloud-1", False),
+        DnsPod("coredns-3", "", "", False),
+    )
+    dns = ClusterDns(("172.21.0.10",), servers, True, caches={"n1": cache})
     plan = planned([a_host("n1")], a_view(a_node("n1"), dns=dns))
     names = 3  # one of the cluster, one outside, one that must not be
     assert checks(plan.asked["n1"]) == {
@@ -115,7 +121,7 @@ def test_peers_are_reached_where_nodes_reach_each_other() -> None:
     hosts = [a_host("n1"), a_host("n2", node_address="10.9.0.2", address="ssh.example.com")]
     asked = planned(hosts).asked["n1"]
     assert [(o.check, o.question.address, o.target) for o in asked if o.check in ("connect.host", "mtu.host")] == [
-        ("connect.host", "10.9.0.2", "n2"), ("mtu.host", "10.9.0.2", "n2"),
+        ("mtu.host", "10.9.0.2", "n2"), ("connect.host", "10.9.0.2", "n2"),
     ]  # fmt: skip
     (mtu,) = (one for one in asked if one.check == "mtu.host")
     assert mtu.question.sizes == (576, 1450, 1500)
@@ -141,3 +147,28 @@ def test_a_dns_server_in_the_pool_is_not_over_the_line() -> None:
     }
     assert lines == {"10.100.0.5": False, "172.20.0.5": True}
     assert [one.question.address for one in plan.asked["n1"] if one.check == "connect.cloud"] == ["192.168.0.5"]
+
+
+def test_a_node_without_a_cache_is_not_asked_for_one() -> None:
+    dns = ClusterDns(("172.21.0.10",), (), has_cache=True)
+    asked = planned([a_host("n1")], a_view(a_node("n1"), dns=dns)).asked["n1"]
+    assert not [one.check for one in asked if one.check.startswith(("dns.cache", "cache."))]
+
+
+def test_a_target_whose_authority_cannot_be_read_is_left_out() -> None:
+    lost = AuditTarget("t", frozenset(), "tls", "w", 443, authority=Path("gone.pem"))
+    assert not [one for one in planned([a_host("n1")], targets=(lost,)).asked["n1"] if one.target == "t"]
+
+
+def test_clusters_with_the_same_addresses_are_told_apart() -> None:
+    dns = ClusterDns(("172.21.0.10",), (), has_cache=False)
+    one = a_host("n1")
+    several = replace(fleet([one]), clusters={"main": CLUSTER, "other": CLUSTER})
+    plan = plan_night(several, [one], {CLUSTER.name: a_view(a_node("n1"), dns=dns)}, NIGHT, {})
+    targets = [asked.target for asked in plan.asked["n1"] if asked.check == "dns.service"]
+    assert targets
+    assert all(" at 172.21.0.10 of main " in target for target in targets)
+
+
+def test_an_api_server_with_an_ipv6_address() -> None:
+    assert View("https://[2001:db8::1]:6443", "").endpoint.name == "[2001:db8::1]:6443"

@@ -44,5 +44,5 @@ def test_order_of_stages_and_of_what_has_no_place_among_them() -> None:
 
 
 def test_pods_ask_from_where_their_node_is() -> None:
-    facts = [a_fact("dns.service", "pod on node-9", "x udp"), a_fact("dns.service", "pod on cn-1", "x udp")]
+    facts = [a_fact("dns.service", "pod on ams1-n01", "x udp"), a_fact("dns.service", "pod on cn-1", "x udp")]
     assert set(stages(facts, places_by_name(HOSTS))) == {"ams1", "cloud"}

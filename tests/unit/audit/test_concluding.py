@@ -1,0 +1,132 @@
+"""A night put together: what is told, what is fixed, what nobody knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tasks.audit.concluding import SILENT, Evening, Heard, conclude
+from tasks.audit.nights import Night
+from tasks.audit.planning import plan_night
+from tasks.audit.questions import Answer, Kind, Outcome
+from tasks.audit.report import AuditReport
+from tasks.audit.telling import run_state
+from tasks.fleet.model import SiteDns
+from tasks.hosts.errors import AuthRefused, ConnectTimeout, HostError
+from tasks.outcomes import RunState, Severity, Subject
+from tests.unit.audit.test_planning import fleet
+from tests.unit.onboard.builders import a_host
+
+NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
+DNS = {"dns": SiteDns(("10.1.0.2",))}
+HOSTS = [a_host(name, site=DNS, address=f"10.1.0.{n}") for n, name in enumerate(("n1", "n2", "n3"), 11)]
+GOOD = {
+    Kind.TCP: {},
+    Kind.STUB: {"addresses": "10.1.9.9"},
+    Kind.DNS: {"addresses": "10.1.9.9", "rcode": "NOERROR"},
+    Kind.MTU: {"largest": "1500"},
+    Kind.SETTINGS: {"servers": "10.1.0.2", "search": "", "ndots": "1"},
+}
+
+
+def evening(heard: dict[str, Any], before: tuple[Night, ...] = ()) -> Evening:
+    """A night of three hosts. heard: host -> an error, or `{index of a question: answer}` that differs from a good one."""
+    declared = fleet(HOSTS)
+    plan = plan_night(declared, HOSTS, {}, 740_000, {})
+    answers = {}
+    for host in HOSTS:
+        given = heard.get(host.name, {})
+        if isinstance(given, HostError):
+            answers[host.name] = Heard(error=given)
+            continue
+        good = [
+            Answer(Outcome.OK, 1.0, {} if asked.wants.absent else GOOD[asked.question.kind])
+            for asked in plan.asked[host.name]
+        ]
+        answers[host.name] = Heard(
+            tuple(given.get(asked.check, one) for asked, one in zip(plan.asked[host.name], good, strict=True))
+        )
+    return Evening(declared, {h.name: h for h in HOSTS}, plan, {}, answers, {}, before, {}, "r", NOW)
+
+
+def told(report: AuditReport) -> list[tuple[str, str]]:
+    return [(one.finding.id, str(one.finding.subject)) for one in report.compared.told]
+
+
+def last_night(id: str, subject: Subject, **hosts: bool) -> Night:
+    return Night(NOW - timedelta(days=1), {(id, subject): "was broken"}, hosts)
+
+
+def test_nothing_is_wrong() -> None:
+    report = conclude(evening({}), NOW)
+    assert (told(report), report.unread) == ([], {})
+    assert run_state(report, "blockers") is RunState.COMPLETED
+
+
+def test_a_host_that_is_away_is_one_finding() -> None:
+    away = Answer(Outcome.TIMEOUT, 3000)
+    report = conclude(evening({"n1": ConnectTimeout("no answer"), "n2": {}, "n3": {}}), NOW)
+    assert told(report) == [("audit.path.cut", "path poolkeeper -> n1")], "the others reach it"
+    everyone = {"n1": ConnectTimeout("no answer"), "n2": {"connect.host": away, "mtu.host": away}}
+    report = conclude(evening({**everyone, "n3": {"connect.host": away, "mtu.host": away}}), NOW)
+    assert ("audit.host.cut", "host n1") in told(report)
+    assert report.unread == {"n1": "no answer"}
+    assert run_state(report, "nothing") is RunState.LEFT_OUT
+
+
+def test_a_host_that_answers_nothing_is_not_measured() -> None:
+    mute = Answer(Outcome.UNKNOWN, reason="the probe program did not begin")
+    checks = ("settings.search", "dns.stub", "dns.resolver", "mtu.host", "connect.host")
+    report = conclude(evening({"n1": dict.fromkeys(checks, mute)}), NOW)
+    assert report.unread == {"n1": "the probe program did not begin"}
+
+
+HERE = Subject("host", "n1")
+STUB_DEAD = Answer(Outcome.NO_NAME, 3000)
+
+
+@pytest.mark.parametrize(
+    ("id", "heard", "fixed"),
+    [
+        pytest.param("audit.stub.cut", {}, True, id="it was shown to work"),
+        pytest.param("audit.stub.cut", {"n1": ConnectTimeout("x")}, False, id="the host is away: nobody knows"),
+        pytest.param("audit.kubelet.cut", {}, False, id="no pod was tried on it"),
+        pytest.param("audit.host.big-packets", {}, True, id="big packets pass"),
+        pytest.param(
+            "audit.host.big-packets",
+            {name: {"mtu.host": Answer(Outcome.TIMEOUT, 1)} for name in ("n1", "n2", "n3")},
+            False,
+            id="no echo, while connects pass",
+        ),
+        pytest.param("hosts.ssh.auth-refused", {}, True, id="it lets us in"),
+        pytest.param("hosts.ssh.auth-refused", {"n1": ConnectTimeout("x")}, False, id="it cannot be reached to try"),
+        pytest.param(SILENT, {}, True, id="it answers again"),
+    ],
+)
+def test_only_what_was_shown_to_work_is_fixed(id: str, heard: dict[str, Any], fixed: bool) -> None:
+    report = conclude(evening(heard, (last_night(id, HERE, n1=True),)), NOW)
+    gone = {one.id: one.measured for one in report.compared.gone}
+    assert gone == {id: fixed}
+
+
+def test_a_login_that_is_refused_is_the_hosts_own() -> None:
+    report = conclude(evening({"n1": AuthRefused("publickey")}), NOW)
+    assert told(report) == [("hosts.ssh.auth-refused", "host n1")]
+
+
+def test_an_odd_answer_ends_nobodys_night() -> None:
+    odd = Answer(Outcome.OK, 1.0, {"ndots": "inf", "search": "a,b,c", "addresses": "", "rcode": "?", "largest": "nan"})
+    checks = ("settings.search", "dns.stub", "dns.resolver", "mtu.host")
+    report = conclude(evening({"n1": dict.fromkeys(checks, odd)}), NOW)
+    assert all(one.finding.severity in Severity for one in report.compared.told)
+    assert report.counts.total() == conclude(evening({}), NOW).counts.total()
+
+
+def test_a_name_that_left_the_fleet_is_not_kept_for_ever() -> None:
+    gone = Night(NOW - timedelta(days=1), {}, {}, {("audit.host.cut", Subject("host", "sold")): "was broken"})
+    assert conclude(evening({}, (gone,)), NOW).compared.gone == ()
+    kept = replace(gone, carried={("audit.host.cut", HERE): "was broken"})
+    assert [one.subject for one in conclude(evening({"n1": ConnectTimeout("x")}, (kept,)), NOW).compared.gone] == [HERE]
