@@ -62,11 +62,19 @@ def wget(arguments: list[str]) -> int:
         return 1
     connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout_s, (OWN, 0))
     try:
+        connection.connect()
+    except OSError as error:
+        print(f"wget: can't connect to remote host ({parts.hostname}): {error.strerror or error}", file=sys.stderr)
+        return 1
+    try:
         connection.request("GET", parts.path or "/", headers={"Host": parts.netloc})
         answer = connection.getresponse()
         body = answer.read()
-    except OSError as error:
-        print(f"wget: can't connect to remote host ({parts.hostname}): {error.strerror or error}", file=sys.stderr)
+    except TimeoutError:
+        print("wget: download timed out", file=sys.stderr)
+        return 1
+    except (OSError, http.client.HTTPException) as error:
+        print(f"wget: error getting response: {error}", file=sys.stderr)
         return 1
     if answer.status >= 400:
         print(f"wget: server returned error: HTTP/1.1 {answer.status} {answer.reason}", file=sys.stderr)
