@@ -10,7 +10,7 @@ from tasks.audit.cluster_facts import node_facts, place_of, pod_facts
 from tasks.audit.findings import finding_of, subject_of
 from tasks.audit.folding import Cause, fold
 from tasks.audit.judging import agree, judge
-from tasks.audit.measured import Measured, Quality
+from tasks.audit.measured import Measured, Quality, Suspect
 from tasks.audit.nights import Baseline, Night, PathKey, against_baseline, compare, silent
 from tasks.audit.planning import NightPlan, View
 from tasks.audit.proving import Probed
@@ -148,7 +148,8 @@ def _node(evening: Evening, host: Host) -> NodeRow | None:
 
 def _known_of(facts: Sequence[Measured]) -> frozenset[Subject]:
     """Everything of which tonight tells whether it works."""
-    suspects = {suspect for fact in facts if fact.quality is not Quality.UNKNOWN for suspect in fact.suspects}
+    known = (fact.suspects for fact in facts if fact.quality is not Quality.UNKNOWN)
+    suspects = frozenset[Suspect]().union(*known)  # of sets, so that the hashes that they keep are used
     return frozenset(map(subject_of, suspects))
 
 
