@@ -11,7 +11,7 @@ from tasks.audit.cluster_facts import node_facts, place_of, pod_facts
 from tasks.audit.findings import finding_of, key_of
 from tasks.audit.folding import Cause, fold
 from tasks.audit.judging import agree, judge
-from tasks.audit.measured import Measured, Quality
+from tasks.audit.measured import Measured, Quality, Suspect
 from tasks.audit.nights import Baseline, Key, Night, PathKey, against_baseline, compare, silent
 from tasks.audit.planning import NightPlan, View
 from tasks.audit.proving import Probed
@@ -185,11 +185,10 @@ def _known(facts: Sequence[Measured], answered: Collection[str]) -> Callable[[Ke
 
     answered: hosts that could be asked
     """
-    cleared = {
-        suspect
-        for fact in facts
-        for suspect in {Quality.FAIL: fact.acquitted, Quality.UNKNOWN: ()}.get(fact.quality, fact.suspects)
-    }
+    # a union of frozensets keeps the hashes that they have
+    passed = (fact.suspects for fact in facts if fact.quality in (Quality.OK, Quality.SLOW))
+    acquitted = (fact.acquitted for fact in facts if fact.quality is Quality.FAIL)
+    cleared = frozenset[Suspect]().union(*passed, *acquitted)
     keys = {key_of(suspect, quality) for suspect in cleared for quality in (Quality.FAIL, Quality.SLOW)}
 
     def known(key: Key) -> bool:

@@ -579,20 +579,25 @@ def ask_dns(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
 def ask_datagram(
     sheet: Sheet, sock: socket.socket, where: "tuple[str, int]", query: bytes, record: int
 ) -> "dict[str, str]":
-    """Ask once. What is not the answer to this query may come from anyone, and is passed over."""
-    watch = Watch(sheet.timeout_s)
-    sock.settimeout(watch.left_s())
+    """Ask, and ask again after half of the time, as resolvers do: one datagram may be lost for any reason.
+
+    What is not the answer to this query may come from anyone, and is passed over.
+    """
+    sock.settimeout(sheet.timeout_s)
     sock.connect(where)
-    sock.send(query)
-    stray = ""
-    for _ in range(MOST_STRAYS):
-        try:
-            message = watch.receive(sock, 65535)
-        except Late:
-            break
-        stray = differs(message, query)
-        if not stray:
-            return dns_answer(message, query, record)
+    stray, strays = "", 0
+    for _ in range(2):
+        watch = Watch(sheet.timeout_s / 2)
+        sock.send(query)
+        while strays < MOST_STRAYS:
+            try:
+                message = watch.receive(sock, 65535)
+            except Late:
+                break
+            stray = differs(message, query)
+            if not stray:
+                return dns_answer(message, query, record)
+            strays += 1
     if stray:
         raise Ended("garbled", stray)
     raise Ended("timeout", "no answer in time")

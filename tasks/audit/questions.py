@@ -28,7 +28,10 @@ class Kind(StrEnum):
     HTTPS = "https"
     """The same over TLS, verified."""
     DNS = "dns"
-    """Ask the server at `address`:`port` once for `name`, over `transport`, without search list and without EDNS."""
+    """Ask the server at `address`:`port` for `name`, over `transport`, without search list and without EDNS.
+
+    Over UDP it is asked again after half of the time.
+    """
     STUB = "stub"
     """Look `name` up as any program on the host does: its hosts file, its resolvers, its search list. `record` chooses
     one family of addresses."""

@@ -13,8 +13,10 @@ import json
 import re
 import socket
 import sys
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -44,7 +46,19 @@ def _dead_port(stack: ExitStack) -> int:
     return port
 
 
-async def serve(folder: Path, live: int, dead: int) -> None:
+async def serve(
+    folder: Path,
+    live: int,
+    dead: int,
+    *,
+    answer: Callable[[asyncssh.SSHServerProcess[bytes]], Awaitable[None]] = _answer,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Until stdin ends.
+
+    answer: what a host does with what it is sent
+    more: told beside the ports
+    """
     authorized = asyncssh.import_authorized_keys((folder / "ours.pub").read_text())
     ports, lines = [], []
     for _ in range(live):
@@ -52,7 +66,7 @@ async def serve(folder: Path, live: int, dead: int) -> None:
         options = await asyncssh.SSHServerConnectionOptions.construct(
             server_host_keys=[key],
             authorized_client_keys=authorized,
-            process_factory=_answer,
+            process_factory=answer,
             encoding=None,
             gss_host=None,
         )
@@ -61,7 +75,8 @@ async def serve(folder: Path, live: int, dead: int) -> None:
         lines.append(f"[127.0.0.1]:{ports[-1]} {key.export_public_key().decode()}")
     (folder / "known_hosts").write_text("".join(lines))
     with ExitStack() as stack:
-        print(json.dumps({"live": ports, "dead": [_dead_port(stack) for _ in range(dead)]}), flush=True)
+        told = {"live": ports, "dead": [_dead_port(stack) for _ in range(dead)], **(more or {})}
+        print(json.dumps(told), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
