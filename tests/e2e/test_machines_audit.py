@@ -52,7 +52,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> I
 
 def audit(cluster: MachinesCluster) -> Json:
     ended = cluster.poolkeeper("run", "audit", "--json")
-    assert ended.code == 0, ended.err
+    assert ended.answer["state"].startswith("completed"), ended.err  # "with hosts left out", where one is away
     found: Json = ended.answer["audit"]
     return found
 
