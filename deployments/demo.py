@@ -23,7 +23,7 @@ from tasks.fees.periods import Period, billing_day, instant
 from tasks.settings import state_folder
 
 BROKEN = {"ams1-n02": "resolver-dead", "fra1-n05": "leftovers"}
-OVERNIGHT = {"fra1-n01": "resolver-dead", "ams1-n05": "power-lost"}
+OVERNIGHT = {"fra1-n01": "api-unreachable", "ams1-n05": "power-lost"}
 EXAMPLE_EVENTS = Path(__file__).parent / "examples/fee-events.csv"
 OLDER, NEWER = "v1.35.4", "v1.36.3"
 ACCEPTED, STOPPED = 10, 2
@@ -107,7 +107,7 @@ def two_nights(lab: Path) -> None:
     """The network is audited, something breaks, and the next night names it."""
     say("A night: every host connects to every other one, to the API server, and asks every resolver it depends on.")
     poolkeeper("run", "audit", "-p", "pod_nodes=2")
-    say("The name server of one host falls silent, and another host loses its power. The next night:")
+    say("One host cannot reach the API server any more, and another loses its power. The next night:")
     for host, fault in OVERNIGHT.items():
         poolkeeper("lab", "break", host, fault, "--folder", str(lab))
     poolkeeper("run", "audit", "-p", "pod_nodes=0", "-p", "fail_on=new-blockers", expected=1)
