@@ -61,4 +61,4 @@ def test_what_is_scheduled_begins_nothing(entry: dict) -> None:
     if entry["entrypoint"] == "flows.onboard.onboard":
         assert entry["parameters"]["dry_run"] is True
     else:
-        assert not entry["parameters"].get("close")
+        assert not entry.get("parameters", {}).get("close")
