@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from tasks.audit.measured import Measured, Quality
 from tasks.audit.report import AuditReport
@@ -41,7 +42,10 @@ async def probe(fleet: Fleet, hosts: Sequence[Host]) -> list[dict[str, Any]]:
             "standing": str(result.standing.step),
             "reason": result.standing.reason,
             "checks": [
-                *({"check": c.check, "verdict": str(c.verdict), "reason": c.reason} for c in result.checked),
+                *(
+                    {"check": c.check, "target": "", "verdict": str(c.verdict), "reason": c.reason}
+                    for c in result.checked
+                ),
                 *map(_checked, facts[result.host.name]),
             ],
             "findings": [finding.row() for finding in by_severity(result.findings)],
@@ -60,10 +64,10 @@ async def _network(fleet: Fleet, hosts: Sequence[Host], recorder: Recorder) -> A
 
 
 def _checked(fact: Measured) -> dict[str, str]:
-    """A fact as a check: its target tells it from the others of its kind, and slow is not wrong."""
+    """A fact as a check; slow is not wrong."""
     verdict = {Quality.FAIL: Verdict.FAIL, Quality.UNKNOWN: Verdict.UNKNOWN}.get(fact.quality, Verdict.OK)
     reason = "" if fact.quality is Quality.OK else fact.evidence
-    return {"check": f"{fact.check} {fact.target}", "verdict": str(verdict), "reason": reason}
+    return {"check": fact.check, "target": fact.target, "verdict": str(verdict), "reason": reason}
 
 
 def show(answer: Sequence[dict[str, Any]]) -> None:
@@ -72,10 +76,13 @@ def show(answer: Sequence[dict[str, Any]]) -> None:
     for row in answer:
         verdicts = [check["verdict"] for check in row["checks"]]
         counts = ", ".join(f"{verdicts.count(v)} {v}" for v in Verdict if verdicts.count(v))
-        console.print(f"[bold]{row['name']}[/bold]: {row['standing']}: {row['reason']} ({counts or 'not read'})")
+        told = f"{row['standing']}: {row['reason']} ({counts or 'not read'})"
+        console.print(f"[bold]{row['name']}[/bold]: {escape(told)}")
         for check in row["checks"]:
-            if check["verdict"] in ("fail", "unknown") and " " in check["check"]:  # of the others there are findings
-                console.print(f"  {check['verdict']} {check['check']}: {check['reason']}", markup=False)
+            if check["verdict"] in ("fail", "unknown") and check["target"]:  # of the others there are findings
+                console.print(
+                    f"  {check['verdict']} {check['check']} {check['target']}: {check['reason']}", markup=False
+                )
         for finding in row["findings"]:
             console.print(
                 f"  {finding['severity']} {finding['id']}: {finding['evidence']['observed']}"

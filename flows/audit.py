@@ -33,7 +33,7 @@ BATCH = 100
 BATCHES_AT_ONCE = 4
 
 
-@flow(name="audit", flow_run_name=lambda: run_name({**flow_run.parameters, "dry_run": False}, "audit"))
+@flow(name="audit", flow_run_name=lambda: run_name(flow_run.parameters, "audit", only_looks=True))
 async def audit(
     pool: str = "",
     hosts: str = "all",

@@ -17,10 +17,14 @@ from tasks.runs.steps import publish_answer
 from tasks.settings import SecretMissing, secret_reader, state_folder
 
 
-def run_name(asked: Mapping[str, Any], flow: str) -> str:
-    """What a run is called in the UI: its flow, its hosts, and whether it only tells."""
+def run_name(asked: Mapping[str, Any], flow: str, *, only_looks: bool = False) -> str:
+    """What a run is called in the UI: its flow, its hosts, and whether it only tells what it would do.
+
+    only_looks: the flow has no `dry_run`; every other one is a dry run unless it is told not to be
+    """
     which = ", ".join(part for part in (asked.get("pool"), asked.get("hosts")) if part)
-    return f"{flow} {which}{' (dry run)' if asked.get('dry_run', True) else ''}"
+    dry_run = not only_looks and asked.get("dry_run", True)
+    return f"{flow} {which}{' (dry run)' if dry_run else ''}"
 
 
 def run_log() -> Callable[[str], None]:

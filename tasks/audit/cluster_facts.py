@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.audit.measured import NOT_READY, Fault, Measured, Part, Quality, Suspect
-from tasks.audit.planning import TRANSPORTS, View
+from tasks.audit.planning import View, dns_names
 from tasks.audit.proving import Probed, choose_cloud_node
 from tasks.audit.report import Place
 from tasks.audit.suspects import (
@@ -16,7 +16,6 @@ from tasks.audit.suspects import (
     suspects_of_kubelet,
     suspects_of_pods,
     suspects_of_ready,
-    suspects_of_resolver,
     suspects_of_stub,
 )
 from tasks.cluster.marks import mark_of
@@ -37,6 +36,11 @@ def place_of(host: Host, node: NodeRow | None) -> Place:
     if mark is not None:
         note = f"{mark.flow} works on it ({mark.phase})"
     return Place(host.site.name, domain, note)
+
+
+def unread_node(host: Host, why: str) -> Measured:
+    """Of a host in a cluster that could not be read: nobody knows whether it is a node, and Ready."""
+    return Measured("node.ready", API_SERVER, host.name, Quality.UNKNOWN, f"not read: {why}"[:300], frozenset())
 
 
 def node_facts(host: Host, view: View) -> Iterator[Measured]:
@@ -91,12 +95,12 @@ def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:
         yield Measured("kubelet.log", API_SERVER, host.name, Quality.FAIL, probed.log_error, log, symptom="timeout")
         return
     yield Measured("kubelet.log", API_SERVER, host.name, Quality.OK, "the API server reads a pod's log", log)
-    inside, answers, dns = f"pod on {host.name}", probed.answers, host.site.dns
-    for name, answer in ((dns.internal_name, answers.dns_internal), (dns.external_name, answers.dns_external)):
-        suspects = suspects_of_cache(host, name) if view.dns.has_cache else frozenset[Suspect]()
+    inside, answers = f"pod on {host.name}", probed.answers
+    for name, answer in zip(dns_names(host), (answers.dns_internal, answers.dns_external), strict=True):
+        suspects = suspects_of_cache(host, name.name) if view.dns.has_cache else frozenset[Suspect]()
         if answer or not suspects:  # with a cache before them, those behind it may be broken all the same
-            suspects |= _behind(host, view, name)
-        yield _answered("pods.dns", inside, name, answer, suspects)
+            suspects |= view.behind_cache(host, name) or suspects_of_stub(host, name.name)
+        yield _answered("pods.dns", inside, name.name, answer, suspects)
     ways = (
         ("pods.to-cloud", inside, "pods in the cloud", answers.to_cloud),
         ("pods.from-cloud", "pods in the cloud", inside, answers.from_cloud),
@@ -106,13 +110,6 @@ def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:
         yield _answered(
             check, source, target, answer, suspects_of_pods(host, CLOUD_PODS, outwards=outwards), probed.cloud_error
         )
-
-
-def _behind(host: Host, view: View, name: str) -> frozenset[Suspect]:
-    """The cluster's DNS, and whoever it or a cache may ask for others' names."""
-    servers = [*map(Server, view.dns.service_ips), *(Server(a, host.site.name) for a in host.site.dns.resolvers)]
-    suspects = (suspects_of_resolver(host, s, transport, name) for s in servers for transport in TRANSPORTS)
-    return frozenset[Suspect]().union(*suspects) or suspects_of_stub(host, name)
 
 
 def _answered(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tasks.audit.cluster_facts import node_facts, place_of, pod_facts
+from tasks.audit.cluster_facts import node_facts, place_of, pod_facts, unread_node
 from tasks.audit.findings import finding_of, key_of
 from tasks.audit.folding import Cause, fold
 from tasks.audit.judging import agree, judge
@@ -17,8 +17,8 @@ from tasks.audit.planning import NightPlan, View
 from tasks.audit.proving import Probed
 from tasks.audit.questions import Answer, Kind, Outcome
 from tasks.audit.relief import relief
-from tasks.audit.report import CLOUD, AuditReport
-from tasks.audit.suspects import suspects_from_here, suspects_of_login
+from tasks.audit.report import AuditReport
+from tasks.audit.suspects import CLOUD, suspects_from_here, suspects_of_login
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Fleet, Host
 from tasks.hosts import HostError
@@ -59,8 +59,10 @@ class Evening:
     run_id: str
     started_at: datetime
     notes: tuple[str, ...] = ()
-    unreached: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
     """Cluster -> why it could not be read from here."""
+    unreached: Collection[str] = ()
+    """Those of them whose API server does not answer here."""
 
 
 def conclude(evening: Evening, now: datetime) -> AuditReport:
@@ -91,7 +93,8 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
         nights_to_cover=evening.plan.mesh.nights_to_cover,
         earlier_nights=len(evening.before),
         caches=_caches(evening),
-        notes=evening.notes,
+        notes=(*evening.notes, *(f"Cluster {name} could not be read: {why}" for name, why in evening.unread.items())),
+        unread_clusters=evening.unread,
     )
 
 
@@ -140,14 +143,15 @@ def _from_hosts(evening: Evening, now: datetime) -> Iterator[Measured]:
 
 def _from_clusters(evening: Evening) -> Iterator[Measured]:
     for name, view in evening.views.items():
-        endpoint, why = view.endpoint.name, evening.unreached.get(name, "")
-        quality, symptom = (Quality.FAIL, "timeout") if why else (Quality.OK, "")
-        suspects = suspects_from_here(view.endpoint)
-        yield Measured("ready.api", HERE, endpoint, quality, why or "read", suspects, symptom=symptom)
+        quality, symptom = (Quality.FAIL, "timeout") if name in evening.unreached else (Quality.OK, "")
+        suspects, why = suspects_from_here(view.endpoint), evening.unread.get(name, "read")
+        yield Measured("ready.api", HERE, view.endpoint.name, quality, why, suspects, symptom=symptom)
     for name, host in evening.hosts.items():
-        of_host = evening.views.get(host.pool.cluster.name)
-        if of_host is None or host.pool.cluster.name in evening.unreached:
+        cluster = host.pool.cluster.name
+        if cluster in evening.unread:
+            yield unread_node(host, evening.unread[cluster])
             continue
+        of_host = evening.views[cluster]
         yield from node_facts(host, of_host)
         if name in evening.tried:
             yield from pod_facts(host, of_host, evening.tried[name])

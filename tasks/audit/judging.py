@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.audit.measured import TOO_BIG, Measured, Quality
-from tasks.audit.planning import MTU_LEAST, Asked
+from tasks.audit.planning import MTU_LEAST, NEGATIVE_TTL, Asked
 from tasks.audit.questions import Answer, Kind, Outcome
 from tasks.audit.suspects import Stage
 
@@ -19,8 +19,6 @@ CLOCK_OFF_S = 5.0
 """A Date header has whole seconds and took its way; certificates and tokens bear with some seconds."""
 WASTED_QUESTIONS = 3
 """A name that costs so many questions before the right one is asked: the search list is wrong, or `ndots` is."""
-NEGATIVE_TTL_S = 600
-"""A name that is created now should not be unknown for longer."""
 _API_CHECKS = (
     (Stage.NAME, "name.api"),
     (Stage.CONNECT, "connect.api"),
@@ -149,9 +147,8 @@ class _Judge:
             else:
                 yield self._ok("no such name, as it should be")
             ttl_s = _number(values.get("authoritative_ttl_s"))
-            if ttl_s is not None and ttl_s > NEGATIVE_TTL_S:
-                words = f"that there is no such name may be kept for {ttl_s:.0f} s"
-                yield self._fail(words, "wrong-answer", "settings.negative-ttl")
+            if ttl_s is not None and wants.negative_ttl_s:
+                yield self._negative_ttl(ttl_s)
         elif not addresses:
             yield self._fail("no such name" if rcode == "NXDOMAIN" else "no address", "nxdomain")
         elif wants.addresses and addresses != ",".join(wants.addresses):
@@ -162,6 +159,12 @@ class _Judge:
             yield self._fail(f"answers {addresses}; {words}", "wrong-answer")
         else:
             yield self._ok(addresses)
+
+    def _negative_ttl(self, ttl_s: float) -> Measured:
+        check, words = "settings.negative-ttl", f"that there is no such name is remembered for {ttl_s:.0f} s"
+        if ttl_s > self.asked.wants.negative_ttl_s:
+            return self._fail(words, "wrong-answer", check, NEGATIVE_TTL)
+        return self._ok(words, check, NEGATIVE_TTL)
 
     def _settings(self) -> Measured:
         """What the search list costs: each name with fewer dots than `ndots` is tried with each domain first."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tasks.audit.measured import Measured, Quality
-from tasks.audit.report import CLOUD, Place
+from tasks.audit.report import Place
+from tasks.audit.suspects import CLOUD
 
 WORST_FIRST = (Quality.FAIL, Quality.UNKNOWN, Quality.SLOW, Quality.OK)
 IN_THE_CLOUD = Place(CLOUD, "")

@@ -13,8 +13,11 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tasks.fleet.model import Host
+
+T = TypeVar("T")
 
 CORE_SHARE = 3
 """One neighbour in so many is the same every night."""
@@ -56,6 +59,12 @@ def plan_mesh(hosts: Sequence[Host], night: int, *, every_pair_up_to: int, neigh
         chosen.pop(host.name, None)
         targets[host.name] = tuple(chosen)
     return Mesh({name: targets[name] for name in names}, nights)
+
+
+def in_turn(rows: Sequence[T], night: int, count: int) -> Sequence[T]:
+    """So many of them on a night, the next ones on the next, until all have had their turn."""
+    start = night * count % len(rows) if rows else 0
+    return (*rows[start:], *rows[:start])[:count]
 
 
 class _Others:

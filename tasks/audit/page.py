@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from tasks.audit.matrix import Cell, Spot, by_domain, by_site, count, places_by_name
 from tasks.audit.measured import Measured, Quality
 from tasks.audit.nights import BASELINE_AT_LEAST, Gone, Since, Told
-from tasks.audit.report import CLOUD, AuditReport, Place, counted
+from tasks.audit.report import AuditReport, Place, counted
 from tasks.audit.stages import Stage, stages
+from tasks.audit.suspects import CLOUD
 from tasks.audit.telling import by_check, commands, explained, lasted, moment, stands, verdict, worst_first
 from tasks.outcomes import Severity
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tasks.audit.measured import Fault, Part, Suspect
-from tasks.audit.mesh import Mesh, plan_mesh
+from tasks.audit.mesh import Mesh, in_turn, plan_mesh
 from tasks.audit.questions import Kind, Question
 from tasks.audit.suspects import (
     CLOUD,
@@ -29,6 +28,10 @@ from tasks.fleet.model import AuditName, AuditTarget, Fleet, Host
 
 ABSENT = AuditName("poolkeeper-absent.invalid", absent=True)
 """A name that nobody may answer for (RFC 6761): who does, answers for every mistyped one."""
+NEGATIVE_TTL_S = 600.0
+"""A name that is created now should not be unknown for longer."""
+NEGATIVE_TTL = "negative-ttl"
+"""The stage of an answer that tells for how long it is remembered that there is no such name."""
 SERVERS_A_NIGHT = 4
 """At most so many of the cluster's DNS servers are asked by each host, in turn."""
 MTU_HEADERS = 50
@@ -37,8 +40,6 @@ MTU_LEAST = 576
 """Every path carries a packet of this size: where it is lost too, it is not the size."""
 TRANSPORTS = ("udp", "tcp")
 _CLUSTER_AUTHORITY = "cluster"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class View:
     dns: ClusterDns = field(default_factory=ClusterDns)
     required: tuple[AuditTarget, ...] = ()
     """What the provider's nodes must reach."""
+    label: str = ""
+    """Its name, where the fleet has several clusters: another one may have another server at the same address."""
 
     @property
     def endpoint(self) -> Server:
@@ -59,6 +62,26 @@ class View:
         parts = urlsplit(self.api_url)
         name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return Server(f"{name}:{parts.port or 443}")
+
+    def server(self, address: str, place: str = CLOUD) -> Server:
+        """One of its DNS servers, as a reader would write it."""
+        return Server(f"{address} of {self.label}" if self.label else address, place)
+
+    def behind_cache(self, host: Host, name: AuditName) -> frozenset[Suspect]:
+        """Whom a node's cache asks, or a pod without one: the cluster's DNS, and for others' names the host's."""
+        servers = [self.server(address) for address in self.dns.service_ips]
+        if name.zone != "in-cluster":
+            servers += [Server(address, host.site.name) for address in host.site.dns.resolvers]
+        return frozenset[Suspect]().union(
+            *(suspects_of_resolver(host, s, transport, name.name) for s in servers for transport in TRANSPORTS)
+        )
+
+
+def dns_names(host: Host) -> tuple[AuditName, AuditName]:
+    """The two names that every node must resolve: one of the cluster, one from outside."""
+    dns = host.site.dns
+    inside = AuditName(dns.internal_name.rstrip(".").lower(), zone="in-cluster")
+    return inside, AuditName(dns.external_name.rstrip(".").lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +91,8 @@ class Wants:
     addresses: tuple[str, ...] = ()
     """Of a name; empty: those that the others get."""
     absent: bool = False
+    negative_ttl_s: float = 0.0
+    """For how long at most it may be remembered that there is no such name; 0: for any time."""
     compared: bool = False
     """Whether everyone must get the same answer for this name."""
     scope: str = ""
@@ -85,7 +110,7 @@ class Asked:
     target: str
     """As a reader would write it; with check and host it is the path from night to night."""
     suspects: Mapping[str, frozenset[Suspect]]
-    """Stage -> whose failure alone would make it fail; one stage, the empty one, but for the API server."""
+    """Stage -> whose failure alone would make it fail; mostly there is but one, the empty one."""
     wants: Wants = Wants()
     behind: frozenset[Suspect] = frozenset()
     """What a cache or a name hides: whose failure makes it fail, while it may pass from memory without them."""
@@ -148,11 +173,11 @@ class _Asker:
     ) -> None:
         self._host, self._view, self._night, self._audit = host, view, night, fleet.audit
         self._site_of = site_of
-        self._of = f" of {host.pool.cluster.name}" if len(fleet.clusters) > 1 else ""
         site = host.site.name
         self._resolvers = tuple(Server(address, site) for address in host.site.dns.resolvers)
+        self._inside, self._outside = dns_names(host)
         self._names = (
-            AuditName(host.site.dns.external_name.rstrip(".").lower()),
+            self._outside,
             *(name for name in fleet.audit.names if not name.sites or site in name.sites),
             ABSENT,
         )
@@ -191,54 +216,41 @@ class _Asker:
         """An external name may have another address for everyone; of any other, everyone must get the same."""
         scope = self._host.pool.cluster.name if name.zone == "in-cluster" else ""
         addresses = tuple(address for address in name.addresses if ":" not in address)  # A records are asked for
-        return Wants(addresses, name.absent, name.zone != "external" and not name.absent, scope)
+        # the zone of ABSENT is nobody's to mend
+        negative_ttl_s = NEGATIVE_TTL_S if name.absent and name is not ABSENT else 0.0
+        return Wants(addresses, name.absent, negative_ttl_s, name.zone != "external" and not name.absent, scope)
 
     def _dns(self, check: str, address: str, server: Server, names: Iterable[AuditName]) -> Iterator[Asked]:
         for name in names:
             for transport in TRANSPORTS:
                 question = Question(Kind.DNS, address, 53, name.name, transport, "A")
-                suspects = suspects_of_resolver(self._host, server, transport, name.name)
-                yield Asked(
-                    question, check, f"{name.name} at {server.name} {transport}", _alone(suspects), self._wants(name)
-                )
+                suspects = _by_stage(name, suspects_of_resolver(self._host, server, transport, name.name))
+                target = f"{name.name} at {server.name} {transport}"
+                yield Asked(question, check, target, suspects, self._wants(name))
 
     def _cluster_names(self, view: View) -> Iterator[Asked]:
         """By way of the cluster's own DNS, which a node can reach and no other host."""
         node = view.nodes.get(self._host.node_name)
         if node is None or not node.ready:
             return
-        inside = AuditName(self._host.site.dns.internal_name.rstrip(".").lower(), zone="in-cluster")
-        names = (inside, *self._names)
+        names = (self._inside, *self._names)
         for address in view.dns.service_ips:
-            yield from self._dns("dns.service", address, self._of_cluster(address), names)
+            yield from self._dns("dns.service", address, view.server(address), names)
         serving = tuple(pod for pod in view.dns.servers if pod.ready and pod.ip)  # the Service uses no others
-        for pod in _in_turn(serving, self._night):
-            server = self._of_cluster(pod.ip, self._site_of.get(pod.node, CLOUD))
-            yield from self._dns("dns.server", pod.ip, server, (inside,))
+        for pod in in_turn(serving, self._night, SERVERS_A_NIGHT):
+            server = view.server(pod.ip, self._site_of.get(pod.node, CLOUD))
+            yield from self._dns("dns.server", pod.ip, server, (self._inside,))
         if self._host.node_name not in view.dns.caches:  # that there is none is a fact of its own
             return
         for name in names:
-            behind = self._behind_cache(view, name)
+            behind = view.behind_cache(self._host, name)
             for transport in TRANSPORTS:
                 question = Question(Kind.DNS, NODE_LOCAL, 53, name.name, transport, "A")
-                suspects = _alone(suspects_of_cache(self._host, name.name))
+                suspects = _by_stage(name, suspects_of_cache(self._host, name.name))
                 target = f"{name.name} at the node's cache {transport}"
                 yield Asked(question, "dns.cache", target, suspects, self._wants(name), behind)
         question = Question(Kind.METRICS, NODE_LOCAL, METRICS_PORT)
         yield Asked(question, "cache.metrics", "metrics of the node's cache", _alone(frozenset()))
-
-    def _behind_cache(self, view: View, name: AuditName) -> frozenset[Suspect]:
-        """A cache asks the cluster's DNS for the cluster's own names, and for others it or the host's resolvers."""
-        servers = [self._of_cluster(address) for address in view.dns.service_ips]
-        if name.zone != "in-cluster":
-            servers += self._resolvers
-        return frozenset[Suspect]().union(
-            *(suspects_of_resolver(self._host, s, transport, name.name) for s in servers for transport in TRANSPORTS)
-        )
-
-    def _of_cluster(self, address: str, place: str = CLOUD) -> Server:
-        """A server of this host's cluster; another cluster may have another one at the same address."""
-        return Server(f"{address}{self._of}", place)
 
     # paths
 
@@ -262,7 +274,7 @@ class _Asker:
     def _cloud_nodes(self, view: View) -> Iterator[Asked]:
         """The kubelets of cloud nodes: one that is Ready takes connections there."""
         ready = sorted((n for n in view.nodes.values() if not n.is_hybrid and n.ready and n.internal_ips), key=_name)
-        for node in _in_turn(tuple(ready), self._night):
+        for node in in_turn(ready, self._night, SERVERS_A_NIGHT):
             if node.labels.get("type") == "virtual-kubelet":
                 continue
             server = Server(f"{node.name}:10250")
@@ -290,7 +302,7 @@ class _Asker:
         for peer in peers:
             sites.setdefault(peer.site.name, []).append(peer)
         for there in sites.values():
-            peer = there[self._night % len(there)]
+            (peer,) = in_turn(there, self._night, 1)
             yield self._big_packet(peer, _address(peer))
 
     def _big_packet(self, target: Host | Server, address: str) -> Asked:
@@ -299,6 +311,13 @@ class _Asker:
         check = "mtu.host" if isinstance(target, Host) else "mtu.cloud"
         suspects = _alone(suspects_of_mtu(self._host, target))
         return Asked(Question(Kind.MTU, address, sizes=sizes), check, target.name, suspects, Wants(path_mtu=wanted))
+
+
+def _by_stage(name: AuditName, suspects: frozenset[Suspect]) -> Mapping[str, frozenset[Suspect]]:
+    """Of a name at a DNS server; how long its absence is remembered is its zone's to say, whoever answers."""
+    if not name.absent:
+        return _alone(suspects)
+    return {"": suspects, NEGATIVE_TTL: frozenset({Suspect(Part.NAME, f"absence of {name.name}", Fault.WRONG)})}
 
 
 def _alone(suspects: frozenset[Suspect]) -> Mapping[str, frozenset[Suspect]]:
@@ -321,9 +340,3 @@ def _address(host: Host) -> str:
 
 def _name(node: NodeRow) -> str:
     return node.name
-
-
-def _in_turn(rows: Sequence[T], night: int) -> Sequence[T]:
-    """Some of them, others every night."""
-    start = (night * SERVERS_A_NIGHT) % len(rows) if rows else 0
-    return (*rows[start:], *rows[:start])[:SERVERS_A_NIGHT]

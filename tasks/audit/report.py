@@ -11,9 +11,6 @@ from tasks.audit.measured import Measured, Quality
 from tasks.audit.nights import Baseline, Compared, Key, PathKey, Since, Told
 from tasks.outcomes import Severity
 
-CLOUD = "cloud"
-"""Where the control plane and the cloud's own nodes are, in place of a site's name."""
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -54,6 +51,8 @@ class AuditReport:
     """How many earlier runs this one was compared with."""
     caches: str = ""
     """What node-local DNS caches keep off the line, as a sentence; empty: none tells."""
+    unread_clusters: Mapping[str, str] = field(default_factory=dict)
+    """Cluster -> why nothing is known of it tonight."""
     notes: tuple[str, ...] = ()
     """What could not be looked at, and why, as sentences: a cluster that does not answer."""
 
@@ -76,6 +75,8 @@ class AuditReport:
             parts.append(f"{len(self.compared.fixed):,} fixed")
         if self.unread:
             parts.append(f"{len(self.unread):,} of {counted(len(self.hosts), 'host')} not measured")
+        if self.unread_clusters:
+            parts.append(f"{counted(len(self.unread_clusters), 'cluster')} not read")
         counts = self.counts
         unknown = counts.pop(Quality.UNKNOWN, 0)
         how = ", ".join(f"{counts[quality]:,} {quality}" for quality in Quality if counts[quality])

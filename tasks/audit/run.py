@@ -16,6 +16,7 @@ from pathlib import Path
 from tasks.audit import history, testpod
 from tasks.audit.asking import ask_host
 from tasks.audit.concluding import Evening, Heard, conclude
+from tasks.audit.mesh import in_turn
 from tasks.audit.nights import baselines
 from tasks.audit.planning import NightPlan, View, plan_night
 from tasks.audit.proving import Probed, choose_cloud_node, probe_node
@@ -27,11 +28,10 @@ from tasks.cluster.dns import ClusterDns, read_cluster_dns
 from tasks.cluster.marks import ROLLOUT
 from tasks.cluster.nodes import list_nodes
 from tasks.cluster.pods import delete_pod, pods_older_than
-from tasks.cluster.stops import stops_guard
-from tasks.fleet.guards import freeze_guard, observe_guard
 from tasks.fleet.model import AuditTarget, Cluster, Fleet, Host, SecretRef
 from tasks.hosts import HostError, Sessions
 from tasks.outcomes import Gate, GateRefused, Secret, Subject
+from tasks.runs.gate import gate_of
 from tasks.runs.recording import Recorder
 from tasks.settings import SecretMissing
 
@@ -55,8 +55,10 @@ class Clusters:
     """What was read of the clusters of a run, by name."""
 
     views: dict[str, View] = field(default_factory=dict)
-    unreached: dict[str, str] = field(default_factory=dict)
-    """Why one does not answer here; its hosts may reach it all the same."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """Why nothing is known of one."""
+    unreached: set[str] = field(default_factory=set)
+    """Those of them whose API server does not answer here; their hosts may reach it all the same."""
     apis: dict[str, ClusterApi] = field(default_factory=dict)
     """Of those that answered."""
     gates: dict[str, Gate] = field(default_factory=dict)
@@ -81,8 +83,7 @@ class AuditRun:
     ) -> None:
         self.fleet, self.plan, self.sessions, self.recorder = fleet, plan, sessions, recorder
         self.hosts = {host.name: host for host in hosts}
-        self.views, self.unreached = clusters.views, clusters.unreached
-        self.apis, self.gates, self.notes = clusters.apis, clusters.gates, clusters.notes
+        self.clusters, self.views, self.notes = clusters, clusters.views, clusters.notes
         self.heard: dict[str, Heard] = {}
         self.tried: dict[str, Probed] = {}
         self._report: AuditReport | None = None
@@ -115,7 +116,7 @@ class AuditRun:
     async def remove_left_pods(self) -> None:
         """Test pods that a killed run has left, in every cluster that answers."""
         before = datetime.now(UTC) - timedelta(seconds=LEFT_AFTER_S)
-        for cluster, api in self.apis.items():
+        for cluster, api in self.clusters.apis.items():
             try:
                 for pod in await pods_older_than(api, testpod.NAMESPACE, testpod.SELECTOR, before):
                     await self._remove(cluster, api, pod)
@@ -126,16 +127,16 @@ class AuditRun:
         subject = Subject("pod", f"{testpod.NAMESPACE}/{pod}")
         sentence = f"remove test pod {pod}, which a run that was killed has left"
         try:
-            await self.gates[cluster].change(subject, sentence, lambda: delete_pod(api, testpod.NAMESPACE, pod))
+            await self.clusters.gates[cluster].change(
+                subject, sentence, lambda: delete_pod(api, testpod.NAMESPACE, pod)
+            )
         except GateRefused as refused:
             self.notes.append(str(refused))
 
     def nodes_to_try(self, limit: int) -> list[str]:
         """Hosts whose nodes are Ready, and that no run of ours works on: so many a night, others every night."""
         ready = [name for name, host in self.hosts.items() if self._may_be_tried(host)]
-        wanted = max(0, limit)
-        start = self.recorder.started_at.toordinal() * wanted % len(ready) if ready else 0
-        return (ready[start:] + ready[:start])[:wanted]
+        return list(in_turn(ready, self.recorder.started_at.toordinal(), max(0, limit)))
 
     def _may_be_tried(self, host: Host) -> bool:
         view = self.views.get(host.pool.cluster.name)
@@ -158,8 +159,8 @@ class AuditRun:
         cloud_node = choose_cloud_node(nodes, node)
         try:
             return await probe_node(
-                self.apis[cluster.name],
-                self.gates[cluster.name],
+                self.clusters.apis[cluster.name],
+                self.clusters.gates[cluster.name],
                 node,
                 cluster.test_image,
                 host.site.dns,
@@ -187,7 +188,8 @@ class AuditRun:
             run_id=self.recorder.run_id,
             started_at=self.recorder.started_at,
             notes=tuple(self.notes),
-            unreached=self.unreached,
+            unread=self.clusters.unread,
+            unreached=self.clusters.unreached,
         )
         report = self._report = conclude(evening, datetime.now(UTC))
         sites = {name: host.site.name for name, host in self.hosts.items()}
@@ -219,23 +221,20 @@ async def open_run(
             try:
                 api = await open_.enter_async_context(connect(cluster, secret(cluster.kubeconfig)))
                 endpoints = required(cluster, fleet.audit.provider_endpoints)
-                bare = View(api.url, api.ca_pem or "", required=endpoints)
+                label = name if len(fleet.clusters) > 1 else ""
+                bare = View(api.url, api.ca_pem or "", required=endpoints, label=label)
             except (ClusterUnreachable, SecretMissing, OSError, ValueError) as error:
-                clusters.notes.append(f"Cluster {name} could not be looked at: {error}")
+                clusters.unread[name] = str(error)
                 continue
             try:
                 clusters.views[name] = await _read(api, bare, clusters.notes)
-            except ApiError as error:
-                clusters.views[name] = bare
-                clusters.notes.append(f"Cluster {name} could not be read: {error}")
-                if error.status >= 500:
-                    clusters.unreached[name] = str(error)
-                continue
-            except ClusterUnreachable as error:
-                clusters.views[name], clusters.unreached[name] = bare, str(error)
+            except (ApiError, ClusterUnreachable) as error:
+                clusters.views[name], clusters.unread[name] = bare, str(error)
+                if isinstance(error, ClusterUnreachable) or error.status >= 500:
+                    clusters.unreached.add(name)
                 continue
             clusters.apis[name] = api
-            clusters.gates[name] = _gate(api, inside, recorder)
+            clusters.gates[name] = gate_of(api, inside, recorder, dry_run=False)  # nothing but test pods passes it
         named = {target.authority for target in fleet.audit.targets if target.authority}
         files = {str(path): pem for path in named if (pem := _pem(path, clusters.notes)) is not None}
         own = {host.name for host in hosts}
@@ -262,15 +261,3 @@ async def _read(api: ClusterApi, bare: View, notes: list[str]) -> View:
         notes.append(f"The cluster's DNS could not be read, so that it is not asked: {error}")
         dns = ClusterDns()
     return replace(bare, nodes=nodes, dns=dns)
-
-
-def _gate(api: ClusterApi, hosts: Sequence[Host], recorder: Recorder) -> Gate:
-    return Gate(
-        [
-            observe_guard(hosts),
-            freeze_guard(hosts, now=lambda: datetime.now(UTC)),
-            stops_guard(api, {host.name: host.node_name for host in hosts}),
-        ],
-        dry_run=False,  # nothing but test pods ever passes it
-        told=recorder.change,
-    )

@@ -162,7 +162,7 @@ def run_state(report: AuditReport, fail_on: str) -> RunState:
     failed = {"blockers": bool(blockers), "new-blockers": new}.get(fail_on, False)
     if failed or len(report.unread) == len(report.hosts):
         return RunState.FAILED
-    return RunState.LEFT_OUT if report.unread else RunState.COMPLETED
+    return RunState.LEFT_OUT if report.unread or report.unread_clusters else RunState.COMPLETED
 
 
 def finding_rows(report: AuditReport) -> list[dict[str, Any]]:
@@ -203,6 +203,7 @@ def as_json(report: AuditReport) -> dict[str, Any]:
         "not_measured": [_gone_row(one) for one in report.compared.not_measured],
         "silent": dict(report.silent),
         "unread": dict(report.unread),
+        "unread_clusters": dict(report.unread_clusters),
         "counts": {str(quality): report.counts[quality] for quality in Quality},
         "pairs": report.pairs,
         "nights_to_cover": report.nights_to_cover,

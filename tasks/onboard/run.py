@@ -17,8 +17,6 @@ from urllib.parse import urlsplit
 
 from tasks.cluster import connect
 from tasks.cluster.nodes import NodeRow, list_nodes
-from tasks.cluster.stops import stops_guard
-from tasks.fleet.guards import freeze_guard, observe_guard
 from tasks.fleet.model import Cluster, Fleet, Host, SecretRef
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions
 from tasks.onboard.admission import Admission, Look
@@ -28,7 +26,6 @@ from tasks.outcomes import (
     Checked,
     Evidence,
     Finding,
-    Gate,
     HostOutcome,
     HostState,
     Known,
@@ -41,6 +38,7 @@ from tasks.outcomes import (
     by_severity,
 )
 from tasks.provider import open_provider
+from tasks.runs.gate import gate_of
 from tasks.runs.recording import Recorder
 
 DESTROYED_BY_A_JOIN = ("hosts.leftovers.none", "hosts.runtime.known")
@@ -280,15 +278,7 @@ async def open_run(
         api_time = await api.server_time()
         version = (await api.request("GET", "/version")).get("gitVersion", "")
         nodes = await list_nodes(api)
-        gate = Gate(
-            [
-                observe_guard(hosts),
-                freeze_guard(hosts, now=lambda: datetime.now(UTC)),
-                stops_guard(api, {host.name: host.node_name for host in hosts}),
-            ],
-            dry_run=dry_run,
-            told=recorder.change,
-        )
+        gate = gate_of(api, hosts, recorder, dry_run=dry_run)
         request = FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem)
         async with Sessions(fleet.ssh_limits, secret) as sessions:
             admission = Admission(

@@ -20,8 +20,7 @@ from tasks.cluster.leases import HeldLease, get_lease, hold_lease, lease_guard
 from tasks.cluster.marks import mark_of, now_text
 from tasks.cluster.nodes import NodeRow, list_nodes
 from tasks.cluster.snapshot import read_snapshot
-from tasks.cluster.stops import forget_run, read_stops, stops_guard
-from tasks.fleet.guards import freeze_guard, observe_guard
+from tasks.cluster.stops import forget_run, read_stops
 from tasks.fleet.model import Cluster, Fleet, Host, Pool, SecretRef
 from tasks.hosts import FactsRequest, HostError, Sessions
 from tasks.outcomes import (
@@ -57,6 +56,7 @@ from tasks.rollout.verdicts import NodeForecast, risk
 from tasks.rollout.waves import Waves
 from tasks.rollout.windows import start_refusal
 from tasks.runs.choosing import ChoiceInvalid
+from tasks.runs.gate import gate_of
 from tasks.runs.recording import Recorder
 from tasks.settings import lease_duration_s
 
@@ -494,15 +494,7 @@ async def open_rollout(
         Sessions(fleet.ssh_limits, secret) as sessions,
     ):
         version = str((await api.request("GET", "/version")).get("gitVersion", ""))
-        gate = Gate(
-            [
-                observe_guard(hosts),
-                freeze_guard(hosts, now=lambda: datetime.now(UTC)),
-                stops_guard(api, {host.name: host.node_name for host in hosts}),
-            ],
-            dry_run=dry_run,
-            told=recorder.change,
-        )
+        gate = gate_of(api, hosts, recorder, dry_run=dry_run)
         yield RolloutRun(
             fleet,
             hosts,

@@ -127,13 +127,13 @@ def test_a_wrong_question_is_answered_whole(cluster: Cluster) -> None:
 
 def test_probe_tells_of_one_host_in_seconds(cluster: Cluster, node: str) -> None:
     well: Json = cluster.poolkeeper("probe", node, "--json").answer["hosts"][0]
-    checks = {check["check"]: check["verdict"] for check in well["checks"]}
-    assert checks["connect.api " + api_of(cluster)] == "ok"
+    checks = {(check["check"], check["target"]): check["verdict"] for check in well["checks"]}
+    assert checks["connect.api", api_of(cluster)] == "ok"
     cluster.break_host(node, Fault.API_UNREACHABLE)
     ill: Json = cluster.poolkeeper("probe", node, "--json").answer["hosts"][0]
-    checks = {check["check"]: check["verdict"] for check in ill["checks"]}
-    assert checks["connect.api " + api_of(cluster)] == "fail"
-    assert checks["tls.api " + api_of(cluster)] == "unknown"
+    checks = {(check["check"], check["target"]): check["verdict"] for check in ill["checks"]}
+    assert checks["connect.api", api_of(cluster)] == "fail"
+    assert checks["tls.api", api_of(cluster)] == "unknown"
 
 
 def api_of(cluster: Cluster) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tasks.audit.concluding import SILENT, Evening, Heard, conclude
+from tasks.audit.measured import Quality
 from tasks.audit.nights import Night
-from tasks.audit.planning import plan_night
+from tasks.audit.planning import View, plan_night
 from tasks.audit.questions import Answer, Kind, Outcome
 from tasks.audit.report import AuditReport
 from tasks.audit.telling import run_state
@@ -18,7 +19,7 @@ from tasks.fleet.model import SiteDns
 from tasks.hosts.errors import AuthRefused, ConnectTimeout, HostError
 from tasks.outcomes import RunState, Severity, Subject
 from tests.unit.audit.test_planning import fleet
-from tests.unit.onboard.builders import a_host
+from tests.unit.onboard.builders import CLUSTER, a_host
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 DNS = {"dns": SiteDns(("10.1.0.2",))}
@@ -49,7 +50,8 @@ def evening(heard: dict[str, Any], before: tuple[Night, ...] = ()) -> Evening:
         answers[host.name] = Heard(
             tuple(given.get(asked.check, one) for asked, one in zip(plan.asked[host.name], good, strict=True))
         )
-    return Evening(declared, {h.name: h for h in HOSTS}, plan, {}, answers, {}, before, {}, "r", NOW)
+    views = {CLUSTER.name: View("https://api.example.com:6443", "CA")}
+    return Evening(declared, {h.name: h for h in HOSTS}, plan, views, answers, {}, before, {}, "r", NOW)
 
 
 def told(report: AuditReport) -> list[tuple[str, str]]:
@@ -82,6 +84,24 @@ def test_a_host_that_answers_nothing_is_not_measured() -> None:
     checks = ("settings.search", "dns.stub", "dns.resolver", "mtu.host", "connect.host")
     report = conclude(evening({"n1": dict.fromkeys(checks, mute)}), NOW)
     assert report.unread == {"n1": "the probe program did not begin"}
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["it answers, and may not be read", "it does not answer"])
+def test_a_cluster_that_could_not_be_read_is_told_and_nothing_of_it_is_known(silent: bool) -> None:
+    unread = {CLUSTER.name: "HTTP 403"}
+    report = conclude(replace(evening({}), unread=unread, unreached=unread if silent else ()), NOW)
+    assert told(report) == ([("audit.path.cut", "path poolkeeper -> api.example.com:6443")] if silent else [])
+    ready = {fact.target: fact.quality for fact in report.facts if fact.check == "node.ready"}
+    assert ready == dict.fromkeys(("n1", "n2", "n3"), Quality.UNKNOWN)
+    assert run_state(report, "nothing") is RunState.LEFT_OUT
+    assert "1 cluster not read" in report.summary
+    assert any("HTTP 403" in note for note in report.notes)
+
+
+def test_a_cluster_without_a_kubeconfig_costs_its_own_half() -> None:
+    report = conclude(replace(evening({}), views={}, unread={CLUSTER.name: "no such file"}), NOW)
+    assert (told(report), report.unread) == ([], {})
+    assert run_state(report, "nothing") is RunState.LEFT_OUT
 
 
 HERE = Subject("host", "n1")

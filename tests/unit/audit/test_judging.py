@@ -9,7 +9,7 @@ import pytest
 
 from tasks.audit.judging import Agreed, agree, judge
 from tasks.audit.measured import Fault, Part, Quality, Suspect
-from tasks.audit.planning import Asked, Wants
+from tasks.audit.planning import NEGATIVE_TTL, Asked, Wants
 from tasks.audit.questions import Answer, Kind, Outcome, Question
 from tasks.audit.suspects import Stage
 
@@ -19,7 +19,7 @@ OK, SLOW, FAIL, UNKNOWN = Quality.OK, Quality.SLOW, Quality.FAIL, Quality.UNKNOW
 
 
 def asked(kind: Kind, name: str = "", wants: Wants = Wants(), address: str = "10.1.0.2") -> Asked:  # noqa: B008 - frozen
-    stages = {str(stage): SUSPECT for stage in Stage} if kind is Kind.API else {"": SUSPECT}
+    stages = {str(stage): SUSPECT for stage in Stage} if kind is Kind.API else {"": SUSPECT, NEGATIVE_TTL: SUSPECT}
     return Asked(Question(kind, address, 53, name), "x", "db", stages, wants)
 
 
@@ -245,10 +245,16 @@ def test_a_name(kind: Kind, wants: Wants, answer: Answer, agreed: Agreed, fact: 
     assert facts(asked(kind, NAME, wants), answer, agreed) == [("x", *fact)]
 
 
-@pytest.mark.parametrize(("ttl_s", "is_told"), [("600", False), ("601", True), ("", False), ("nonsense", False)])
-def test_that_there_is_no_such_name_should_not_be_kept_long(ttl_s: str, is_told: bool) -> None:
-    told = facts(asked(Kind.DNS, NAME, Wants(absent=True)), answered(rcode="NXDOMAIN", authoritative_ttl_s=ttl_s))
-    assert [check for check, *_ in told] == (["x", "settings.negative-ttl"] if is_told else ["x"])
+@pytest.mark.parametrize(
+    ("at_most_s", "ttl_s", "quality"),
+    [(600, "600", OK), (600, "601", FAIL), (600, "", None), (600, "nonsense", None), (0, "86400", None)],
+)
+def test_that_there_is_no_such_name_should_not_be_remembered_long(
+    at_most_s: float, ttl_s: str, quality: Quality | None
+) -> None:
+    wants = Wants(absent=True, negative_ttl_s=at_most_s)
+    told = facts(asked(Kind.DNS, NAME, wants), answered(rcode="NXDOMAIN", authoritative_ttl_s=ttl_s))
+    assert [(check, how) for check, how, *_ in told[1:]] == ([("settings.negative-ttl", quality)] if quality else [])
 
 
 WHOLE = {

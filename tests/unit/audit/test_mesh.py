@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.audit.mesh import CORE_SHARE, Mesh, plan_mesh
+from tasks.audit.mesh import CORE_SHARE, Mesh, in_turn, plan_mesh
 from tasks.fleet.model import Host
 from tests.unit.onboard.builders import a_host
 
@@ -85,3 +85,17 @@ def test_each_host_leaves_its_site_and_its_domain_every_night() -> None:
 def test_the_cost_is_that_of_the_neighbours() -> None:
     assert planned(fleet(1000)).pairs <= 8 * 1000
     assert planned(fleet(2000)).pairs <= 8 * 2000
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "nights"),
+    [
+        ("abcde", 2, ["ab", "cd", "ea", "bc", "de", "ab"]),
+        ("abc", 1, ["a", "b", "c", "a"]),
+        ("ab", 4, ["ab", "ab"]),
+        ("abc", 0, ["", ""]),
+        ("", 2, ["", ""]),
+    ],
+)
+def test_everyone_has_a_turn(rows: str, count: int, nights: list[str]) -> None:
+    assert ["".join(in_turn(rows, night, count)) for night in range(len(nights))] == nights

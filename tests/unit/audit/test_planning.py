@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.audit.measured import Part
-from tasks.audit.planning import Asked, NightPlan, View, plan_night
+from tasks.audit.planning import NEGATIVE_TTL, NEGATIVE_TTL_S, Asked, NightPlan, View, plan_night
 from tasks.audit.questions import Kind
 from tasks.cluster.dns import ClusterDns, DnsPod
 from tasks.cluster.nodes import POOL_TYPE_LABEL, NodeRow
@@ -164,7 +164,8 @@ def test_clusters_with_the_same_addresses_are_told_apart() -> None:
     dns = ClusterDns(("172.21.0.10",), (), has_cache=False)
     one = a_host("n1")
     several = replace(fleet([one]), clusters={"main": CLUSTER, "other": CLUSTER})
-    plan = plan_night(several, [one], {CLUSTER.name: a_view(a_node("n1"), dns=dns)}, NIGHT, {})
+    view = a_view(a_node("n1"), dns=dns, label="main")
+    plan = plan_night(several, [one], {CLUSTER.name: view}, NIGHT, {})
     targets = [asked.target for asked in plan.asked["n1"] if asked.check == "dns.service"]
     assert targets
     assert all(" at 172.21.0.10 of main " in target for target in targets)
@@ -172,3 +173,17 @@ def test_clusters_with_the_same_addresses_are_told_apart() -> None:
 
 def test_an_api_server_with_an_ipv6_address() -> None:
     assert View("https://[2001:db8::1]:6443", "").endpoint.name == "[2001:db8::1]:6443"
+
+
+def test_how_long_an_absence_is_remembered_matters_in_a_zone_of_ones_own() -> None:
+    names = (AuditName("absent.corp.example", absent=True),)
+    asked = [one for one in planned([a_host("n1", site=RESOLVER)], names=names).asked["n1"] if one.wants.absent]
+    assert {one.question.name: one.wants.negative_ttl_s for one in asked} == {
+        "absent.corp.example": NEGATIVE_TTL_S,
+        "poolkeeper-absent.invalid": 0,
+    }
+    blamed = {s for one in asked if one.check == "dns.resolver" for s in one.suspects[NEGATIVE_TTL]}
+    assert {(s.part, s.name) for s in blamed} == {
+        (Part.NAME, "absence of absent.corp.example"),
+        (Part.NAME, "absence of poolkeeper-absent.invalid"),
+    }

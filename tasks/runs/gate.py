@@ -1,0 +1,26 @@
+"""The gate of a run, with the guards that every flow has: `mode: observe`, declared freezes, and a person's word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from tasks.cluster import ClusterApi
+from tasks.cluster.stops import stops_guard
+from tasks.fleet.guards import freeze_guard, observe_guard
+from tasks.fleet.model import Host
+from tasks.outcomes import Gate
+from tasks.runs.recording import Recorder
+
+
+def gate_of(api: ClusterApi, hosts: Sequence[Host], recorder: Recorder, *, dry_run: bool) -> Gate:
+    """What every change to these hosts, their nodes and their cluster has to pass."""
+    return Gate(
+        [
+            observe_guard(hosts),
+            freeze_guard(hosts, now=lambda: datetime.now(UTC)),
+            stops_guard(api, {host.name: host.node_name for host in hosts}),
+        ],
+        dry_run=dry_run,
+        told=recorder.change,
+    )
