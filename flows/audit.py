@@ -9,6 +9,7 @@ Killed at any point: start it again; test pods end by themselves within ten minu
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from prefect import flow
@@ -17,6 +18,7 @@ from prefect.runtime import flow_run
 
 from flows.surroundings import ended, run_log, run_name, secrets
 from tasks.audit import steps
+from tasks.audit.afar import batches
 from tasks.audit.run import AuditRun, open_run
 from tasks.audit.telling import as_json, host_outcomes, markdown, run_state
 from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
@@ -81,14 +83,25 @@ async def audit(
 async def _look(run: AuditRun, pod_nodes: int) -> None:
     """Ask hosts and nodes at the same time, then conclude."""
     await run.remove_left_pods()
-    names = list(run.hosts)
-    batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
-    slots = asyncio.Semaphore(BATCHES_AT_ONCE)
-
-    async def ask(batch: list[str]) -> None:
-        await steps.ask(run, f"{batch[0]} to {batch[-1]}", batch)
-
-    async with asyncio.TaskGroup() as both:
-        both.create_task(in_slots(batches, lambda batch: slots, ask))
-        both.create_task(steps.try_pods(run, run.nodes_to_try(pod_nodes)))
+    pools = run.by_work_pool()
+    names = pools.pop("", [])
+    async with asyncio.TaskGroup() as together:
+        together.create_task(_ask(run, [names[start : start + BATCH] for start in range(0, len(names), BATCH)]))
+        for pool, inside in pools.items():
+            together.create_task(_ask_by_worker(run, pool, inside))
+        together.create_task(steps.try_pods(run, run.nodes_to_try(pod_nodes)))
     await steps.conclude(run)
+
+
+async def _ask(run: AuditRun, batches: Sequence[Sequence[str]]) -> None:
+    slots = asyncio.Semaphore(BATCHES_AT_ONCE)
+    await in_slots(batches, lambda batch: slots, lambda batch: steps.ask(run, f"{batch[0]} to {batch[-1]}", batch))
+
+
+async def _ask_by_worker(run: AuditRun, pool: str, names: Sequence[str]) -> None:
+    """Hosts of a site that is reached from inside only. Where no worker takes the first of them, no other is tried."""
+    for sheets in batches({name: run.sheet(name) for name in names}):
+        if why := run.workers.get(pool):
+            run.not_asked(pool, sheets, why)
+        else:
+            await steps.ask_by_worker(run, pool, f"{min(sheets)} to {max(sheets)}", sheets)

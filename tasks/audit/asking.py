@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable
 from importlib.resources import files
 
-from tasks.audit.questions import Answer, Outcome, Question, Sheet
+from tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
 from tasks.fleet.model import Host
 from tasks.hosts.sessions import Sessions
 
@@ -19,6 +19,8 @@ BEGIN, END = "poolkeeper-probe begin", "poolkeeper-probe end"
 STARTING_S = 15.0
 """Beyond jitter and deadline: what a busy host takes to start Python, and to end the last step in shell."""
 
+_MOST = (60.0, 10.0, 32, 60.0)
+"""Of a sheet that comes from elsewhere: deadline and timeout in seconds, questions at once, jitter in seconds."""
 _LONGEST_FIELD = 4096
 _MOST_VALUES = 32
 _CODES = {"%": "%25", "\t": "%09", "\n": "%0A", "\r": "%0D"}
@@ -30,9 +32,19 @@ async def ask_host(sessions: Sessions, host: Host, sheet: Sheet) -> tuple[Answer
 
     Takes at most the sheet's jitter, its deadline and 15 s. Raises HostError.
     """
+    stdout, stderr = await told_by(sessions, host, sheet)
+    return read_answers(stdout, sheet, said=last_words(stderr))
+
+
+async def told_by(sessions: Sessions, host: Host, sheet: Sheet) -> tuple[str, str]:
+    """The same, as the program's stdout and stderr, for `read_answers` elsewhere."""
     result = await sessions.run(host, program(sheet), timeout_s=sheet.jitter_s + sheet.deadline_s + STARTING_S)
-    said = result.stderr.strip().rpartition("\n")[2]
-    return read_answers(result.stdout, sheet, said=said)
+    return result.stdout, result.stderr
+
+
+def last_words(stderr: str) -> str:
+    """The last line of it. Pure."""
+    return stderr.strip().rpartition("\n")[2]
 
 
 def program(sheet: Sheet) -> str:
@@ -71,6 +83,33 @@ def sheet_text(sheet: Sheet) -> str:
     authorities = (("authority", name, pem) for name, pem in sheet.authorities.items())
     questions = (("ask", *_fields(number, question)) for number, question in enumerate(sheet.questions))
     return "\n".join(_line(fields) for fields in (limits, *authorities, *questions))
+
+
+def read_sheet(text: str) -> Sheet:
+    """A sheet from its text. Pure. Raises ValueError for what `sheet_text` never writes, and beyond limits."""
+    lines = [[_letters(field) for field in line.split("\t")] for line in text.split("\n")]
+    (word, *limits), *rest = lines
+    if word != "limits" or len(limits) != len(_MOST):
+        raise ValueError("it does not begin with limits")
+    numbers = [float(limit) for limit in limits]
+    if not all(0 <= number <= most for number, most in zip(numbers, _MOST, strict=True)):
+        raise ValueError(f"its limits {' '.join(limits)} are beyond {' '.join(map(str, _MOST))}")
+    deadline_s, timeout_s, parallel, jitter_s = numbers
+    authorities, questions = dict[str, str](), list[Question]()
+    for row in rest:
+        match row:
+            case ["authority", name, pem]:
+                authorities[name] = pem
+            case ["ask", number, kind, address, port, name, transport, record, authority, sizes] if int(number) == len(
+                questions
+            ):
+                of_packets = tuple(int(size) for size in sizes.split(",") if size)
+                questions.append(
+                    Question(Kind(kind), address, int(port), name, transport, record, authority, of_packets)
+                )
+            case _:
+                raise ValueError(f"line `{' '.join(row)[:80]}` is no question")
+    return Sheet(tuple(questions), authorities, deadline_s, timeout_s, int(parallel), jitter_s)
 
 
 def read_answers(text: str, sheet: Sheet, *, said: str = "") -> tuple[Answer, ...]:
@@ -140,7 +179,11 @@ def encoded(text: str) -> str:
 
 def decoded(field: str) -> str:
     """A field as text, bounded, with nothing in it that a terminal would act on. Pure."""
-    return _bounded(re.sub("%(?:25|09|0A|0D)", lambda found: _LETTERS[found.group()], field))
+    return _bounded(_letters(field))
+
+
+def _letters(field: str) -> str:
+    return re.sub("%(?:25|09|0A|0D)", lambda found: _LETTERS[found.group()], field)
 
 
 def _bounded(text: str) -> str:

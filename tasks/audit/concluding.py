@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from tasks.audit.afar import WorkerAway
 from tasks.audit.cluster_facts import node_facts, place_of, pod_facts, unread_node
 from tasks.audit.findings import finding_of, key_of
 from tasks.audit.folding import Cause, fold
 from tasks.audit.judging import agree, judge
-from tasks.audit.measured import Measured, Quality, Suspect
+from tasks.audit.measured import Measured, Part, Quality, Suspect
 from tasks.audit.nights import Baseline, Key, Night, PathKey, against_baseline, compare, silent
 from tasks.audit.planning import NightPlan, View
 from tasks.audit.proving import Probed
@@ -32,6 +33,7 @@ HERE = "poolkeeper"
 """The source of what is measured from where this runs."""
 _NOBODY_HOME = {ConnectTimeout: "timeout", ConnectRefused: "refused", Unreachable: "unreachable"}
 """Errors that may have one cause with what others measure; every other one is a matter of that host alone."""
+_OF_ALL = frozenset({*_NOBODY_HOME, WorkerAway})
 _NOT_ASKED = Answer(Outcome.UNKNOWN, reason="the host could not be asked")
 
 
@@ -41,6 +43,8 @@ class Heard:
 
     answers: tuple[Answer, ...] = ()
     error: HostError | None = None
+    by: str = HERE
+    """Who asked: poolkeeper itself, or a worker in the host's site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,15 @@ class Evening:
     """Cluster -> why it could not be read from here."""
     unreached: Collection[str] = ()
     """Those of them whose API server does not answer here."""
+    workers: Mapping[str, str] = field(default_factory=dict)
+    """Work pool of a site -> why no worker there has asked its hosts; empty: one has."""
 
 
 def conclude(evening: Evening, now: datetime) -> AuditReport:
     """What it comes to."""
-    facts = against_baseline((*_from_hosts(evening, now), *_from_clusters(evening)), evening.usual)
+    facts = against_baseline(
+        (*_from_hosts(evening, now), *_from_clusters(evening), *_from_workers(evening)), evening.usual
+    )
     places = {name: place_of(host, _node(evening, host)) for name, host in evening.hosts.items()}
     errors = {name: heard.error for name, heard in evening.heard.items() if heard.error is not None}
     unread = {name: error.observed for name, error in errors.items()} | _mute(evening)
@@ -75,7 +83,7 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
     quiet = silent(evening.hosts, answered, evening.before, evening.fleet.audit.silent_nights)
     causes = [(finding_of(cause, places, now), cause) for cause in _worth_telling(fold(facts))]
     findings = [finding for finding, _ in causes]
-    findings += [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _NOBODY_HOME]
+    findings += [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _OF_ALL]
     findings += [_silent(name, nights, unread.get(name, ""), now) for name, nights in quiet.items()]
     return AuditReport(
         fleet=evening.fleet.name,
@@ -136,7 +144,7 @@ def _from_hosts(evening: Evening, now: datetime) -> Iterator[Measured]:
         for pair in zip(asked[name], heard.answers, strict=True)
     )
     for name, heard in evening.heard.items():
-        yield _login(evening.hosts[name], heard.error)
+        yield _login(evening.hosts[name], heard)
         answers = heard.answers if heard.error is None else [_NOT_ASKED] * len(asked[name])
         yield from judge(name, asked[name], answers, agreed, now)
 
@@ -169,14 +177,21 @@ def _caches(evening: Evening) -> str:
     return str(relief(told, servers) or "")
 
 
-def _login(host: Host, error: HostError | None) -> Measured:
+def _login(host: Host, heard: Heard) -> Measured:
     """That a host can be logged in to is a fact as any other."""
-    suspects = suspects_of_login(host)
+    suspects, error = suspects_of_login(host, heard.by), heard.error
     if error is None:
-        return Measured("ssh", HERE, host.name, Quality.OK, "logged in", suspects)
+        return Measured("ssh", heard.by, host.name, Quality.OK, "logged in", suspects)
     symptom = _NOBODY_HOME.get(type(error))
     quality = Quality.UNKNOWN if symptom is None else Quality.FAIL
-    return Measured("ssh", HERE, host.name, quality, error.observed, suspects, symptom=symptom or "")
+    return Measured("ssh", heard.by, host.name, quality, error.observed, suspects, symptom=symptom or "")
+
+
+def _from_workers(evening: Evening) -> Iterator[Measured]:
+    for pool, why in evening.workers.items():
+        quality, symptom = (Quality.FAIL, "timeout") if why else (Quality.OK, "")
+        suspects = frozenset({Suspect(Part.TARGET, f"worker of {pool}")})
+        yield Measured("worker", HERE, f"work pool {pool}", quality, why or "it asked", suspects, symptom=symptom)
 
 
 def _node(evening: Evening, host: Host) -> NodeRow | None:

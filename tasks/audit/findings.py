@@ -43,6 +43,8 @@ _BY_CHECK: Mapping[str, str] = {
     "settings.search": "Shorten `search` in the host's resolv.conf, and set `options ndots:1` if nothing needs more.",
     "settings.negative-ttl": "Lower the minimum in that zone's SOA: a new name stays unknown for as long.",
     "cache.pod": "Look at the DaemonSet and its tolerations: `kubectl -n kube-system describe ds node-local-dns`.",
+    "worker": "Start a worker in that work pool, `prefect worker start --pool POOL`, and see that the Prefect server"
+    " has the deployment `ask-site/POOL`.",
     "node.ready": "Read the kubelet's log on the host: `journalctl -u kubelet -n 100`.",
 }
 _BY_SYMPTOM: Mapping[str, str] = {

@@ -7,13 +7,16 @@ nothing of what it looks at. In the cluster it makes test pods, through the gate
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from tasks.audit import history, testpod
+from tasks.audit.afar import WorkerAway, answers_of
 from tasks.audit.asking import ask_host
 from tasks.audit.concluding import Evening, Heard, conclude
 from tasks.audit.mesh import in_turn
@@ -86,6 +89,7 @@ class AuditRun:
         self.clusters, self.views, self.notes = clusters, clusters.views, clusters.notes
         self.heard: dict[str, Heard] = {}
         self.tried: dict[str, Probed] = {}
+        self.workers: dict[str, str] = {}
         self._report: AuditReport | None = None
 
     @property
@@ -94,24 +98,49 @@ class AuditRun:
         assert self._report is not None
         return self._report
 
+    def by_work_pool(self) -> dict[str, list[str]]:
+        """Hosts by the work pool of their site; the empty one: they are asked from here."""
+        pools = defaultdict[str, list[str]](list)
+        for name, host in self.hosts.items():
+            pools[host.site.work_pool or ""].append(name)
+        return pools
+
     async def ask(self, names: Sequence[str]) -> None:
         """Ask hosts at once; a bad one costs the others nothing."""
         self.heard |= dict(zip(names, await asyncio.gather(*map(self._ask, names)), strict=True))
 
-    async def _ask(self, name: str) -> Heard:
-        sheet = Sheet(
+    def sheet(self, name: str) -> Sheet:
+        """What a host is asked."""
+        return Sheet(
             tuple(asked.question for asked in self.plan.asked[name]),
             self.plan.authorities[name],
             deadline_s=DEADLINE_S,
             parallel=PARALLEL,
             jitter_s=JITTER_S if len(self.hosts) > 1 else 0.0,
         )
+
+    async def _ask(self, name: str) -> Heard:
         try:
-            return Heard(await ask_host(self.sessions, self.hosts[name], sheet))
+            return Heard(await ask_host(self.sessions, self.hosts[name], self.sheet(name)))
         except HostError as error:
             return Heard(error=error)
         except Exception as error:  # whatever is wrong with one host, the night goes on
             return Heard(error=HostError(f"asking it broke off: {type(error).__name__}: {error}"[:300]))
+
+    def asked_by_worker(self, pool: str, names: Iterable[str], said: Mapping[str, Any]) -> None:
+        """What a worker in a site has heard of hosts there. said: by host"""
+        self.workers.setdefault(pool, "")
+        for name in names:
+            try:
+                heard = Heard(answers_of(said.get(name), self.sheet(name)))
+            except HostError as error:
+                heard = Heard(error=error)
+            self.heard[name] = replace(heard, by=f"worker of {pool}")
+
+    def not_asked(self, pool: str, names: Iterable[str], why: str) -> None:
+        """No worker has asked these hosts. why: as a sentence"""
+        self.workers[pool] = why
+        self.heard |= {name: Heard(error=WorkerAway(why), by=f"worker of {pool}") for name in names}
 
     async def remove_left_pods(self) -> None:
         """Test pods that a killed run has left, in every cluster that answers."""
@@ -190,6 +219,7 @@ class AuditRun:
             notes=tuple(self.notes),
             unread=self.clusters.unread,
             unreached=self.clusters.unreached,
+            workers=self.workers,
         )
         report = self._report = conclude(evening, datetime.now(UTC))
         sites = {name: host.site.name for name, host in self.hosts.items()}

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from prefect import task
+from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import State, StateType
+from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
 
+from tasks.audit.afar import Said, WorkerAway
 from tasks.audit.page import page
 from tasks.audit.telling import finding_rows
 from tasks.runs.steps import table
@@ -17,11 +25,62 @@ from tasks.runs.steps import table
 if TYPE_CHECKING:
     from tasks.audit.run import AuditRun
 
+ANSWERS = "poolkeeper-answers"
+"""Type of the artifact in which a site's worker leaves what it has heard; it has no key, so that no page shows it."""
+WORKER_S = 240.0
+"""For a worker to take a run, start its process, and ask: hosts take some 35 s at most."""
+POLL_S = 2.0
+
 
 @task(name="ask hosts", task_run_name="ask {batch}", cache_policy=NO_CACHE)
 async def ask(run: AuditRun, batch: str, names: Sequence[str]) -> None:
     """Let one batch of hosts probe what they depend on."""
     await run.ask(names)
+
+
+@task(name="ask by a worker", task_run_name="ask by a worker of {pool}: {batch}", cache_policy=NO_CACHE)
+async def ask_by_worker(run: AuditRun, pool: str, batch: str, sheets: dict[str, str]) -> None:
+    """Let a worker in a site ask hosts there, by the deployment that is called like its work pool."""
+    try:
+        run.asked_by_worker(pool, sheets, await _asked_there(f"ask-site/{pool}", sheets))
+    except WorkerAway as error:
+        run.not_asked(pool, sheets, error.observed)
+
+
+async def _asked_there(deployment: str, sheets: dict[str, str]) -> dict[str, Any]:
+    """What the run of a deployment has left as its artifact. Raises WorkerAway."""
+    async with get_client() as prefect:
+        try:
+            started = await arun_deployment(
+                deployment, prefect, {"sheets": sheets}, timeout=WORKER_S, poll_interval=POLL_S
+            )
+        except ObjectNotFound:
+            raise WorkerAway(f"this Prefect server has no deployment {deployment}") from None
+        state = started.state
+        if state is None or not state.is_final():
+            begun = state is not None and state.is_running()
+            end = State(
+                type=StateType.CANCELLING if begun else StateType.CANCELLED, message="the audit went on without"
+            )
+            await prefect.set_flow_run_state(started.id, end)
+            why = "was not ended" if begun else "was taken by no worker"
+            raise WorkerAway(f"run {started.name} of {deployment} {why} within {WORKER_S:.0f} s")
+        if not state.is_completed():
+            raise WorkerAway(f"run {started.name} of {deployment} ended as {state.name}: {state.message}"[:500])
+        left = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[started.id]))
+        data: dict[str, Any] = {}
+        for artifact in await prefect.read_artifacts(artifact_filter=left):
+            if artifact.type == ANSWERS and isinstance(artifact.data, dict):
+                data |= artifact.data
+                await prefect.delete_artifact(artifact.id)  # it has come: nobody else reads it
+        return data
+
+
+@task(name="leave answers", cache_policy=NO_CACHE)
+async def leave_answers(said: dict[str, Said]) -> None:
+    """The worker's half: what it has heard, for the audit to fetch."""
+    async with get_client() as prefect:
+        await prefect.create_artifact(ArtifactCreate(type=ANSWERS, data=said, flow_run_id=UUID(flow_run.id)))
 
 
 @task(name="try pods", cache_policy=NO_CACHE)

@@ -164,11 +164,11 @@ def suspects_of_cloud_node(target: Host) -> frozenset[Suspect]:
     )
 
 
-def suspects_of_login(host: Host) -> frozenset[Suspect]:
-    """A connection from where poolkeeper runs to a host; which place that is, nobody has declared."""
+def suspects_of_login(host: Host, by: str) -> frozenset[Suspect]:
+    """A connection from where poolkeeper or a worker of it runs to a host; which place that is, nobody has declared."""
     return frozenset(
         (
-            _suspect(Part.PATH, f"poolkeeper -> {host.name}"),
+            _suspect(Part.PATH, f"{by} -> {host.name}"),
             _suspect(Part.WAY_IN, host.name),
             *_host(host, (Fault.CUT,)),
             *_domains(host.domain, None, (Fault.CUT,)),

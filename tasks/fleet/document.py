@@ -391,7 +391,9 @@ class SiteEntry(Part):
     windows: list[WindowEntry] = Field([], description="Empty: at any time.")
     freezes: list[FreezeEntry] = []
     freeze_calendars: list[Text] = Field([], description="iCalendar files; every event is a freeze.")
-    work_pool: Text | None = Field(None, description="Prefect work pool whose workers reach this site.")
+    work_pool: Text | None = Field(
+        None, description="Prefect work pool whose workers ask this site's hosts in an audit."
+    )
     mode: Mode = Mode.ACT
 
 

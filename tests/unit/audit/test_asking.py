@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.audit import probe
-from tasks.audit.asking import decoded, encoded, program, read_answers, sheet_text
+from tasks.audit.asking import decoded, encoded, program, read_answers, read_sheet, sheet_text
 from tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
 
 TWO = Sheet((Question(Kind.SETTINGS), Question(Kind.TCP, "10.0.0.1", 22)))
@@ -41,6 +41,34 @@ def test_the_program_reads_the_sheet_that_was_sent(asked: list[Question], author
         for q in read.questions
     ] == asked
     assert [q.number for q in read.questions] == list(range(len(asked)))
+
+
+@given(st.lists(questions, max_size=4), st.dictionaries(texts, texts, max_size=2))
+def test_a_worker_reads_the_sheet_that_was_sent(asked: list[Question], authorities: dict[str, str]) -> None:
+    sheet = Sheet(tuple(asked), authorities, 12.5, 2.5, 3, 0.5)
+    assert read_sheet(sheet_text(sheet)) == sheet
+
+
+LIMITS = "limits\t15\t3\t8\t0"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("", "limits", id="nothing"),
+        pytest.param("limits\t15\t3\t8", "limits", id="limits that are too few"),
+        pytest.param("limits\tnan\t3\t8\t0", "beyond", id="a limit that is no number"),
+        pytest.param("limits\t3600\t3\t8\t0", "beyond", id="an hour"),
+        pytest.param("limits\t15\t3\t1000\t0", "beyond", id="a thousand at once"),
+        pytest.param(f"{LIMITS}\nrun\trm", "`run rm` is no question", id="another word"),
+        pytest.param(f"{LIMITS}\nask\t0\tshell\t\t0\t\t\t\t\t", "shell", id="another kind of question"),
+        pytest.param(f"{LIMITS}\nask\t1\ttcp\ta\t22\t\t\t\t\t", "no question", id="out of order"),
+        pytest.param(f"{LIMITS}\nask\t0\ttcp\ta\tssh\t\t\t\t\t", "ssh", id="a port by name"),
+    ],
+)
+def test_a_sheet_that_is_none_is_refused(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        read_sheet(text)
 
 
 @given(

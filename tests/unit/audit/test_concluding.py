@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tasks.audit.afar import WorkerAway
 from tasks.audit.concluding import SILENT, Evening, Heard, conclude
 from tasks.audit.measured import Quality
 from tasks.audit.nights import Night
@@ -102,6 +103,25 @@ def test_a_cluster_without_a_kubeconfig_costs_its_own_half() -> None:
     report = conclude(replace(evening({}), views={}, unread={CLUSTER.name: "no such file"}), NOW)
     assert (told(report), report.unread) == ([], {})
     assert run_state(report, "nothing") is RunState.LEFT_OUT
+
+
+def test_a_site_without_a_worker_is_one_finding_and_no_hosts_fault() -> None:
+    away = evening({name: WorkerAway("nobody took the run") for name in ("n1", "n2", "n3")})
+    report = conclude(replace(away, workers={"fra1": "nobody took the run"}), NOW)
+    assert told(report) == [("audit.target.cut", "target worker of fra1")]
+    assert "ask-site/" in report.compared.told[0].finding.next_step
+    assert report.unread.keys() == {"n1", "n2", "n3"}
+    back = replace(
+        evening({}, (last_night("audit.target.cut", Subject("target", "worker of fra1")),)), workers={"fra1": ""}
+    )
+    assert [gone.subject.name for gone in conclude(back, NOW).compared.fixed] == ["worker of fra1"]
+
+
+def test_a_login_is_told_by_who_tried_it() -> None:
+    asked = evening({})
+    heard = {name: replace(one, by="worker of fra1") for name, one in asked.heard.items()}
+    facts = [fact for fact in conclude(replace(asked, heard=heard), NOW).facts if fact.check == "ssh"]
+    assert {(fact.source, fact.quality) for fact in facts} == {("worker of fra1", Quality.OK)}
 
 
 HERE = Subject("host", "n1")

@@ -1,0 +1,43 @@
+"""Put an audit's questions to hosts that only a worker inside their site reaches.
+
+The audit starts it, in the work pool that the fleet file names for the site, and reads what it leaves. It looks only:
+each host is sent the probe program over SSH, as in the audit itself; the API server is not asked.
+Needs, on the worker: the same fleet file, an SSH key.
+Killed at any point: the audit goes on without these hosts and says so; start the audit again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows.surroundings import secrets
+from tasks.audit import steps
+from tasks.audit.afar import ask_here
+from tasks.fleet import FleetInvalid, load_fleet
+from tasks.hosts import Sessions
+from tasks.settings import SecretMissing, fleet_path
+
+
+@flow(name="ask-site", flow_run_name=lambda: f"ask {len(flow_run.parameters['sheets'])} hosts")
+async def ask_site(sheets: dict[str, str], fleet: str = "") -> State[Any]:
+    """Ask hosts of this worker's site what an audit elsewhere wants to know of them.
+
+    Args:
+        sheets: Host by name, and its questions as the audit writes them.
+        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+    """
+    try:
+        declared = load_fleet(fleet_path(fleet))
+        keys = {host.ssh.key for name in sheets if (host := declared.hosts.get(name)) and host.ssh.key}
+        async with Sessions(declared.ssh_limits, await secrets(keys)) as sessions:
+            said = await ask_here(declared, sessions, sheets)
+    except (FleetInvalid, SecretMissing, OSError) as error:
+        return Failed(message=str(error))
+    await steps.leave_answers(said)
+    asked = sum("stdout" in one for one in said.values())
+    return Completed(message=f"{asked} of {len(said)} hosts asked")
