@@ -156,10 +156,10 @@ def _from_clusters(evening: Evening) -> Iterator[Measured]:
         yield Measured("ready.api", HERE, view.endpoint.name, quality, why, suspects, symptom=symptom)
     for name, host in evening.hosts.items():
         cluster = host.pool.cluster.name
-        if cluster in evening.unread:
-            yield unread_node(host, evening.unread[cluster])
+        of_host = evening.views.get(cluster)
+        if of_host is None or cluster in evening.unread:
+            yield unread_node(host, evening.unread.get(cluster, "it was not looked at"))
             continue
-        of_host = evening.views[cluster]
         yield from node_facts(host, of_host)
         if name in evening.tried:
             yield from pod_facts(host, of_host, evening.tried[name])
