@@ -271,6 +271,7 @@ class Carrier:
             generation=self.lease.generation,
             phase=phase,
             since=now_text(),
+            node_is_dead=self.limits.node_is_dead,
         )
 
     async def _mark(self, host: Host, phase: Phase) -> None:
