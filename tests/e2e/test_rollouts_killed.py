@@ -58,7 +58,7 @@ AT_ONCE = 5
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> Iterator[RolloutLab]:
     """One lab for this file; each kill has a pool of its own, with a lease of its own."""
-    with rollout_lab(tmp_path_factory.mktemp("killed"), prefect_api_url, 2 * len(PLACES)) as made:
+    with rollout_lab(tmp_path_factory.mktemp("killed"), prefect_api_url, 2 * (len(PLACES) + 1)) as made:
         yield made
 
 
@@ -143,6 +143,26 @@ def test_a_failure_is_remembered_when_it_was_written_down(lab: RolloutLab, place
         seen = observer.history()
     judge(seen, lab, [pool])
     assert set(lab.kubelets(pool).values()) == {WANTED}
+
+
+def test_a_node_that_was_deleted_after_a_kill_is_still_missing(lab: RolloutLab) -> None:
+    """The mark went with it; nothing else may be taken out, until the fleet file does without that host."""
+    pool = lab.pool("deleted", 2, replicas=0)
+    with Observer(lab.folder) as observer:
+        kill(lab, "tasks.rollout.carrying:take_node:after:1", upgrade_words(pool))
+        (gone,) = observer.history().cordoned()
+        lab.ask("DELETE", f"/api/v1/nodes/{gone}")
+        again = lab.start_upgrade(pool)
+        run, view = lab.live_view(pool, "waits for room")
+        lab.tell_stops(f"stop.{run}", "enough")
+        ended = again.end()
+        seen = observer.history()
+        assert seen.cordoned() == [gone], "the other one is all that the pool has left"
+        (other,) = set(pool.hosts) - {gone}
+        assert states(ended) == {gone: "stopped", other: "left for later"}
+        assert f"pool {pool.name} may have 1 nodes unavailable and has 1: {gone} (its Node is gone)" in view
+        lab.edit_fleet(lambda document: document["hosts"][gone].update(active=False))
+        assert states(lab.upgrade(pool)) == {other: "done"}
 
 
 @pytest.mark.parametrize("place", PLACES)
