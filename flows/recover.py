@@ -21,13 +21,14 @@ from flows.surroundings import ended, run_log, run_name, secrets
 from flows.upgrade import upgrade_of
 from tasks.cluster import ApiError, ClusterUnreachable
 from tasks.cluster.leases import LeaseHeld, LeaseLost
+from tasks.cluster.marks import Mark
 from tasks.fleet import Fleet, FleetInvalid, load_fleet
 from tasks.ledger import Spool
 from tasks.outcomes import Gate, HostOutcome, RunState
 from tasks.provider import ProviderError
 from tasks.rollout import recovering
 from tasks.rollout.carrying import HostWork
-from tasks.rollout.goal import Goal, Limits
+from tasks.rollout.goal import Limits
 from tasks.rollout.maintenance import TakeBack
 from tasks.rollout.memory import remembered
 from tasks.rollout.recovery import Remedy
@@ -38,10 +39,10 @@ from tasks.runs.recording import Recorder
 from tasks.settings import SecretMissing, SettingInvalid, fleet_path, state_folder
 from tasks.upgrade.goal import Goal as Versions
 
-FINISHES: dict[str, Callable[[RolloutRun, Goal], HostWork]] = {
-    "upgrade": lambda run, goal: upgrade_of(run, Versions.of_row(goal.wanted)),
-    "maintain": lambda run, goal: TakeBack(proof_of(run)),
-    "offboard": lambda run, goal: offboarding_of(run),
+FINISHES: dict[str, Callable[[RolloutRun, Mark], HostWork]] = {
+    "upgrade": lambda run, mark: upgrade_of(run, Versions.of_row(mark.goal)),
+    "maintain": lambda run, mark: TakeBack(proof_of(run)),
+    "offboard": lambda run, mark: offboarding_of(run, host_is_gone=mark.node_is_dead),
 }
 """Flow -> the work that finishes what a run of it has begun."""
 
@@ -90,10 +91,11 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
                 found = run.left_behind(FINISHES)
                 outcomes = []
                 for one in found:
-                    work = FINISHES[one.mark.flow](run, one.goal) if one.remedy is Remedy.FINISH else None
+                    work = FINISHES[one.mark.flow](run, one.mark) if one.remedy is Remedy.FINISH else None
                     if work is not None:
                         work.remember(remembered(lease.note, one.mark.rollout, "shared"))
-                    carrier = run.carrier(one.goal, Limits(), work or TakeBack(proof_of(run)), lease)
+                    limits = Limits(node_is_dead=one.mark.node_is_dead)
+                    carrier = run.carrier(one.goal, limits, work or TakeBack(proof_of(run)), lease)
                     outcomes.append(
                         await recovering.recover(one, carrier, lease, partial(carried_safely, run, carrier))
                     )

@@ -106,14 +106,13 @@ async def roll(
         plan = covered
 
     live_file = state_folder() / "runs" / run.recorder.run_id / "live.md"
-    async with run.holding(plan) as lease, steps.showing(run.live, f"{goal.flow}-live", live_file):
-        plan = await run.resumed(plan)
+    goes = work.works_without_node
+    async with run.holding(plan, nodes_go=goes) as lease, steps.showing(run.live, f"{goal.flow}-live", live_file):
+        plan = await run.resumed(plan, nodes_go=goes)
         unfit = await run.prepare(plan, work, lease)
         fit = plan.without({outcome.name for outcome in unfit})
         carrier = run.carrier(goal, limits, work, lease)
-        carried, halted = await run.carry_out(
-            fit, lease, lambda one: carried_safely(run, carrier, one), nodes_go=work.works_without_node
-        )
+        carried, halted = await run.carry_out(fit, lease, lambda one: carried_safely(run, carrier, one), nodes_go=goes)
         run.live.close(halted or "ended")
     return _answer(run, goal, [*settled, *unfit, *carried], halted)
 

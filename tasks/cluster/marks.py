@@ -47,6 +47,8 @@ class Mark:
     phase: Phase
     since: str
     """ISO 8601, UTC: when this phase began."""
+    node_is_dead: bool = False
+    """A person has said that the machine is gone for good; whoever finishes it may go by that word."""
 
 
 class MarkedByOthers(Exception):
@@ -72,6 +74,7 @@ def mark_of(node: NodeRow) -> Mark | None:
             generation=int(fields["generation"]),
             phase=Phase(fields["phase"]),
             since=str(fields["since"]),
+            node_is_dead=fields.get("node_is_dead") is True,
         )
     except (ValueError, KeyError, TypeError):
         return Mark("unreadable", "unknown", {}, "unknown", 0, Phase.FAILED, "unknown")

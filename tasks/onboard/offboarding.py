@@ -102,7 +102,7 @@ class Offboarding:
         except FencedOff:
             raise
         except HostError as error:
-            error.next_step += " If the machine is gone for good, say so with host_is_gone."
+            error.next_step += f" If the machine is gone for good: `{_gone_command(host)}`."
             raise
         nodes = await list_nodes(self.api)
         if (found := keeps_in(host, node, nodes.values(), remains, datetime.now(UTC))) is not None:
@@ -286,6 +286,10 @@ def _clean_sentence(host: Host) -> str:
         f"clean host {host.name}: the provider's reset, then what the record on it says that the join has changed, and"
         " its kubelet switched off"
     )
+
+
+def _gone_command(host: Host) -> str:
+    return f"poolkeeper run offboard -p hosts=name={host.name} -p host_is_gone=true -p dry_run=false"
 
 
 def _remove_sentence(host: Host) -> str:

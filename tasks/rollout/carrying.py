@@ -7,7 +7,7 @@ on from there. Nothing here knows what the change is: the flow hands in `HostWor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -96,6 +96,7 @@ class Carrier:
     """Carries hosts of one pool; one for a run.
 
     lease: the pool's, held. holder: our identity on leases. declared: every host of the fleet
+    members: Nodes that were there and in service, as `room_for` has them
     may_start: why a host may not start now, such as a window that is too short; empty: it may
     stopped: why a person wants nothing new to start; empty: go on
     halted: why the rollout itself starts nothing new; empty: go on
@@ -112,6 +113,7 @@ class Carrier:
         limits: Limits,
         work: HostWork,
         declared: Sequence[Host],
+        members: Collection[str],
         live: Live,
         may_start: Callable[[Host], str],
         stopped: Callable[[], Awaitable[str]],
@@ -119,7 +121,7 @@ class Carrier:
     ) -> None:
         self.api, self.gate, self.recorder, self.lease = api, gate, recorder, lease
         self.goal, self.limits, self.work, self.live = goal, limits, work, live
-        self._declared = declared
+        self._declared, self._members = declared, members
         self._may_start, self._stopped, self._halted = may_start, stopped, halted
         self._taking = asyncio.Lock()
         self._contention = Contention(api)
@@ -207,7 +209,7 @@ class Carrier:
                     await self._refuse_if_over(host)
                     async with self._taking, self._domain(host) as domain:
                         nodes = await list_nodes(self.api)
-                        room = room_for(host, self._declared, nodes)
+                        room = room_for(host, self._declared, nodes, self._members)
                         standing = self._standing(host, nodes.get(host.node_name), at_goal=False)
                         if standing.step is not Step.TAKE:  # it has become another node while it waited
                             raise NotOurs(standing)
@@ -227,7 +229,8 @@ class Carrier:
         with suppress(TimeoutError):
             async with asyncio.timeout(30):
                 async for items in self.api.changes(NODES):
-                    if room_for(host, self._declared, {row.name: row for row in map(parse_node, items)}).free:
+                    nodes = {row.name: row for row in map(parse_node, items)}
+                    if room_for(host, self._declared, nodes, self._members).free:
                         return
 
     @asynccontextmanager
@@ -271,6 +274,7 @@ class Carrier:
             generation=self.lease.generation,
             phase=phase,
             since=now_text(),
+            node_is_dead=self.limits.node_is_dead,
         )
 
     async def _mark(self, host: Host, phase: Phase) -> None:

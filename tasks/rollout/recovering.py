@@ -8,7 +8,7 @@ from tasks.cluster.leases import HeldLease, LeaseHeld
 from tasks.cluster.marks import Phase
 from tasks.outcomes import Gate, HostOutcome, HostState, Subject
 from tasks.rollout.carrying import Carrier
-from tasks.rollout.memory import remembered, with_remembered
+from tasks.rollout.memory import members_of, remembered, with_remembered, without_member
 from tasks.rollout.plan import PlannedHost
 from tasks.rollout.recovery import Found, Remedy
 from tasks.runs.recording import Recorder
@@ -25,6 +25,8 @@ async def recover(
         return left_alone(one, carrier.recorder)
     if one.remedy is Remedy.GIVE_BACK:
         return await carrier.give_back_untouched(one.host, HostState.DONE, "given back: nothing on it was changed")
+    if carrier.work.works_without_node and one.node.name in members_of(lease.note):
+        await lease.write(without_member(lease.note, one.node.name))
     outcome = await carry(PlannedHost(one.host, 1, 0, "half changed", half_done=True))
     if outcome.state is HostState.FAILED:
         spent = remembered(lease.note, one.mark.rollout, "spent") | {outcome.name: outcome.summary[:200]}

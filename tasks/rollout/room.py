@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from tasks.cluster.marks import Phase, mark_of
@@ -19,26 +19,39 @@ class Room:
     """What is full and who fills it; empty where there is room."""
 
 
+def in_service(nodes: Mapping[str, NodeRow]) -> frozenset[str]:
+    """Names of nodes that are counted on: all but those that have joined and were never accepted."""
+    return frozenset(name for name, node in nodes.items() if not _in_quarantine(node))
+
+
+def _in_quarantine(node: NodeRow) -> bool:
+    """It has not carried anything yet: it is no loss."""
+    return node.cordoned_by_us and not node.accepted and mark_of(node) is None
+
+
 def is_down(node: NodeRow) -> bool:
     """Whether a node takes no workloads: not Ready, of unknown readiness, or cordoned by whomever.
 
-    One that has joined and was never accepted has not carried anything yet: it is no loss.
+    One that has joined and was never accepted is not counted on.
     """
     mark = mark_of(node)
-    if node.cordoned_by_us and not node.accepted and mark is None:
+    if _in_quarantine(node):
         return False
     # half changed, or not proven: it is no room for another, though someone has uncordoned it
     return not node.ready or node.unschedulable or (mark is not None and mark.phase is not Phase.DRAINING)
 
 
-def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow]) -> Room:
+def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow], members: Collection[str] = ()) -> Room:
     """Whether `host`'s node may be cordoned now.
 
     declared: every host of the fleet; a percentage is of the active ones. nodes: the cluster's, by name. A node that
     the fleet file does not declare counts in the pool that its label names.
+    members: Nodes that were there before. One of an active host that is not there any more is down: someone has deleted
+    it, which a host that was never a node does not show.
     A node that is down already takes no room more: it is counted among the unavailable whether we cordon it or not.
     """
     hosts = list(declared)
+    gone = {h.node_name for h in hosts if h.active and h.node_name in members and h.node_name not in nodes}
     own = nodes.get(host.node_name)
     if own is not None and is_down(own):
         return Room(True)
@@ -52,17 +65,21 @@ def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow])
         if node.name not in known and node.labels.get(POOL_ID_LABEL) == host.pool.nodepool_id
     }
     active = sum(1 for h in in_pool if h.active)
-    room = _room(f"pool {host.pool.name}", names | strangers, nodes, host.pool.max_unavailable.of(active))
+    room = _room(f"pool {host.pool.name}", names | strangers, nodes, gone, host.pool.max_unavailable.of(active))
     if not room.free or host.domain is None:
         return room
     domain = host.domain
     in_domain = [h for h in hosts if h.domain is not None and h.domain.name == domain.name]
     active = sum(1 for h in in_domain if h.active)
-    return _room(f"domain {domain.name}", {h.node_name for h in in_domain}, nodes, domain.max_unavailable.of(active))
+    names = {h.node_name for h in in_domain}
+    return _room(f"domain {domain.name}", names, nodes, gone, domain.max_unavailable.of(active))
 
 
-def _room(what: str, names: set[str], nodes: Mapping[str, NodeRow], limit: int) -> Room:
-    down = sorted(name for name in names if name in nodes and is_down(nodes[name]))
+def _room(what: str, names: set[str], nodes: Mapping[str, NodeRow], gone: set[str], limit: int) -> Room:
+    down = sorted(
+        [*(name for name in names if name in nodes and is_down(nodes[name]))]
+        + [f"{name} (its Node is gone)" for name in names & gone]
+    )
     if len(down) < limit:
         return Room(True)
     who = ", ".join(down[:5]) or "none"

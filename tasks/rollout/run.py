@@ -16,7 +16,7 @@ from functools import partial
 
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
-from tasks.cluster.leases import HeldLease, get_lease, hold_lease, lease_guard
+from tasks.cluster.leases import HeldLease, get_lease, hold_lease, lease_guard, list_leases
 from tasks.cluster.marks import mark_of, now_text
 from tasks.cluster.nodes import NodeRow, list_nodes
 from tasks.cluster.snapshot import read_snapshot
@@ -47,10 +47,11 @@ from tasks.rollout.findings import findings as forecast_findings
 from tasks.rollout.forecast import forecast_each
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.live import Live
-from tasks.rollout.memory import Note, begun, ended, remembered, with_remembered
+from tasks.rollout.memory import Note, begun, ended, members_of, remembered, with_remembered
 from tasks.rollout.ourselves import carriers_of_us
 from tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
 from tasks.rollout.recovery import Found, left_behind
+from tasks.rollout.room import in_service
 from tasks.rollout.standing import Standing, Step, where_it_stands
 from tasks.rollout.verdicts import NodeForecast, risk
 from tasks.rollout.waves import Waves
@@ -115,6 +116,8 @@ class RolloutRun:
         Until it is known how it ended, it is.
         """
         self._waves: Waves | None = None
+        self._members: frozenset[str] = frozenset()
+        """Nodes that were there when this run began, or an earlier one of any pool."""
         self._approval = ""
         """Key of the approval that this run uses up."""
         self.request = FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem)
@@ -246,9 +249,14 @@ class RolloutRun:
             findings.append(Finding("rollout.window", Severity.INFO, Subject("host", host.name), evidence, next_step))
         return HostOutcome(host.name, HostState.PLANNED, f"wave {planned.wave}: {planned.reason}", tuple(findings))
 
-    async def resumed(self, plan: Plan) -> Plan:
-        """The plan by the marks as they are now, where the lease was waited for: its holder may have left some."""
+    async def resumed(self, plan: Plan, *, nodes_go: bool = False) -> Plan:
+        """The plan by the marks as they are now, where the lease was waited for: its holder may have left some.
+
+        nodes_go: the rollout removes the plan's Nodes
+        """
         await self.read_again()
+        earlier = [members_of(lease.note) for lease in (await list_leases(self.api)).values()]
+        self._members = in_service(self.nodes).union(*earlier) - _going(plan, nodes_go=nodes_go)
         marks = {name: mark_of(self.nodes[h.node_name]) for name, h in self.hosts.items() if h.node_name in self.nodes}
         mine = {name for name, mark in marks.items() if mark is not None and mark.rollout == plan.goal.id}
         return plan.half_done_first(mine)
@@ -305,8 +313,11 @@ class RolloutRun:
 
     # carrying out
 
-    def holding(self, plan: Plan) -> AbstractAsyncContextManager[HeldLease]:
-        """The pool's lease for a plan; what it remembers stays there while the rollout goes on. Raises LeaseHeld."""
+    def holding(self, plan: Plan, *, nodes_go: bool = False) -> AbstractAsyncContextManager[HeldLease]:
+        """The pool's lease for a plan; what it remembers stays there while the rollout goes on. Raises LeaseHeld.
+
+        nodes_go: the rollout removes the plan's Nodes, which are not missed from now on
+        """
         goal = plan.goal
         about = {
             "flow": goal.flow,
@@ -315,8 +326,13 @@ class RolloutRun:
             "plan": plan.digest,
             "run": self.recorder.run_id,
         }
+        mine = frozenset(host.node_name for host in self._pool_hosts if host.active)
+
+        def members(before: Note) -> frozenset[str]:
+            return mine & (in_service(self.nodes) | members_of(before)) - _going(plan, nodes_go=nodes_go)
+
         return self._leased(
-            note=lambda before: begun(before, goal.id, about, now_text()),
+            note=lambda before: begun(before, goal.id, about, now_text(), members(before)),
             left=lambda note: note if self.goes_on else ended(note, goal.id),
         )
 
@@ -336,6 +352,7 @@ class RolloutRun:
             limits=limits,
             work=work,
             declared=tuple(self.fleet.hosts.values()),
+            members=self._members,
             live=self.live,
             may_start=lambda host: self.may_start(host, limits),
             stopped=self.stopped,
@@ -454,6 +471,10 @@ class RolloutRun:
         self.live.end(host.name, HostState.FAILED, summary)
         spent = dict(self.recorder.phase_s.get(host.name, {}))
         return HostOutcome(host.name, HostState.FAILED, summary, (finding,), spent)
+
+
+def _going(plan: Plan, *, nodes_go: bool) -> frozenset[str]:
+    return frozenset(planned.host.node_name for planned in plan.hosts if nodes_go)
 
 
 def _risk(forecast: NodeForecast | None) -> int:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -175,6 +176,19 @@ class RolloutLab(Cluster):
         )
         return Run(process)
 
+    def live_view(self, pool: TestPool, text: str) -> tuple[str, str]:
+        """The id of the upgrade of a pool whose live view says something, and the view, as soon as it does."""
+        found: list[tuple[str, str]] = []
+
+        def says() -> bool:
+            views = {file.parent.name: file.read_text() for file in (self.state / "runs").glob("*/live.md")}
+            title = f"# upgrade of pool {pool.name}\n"
+            found[:] = [(run, view) for run, view in views.items() if view.startswith(title) and text in view]
+            return bool(found)
+
+        until(says, f"no live view of {pool.name} says {text}")
+        return found[0]
+
     def as_admin(self) -> dict[str, str]:
         """Environment of a run that the API server knows from every other one: it comes as another user."""
         document = yaml.safe_load(self.folder.fleet.read_text())
@@ -258,6 +272,14 @@ def first_marked(observer: Observer, pool: TestPool, phase: str, since: int = 0)
     event = observer.wait_for(f"a node of {pool.name} is {phase}", marked(pool, phase), WAIT_S, since)
     assert event.object is not None
     return event.key[1], json.loads(event.object["metadata"]["annotations"][MARK])["run"]
+
+
+def until(holds: Callable[[], bool], what: str = "") -> None:
+    """Ask from outside until it is so: for what no watch tells."""
+    deadline = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < deadline, what or "it did not come about"
+        time.sleep(0.2)
 
 
 def states(ended: Ended) -> dict[str, str]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from deployments.lab.faults import Fault
 from tasks.ledger import LIFECYCLE, Spool
 from tests.e2e.conftest import Cluster, Json
 from tests.e2e.killed_run import find
-from tests.e2e.test_killed import SIGKILL, files_of_ours
+from tests.e2e.rollouts import until
+from tests.e2e.test_killed import SIGKILL, files_of_ours, ids
 
 BEFORE_ANYTHING = (
     "tasks.rollout.carrying:take_node:before:1",
@@ -36,6 +39,14 @@ AT_THE_END = (
     "tasks.onboard.offboarding:Offboarding.prove:after:1",
     "tasks.runs.answer:Answer.write:before:1",
 )
+DEAD = (
+    "tasks.rollout.carrying:write_mark:after:2",
+    "tasks.provider.ack:Ack.remove_node:before:1",
+    "tasks.provider.ack:Ack.remove_node:after:1",
+)
+"""On the way of a machine that was said to be gone."""
+WITH_NOTHING_LEFT = ("tasks.provider.ack:Ack.remove_node:after:1",)
+"""The Node is gone, and so is what would tell that a run was at it; there is nothing left to be done either."""
 PLACES = (*BEFORE_ANYTHING, *ON_THE_WAY, *AT_THE_END)
 FENCE = {"var/lib/poolkeeper/generation", "var/lib/poolkeeper/generation.lock"}
 """What stays on a host, so that a run which was left behind does not touch it any more."""
@@ -53,10 +64,14 @@ def run(flow: str, **parameters: str) -> list[str]:
     return ["run", flow, *words, "-p", "dry_run=false"]
 
 
-def kill(cluster: Cluster, host: str, place: str) -> None:
+def kill(cluster: Cluster, host: str, place: str, **parameters: str) -> None:
     """Run offboarding of one host and see it die at a place."""
-    ended = cluster.python("-m", "tests.e2e.killed_run", place, *run("offboard", hosts=host))
+    ended = cluster.python("-m", "tests.e2e.killed_run", place, *run("offboard", hosts=host, **parameters))
     assert ended.code == SIGKILL, f"{place} was not reached: {ended.out[-500:]} {ended.err[-2000:]}"
+
+
+def is_ready(node: Json) -> bool:
+    return any((c["type"], c["status"]) == ("Ready", "True") for c in node["status"]["conditions"])
 
 
 def give_back_leases(cluster: Cluster) -> None:
@@ -94,7 +109,46 @@ def test_offboarding_is_finished_by_the_next_run_or_recovered(new_lab: Callable[
     assert back.code == 0, back.answer["summary"]
 
 
-@pytest.mark.parametrize("place", PLACES)
+def test_what_a_person_said_of_a_dead_machine_is_gone_by(new_lab: Callable[[int], Cluster]) -> None:
+    """`recover` finishes by the word that was given. Without one it says the command; against it speaks an answer."""
+    cluster = new_lab(2 * (len(DEAD) + 1))
+    cluster.edit_fleet(roomy)
+    said = dict(zip(DEAD, cluster.names_in("general"), strict=False))
+    unsaid, answers = cluster.names_in("batch")[:2]
+    hosts = [*said.values(), unsaid, answers]
+    onboarded = cluster.onboard("|".join(hosts))
+    assert onboarded.code == 0, onboarded.answer["summary"]
+    kill(cluster, unsaid, DEAD[0])
+    give_back_leases(cluster)
+    for host in hosts:
+        cluster.break_host(host, Fault.NEVER_READY)
+        cluster.break_host(host, Fault.POWER_LOST)
+    until(lambda: not any(is_ready(node) for node in cluster.nodes.values()))
+    for place, host in [*said.items(), (DEAD[0], answers)]:
+        kill(cluster, host, place, host_is_gone="true")
+        give_back_leases(cluster)
+    cluster.mend_host(answers, Fault.POWER_LOST)
+
+    with ThreadPoolExecutor(2) as two:
+        recovered = two.map(lambda pool: cluster.poolkeeper(*run("recover", pool=pool), "--json"), ("general", "batch"))
+        finished, not_finished = ({row["name"]: row for row in ended.answer["hosts"]} for ended in recovered)
+    gone = [host for place, host in said.items() if place not in WITH_NOTHING_LEFT]
+    assert {name: row["state"] for name, row in finished.items()} == dict.fromkeys(gone, "done"), finished
+    assert all("offboard.host.not-cleaned" in ids(finished[host]) for host in gone)
+    assert {name: row["state"] for name, row in not_finished.items()} == {unsaid: "failed", answers: "failed"}
+    assert ids(not_finished[answers]) == ["offboard.host.alive"]
+    assert cluster.nodes.keys() == {unsaid, answers}
+    (finding,) = not_finished[unsaid]["findings"]
+    command = finding["next_step"].rpartition("`poolkeeper ")[2].partition("`")[0]
+    assert command.split()[:2] == ["run", "offboard"], finding["next_step"]
+    by_command = cluster.poolkeeper(*command.split(), "--json")
+    assert {row["name"]: row["state"] for row in by_command.answer["hosts"]} == {unsaid: "done"}, by_command.answer
+    assert cluster.nodes.keys() == {answers}
+    rows = [row for row in Spool(cluster.state / "spool").rows(LIFECYCLE) if row["event"] == "left"]
+    assert sorted({row["resource_id"].split("/")[1] for row in rows}) == sorted([*said.values(), unsaid])
+
+
+@pytest.mark.parametrize("place", [*PLACES, *DEAD])
 def test_every_place_is_in_the_code(place: str) -> None:
     """A place that was renamed would otherwise only be noticed after minutes."""
     assert re.fullmatch(r"[\w.]+:[\w.]+:(before|after):[1-9]", place)

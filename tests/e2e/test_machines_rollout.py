@@ -1,10 +1,12 @@
-"""Five real nodes go from one minor to the next under a workload with a disruption budget, killed half way and resumed.
+"""Five real nodes go from one minor to the next under a workload with a disruption budget, killed on the way and resumed.
 
-What is promised is watched by kubectl, which knows nothing of poolkeeper's records.
+What is promised is watched by kubectl, which knows nothing of poolkeeper's records. Then one of them gets another build
+of its container runtime.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +17,10 @@ import pytest
 
 from deployments.lab import lifecycle
 from deployments.lab.layout import LabFolder
+from deployments.lab.real.machines.rebuilt_packages import CONTAINER_RUNTIME, REBUILT
+from tasks.upgrade.carrying import UPGRADE_UNIT
 from tests.e2e.conftest import Json, MachinesCluster
+from tests.e2e.history import MARK
 
 pytestmark = pytest.mark.tier("machines")
 
@@ -23,6 +28,13 @@ OLDER, NEWER = "1.35.4", "1.36.3"
 NODES = 5
 SIGKILL = -9
 LEASE_S = "15"
+RUNTIME_BEGAN = f"systemctl show -p ExecMainStartTimestampMonotonic {CONTAINER_RUNTIME}"
+KILLED = (
+    "tasks.rollout.carrying:write_mark:before:2",
+    "tasks.upgrade.carrying:start_unit:after:2",
+)
+"""The first host is drained and nothing on it is changed; then it is done, and the unit of the next one has just started,
+which goes on and runs `kubeadm upgrade node` with nobody there."""
 UPGRADE = ["run", "upgrade", "-p", f"kubernetes={NEWER}", "-p", "pool=general", "-p", "dry_run=false"]
 WEB = """
 apiVersion: apps/v1
@@ -129,16 +141,21 @@ def test_five_nodes_are_upgraded_through_a_kill(
         watching(older, tmp_path / "budgets", "pdb", budget) as budgets,
         watching(older, tmp_path / "nodes", "nodes", node) as nodes,
     ):
-        place = "tasks.upgrade.carrying:start_unit:after:2"
-        killed = older.python("-m", "tests.e2e.killed_run", place, *UPGRADE)
-        assert killed.code == SIGKILL, killed.err[-3000:]
-        half = versions(older)
-        assert sorted(half.values()).count(f"v{NEWER}") in (1, 2), half
+        kill(older, KILLED[0])
+        assert versions(older) == dict.fromkeys(names, f"v{OLDER}")
+        (drained,) = phases(older)
+        assert phases(older) == {drained: "draining"}
+        kill(older, KILLED[1])
+        (half_changed,) = phases(older)
+        assert (phases(older), half_changed != drained) == ({half_changed: "changing"}, True)
+        assert versions(older)[drained] == f"v{NEWER}"
         ended = older.poolkeeper(*UPGRADE, "--json")
         assert ended.code == 0, ended.out + ended.err[-3000:]
 
     assert {row["name"]: row["state"] for row in ended.answer["hosts"]} == dict.fromkeys(names, "done")
     assert versions(older) == dict.fromkeys(names, f"v{NEWER}")
+    ran = older.shells(dict.fromkeys(names, f"journalctl -o cat -u {UPGRADE_UNIT} | grep -c ^Started"))
+    assert ran == dict.fromkeys(names, "1"), "what ran on was followed, not done twice"
     assert not any(node["spec"].get("unschedulable") for node in older.nodes.values())
     assert not any("poolkeeper.io/rollout" in node["metadata"]["annotations"] for node in older.nodes.values())
 
@@ -149,6 +166,46 @@ def test_five_nodes_are_upgraded_through_a_kill(
     leases = older.ask("GET", "/apis/coordination.k8s.io/v1/namespaces/poolkeeper/leases")["items"]
     assert [lease["spec"].get("holderIdentity") or "" for lease in leases] == [""] * len(leases)
     assert older.test_pods == []
+
+
+def kill(cluster: MachinesCluster, place: str) -> None:
+    """Start the upgrade and see it die at a place."""
+    ended = cluster.python("-m", "tests.e2e.killed_run", place, *UPGRADE)
+    assert ended.code == SIGKILL, f"{place} was not reached: {ended.out[-500:]} {ended.err[-2000:]}"
+
+
+def phases(cluster: MachinesCluster) -> dict[str, str]:
+    """Node -> how far the rollout that has it has come."""
+    told = {name: node["metadata"]["annotations"].get(MARK) for name, node in cluster.nodes.items()}
+    return {name: json.loads(text)["phase"] for name, text in told.items() if text}
+
+
+def test_a_container_runtime_is_upgraded_by_itself(older: MachinesCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One package in its other build, by the machine's own apt: nothing else is another one, and its pods run on."""
+    monkeypatch.setenv("POOLKEEPER_LEASE_S", LEASE_S)
+    host, other = older.names[:2]
+    before, kubelets = {name: packages(older, name) for name in (host, other)}, versions(older)
+    wanted = before[host][CONTAINER_RUNTIME] + REBUILT
+    goal = json.dumps({CONTAINER_RUNTIME: wanted})
+    words = ["run", "upgrade", "-p", f"packages={goal}", "-p", f"hosts=name={host}", "-p", "dry_run=false", "--json"]
+    began = older.shell(host, RUNTIME_BEGAN)
+    ended = older.poolkeeper(*words)
+    assert {row["name"]: row["state"] for row in ended.answer["hosts"]} == {host: "done"}, ended.out
+    assert packages(older, host) == before[host] | {CONTAINER_RUNTIME: wanted}
+    assert packages(older, other) == before[other]
+    assert older.shell(host, RUNTIME_BEGAN) != began, "what runs is what was installed"
+    assert versions(older) == kubelets
+    assert phases(older) == {}
+    assert not older.nodes[host]["spec"].get("unschedulable")
+    again = older.poolkeeper(*words)
+    assert [row["summary"] for row in again.answer["hosts"]] == ["at the goal already"]
+
+
+def packages(cluster: MachinesCluster, host: str) -> dict[str, str]:
+    """Package -> its version, with a word where apt is to leave it as it is."""
+    listed = cluster.shell(host, "dpkg-query -W -f '${Package} ${Version} ${db:Status-Want}\\n'")
+    rows = [line.split() for line in listed.splitlines()]
+    return {name: version if want == "install" else f"{version} ({want})" for name, version, want in rows}
 
 
 def versions(cluster: MachinesCluster) -> dict[str, str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from deployments.lab.faults import Fault
 from deployments.lab.layout import LabFolder
 from tasks.ledger import CHANGES, LIFECYCLE, Spool
 from tests.e2e.conftest import Cluster, Ended, Json
+from tests.e2e.rollouts import until
 
 HOSTS = 24
 POOL = "general"
@@ -72,13 +72,6 @@ def left(cluster: Cluster, run_id: str | None = None) -> list[str]:
         else Spool(cluster.state / "spool").rows(LIFECYCLE)
     )
     return [r["resource_id"].split("/")[1] for r in rows if r["event"] == "left"]
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)  # the API server is asked from outside
 
 
 def is_clean(cluster: Cluster, host: str) -> bool:

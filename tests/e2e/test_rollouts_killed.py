@@ -6,7 +6,7 @@ What the API server saw spans the killed run and the one that takes over: limits
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -58,13 +58,13 @@ AT_ONCE = 5
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> Iterator[RolloutLab]:
     """One lab for this file; each kill has a pool of its own, with a lease of its own."""
-    with rollout_lab(tmp_path_factory.mktemp("killed"), prefect_api_url, 2 * len(PLACES)) as made:
+    with rollout_lab(tmp_path_factory.mktemp("killed"), prefect_api_url, 2 * (len(PLACES) + 1)) as made:
         yield made
 
 
-def kill(lab: RolloutLab, pool: TestPool, place: str) -> None:
-    """Upgrade a pool and see the run die at a place."""
-    ended = lab.python("-m", "tests.e2e.killed_run", place, *upgrade_words(pool))
+def kill(lab: RolloutLab, place: str, words: Sequence[str]) -> None:
+    """Start a run and see it die at a place."""
+    ended = lab.python("-m", "tests.e2e.killed_run", place, *words)
     assert ended.code == SIGKILL, f"{place} was not reached: {ended.out[-500:]} {ended.err[-2000:]}"
 
 
@@ -72,11 +72,12 @@ def recover(lab: RolloutLab, pool: TestPool) -> Ended:
     return lab.start("run", "recover", "-p", f"pool={pool.name}", "-p", "dry_run=false", "--json").end()
 
 
-def judge(seen: History, lab: RolloutLab, pools: list[TestPool]) -> None:
+def judge(seen: History, lab: RolloutLab, pools: list[TestPool], version: str = WANTED) -> None:
+    """What holds in the end. version: of the kubelets of nodes that were given back after they were changed"""
     groups = lab.groups(*pools)
     assert seen.over_limit(groups) == []
     assert {g.name: sorted(seen.most_down(g)) for g in groups if len(seen.most_down(g)) > g.limit} == {}
-    assert seen.freed_unproven(WANTED) == []
+    assert seen.freed_unproven(version) == []
     assert seen.broken_budgets() == []
     assert seen.smaller_generations() == []
     assert {pool.name: seen.holders(f"pool-{pool.name}")[-1] for pool in pools} == {pool.name: "" for pool in pools}
@@ -89,7 +90,7 @@ def test_the_next_run_finishes_it(lab: RolloutLab) -> None:
     places = {lab.pool(f"killed-{n}", 2): place for n, place in enumerate(FINISHED_BY_THE_NEXT_RUN)}
 
     def killed_and_run_again(pool: TestPool) -> Ended:
-        kill(lab, pool, places[pool])
+        kill(lab, places[pool], upgrade_words(pool))
         return lab.upgrade(pool)
 
     with Observer(lab.folder) as observer:
@@ -109,7 +110,7 @@ def test_recover_gives_back_or_finishes_and_begins_nothing(lab: RolloutLab) -> N
     places = {lab.pool(f"recovered-{n}", 2): place for n, place in enumerate(RECOVERED)}
 
     with Observer(lab.folder) as observer, ThreadPoolExecutor(len(places)) as some:
-        list(some.map(lambda pool: kill(lab, pool, places[pool]), places))
+        list(some.map(lambda pool: kill(lab, places[pool], upgrade_words(pool)), places))
         begun = observer.history().cordoned()
         recovered = list(some.map(lambda pool: recover(lab, pool), places))
         seen = observer.history()
@@ -131,7 +132,7 @@ def test_a_failure_is_remembered_when_it_was_written_down(lab: RolloutLab, place
     for host in pool.hosts:
         lab.break_host(host, Fault.PACKAGE_MISSING)
     with Observer(lab.folder) as observer:
-        kill(lab, pool, place)
+        kill(lab, place, upgrade_words(pool))
         (failed,) = observer.history().cordoned()
         for host in pool.hosts:
             lab.mend_host(host)
@@ -142,6 +143,26 @@ def test_a_failure_is_remembered_when_it_was_written_down(lab: RolloutLab, place
         seen = observer.history()
     judge(seen, lab, [pool])
     assert set(lab.kubelets(pool).values()) == {WANTED}
+
+
+def test_a_node_that_was_deleted_after_a_kill_is_still_missing(lab: RolloutLab) -> None:
+    """The mark went with it; nothing else may be taken out, until the fleet file does without that host."""
+    pool = lab.pool("deleted", 2, replicas=0)
+    with Observer(lab.folder) as observer:
+        kill(lab, "tasks.rollout.carrying:take_node:after:1", upgrade_words(pool))
+        (gone,) = observer.history().cordoned()
+        lab.ask("DELETE", f"/api/v1/nodes/{gone}")
+        again = lab.start_upgrade(pool)
+        run, view = lab.live_view(pool, "waits for room")
+        lab.tell_stops(f"stop.{run}", "enough")
+        ended = again.end()
+        seen = observer.history()
+        assert seen.cordoned() == [gone], "the other one is all that the pool has left"
+        (other,) = set(pool.hosts) - {gone}
+        assert states(ended) == {gone: "stopped", other: "left for later"}
+        assert f"pool {pool.name} may have 1 nodes unavailable and has 1: {gone} (its Node is gone)" in view
+        lab.edit_fleet(lambda document: document["hosts"][gone].update(active=False))
+        assert states(lab.upgrade(pool)) == {other: "done"}
 
 
 @pytest.mark.parametrize("place", PLACES)

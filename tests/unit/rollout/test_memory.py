@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.rollout.memory import KEPT, begun, ended, remembered, with_remembered
+from tasks.rollout.memory import KEPT, begun, ended, members_of, remembered, with_remembered, without_member
 
 AT = "2026-11-24T12:00:00+00:00"
 
@@ -37,3 +37,14 @@ def test_the_oldest_are_forgotten() -> None:
     for n in range(KEPT + 2):
         note = failed(begun(note, f"r{n}", {}, f"2026-11-24T12:0{n}:00+00:00"), f"r{n}")
     assert [n for n in range(KEPT + 2) if remembered(note, f"r{n}", "spent")] == list(range(2, KEPT + 2))
+
+
+def test_the_nodes_that_a_pool_had_stay_when_rollouts_end() -> None:
+    note = ended(failed(begun({}, "a", {}, AT, {"h2", "h1"}), "a"), "a")
+    assert members_of(note) == {"h1", "h2"}
+    assert members_of(begun(note, "b", {}, AT, {"h1"})) == {"h1"}, "whoever begins says which there are"
+    assert members_of(without_member(note, "h2")) == {"h1"}
+
+
+def test_a_note_that_someone_has_written_into_names_no_nodes() -> None:
+    assert members_of({"members": "h1"}) == members_of({}) == frozenset()

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Limit
-from tasks.rollout.room import is_down, room_for
+from tasks.rollout.room import in_service, is_down, room_for
 from tests.unit.onboard.builders import a_host, a_node
 
 ACCEPTED = {"poolkeeper.io/accepted": "{}"}
@@ -67,8 +67,48 @@ def test_a_percentage_is_of_the_active_hosts_and_at_least_one() -> None:
     assert room_for(few[0], few, there).why.startswith("pool general may have 1 nodes unavailable")
 
 
-def test_a_host_without_a_node_is_no_loss() -> None:
-    assert room_for(HOSTS[0], HOSTS, {"h0": a_node("h0")}).free
+NEVER_ACCEPTED = {"unschedulable": True, "annotations": OURS}
+
+
+@pytest.mark.parametrize(
+    ("members", "deleted", "differing", "why"),
+    [
+        pytest.param((), "h1 h3", {}, "", id="a host that never was a node is no loss"),
+        pytest.param(("h1",), "h1", {}, "", id="one of two is gone"),
+        pytest.param(
+            ("h1", "h3"), "h1 h3", {}, "pool general may have 2 nodes unavailable and has 2: h1 (its Node is gone), h3 (its"
+            " Node is gone)", id="as many as the pool may lose are gone",
+        ),
+        pytest.param(
+            ("h1",), "h1", {"h3": {"ready": False}},
+            "pool general may have 2 nodes unavailable and has 2: h1 (its Node is gone), h3", id="one is gone, one not Ready",
+        ),
+        pytest.param(
+            ("h2",), "h2", {}, "domain rack0 may have 1 nodes unavailable and has 1: h2 (its Node is gone)",
+            id="in a domain",
+        ),
+        pytest.param(("h1", "h3"), "", {}, "", id="all that were there are there"),
+        pytest.param(("h2",), "", {"h2": NEVER_ACCEPTED}, "", id="it came back and is in quarantine"),
+        pytest.param(("h7", "elsewhere"), "", {}, "", id="a host that is not active, and one that nobody declares"),
+        pytest.param(("h0",), "h0", {}, "domain rack0 may have 1 nodes unavailable and has 1: h0 (its Node is gone)",
+            id="its own is no room for itself"),
+    ],
+)  # fmt: skip
+def test_a_node_that_was_deleted_is_down(
+    members: tuple[str, ...], deleted: str, differing: dict[str, Any], why: str
+) -> None:
+    declared = [*HOSTS, a_host("h7", domain="rack0", active=False)]
+    there = {name: node for name, node in nodes(**differing).items() if name not in deleted.split()}
+    assert room_for(HOSTS[0], declared, there, members).why == why
+
+
+def test_what_is_counted_on() -> None:
+    there = nodes(
+        h1=NEVER_ACCEPTED,
+        h2={"ready": False},
+        h3={"unschedulable": True, "annotations": {**OURS, **MARK}},
+    )
+    assert in_service(there) == {"h0", "h2", "h3", "h4", "h5"}
 
 
 @pytest.mark.parametrize(

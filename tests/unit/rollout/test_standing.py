@@ -103,7 +103,21 @@ def test_what_carries_no_mark_is_not_ours() -> None:
     assert left_behind([a_host(), a_host("fra1-n02")], nodes, ["upgrade"], NOW) == ()
 
 
+A_MARK = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-1", 3, Phase.CHANGING, "2026-11-23T11:00:00+00:00")
+
+
 def test_a_mark_comes_back_as_it_was_written() -> None:
-    mark = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-1", 3, Phase.CHANGING, "2026-11-23T11:00:00+00:00")
+    assert mark_of(a_node(annotations={"poolkeeper.io/rollout": mark_text(A_MARK)})) == A_MARK
+    assert json.loads(mark_text(A_MARK))["phase"] == "changing"
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_mark_tells_whether_the_machine_was_said_to_be_gone(said: bool) -> None:
+    mark = Mark(GOAL.id, "offboard", {}, "run-1", 3, Phase.CHANGING, "2026-11-23T11:00:00+00:00", node_is_dead=said)
     assert mark_of(a_node(annotations={"poolkeeper.io/rollout": mark_text(mark)})) == mark
-    assert json.loads(mark_text(mark))["phase"] == "changing"
+
+
+def test_a_mark_of_before_there_was_that_word() -> None:
+    text = {name: value for name, value in json.loads(mark_text(A_MARK)).items() if name != "node_is_dead"}
+    found = mark_of(a_node(annotations={"poolkeeper.io/rollout": json.dumps(text)}))
+    assert found == A_MARK

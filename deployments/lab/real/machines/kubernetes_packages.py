@@ -122,10 +122,16 @@ def _pack(package: Package, repository: Path) -> str:
             (tree / "DEBIAN/postinst").chmod(0o755)
         (tree / "usr/bin").mkdir(parents=True)
         (tree / "usr/bin" / package.name).hardlink_to(package.program)
-        command = ["dpkg-deb", "--build", "--root-owner-group", "-Znone", str(tree), str(target)]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        return packed(tree, target)
+
+
+def packed(tree: Path, target: Path) -> str:
+    """Make a package of a tree with its DEBIAN folder; answers its stanza for the index. Raises Unavailable."""
+    command = ["dpkg-deb", "--build", "--root-owner-group", "-Znone", str(tree), str(target)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if told.returncode != 0:
-        raise Unavailable(f"{package.file_name} could not be packed: {told.stderr.strip()[-300:]}")
-    with target.open("rb") as packed:
-        digest = hashlib.file_digest(packed, "sha256").hexdigest()
-    return f"{package.control}Filename: ./{target.name}\nSize: {target.stat().st_size}\nSHA256: {digest}\n"
+        raise Unavailable(f"{target.name} could not be packed: {told.stderr.strip()[-300:]}")
+    with target.open("rb") as made:
+        digest = hashlib.file_digest(made, "sha256").hexdigest()
+    control = (tree / "DEBIAN/control").read_text()
+    return f"{control}Filename: ./{target.name}\nSize: {target.stat().st_size}\nSHA256: {digest}\n"

@@ -1,4 +1,4 @@
-"""What the site's mirror serves, made once in the cache: Kubernetes' packages and the images of the lab's pods."""
+"""What the site's mirror serves, made once in the cache: packages, and the images of the lab's pods."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 from deployments.lab.real.building import Say, cache_folder, cache_home, say_on_stderr
-from deployments.lab.real.machines import images, kubernetes_packages
+from deployments.lab.real.machines import images, kubernetes_packages, rebuilt_packages
 from deployments.lab.real.machines.base import base_key, base_tree, locked
 from deployments.lab.real.machines.images import Image
 from deployments.lab.real.machines.kubernetes_packages import apt_repository
+from deployments.lab.real.machines.rebuilt_packages import CONTAINER_RUNTIME, rebuilt
 from deployments.lab.real.pins import COREDNS, EARLIER_KUBERNETES, KUBERNETES
 from deployments.lab.real.programs import find
 
@@ -48,6 +49,8 @@ def mirror_tree(*, say: Say = say_on_stderr) -> Path:
             part = done.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)  # of one that was killed
             apt_repository(part / "apt", say=say)
+            with (part / "apt/Packages").open("a") as index:
+                index.write("\n" + rebuilt(base_tree(say=say), CONTAINER_RUNTIME, part / "apt"))
             for image in _images(base_tree(say=say)):
                 image.write(part)
             part.rename(done)
@@ -78,5 +81,7 @@ def _images(base: Path) -> tuple[Image, ...]:
 def _key() -> str:
     """Another tree for other programs, another system or another way of making it."""
     decisive = [cache_folder(module).name for module in (KUBERNETES, EARLIER_KUBERNETES, COREDNS)]
-    sources = [inspect.getsource(module) for module in (images, kubernetes_packages, sys.modules[__name__])]
+    sources = [
+        inspect.getsource(module) for module in (images, kubernetes_packages, rebuilt_packages, sys.modules[__name__])
+    ]
     return hashlib.sha256("\0".join([*decisive, base_key(), *sources]).encode()).hexdigest()[:16]
