@@ -23,7 +23,7 @@ from tasks.audit.run import AuditRun, open_run
 from tasks.audit.telling import as_json, host_outcomes, markdown, run_state
 from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
 from tasks.ledger import Spool
-from tasks.outcomes import RunState, in_slots
+from tasks.outcomes import RunState, batched, in_slots
 from tasks.provider.endpoints import required_endpoints
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid, choose_hosts_of_any, secrets_of
@@ -86,20 +86,22 @@ async def _look(run: AuditRun, pod_nodes: int) -> None:
     pools = run.by_work_pool()
     names = pools.pop("", [])
     async with asyncio.TaskGroup() as together:
-        together.create_task(_ask(run, [names[start : start + BATCH] for start in range(0, len(names), BATCH)]))
+        together.create_task(_ask(run, names))
         for pool, inside in pools.items():
             together.create_task(_ask_by_worker(run, pool, inside))
         together.create_task(steps.try_pods(run, run.nodes_to_try(pod_nodes)))
     await steps.conclude(run)
 
 
-async def _ask(run: AuditRun, batches: Sequence[Sequence[str]]) -> None:
+async def _ask(run: AuditRun, names: Sequence[str]) -> None:
     slots = asyncio.Semaphore(BATCHES_AT_ONCE)
-    await in_slots(batches, lambda batch: slots, lambda batch: steps.ask(run, f"{batch[0]} to {batch[-1]}", batch))
+    await in_slots(
+        batched(names, BATCH), lambda batch: slots, lambda batch: steps.ask(run, f"{batch[0]} to {batch[-1]}", batch)
+    )
 
 
 async def _ask_by_worker(run: AuditRun, pool: str, names: Sequence[str]) -> None:
-    """Hosts of a site that is reached from inside only. Where no worker takes the first of them, no other is tried."""
+    """Hosts of a site that is reached from inside only. Once no worker takes a batch, none is offered another."""
     for sheets in batches({name: run.sheet(name) for name in names}):
         if why := run.workers.get(pool):
             run.not_asked(pool, sheets, why)

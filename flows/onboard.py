@@ -24,7 +24,7 @@ from tasks.onboard import steps
 from tasks.onboard.choosing import check_skips
 from tasks.onboard.plan import plan_joins
 from tasks.onboard.run import OnboardRun, Reading, open_run
-from tasks.outcomes import HostOutcome, RunState, in_slots
+from tasks.outcomes import HostOutcome, RunState, batched, in_slots
 from tasks.provider import ProviderError
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid, choose_hosts, secrets_of
@@ -73,9 +73,8 @@ async def _carry_out(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutc
     unfit = await run.unfit_pools()
     readings: dict[str, Reading] = {}
     names = list(run.hosts)
-    for start in range(0, len(names), BATCH):
-        batch = names[start : start + BATCH]
-        readings |= await steps.observe(run, f"{start + 1}-{start + len(batch)} of {len(names)}", batch)
+    for batch in batched(names, BATCH):
+        readings |= await steps.observe(run, f"{batch[0]} to {batch[-1]}", batch)
 
     results = run.preflight(readings, skips, unfit)
     plan = plan_joins((result.host, result.standing) for result in results if result.has_work)

@@ -67,10 +67,8 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
                 troubles.append(f"pool {name}: {error}")
     except (FleetInvalid, ChoiceInvalid, SettingInvalid) as error:
         return await ended(Answer.without_hosts("recover", recorder, RunState.INVALID, str(error)))
-    if troubles:
-        return await ended(Answer.without_hosts("recover", recorder, RunState.FAILED, "\n".join(troubles)))
     names = [outcome.name for outcome in outcomes]
-    return await ended(Answer.of_run("recover", recorder, names, outcomes, everything))
+    return await ended(Answer.of_run("recover", recorder, names, outcomes, everything, failed="; ".join(troubles)))
 
 
 async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everything: Gate) -> list[HostOutcome]:
@@ -80,6 +78,7 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
         return []
     secret = await secrets(secrets_of(hosts))
     async with open_rollout(declared, hosts, "recover", secret, recorder, dry_run=everything.dry_run) as run:
+        run.gate.changes = everything.changes  # one list for all pools
         found = run.left_behind(FINISHES)
         if run.gate.dry_run:
             return [await recovering.rehearse(one, run.gate, run.recorder) for one in found]
@@ -102,5 +101,3 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
                 return outcomes
         except LeaseHeld as held:
             return [recovering.at_work(one, held) for one in found]
-        finally:
-            everything.changes += run.gate.changes

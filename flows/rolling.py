@@ -21,7 +21,7 @@ from tasks.cluster.leases import LeaseHeld, LeaseLost
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet import FleetInvalid, Host, SelectionInvalid, load_fleet
 from tasks.ledger import Spool
-from tasks.outcomes import Finding, HostOutcome, HostState, RunState
+from tasks.outcomes import Finding, HostOutcome, HostState, RunState, batched
 from tasks.provider import ProviderError
 from tasks.rollout import steps
 from tasks.rollout.approving import needs_approval
@@ -129,11 +129,8 @@ async def _wait_for_a_word(run: RolloutRun, plan: Plan, why: str, settled: Itera
 
 async def _look(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> dict[str, Looked]:
     looked: dict[str, Looked] = {}
-    names = list(run.hosts)
-    for start in range(0, len(names), BATCH):
-        batch = names[start : start + BATCH]
-        told = f"{start + 1}-{start + len(batch)} of {len(names)}"
-        looked |= await steps.look(run, told, batch, goal, limits, work)
+    for batch in batched(list(run.hosts), BATCH):
+        looked |= await steps.look(run, f"{batch[0]} to {batch[-1]}", batch, goal, limits, work)
     return looked
 
 

@@ -101,15 +101,11 @@ def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:
         if answer or not suspects:  # with a cache before them, those behind it may be broken all the same
             suspects |= view.behind_cache(host, name) or suspects_of_stub(host, name.name)
         yield _answered("pods.dns", inside, name.name, answer, suspects)
-    ways = (
-        ("pods.to-cloud", inside, "pods in the cloud", answers.to_cloud),
-        ("pods.from-cloud", "pods in the cloud", inside, answers.from_cloud),
-    )
-    for check, source, target, answer in ways if has_cloud else ():
-        outwards = check == "pods.to-cloud"
-        yield _answered(
-            check, source, target, answer, suspects_of_pods(host, CLOUD_PODS, outwards=outwards), probed.cloud_error
-        )
+    if has_cloud:
+        there, why = CLOUD_PODS.name, probed.cloud_error
+        out, back = (suspects_of_pods(host, CLOUD_PODS, outwards=outwards) for outwards in (True, False))
+        yield _answered("pods.to-cloud", inside, there, answers.to_cloud, out, why)
+        yield _answered("pods.from-cloud", there, inside, answers.from_cloud, back, why)
 
 
 def _answered(

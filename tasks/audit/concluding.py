@@ -63,9 +63,9 @@ class Evening:
     run_id: str
     started_at: datetime
     notes: tuple[str, ...] = ()
-    unread: Mapping[str, str] = field(default_factory=dict)
-    """Cluster -> why it could not be read from here."""
-    unreached: Collection[str] = ()
+    unread_clusters: Mapping[str, str] = field(default_factory=dict)
+    """By name, why it could not be read from here."""
+    unreached_clusters: Collection[str] = ()
     """Those of them whose API server does not answer here."""
     workers: Mapping[str, str] = field(default_factory=dict)
     """Work pool of a site -> why no worker there has asked its hosts; empty: one has."""
@@ -101,8 +101,11 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
         nights_to_cover=evening.plan.mesh.nights_to_cover,
         earlier_nights=len(evening.before),
         caches=_caches(evening),
-        notes=(*evening.notes, *(f"Cluster {name} could not be read: {why}" for name, why in evening.unread.items())),
-        unread_clusters=evening.unread,
+        notes=(
+            *evening.notes,
+            *(f"Cluster {name} could not be read: {why}" for name, why in evening.unread_clusters.items()),
+        ),
+        unread_clusters=evening.unread_clusters,
     )
 
 
@@ -151,14 +154,14 @@ def _from_hosts(evening: Evening, now: datetime) -> Iterator[Measured]:
 
 def _from_clusters(evening: Evening) -> Iterator[Measured]:
     for name, view in evening.views.items():
-        quality, symptom = (Quality.FAIL, "timeout") if name in evening.unreached else (Quality.OK, "")
-        suspects, why = suspects_from_here(view.endpoint), evening.unread.get(name, "read")
+        quality, symptom = (Quality.FAIL, "timeout") if name in evening.unreached_clusters else (Quality.OK, "")
+        suspects, why = suspects_from_here(view.endpoint), evening.unread_clusters.get(name, "read")
         yield Measured("ready.api", HERE, view.endpoint.name, quality, why, suspects, symptom=symptom)
     for name, host in evening.hosts.items():
         cluster = host.pool.cluster.name
         of_host = evening.views.get(cluster)
-        if of_host is None or cluster in evening.unread:
-            yield unread_node(host, evening.unread.get(cluster, "it was not looked at"))
+        if of_host is None or cluster in evening.unread_clusters:
+            yield unread_node(host, evening.unread_clusters.get(cluster, "it was not looked at"))
             continue
         yield from node_facts(host, of_host)
         if name in evening.tried:

@@ -49,9 +49,8 @@ class Cell:
 
 
 def is_connect(check: str) -> bool:
-    """`connect.host`, `api.connect`, `pods.to-cloud`."""
-    words = check.split(".")
-    return words[0] in ("connect", "pods") or words[-1] == "connect"
+    """`connect.host`, `connect.api`, `pods.to-cloud`; not `pods.dns`, which is a lookup."""
+    return check.startswith("connect.") or check in ("pods.to-cloud", "pods.from-cloud")
 
 
 def is_size(check: str) -> bool:

@@ -119,7 +119,7 @@ class Measured:
     """One directed fact of one night."""
 
     check: str
-    """What was measured: a stable slug such as `connect.host`, `api.tls`, `dns.cache`."""
+    """What was measured: a stable slug such as `connect.host`, `tls.api`, `dns.cache`."""
     source: str
     """Host, `api-server`, or `pod on NODE`."""
     target: str

@@ -6,7 +6,7 @@ Whatever was not measured tonight is neither fixed nor broken. A night is one ru
 from __future__ import annotations
 
 import statistics
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -78,7 +78,7 @@ class Compared:
     """Tonight against the nights before."""
 
     told: tuple[Told, ...]
-    """In the order that the findings were given in."""
+    """In the order that the findings were given in: the worst first."""
     gone: tuple[Gone, ...]
 
     @property
@@ -174,8 +174,3 @@ def _against(fact: Measured, usual: Baseline | None) -> Measured:
         return fact
     evidence = f"{fact.duration_ms:.0f} ms; {usual.median_ms:.1f} ms is the median of {usual.nights} nights"
     return replace(fact, quality=Quality.SLOW, evidence=evidence, symptom="slower-than-usual")
-
-
-def qualities(facts: Iterable[Measured]) -> Counter[Quality]:
-    """How many facts are how."""
-    return Counter(fact.quality for fact in facts)

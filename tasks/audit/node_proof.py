@@ -92,10 +92,7 @@ async def read_evidence(ways: Ways, host: Host, kubelet_version: str | None) -> 
     cloud_node = choose_cloud_node(await list_nodes(ways.api, CLOUD_NODES), name)
     probed = Probed(PodAnswers())
     if node.ready:
-        address = next(iter(node.internal_ips), "")
-        probed = await probe_node(
-            ways.api, ways.gate, name, pool.cluster.test_image, host.site.dns, cloud_node, address
-        )
+        probed = await probe_node(ways.api, ways.gate, host, node, cloud_node)
     return NodeEvidence(
         node=node,
         pods=pods,

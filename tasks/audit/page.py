@@ -16,8 +16,9 @@ from tasks.audit.nights import BASELINE_AT_LEAST, Gone, Since, Told
 from tasks.audit.report import AuditReport, Place, counted
 from tasks.audit.stages import Stage, stages
 from tasks.audit.suspects import CLOUD
-from tasks.audit.telling import by_check, commands, explained, lasted, moment, stands, verdict, worst_first
+from tasks.audit.telling import by_check, explained, lasted, moment, stands, verdict
 from tasks.outcomes import Severity
+from tasks.runs.markdown import commands
 
 SHOWN_FINDINGS = 100
 SHOWN_PATHS = 5
@@ -154,9 +155,7 @@ def _headline(report: AuditReport) -> Iterator[str]:
 
 
 def _broken(report: AuditReport) -> Iterator[str]:
-    told = worst_first(report.compared.told)
-    wrong = [one for one in told if one.finding.severity is not Severity.INFO]
-    expected = [one for one in told if one.finding.severity is Severity.INFO]
+    wrong, expected = report.wrong, report.expected
     if not wrong:
         yield f"<p>{_e(verdict(report))}</p>"
     yield from (_finding(report, one) for one in wrong[:SHOWN_FINDINGS])
@@ -403,7 +402,7 @@ def _bar(stage: Stage, scale: float) -> str:
 
 
 def _latency(report: AuditReport) -> Iterator[str]:
-    slow = [fact for fact in report.facts if fact.quality is Quality.SLOW or fact.symptom == "slower-than-usual"]
+    slow = [fact for fact in report.facts if fact.quality is Quality.SLOW]
     if not slow:
         if report.usual:
             yield f"<p>No path left its baseline; {counted(len(report.usual), 'path')} have one.</p>"

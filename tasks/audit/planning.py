@@ -273,10 +273,9 @@ class _Asker:
 
     def _cloud_nodes(self, view: View) -> Iterator[Asked]:
         """The kubelets of cloud nodes: one that is Ready takes connections there."""
-        ready = sorted((n for n in view.nodes.values() if not n.is_hybrid and n.ready and n.internal_ips), key=_name)
+        ready = [node for node in view.nodes.values() if node.is_cloud_machine and node.ready and node.internal_ips]
+        ready.sort(key=lambda node: node.name)
         for node in in_turn(ready, self._night, SERVERS_A_NIGHT):
-            if node.labels.get("type") == "virtual-kubelet":
-                continue
             server = Server(f"{node.name}:10250")
             question = Question(Kind.TCP, node.internal_ips[0], 10250)
             yield Asked(question, "connect.cloud", server.name, _alone(suspects_of_target(self._host, server)))
@@ -336,7 +335,3 @@ def is_address(text: str) -> bool:
 def _address(host: Host) -> str:
     """Where others reach it: the node's own address; SSH may go another way."""
     return str(host.node_address) if host.node_address else host.address
-
-
-def _name(node: NodeRow) -> str:
-    return node.name

@@ -14,7 +14,7 @@ from tasks.audit.testpod import NAMESPACE, PodAnswers
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from tasks.cluster.nodes import NodeRow
 from tasks.cluster.pods import PodRow, create_pod, delete_pod, pod_log, wait_pod, wait_pod_log
-from tasks.fleet.model import SiteDns
+from tasks.fleet.model import Host
 from tasks.outcomes import Gate, Planned, Subject
 
 Json = dict[str, Any]
@@ -48,8 +48,7 @@ def choose_cloud_node(nodes: Mapping[str, NodeRow], node: str) -> str | None:
 
 
 def _runs_pods(row: NodeRow) -> bool:
-    virtual = row.labels.get("type") == "virtual-kubelet"
-    return not row.is_hybrid and not virtual and row.labels.get("kubernetes.io/os", "linux") == "linux"
+    return row.is_cloud_machine and row.labels.get("kubernetes.io/os", "linux") == "linux"
 
 
 def probe_sentence(node: str) -> str:
@@ -60,35 +59,34 @@ def probe_sentence(node: str) -> str:
 async def probe_node(
     api: ClusterApi,
     gate: Gate,
-    node: str,
-    image: str,
-    dns: SiteDns,
+    host: Host,
+    node: NodeRow,
     cloud_node: str | None,
-    address: str,
     *,
     timeout_s: float = POD_TIMEOUT_S,
     prefix: str = "",
 ) -> Probed:
-    """Put a test pod on a node, and one on a cloud node for both ways between them; read what they say.
+    """Put a test pod on a host's node, and one on a cloud node for both ways between them; read what they say.
 
     The pods are removed whatever happens.
-    address: the node's own, which the cloud node connects to
     timeout_s: for each pod, from creating it to its last answer
     prefix: of the pods' names, so that whoever else tries the node has others
     Raises GateRefused.
     """
-    trial = _Trial(api, gate, node, timeout_s)
+    name, image = node.name, host.pool.cluster.test_image
+    trial = _Trial(api, gate, name, timeout_s)
     async with AsyncExitStack() as pods:
         peer_ip, cloud_error = None, ""
         if cloud_node is not None:
             try:
-                peer = testpod.peer_pod(cloud_node, node, image, address, prefix)
+                address = next(iter(node.internal_ips), "")  # the cloud node connects to it
+                peer = testpod.peer_pod(cloud_node, name, image, address, prefix)
                 peer_ip = await trial.serve(peer, pods)
             except (ApiError, ClusterUnreachable, TimeoutError) as error:
                 cloud_error = str(error) or f"the pod on {cloud_node} was not Ready within {timeout_s:.0f} s"
-        probed, ip = await trial.ask(testpod.probe_pod(node, image, dns, peer_ip, prefix), pods)
+        probed, ip = await trial.ask(testpod.probe_pod(name, image, host.site.dns, peer_ip, prefix), pods)
         if cloud_node is not None and peer_ip and ip and not probed.log_error:
-            back, cloud_error = await trial.fetch(testpod.way_back_pod(cloud_node, node, image, ip, prefix), pods)
+            back, cloud_error = await trial.fetch(testpod.way_back_pod(cloud_node, name, image, ip, prefix), pods)
             probed = replace(probed, answers=replace(probed.answers, from_cloud=back.from_cloud))
         if cloud_node is not None and peer_ip:
             seen = await trial.read(peer, whole=True)

@@ -63,8 +63,13 @@ class AuditReport:
 
     @property
     def wrong(self) -> tuple[Told, ...]:
-        """The findings that nobody expected."""
+        """The findings that nobody expected, the worst first."""
         return tuple(one for one in self.compared.told if one.finding.severity is not Severity.INFO)
+
+    @property
+    def expected(self) -> tuple[Told, ...]:
+        """The findings that are no surprise."""
+        return tuple(one for one in self.compared.told if one.finding.severity is Severity.INFO)
 
     @property
     def summary(self) -> str:

@@ -183,18 +183,15 @@ class AuditRun:
         self.tried |= dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
     async def _try_pod(self, host: Host) -> Probed:
-        cluster, node = host.pool.cluster, host.node_name
-        nodes = self.views[cluster.name].nodes
-        cloud_node = choose_cloud_node(nodes, node)
+        cluster = host.pool.cluster.name
+        nodes = self.views[cluster].nodes
         try:
             return await probe_node(
-                self.clusters.apis[cluster.name],
-                self.clusters.gates[cluster.name],
-                node,
-                cluster.test_image,
-                host.site.dns,
-                cloud_node,
-                next(iter(nodes[node].internal_ips), ""),
+                self.clusters.apis[cluster],
+                self.clusters.gates[cluster],
+                host,
+                nodes[host.node_name],
+                choose_cloud_node(nodes, host.node_name),
                 timeout_s=POD_TIMEOUT_S,
                 prefix=PREFIX,
             )
@@ -217,8 +214,8 @@ class AuditRun:
             run_id=self.recorder.run_id,
             started_at=self.recorder.started_at,
             notes=tuple(self.notes),
-            unread=self.clusters.unread,
-            unreached=self.clusters.unreached,
+            unread_clusters=self.clusters.unread,
+            unreached_clusters=self.clusters.unreached,
             workers=self.workers,
         )
         report = self._report = conclude(evening, datetime.now(UTC))
@@ -257,7 +254,7 @@ async def open_run(
                 clusters.unread[name] = str(error)
                 continue
             try:
-                clusters.views[name] = await _read(api, bare, clusters.notes)
+                clusters.views[name] = await _read(name, api, bare, clusters.notes)
             except (ApiError, ClusterUnreachable) as error:
                 clusters.views[name], clusters.unread[name] = bare, str(error)
                 if isinstance(error, ClusterUnreachable) or error.status >= 500:
@@ -282,12 +279,12 @@ def _pem(path: Path, notes: list[str]) -> str | None:
         return None
 
 
-async def _read(api: ClusterApi, bare: View, notes: list[str]) -> View:
+async def _read(name: str, api: ClusterApi, bare: View, notes: list[str]) -> View:
     """A cluster as it is now. Who may not read its DNS gets the rest. Raises ApiError and ClusterUnreachable."""
     nodes = await list_nodes(api)
     try:
         dns = await read_cluster_dns(api)
     except ApiError as error:
-        notes.append(f"The cluster's DNS could not be read, so that it is not asked: {error}")
+        notes.append(f"The DNS of cluster {name} could not be read, so that it is not asked: {error}")
         dns = ClusterDns()
     return replace(bare, nodes=nodes, dns=dns)

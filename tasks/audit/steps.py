@@ -45,6 +45,8 @@ async def ask_by_worker(run: AuditRun, pool: str, batch: str, sheets: dict[str, 
         run.asked_by_worker(pool, sheets, await _asked_there(f"ask-site/{pool}", sheets))
     except WorkerAway as error:
         run.not_asked(pool, sheets, error.observed)
+    except Exception as error:  # whatever is wrong with one site's worker, the night goes on
+        run.not_asked(pool, sheets, f"asking it broke off: {type(error).__name__}: {error}"[:300])
 
 
 async def _asked_there(deployment: str, sheets: dict[str, str]) -> dict[str, Any]:

@@ -11,18 +11,12 @@ from tasks.audit.measured import Measured, Quality
 from tasks.audit.nights import Gone, Since, Told
 from tasks.audit.report import AuditReport, counted
 from tasks.outcomes import Finding, HostOutcome, HostState, RunState, Severity
+from tasks.runs.markdown import plain, with_commands
 
 SHOWN_FINDINGS = 25
 """At most so many in the summary; the page and the JSON have more."""
 SHOWN_ROWS = 15
 """At most so many of each shorter list."""
-
-_WORST_FIRST = {severity: place for place, severity in enumerate(Severity)}
-
-
-def worst_first(told: Sequence[Told]) -> list[Told]:
-    """By severity; else in the order that they have."""
-    return sorted(told, key=lambda one: _WORST_FIRST[one.finding.severity])
 
 
 def stands(told: Told) -> str:
@@ -86,47 +80,44 @@ def markdown(report: AuditReport) -> str:
 
 
 def _lines(report: AuditReport) -> Iterator[str]:
-    yield from (f"# Audit of {_plain(report.fleet)}, {moment(report.started_at)}", "")
-    yield from (f"**{verdict(report)}**", "", f"{_plain(report.summary)}.", "")
+    yield from (f"# Audit of {plain(report.fleet)}, {moment(report.started_at)}", "")
+    yield from (f"**{verdict(report)}**", "", f"{plain(report.summary)}.", "")
     for note in report.notes[:SHOWN_ROWS]:
-        yield f"- {_plain(note)}"
+        yield f"- {plain(note)}"
     yield from _more(len(report.notes), SHOWN_ROWS)
-    told = worst_first(report.compared.told)
-    wrong = [one for one in told if one.finding.severity is not Severity.INFO]
-    if wrong:
+    if report.wrong:
         yield from ("", "## What is broken", "")
-        for one in wrong[:SHOWN_FINDINGS]:
+        for one in report.wrong[:SHOWN_FINDINGS]:
             yield from _finding(report, one)
-        yield from _more(len(wrong), SHOWN_FINDINGS)
-    expected = [one for one in told if one.finding.severity is Severity.INFO]
-    if expected:
+        yield from _more(len(report.wrong), SHOWN_FINDINGS)
+    if report.expected:
         yield from ("", "## Expected trouble", "")
-        for one in expected[:SHOWN_ROWS]:
-            yield f"- {_plain(str(one.finding.subject))}: {_plain(one.finding.evidence.observed)} ({stands(one)})"
-        yield from _more(len(expected), SHOWN_ROWS)
+        for one in report.expected[:SHOWN_ROWS]:
+            yield f"- {plain(str(one.finding.subject))}: {plain(one.finding.evidence.observed)} ({stands(one)})"
+        yield from _more(len(report.expected), SHOWN_ROWS)
     yield from _gone("Fixed since last night", report.compared.fixed)
     yield from _gone("Not measured tonight: nobody knows whether these are fixed", report.compared.not_measured)
     if report.unread:
         yield from ("", "## Hosts not measured", "")
         for host, why in sorted(report.unread.items())[:SHOWN_ROWS]:
-            yield f"- {_plain(host)}: {_plain(why)}"
+            yield f"- {plain(host)}: {plain(why)}"
         yield from _more(len(report.unread), SHOWN_ROWS)
 
 
 def _finding(report: AuditReport, told: Told) -> Iterator[str]:
     one = told.finding
-    yield f"- **{one.severity}** {_plain(str(one.subject))}, {stands(told)}: {_plain(one.evidence.observed)}"
-    yield f"  (expected: {_plain(one.evidence.expected)}; `{one.id}`)"
+    yield f"- **{one.severity}** {plain(str(one.subject))}, {stands(told)}: {plain(one.evidence.observed)}"
+    yield f"  (expected: {plain(one.evidence.expected)}; `{one.id}`)"
     if facts := explained(report, told):
-        yield f"  Explains {counted(len(facts), 'measurement')}: {_plain(by_check(facts))}."
-    yield f"  **Next:** {_with_commands(one.next_step)}"
+        yield f"  Explains {counted(len(facts), 'measurement')}: {plain(by_check(facts))}."
+    yield f"  **Next:** {with_commands(one.next_step)}"
 
 
 def _gone(title: str, gone: Sequence[Gone]) -> Iterator[str]:
     if gone:
         yield from ("", f"## {title}", "")
         for one in gone[:SHOWN_ROWS]:
-            yield f"- {_plain(str(one.subject))}: `{one.id}`, last seen: {_plain(one.observed)}"
+            yield f"- {plain(str(one.subject))}: `{one.id}`, last seen: {plain(one.observed)}"
         yield from _more(len(gone), SHOWN_ROWS)
 
 
@@ -177,7 +168,7 @@ def finding_rows(report: AuditReport) -> list[dict[str, Any]]:
             "observed": one.finding.evidence.observed,
             "next step": one.finding.next_step,
         }
-        for one in worst_first(report.compared.told)
+        for one in report.compared.told
     ]
 
 
@@ -197,7 +188,7 @@ def as_json(report: AuditReport) -> dict[str, Any]:
                 "nights": one.nights,
                 "explains": len(explained(report, one)),
             }
-            for one in worst_first(report.compared.told)
+            for one in report.compared.told
         ],
         "fixed": [_gone_row(one) for one in report.compared.fixed],
         "not_measured": [_gone_row(one) for one in report.compared.not_measured],
@@ -215,23 +206,3 @@ def as_json(report: AuditReport) -> dict[str, Any]:
 
 def _gone_row(gone: Gone) -> dict[str, str]:
     return {"id": gone.id, "subject": str(gone.subject), "observed": gone.observed}
-
-
-_SPECIAL = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*[]|"}, "<": "&lt;", "\n": " ", "\r": " "})
-
-
-def _plain(text: str) -> str:
-    return text.translate(_SPECIAL)
-
-
-def commands(text: str) -> Iterator[tuple[bool, str]]:
-    """The parts of a sentence, each with whether it stands in backticks: a command."""
-    parts = text.split("`")
-    if len(parts) % 2 == 0:  # one backtick is left over: it is no more than a sign
-        parts[-2:] = ["`".join(parts[-2:])]
-    return ((bool(number % 2), part) for number, part in enumerate(parts) if part)
-
-
-def _with_commands(text: str) -> str:
-    """HTML in a code span is text, and must not be escaped: it would be shown so."""
-    return "".join(f"`{' '.join(part.split())}`" if code else _plain(part) for code, part in commands(text))

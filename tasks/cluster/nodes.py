@@ -86,6 +86,11 @@ class NodeRow:
         """Whether it is one of the user's own machines rather than a cloud node."""
         return self.labels.get(POOL_TYPE_LABEL) == "hybridcloud"
 
+    @property
+    def is_cloud_machine(self) -> bool:
+        """Whether it is a machine of the cloud: not one of the user's own, and no virtual node."""
+        return not self.is_hybrid and self.labels.get("type") != "virtual-kubelet"
+
 
 def parse_node(node: Json) -> NodeRow:
     """A Node object as a row."""

@@ -44,7 +44,6 @@ from tasks.outcomes import (
     Known,
     Observed,
     Planned,
-    Refusal,
     Secret,
     Severity,
     Subject,
@@ -158,7 +157,9 @@ class Admission:
             async with self.recorder.phase(host.name, "release"):
                 kept = await self._release(host, look)
         except GateRefused as refused:
-            return self._outcome(host, HostState.REFUSED, str(refused), [*landed, _refused(host, refused.refusal)])
+            return self._outcome(
+                host, HostState.REFUSED, str(refused), [*landed, refused.refusal.finding(Subject("host", host.name))]
+            )
         except NotAdmitted as failure:
             return await self._give_up(host, look, failure, landed)
         return self._outcome(host, HostState.ACCEPTED, "accepted and released", [*landed, *kept])
@@ -179,9 +180,8 @@ class Admission:
         sentences.append((there, _release_sentence(host)))
         findings = []
         for subject, sentence in sentences:
-            passed = await self.gate.change(subject, sentence, _nothing)
-            if isinstance(passed, Planned) and passed.refusal is not None:
-                findings.append(_refused(host, passed.refusal, Severity.WARNING))
+            if refusal := await self.gate.rehearse(subject, sentence):
+                findings.append(refusal.finding(here, Severity.WARNING))
         return self._outcome(host, HostState.PLANNED, f"{standing.step}: {standing.reason}", dict.fromkeys(findings))
 
     # joining
@@ -579,17 +579,8 @@ def _is_guest(pod: PodRow) -> bool:
     return runs and pod.owner_kind not in ("DaemonSet", "Node") and pod.namespace != "poolkeeper"
 
 
-def _refused(host: Host, refusal: Refusal, severity: Severity = Severity.BLOCKER) -> Finding:
-    evidence = Evidence(refusal.reason, "no one objects", f"gate: {refusal.guard}")
-    return Finding(f"gate.{refusal.guard}", severity, Subject("host", host.name), evidence, refusal.next_step)
-
-
 def _sentence(clause: str) -> str:
     return clause[:1].upper() + clause[1:]
-
-
-async def _nothing() -> None:
-    """What a dry run does."""
 
 
 def _value(passed: Planned | Done[T]) -> T:

@@ -1,6 +1,6 @@
 """What a run can say: observed values, findings, changes through the one gate, outcomes per host."""
 
-from tasks.outcomes.fanout import in_slots
+from tasks.outcomes.fanout import batched, in_slots
 from tasks.outcomes.findings import (
     Checked,
     Evidence,
@@ -39,6 +39,7 @@ __all__ = [
     "Subject",
     "Unknown",
     "Verdict",
+    "batched",
     "blockers",
     "by_severity",
     "in_slots",

@@ -10,6 +10,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def batched(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """So many of them at a time, in order."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
 async def in_slots(
     items: Sequence[T], slot: Callable[[T], asyncio.Semaphore], work: Callable[[T], Awaitable[R]]
 ) -> list[R]:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from tasks.outcomes.findings import Subject
+from tasks.outcomes.findings import Evidence, Finding, Severity, Subject
 
 T = TypeVar("T")
 
@@ -26,6 +26,11 @@ class Refusal:
     next_step: str
     temporary: bool = False
     """It could not be found out whether the change is allowed; asked a little later, it may be."""
+
+    def finding(self, subject: Subject, severity: Severity = Severity.BLOCKER) -> Finding:
+        """The refusal as a finding on what was not changed."""
+        evidence = Evidence(self.reason, "no one objects", "gate")
+        return Finding(f"gate.{self.guard}", severity, subject, evidence, self.next_step)
 
 
 class GateRefused(Exception):
@@ -93,9 +98,19 @@ class Gate:
             return Planned(change, refusal)
         return Done(change, await act())
 
+    async def rehearse(self, subject: Subject, sentence: str) -> Refusal | None:
+        """A dry run's word on one mutation, and why the real run would be refused if it came now."""
+        assert self.dry_run
+        passed = await self.change(subject, sentence, _nothing)
+        return passed.refusal if isinstance(passed, Planned) else None
+
     async def _objection(self, change: Change) -> Refusal | None:
         for guard in self.guards:
             refusal = await guard(change)
             if refusal is not None:
                 return refusal
         return None
+
+
+async def _nothing() -> None:
+    """What a dry run does."""

@@ -43,11 +43,11 @@ def narrowed(plan: Plan, approvals: Iterable[Approval], now: datetime) -> tuple[
         if approval.word != "approved" or _age(approval, now) > GOOD_FOR or not _same_rollout(mine, approval.plan):
             continue
         waves = {str(name): int(wave) for name, wave in approval.plan.get("hosts") or ()}
-        if any(planned.host.name not in waves for planned in plan.hosts):
+        wanted = {planned.host.name: planned for planned in plan.hosts}
+        if not wanted.keys() <= waves.keys():
             continue
-        order = list(waves)
-        hosts = [replace(planned, wave=waves[planned.host.name]) for planned in plan.hosts]
-        return replace(plan, hosts=tuple(sorted(hosts, key=lambda p: order.index(p.host.name)))), approval
+        hosts = tuple(replace(wanted[name], wave=wave) for name, wave in waves.items() if name in wanted)
+        return replace(plan, hosts=hosts), approval
     return None
 
 

@@ -95,7 +95,7 @@ class LeftForLater(Exception):
 class Carrier:
     """Carries hosts of one pool; one for a run.
 
-    lease: the pool's, held. holder: our identity on leases. declared: every host of the fleet
+    lease: the pool's, held. declared: every host of the fleet
     members: Nodes that were there and in service, as `room_for` has them
     may_start: why a host may not start now, such as a window that is too short; empty: it may
     stopped: why a person wants nothing new to start; empty: go on
@@ -149,7 +149,9 @@ class Carrier:
         except GateRefused as refused:
             if refused.refusal.temporary:  # the API server is away for a moment, which is no one's word
                 raise ClusterUnreachable(refused.refusal.reason) from None
-            return self._outcome(host, HostState.REFUSED, str(refused), [self._refused(host, refused)])
+            return self._outcome(
+                host, HostState.REFUSED, str(refused), [refused.refusal.finding(Subject("host", host.name))]
+            )
         except MarkedByOthers as others:
             finding = self._finding(
                 host,
@@ -436,10 +438,6 @@ class Carrier:
         self.live.tell(host.name, phase)
         async with self.recorder.phase(host.name, phase):
             yield
-
-    def _refused(self, host: Host, refused: GateRefused) -> Finding:
-        refusal = refused.refusal
-        return self._finding(host, f"gate.{refusal.guard}", refusal.reason, "no one objects", refusal.next_step)
 
     def _finding(self, host: Host, id: str, observed: str, expected: str, next_step: str) -> Finding:
         evidence = Evidence(observed, expected, "rollout", datetime.now(UTC))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.outcomes import HostState
+from tasks.runs.markdown import with_commands
 
 
 class Live:
@@ -51,10 +52,10 @@ class Live:
     def text(self) -> str:
         """The view as markdown."""
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        lines = [f"# {self._title}", "", f"As of {now}: **{_plain(self._doing)}**", ""]
+        lines = [f"# {self._title}", "", f"As of {now}: **{with_commands(self._doing)}**", ""]
         if self._hosts:
             lines += ["## In flight", ""]
-            lines += [f"- {host}: {_plain(doing)}" for host, doing in sorted(self._hosts.items())]
+            lines += [f"- {host}: {with_commands(doing)}" for host, doing in sorted(self._hosts.items())]
             lines.append("")
         waiting = [host for host in self._next if host not in self._ended and host not in self._hosts]
         if waiting:
@@ -62,7 +63,9 @@ class Live:
             lines += ["## Next", "", f"{', '.join(waiting[:10])}{more}", ""]
         if self._ended:
             lines += ["## Ended", ""]
-            lines += [f"- {host}: **{state}**: {_plain(told)}" for host, (state, told) in sorted(self._ended.items())]
+            lines += [
+                f"- {host}: **{state}**: {with_commands(told)}" for host, (state, told) in sorted(self._ended.items())
+            ]
             lines.append("")
         lines += ["## To stop it", ""]
         if self._over:
@@ -80,7 +83,3 @@ class Live:
         """The view as a file."""
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(self.text(), encoding="utf-8")
-
-
-def _plain(text: str) -> str:
-    return text.replace("<", "&lt;").replace("\n", " ")

@@ -10,8 +10,8 @@ from tasks.outcomes import Evidence, Finding, Severity, Subject
 
 KURED = ("weave.works/kured-reboot-in-progress", "kured.dev/reboot-in-progress")
 """Annotations that kured puts on a node that it reboots (--annotate-nodes)."""
-AUTOSCALER = ("ToBeDeletedByClusterAutoscaler", "DeletionCandidateOfClusterAutoscaler")
-"""Taints of the cluster autoscaler on nodes that it is about to remove."""
+AUTOSCALER = "ToBeDeletedByClusterAutoscaler"
+"""The cluster autoscaler's taint on a node that it is about to remove."""
 
 
 def other_actors(pool: str, nodes: Iterable[NodeRow], now: datetime) -> tuple[Finding, ...]:
@@ -22,8 +22,8 @@ def other_actors(pool: str, nodes: Iterable[NodeRow], now: datetime) -> tuple[Fi
         for annotation in KURED:
             if annotation in node.annotations:
                 findings.append(_finding(pool, node, "kured reboots it", annotation, now))
-        if AUTOSCALER[0] in taints:
-            findings.append(_finding(pool, node, "the cluster autoscaler removes it", AUTOSCALER[0], now))
+        if AUTOSCALER in taints:
+            findings.append(_finding(pool, node, "the cluster autoscaler removes it", AUTOSCALER, now))
     return tuple(findings)
 
 

@@ -22,7 +22,6 @@ from tasks.rollout.world import World
 Terms = tuple[NodeTerms, ...]
 """Node selectors of bound volumes: every one must hold."""
 
-_HOSTNAME = "kubernetes.io/hostname"
 _POD = 1000
 """One pod in thousandths, as `pods` is counted in a node's allocatable."""
 

@@ -40,7 +40,7 @@ async def rehearse(one: Found, gate: Gate, recorder: Recorder) -> HostOutcome:
         return left_alone(one, recorder)
     node = one.host.node_name
     sentence = f"give node {node} back" if one.remedy is Remedy.GIVE_BACK else f"finish host {one.host.name}"
-    await gate.change(Subject("node", node), sentence, _nothing)
+    await gate.rehearse(Subject("node", node), sentence)
     return HostOutcome(one.host.name, HostState.PLANNED, f"{one.remedy}: {one.mark.phase} since {one.mark.since}")
 
 
@@ -55,7 +55,3 @@ def left_alone(one: Found, recorder: Recorder) -> HostOutcome:
 def at_work(one: Found, held: LeaseHeld) -> HostOutcome:
     """A node that a living run works on: nothing was left."""
     return HostOutcome(one.host.name, HostState.DONE, f"a living run works on it: {held}")
-
-
-async def _nothing() -> None:
-    """What a dry run does."""

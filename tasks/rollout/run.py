@@ -30,7 +30,6 @@ from tasks.outcomes import (
     GateRefused,
     HostOutcome,
     HostState,
-    Planned,
     Refusal,
     Secret,
     Severity,
@@ -149,7 +148,7 @@ class RolloutRun:
             except HostError as error:
                 return self.kept_out(name, error.finding(Subject("host", name)))
             except GateRefused as refused:
-                return self.kept_out(name, _objection(host, refused.refusal, Severity.BLOCKER))
+                return self.kept_out(name, refused.refusal.finding(Subject("host", host.name)))
             standing = where_it_stands(
                 host,
                 node,
@@ -237,10 +236,10 @@ class RolloutRun:
             sentences.append((node, f"prove node {host.node_name} and give it back"))
         refusals: dict[str, Refusal] = {}
         for subject, sentence in sentences:
-            passed = await self.gate.change(subject, sentence, _nothing)
-            if isinstance(passed, Planned) and passed.refusal is not None:
-                refusals[passed.refusal.guard] = passed.refusal
-        findings = [_objection(host, refusal, Severity.WARNING) for refusal in refusals.values()]
+            if refusal := await self.gate.rehearse(subject, sentence):
+                refusals[refusal.guard] = refusal
+        here = Subject("host", host.name)
+        findings = [refusal.finding(here, Severity.WARNING) for refusal in refusals.values()]
         if (forecast := outlook.drains.get(host.node_name)) is not None:
             findings += forecast_findings([forecast], datetime.now(UTC))
         if why := self.may_start(host, limits):
@@ -282,7 +281,7 @@ class RolloutRun:
         except HostError as error:
             findings = (error.finding(Subject("host", host.name)),)
         except GateRefused as refused:
-            findings = (_objection(host, refused.refusal, Severity.BLOCKER),)
+            findings = (refused.refusal.finding(Subject("host", host.name)),)
         if not findings or planned.half_done:
             return None
         self.recorder.findings(host.name, "prepare", findings)
@@ -481,16 +480,7 @@ def _risk(forecast: NodeForecast | None) -> int:
     return risk(forecast)[0] if forecast is not None else 0
 
 
-def _objection(host: Host, refusal: Refusal, severity: Severity) -> Finding:
-    evidence = Evidence(refusal.reason, "no one objects", "gate")
-    return Finding(f"gate.{refusal.guard}", severity, Subject("host", host.name), evidence, refusal.next_step)
-
-
 _PROCESS = secrets.token_hex(4)
-
-
-async def _nothing() -> None:
-    """What a dry run does."""
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.outcomes import Change, Finding, Gate, HostOutcome, HostState, RunState, by_severity, run_state
+from tasks.runs.markdown import plain, with_commands
 from tasks.runs.recording import Recorder
 
 TABLE_ROWS = 500
@@ -63,7 +64,7 @@ def markdown(
     dry_run: bool,
 ) -> str:
     """The summary that a person reads: what happened, what is wrong, what to do."""
-    lines = [f"# {title}", "", f"**{_plain(summary)}**", ""]
+    lines = [f"# {title}", "", f"**{with_commands(summary)}**", ""]
     troubled = [outcome for outcome in outcomes if outcome.findings]
     if troubled:
         lines += ["## What needs a look", ""]
@@ -72,18 +73,13 @@ def markdown(
         lines.append("")
         for finding in by_severity(outcome.findings):
             seen = finding.evidence
-            lines.append(f"- **{finding.severity}** `{finding.id}`: {_plain(seen.observed)}")
-            lines.append(f"  (expected: {_plain(seen.expected)}; read from {_plain(seen.source)})")
-            lines.append(f"  **Next:** {_plain(finding.next_step)}")
+            lines.append(f"- **{finding.severity}** `{finding.id}`: {plain(seen.observed)}")
+            lines.append(f"  (expected: {plain(seen.expected)}; read from {plain(seen.source)})")
+            lines.append(f"  **Next:** {with_commands(finding.next_step)}")
         lines.append("")
     lines += ["## What would be changed" if dry_run else "## What was changed", ""]
-    lines += [f"- {_plain(change.sentence)}" for change in changes] or ["- nothing"]
+    lines += [f"- {plain(change.sentence)}" for change in changes] or ["- nothing"]
     return "\n".join(lines) + "\n"
-
-
-def _plain(text: str) -> str:
-    """Text from hosts as text, not as markdown or HTML."""
-    return text.replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +108,16 @@ class Answer:
         gate: Gate,
         *,
         halted: str = "",
+        failed: str = "",
     ) -> Answer:
-        """The end of a run over hosts. halted: why at some point nothing new was started."""
-        state = run_state(asked, outcomes)
-        summary = f"{state}: {summary_line(outcomes)}{f'; nothing new is started: {halted}' if halted else ''}"
+        """The end of a run over hosts.
+
+        halted: why at some point nothing new was started
+        failed: why the run has failed whatever its hosts' outcomes are
+        """
+        state = RunState.FAILED if failed else run_state(asked, outcomes)
+        parts = [summary_line(outcomes), f"nothing new is started: {halted}" if halted else "", failed]
+        summary = f"{state}: {'; '.join(filter(None, parts))}"
         text = markdown(flow, summary, outcomes, gate.changes, dry_run=gate.dry_run)
         return cls(flow, recorder, state, summary, tuple(outcomes), text, halted)
 

@@ -252,7 +252,7 @@ class Upgrade:
         Raises GateRefused, HostError, ClusterUnreachable and ApiError. A dry run tells of the test pod alone.
         """
         if self.gate.dry_run:
-            await self.gate.change(Subject("node", host.node_name), probe_sentence(host.node_name), _nothing)
+            await self.gate.rehearse(Subject("node", host.node_name), probe_sentence(host.node_name))
             return ()
         ways = Ways(self.api, self.sessions, self.gate, self.request)
         try:

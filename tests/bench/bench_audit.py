@@ -32,15 +32,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import asyncssh
-
 from tasks.audit.asking import END, program, python_program, read_answers
 from tasks.audit.concluding import Heard
 from tasks.audit.measured import Quality
 from tasks.audit.planning import ABSENT, Asked, NightPlan, plan_night
 from tasks.audit.questions import Answer, Kind, Outcome, Sheet
 from tasks.audit.report import AuditReport
-from tasks.audit.run import DEADLINE_S, JITTER_S, AuditRun, Clusters
+from tasks.audit.run import DEADLINE_S, JITTER_S, PARALLEL, AuditRun, Clusters
 from tasks.audit.telling import host_outcomes
 from tasks.fleet.model import AuditName, AuditSettings, Domain, Fleet, SecretRef, Site, SiteDns, SshAccess
 from tasks.hosts import Sessions
@@ -49,6 +47,8 @@ from tasks.ledger import Spool
 from tasks.outcomes import RunState
 from tasks.runs.recording import Recorder
 from tasks.settings import secret_reader
+from tests.bench.bare import Bare, make_key
+from tests.bench.memory import peak_mb
 from tests.bench.probed_hosts import HERE
 from tests.unit.onboard.builders import a_fleet, a_host
 
@@ -65,12 +65,6 @@ def told(status):
     _exit(status)
 os._exit = told
 """
-
-
-def peak_mb() -> float:
-    """This process's largest resident set. Not `ru_maxrss`: that begins with the one of whoever started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
 
 
 def the_fleet(folder: Path, ports: Sequence[int]) -> Fleet:
@@ -111,7 +105,7 @@ def _on_loopback(asked: Asked, dns_port: int) -> Asked | None:
 def sheet_of(plan: NightPlan, name: str, jitter_s: float = JITTER_S) -> Sheet:
     """As `AuditRun` makes it."""
     questions = tuple(asked.question for asked in plan.asked[name])
-    return Sheet(questions, plan.authorities[name], deadline_s=DEADLINE_S, jitter_s=jitter_s)
+    return Sheet(questions, plan.authorities[name], deadline_s=DEADLINE_S, parallel=PARALLEL, jitter_s=jitter_s)
 
 
 # the two arms, each in a process of its own
@@ -188,34 +182,12 @@ def bare(folder: Path, ports: Sequence[int], dns_port: int) -> dict[str, Any]:
     """The same without us: connect, send the program, keep what comes, close."""
     fleet = the_fleet(folder, ports)
     plan = the_plan(fleet, dns_port)
-    key = asyncssh.read_private_key(str(folder / "ours"))
-    known_hosts = asyncssh.read_known_hosts(str(folder / "known_hosts"))
 
     async def ask() -> int:
-        handshakes, places = (
-            asyncio.Semaphore(fleet.ssh_limits.handshakes),
-            asyncio.Semaphore(fleet.ssh_limits.sessions),
+        hosts = Bare(folder, fleet.ssh_limits)
+        said = await asyncio.gather(
+            *(hosts.run(host.ssh.port, program(sheet_of(plan, name))) for name, host in fleet.hosts.items())
         )
-
-        async def one(name: str, port: int) -> str:
-            text = program(sheet_of(plan, name))
-            async with places:
-                async with handshakes:
-                    connection = await asyncssh.connect(
-                        HERE,
-                        port,
-                        username="ops",
-                        client_keys=[key],
-                        known_hosts=known_hosts,
-                        config=None,
-                        agent_path=None,
-                        preferred_auth="publickey",
-                        keepalive_interval=15,
-                    )
-                async with connection:
-                    return str((await connection.run("exec sh -s", input=text)).stdout)
-
-        said = await asyncio.gather(*(one(name, host.ssh.port) for name, host in fleet.hosts.items()))
         return sum(f"{END}\n" not in text for text in said)
 
     began, busy = time.perf_counter(), time.process_time()
@@ -302,9 +274,7 @@ def main(counts: Sequence[int]) -> None:
     hosts = max(counts)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        key.write_private_key(str(folder / "ours"))
-        key.write_public_key(str(folder / "ours.pub"))
+        make_key(folder)
         names = [EXTERNAL, *(name.name for name in NAMES)]
         command = [sys.executable, "-m", "tests.bench.probed_hosts", str(folder), str(hosts), *names]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as servers:

@@ -23,13 +23,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import asyncssh
-
 from tasks.fleet.model import AckProvider, Cluster, Host, Pool, SecretRef, Site, SshAccess, SshLimits
 from tasks.hosts import FactsRequest, HostError, Sessions, read_facts
 from tasks.hosts.facts import FACTS_PROGRAM
 from tasks.outcomes import Known
 from tasks.settings import secret_reader
+from tests.bench.bare import Bare, make_key
 
 HANDSHAKES, OPEN = 32, 400
 CONNECT_TIMEOUT_S = 1.0
@@ -66,29 +65,9 @@ async def ours(ports: list[int], folder: Path) -> int:
 
 async def bare(ports: list[int], folder: Path) -> int:
     """The same without us: connect, run, close."""
-    handshakes, places = asyncio.Semaphore(HANDSHAKES), asyncio.Semaphore(OPEN)
-    key = asyncssh.read_private_key(str(folder / "ours"))
-    known_hosts = asyncssh.read_known_hosts(str(folder / "known_hosts"))
-
-    async def one(port: int) -> bool:
-        async with places:
-            async with handshakes:
-                connection = await asyncssh.connect(
-                    "127.0.0.1",
-                    port,
-                    username="ops",
-                    client_keys=[key],
-                    known_hosts=known_hosts,
-                    config=None,
-                    agent_path=None,
-                    preferred_auth="publickey",
-                    keepalive_interval=15,
-                )
-            async with connection:
-                done = await connection.run("exec sh -s", input=FACTS_PROGRAM)
-                return "poolkeeper-facts end" in str(done.stdout)
-
-    return sum(await asyncio.gather(*(one(port) for port in ports)))
+    hosts = Bare(folder, LIMITS)
+    said = await asyncio.gather(*(hosts.run(port, FACTS_PROGRAM) for port in ports))
+    return sum("poolkeeper-facts end" in text for text in said)
 
 
 def seconds(arm: Callable[[list[int], Path], Awaitable[int]], ports: list[int], folder: Path, expected: int) -> float:
@@ -110,9 +89,7 @@ def main(hosts: int, rounds: int) -> None:
     dead = hosts // 10
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        key.write_private_key(str(folder / "ours"))
-        key.write_public_key(str(folder / "ours.pub"))
+        make_key(folder)
         command = [sys.executable, "-m", "tests.bench.loopback_hosts", str(folder), str(hosts), str(dead)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as servers:
             assert servers.stdin is not None

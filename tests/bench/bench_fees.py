@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from tasks.fees.evidence import Evidence, evidence_of_csv
 from tasks.fees.metering import meter
 from tasks.fees.periods import Period, instant
 from tasks.fees.tariff import Tariff
+from tests.bench.memory import peak_mb
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, Row, csv_file
 
 T = TypeVar("T")
@@ -77,11 +77,6 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
     return round(time.perf_counter() - began, 2), result
 
 
-def peak_mb() -> int:
-    """The most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
 def changed_in(evidence: Evidence, nodes: int) -> Evidence:
     """The same, but for some nodes of which it is learnt late that they had a vCPU more all year."""
     changed = 0
@@ -119,7 +114,7 @@ def main(nodes: int, events: int) -> None:
         path = csv_file(Path(folder), rows(nodes, events))
         read_s, evidence = timed(lambda: evidence_of_csv(path, NOW))
         meter_s, statement = timed(lambda: meter(evidence, EDGE, YEAR, instant(NOW)))
-        year_peak_mb = peak_mb()
+        year_peak_mb = round(peak_mb())
         pro_s, _ = timed(lambda: meter(evidence, ACK_PRO, YEAR, instant(NOW)))
         tiers_s, _ = timed(lambda: meter(evidence, LINGJUN, YEAR, instant(NOW)))
         month_s, month = timed(lambda: meter(evidence, EDGE, Period.month(2025, 6), instant(NOW)))
@@ -141,7 +136,7 @@ def main(nodes: int, events: int) -> None:
             "close_twelfth_month_s": closed_s[-1],
             "close_twelfth_month_fifty_nodes_late_in_eleven_s": few_s,
             "close_twelfth_month_all_nodes_late_in_eleven_s": all_s,
-            "peak_mb": peak_mb(),
+            "peak_mb": round(peak_mb()),
         }
     print(json.dumps(figures, indent=2))
 

@@ -21,7 +21,7 @@ from tasks.audit.folding import Cause, fold
 from tasks.audit.measured import Measured, Part, Quality, Suspect
 from tasks.audit.suspects import suspects_of_connect
 from tasks.fleet.model import Domain, Site
-from tests.bench.bench_forecast import peak_mb
+from tests.bench.memory import peak_mb
 from tests.unit.onboard.builders import a_host
 
 SITES, RACKS, HOSTS = 10, 10, 20

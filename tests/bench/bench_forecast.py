@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,14 +24,10 @@ from tasks.cluster import connect
 from tasks.cluster.kubeconfig import kubectls_cluster
 from tasks.cluster.snapshot import Snapshot, read_snapshot
 from tasks.rollout import forecast, forecast_each
+from tests.bench.memory import peak_mb
 
 WAVE = 50
 DEADLINE_S = 300.0
-
-
-def peak_mb() -> float:
-    """This process's largest resident set so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
 async def read(kubeconfig: Path) -> Snapshot:

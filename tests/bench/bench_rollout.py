@@ -22,7 +22,7 @@ from tasks.cluster import connect
 from tasks.cluster.kubeconfig import kubectls_cluster
 from tasks.fleet.model import Limit
 from tasks.rollout.goal import Goal, Limits
-from tests.bench.bench_forecast import peak_mb
+from tests.bench.memory import peak_mb
 from tests.contract.rollout.instant import Instant, carried, open_run
 from tests.unit.onboard.builders import a_host
 

@@ -13,24 +13,6 @@ from tasks.audit.asking import program, read_answers
 from tasks.audit.questions import Answer, Sheet
 from tests.contract.audit.servers import World, world
 
-TOOLS = (
-    "awk",
-    "curl",
-    "cut",
-    "date",
-    "dig",
-    "getent",
-    "head",
-    "nc",
-    "ping",
-    "sed",
-    "sort",
-    "tail",
-    "timeout",
-    "tr",
-    "wget",
-)
-
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:

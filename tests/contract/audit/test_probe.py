@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -106,18 +107,12 @@ CASES |= {
 
 def _placed(question: Question, servers: World) -> Question:
     """The question with its port."""
-    kind, address, _, name, transport, record, authority, sizes = (
-        question.kind, question.address, question.port, question.name, question.transport, question.record,
-        question.authority, question.sizes,
-    )  # fmt: skip
-    if kind is Kind.DNS:
-        return Question(kind, address, servers.ports[authority], name, transport, record)
-    port = servers.ports.get(name, 0)
-    if kind in (Kind.HTTP, Kind.HTTPS):
-        name = "/a/page?x=1"
-    elif kind is not Kind.STUB:
-        name = HERE if kind is Kind.TLS else ""
-    return Question(kind, address, port, name, transport, record, authority, sizes)
+    if question.kind is Kind.DNS:
+        return replace(question, port=servers.ports[question.authority], authority="")
+    if question.kind is Kind.STUB:
+        return question
+    name = {Kind.HTTP: "/a/page?x=1", Kind.HTTPS: "/a/page?x=1", Kind.TLS: HERE}.get(question.kind, "")
+    return replace(question, port=servers.ports.get(question.name, 0), name=name)
 
 
 def _sheet(servers: World) -> Sheet:

@@ -96,7 +96,7 @@ def a_bad_night() -> AuditReport:
         quiet,
         facts=(*failing, *dns, slow, big),
         hosts={**HOSTS, "ams1-n02": Place("ams1", "ams1-a", note="a rollout works on it")},
-        compared=Compared((told(cordoned), told(dns_tcp, Since.STILL, 4), told(cut)), gone),
+        compared=Compared((told(cut), told(dns_tcp, Since.STILL, 4), told(cordoned)), gone),
         unread={"ams1-n02": "no login: connection refused"},
         silent={"ams1-n02": 6},
         usual={slow.path: Baseline(42.0, 3.0, 7)},

@@ -90,7 +90,7 @@ def test_a_host_that_answers_nothing_is_not_measured() -> None:
 @pytest.mark.parametrize("silent", [False, True], ids=["it answers, and may not be read", "it does not answer"])
 def test_a_cluster_that_could_not_be_read_is_told_and_nothing_of_it_is_known(silent: bool) -> None:
     unread = {CLUSTER.name: "HTTP 403"}
-    report = conclude(replace(evening({}), unread=unread, unreached=unread if silent else ()), NOW)
+    report = conclude(replace(evening({}), unread_clusters=unread, unreached_clusters=unread if silent else ()), NOW)
     assert told(report) == ([("audit.path.cut", "path poolkeeper -> api.example.com:6443")] if silent else [])
     ready = {fact.target: fact.quality for fact in report.facts if fact.check == "node.ready"}
     assert ready == dict.fromkeys(("n1", "n2", "n3"), Quality.UNKNOWN)
@@ -100,7 +100,7 @@ def test_a_cluster_that_could_not_be_read_is_told_and_nothing_of_it_is_known(sil
 
 
 def test_a_cluster_without_a_kubeconfig_costs_its_own_half() -> None:
-    report = conclude(replace(evening({}), views={}, unread={CLUSTER.name: "no such file"}), NOW)
+    report = conclude(replace(evening({}), views={}, unread_clusters={CLUSTER.name: "no such file"}), NOW)
     assert (told(report), report.unread) == ([], {})
     assert run_state(report, "nothing") is RunState.LEFT_OUT
 

@@ -10,8 +10,9 @@ import pytest
 
 from tasks.audit.measured import Quality
 from tasks.audit.nights import Compared, Gone, Since
-from tasks.audit.telling import as_json, commands, finding_rows, lasted, markdown, stands
+from tasks.audit.telling import as_json, finding_rows, lasted, markdown, stands
 from tasks.outcomes import Severity, Subject
+from tasks.runs.markdown import commands
 from tests.unit.audit.reports import a_bad_night, a_big_night, a_fact, a_finding, a_report, told
 
 
