@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from tasks.audit.measured import Measured, Quality
 from tasks.audit.nights import BASELINE_NIGHTS, Gone, Key, Night, PathKey
+from tasks.fleet.model import Fleet
 from tasks.ledger import FINDINGS, PROBES, RUNS, Spool
 from tasks.outcomes import HostState, Subject
 
@@ -27,11 +29,16 @@ class Earlier:
     run_ids: tuple[str, ...]
 
 
-def earlier(spool: Spool, now: datetime) -> Earlier:
-    """The runs of the audit that came to their end before now."""
-    ended = [row for row in spool.rows(RUNS) if row["flow"] == FLOW and row["state"] != "invalid" and row["hosts"]]
+def earlier(spool: Spool, fleet: Fleet, run_id: str, started_at: datetime) -> Earlier:
+    """The runs of this fleet's audit that began before this one and came to their end."""
+    ended = [
+        row
+        for row in spool.rows(RUNS)
+        if row["flow"] == FLOW and row["state"] != "invalid" and row["hosts"]
+        if row["run_id"] != run_id and row["started_at"] < started_at and _is_of(row, fleet)
+    ]
     ended.sort(key=lambda row: row["started_at"], reverse=True)
-    chosen = [row for row in ended if row["started_at"] < now][:NIGHTS]
+    chosen = ended[:NIGHTS]
     nights = []
     for row in chosen:
         found: dict[bool, dict[Key, str]] = {True: {}, False: {}}
@@ -41,6 +48,13 @@ def earlier(spool: Spool, now: datetime) -> Earlier:
         measured = {name: state == HostState.DONE for name, state in row["hosts"].items()}
         nights.append(Night(row["started_at"], found[False], measured, found[True]))
     return Earlier(tuple(nights), tuple(row["run_id"] for row in chosen))
+
+
+def _is_of(row: Mapping[str, Any], fleet: Fleet) -> bool:
+    """Whether a run was about this fleet. Rows of older versions do not tell: then most of its hosts are declared."""
+    if row["fleet"] is not None:
+        return bool(row["fleet"] == fleet.name)
+    return 2 * sum(name in fleet.hosts for name in row["hosts"]) > len(row["hosts"])
 
 
 def durations(spool: Spool, before: Earlier) -> Iterator[Mapping[PathKey, float]]:

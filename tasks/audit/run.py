@@ -204,7 +204,7 @@ class AuditRun:
     def conclude(self) -> AuditReport:
         """What it comes to, against what earlier runs have left in the spool; its facts are written there."""
         spool = self.recorder.spool
-        before = history.earlier(spool, self.recorder.started_at)
+        before = history.earlier(spool, self.fleet, self.recorder.run_id, self.recorder.started_at)
         evening = Evening(
             fleet=self.fleet,
             hosts=self.hosts,

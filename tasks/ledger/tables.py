@@ -105,6 +105,7 @@ RUNS = Table(
     "one row per run, written last: a run without one did not end by itself",
     {
         "flow": TEXT,
+        "fleet": TEXT,  # null: it ended before a fleet file was read, or was written before this column was
         "state": TEXT,
         "summary": TEXT,
         "started_at": TIME,

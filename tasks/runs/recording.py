@@ -25,6 +25,8 @@ class Recorder:
     say: Callable[[str], None]
     """The run's log, which people watch while it runs."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    fleet: str | None = None
+    """Name of the fleet that the run is about, once its file is read: several may share a spool."""
     phase_s: dict[str, dict[str, float]] = field(default_factory=dict)
     """Host -> phase -> seconds."""
     _attempts: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -131,6 +133,7 @@ class Recorder:
         """The run's own row, last."""
         row = {
             "flow": flow,
+            "fleet": self.fleet,
             "state": str(state),
             "summary": summary,
             "started_at": self.started_at,

@@ -127,7 +127,8 @@ def ours(folder: Path, ports: Sequence[int], dns_port: int) -> dict[str, Any]:
     first = datetime.now(UTC) - timedelta(days=EARLIER_NIGHTS + 1)
 
     def recorder(night: int) -> Recorder:
-        return Recorder(spool, f"night-{night}", lambda sentence: None, started_at=first + timedelta(days=night))
+        at = first + timedelta(days=night)
+        return Recorder(spool, f"night-{night}", lambda sentence: None, started_at=at, fleet=fleet.name)
 
     async def ask() -> tuple[AuditRun, dict[str, Heard], float]:
         async with Sessions(fleet.ssh_limits, secret_reader()) as sessions:
