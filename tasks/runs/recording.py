@@ -74,21 +74,7 @@ class Recorder:
 
     def findings(self, host: str, phase: str, findings: Iterable[Finding]) -> None:
         """A host's findings of one phase."""
-        rows = [
-            {
-                "id": f.id,
-                "severity": str(f.severity),
-                "subject_kind": f.subject.kind,
-                "subject_name": f.subject.name,
-                "observed": f.evidence.observed,
-                "expected": f.evidence.expected,
-                "source": f.evidence.source,
-                "seen_at": f.evidence.seen_at,
-                "next_step": f.next_step,
-                "host": host,
-            }
-            for f in findings
-        ]
+        rows = [finding_row(finding, host) for finding in findings]
         if rows:
             self.spool.append(FINDINGS, self.run_id, f"{host}.{phase}", rows)
 
@@ -141,6 +127,22 @@ class Recorder:
             "hosts": {outcome.name: str(outcome.state) for outcome in outcomes},
         }
         self.spool.append(RUNS, self.run_id, "run", [row])
+
+
+def finding_row(finding: Finding, host: str) -> dict[str, Any]:
+    """A finding as a row of its table. host: whose step has found it."""
+    return {
+        "id": finding.id,
+        "severity": str(finding.severity),
+        "subject_kind": finding.subject.kind,
+        "subject_name": finding.subject.name,
+        "observed": finding.evidence.observed,
+        "expected": finding.evidence.expected,
+        "source": finding.evidence.source,
+        "seen_at": finding.evidence.seen_at,
+        "next_step": finding.next_step,
+        "host": host,
+    }
 
 
 def _known(fact: Observed[int]) -> int | None:
