@@ -13,7 +13,18 @@ from tasks.audit.findings import finding_of, key_of
 from tasks.audit.folding import Cause, fold
 from tasks.audit.judging import agree, judge
 from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
-from tasks.audit.nights import Baseline, Key, PastRun, PathKey, Seen, against_baseline, compare, silent
+from tasks.audit.nights import (
+    Baseline,
+    Key,
+    PastRun,
+    PathKey,
+    Seen,
+    against_baseline,
+    compare,
+    first_night,
+    night_of,
+    silent,
+)
 from tasks.audit.planning import NightPlan, View
 from tasks.audit.proving import Probed
 from tasks.audit.questions import Answer, Kind, Outcome
@@ -125,12 +136,21 @@ def _mute(evening: Evening) -> dict[str, str]:
 
 
 def _of_fleet(evening: Evening) -> list[PastRun]:
-    """Earlier runs without what was about hosts that are not declared any more."""
+    """Earlier runs without what was about hosts that are not declared any more.
+
+    Of anything else, such as a server of the cluster's DNS, nobody declares that it is gone: what was seen of it is
+    dropped when nobody could tell for `NIGHTS` nights.
+    """
+    declared, begin = _declared(evening.fleet), first_night(evening.before)
 
     def kept(findings: Mapping[Key, Seen]) -> dict[Key, Seen]:
-        return {key: seen for key, seen in findings.items() if key[1].kind != "host" or key[1].name in declared}
+        return {key: seen for key, seen in findings.items() if is_there(key[1], seen)}
 
-    declared = _declared(evening.fleet)
+    def is_there(subject: Subject, seen: Seen) -> bool:
+        if subject.kind == "host":
+            return subject.name in declared
+        return seen.last is None or night_of(seen.last) >= begin
+
     return [replace(run, found=kept(run.found), carried=kept(run.carried)) for run in evening.before]
 
 

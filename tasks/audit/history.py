@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tasks.audit.measured import Measured, Quality
-from tasks.audit.nights import Compared, Gone, Key, PastRun, PathKey, Seen, worth_reading
+from tasks.audit.nights import Compared, Gone, Key, PastRun, PathKey, Seen, first_night, worth_reading
 from tasks.fleet.model import Fleet
 from tasks.ledger import FINDINGS, PROBES, RUNS, Spool
 from tasks.outcomes import HostState, Subject
@@ -20,14 +20,12 @@ CARRIED = "unknown"
 """In place of a severity: an earlier finding of which the run could tell nothing."""
 FIXED = "fixed"
 """In place of a severity: an earlier finding that the run has shown not to be there any more."""
-NIGHTS = 30
-"""Nights whose findings are read. Since when one is there is told by its row: this limits what flaps, no more."""
 
 
 def earlier(spool: Spool, fleet: Fleet, run_id: str, started_at: datetime) -> tuple[PastRun, ...]:
     """The runs of this fleet's audit that began before this one and came to their end, the newest first.
 
-    What they tell of findings is read of the last `NIGHTS` nights.
+    What they tell of findings is read of the last `NIGHTS` nights; since when one is there is told by its last row.
     """
     alike: dict[frozenset[str], frozenset[str]] = {}  # a year of nights has mostly the same hosts
     runs = []
@@ -41,8 +39,8 @@ def earlier(spool: Spool, fleet: Fleet, run_id: str, started_at: datetime) -> tu
         asked = alike.setdefault(asked, asked)
         runs.append(PastRun(row["run_id"], row["started_at"], asked, missed, tells_all=row["fleet"] is None))
     runs.sort(key=lambda run: run.at, reverse=True)
-    nights = set(sorted({run.night for run in runs}, reverse=True)[:NIGHTS])
-    return tuple(_with_findings(spool, run) if run.night in nights else run for run in runs)
+    begin = first_night(runs)
+    return tuple(_with_findings(spool, run) if run.night >= begin else run for run in runs)
 
 
 def _is_of(row: Mapping[str, Any], fleet: Fleet) -> bool:

@@ -22,6 +22,8 @@ Key = tuple[str, Subject]
 PathKey = tuple[str, str, str]
 """(check, source, target)."""
 
+NIGHTS = 30
+"""So many nights back findings are looked at: for what flaps, and for what nobody could tell of in all of them."""
 BASELINE_NIGHTS = 7
 BASELINE_AT_LEAST = 5
 """Nights that a path must have been measured in before it has a baseline."""
@@ -81,6 +83,12 @@ class PastRun:
 def night_of(at: datetime) -> date:
     """The night of a run that began then."""
     return at.astimezone(UTC).date()
+
+
+def first_night(before: Iterable[PastRun]) -> date:
+    """The first of the last `NIGHTS` nights; long ago if there are not so many."""
+    nights = sorted({run.night for run in before}, reverse=True)
+    return nights[NIGHTS - 1] if len(nights) >= NIGHTS else date.min
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +180,7 @@ def _stood(before: Sequence[PastRun]) -> dict[Key, _Stand]:
     stood: dict[Key, _Stand] = {}
     for run in reversed(before):
         for key, seen in run.carried.items():
-            stood.setdefault(key, _Stand(seen))
+            stood.setdefault(key, _Stand(replace(seen, last=seen.last or run.at)))
         for key, seen in run.found.items():
             since, nights, begun = _in_a_row(stood.get(key), seen, run.at)
             stood[key] = _Stand(Seen(seen.observed, since, nights, run.at), begun=begun)

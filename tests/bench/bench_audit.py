@@ -50,7 +50,7 @@ from tasks.outcomes import RunState
 from tasks.runs.recording import Recorder
 from tasks.settings import secret_reader
 from tests.bench.probed_hosts import HERE
-from tests.unit.onboard.builders import a_fleet, a_host
+from tests.unit.onboard.builders import CLUSTER, a_fleet, a_host
 
 SITES, RACKS = 10, 5
 NAMES = tuple(AuditName(f"n{number}.bench", zone="on-prem") for number in range(13))
@@ -132,7 +132,8 @@ def ours(folder: Path, ports: Sequence[int], dns_port: int) -> dict[str, Any]:
 
     async def ask() -> tuple[AuditRun, dict[str, Heard], float]:
         async with Sessions(fleet.ssh_limits, secret_reader()) as sessions:
-            run = AuditRun(fleet, list(fleet.hosts.values()), plan, sessions, Clusters(), recorder(0))
+            unread = Clusters(unread={CLUSTER.name: "it is not asked"})
+            run = AuditRun(fleet, list(fleet.hosts.values()), plan, sessions, unread, recorder(0))
             began = time.perf_counter()
             await run.ask(list(fleet.hosts))
             return run, run.heard, time.perf_counter() - began

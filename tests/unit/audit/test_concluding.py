@@ -189,6 +189,25 @@ def test_a_name_that_left_the_fleet_is_not_kept_for_ever() -> None:
     assert told_of(conclude(evening({"n1": ConnectTimeout("x")}, (carried,)), NOW).compared.gone) == ["host n1"]
 
 
+@pytest.mark.parametrize(
+    ("subject", "unknown_for", "kept"),
+    [
+        pytest.param(Subject("resolver", "172.20.0.9"), 30, True, id="nobody could tell for 30 nights"),
+        pytest.param(Subject("resolver", "172.20.0.9"), 31, False, id="it is longer than that: gone for good, perhaps"),
+        pytest.param(Subject("host", "n1"), 90, True, id="a host is there for as long as it is declared"),
+    ],
+)
+def test_what_may_be_gone_for_good_is_kept_for_so_long(subject: Subject, unknown_for: int, kept: bool) -> None:
+    last = NOW - timedelta(days=unknown_for)
+    seen = {("audit.x.cut", subject): Seen("was broken", last, 1, last)}
+    before = [
+        PastRun(f"r{ago}", NOW - timedelta(days=ago), frozenset(), carried=seen if ago < unknown_for else {})
+        for ago in range(1, 100)
+    ]
+    report = conclude(evening({"n1": ConnectTimeout("x")}, tuple(before)), NOW)
+    assert told_of(report.compared.not_measured) == ([str(subject)] if kept else [])
+
+
 def told_of(gone: tuple[Gone, ...]) -> list[str]:
     return [str(one.subject) for one in gone]
 

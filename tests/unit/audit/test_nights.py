@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -17,6 +18,7 @@ from tasks.audit.nights import (
     against_baseline,
     baselines,
     compare,
+    first_night,
     silent,
     worth_reading,
 )
@@ -178,9 +180,23 @@ def test_what_is_fixed_is_told_once(before: list[PastRun]) -> None:
     assert compared([], before, known="line") == Compared((), ())
 
 
-def test_older_rows_tell_no_date_of_what_was_never_measured() -> None:
-    (gone,) = compared([], [older(1, carried=LINE)]).gone
-    assert gone == Gone("audit.x", LINE, f"{LINE} was broken", False)
+def test_older_rows_tell_not_since_when_what_was_never_measured_is_there() -> None:
+    (gone,) = compared([], [older(1, carried=LINE), older(2, carried=LINE)]).gone
+    assert gone == Gone("audit.x", LINE, f"{LINE} was broken", False, last=at(2))
+
+
+@pytest.mark.parametrize(
+    ("agos", "first"),
+    [
+        pytest.param([], None, id="no night"),
+        pytest.param(range(1, 30), None, id="not so many"),
+        pytest.param(range(1, 40), 30, id="more of them"),
+        pytest.param([ago + part for ago in range(1, 40) for part in (0, 0.01)], 30, id="several runs a night"),
+        pytest.param([7 * ago for ago in range(1, 40)], 210, id="a run a week"),
+    ],
+)
+def test_how_far_back_findings_are_looked_at(agos: Sequence[float], first: int | None) -> None:
+    assert first_night([a_run(ago) for ago in agos]) == (date.min if first is None else at(first).date())
 
 
 def asking(ago: float, hosts: str = "", mute: str = "") -> PastRun:
