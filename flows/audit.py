@@ -55,6 +55,7 @@ async def audit(
     recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
     try:
         declared = load_fleet(fleet_path(fleet))
+        recorder.fleet = declared.name
         chosen = choose_hosts_of_any(declared, pool, hosts)
         secret = await secrets(secrets_of(chosen))
         async with open_run(declared, chosen, secret, recorder, required=required_endpoints) as run:

@@ -55,6 +55,7 @@ async def onboard(
     recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
     try:
         declared = load_fleet(fleet_path(fleet))
+        recorder.fleet = declared.name
         chosen = choose_hosts(declared, pool, hosts)
         skips = check_skips(skip_checks or {})
         recorder.skips(skips)

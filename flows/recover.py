@@ -60,6 +60,7 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
     everything, outcomes, troubles = Gate(dry_run=dry_run), list[HostOutcome](), list[str]()
     try:
         declared = load_fleet(fleet_path(fleet))
+        recorder.fleet = declared.name
         for name in choose_pools(declared, pool):
             try:
                 outcomes += await _recover_pool(declared, name, recorder, everything)

@@ -54,6 +54,7 @@ async def answered(
     recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
     try:
         declared = load_fleet(fleet_path(fleet))
+        recorder.fleet = declared.name
         chosen = choose_hosts(declared, pool, hosts)
         only_pool(chosen)
         refuse_split_domains(declared, chosen)

@@ -12,8 +12,19 @@ from tasks.audit.cluster_facts import node_facts, place_of, pod_facts, unread_no
 from tasks.audit.findings import finding_of, key_of
 from tasks.audit.folding import Cause, fold
 from tasks.audit.judging import agree, judge
-from tasks.audit.measured import Measured, Part, Quality, Suspect
-from tasks.audit.nights import Baseline, Key, Night, PathKey, against_baseline, compare, silent
+from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
+from tasks.audit.nights import (
+    Baseline,
+    Key,
+    PastRun,
+    PathKey,
+    Seen,
+    against_baseline,
+    compare,
+    first_night,
+    night_of,
+    silent,
+)
 from tasks.audit.planning import NightPlan, View
 from tasks.audit.proving import Probed
 from tasks.audit.questions import Answer, Kind, Outcome
@@ -58,7 +69,8 @@ class Evening:
     heard: Mapping[str, Heard]
     tried: Mapping[str, Probed]
     """By host, where a test pod was wanted on its node."""
-    before: Sequence[Night]
+    before: Sequence[PastRun]
+    """The newest first."""
     usual: Mapping[PathKey, Baseline]
     run_id: str
     started_at: datetime
@@ -80,7 +92,8 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
     errors = {name: heard.error for name, heard in evening.heard.items() if heard.error is not None}
     unread = {name: error.observed for name, error in errors.items()} | _mute(evening)
     answered = evening.heard.keys() - unread.keys()
-    quiet = silent(evening.hosts, answered, evening.before, evening.fleet.audit.silent_nights)
+    silent_nights = evening.fleet.audit.silent_nights
+    quiet = silent(evening.hosts, answered, evening.started_at, evening.before, silent_nights)
     causes = [(finding_of(cause, places, now), cause) for cause in _worth_telling(fold(facts))]
     findings = [finding for finding, _ in causes]
     findings += [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _OF_ALL]
@@ -90,7 +103,13 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
         run_id=evening.run_id,
         started_at=evening.started_at,
         ended_at=now,
-        compared=compare(by_severity(findings), _known(facts, answered), now, _of_fleet(evening)),
+        compared=compare(
+            by_severity(findings),
+            _known(facts, answered),
+            _looked_at(evening, facts),
+            evening.started_at,
+            _of_fleet(evening),
+        ),
         facts=facts,
         hosts=places,
         unread=unread,
@@ -99,7 +118,7 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
         usual=evening.usual,
         pairs=evening.plan.mesh.pairs,
         nights_to_cover=evening.plan.mesh.nights_to_cover,
-        earlier_nights=len(evening.before),
+        earlier_nights=len({run.night for run in evening.before}),
         caches=_caches(evening),
         notes=(
             *evening.notes,
@@ -119,14 +138,27 @@ def _mute(evening: Evening) -> dict[str, str]:
     return found
 
 
-def _of_fleet(evening: Evening) -> list[Night]:
-    """Earlier nights without what was about hosts that are not declared any more."""
+def _of_fleet(evening: Evening) -> list[PastRun]:
+    """Earlier runs without what was about hosts that are not declared any more.
 
-    def kept(findings: Mapping[Key, str]) -> dict[Key, str]:
-        return {key: seen for key, seen in findings.items() if key[1].kind != "host" or key[1].name in declared}
+    Of anything else, such as a server of the cluster's DNS, nobody declares that it is gone: what was seen of it is
+    dropped when nobody could tell for `NIGHTS` nights.
+    """
+    declared, begin = _declared(evening.fleet), first_night(evening.before)
 
-    declared = {host.name for host in evening.fleet.hosts.values() if host.active}
-    return [replace(night, findings=kept(night.findings), carried=kept(night.carried)) for night in evening.before]
+    def kept(findings: Mapping[Key, Seen]) -> dict[Key, Seen]:
+        return {key: seen for key, seen in findings.items() if is_there(key[1], seen)}
+
+    def is_there(subject: Subject, seen: Seen) -> bool:
+        if subject.kind == "host":
+            return subject.name in declared
+        return seen.last is None or night_of(seen.last) >= begin
+
+    return [replace(run, found=kept(run.found), carried=kept(run.carried)) for run in evening.before]
+
+
+def _declared(fleet: Fleet) -> set[str]:
+    return {host.name for host in fleet.hosts.values() if host.active}
 
 
 def _worth_telling(causes: Sequence[Cause]) -> Iterator[Cause]:
@@ -208,10 +240,12 @@ def _known(facts: Sequence[Measured], answered: Collection[str]) -> Callable[[Ke
     answered: hosts that could be asked
     """
     # a union of frozensets keeps the hashes that they have
-    passed = (fact.suspects for fact in facts if fact.quality in (Quality.OK, Quality.SLOW))
+    of_ok = frozenset[Suspect]().union(*(fact.suspects for fact in facts if fact.quality is Quality.OK))
+    of_slow = (fact.suspects for fact in facts if fact.quality is Quality.SLOW)
     acquitted = (fact.acquitted for fact in facts if fact.quality is Quality.FAIL)
-    cleared = frozenset[Suspect]().union(*passed, *acquitted)
-    keys = {key_of(suspect, quality) for suspect in cleared for quality in (Quality.FAIL, Quality.SLOW)}
+    keys = {key_of(suspect, Quality.FAIL) for suspect in of_ok.union(*of_slow, *acquitted)}
+    # a slow answer does not show that a part is fast, nor do its settings, which are read and not passed
+    keys |= {key_of(suspect, Quality.SLOW) for suspect in of_ok if suspect.fault is Fault.CUT}
 
     def known(key: Key) -> bool:
         id, subject = key
@@ -219,6 +253,20 @@ def _known(facts: Sequence[Measured], answered: Collection[str]) -> Callable[[Ke
         return subject.name in answered if of_login else key in keys
 
     return known
+
+
+def _looked_at(evening: Evening, facts: Sequence[Measured]) -> Callable[[Key], bool]:
+    """Whether tonight was to look for a finding: a run over all hosts for any, another for what it has asked about."""
+    if _declared(evening.fleet) <= evening.hosts.keys():
+        return lambda key: True
+    suspects = frozenset[Suspect]().union(*(fact.suspects for fact in facts))
+    keys = {key_of(suspect, quality) for suspect in suspects for quality in (Quality.FAIL, Quality.SLOW)}
+
+    def looked_at(key: Key) -> bool:
+        _, subject = key
+        return subject.name in evening.hosts if subject.kind == "host" else key in keys
+
+    return looked_at
 
 
 def _silent(name: str, nights: int, why: str, now: datetime) -> Finding:

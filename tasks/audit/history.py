@@ -3,71 +3,106 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from tasks.audit.measured import Measured, Quality
-from tasks.audit.nights import BASELINE_NIGHTS, Gone, Key, Night, PathKey
+from tasks.audit.nights import Compared, Gone, Key, PastRun, PathKey, Seen, first_night, worth_reading
+from tasks.fleet.model import Fleet
 from tasks.ledger import FINDINGS, PROBES, RUNS, Spool
 from tasks.outcomes import HostState, Subject
+from tasks.runs.recording import finding_row
 
 FLOW = "audit"
 CARRIED = "unknown"
-"""In place of a severity: an earlier finding whose subject was not measured."""
-NIGHTS = 30
-"""Earlier runs that tonight is compared with."""
+"""In place of a severity: an earlier finding of which the run could tell nothing."""
+FIXED = "fixed"
+"""In place of a severity: an earlier finding that the run has shown not to be there any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """Earlier runs, the newest first."""
+def earlier(spool: Spool, fleet: Fleet, run_id: str, started_at: datetime) -> tuple[PastRun, ...]:
+    """The runs of this fleet's audit that began before this one and came to their end, the newest first.
 
-    nights: tuple[Night, ...]
-    run_ids: tuple[str, ...]
-
-
-def earlier(spool: Spool, now: datetime) -> Earlier:
-    """The runs of the audit that came to their end before now."""
-    ended = [row for row in spool.rows(RUNS) if row["flow"] == FLOW and row["state"] != "invalid" and row["hosts"]]
-    ended.sort(key=lambda row: row["started_at"], reverse=True)
-    chosen = [row for row in ended if row["started_at"] < now][:NIGHTS]
-    nights = []
-    for row in chosen:
-        found: dict[bool, dict[Key, str]] = {True: {}, False: {}}
-        for f in spool.rows(FINDINGS, row["run_id"]):
-            key = f["id"], Subject(f["subject_kind"], f["subject_name"])
-            found[f["severity"] == CARRIED][key] = f["observed"]
-        measured = {name: state == HostState.DONE for name, state in row["hosts"].items()}
-        nights.append(Night(row["started_at"], found[False], measured, found[True]))
-    return Earlier(tuple(nights), tuple(row["run_id"] for row in chosen))
+    What they tell of findings is read of the last `NIGHTS` nights; since when one is there is told by its last row.
+    """
+    alike: dict[frozenset[str], frozenset[str]] = {}  # a year of nights has mostly the same hosts
+    runs = []
+    for row in spool.rows(RUNS):
+        if row["flow"] != FLOW or row["state"] == "invalid" or not row["hosts"] or not _is_of(row, fleet):
+            continue
+        if row["run_id"] == run_id or row["started_at"] >= started_at:
+            continue
+        asked = frozenset(row["hosts"])
+        missed = frozenset(name for name, state in row["hosts"].items() if state != HostState.DONE)
+        asked = alike.setdefault(asked, asked)
+        runs.append(PastRun(row["run_id"], row["started_at"], asked, missed, tells_all=row["fleet"] is None))
+    runs.sort(key=lambda run: run.at, reverse=True)
+    begin = first_night(runs)
+    return tuple(_with_findings(spool, run) if run.night >= begin else run for run in runs)
 
 
-def durations(spool: Spool, before: Earlier) -> Iterator[Mapping[PathKey, float]]:
-    """Of each of the last nights: path -> milliseconds, of whatever was OK."""
-    for run_id in before.run_ids[:BASELINE_NIGHTS]:
-        yield {
-            (row["check"], row["source"], target): took
-            for row in spool.rows(PROBES, run_id)
-            for target, (quality, took) in row["targets"].items()
-            if quality == Quality.OK and took is not None
-        }
+def _is_of(row: Mapping[str, Any], fleet: Fleet) -> bool:
+    """Whether a run was about this fleet. Rows of older versions do not tell: then most of its hosts are declared."""
+    if row["fleet"] is not None:
+        return bool(row["fleet"] == fleet.name)
+    return 2 * sum(name in fleet.hosts for name in row["hosts"]) > len(row["hosts"])
 
 
-def write_carried(spool: Spool, run_id: str, not_measured: Sequence[Gone]) -> None:
-    """Earlier findings of which a run can tell nothing, so that the next one still knows of them."""
-    rows = [
-        {
-            "id": gone.id,
-            "severity": CARRIED,
-            "subject_kind": gone.subject.kind,
-            "subject_name": gone.subject.name,
-            "observed": gone.observed,
-        }
-        for gone in not_measured
-    ]
-    if rows:
-        spool.append(FINDINGS, run_id, "audit.carried", rows)
+def _with_findings(spool: Spool, run: PastRun) -> PastRun:
+    found, carried, fixed = dict[Key, Seen](), dict[Key, Seen](), set[Key]()
+    for row in spool.rows(FINDINGS, run.run_id):
+        key = row["id"], Subject(row["subject_kind"], row["subject_name"])
+        if row["severity"] == FIXED:
+            fixed.add(key)
+            continue
+        told = carried if row["severity"] == CARRIED else found
+        told[key] = Seen(row["observed"], row["since"], row["nights"] or 0, row["seen_at"])
+    return replace(run, found=found, carried=carried, fixed=fixed)
+
+
+def durations(spool: Spool, before: Sequence[PastRun], hosts: Iterable[str]) -> Iterator[dict[PathKey, float]]:
+    """Of each of the last nights: path -> milliseconds, of whatever was OK. The newest first.
+
+    hosts: which are to have a baseline
+    """
+    for run_ids in worth_reading(before, hosts):
+        night: dict[PathKey, float] = {}
+        for run_id in reversed(run_ids):  # whatever several runs have measured, the first of them has to say
+            night |= _durations(spool, run_id)
+        yield night
+
+
+def _durations(spool: Spool, run_id: str) -> dict[PathKey, float]:
+    return {
+        (row["check"], row["source"], target): took
+        for row in spool.rows(PROBES, run_id)
+        for target, (quality, took) in row["targets"].items()
+        if quality == Quality.OK and took is not None
+    }
+
+
+def write_findings(spool: Spool, run_id: str, compared: Compared) -> None:
+    """What a run found, and what it has to say of findings of earlier runs, so that the next one needs no other."""
+    kept = (*compared.not_measured, *compared.elsewhere)
+    rows = [{**finding_row(told.finding, FLOW), "since": told.since, "nights": told.nights} for told in compared.told]
+    rows += [_row(gone, CARRIED) for gone in kept]
+    rows += [_row(gone, FIXED) for gone in compared.fixed]
+    spool.append(FINDINGS, run_id, "audit.audit", rows)  # also where there are none: a run may be tried again
+
+
+def _row(gone: Gone, how: str) -> dict[str, Any]:
+    return {
+        "id": gone.id,
+        "severity": how,
+        "subject_kind": gone.subject.kind,
+        "subject_name": gone.subject.name,
+        "observed": gone.observed,
+        "seen_at": gone.last,
+        "since": gone.since,
+        "nights": gone.nights,
+    }
 
 
 def write_facts(spool: Spool, run_id: str, facts: Sequence[Measured], sites: Mapping[str, str], now: datetime) -> None:

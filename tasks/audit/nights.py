@@ -1,16 +1,18 @@
 """Night against night: what is new, what is still so and since when, what is gone, and what nobody has looked at.
 
-Whatever was not measured tonight is neither fixed nor broken. A night is one run of the audit.
+Whatever was not measured tonight is neither fixed nor broken. A night is a day (UTC) on which audits ran. It may have
+several runs, each over other hosts; a run tells only of what it has looked at.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
+from itertools import groupby
 
 from tasks.audit.measured import Measured, Quality
 from tasks.outcomes import Finding, Subject
@@ -20,11 +22,13 @@ Key = tuple[str, Subject]
 PathKey = tuple[str, str, str]
 """(check, source, target)."""
 
+NIGHTS = 30
+"""So many nights back findings are looked at: for what flaps, and for what nobody could tell of in all of them."""
 BASELINE_NIGHTS = 7
 BASELINE_AT_LEAST = 5
 """Nights that a path must have been measured in before it has a baseline."""
-FLAPS = 3
-"""So many changes between there and not there within the nights looked at: it flaps."""
+FLAPS = 2
+"""What has begun so many times within the nights that are looked at flaps."""
 _LEAST_MS = 100.0
 """A path that is slower by less than this is as it was: a host or a resolver that is busy for a moment does that."""
 
@@ -38,16 +42,53 @@ class Since(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
-    """What an earlier run found, and whom it measured."""
+class Seen:
+    """A finding as a run leaves it to the next one."""
 
+    observed: str
+    since: datetime | None = None
+    """When the first of the runs in a row that have it began; those that could not tell are passed over.
+
+    None: rows of older versions do not tell.
+    """
+    nights: int = 0
+    """How many nights these were."""
+    last: datetime | None = None
+    """When the last of them began."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """An earlier run of the audit: whom it asked, and what it tells of findings."""
+
+    run_id: str
     at: datetime
-    findings: Mapping[Key, str]
-    """Key -> what was observed."""
-    hosts: Mapping[str, bool]
-    """Every host that was asked -> whether anything was measured of it."""
-    carried: Mapping[Key, str] = field(default_factory=dict)
-    """Findings of nights before whose subjects it did not measure: nobody knows whether they were there."""
+    """When it began."""
+    asked: frozenset[str]
+    missed: frozenset[str] = frozenset()
+    """Those of them of whom nothing was measured."""
+    found: Mapping[Key, Seen] = field(default_factory=dict)
+    carried: Mapping[Key, Seen] = field(default_factory=dict)
+    """Findings of runs before that it could tell nothing of: nobody knows whether they were there."""
+    fixed: Collection[Key] = ()
+    tells_all: bool = False
+    """What it does not name was not there: older versions did not write down what is fixed."""
+
+    @property
+    def night(self) -> date:
+        """The one that it belongs to."""
+        return night_of(self.at)
+
+
+def night_of(at: datetime) -> date:
+    """The night of a run that began then."""
+    return at.astimezone(UTC).date()
+
+
+def first_night(before: Iterable[PastRun]) -> date:
+    """The first of the last `NIGHTS` nights; long ago if there are not so many."""
+    nights = sorted({run.night for run in before}, reverse=True)
+    return nights[NIGHTS - 1] if len(nights) >= NIGHTS else date.min
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +98,24 @@ class Told:
     finding: Finding
     stands: Since
     since: datetime
-    """The first of the nights in a row that have it; those that could not tell are passed over."""
+    """When the first of the runs in a row that have it began; those that could not tell are passed over."""
     nights: int
-    """How many these are, tonight among them."""
+    """How many nights these were, tonight among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A finding of the night before, or of one before whose subject was not measured since, that tonight has not."""
+    """A finding that was there when it was last looked for, and that tonight has not."""
 
     id: str
     subject: Subject
     observed: str
     measured: bool
     """Whether what it was about was measured tonight: if not, nobody knows whether it is fixed."""
+    since: datetime | None = None
+    nights: int = 0
+    last: datetime | None = None
+    """These three are as in `Seen`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +125,8 @@ class Compared:
     told: tuple[Told, ...]
     """In the order that the findings were given in: the worst first."""
     gone: tuple[Gone, ...]
+    elsewhere: tuple[Gone, ...] = ()
+    """Of the same kind, about what this run was not to look at: it was over some hosts alone."""
 
     @property
     def fixed(self) -> tuple[Gone, ...]:
@@ -90,46 +137,122 @@ class Compared:
         return tuple(gone for gone in self.gone if not gone.measured)
 
 
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """How a finding stood when a run had ended."""
+
+    seen: Seen
+    is_open: bool = True
+    begun: int = 0
+    """How many times it has begun, within the runs that were looked at."""
+
+
 def compare(
-    findings: Sequence[Finding], known: Callable[[Key], bool], now: datetime, before: Sequence[Night]
+    findings: Sequence[Finding],
+    known: Callable[[Key], bool],
+    looked_at: Callable[[Key], bool],
+    started_at: datetime,
+    before: Sequence[PastRun],
 ) -> Compared:
-    """Tonight's findings against earlier nights, the newest first. Pure.
+    """Tonight's findings against earlier runs, the newest first. Pure.
 
     known: whether tonight tells that such a finding is not there any more
+    looked_at: whether tonight's run was to look for it at all
+    started_at: when tonight's run began
     """
-    told = []
+    stood, told = _stood(before), []
     for finding in findings:
-        key = (finding.id, finding.subject)
-        telling = [night for night in before if key not in night.carried]
-        history = [key in night.findings for night in telling]
-        row = history.index(False) if False in history else len(history)
-        changes = sum(a != b for a, b in zip([True, *history], history, strict=False))
-        stands = Since.FLAPPING if changes >= FLAPS else Since.STILL if row else Since.NEW
-        told.append(Told(finding, stands, telling[row - 1].at if row else now, row + 1))
-    tonight = {(finding.id, finding.subject) for finding in findings}
-    last = {**before[0].carried, **before[0].findings} if before else {}
-    gone = [
-        Gone(id, subject, observed, known((id, subject)))
-        for (id, subject), observed in sorted(last.items())
-        if (id, subject) not in tonight
-    ]
-    return Compared(tuple(told), tuple(gone))
+        was = stood.pop((finding.id, finding.subject), None)
+        since, nights, begun = _in_a_row(was, Seen(finding.evidence.observed), started_at)
+        stands = Since.FLAPPING if begun >= FLAPS else Since.NEW if since == started_at else Since.STILL
+        told.append(Told(finding, stands, since, nights))
+    gone, elsewhere = list[Gone](), list[Gone]()
+    for (id, subject), stand in sorted(stood.items(), key=lambda item: item[0]):
+        if stand.is_open:
+            seen, measured = stand.seen, known((id, subject))
+            one = Gone(id, subject, seen.observed, measured, seen.since, seen.nights, seen.last)
+            (gone if measured or looked_at((id, subject)) else elsewhere).append(one)
+    return Compared(tuple(told), tuple(gone), tuple(elsewhere))
 
 
-def silent(hosts: Iterable[str], measured: Collection[str], before: Sequence[Night], nights: int) -> dict[str, int]:
+def _stood(before: Sequence[PastRun]) -> dict[Key, _Stand]:
+    """How every finding stood at last: of each, the last run that tells anything of it counts."""
+    stood: dict[Key, _Stand] = {}
+    for run in reversed(before):
+        for key, seen in run.carried.items():
+            stood.setdefault(key, _Stand(replace(seen, last=seen.last or run.at)))
+        for key, seen in run.found.items():
+            since, nights, begun = _in_a_row(stood.get(key), seen, run.at)
+            stood[key] = _Stand(Seen(seen.observed, since, nights, run.at), begun=begun)
+        unnamed = stood.keys() - run.found.keys() - run.carried.keys() if run.tells_all else set[Key]()
+        for key in stood.keys() & {*run.fixed, *unnamed}:
+            stood[key] = replace(stood[key], is_open=False)
+    return stood
+
+
+def _in_a_row(was: _Stand | None, seen: Seen, at: datetime) -> tuple[datetime, int, int]:
+    """Since when and for how many nights a finding is there, and how many times it has begun, after a run that has it.
+
+    was: how it stood before that run
+    seen: what the run itself tells; it counts where no earlier run does, for the runs that are read end somewhere
+    at: when it began
+    """
+    begun = was.begun if was else 0
+    if was and was.is_open and was.seen.since:
+        another = was.seen.last is None or night_of(was.seen.last) != night_of(at)
+        return was.seen.since, was.seen.nights + another, begun
+    if seen.since:
+        return seen.since, seen.nights, begun + (seen.since == at)
+    return at, 1, begun + 1
+
+
+def silent(
+    hosts: Iterable[str], measured: Collection[str], started_at: datetime, before: Iterable[PastRun], nights: int
+) -> dict[str, int]:
     """Hosts that were not measured for at least so many nights in a row, tonight the last, and how many. Pure.
 
-    Nights that did not ask for a host do not count.
+    before: the newest first; runs that did not ask for a host do not count
     """
-    found = {}
-    for host in hosts:
-        if host in measured:
-            continue
-        asked = [night.hosts[host] for night in before if host in night.hosts]
-        row = 1 + (asked.index(True) if True in asked else len(asked))
-        if row >= nights:
-            found[host] = row
-    return found
+    missed = {host: {night_of(started_at)} for host in hosts if host not in measured}
+    undecided = set(missed)
+    for run in before:
+        for host in undecided & run.asked:
+            if host in run.missed:
+                missed[host].add(run.night)
+            else:
+                missed[host].discard(run.night)
+                undecided.remove(host)
+        if not undecided:
+            break
+    return {host: len(silence) for host, silence in missed.items() if len(silence) >= nights}
+
+
+def worth_reading(
+    before: Iterable[PastRun], hosts: Iterable[str], nights: int = BASELINE_NIGHTS
+) -> Iterator[tuple[str, ...]]:
+    """The ids of the runs that baselines are made of, night by night, the newest first. Pure.
+
+    Enough of them that each host was asked in so many nights, if there are as many. Of one night the runs that asked
+    most come first, and those that asked for no other host are left out: whoever tries one host again and again in an
+    evening makes no week of it.
+
+    before: the newest first
+    """
+    left = dict.fromkeys(hosts, nights)
+    for _, runs in groupby(before, key=lambda run: run.night):
+        asked, chosen = set[str](), []
+        for run in sorted(runs, key=lambda run: -len(run.asked)):
+            if more := (run.asked & left.keys()) - asked:
+                asked |= more
+                chosen.append(run.run_id)
+        if chosen:
+            yield tuple(chosen)
+        for host in asked:
+            left[host] -= 1
+            if not left[host]:
+                del left[host]
+        if not left:
+            return
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +271,17 @@ class Baseline:
 
 
 def baselines(nights: Iterable[Mapping[PathKey, float]]) -> dict[PathKey, Baseline]:
-    """Of every path that was measured OK in enough of the nights; each gives its durations in milliseconds. Pure."""
+    """Of every path that was measured OK in enough nights. Pure.
+
+    nights: path -> milliseconds, the newest first; of each path the last `BASELINE_NIGHTS` count
+    """
     durations: defaultdict[PathKey, list[float]] = defaultdict(list)
     for night in nights:
         for path, duration_ms in night.items():
             durations[path].append(duration_ms)
     found = {}
-    for path, seen in durations.items():
+    for path, all_of_it in durations.items():
+        seen = all_of_it[:BASELINE_NIGHTS]
         if len(seen) >= BASELINE_AT_LEAST:
             median = statistics.median(seen)
             spread = 1.4826 * statistics.median(abs(value - median) for value in seen)

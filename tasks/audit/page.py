@@ -16,7 +16,7 @@ from tasks.audit.nights import BASELINE_AT_LEAST, Gone, Since, Told
 from tasks.audit.report import AuditReport, Place, counted
 from tasks.audit.stages import Stage, stages
 from tasks.audit.suspects import CLOUD
-from tasks.audit.telling import by_check, explained, lasted, moment, stands, verdict
+from tasks.audit.telling import by_check, elsewhere, explained, lasted, moment, stands, verdict
 from tasks.outcomes import Severity
 from tasks.runs.markdown import commands
 
@@ -206,7 +206,7 @@ def _gone(report: AuditReport) -> Iterator[str]:
     fixed, unknown = report.compared.fixed, report.compared.not_measured
     if not report.earlier_nights:
         yield "<p>There is no earlier night to compare with.</p>"
-    elif not fixed and not unknown:
+    elif not fixed and not unknown and not report.compared.elsewhere:
         yield "<p>Nothing was found last night that is not found tonight.</p>"
     if fixed:
         yield f"<h3 class=good>✓ Fixed: {len(fixed):,}</h3>"
@@ -214,6 +214,8 @@ def _gone(report: AuditReport) -> Iterator[str]:
     if unknown:
         yield f"<h3 class=unknown>? Not measured tonight, nobody knows whether fixed: {len(unknown):,}</h3>"
         yield from _gone_table(unknown)
+    if report.compared.elsewhere:
+        yield f"<p>{_e(elsewhere(report))}</p>"
 
 
 def _gone_table(gone: Sequence[Gone]) -> Iterator[str]:

@@ -201,7 +201,7 @@ class AuditRun:
     def conclude(self) -> AuditReport:
         """What it comes to, against what earlier runs have left in the spool; its facts are written there."""
         spool = self.recorder.spool
-        before = history.earlier(spool, self.recorder.started_at)
+        before = history.earlier(spool, self.fleet, self.recorder.run_id, self.recorder.started_at)
         evening = Evening(
             fleet=self.fleet,
             hosts=self.hosts,
@@ -209,8 +209,8 @@ class AuditRun:
             views=self.views,
             heard=self.heard,
             tried=self.tried,
-            before=before.nights,
-            usual=baselines(history.durations(spool, before)),
+            before=before,
+            usual=baselines(history.durations(spool, before, self.hosts)),
             run_id=self.recorder.run_id,
             started_at=self.recorder.started_at,
             notes=tuple(self.notes),
@@ -221,8 +221,7 @@ class AuditRun:
         report = self._report = conclude(evening, datetime.now(UTC))
         sites = {name: host.site.name for name, host in self.hosts.items()}
         history.write_facts(spool, self.recorder.run_id, report.facts, sites, report.ended_at)
-        history.write_carried(spool, self.recorder.run_id, report.compared.not_measured)
-        self.recorder.findings("audit", "audit", [told.finding for told in report.compared.told])
+        history.write_findings(spool, self.recorder.run_id, report.compared)
         return report
 
 

@@ -74,6 +74,11 @@ def verdict(report: AuditReport) -> str:
     return f"Nothing is wrong{' in what could be measured' if missing else ''}."
 
 
+def elsewhere(report: AuditReport) -> str:
+    """What a run over some hosts has nothing to say of, as a sentence."""
+    return f"Not looked at, and kept for the next run that does: {counted(len(report.compared.elsewhere), 'finding')}."
+
+
 def markdown(report: AuditReport) -> str:
     """The summary that a person reads first: at most some 200 lines."""
     return "\n".join(_lines(report)) + "\n"
@@ -97,6 +102,8 @@ def _lines(report: AuditReport) -> Iterator[str]:
         yield from _more(len(report.expected), SHOWN_ROWS)
     yield from _gone("Fixed since last night", report.compared.fixed)
     yield from _gone("Not measured tonight: nobody knows whether these are fixed", report.compared.not_measured)
+    if report.compared.elsewhere:
+        yield from ("", elsewhere(report))
     if report.unread:
         yield from ("", "## Hosts not measured", "")
         for host, why in sorted(report.unread.items())[:SHOWN_ROWS]:
@@ -149,7 +156,7 @@ def run_state(report: AuditReport, fail_on: str) -> RunState:
     fail_on: `blockers`, `new-blockers` (tonight's first), or anything else for neither
     """
     blockers = [told for told in report.compared.told if told.finding.severity is Severity.BLOCKER]
-    new = any(told.nights == 1 for told in blockers)
+    new = any(told.since == report.started_at for told in blockers)
     failed = {"blockers": bool(blockers), "new-blockers": new}.get(fail_on, False)
     if failed or len(report.unread) == len(report.hosts):
         return RunState.FAILED
@@ -192,6 +199,7 @@ def as_json(report: AuditReport) -> dict[str, Any]:
         ],
         "fixed": [_gone_row(one) for one in report.compared.fixed],
         "not_measured": [_gone_row(one) for one in report.compared.not_measured],
+        "elsewhere": [_gone_row(one) for one in report.compared.elsewhere],
         "silent": dict(report.silent),
         "unread": dict(report.unread),
         "unread_clusters": dict(report.unread_clusters),

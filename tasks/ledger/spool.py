@@ -64,7 +64,10 @@ class Spool:
         return path
 
     def rows(self, table: Table, run_id: str | None = None) -> Iterator[dict[str, Any]]:
-        """All rows of a table (of one run), times as aware datetimes, in the order of run and batch."""
+        """All rows of a table (of one run), times as aware datetimes, in the order of run and batch.
+
+        A row that was written before a column came to be has null there.
+        """
         pattern = f"{_file_name(run_id) if run_id else '*'}/*.jsonl"
         for path in sorted((self.root / table.name).glob(pattern)):
             with path.open(encoding="utf-8") as file:
@@ -92,8 +95,9 @@ def _checked(table: Table, row: Row) -> dict[str, Any]:
 
 def _parsed(table: Table, row: dict[str, Any]) -> dict[str, Any]:
     for column, kind in (*table.columns.items(), ("written_at", TIME)):
-        if kind == TIME and row.get(column):
-            row[column] = datetime.fromisoformat(row[column])
+        value = row.setdefault(column, None)
+        if kind == TIME and value:
+            row[column] = datetime.fromisoformat(value)
     return row
 
 

@@ -49,7 +49,7 @@ STEPS = Table(
 )
 FINDINGS = Table(
     "findings",
-    "one row per finding of a run",
+    "one row per finding of a run, and of an audit per earlier one that is `fixed` or `unknown` (its severity says so)",
     {
         "id": TEXT,
         "severity": TEXT,
@@ -61,6 +61,8 @@ FINDINGS = Table(
         "seen_at": TIME,
         "next_step": TEXT,
         "host": TEXT,
+        "since": TIME,  # of an audit: when the first run in a row that has it began
+        "nights": INTEGER,  # and in how many nights it was there since
     },
 )
 SKIPS = Table(
@@ -105,6 +107,7 @@ RUNS = Table(
     "one row per run, written last: a run without one did not end by itself",
     {
         "flow": TEXT,
+        "fleet": TEXT,  # null: it ended before a fleet file was read, or was written before this column was
         "state": TEXT,
         "summary": TEXT,
         "started_at": TIME,

@@ -25,6 +25,8 @@ class Recorder:
     say: Callable[[str], None]
     """The run's log, which people watch while it runs."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    fleet: str | None = None
+    """Name of the fleet that the run is about, once its file is read: several may share a spool."""
     phase_s: dict[str, dict[str, float]] = field(default_factory=dict)
     """Host -> phase -> seconds."""
     _attempts: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -72,21 +74,7 @@ class Recorder:
 
     def findings(self, host: str, phase: str, findings: Iterable[Finding]) -> None:
         """A host's findings of one phase."""
-        rows = [
-            {
-                "id": f.id,
-                "severity": str(f.severity),
-                "subject_kind": f.subject.kind,
-                "subject_name": f.subject.name,
-                "observed": f.evidence.observed,
-                "expected": f.evidence.expected,
-                "source": f.evidence.source,
-                "seen_at": f.evidence.seen_at,
-                "next_step": f.next_step,
-                "host": host,
-            }
-            for f in findings
-        ]
+        rows = [finding_row(finding, host) for finding in findings]
         if rows:
             self.spool.append(FINDINGS, self.run_id, f"{host}.{phase}", rows)
 
@@ -131,6 +119,7 @@ class Recorder:
         """The run's own row, last."""
         row = {
             "flow": flow,
+            "fleet": self.fleet,
             "state": str(state),
             "summary": summary,
             "started_at": self.started_at,
@@ -138,6 +127,22 @@ class Recorder:
             "hosts": {outcome.name: str(outcome.state) for outcome in outcomes},
         }
         self.spool.append(RUNS, self.run_id, "run", [row])
+
+
+def finding_row(finding: Finding, host: str) -> dict[str, Any]:
+    """A finding as a row of its table. host: whose step has found it."""
+    return {
+        "id": finding.id,
+        "severity": str(finding.severity),
+        "subject_kind": finding.subject.kind,
+        "subject_name": finding.subject.name,
+        "observed": finding.evidence.observed,
+        "expected": finding.evidence.expected,
+        "source": finding.evidence.source,
+        "seen_at": finding.evidence.seen_at,
+        "next_step": finding.next_step,
+        "host": host,
+    }
 
 
 def _known(fact: Observed[int]) -> int | None:

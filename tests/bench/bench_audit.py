@@ -50,7 +50,7 @@ from tasks.settings import secret_reader
 from tests.bench.bare import Bare, make_key
 from tests.bench.memory import peak_mb
 from tests.bench.probed_hosts import HERE
-from tests.unit.onboard.builders import a_fleet, a_host
+from tests.unit.onboard.builders import CLUSTER, a_fleet, a_host
 
 SITES, RACKS = 10, 5
 NAMES = tuple(AuditName(f"n{number}.bench", zone="on-prem") for number in range(13))
@@ -121,11 +121,13 @@ def ours(folder: Path, ports: Sequence[int], dns_port: int) -> dict[str, Any]:
     first = datetime.now(UTC) - timedelta(days=EARLIER_NIGHTS + 1)
 
     def recorder(night: int) -> Recorder:
-        return Recorder(spool, f"night-{night}", lambda sentence: None, started_at=first + timedelta(days=night))
+        at = first + timedelta(days=night)
+        return Recorder(spool, f"night-{night}", lambda sentence: None, started_at=at, fleet=fleet.name)
 
     async def ask() -> tuple[AuditRun, dict[str, Heard], float]:
         async with Sessions(fleet.ssh_limits, secret_reader()) as sessions:
-            run = AuditRun(fleet, list(fleet.hosts.values()), plan, sessions, Clusters(), recorder(0))
+            unread = Clusters(unread={CLUSTER.name: "it is not asked"})
+            run = AuditRun(fleet, list(fleet.hosts.values()), plan, sessions, unread, recorder(0))
             began = time.perf_counter()
             await run.ask(list(fleet.hosts))
             return run, run.heard, time.perf_counter() - began

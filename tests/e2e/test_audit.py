@@ -80,8 +80,9 @@ def test_what_is_not_measured_is_neither_fixed_nor_forgotten(cluster: Cluster, n
     others = ",".join(f"name!={name}" for name in [node])
     assert told(audit(cluster, hosts=others, pod_nodes="0")) == []
     later = audit(cluster, hosts=others, pod_nodes="0").answer["audit"]
-    kept = {(g["id"], g["subject"]) for g in later["not_measured"]}
+    kept = {(g["id"], g["subject"]) for g in later["elsewhere"]}
     assert {(id, about) for id, about in dead if node in about} <= kept
+    assert not [g for g in later["not_measured"] + later["fixed"] if node in g["subject"]], "nobody asked it"
     back = audit(cluster, pod_nodes="0")
     assert {stands for _, _, stands in told(back)} == {"still failing"}
 

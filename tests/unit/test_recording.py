@@ -127,8 +127,10 @@ def test_two_nodes_of_one_host_that_leave_in_one_run_have_both_rows(recorder: Re
 
 def test_the_end(recorder: Recorder) -> None:
     outcomes = [HostOutcome("a", HostState.ACCEPTED, ""), HostOutcome("b", HostState.FAILED, "")]
+    recorder.fleet = "practice"
     recorder.end("onboard", RunState.LEFT_OUT, "1 accepted, 1 failed", outcomes)
     (row,) = recorder.spool.rows(RUNS)
+    assert row["fleet"] == "practice"
     assert row["hosts"] == {"a": "accepted", "b": "failed"}
     assert row["state"] == "completed with hosts left out"
     assert row["started_at"] <= row["ended_at"]

@@ -11,7 +11,7 @@ import pytest
 from tasks.audit.afar import WorkerAway
 from tasks.audit.concluding import SILENT, Evening, Heard, conclude
 from tasks.audit.measured import Quality
-from tasks.audit.nights import Night
+from tasks.audit.nights import Gone, PastRun, Seen
 from tasks.audit.planning import View, plan_night
 from tasks.audit.questions import Answer, Kind, Outcome
 from tasks.audit.report import AuditReport
@@ -34,7 +34,7 @@ GOOD = {
 }
 
 
-def evening(heard: dict[str, Any], before: tuple[Night, ...] = ()) -> Evening:
+def evening(heard: dict[str, Any], before: tuple[PastRun, ...] = ()) -> Evening:
     """A night of three hosts. heard: host -> an error, or `{index of a question: answer}` that differs from a good one."""
     declared = fleet(HOSTS)
     plan = plan_night(declared, HOSTS, {}, 740_000, {})
@@ -59,8 +59,9 @@ def told(report: AuditReport) -> list[tuple[str, str]]:
     return [(one.finding.id, str(one.finding.subject)) for one in report.compared.told]
 
 
-def last_night(id: str, subject: Subject, **hosts: bool) -> Night:
-    return Night(NOW - timedelta(days=1), {(id, subject): "was broken"}, hosts)
+def last_night(*found: tuple[str, Subject]) -> PastRun:
+    seen = dict.fromkeys(found, Seen("was broken", NOW - timedelta(days=9), 8))
+    return PastRun("r", NOW - timedelta(days=1), frozenset({"n1", "n2", "n3"}), found=seen)
 
 
 def test_nothing_is_wrong() -> None:
@@ -111,9 +112,8 @@ def test_a_site_without_a_worker_is_one_finding_and_no_hosts_fault() -> None:
     assert told(report) == [("audit.target.cut", "target worker of fra1")]
     assert "ask-site/" in report.compared.told[0].finding.next_step
     assert report.unread.keys() == {"n1", "n2", "n3"}
-    back = replace(
-        evening({}, (last_night("audit.target.cut", Subject("target", "worker of fra1")),)), workers={"fra1": ""}
-    )
+    before = last_night(("audit.target.cut", Subject("target", "worker of fra1")))
+    back = replace(evening({}, (before,)), workers={"fra1": ""})
     assert [gone.subject.name for gone in conclude(back, NOW).compared.fixed] == ["worker of fra1"]
 
 
@@ -125,7 +125,7 @@ def test_a_login_is_told_by_who_tried_it() -> None:
 
 
 HERE = Subject("host", "n1")
-STUB_DEAD = Answer(Outcome.NO_NAME, 3000)
+SLOW = Answer(Outcome.OK, 3000.0, {"addresses": "10.1.9.9"})
 
 
 @pytest.mark.parametrize(
@@ -141,15 +141,32 @@ STUB_DEAD = Answer(Outcome.NO_NAME, 3000)
             False,
             id="no echo, while connects pass",
         ),
+        pytest.param("audit.stub.slow", {}, True, id="it is fast"),
+        pytest.param("audit.stub.slow", {"n1": {"dns.stub": SLOW}}, False, id="slow still, too little to tell of"),
+        pytest.param("audit.stub.cut", {"n1": {"dns.stub": SLOW}}, True, id="slow, and so not cut"),
         pytest.param("hosts.ssh.auth-refused", {}, True, id="it lets us in"),
         pytest.param("hosts.ssh.auth-refused", {"n1": ConnectTimeout("x")}, False, id="it cannot be reached to try"),
         pytest.param(SILENT, {}, True, id="it answers again"),
     ],
 )
 def test_only_what_was_shown_to_work_is_fixed(id: str, heard: dict[str, Any], fixed: bool) -> None:
-    report = conclude(evening(heard, (last_night(id, HERE, n1=True),)), NOW)
+    report = conclude(evening(heard, (last_night((id, HERE)),)), NOW)
     gone = {one.id: one.measured for one in report.compared.gone}
     assert gone == {id: fixed}
+
+
+def test_a_run_over_some_hosts_tells_nothing_of_the_rest() -> None:
+    other, portal = Subject("host", "n2"), Subject("target", "portal")
+    before = last_night(
+        ("audit.stub.cut", HERE), (SILENT, HERE), ("audit.target.cut", portal),
+        ("audit.stub.cut", other), ("audit.kubelet.cut", other),
+    )  # fmt: skip
+    compared = conclude(only("n2", evening({}, (before,))), NOW).compared
+    assert [(one.id, one.subject) for one in compared.fixed] == [("audit.stub.cut", other)]
+    assert [(one.id, one.subject) for one in compared.not_measured] == [("audit.kubelet.cut", other)]
+    assert [(one.id, one.subject) for one in compared.elsewhere] == [
+        (SILENT, HERE), ("audit.stub.cut", HERE), ("audit.target.cut", portal),
+    ]  # fmt: skip
 
 
 def test_a_login_that_is_refused_is_the_hosts_own() -> None:
@@ -166,7 +183,36 @@ def test_an_odd_answer_ends_nobodys_night() -> None:
 
 
 def test_a_name_that_left_the_fleet_is_not_kept_for_ever() -> None:
-    gone = Night(NOW - timedelta(days=1), {}, {}, {("audit.host.cut", Subject("host", "sold")): "was broken"})
-    assert conclude(evening({}, (gone,)), NOW).compared.gone == ()
-    kept = replace(gone, carried={("audit.host.cut", HERE): "was broken"})
-    assert [one.subject for one in conclude(evening({"n1": ConnectTimeout("x")}, (kept,)), NOW).compared.gone] == [HERE]
+    before = last_night(("audit.host.cut", Subject("host", "sold")), ("audit.host.cut", HERE))
+    assert told_of(conclude(evening({}, (before,)), NOW).compared.gone) == ["host n1"]
+    carried = replace(before, found={}, carried=before.found)
+    assert told_of(conclude(evening({"n1": ConnectTimeout("x")}, (carried,)), NOW).compared.gone) == ["host n1"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "unknown_for", "kept"),
+    [
+        pytest.param(Subject("resolver", "172.20.0.9"), 30, True, id="nobody could tell for 30 nights"),
+        pytest.param(Subject("resolver", "172.20.0.9"), 31, False, id="it is longer than that: gone for good, perhaps"),
+        pytest.param(Subject("host", "n1"), 90, True, id="a host is there for as long as it is declared"),
+    ],
+)
+def test_what_may_be_gone_for_good_is_kept_for_so_long(subject: Subject, unknown_for: int, kept: bool) -> None:
+    last = NOW - timedelta(days=unknown_for)
+    seen = {("audit.x.cut", subject): Seen("was broken", last, 1, last)}
+    before = [
+        PastRun(f"r{ago}", NOW - timedelta(days=ago), frozenset(), carried=seen if ago < unknown_for else {})
+        for ago in range(1, 100)
+    ]
+    report = conclude(evening({"n1": ConnectTimeout("x")}, tuple(before)), NOW)
+    assert told_of(report.compared.not_measured) == ([str(subject)] if kept else [])
+
+
+def told_of(gone: tuple[Gone, ...]) -> list[str]:
+    return [str(one.subject) for one in gone]
+
+
+def only(name: str, night: Evening) -> Evening:
+    """The same night for one host, that connects to the others as on that night."""
+    plan = plan_night(night.fleet, HOSTS, {}, 740_000, {}, only={name})
+    return replace(night, plan=plan, hosts={name: night.hosts[name]}, heard={name: night.heard[name]})

@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 import pytest
 
 from tasks.audit.measured import Quality
-from tasks.audit.nights import Compared, Since
+from tasks.audit.nights import Compared, Gone, Since
 from tasks.audit.page import SHOWN_SLOW, page
 from tasks.audit.report import AuditReport, Place
-from tasks.outcomes import Severity
+from tasks.outcomes import Severity, Subject
 from tests.unit.audit.reports import HOSTS, a_bad_night, a_big_night, a_fact, a_finding, a_report, told
 
 VOID = {"meta", "rect"}
@@ -143,6 +143,12 @@ def test_an_empty_night_has_a_sentence_in_every_section() -> None:
         ("Nothing was measured", "method"),
     ):
         assert words in sections[section]
+
+
+def test_a_run_over_some_hosts_says_that_it_leaves_the_rest_alone() -> None:
+    left = Gone("audit.clock", Subject("host", "fra1-n02"), "its clock is off", False)
+    gone = Read(page(a_report(compared=Compared((), (), (left,))))).sections["gone"]
+    assert gone.split("\n")[1:2] == ["Not looked at, and kept for the next run that does: 1 finding."]
 
 
 def test_a_finding_tells_its_evidence_its_history_what_it_explains_and_what_to_do() -> None:

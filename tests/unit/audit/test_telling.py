@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from tasks.audit.measured import Quality
 from tasks.audit.nights import Compared, Gone, Since
-from tasks.audit.telling import as_json, finding_rows, lasted, markdown, stands
-from tasks.outcomes import Severity, Subject
+from tasks.audit.telling import as_json, finding_rows, lasted, markdown, run_state, stands
+from tasks.outcomes import RunState, Severity, Subject
 from tasks.runs.markdown import commands
-from tests.unit.audit.reports import a_bad_night, a_big_night, a_fact, a_finding, a_report, told
+from tests.unit.audit.reports import NIGHT, a_bad_night, a_big_night, a_fact, a_finding, a_report, told
 
 
 def test_the_summary_of_a_bad_night() -> None:
@@ -55,6 +55,14 @@ def test_the_summary_of_a_bad_night() -> None:
 - ams1-n02: no login: connection refused
 """
     )
+
+
+def test_a_run_over_some_hosts_counts_what_it_leaves_alone() -> None:
+    left = Gone("audit.clock", Subject("host", "fra1-n02"), "its clock is off", False)
+    report = a_report(compared=Compared((), (), (left,)))
+    assert "\nNot looked at, and kept for the next run that does: 1 finding.\n" in markdown(report)
+    assert [one["id"] for one in as_json(report)["elsewhere"]] == ["audit.clock"]
+    assert (as_json(report)["fixed"], as_json(report)["not_measured"]) == ([], [])
 
 
 def test_a_quiet_night_is_short() -> None:
@@ -111,6 +119,19 @@ def test_commands_stand_in_backticks(text: str, parts: list[tuple[bool, str]]) -
 )
 def test_how_a_finding_stands(state: Since, nights: int, words: str) -> None:
     assert stands(told(a_finding(), state, nights)) == words
+
+
+@pytest.mark.parametrize(
+    ("since", "state"),
+    [
+        pytest.param(NIGHT, RunState.FAILED, id="it began tonight"),
+        pytest.param(NIGHT - timedelta(minutes=9), RunState.COMPLETED, id="a run of the same night has told of it"),
+        pytest.param(NIGHT - timedelta(days=1), RunState.COMPLETED, id="last night had it"),
+    ],
+)
+def test_a_run_fails_for_blockers_that_no_run_before_had(since: datetime, state: RunState) -> None:
+    blocker = replace(told(a_finding()), stands=Since.FLAPPING, since=since)
+    assert run_state(a_report(compared=Compared((blocker,), ())), "new-blockers") is state
 
 
 @pytest.mark.parametrize(

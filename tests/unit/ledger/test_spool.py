@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -21,6 +22,13 @@ def test_rows_come_back_with_times_and_every_column(tmp_path):
     assert row["run_id"] == "run-1"
     assert row["detail"] is None
     assert row["written_at"].tzinfo is not None
+
+
+def test_a_row_from_before_a_column_came_to_be_has_null_there(tmp_path):
+    older = replace(STEPS, columns={name: kind for name, kind in STEPS.columns.items() if name != "detail"})
+    Spool(tmp_path).append(older, "run-1", "h1.join.1", [step("h1")])
+    (row,) = Spool(tmp_path).rows(STEPS)
+    assert (row["host"], row["started_at"], row["detail"]) == ("h1", NOON, None)
 
 
 def test_the_same_batch_again_replaces_it(tmp_path):
