@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,10 @@ def test_offboarding_is_finished_by_the_next_run_or_recovered(new_lab: Callable[
     others = [host for host in hosts.values() if host not in recovered]
     again = cluster.poolkeeper(*run("offboard", hosts="|".join(others)), "--json")
     assert {row["name"]: row["state"] for row in again.answer["hosts"]} == dict.fromkeys(others, "done"), again.answer
+    told = cluster.poolkeeper("run", "recover", "--json")
+    assert {row["name"]: row["state"] for row in told.answer["hosts"]} == dict.fromkeys(recovered, "planned")
+    plan = next(Path(file) for file in told.answer["files"] if file.endswith("summary.md")).read_text()
+    assert all(f"- finish host {host}\n" in plan for host in recovered), plan
     rest = cluster.poolkeeper(*run("recover"), "--json")
     assert {row["name"]: row["state"] for row in rest.answer["hosts"]} == dict.fromkeys(recovered, "done"), rest.answer
 

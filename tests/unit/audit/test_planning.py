@@ -187,3 +187,14 @@ def test_how_long_an_absence_is_remembered_matters_in_a_zone_of_ones_own() -> No
         (Part.NAME, "absence of absent.corp.example"),
         (Part.NAME, "absence of poolkeeper-absent.invalid"),
     }
+
+
+@pytest.mark.parametrize("night", range(NIGHT, NIGHT + 3))
+def test_a_virtual_node_takes_no_machines_turn(night: int) -> None:
+    virtual = [
+        a_node(f"virtual-{n}", labels={"type": "virtual-kubelet"}, internal_ips=(f"192.168.1.{n}",)) for n in range(9)
+    ]
+    cloud = a_node("cloud-1", labels={}, internal_ips=("192.168.0.5",))
+    hybrid = a_node("n1", labels={POOL_TYPE_LABEL: "hybridcloud"})
+    asked = planned([a_host("n1")], a_view(hybrid, cloud, *virtual), night).asked["n1"]
+    assert [one.question.address for one in asked if one.check == "connect.cloud"] == ["192.168.0.5"]

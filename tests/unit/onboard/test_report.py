@@ -38,6 +38,19 @@ def answer(recorder: Recorder, asked: list[str], *outcomes: HostOutcome, dry_run
     return Answer.of_run("onboard", recorder, asked, outcomes, Gate(dry_run=dry_run))
 
 
+def test_what_made_a_run_fail_costs_no_hosts_outcome(recorder: Recorder) -> None:
+    done = HostOutcome("a", HostState.DONE, "given back")
+    told = Answer.of_run("recover", recorder, ["a"], [done], Gate(dry_run=False), failed="pool batch: no kubeconfig")
+    assert (told.state, told.outcomes) == (RunState.FAILED, (done,))
+    assert told.summary == "failed: 1 done of 1 hosts; pool batch: no kubeconfig"
+
+
+def test_a_command_stays_what_can_be_copied(recorder: Recorder) -> None:
+    finding = a_finding("x", Severity.BLOCKER, next_step="Look: `du -s /var | sort <in`.")
+    text = answer(recorder, ["a"], HostOutcome("a", HostState.STOPPED, "x", (finding,))).text
+    assert "`du -s /var | sort <in`" in text
+
+
 def test_the_answer_is_what_scripts_rely_on(recorder: Recorder, tmp_path: Path) -> None:
     files = answer(recorder, ["b", "c"], STOPPED).write(tmp_path / "runs")
     told = json.loads((tmp_path / "runs/run-1/outcome.json").read_text())
