@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 from tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
@@ -21,6 +21,17 @@ STARTING_S = 15.0
 
 _MOST = (60.0, 10.0, 32, 60.0)
 """Of a sheet that comes from elsewhere: deadline and timeout in seconds, questions at once, jitter in seconds."""
+_FIELDS = (
+    "|".join(Kind),
+    "([0-9A-Za-z:][0-9A-Za-z._:-]*)?",
+    "[0-9]{1,5}",
+    "([0-9A-Za-z_][0-9A-Za-z._-]*|/[!-~]*)?",
+    "(udp|tcp)?",
+    "(A|AAAA)?",
+    "[^\\0]*",
+    "([0-9]{1,5}(,[0-9]{1,5})*)?",
+)
+"""Patterns of a question's fields where the sheet comes from elsewhere: no word of it may pass for an option."""
 _LONGEST_FIELD = 4096
 _MOST_VALUES = 32
 _CODES = {"%": "%25", "\t": "%09", "\n": "%0A", "\r": "%0D"}
@@ -100,16 +111,24 @@ def read_sheet(text: str) -> Sheet:
         match row:
             case ["authority", name, pem]:
                 authorities[name] = pem
-            case ["ask", number, kind, address, port, name, transport, record, authority, sizes] if int(number) == len(
-                questions
-            ):
+            case ["ask", number, *fields] if number == str(len(questions)) and _is_question(fields):
+                kind, address, port, name, transport, record, authority, sizes = fields
                 of_packets = tuple(int(size) for size in sizes.split(",") if size)
                 questions.append(
                     Question(Kind(kind), address, int(port), name, transport, record, authority, of_packets)
                 )
             case _:
                 raise ValueError(f"line `{' '.join(row)[:80]}` is no question")
+    if unknown := {question.authority for question in questions} - {"", *authorities}:
+        raise ValueError(f"it brings no authority {', '.join(sorted(unknown))}")
     return Sheet(tuple(questions), authorities, deadline_s, timeout_s, int(parallel), jitter_s)
+
+
+def _is_question(fields: Sequence[str]) -> bool:
+    """Whether these are a question's fields, and none of them is anything else to a program that gets it as a word."""
+    return len(fields) == len(_FIELDS) and all(
+        re.fullmatch(pattern, field) for pattern, field in zip(_FIELDS, fields, strict=True)
+    )
 
 
 def read_answers(text: str, sheet: Sheet, *, said: str = "") -> tuple[Answer, ...]:

@@ -83,6 +83,7 @@ ask_metrics() {
 }
 ask_dns() {
   have dig || { cannot 'no python3 and no dig to ask with'; return; }
+  case $record in A|AAAA|'') ;; *) cannot "no such type of record: $record"; return;; esac
   set -- "@$address" -p "$port" "${name%.}." "${record:-A}" +noedns +ignore +tries=1 +nosearch "+time=$TIMEOUT_S"
   [ "$transport" != tcp ] || set -- "$@" +tcp
   said=$(within $((TIMEOUT_S + 1)) dig "$@" 2>&1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -182,3 +183,12 @@ def test_no_time_left(host: ProbedHost) -> None:
     sheet = Sheet((Question(Kind.STUB, name="localhost"),), deadline_s=0)
     answer = read_answers(host.run(program(sheet)).stdout, sheet)[0]
     assert answer.outcome is Outcome.UNKNOWN
+
+
+def test_a_type_of_record_is_no_program(host: ProbedHost, shell: tuple[str, ...], tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    host.script("dig", "echo ';; ->>HEADER<<- opcode: QUERY, status: NOERROR, id: 1'")
+    record = f"x/y/\n1e touch {left}\ns/a"
+    (answer,) = _asked(host, [Question(Kind.DNS, HERE, 53, "a.lab", "udp", record)], shell=shell)
+    assert (answer.outcome, left.exists()) == (Outcome.UNKNOWN, False)
+    assert answer.reason.startswith("no such type of record")

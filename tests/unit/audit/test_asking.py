@@ -43,9 +43,25 @@ def test_the_program_reads_the_sheet_that_was_sent(asked: list[Question], author
     assert [q.number for q in read.questions] == list(range(len(asked)))
 
 
-@given(st.lists(questions, max_size=4), st.dictionaries(texts, texts, max_size=2))
-def test_a_worker_reads_the_sheet_that_was_sent(asked: list[Question], authorities: dict[str, str]) -> None:
-    sheet = Sheet(tuple(asked), authorities, 12.5, 2.5, 3, 0.5)
+names = st.from_regex("[0-9a-z_][0-9a-z._-]{0,9}|/[!-~]{0,9}|", fullmatch=True)
+plain_questions = st.builds(
+    Question,
+    kind=st.sampled_from(Kind),
+    address=st.one_of(
+        st.just(""), st.ip_addresses().map(str), st.from_regex("[a-z0-9.-]{1,9}", fullmatch=True).map("a".__add__)
+    ),
+    port=st.integers(0, 65535),
+    name=names,
+    transport=st.sampled_from(["", "udp", "tcp"]),
+    record=st.sampled_from(["", "A", "AAAA"]),
+    authority=st.sampled_from(["", "cluster", "my ca.pem"]),
+    sizes=st.lists(st.integers(0, 65535), max_size=3).map(tuple),
+)
+
+
+@given(st.lists(plain_questions, max_size=4), texts)
+def test_a_worker_reads_the_sheet_that_was_sent(asked: list[Question], pem: str) -> None:
+    sheet = Sheet(tuple(asked), {"cluster": pem, "my ca.pem": pem}, 12.5, 2.5, 3, 0.5)
     assert read_sheet(sheet_text(sheet)) == sheet
 
 
@@ -63,7 +79,11 @@ LIMITS = "limits\t15\t3\t8\t0"
         pytest.param(f"{LIMITS}\nrun\trm", "`run rm` is no question", id="another word"),
         pytest.param(f"{LIMITS}\nask\t0\tshell\t\t0\t\t\t\t\t", "shell", id="another kind of question"),
         pytest.param(f"{LIMITS}\nask\t1\ttcp\ta\t22\t\t\t\t\t", "no question", id="out of order"),
-        pytest.param(f"{LIMITS}\nask\t0\ttcp\ta\tssh\t\t\t\t\t", "ssh", id="a port by name"),
+        pytest.param(f"{LIMITS}\nask\t0\ttcp\ta\tssh\t\t\t\t\t", "no question", id="a port by name"),
+        pytest.param(f"{LIMITS}\nask\t0\ttcp\t-w\t22\t\t\t\t\t", "no question", id="an option for an address"),
+        pytest.param(f"{LIMITS}\nask\t0\tdns\ta\t53\t@8.8.8.8\t\t\t\t", "no question", id="another server for a name"),
+        pytest.param(f"{LIMITS}\nask\t0\tdns\ta\t53\tx\tudp\tx/y/%0A1e id%0As/a\t\t", "no question", id="a script"),
+        pytest.param(f"{LIMITS}\nask\t0\ttls\ta\t443\t\t\t\tgone\t", "no authority gone", id="a lost authority"),
     ],
 )
 def test_a_sheet_that_is_none_is_refused(text: str, says: str) -> None:
