@@ -74,4 +74,5 @@ async def _query(check: UserCheck) -> str:
 
 
 def _source(check: UserCheck) -> str:
-    return " ".join(check.command) if check.command else f"{check.prometheus}: {check.query}"
+    """Where it was read; of a command its program alone, for its words may hold what is not to be told."""
+    return check.command[0] if check.command else f"{check.prometheus}: {check.query}"

@@ -66,3 +66,8 @@ async def test_queries(prometheus: str, query: str, observed: str | None) -> Non
 async def test_a_server_that_is_away_is_no_pass() -> None:
     (found,) = await failing([UserCheck("q", prometheus="http://127.0.0.1:9", query="up", timeout_s=5)])
     assert "cannot be asked" in found.evidence.observed
+
+
+async def test_a_commands_words_are_not_told() -> None:
+    (found,) = await failing([UserCheck("c", ("false", "--token", "s3cret"))])
+    assert (found.evidence.source, "s3cret" in str(found)) == ("false", False)
