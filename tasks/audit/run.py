@@ -28,8 +28,7 @@ from tasks.audit.report import AuditReport
 from tasks.audit.testpod import PodAnswers
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from tasks.cluster.dns import ClusterDns, read_cluster_dns
-from tasks.cluster.marks import ROLLOUT
-from tasks.cluster.nodes import list_nodes
+from tasks.cluster.nodes import ROLLOUT, list_nodes
 from tasks.cluster.pods import delete_pod, pods_older_than
 from tasks.fleet.model import AuditTarget, Cluster, Fleet, Host, SecretRef
 from tasks.hosts import HostError, Sessions

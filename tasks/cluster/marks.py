@@ -14,10 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from tasks.cluster.api import ClusterApi, Json
-from tasks.cluster.nodes import CORDON, NodeRow, change_node
-
-ROLLOUT = "poolkeeper.io/rollout"
-"""Annotation of a Node (and of the pool's Lease): JSON."""
+from tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow, change_node
 
 
 class Phase(StrEnum):
@@ -57,6 +54,10 @@ class MarkedByOthers(Exception):
     def __init__(self, node: str, mark: Mark | None, why: str) -> None:
         super().__init__(f"node {node} {why}")
         self.node, self.mark = node, mark
+
+
+class Uncordoned(Exception):
+    """Someone has uncordoned a node that we work on: pods may have come, and it must not be changed under them."""
 
 
 def mark_of(node: NodeRow) -> Mark | None:
@@ -113,12 +114,19 @@ async def take_node(api: ClusterApi, name: str, mark: Mark, *, even_if_cordoned:
 
 
 async def write_mark(api: ClusterApi, name: str, mark: Mark) -> NodeRow:
-    """Note how far a node has come. Raises MarkedByOthers, also where someone has removed our mark."""
+    """Note how far a node has come.
+
+    Raises MarkedByOthers, also where someone has removed our mark; Uncordoned, where what comes next is no more to be
+    done on a node that takes pods.
+    """
 
     def patch(row: NodeRow) -> Json:
         _refuse_others(row, mark)
-        if mark_of(row) is None:
+        there = mark_of(row)
+        if there is None:
             raise MarkedByOthers(name, None, "has lost our mark: someone has given it back")
+        if mark.phase in (Phase.CHANGING, Phase.WITH_A_PERSON) and not row.unschedulable:
+            raise Uncordoned(f"someone has uncordoned node {name} while it was {there.phase}")
         return {"metadata": {"annotations": {ROLLOUT: mark_text(mark)}}}
 
     return await change_node(api, name, patch)

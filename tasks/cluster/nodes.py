@@ -24,6 +24,8 @@ ACCEPTED = "poolkeeper.io/accepted"
 MACHINE_ID = "poolkeeper.io/machine-id"
 """The machine id of the host that this Node was accepted for."""
 
+ROLLOUT = "poolkeeper.io/rollout"
+"""The mark of a rollout that works on a Node (and what a pool's Lease remembers): JSON, see `tasks.cluster.marks`."""
 LEAVING = "poolkeeper.io/leaving"
 """Since when the host behind a Node is none of the cluster's any more: ISO 8601, UTC. The Node is about to go."""
 
@@ -90,6 +92,10 @@ class NodeRow:
     def is_cloud_machine(self) -> bool:
         """Whether it is a machine of the cloud: not one of the user's own, and no virtual node."""
         return not self.is_hybrid and self.labels.get("type") != "virtual-kubelet"
+
+
+class WorkedOn(Exception):
+    """A node is in a rollout's hands; onboarding leaves it as it is."""
 
 
 def parse_node(node: Json) -> NodeRow:
@@ -176,9 +182,11 @@ async def cordon(api: ClusterApi, name: str, *, why: str, run: str, at: datetime
     """Cordon a node as ours. One that is cordoned already is left as it is, whoever did it.
 
     joined: a join of ours has made this Node
+    Raises WorkedOn, as `accept` does.
     """
 
     def patch(row: NodeRow) -> Json | None:
+        _refuse_marked(row)
         if row.unschedulable:
             return None
         owner = json.dumps({"why": why, "run": run, "since": at.isoformat(), "joined": joined})
@@ -188,9 +196,10 @@ async def cordon(api: ClusterApi, name: str, *, why: str, run: str, at: datetime
 
 
 async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_id: str, lift_taint: bool) -> NodeRow:
-    """Write acceptance, give back our cordon (no other one), and lift ACK's taint if asked."""
+    """Write acceptance, give back our cordon (no other one), and lift ACK's taint if asked. Raises WorkedOn."""
 
     def patch(row: NodeRow) -> Json | None:
+        _refuse_marked(row)
         annotations: dict[str, Any] = {
             ACCEPTED: json.dumps({"run": run, "at": at.isoformat()}),
             MACHINE_ID: machine_id,
@@ -204,6 +213,12 @@ async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_
         return {"metadata": {"annotations": annotations}, "spec": spec}
 
     return await change_node(api, name, patch)
+
+
+def _refuse_marked(row: NodeRow) -> None:
+    """The cordon of a rollout that has taken the node meanwhile is that rollout's to give back."""
+    if ROLLOUT in row.annotations:
+        raise WorkedOn(f"a rollout works on node {row.name}")
 
 
 async def note_leaving(api: ClusterApi, row: NodeRow, at: datetime) -> datetime | None:

@@ -20,6 +20,7 @@ from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from tasks.cluster.nodes import (
     HYBRID_TAINT,
     NodeRow,
+    WorkedOn,
     accept,
     cordon,
     get_node,
@@ -160,6 +161,15 @@ class Admission:
             return self._outcome(
                 host, HostState.REFUSED, str(refused), [*landed, refused.refusal.finding(Subject("host", host.name))]
             )
+        except WorkedOn as taken:
+            finding = self._finding(
+                host,
+                "rollout.node.taken",
+                str(taken),
+                "no rollout on it before it is accepted",
+                "Run this again when the rollout has given it back.",
+            )
+            return self._outcome(host, HostState.STOPPED, str(taken), [*landed, finding])
         except NotAdmitted as failure:
             return await self._give_up(host, look, failure, landed)
         return self._outcome(host, HostState.ACCEPTED, "accepted and released", [*landed, *kept])

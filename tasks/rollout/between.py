@@ -65,14 +65,15 @@ class BetweenWaves:
         until: Callable[[tuple[Finding, ...]], bool],
     ) -> tuple[Finding, ...]:
         """The findings of the last look: until they are as wanted, a person says stop, or time is up."""
-        findings: tuple[Finding, ...] = ()
+        late = f"cluster, provider or a check has not answered within {self._timeout_s:.0f} s"
+        findings: tuple[Finding, ...] = (self._unseen(late),)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeout_s):
                 while True:
                     try:
                         findings = await look()
                     except (ApiError, ClusterUnreachable, ProviderError) as error:
-                        findings = (self._unseen(error),)
+                        findings = (self._unseen(str(error)),)
                     if until(findings) or await self._stopped():
                         return findings
                     await asyncio.sleep(LOOK_S)
@@ -97,8 +98,8 @@ class BetweenWaves:
             *await failing(self._pool.checks),
         )
 
-    def _unseen(self, error: Exception) -> Finding:
-        evidence = Evidence(str(error), "cluster and provider can be read", "rollout", datetime.now(UTC))
+    def _unseen(self, why: str) -> Finding:
+        evidence = Evidence(why, "cluster and provider can be read", "rollout", datetime.now(UTC))
         next_step = "Make them reachable; then run this again: it goes on where it stands."
         return Finding(UNSEEN, Severity.BLOCKER, Subject("pool", self._pool.name), evidence, next_step)
 

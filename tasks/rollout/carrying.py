@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, NotFound
 from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict
 from tasks.cluster.leases import HeldLease, LeaseHeld, hold_lease
-from tasks.cluster.marks import Mark, MarkedByOthers, Phase, give_back_node, now_text, take_node, write_mark
+from tasks.cluster.marks import Mark, MarkedByOthers, Phase, Uncordoned, give_back_node, now_text, take_node, write_mark
 from tasks.cluster.nodes import PATH as NODES
 from tasks.cluster.nodes import NodeRow, get_node, list_nodes, parse_node
 from tasks.cluster.pods import PodRow
@@ -146,6 +146,8 @@ class Carrier:
             return await self.give_back_untouched(host, HostState.LEFT, str(later))
         except DrainBlocked as blocked:
             return await self._blocked(host, blocked)
+        except Uncordoned as uncordoned:
+            return await self._uncordoned(host, uncordoned)
         except GateRefused as refused:
             if refused.refusal.temporary:  # the API server is away for a moment, which is no one's word
                 raise ClusterUnreachable(refused.refusal.reason) from None
@@ -180,8 +182,10 @@ class Carrier:
                 node = await self._take(host)
         if step is Step.DRAIN:
             await self._refuse_if_over(host)  # nothing on it was changed yet: going on would be a new disruption
-        if step in (Step.TAKE, Step.DRAIN):
+        if step is not Step.PROVE and node is not None:
             async with self._phase(host, "drain"):
+                # ours, where an earlier run had begun; one that may be half changed stays so, and pods may have come
+                await self._mark(host, Phase.CHANGING if step is Step.CHANGE else Phase.DRAINING)
                 await self._drain(host)
         if step is not Step.PROVE:
             if self.work.hands_over:
@@ -294,7 +298,6 @@ class Carrier:
 
     async def _drain(self, host: Host) -> None:
         """Evict what is on the node. Raises DrainBlocked, LeftForLater, GateRefused."""
-        await self._mark(host, Phase.DRAINING)  # ours, where an earlier run had begun
         if self.limits.node_is_dead:
             await self._ask_once(host)
             return
@@ -387,7 +390,7 @@ class Carrier:
                 "no cordon and no mark of ours",
                 "When nothing stands against it any more: `poolkeeper run recover -p dry_run=false`.",
             )
-            return self._outcome(host, state, f"{why}; still cordoned", [*findings, kept])
+            return self._outcome(host, state, f"{why}; not given back", [*findings, kept])
         return self._outcome(host, state, why, findings)
 
     async def _blocked(self, host: Host, blocked: DrainBlocked) -> HostOutcome:
@@ -401,8 +404,18 @@ class Carrier:
             )
             for (namespace, name), why in sorted(blocked.blockers.items())
         ]
-        summary = f"its drain was blocked, and it was given back: {findings[0].evidence.observed}"
+        summary = f"its drain was blocked: {findings[0].evidence.observed}"
         return await self.give_back_untouched(host, HostState.BLOCKED, summary, findings)
+
+    async def _uncordoned(self, host: Host, uncordoned: Uncordoned) -> HostOutcome:
+        finding = self._finding(
+            host,
+            "rollout.node.uncordoned",
+            str(uncordoned),
+            "cordoned until it is proven",
+            f"When it may be taken out again: `poolkeeper release {host.node_name}`, and run this again.",
+        )
+        return await self.give_back_untouched(host, HostState.STOPPED, str(uncordoned), [finding])
 
     async def _failed(self, host: Host, what: str, findings: tuple[Finding, ...]) -> HostOutcome:
         """Keep the node cordoned and marked: its slot is not free."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tasks.cluster.leases import NAMESPACE, LeaseRow
-from tasks.cluster.marks import ROLLOUT, Phase, mark_of
-from tasks.cluster.nodes import CORDON, NodeRow
+from tasks.cluster.marks import Phase, mark_of
+from tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow
 from tasks.cluster.pods import PodRow
 
 

@@ -73,7 +73,7 @@ def where_it_stands(
             "rollout.node.uncordoned",
             f"someone has uncordoned it while it was {mark.phase} (run {mark.run})",
             "cordoned until it is proven",
-            f"Give it back with `poolkeeper release {name}`, or `kubectl cordon {name}`; then run this again.",
+            f"Release it, `poolkeeper release {name}`, and run this again: it begins anew there, with a drain.",
             Severity.BLOCKER,
         )
     if mark is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from deployments.lab.kubernetes import ApiServer
 from tasks.cluster import ClusterApi
 from tasks.cluster.api import MERGE_PATCH
-from tasks.cluster.marks import Mark, Phase, give_back_node, take_node
+from tasks.cluster.marks import Mark, Phase, Uncordoned, give_back_node, mark_of, take_node, write_mark
 from tasks.cluster.nodes import CORDON, PATH
 
 MARK = Mark("0123456789ab", "upgrade", {}, "run-1", 7, Phase.DRAINING, "2026-05-01T00:00:00+00:00")
@@ -33,3 +34,16 @@ async def test_nothing_of_ours_is_left_on_a_node_that_is_given_back(
     row = await give_back_node(cluster, "n1", MARK)
     assert row.unschedulable is unschedulable
     assert [name for name in row.annotations if name.startswith("poolkeeper.io/")] == []
+
+
+@pytest.mark.parametrize("phase", Phase)
+async def test_what_takes_pods_again_is_neither_changed_nor_handed_over(cluster: ClusterApi, phase: Phase) -> None:
+    await cluster.request("POST", PATH, body={"metadata": {"name": "n1"}})
+    await take_node(cluster, "n1", MARK)
+    await cluster.request("PATCH", f"{PATH}/n1", body={"spec": {"unschedulable": None}}, content_type=MERGE_PATCH)
+    further = replace(MARK, phase=phase)
+    if phase in (Phase.CHANGING, Phase.WITH_A_PERSON):
+        with pytest.raises(Uncordoned, match="someone has uncordoned node n1 while it was draining"):
+            await write_mark(cluster, "n1", further)
+    else:
+        assert mark_of(await write_mark(cluster, "n1", further)) == further

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tasks.cluster import ClusterApi, Conflict, NotFound
+from tasks.cluster.marks import Mark, Phase, take_node
 from tasks.cluster.nodes import (
     ACCEPTED,
     CORDON,
     MACHINE_ID,
     NodeRow,
+    WorkedOn,
     accept,
     change_node,
     cordon,
@@ -262,3 +265,14 @@ async def test_a_node_that_registered_anew_under_the_name_is_not_deleted(
     embedded.store.create("nodes", {"metadata": {"name": node}})
     await delete_node(cluster, old)
     assert stored(embedded)["metadata"]["uid"] != old.uid
+
+
+@pytest.mark.parametrize("change", [cordoned, accepted], ids=["quarantine", "acceptance"])
+async def test_a_node_that_a_rollout_has_taken_meanwhile_is_its(
+    embedded: SomeoneIsQuicker, cluster: ClusterApi, node: str, change: Callable[[ClusterApi], Awaitable[NodeRow]]
+) -> None:
+    await take_node(cluster, node, Mark("r", "upgrade", {}, "run-1", 1, Phase.DRAINING, "2026-11-23T12:00:00+00:00"))
+    before = stored(embedded)
+    with pytest.raises(WorkedOn, match="a rollout works on node n1"):
+        await change(cluster)
+    assert stored(embedded) == before

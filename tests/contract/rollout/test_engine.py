@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,14 +14,17 @@ from tasks.cluster import ClusterApi
 from tasks.cluster.leases import list_leases
 from tasks.cluster.marks import Mark, MarkedByOthers, Phase, give_back_node, mark_of, take_node, write_mark
 from tasks.cluster.nodes import NodeRow, get_node, list_nodes
+from tasks.cluster.pods import pods_on
 from tasks.fleet.model import Host, Limit
-from tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Severity, Subject
+from tasks.outcomes import Change, Checked, Evidence, Finding, HostOutcome, HostState, Severity, Subject
+from tasks.provider import Provider
+from tasks.rollout.between import UNSEEN, BetweenWaves
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.live import Live
 from tasks.rollout.memory import remembered
 from tasks.rollout.plan import PlannedHost
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
-from tests.contract.rollout.instant import Instant, carried, open_run
+from tests.contract.rollout.instant import Idle, Instant, carried, open_run
 from tests.unit.onboard.builders import a_host
 
 __all__ = ["admin", "api", "ca", "cluster", "embedded"]
@@ -183,3 +186,114 @@ async def test_only_what_is_still_being_drained_is_given_back_as_such(
     assert await left(cluster) == ["n0"]
     await give_back_node(cluster, "n0", mark)
     assert await left(cluster) == []
+
+
+class Watched(Instant):
+    """Remembers which pods were on a node when it was changed."""
+
+    def __init__(self, cluster: ClusterApi) -> None:
+        super().__init__()
+        self.cluster, self.under = cluster, dict[str, list[str]]()
+
+    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+        self.under[host.name] = [pod.name for pod in await pods_on(self.cluster, host.node_name)]
+        return await super().change(host, node, fence)
+
+
+def put_pod(embedded: SomeoneIsQuicker, name: str, node: str) -> None:
+    """A pod that a person's uncordon has let come, and that goes at once when it is evicted."""
+    store = embedded.store
+    store.create("namespaces", {"metadata": {"name": "shop"}})
+    owner = store.create("configmaps", {"metadata": {"name": "owner", "namespace": "shop"}})["metadata"]
+    reference = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "controller": True,
+        "name": owner["name"],
+        "uid": owner["uid"],
+    }
+    spec = {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "i"}]}
+    store.create(
+        "pods", {"metadata": {"name": name, "namespace": "shop", "ownerReferences": [reference]}, "spec": spec}
+    )
+
+
+@pytest.mark.parametrize("phase", [Phase.CHANGING, Phase.FAILED])
+async def test_what_came_while_a_node_was_uncordoned_is_drained_before_it_is_changed(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path, phase: Phase
+) -> None:
+    """Half changed or failed, uncordoned for its capacity, and cordoned again by hand."""
+    hosts = nodes(1, pool=1, rack=1)
+    mark = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
+    await take_node(cluster, "n0", mark)
+    await write_mark(cluster, "n0", replace(mark, phase=phase))
+    put_pod(embedded, "web", "n0")
+    work = Watched(cluster)
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, work)
+    assert (str(outcomes["n0"].state), work.under) == ("done", {"n0": []})
+    assert await left(cluster) == []
+
+
+async def test_a_half_changed_node_whose_drain_is_blocked_is_kept_as_it_is(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    hosts = nodes(1, pool=1, rack=1)
+    mark = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
+    await take_node(cluster, "n0", mark)
+    await write_mark(cluster, "n0", replace(mark, phase=Phase.CHANGING))
+    put_pod(embedded, "web", "n0")
+    embedded.store.modify(
+        "pods", "web", "shop", lambda pod: {**pod, "metadata": {**pod["metadata"], "ownerReferences": []}}
+    )
+    work = Watched(cluster)
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, work)
+    assert (str(outcomes["n0"].state), work.under) == ("blocked", {})
+    assert [f.id for f in outcomes["n0"].findings] == ["rollout.drain.blocked", "rollout.node.not-given-back"]
+    node = await get_node(cluster, "n0")
+    assert node is not None
+    assert (node.unschedulable, [m.phase for m in (mark_of(node),) if m]) == (True, [Phase.CHANGING])
+
+
+async def test_a_node_that_someone_uncordons_before_its_change_is_given_back(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    hosts = nodes(1, pool=1, rack=1)
+    run = await open_run(cluster, hosts, tmp_path)
+
+    def told(change: Change) -> None:
+        if change.sentence == "mark node n0 as changing":
+            embedded.store.modify("nodes", "n0", "", lambda node: {**node, "spec": {}})
+
+    run.gate.told = told
+    work = Watched(cluster)
+    outcomes, _ = await carried(run, GOAL, QUICK, work)
+    assert (str(outcomes["n0"].state), work.under) == ("stopped", {})
+    assert [finding.id for finding in outcomes["n0"].findings] == ["rollout.node.uncordoned"]
+    node = await get_node(cluster, "n0")
+    assert node is not None
+    assert [name for name in node.annotations if name != "poolkeeper.io/accepted"] == []
+    assert not node.unschedulable
+
+
+class Hanging(Idle):
+    """A provider that takes for ever."""
+
+    async def check_pool(self, pool: object) -> tuple[Checked, ...]:
+        await asyncio.Event().wait()
+        return ()
+
+
+@pytest.mark.parametrize(("provider", "ids"), [(Idle(), []), (Hanging(), [UNSEEN])], ids=["it answers", "it hangs"])
+async def test_what_was_not_seen_in_time_is_no_pass(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], provider: Idle, ids: list[str]
+) -> None:
+    (host,) = nodes(1, pool=1, rack=1)
+
+    async def never() -> str:
+        return ""
+
+    between = BetweenWaves(
+        cluster, cast(Provider, provider), host.pool, names={"n0"}, nodes={}, going=(), timeout_s=0.2, stopped=never
+    )
+    await between.begin()
+    assert [finding.id for finding in await between.before()] == ids
