@@ -117,21 +117,22 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 have() {{ command -v "$1" >/dev/null 2>&1; }}
 # needrestart asks, or restarts what it likes: what is to be restarted, we restart
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+interrupted() {{ return 1; }} # what to do where a power cut has interrupted dpkg: nothing, unless it says so below
+unlocked=
 apt() {{ # apt-get, once whoever has a lock lets it; {_LOCKED}: nobody did
   since=$(date +%s)
-  mended=
+  again=
   while :; do
-    words=$(apt-get -q -o DPkg::Lock::Timeout={LOCK_WAIT_S} "$@" 2>&1)
+    words=$(apt-get -q -o DPkg::Lock::Timeout={LOCK_WAIT_S} $unlocked "$@" 2>&1)
     status=$?
     case $status:$words in
       0:*) break;;
       *'Could not get lock'*|*'Unable to lock'*|*'Unable to acquire the dpkg'*)
         [ $(($(date +%s) - since)) -lt {LOCK_WAIT_S} ] || {{ status={_LOCKED}; break; }}
         sleep 3;;
-      *'dpkg was interrupted'*) # by a power cut; without this apt does nothing any more
-        [ -z "$mended" ] || break
-        mended=yes
-        dpkg --force-confdef --force-confold --configure -a >/dev/null 2>&1;;
+      *'dpkg was interrupted'*)
+        [ -z "$again" ] && interrupted || break
+        again=yes;;
       *) break;;
     esac
   done
@@ -146,6 +147,10 @@ exactly() {{ # apt-get for those packages, each name=version, and nothing else
 """What a program begins with that speaks to apt."""
 
 INSTALL = """\
+interrupted() { # it is finished first, which may restart services: whoever installs has drained the host
+  dpkg --force-confdef --force-confold --configure -a >/dev/null 2>&1
+  return 0
+}
 install_exactly() { # name=version...: all in one transaction; holds are afterwards what they were before
   held=$(apt-mark showhold)
   exactly install "$@"
@@ -192,7 +197,9 @@ exactly --print-uris install "$@" || exit
 echo end
 """
 
+# finishing what was interrupted may restart services. apt looks for it as it takes dpkg's lock, and fetching needs none
 _DOWNLOAD = """\
+interrupted() { unlocked='-o Debug::NoLocking=true'; }
 exactly --download-only install "$@"
 """
 
