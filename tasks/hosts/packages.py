@@ -147,17 +147,32 @@ exactly() {{ # apt-get for those packages, each name=version, and nothing else
 """What a program begins with that speaks to apt."""
 
 INSTALL = """\
-interrupted() { # it is finished first, which may restart services: whoever installs has drained the host
+interrupted() { # it is finished first, which may restart services: who installs has a host that is drained, or no node
   dpkg --force-confdef --force-confold --configure -a >/dev/null 2>&1
   return 0
 }
+held=${POOLKEEPER_ROOT-}/var/lib/poolkeeper/held
+hold_later() { # packages by name: noted on disk, so that it outlives this program
+  (umask 077; mkdir -p "${held%/*}" && printf '%s\\n' "$@" >> "$held")
+}
+hold_again() { # what was noted, were it by a program that was killed; but for what is not installed after all
+  [ -e "$held" ] || return 0
+  failed=0
+  while read -r each; do
+    case $(dpkg-query -W -f '${db:Status-Status}' "$each" 2>/dev/null) in
+      installed) apt-mark hold "$each" >/dev/null < /dev/null || failed=1;;
+    esac
+  done < "$held"
+  [ $failed = 1 ] || rm -f "$held"
+  return $failed
+}
 install_exactly() { # name=version...: all in one transaction; holds are afterwards what they were before
-  held=$(apt-mark showhold)
+  for each in $(apt-mark showhold); do # apt forgets the hold of what it changes
+    case " $* " in *" $each="*) hold_later "$each" || return 1;; esac
+  done
   exactly install "$@"
   status=$?
-  for each in $held; do
-    case " $* " in *" $each="*) apt-mark hold "$each" >/dev/null || status=1;; esac
-  done
+  hold_again || status=1
   return $status
 }
 """
@@ -337,6 +352,16 @@ async def download(sessions: Sessions, host: Host, versions: Mapping[str, str], 
     await forget_unit(sessions, host, DOWNLOAD_UNIT)
     if ended.state is not UnitRun.SUCCEEDED:
         raise _error(ended.exit_status or -1, ended.output, NotDownloaded)
+
+
+async def hold_again(sessions: Sessions, host: Host) -> None:
+    """Hold what an installation that was cut off had let go of, if one was. Raises PackageError; HostError."""
+    result = await sessions.run(host, f"{APT}{INSTALL}hold_again")
+    if result.exit_status:
+        raise PackageError(
+            f"apt-mark could not hold what was held before: {result.stderr.strip()[-200:] or 'it said nothing'}",
+            next_step="On the host, `apt-mark hold` each name in /var/lib/poolkeeper/held; then remove that file.",
+        )
 
 
 def _error(status: int, output: str, kind: type[PackageError]) -> PackageError:

@@ -19,7 +19,7 @@ from tasks.cluster.nodes import NodeRow, get_node, wait_node
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, Sessions
 from tasks.hosts.fence import claim
-from tasks.hosts.packages import PackageError, download, no_room, pins, read_need, read_packages
+from tasks.hosts.packages import PackageError, download, hold_again, no_room, pins, read_need, read_packages
 from tasks.hosts.units import forget_unit
 from tasks.outcomes import Finding, Gate, GateRefused, Planned, Severity, Subject, blockers
 from tasks.provider import Provider, ProviderError
@@ -282,11 +282,16 @@ class Upgrade:
 
     async def _forget(self, host: Host) -> None:
         """Clear away the ended unit. It is in nobody's way: where the gate refuses, it stays."""
+        held = ", and hold again what it was to hold" if self._resolver.names else ""
+
+        async def act() -> None:
+            if held:
+                await hold_again(self.sessions, host)
+            await forget_unit(self.sessions, host, UPGRADE_UNIT)
+
         try:
             await self.gate.change(
-                Subject("host", host.name),
-                f"clear away the ended unit {UPGRADE_UNIT} on host {host.name}",
-                lambda: forget_unit(self.sessions, host, UPGRADE_UNIT),
+                Subject("host", host.name), f"clear away the ended unit {UPGRADE_UNIT} on host {host.name}{held}", act
             )
         except GateRefused as refused:
             self.say(f"{host.name}: {refused}")

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.fleet.model import Host
 from tasks.hosts import Sessions
-from tasks.hosts.packages import APT, INSTALL, download, read_packages, update_lists
+from tasks.hosts.packages import APT, INSTALL, download, hold_again, read_packages, update_lists
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.machines import Machine
 
@@ -143,3 +143,52 @@ async def test_installing_finishes_an_interrupted_dpkg_first(sessions: Sessions,
     await install(sessions, host, "tool=2.0")
     assert debian.restarted() == ["1.0", "1.0", "2.0"]
     assert (await read_packages(sessions, host, ["tool"]))["tool"].installed == "2.0"
+
+
+async def test_a_hold_is_afterwards_what_it_was(sessions: Sessions, debian: Debian, host: Host) -> None:
+    await with_tool(sessions, host)
+    await sessions.run(host, "apt-mark hold tool")
+    await install(sessions, host, "tool=2.0")
+    changed = (await read_packages(sessions, host, ["tool"]))["tool"]
+    assert (changed.installed, changed.held) == ("2.0", True)
+    assert not debian.machine.has("/var/lib/poolkeeper/held")
+
+
+async def cut_off_before_its_hold(sessions: Sessions, debian: Debian, host: Host) -> None:
+    """An install whose shell is killed as it is about to hold the package again."""
+    await with_tool(sessions, host)
+    await sessions.run(host, "apt-mark hold tool")
+    once, apt_mark = debian.machine.at("/tmp/killed"), shutil.which("apt-mark")
+    killed = f'if [ "$1" = hold ] && [ ! -e {once} ]; then echo > {once}; kill -KILL "$PPID"; exit 1; fi; exec {apt_mark} "$@"'
+    debian.machine.program("apt-mark", killed)
+    ended = await sessions.run(host, f"{APT}{INSTALL}install_exactly tool=2.0")
+    assert (ended.exit_status != 0, once.exists()) == (True, True)
+    cut_off = (await read_packages(sessions, host, ["tool"]))["tool"]
+    assert (cut_off.installed, cut_off.held) == ("2.0", False)
+
+
+async def test_a_hold_outlives_a_kill_before_it_is_set_again(sessions: Sessions, debian: Debian, host: Host) -> None:
+    await cut_off_before_its_hold(sessions, debian, host)
+    await install(sessions, host, "tool=2.0")
+    assert (await read_packages(sessions, host, ["tool"]))["tool"].held
+
+
+async def test_a_hold_that_was_lost_is_set_again_without_another_install(
+    sessions: Sessions, debian: Debian, host: Host
+) -> None:
+    await cut_off_before_its_hold(sessions, debian, host)
+    for _ in range(2):
+        await hold_again(sessions, host)
+        assert (await read_packages(sessions, host, ["tool"]))["tool"].held
+    await sessions.run(host, "apt-mark unhold tool")
+    await install(sessions, host, "tool=2.0")
+    assert not (await read_packages(sessions, host, ["tool"]))["tool"].held, "a person's word since then"
+
+
+async def test_what_is_not_installed_is_not_held(sessions: Sessions, debian: Debian, host: Host) -> None:
+    """A join notes what it will hold before it installs: where that fails, nobody's later install is to be hindered."""
+    await update_lists(sessions, host)
+    ended = await sessions.run(host, f"{APT}{INSTALL}hold_later tool; install_exactly tool=3.0")
+    assert ended.exit_status != 0
+    assert not (await read_packages(sessions, host, ["tool"]))["tool"].held
+    assert not debian.machine.has("/var/lib/poolkeeper/held")

@@ -300,3 +300,15 @@ async def test_a_machine_that_does_not_tell_who_it_is(world: World, host: Host) 
     (world.root(host) / "etc/machine-id").unlink()
     for findings in (await world.upgrade(Goal(NEW)).stage(host), await world.upgrade(Goal(NEW)).change(host, 1)):
         assert ids(findings) == ["node.identity.unknown"]
+
+
+async def test_what_a_kill_has_left_unheld_is_held_again_once_it_is_proven(world: World, host: Host) -> None:
+    """Killed between installing and holding, host and Node are at the goal: nothing is installed any more."""
+    await world.with_packages(host)
+    upgrade, before = world.upgrade(Goal(NEW), provider=world.kubeadm()), await world.node(host)
+    assert await upgrade.stage(host) == ()
+    assert await upgrade.change(host, 1) == ()
+    await world.run(host, "apt-mark unhold kubelet; echo kubelet > $POOLKEEPER_ROOT/var/lib/poolkeeper/held")
+    assert await upgrade.prove(host, before) == ()
+    assert (await world.run(host, "apt-mark showhold")).split() == ["kubeadm", "kubelet"]
+    assert not (world.root(host) / "var/lib/poolkeeper/held").exists()
