@@ -216,7 +216,9 @@ def claim_network() -> tuple[socket.socket, int]:
     raise OSError("all networks of 127.0.0.0/8 that labs use are taken")
 
 
-def listening_socket(address: str, port: int, *, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+def listening_socket(
+    address: str, port: int, *, kind: socket.SocketKind = socket.SOCK_STREAM, backlog: int = 256
+) -> socket.socket:
     """A socket on the well-known port, or on a free one where another program holds that on all addresses."""
     for wanted in (port, 0):
         sock = socket.socket(socket.AF_INET, kind)
@@ -230,7 +232,7 @@ def listening_socket(address: str, port: int, *, kind: socket.SocketKind = socke
                 raise
             continue
         if kind is socket.SOCK_STREAM:
-            sock.listen(256)
+            sock.listen(backlog)
         sock.setblocking(False)
         return sock
     raise AssertionError("the loop returns or raises")

@@ -30,6 +30,7 @@ class SshHost:
         self.port = SSH_PORT
         self._user_key = user_key.public_data
         self._listener: socket.socket | None = None
+        self._silence: tuple[socket.socket, ...] = ()
         self._accepting: asyncio.Task[None] | None = None
         self._connections: set[_Login] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -49,12 +50,14 @@ class SshHost:
 
     def start(self) -> None:
         """Listen; the port stays the same over a host's reboots."""
+        self._end_silence()
         self._listener = listening_socket(self.folder.host.address, self.port)
         self.port = self._listener.getsockname()[1]
         self._accepting = asyncio.create_task(self._accept(self._listener))
 
     def stop(self) -> None:
         """Refuse new connections and cut the open ones."""
+        self._end_silence()
         if self._accepting is not None:
             self._accepting.cancel()
         if self._listener is not None:
@@ -62,6 +65,22 @@ class SshHost:
             self._listener = None
         for login in tuple(self._connections):
             login.cut()
+
+    def fall_silent(self) -> None:
+        """Stop, and answer nothing any more, as a machine without power; `start` ends it.
+
+        On loopback what nobody listens at is refused. What a full backlog has no room for is dropped by the kernel.
+        """
+        self.stop()
+        full = listening_socket(self.folder.host.address, self.port, backlog=0)
+        waiting = socket.socket()
+        waiting.connect(full.getsockname())
+        self._silence = (full, waiting)
+
+    def _end_silence(self) -> None:
+        for sock in self._silence:
+            sock.close()
+        self._silence = ()
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

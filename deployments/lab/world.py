@@ -188,6 +188,7 @@ class World:
         server = self.ssh[host.name]
         if server.folder.has(Fault.POWER_LOST):
             await self._power_off(host)
+            server.fall_silent()
             return
         if not server.is_up:
             server.folder.boot()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.audit.acceptance import NodeEvidence, check_acceptance
+from tasks.audit.identity import another_machine
 from tasks.audit.proving import Probed, choose_cloud_node, probe_node
 from tasks.audit.testpod import PodAnswers
 from tasks.cluster import ClusterApi
@@ -58,6 +59,8 @@ async def prove_node(ways: Ways, host: Host, wanted: Wanted) -> tuple[Finding, .
     Raises NodeGone, GateRefused, HostError, ClusterUnreachable and ApiError.
     """
     await settle(ways.api, host, wanted)
+    if (other := await another_machine(ways.api, ways.sessions, host)) is not None:
+        return (other,)
     findings: tuple[Finding, ...] = ()
     for attempt in range(1, ATTEMPTS + 1):
         evidence = await read_evidence(ways, host, wanted.kubelet_version)

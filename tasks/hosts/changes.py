@@ -1,8 +1,11 @@
 """What a join changes on a host: looked at before and after, written down as enumerated actions, undone by name.
 
 A record names things of the tables below and never a path to delete: whoever can write a record cannot make us
-remove anything that is not in the tables. Nothing is removed that was there before, nor with anything mounted
-at or below it.
+remove anything that is not in the tables. Nothing is removed that was there before, nor that came after the join, nor
+with anything mounted at or below it.
+
+In /var/lib/poolkeeper: `before` is what there was before the join; `changes` what a join that was accepted had changed;
+`undone` are the changes of which an undoing had to keep something.
 """
 
 from __future__ import annotations
@@ -50,6 +53,10 @@ swaps() {{ # yes, no, or nothing where it cannot be read
   [ -r "$R/proc/swaps" ] || return
   {{ read -r _; if read -r device _ && [ -n "$device" ]; then echo yes; else echo no; fi; }} < "$R/proc/swaps"
 }}
+says() {{ # whether a file has a line
+  while IFS= read -r line; do [ "$line" = "$2" ] && return 0; done < "$1"
+  return 1
+}}
 whole() {{ # a record that a full disk or a crash cut short has not its last line
   last=
   while IFS= read -r line; do last=$line; done < "$1"
@@ -84,16 +91,30 @@ END-OF-TABLE
 _REMEMBER = """\
 umask 077
 mkdir -p "$home" || exit 1
-if [ ! -e "$home/before" ] || [ -e "$home/changes" ]; then  # a finished record is of an earlier join
+without_kept() { # of a snapshot: what an undoing had to keep must not pass for what was there before
+  if [ ! -e "$home/undone" ]; then while IFS= read -r each; do echo "$each"; done; return; fi
+  while IFS= read -r each; do
+    case $each in 'removed empty '*|'removed swap on') echo "${each#removed }";; esac
+  done < "$home/undone"
+  while IFS= read -r each; do says "$home/undone" "added $each" || echo "$each"; done
+}
+# a finished record is of an earlier join
+if [ ! -e "$home/before" ] || [ -e "$home/changes" ] || [ -e "$home/undone" ]; then
   rm -f "$home/before.part"
-  snapshot > "$home/before.part" || exit 1
+  snapshot | without_kept > "$home/before.part" || exit 1
   if ! whole "$home/before.part"; then rm -f "$home/before.part"; echo 'it could not be written' >&2; exit 1; fi
-  rm -f "$home/changes"
+  rm -f "$home/changes" "$home/undone"
   mv "$home/before.part" "$home/before"
 fi
 """
 
-_COMPARE = """\
+_RECORDED = "recorded already"
+_COMPARE = f"""\
+if [ -e "$home/changes" ]; then
+  echo '{_RECORDED}'
+  while IFS= read -r line; do echo "$line"; done < "$home/changes"
+  exit 0
+fi
 [ -e "$home/before" ] || exit 0
 if ! whole "$home/before"; then echo 'what was there before was not written to its end' >&2; exit 1; fi
 while IFS= read -r line; do echo "before $line"; done < "$home/before"
@@ -113,9 +134,14 @@ if [ ! -r "$mounts" ]; then echo 'mounts cannot be read: nothing was undone' >&2
 top=$(cd -P -- "${{R:-/}}" && pwd -P) || exit 1
 top=${{top%/}}
 kept=
-was() {{
-  while IFS= read -r line; do [ "$line" = "$1" ] && return 0; done < "$home/before"
-  return 1
+record=$home/changes
+[ -e "$record" ] || record=$home/undone
+was() {{ says "$home/before" "$1"; }}
+recorded() {{ # of a join that never finished there is no record: all that is new is its own
+  [ ! -e "$record" ] || says "$record" "$1"
+}}
+brought() {{ # whether the join has brought what is named so in a snapshot
+  ! was "$1" && recorded "added $1"
 }}
 real() {{ # where a path is when every symbolic link on the way to it is followed, as the mounts are told
   if [ -d "$R$1" ] && [ ! -L "$R$1" ]; then at=$(cd -P -- "$R$1" && pwd -P) || return 1
@@ -131,13 +157,15 @@ mounted() {{ # whether something is mounted at or below a path; what cannot be t
   return 1
 }}
 for unit in {" ".join(UNITS)}; do
-  if have systemctl && ! was "unit $unit" && [ "$(systemctl is-enabled "$unit" 2>/dev/null)" = enabled ]; then
+  if have systemctl && brought "unit $unit" && [ "$(systemctl is-enabled "$unit" 2>/dev/null)" = enabled ]; then
     if systemctl disable --now "$unit" >/dev/null 2>&1; then echo "disabled unit $unit"
     else kept=yes; echo "kept unit $unit: it could not be disabled"; fi
   fi
 done
 while read -r name path; do
-  if was "path $name" || ! there "$path"; then continue; fi
+  there "$path" || continue
+  # a folder that the join has left empty is its own as well
+  brought "path $name" || {{ ! was "path $name" && brought "empty $name"; }} || continue
   if was "empty $name" && empty "$path"; then continue; fi
   if mounted "$path"; then kept=yes; echo "kept $name: something is mounted at or below $path"
   elif was "empty $name" && [ -L "$R$path" ]; then
@@ -150,14 +178,15 @@ while read -r name path; do
 done <<'END-OF-TABLE'
 {_TABLE}
 END-OF-TABLE
-if was 'swap on' && [ "$(swaps)" = no ] && have swapon; then
+if was 'swap on' && recorded 'removed swap on' && [ "$(swaps)" = no ] && have swapon; then
   swapon -a 2>/dev/null
   if [ "$(swaps)" = yes ]; then echo 'swap on again'
   else kept=yes; echo 'kept swap off: /etc/fstab has none that can be switched on'; fi
 fi
-rm -f "$home/changes"
-# what was kept is still ours to undo, and must not pass for what was there before
-[ -n "$kept" ] || rm -f "$home/before"
+# what was kept is still ours to undo, and the join is none any more that has finished
+rm -f "$home/held"
+if [ -z "$kept" ]; then rm -f "$home/changes" "$home/undone" "$home/before"
+elif [ -e "$home/changes" ]; then mv "$home/changes" "$home/undone"; fi
 """
 
 
@@ -169,9 +198,13 @@ async def remember(sessions: Sessions, host: Host) -> None:
 async def record(sessions: Sessions, host: Host) -> tuple[str, ...]:
     """Write down what changed since `remember`, one line a change; the lines. Raises HostError.
 
-    A host that was never remembered, because it joined before us, has an empty record.
+    It is written once a join: what came later, the join has not brought. A host that was never remembered, because it
+    joined before us, has an empty record.
     """
-    changes = compare(await _run(sessions, host, _SNAPSHOT + _COMPARE))
+    found = await _run(sessions, host, _SNAPSHOT + _COMPARE)
+    if found[:1] == [_RECORDED]:
+        return tuple(line for line in found[1:] if line)
+    changes = compare(found)
     body = shlex.quote("\n".join(changes))
     await _run(
         sessions,
@@ -193,10 +226,11 @@ def compare(found: Sequence[str]) -> tuple[str, ...]:
 
 
 async def undo(sessions: Sessions, host: Host) -> tuple[str, ...]:
-    """Take back what a failed join left: units it enabled, known paths it made, swap it switched off.
+    """Take back what a join has brought: units it enabled, known paths it made, swap it switched off.
 
-    Packages stay; they do no harm. Answers what was done and what had to be kept; where something was, the
-    record stays, and the next undo goes on from it. Raises HostError.
+    That is what its record says; of a join that never finished, all that is there and was not before. Packages stay;
+    they do no harm. Answers what was done and what had to be kept; where something was, the record stays, and the
+    next undo goes on from it. Raises HostError.
     """
     return tuple(await _run(sessions, host, _UNDO))
 

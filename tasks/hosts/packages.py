@@ -117,21 +117,22 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 have() {{ command -v "$1" >/dev/null 2>&1; }}
 # needrestart asks, or restarts what it likes: what is to be restarted, we restart
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+interrupted() {{ return 1; }} # what to do where a power cut has interrupted dpkg: nothing, unless it says so below
+unlocked=
 apt() {{ # apt-get, once whoever has a lock lets it; {_LOCKED}: nobody did
   since=$(date +%s)
-  mended=
+  again=
   while :; do
-    words=$(apt-get -q -o DPkg::Lock::Timeout={LOCK_WAIT_S} "$@" 2>&1)
+    words=$(apt-get -q -o DPkg::Lock::Timeout={LOCK_WAIT_S} $unlocked "$@" 2>&1)
     status=$?
     case $status:$words in
       0:*) break;;
       *'Could not get lock'*|*'Unable to lock'*|*'Unable to acquire the dpkg'*)
         [ $(($(date +%s) - since)) -lt {LOCK_WAIT_S} ] || {{ status={_LOCKED}; break; }}
         sleep 3;;
-      *'dpkg was interrupted'*) # by a power cut; without this apt does nothing any more
-        [ -z "$mended" ] || break
-        mended=yes
-        dpkg --force-confdef --force-confold --configure -a >/dev/null 2>&1;;
+      *'dpkg was interrupted'*)
+        [ -z "$again" ] && interrupted || break
+        again=yes;;
       *) break;;
     esac
   done
@@ -146,13 +147,32 @@ exactly() {{ # apt-get for those packages, each name=version, and nothing else
 """What a program begins with that speaks to apt."""
 
 INSTALL = """\
+interrupted() { # it is finished first, which may restart services: who installs has a host that is drained, or no node
+  dpkg --force-confdef --force-confold --configure -a >/dev/null 2>&1
+  return 0
+}
+held=${POOLKEEPER_ROOT-}/var/lib/poolkeeper/held
+hold_later() { # packages by name: noted on disk, so that it outlives this program
+  (umask 077; mkdir -p "${held%/*}" && printf '%s\\n' "$@" >> "$held")
+}
+hold_again() { # what was noted, were it by a program that was killed; but for what is not installed after all
+  [ -e "$held" ] || return 0
+  failed=0
+  while read -r each; do
+    case $(dpkg-query -W -f '${db:Status-Status}' "$each" 2>/dev/null) in
+      installed) apt-mark hold "$each" >/dev/null < /dev/null || failed=1;;
+    esac
+  done < "$held"
+  [ $failed = 1 ] || rm -f "$held"
+  return $failed
+}
 install_exactly() { # name=version...: all in one transaction; holds are afterwards what they were before
-  held=$(apt-mark showhold)
+  for each in $(apt-mark showhold); do # apt forgets the hold of what it changes
+    case " $* " in *" $each="*) hold_later "$each" || return 1;; esac
+  done
   exactly install "$@"
   status=$?
-  for each in $held; do
-    case " $* " in *" $each="*) apt-mark hold "$each" >/dev/null || status=1;; esac
-  done
+  hold_again || status=1
   return $status
 }
 """
@@ -192,7 +212,9 @@ exactly --print-uris install "$@" || exit
 echo end
 """
 
+# finishing what was interrupted may restart services. apt looks for it as it takes dpkg's lock, and fetching needs none
 _DOWNLOAD = """\
+interrupted() { unlocked='-o Debug::NoLocking=true'; }
 exactly --download-only install "$@"
 """
 
@@ -330,6 +352,16 @@ async def download(sessions: Sessions, host: Host, versions: Mapping[str, str], 
     await forget_unit(sessions, host, DOWNLOAD_UNIT)
     if ended.state is not UnitRun.SUCCEEDED:
         raise _error(ended.exit_status or -1, ended.output, NotDownloaded)
+
+
+async def hold_again(sessions: Sessions, host: Host) -> None:
+    """Hold what an installation that was cut off had let go of, if one was. Raises PackageError; HostError."""
+    result = await sessions.run(host, f"{APT}{INSTALL}hold_again")
+    if result.exit_status:
+        raise PackageError(
+            f"apt-mark could not hold what was held before: {result.stderr.strip()[-200:] or 'it said nothing'}",
+            next_step="On the host, `apt-mark hold` each name in /var/lib/poolkeeper/held; then remove that file.",
+        )
 
 
 def _error(status: int, output: str, kind: type[PackageError]) -> PackageError:

@@ -17,7 +17,7 @@ from tasks.cluster.nodes import NodeRow, delete_node, get_node, list_nodes, wait
 from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, Sessions, read_facts
-from tasks.hosts.errors import ConnectRefused, ConnectTimeout, Unreachable
+from tasks.hosts.errors import ConnectTimeout, Unreachable
 from tasks.hosts.fence import FencedOff, claim
 from tasks.hosts.kubelet import read_trace, switch_off
 from tasks.hosts.units import forget_unit, unit_state
@@ -40,8 +40,8 @@ from tasks.outcomes import Finding, Gate, Observed, Planned, Subject
 from tasks.provider import Provider, ProviderError
 from tasks.runs.recording import Recorder
 
-SILENCE = (ConnectTimeout, ConnectRefused, Unreachable)
-"""What a machine that is gone looks like from here; whatever refuses a login is there."""
+SILENCE = (ConnectTimeout, Unreachable)
+"""What a machine that is gone looks like from here; whatever refuses a connection or a login is there."""
 STAYS_AWAY_S = 12.0
 """How long a Node is watched to stay away: systemd starts a kubelet that has ended again after ten seconds."""
 PODS_GONE_WITHIN_S = 120.0

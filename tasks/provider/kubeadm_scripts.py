@@ -135,16 +135,20 @@ have kubeadm || set -- "$@" "kubeadm=$packages"
 case $socket in */containerd/containerd.sock) have containerd || set -- "$@" containerd;; esac
 # said before anything is touched
 fits "$kubelet"
+unheld='apt-mark could not hold kubelet and kubeadm at their version'
+hold_again || stop "$unheld"  # of a join that was killed when it had installed them
 if [ $# -gt 0 ]; then
-  have apt-get || stop "there is no apt-get to install $* with: install that by hand, then start again"
-  export DEBIAN_FRONTEND=noninteractive
+  wanted=$*
+  have apt-get || stop "there is no apt-get to install $wanted with: install that by hand, then start again"
   # after an update that failed, an install goes by old lists, or does nothing and says that all is well
-  apt-get -q -o DPkg::Lock::Timeout=60 -o APT::Update::Error-Mode=any update ||
+  apt -o APT::Update::Error-Mode=any update ||
     stop 'apt-get update failed, so nothing was installed: mend what it names (its sources are those of the host)'
-  apt-get -q -y -o DPkg::Lock::Timeout=60 -o Dpkg::Options::=--force-confold --no-install-recommends \\
-    --allow-change-held-packages --allow-downgrades install "$@" ||
-    stop "apt-get could not install $*: see whether the host's sources have that version (apt-cache madison kubelet)"
-  apt-mark hold kubelet kubeadm >/dev/null || stop 'apt-mark could not hold kubelet and kubeadm at their version'
+  # the pool's version may be older than what is here; apt takes nothing down but what it is asked to
+  [ "$kubelet" = all ] || set -- --allow-downgrades "$@"
+  hold_later kubelet kubeadm || stop "$unheld"
+  install_exactly "$@" ||
+    stop "apt-get could not install $wanted: see its lines above, and whether the host's sources have that version\\
+ (apt-cache madison kubelet)"
   fits all
 fi
 have kubelet && have kubeadm || stop 'kubelet and kubeadm are installed and not on the PATH of root'
@@ -224,7 +228,7 @@ def join_script(host: Host, settings: KubeadmProvider, discovery: Discovery, *, 
     """Install what is missing, write the configuration, join."""
     declared = (host.pool.kubernetes_version or "").removeprefix("v")
     return _script(
-        _JOIN,
+        APT + INSTALL + _JOIN,
         configuration=json.dumps(join_configuration(host, settings, discovery)),
         socket=settings.cri_socket,
         declared=declared,

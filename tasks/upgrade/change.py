@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from tasks.audit.identity import another_machine
 from tasks.audit.node_proof import Ways
 from tasks.audit.proving import probe_sentence
 from tasks.cluster import ClusterApi
@@ -18,7 +19,7 @@ from tasks.cluster.nodes import NodeRow, get_node, wait_node
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, Sessions
 from tasks.hosts.fence import claim
-from tasks.hosts.packages import PackageError, download, no_room, pins, read_need, read_packages
+from tasks.hosts.packages import PackageError, download, hold_again, no_room, pins, read_need, read_packages
 from tasks.hosts.units import forget_unit
 from tasks.outcomes import Finding, Gate, GateRefused, Planned, Severity, Subject, blockers
 from tasks.provider import Provider, ProviderError
@@ -96,14 +97,20 @@ class Upgrade:
             version = await self._resolver.version(host)
         except (PackageError, ProviderError):
             return False
-        return is_at(node, version, self.goal.packages) and await self._packages_are_there(host)
+        if not is_at(node, version, self.goal.packages):
+            return False
+        if not self.goal.packages:
+            return True
+        # another machine's packages tell nothing of this Node: `stage` and `change` say which machine it is
+        return await self._another_machine(host) is None and await self._packages_are_there(host)
 
     # before the drain
 
     async def stage(self, host: Host) -> tuple[Finding, ...]:
-        """Fetch what the change will install, and see that there is room; nothing on the host is disturbed.
+        """See that the machine is the Node's, fetch what the change will install, and see that there is room.
 
-        Blockers keep the host out: it is not to be drained. Raises GateRefused and HostError.
+        Nothing on the host is disturbed. Blockers keep the host out: it is not to be drained. Raises GateRefused,
+        HostError, ClusterUnreachable and ApiError.
         """
         try:
             return await self._stage(host)
@@ -113,6 +120,8 @@ class Upgrade:
             return (provider_refused(host, error),)
 
     async def _stage(self, host: Host) -> tuple[Finding, ...]:
+        if (other := await self._another_machine(host)) is not None:
+            return (other,)
         if self._resolver.names:
             await self._resolver.update_lists(host)
         version = await self._resolver.version(host, lists_are_fresh=True)
@@ -155,6 +164,8 @@ class Upgrade:
         return () if isinstance(passed, Planned) else passed.value
 
     async def _change(self, host: Host, fence: int) -> tuple[Finding, ...]:
+        if (other := await self._another_machine(host)) is not None:
+            return (other,)  # which is neither drained nor to be told our generation
         await claim(self.sessions, host, fence)
         try:
             version = await self._resolver.version(host)
@@ -200,6 +211,9 @@ class Upgrade:
         if isinstance(way, HandOff) and version is not None:
             return await wait_for_person(self.api, host, way, version, timeout_s=limits.hand_off_s, say=self.say)
         return ()
+
+    async def _another_machine(self, host: Host) -> Finding | None:
+        return await another_machine(self.api, self.sessions, host)
 
     async def _shows(self, host: Host, version: str | None) -> bool:
         """Whether host and Node are at the goal; a Node is given a moment, its kubelet may have just been restarted."""
@@ -268,11 +282,16 @@ class Upgrade:
 
     async def _forget(self, host: Host) -> None:
         """Clear away the ended unit. It is in nobody's way: where the gate refuses, it stays."""
+        held = ", and hold again what it was to hold" if self._resolver.names else ""
+
+        async def act() -> None:
+            if held:
+                await hold_again(self.sessions, host)
+            await forget_unit(self.sessions, host, UPGRADE_UNIT)
+
         try:
             await self.gate.change(
-                Subject("host", host.name),
-                f"clear away the ended unit {UPGRADE_UNIT} on host {host.name}",
-                lambda: forget_unit(self.sessions, host, UPGRADE_UNIT),
+                Subject("host", host.name), f"clear away the ended unit {UPGRADE_UNIT} on host {host.name}{held}", act
             )
         except GateRefused as refused:
             self.say(f"{host.name}: {refused}")

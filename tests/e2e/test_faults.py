@@ -23,7 +23,7 @@ EXPECTED = {
     Fault.CNI_MISSING: ("failed", {"node.ready", "node.pods.terway", "node.pods.node-local-dns"}),
     Fault.NAME_DUPLICATED: ("stopped", {"onboard.identity.other-machine"}),
     Fault.API_UNREACHABLE: ("stopped", {"hosts.api.reachable"}),
-    Fault.POWER_LOST: ("stopped", {"hosts.ssh.refused"}),
+    Fault.POWER_LOST: ("stopped", {"hosts.ssh.connect-timeout"}),
 }
 """Fault -> how its host ends, and the blockers that it has: these and no others."""
 

@@ -58,6 +58,7 @@ RECOVERED = ON_THE_WAY[1::3]
 def roomy(document: Json) -> None:
     for part in (*document["pools"].values(), *document["domains"].values()):
         part["max_unavailable"] = "100%"
+    document["ssh"] |= {"connect_timeout": "3s"}  # a machine without power is waited for
 
 
 def run(flow: str, **parameters: str) -> list[str]:

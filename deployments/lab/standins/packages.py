@@ -201,6 +201,7 @@ def install(options: set[str], words: list[str]) -> None:
         print("Download complete and in download only mode")
         return
     for name, version in asked:
+        (HOLDS / name).unlink(missing_ok=True)  # apt forgets the hold of what it changes
         set_up(name, version)
 
 

@@ -290,6 +290,99 @@ async def test_units_that_the_join_enabled(joined: Joined, machine: Machine) -> 
     assert machine.has("/units/containerd")
 
 
+def owner_installs_docker(machine: Machine) -> None:
+    """Months after the join, and for the owner's own ends."""
+    machine.put("/units/docker")
+    machine.put("/units/containerd")
+    machine.put("/etc/containerd/config.toml", "the owner's\n")
+    machine.put("/opt/cni/bin/bridge", "the owner's\n")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_what_came_after_the_join_stays(world: World, sessions: Sessions, shell: str) -> None:
+    machine = Machine(world.folder / "machine", shell=shell)
+    machine.program("systemctl", SYSTEMCTL)
+    machine.put("/proc/swaps", SWAP)
+    machine.program("swapon", f"printf '%s' '{SWAP}' > $POOLKEEPER_ROOT/proc/swaps")
+    machine.at("/opt/cni/bin").mkdir(parents=True)
+    async with joined_on(world, sessions, machine) as joined:
+        await joined.remember()
+        joined.join()
+        machine.put("/units/kubelet")
+        await joined.record()
+        owner_installs_docker(machine)
+        machine.put("/proc/swaps", HEAD)
+        assert sorted(await joined.undo()) == [
+            "disabled unit kubelet",
+            "removed cni-config",
+            "removed kubelet-data",
+            "removed kubelet-unit",
+            "removed kubernetes-config",
+        ]
+    assert {path.name for path in machine.at("/units").iterdir()} == {"docker", "containerd"}
+    assert machine.at("/etc/containerd/config.toml").read_text() == "the owner's\n"
+    assert machine.at("/opt/cni/bin/bridge").read_text() == "the owner's\n"
+    assert machine.at("/proc/swaps").read_text() == HEAD
+    assert not machine.has(BEFORE)
+    assert not machine.has("/var/lib/poolkeeper/changes")
+
+
+async def test_what_came_after_the_join_stays_also_when_something_had_to_be_kept(
+    joined: Joined, machine: Machine
+) -> None:
+    machine.program("systemctl", SYSTEMCTL)
+    await joined.remember()
+    joined.join()
+    await joined.record()
+    owner_installs_docker(machine)
+    machine.mounts("tmpfs /var/lib/kubelet/pods tmpfs rw 0 0")
+    assert "kept kubelet-data: something is mounted at or below /var/lib/kubelet" in await joined.undo()
+    machine.mounts("/dev/vda1 / ext4 rw 0 0")
+    assert await joined.undo() == ("removed kubelet-data",)
+    assert machine.has("/units/docker")
+    assert machine.has("/etc/containerd/config.toml")
+
+
+async def test_what_was_kept_is_the_next_joins_and_what_the_owner_brought_is_not(
+    joined: Joined, machine: Machine
+) -> None:
+    machine.program("systemctl", SYSTEMCTL)
+    machine.at("/etc/cni/net.d").mkdir(parents=True)
+    await joined.remember()
+    joined.join()
+    await joined.record()
+    owner_installs_docker(machine)
+    machine.mounts("tmpfs /var/lib/kubelet/pods tmpfs rw 0 0", "tmpfs /etc/cni/net.d tmpfs rw 0 0")
+    await joined.undo()
+    machine.mounts("/dev/vda1 / ext4 rw 0 0")
+    await joined.remember()
+    joined.join()
+    done = await joined.undo()  # of a join that never finished
+    assert {"removed kubelet-data", "emptied cni-config", "removed kubernetes-config"} <= set(done)
+    assert machine.has("/units/docker")
+    assert machine.has("/etc/containerd/config.toml")
+    assert machine.has("/opt/cni/bin/bridge")
+
+
+async def test_a_finished_join_is_recorded_once(joined: Joined, machine: Machine) -> None:
+    """A node that is accepted once more, months later: what came since is not the join's."""
+    await joined.remember()
+    joined.join()
+    recorded = await joined.record()
+    owner_installs_docker(machine)
+    assert await joined.record() == recorded
+    await joined.undo()
+    assert machine.has("/etc/containerd/config.toml")
+
+
+async def test_without_a_record_all_that_is_new_goes(joined: Joined, machine: Machine) -> None:
+    """A join that never finished has none."""
+    await joined.remember()
+    joined.join()
+    machine.put("/etc/containerd/config.toml", "half of a join\n")
+    assert "removed containerd-config" in await joined.undo()
+
+
 HEAD = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 SWAP = f"{HEAD}/dev/vda2                               partition\t1000\t0\t-2\n"
 

@@ -83,6 +83,16 @@ async def test_auth_refused(lab: RunningLab) -> None:
             pass
 
 
+async def test_without_power_it_is_silent_until_it_boots(lab: RunningLab) -> None:
+    """As a machine: not even a refusal comes back."""
+    lab.break_host(0, Fault.POWER_LOST)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5), lab.ssh(0):
+            pass
+    lab.mend_host(0)
+    assert (await lab.run(0, "echo back")).stdout == "back\n"
+
+
 async def test_hangs_after_login(lab: RunningLab) -> None:
     lab.break_host(1, Fault.HANGS_AFTER_LOGIN)
     async with lab.ssh(1) as connection:

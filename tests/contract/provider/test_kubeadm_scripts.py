@@ -58,7 +58,8 @@ case "$*" in
         kubelet=*|kubeadm=*) cp "$world/ready-made/${each%%=*}" "$world/bin/"; cat "$world/brings" > "$world/${each%%=*}-version";;
         containerd) cp "$world/ready-made/containerd" "$world/bin/";;
       esac
-    done;;
+    done
+    if [ -e "$world/killed-after-install" ]; then rm "$world/killed-after-install"; kill -KILL 0; fi;;
 esac
 """
 _PROGRAMS = {
@@ -68,6 +69,7 @@ _PROGRAMS = {
     "apt-get": _APT_GET,
     "apt-mark": '[ "$1" != showhold ] || cat "$world/holds"\n',
     "dpkg": 'rm -f "$world/interrupted"\n',
+    "dpkg-query": '[ ! -e "$world/bin/$4" ] || echo installed\n',
     "sleep": f'[ "$1" = 3 ] || exec {shutil.which("sleep")} "$@"\n',  # between two tries for a lock: no time passes
     "nft": '[ "$3" != ip6 ]\n',  # it has no such table there
     "systemctl": 'case $1 in is-active) [ -e "$world/containerd-runs" ];; esac\n',
@@ -95,7 +97,8 @@ class Machine:
     brings: str = "1.36.4"
     """Version of what apt installs."""
     marks: Sequence[str] = ()
-    """`update-fails`, `install-fails`, `kubeadm-fails`, `hangs`, `containerd-runs`, `locked` and `interrupted` (once)."""
+    """`update-fails`, `install-fails`, `kubeadm-fails`, `hangs`, `containerd-runs`, `locked`, `interrupted`,
+    `killed-after-install` (once)."""
     holds: Sequence[str] = ()
     says: str = ""
     """What kubeadm prints."""
@@ -162,16 +165,20 @@ def asking_for(version: str) -> Host:
     return a_host(pool={"kubernetes_version": version})
 
 
-UPDATE = "apt-get -q -o DPkg::Lock::Timeout=60 -o APT::Update::Error-Mode=any update"
+UPDATE = "apt-get -q -o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any update"
 ENABLE = ["systemctl enable --now containerd", "systemctl enable kubelet"]
-HOLD = "apt-mark hold kubelet kubeadm"
+HOLD = ["apt-mark hold kubelet", "apt-mark hold kubeadm"]
+APT = ("apt-get", "apt-mark", "dpkg-query")
 
 
-def install(*packages: str) -> str:
-    return (
-        "apt-get -q -y -o DPkg::Lock::Timeout=60 -o Dpkg::Options::=--force-confold --no-install-recommends"
-        f" --allow-change-held-packages --allow-downgrades install {' '.join(packages)}"
-    )
+def exactly(*packages: str) -> list[str]:
+    """One transaction, and the look at holds before it."""
+    return [
+        "apt-mark showhold",
+        "apt-get -q -o DPkg::Lock::Timeout=300 -y -o Dpkg::Options::=--force-confdef"
+        " -o Dpkg::Options::=--force-confold --no-install-recommends --no-remove --allow-change-held-packages"
+        f" install {' '.join(packages)}",
+    ]
 
 
 def test_the_configuration_whole() -> None:
@@ -228,27 +235,27 @@ def test_a_containerd_that_runs_is_left_as_it_is(tmp_path: Path) -> None:
     ("has", "host", "did"),
     [
         pytest.param(
-            ("apt-get", "apt-mark"),
+            APT,
             a_host(),
-            [UPDATE, install("kubelet=1.36.*", "kubeadm=1.36.*", "containerd"), HOLD],
+            [UPDATE, *exactly("kubelet=1.36.*", "kubeadm=1.36.*", "containerd"), *HOLD],
             id="nothing there: the API server's minor",
         ),
         pytest.param(
-            ("apt-get", "apt-mark", "containerd"),
+            (*APT, "containerd"),
             asking_for("v1.36.4"),
-            [UPDATE, install("kubelet=1.36.4-*", "kubeadm=1.36.4-*"), HOLD],
+            [UPDATE, *exactly("kubelet=1.36.4-*", "kubeadm=1.36.4-*"), *HOLD],
             id="the pool's version",
         ),
         pytest.param(
-            ("apt-get", "apt-mark", "containerd", "kubelet"),
+            (*APT, "containerd", "kubelet"),
             a_host(),
-            [UPDATE, install("kubeadm=1.36.*"), HOLD],
+            [UPDATE, *exactly("kubeadm=1.36.*"), *HOLD],
             id="kubeadm alone is missing",
         ),
         pytest.param(
-            ("apt-get", "apt-mark", "containerd", "kubelet", "kubeadm"),
+            (*APT, "containerd", "kubelet", "kubeadm"),
             asking_for("1.36.4-1.1"),
-            [UPDATE, install("kubelet=1.36.4-1.1"), HOLD],
+            [UPDATE, *exactly("--allow-downgrades", "kubelet=1.36.4-1.1"), *HOLD],
             id="kubelet of another version than the pool's",
         ),
         pytest.param(("containerd", "kubelet", "kubeadm"), asking_for("1.36.3"), [], id="the pool's version is there"),
@@ -272,29 +279,29 @@ def test_what_is_installed_first(tmp_path: Path, has: Sequence[str], host: Host,
             id="no apt",
         ),
         pytest.param(
-            {"has": ("apt-get", "apt-mark"), "marks": ("update-fails",)},
+            {"has": APT, "marks": ("update-fails",)},
             a_host(),
             "apt-get update failed, so nothing was installed: mend what it names (its sources are those of the host)",
             [UPDATE],
             id="lists cannot be fetched",
         ),
         pytest.param(
-            {"has": ("apt-get", "apt-mark", "containerd"), "marks": ("install-fails",)},
+            {"has": (*APT, "containerd"), "marks": ("install-fails",)},
             a_host(),
-            "apt-get could not install kubelet=1.36.* kubeadm=1.36.*: see whether the host's sources have that version"
-            " (apt-cache madison kubelet)",
-            [UPDATE, install("kubelet=1.36.*", "kubeadm=1.36.*")],
+            "apt-get could not install kubelet=1.36.* kubeadm=1.36.*: see its lines above, and whether the host's sources"
+            " have that version (apt-cache madison kubelet)",
+            [UPDATE, *exactly("kubelet=1.36.*", "kubeadm=1.36.*")],
             id="no such package",
         ),
         pytest.param(
-            {"has": ("apt-get", "apt-mark", "containerd"), "brings": "1.37.0"},
+            {"has": (*APT, "containerd"), "brings": "1.37.0"},
             a_host(),
             "kubeadm 1.37.0 is newer than the API server (1.36): install kubeadm 1.36",
-            [UPDATE, install("kubelet=1.36.*", "kubeadm=1.36.*"), HOLD],
+            [UPDATE, *exactly("kubelet=1.36.*", "kubeadm=1.36.*"), *HOLD],
             id="apt brought another version than it was asked for",
         ),
         pytest.param(
-            {"has": ("apt-get", "apt-mark", "containerd", "kubeadm"), "kubeadm": "1.37.0"},
+            {"has": (*APT, "containerd", "kubeadm"), "kubeadm": "1.37.0"},
             a_host(),
             "kubeadm 1.37.0 is newer than the API server (1.36): install kubeadm 1.36",
             [],
@@ -430,16 +437,6 @@ RESTART = ["systemctl daemon-reload", "systemctl restart kubelet"]
 UPGRADE = "kubeadm upgrade node"
 
 
-def exactly(*packages: str) -> list[str]:
-    """One transaction, and the look at holds before it."""
-    return [
-        "apt-mark showhold",
-        "apt-get -q -o DPkg::Lock::Timeout=300 -y -o Dpkg::Options::=--force-confdef"
-        " -o Dpkg::Options::=--force-confold --no-install-recommends --no-remove --allow-change-held-packages"
-        f" install {' '.join(packages)}",
-    ]
-
-
 @pytest.mark.parametrize("shell", SHELLS)
 def test_an_upgrade_in_the_documented_order(tmp_path: Path, shell: list[str]) -> None:
     machine = Machine(tmp_path / "m", kubelet="1.35.4", kubeadm="1.35.4")
@@ -526,3 +523,16 @@ def test_what_a_power_cut_interrupted_is_finished_first(tmp_path: Path) -> None:
     ran = machine.run(upgrade_script(SETTINGS, "1.36.4", PINS))
     assert ran.code == 0, ran.words
     assert ran.did[2] == "dpkg --force-confdef --force-confold --configure -a"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_join_that_is_killed_while_it_installs_holds_what_it_has_installed(tmp_path: Path, shell: list[str]) -> None:
+    """The next one finds kubelet and kubeadm there and has nothing to install."""
+    machine = Machine(tmp_path / "m", has=(*APT, "containerd", "systemctl"), marks=("killed-after-install",))
+    assert machine.run(script_for(), shell).code != 0
+    before = len(machine.did())
+    assert not any(line in HOLD for line in machine.did())
+    ran = machine.run(script_for(), shell)
+    assert (ran.code, ran.did[before:][:2]) == (0, HOLD), ran.words
+    again = len(ran.did)
+    assert not any(line in HOLD for line in machine.run(script_for(), shell).did[again:]), "once"

@@ -26,7 +26,7 @@ from tasks.settings import secret_reader
 from tasks.upgrade import Goal, Limits, Pins, Upgrade
 
 OLD, NEW = "v1.35.4", "v1.36.3"
-HOSTS = 32
+HOSTS = 40
 DEADLINE_S = 60.0
 LIMITS = Limits(stage_s=30, change_s=30, hand_off_s=30, settle_s=20)
 

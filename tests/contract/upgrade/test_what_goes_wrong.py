@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -255,3 +256,59 @@ async def test_a_node_that_is_gone(world: World, host: Host) -> None:
     await world.api.request("DELETE", f"/api/v1/nodes/{host.node_name}")
     assert ids(await world.upgrade(Goal(NEW)).change(host, 1)) == ["upgrade.node.gone"]
     assert ids(await world.upgrade(Goal(NEW)).prove(host, before)) == ["upgrade.node.gone"]
+
+
+async def test_a_machine_that_is_not_the_nodes_is_not_upgraded(world: World, host: Host, other: Host) -> None:
+    """Two addresses were swapped in the fleet file: the Node that is drained is not that of the machine that answers."""
+    packages, before = await world.run(other, "dpkg-query -W"), await world.node(host)
+    async with opened(world.folder) as anew:  # which has no session to the host by its right address
+        crossed, goal = replace(host, address=other.address, ssh=other.ssh), Goal(NEW)
+        for upgrade in (anew.upgrade(goal), anew.upgrade(goal, dry_run=True)):
+            assert ids(await upgrade.stage(crossed)) == ["node.identity.other-machine"]
+        upgrade = anew.upgrade(goal)
+        (finding,) = await upgrade.change(crossed, 1)
+        assert ids(await upgrade.prove(crossed, before)) == ["node.identity.other-machine"]
+    assert finding.id == "node.identity.other-machine"
+    mine, theirs = before.machine_id, (await world.node(other)).machine_id
+    assert finding.evidence.observed == (
+        f"the machine at its address has machine id {theirs}; Node {host.node_name} is of machine id {mine}"
+    )
+    assert await world.run(other, "dpkg-query -W") == packages
+    assert not (world.root(other) / "var/lib/poolkeeper/generation").exists()
+    assert (await world.node(other)).kubelet_version == OLD
+
+
+async def test_a_goal_that_another_machine_is_at_is_not_reached(world: World, host: Host, other: Host) -> None:
+    version, node = "1.6.24~ds1-1+deb12u1", await world.node(host)
+    await world.run(other, f"apt-get -y -q install containerd={version}")
+    at_goal = replace(node, runtime_version="containerd://1.6.24~ds1")  # upgraded by other means than apt
+    async with opened(world.folder) as anew:
+        crossed = replace(host, address=other.address, ssh=other.ssh)
+        assert not await anew.upgrade(Goal(packages={"containerd": version})).finished(crossed, at_goal)
+
+
+async def test_a_machine_that_is_not_the_declared_one(world: World, host: Host) -> None:
+    declared = replace(host, machine_id="f" * 32)
+    for findings in (
+        await world.upgrade(Goal(NEW)).stage(declared),
+        await world.upgrade(Goal(NEW)).change(declared, 1),
+    ):
+        assert ids(findings) == ["node.identity.machine-id"]
+
+
+async def test_a_machine_that_does_not_tell_who_it_is(world: World, host: Host) -> None:
+    (world.root(host) / "etc/machine-id").unlink()
+    for findings in (await world.upgrade(Goal(NEW)).stage(host), await world.upgrade(Goal(NEW)).change(host, 1)):
+        assert ids(findings) == ["node.identity.unknown"]
+
+
+async def test_what_a_kill_has_left_unheld_is_held_again_once_it_is_proven(world: World, host: Host) -> None:
+    """Killed between installing and holding, host and Node are at the goal: nothing is installed any more."""
+    await world.with_packages(host)
+    upgrade, before = world.upgrade(Goal(NEW), provider=world.kubeadm()), await world.node(host)
+    assert await upgrade.stage(host) == ()
+    assert await upgrade.change(host, 1) == ()
+    await world.run(host, "apt-mark unhold kubelet; echo kubelet > $POOLKEEPER_ROOT/var/lib/poolkeeper/held")
+    assert await upgrade.prove(host, before) == ()
+    assert (await world.run(host, "apt-mark showhold")).split() == ["kubeadm", "kubelet"]
+    assert not (world.root(host) / "var/lib/poolkeeper/held").exists()
