@@ -46,7 +46,7 @@ class Logins:
 
     async def connect(self, host: Host) -> asyncssh.SSHClientConnection:
         """A new connection, logged in. Raises HostError."""
-        return await self._twice(host, _Door(host.address, host.ssh.port, host.ssh.user), through_jump=True)
+        return await self._patiently(host, _Door(host.address, host.ssh.port, host.ssh.user), through_jump=True)
 
     async def close(self) -> None:
         """Close the jump hosts' connections and the agent's."""
@@ -59,16 +59,17 @@ class Logins:
                 await done.wait_closed()
         await self._credentials.close()
 
-    async def _twice(self, host: Host, door: _Door, *, through_jump: bool) -> asyncssh.SSHClientConnection:
-        """Log in; once more where the line was dropped, because a busy sshd drops newcomers at random."""
-        try:
-            return await self._once(host, door, through_jump)
-        except _Dropped:
-            await asyncio.sleep(random.uniform(0.2, 0.8))  # noqa: S311
-        try:
-            return await self._once(host, door, through_jump)
-        except _Dropped as again:
-            raise errors.ConnectRefused(again.observed) from None
+    async def _patiently(self, host: Host, door: _Door, *, through_jump: bool) -> asyncssh.SSHClientConnection:
+        """Log in; again where the line was dropped, because a busy sshd drops newcomers at random (MaxStartups)."""
+        tried = 0
+        while True:
+            try:
+                return await self._once(host, door, through_jump)
+            except _Dropped as dropped:
+                tried += 1
+                if tried == dropped.tries:
+                    raise errors.ConnectRefused(dropped.observed) from None
+            await asyncio.sleep(tried * random.uniform(0.2, 0.8))  # noqa: S311
 
     async def _once(self, host: Host, door: _Door, through_jump: bool) -> asyncssh.SSHClientConnection:
         jump = await self._jump(host) if through_jump and host.ssh.jump else None
@@ -82,7 +83,7 @@ class Logins:
         opening = self._jumps.get(key)
         if opening is None or (opening.done() and (_failed(opening) or opening.result().is_closed())):
             door = _Door(jump.address, jump.port, jump.user)
-            opening = self._jumps[key] = asyncio.create_task(self._twice(host, door, through_jump=False))
+            opening = self._jumps[key] = asyncio.create_task(self._patiently(host, door, through_jump=False))
             opening.add_done_callback(_failed)  # whoever waited may be gone, and nobody miss its error
         try:
             return await asyncio.shield(opening)  # others wait for it as well
@@ -158,7 +159,16 @@ class _Client(asyncssh.SSHClient):  # type: ignore[misc]  # asyncssh has no type
 
 
 class _Dropped(errors.HostError):
-    """The other side closed the connection before login: worth one more try."""
+    """The other side closed the connection before login: worth another try."""
+
+    tries = 4
+    """How many in all."""
+
+
+class _Refused(_Dropped):
+    """Nobody listens, which one more try is enough to be sure of."""
+
+    tries = 2
 
 
 def _failed(opening: asyncio.Task[Any]) -> bool:
@@ -178,7 +188,7 @@ def _told(door: _Door, access: SshAccess, error: Exception) -> errors.HostError:
     if isinstance(error, (ConnectionResetError, BrokenPipeError, asyncssh.ConnectionLost)):
         return _Dropped(f"{door} dropped the connection: {said}")
     if _is(error, errno.ECONNREFUSED):
-        return _Dropped(f"{door} refused the connection")
+        return _Refused(f"{door} refused the connection")
     if _is(error, errno.EHOSTUNREACH) or _is(error, errno.ENETUNREACH):
         return errors.Unreachable(f"{door}: {said}")
     return errors.HostError(f"{door}: {said}")
