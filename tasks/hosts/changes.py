@@ -184,7 +184,6 @@ if was 'swap on' && recorded 'removed swap on' && [ "$(swaps)" = no ] && have sw
   else kept=yes; echo 'kept swap off: /etc/fstab has none that can be switched on'; fi
 fi
 # what was kept is still ours to undo, and the join is none any more that has finished
-rm -f "$home/held"
 if [ -z "$kept" ]; then rm -f "$home/changes" "$home/undone" "$home/before"
 elif [ -e "$home/changes" ]; then mv "$home/changes" "$home/undone"; fi
 """

@@ -375,6 +375,15 @@ async def test_a_finished_join_is_recorded_once(joined: Joined, machine: Machine
     assert machine.has("/etc/containerd/config.toml")
 
 
+async def test_what_a_killed_join_was_to_hold_is_held_by_the_next_one(joined: Joined, machine: Machine) -> None:
+    """Its packages stay, so that the next join installs nothing: what it is to hold has to outlive the undoing."""
+    await joined.remember()
+    joined.join()
+    noted = machine.put("/var/lib/poolkeeper/held", "kubelet\nkubeadm\n")
+    await joined.undo()
+    assert noted.exists()
+
+
 async def test_without_a_record_all_that_is_new_goes(joined: Joined, machine: Machine) -> None:
     """A join that never finished has none."""
     await joined.remember()
