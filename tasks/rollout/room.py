@@ -41,6 +41,11 @@ def is_down(node: NodeRow) -> bool:
     return not node.ready or node.unschedulable or (mark is not None and mark.phase is not Phase.DRAINING)
 
 
+def serves_nobody(node: NodeRow) -> bool:
+    """Whether a node is down and no pods are counted on there: not Ready, or in a rollout's hands."""
+    return is_down(node) and (not node.ready or mark_of(node) is not None)
+
+
 def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow], members: Collection[str] = ()) -> Room:
     """Whether `host`'s node may be cordoned now.
 
@@ -48,13 +53,16 @@ def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow],
     the fleet file does not declare counts in the pool that its label names.
     members: Nodes that were there before. One of an active host that is not there any more is down: someone has deleted
     it, which a host that was never a node does not show.
-    A node that is down already takes no room more: it is counted among the unavailable whether we cordon it or not.
+    A node that serves nobody takes no room. One that a person has cordoned serves its pods until it is drained: it
+    waits for those that serve nobody, not for others that are merely cordoned: a cordoned rack is to be emptied too.
     """
     hosts = list(declared)
     gone = {h.node_name for h in hosts if h.active and h.node_name in members and h.node_name not in nodes}
     own = nodes.get(host.node_name)
-    if own is not None and is_down(own):
+    if own is not None and serves_nobody(own):
         return Room(True)
+    counts = serves_nobody if own is not None and is_down(own) else is_down
+    down = {name for name, node in nodes.items() if name != host.node_name and counts(node)}
     cluster = host.pool.cluster.name
     in_pool = [h for h in hosts if h.pool.name == host.pool.name]
     names = {h.node_name for h in in_pool}
@@ -65,22 +73,19 @@ def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow],
         if node.name not in known and node.labels.get(POOL_ID_LABEL) == host.pool.nodepool_id
     }
     active = sum(1 for h in in_pool if h.active)
-    room = _room(f"pool {host.pool.name}", names | strangers, nodes, gone, host.pool.max_unavailable.of(active))
+    room = _room(f"pool {host.pool.name}", names | strangers, down, gone, host.pool.max_unavailable.of(active))
     if not room.free or host.domain is None:
         return room
     domain = host.domain
     in_domain = [h for h in hosts if h.domain is not None and h.domain.name == domain.name]
     active = sum(1 for h in in_domain if h.active)
     names = {h.node_name for h in in_domain}
-    return _room(f"domain {domain.name}", names, nodes, gone, domain.max_unavailable.of(active))
+    return _room(f"domain {domain.name}", names, down, gone, domain.max_unavailable.of(active))
 
 
-def _room(what: str, names: set[str], nodes: Mapping[str, NodeRow], gone: set[str], limit: int) -> Room:
-    down = sorted(
-        [*(name for name in names if name in nodes and is_down(nodes[name]))]
-        + [f"{name} (its Node is gone)" for name in names & gone]
-    )
-    if len(down) < limit:
+def _room(what: str, names: set[str], down: set[str], gone: set[str], limit: int) -> Room:
+    there = sorted([*(names & down), *(f"{name} (its Node is gone)" for name in names & gone)])
+    if len(there) < limit:
         return Room(True)
-    who = ", ".join(down[:5]) or "none"
-    return Room(False, f"{what} may have {limit} nodes unavailable and has {len(down)}: {who}")
+    who = ", ".join(there[:5]) or "none"
+    return Room(False, f"{what} may have {limit} nodes unavailable and has {len(there)}: {who}")

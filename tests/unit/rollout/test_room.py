@@ -14,6 +14,7 @@ from tests.unit.onboard.builders import a_host, a_node
 
 ACCEPTED = {"poolkeeper.io/accepted": "{}"}
 OURS = {"poolkeeper.io/cordon": "{}"}
+CORDONED = {"unschedulable": True}
 MARK = {"poolkeeper.io/rollout": json.dumps({"rollout": "r"})}
 
 HOSTS = [a_host(f"h{n}", pool={"max_unavailable": Limit(count=2)}, domain=f"rack{n % 2}") for n in range(6)]
@@ -37,8 +38,11 @@ def nodes(**differing: dict[str, Any]) -> dict[str, NodeRow]:
             {"h2": {"unschedulable": True, "annotations": {**OURS, **ACCEPTED}}}, False, id="a re-cordoned one is"
         ),
         pytest.param({"h2": {"unschedulable": True, "annotations": {**OURS, **MARK}}}, False, id="so is a marked one"),
+        pytest.param({"h0": {"ready": False}, "h2": {"ready": False}}, True, id="one that serves nobody takes no room"),
+        pytest.param({"h0": CORDONED, "h2": {"ready": False}}, False, id="one that is cordoned serves its pods still"),
+        pytest.param({"h0": CORDONED, "h2": CORDONED, "h4": CORDONED}, True, id="of a cordoned rack the first may go"),
         pytest.param(
-            {"h0": {"unschedulable": True}, "h2": {"ready": False}}, True, id="one that is down already takes no room"
+            {"h0": CORDONED, "h2": {**CORDONED, "annotations": MARK}}, False, id="and the second waits for it"
         ),
     ],
 )
