@@ -196,6 +196,8 @@ def test_what_the_record_keeps_is_told_and_removed_the_next_time(cluster: Cluste
     data = cluster.root(host) / "var/lib/yurthub/cache/a"
     data.parent.mkdir(parents=True)
     data.touch()
+    with (cluster.root(host) / "var/lib/poolkeeper/changes").open("a") as record:
+        record.write("added path yurthub-data\n")
     mount(cluster, host, "tmpfs /var/lib/yurthub/cache tmpfs rw 0 0")
     kept = offboard(cluster, host)
     assert row(kept, host)["state"] == "done"
