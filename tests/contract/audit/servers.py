@@ -99,13 +99,13 @@ class _Streams(socketserver.ThreadingTCPServer):
 
 
 @contextmanager
-def _stream(talk: Talk, port: int = 0) -> Iterator[int]:
+def _stream(talk: Talk) -> Iterator[int]:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             self.request.settimeout(20)
             talk(self.request)
 
-    with _Streams((HERE, port), Handler) as server:
+    with _Streams((HERE, 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
@@ -238,9 +238,10 @@ def _name_server(reply: Reply) -> Iterator[int]:
 
 
 def _common_port(udp: socket.socket, stream: Talk, stack: ExitStack) -> int:
-    """One port that is free for both."""
-    udp.bind((HERE, 0))
-    return stack.enter_context(_stream(stream, udp.getsockname()[1]))
+    """One port that is free for both: TCP has the say, for connections take up ports as well."""
+    port = stack.enter_context(_stream(stream))
+    udp.bind((HERE, port))
+    return port
 
 
 def _honest(query: bytes) -> dns.message.Message:
