@@ -71,7 +71,10 @@ esac
 echo "{FINISHED}"
 wait
 """
-    return _pod(pod_name(f"{prefix}peer", node), cloud_node, image, program, {"NODE": node_address})
+    pod = _pod(pod_name(f"{prefix}peer", node), cloud_node, image, program, {"NODE": node_address})
+    # the pod under test asks once, as soon as this one is Ready
+    pod["spec"]["containers"][0]["readinessProbe"] = {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1}
+    return pod
 
 
 def probe_pod(node: str, image: str, dns: SiteDns, peer_ip: str | None, prefix: str = "") -> dict[str, Any]:

@@ -7,7 +7,7 @@ changed since it was read. A cordon that was there before ours is a person's and
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -157,6 +157,21 @@ async def wait_node(api: ClusterApi, name: str, until: Callable[[NodeRow | None]
         if until(row):
             return row
     raise AssertionError("a watch never ends")
+
+
+async def watch_nodes(api: ClusterApi) -> AsyncIterator[dict[str, NodeRow]]:
+    """The cluster's Nodes by name, as they are, and again after every change; a Node that stays as it is is read once.
+
+    Ends never: put it under a deadline.
+    """
+    rows: dict[str, NodeRow] = {}
+    async for items in api.changes(PATH):
+        before, rows = rows, {}
+        for item in items:
+            name, version = item["metadata"]["name"], item["metadata"]["resourceVersion"]
+            known = before.get(name)
+            rows[name] = known if known and known.resource_version == version else parse_node(item)
+        yield rows
 
 
 async def change_node(api: ClusterApi, name: str, patch: Callable[[NodeRow], Json | None]) -> NodeRow:

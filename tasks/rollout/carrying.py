@@ -7,6 +7,7 @@ on from there. Nothing here knows what the change is: the flow hands in `HostWor
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -16,9 +17,18 @@ from typing import Any, Protocol, TypeVar
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, NotFound
 from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict
 from tasks.cluster.leases import HeldLease, LeaseHeld, hold_lease
-from tasks.cluster.marks import Mark, MarkedByOthers, Phase, Uncordoned, give_back_node, now_text, take_node, write_mark
-from tasks.cluster.nodes import PATH as NODES
-from tasks.cluster.nodes import NodeRow, get_node, list_nodes, parse_node
+from tasks.cluster.marks import (
+    Mark,
+    MarkedByOthers,
+    Phase,
+    Uncordoned,
+    give_back_node,
+    mark_of,
+    now_text,
+    take_node,
+    write_mark,
+)
+from tasks.cluster.nodes import NodeRow, get_node, list_nodes, watch_nodes
 from tasks.cluster.pods import PodRow
 from tasks.fleet.model import Host
 from tasks.outcomes import (
@@ -36,7 +46,7 @@ from tasks.outcomes import (
 from tasks.rollout.contention import Contention
 from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.live import Live
-from tasks.rollout.room import Room, room_for
+from tasks.rollout.room import Room, counted_against, room_for
 from tasks.rollout.standing import Standing, Step, where_it_stands
 from tasks.runs.recording import Recorder
 
@@ -124,6 +134,8 @@ class Carrier:
         self._declared, self._members = declared, members
         self._may_start, self._stopped, self._halted = may_start, stopped, halted
         self._taking = asyncio.Lock()
+        self._lines = defaultdict[Any, asyncio.Lock](asyncio.Lock)
+        """By domain and what counts: of those that need the same room, the first in line watches for it."""
         self._contention = Contention(api)
 
     async def carry(self, host: Host) -> HostOutcome:
@@ -179,7 +191,7 @@ class Carrier:
     async def _carry(self, host: Host, node: NodeRow | None, step: Step) -> HostOutcome:
         if step is Step.TAKE:
             async with self._phase(host, "take"):
-                node = await self._take(host)
+                node = await self._take(host, node)
         if step is Step.DRAIN:
             await self._refuse_if_over(host)  # nothing on it was changed yet: going on would be a new disruption
         if step is not Step.PROVE and node is not None:
@@ -206,11 +218,15 @@ class Carrier:
 
     # taking
 
-    async def _take(self, host: Host) -> NodeRow:
+    async def _take(self, host: Host, before: NodeRow | None) -> NodeRow:
         """Cordon the node once pool and domain have room. Raises LeftForLater when that takes too long."""
-        room = Room(False, "its domain's lease was not free")
+        room = Room(False, "others are before it")
+        line = self._lines[host.domain and host.domain.name, counted_against(before)]
+        if line.locked():
+            self.live.tell(host.name, f"waits for room: {room.why}")
         try:
-            async with asyncio.timeout(self.limits.room_timeout_s):
+            async with asyncio.timeout(self.limits.room_timeout_s), line:
+                room = Room(False, "its domain's lease was not free")
                 while True:
                     await self._refuse_if_over(host)
                     async with self._taking, self._domain(host) as domain:
@@ -222,7 +238,7 @@ class Carrier:
                         if room.free and (domain is None or domain.remaining_s > self.api.timeout_s):
                             return await self._cordon(host, domain)
                     self.live.tell(host.name, f"waits for room: {room.why}")
-                    await self._wait_for_room(host, nodes)
+                    await self._wait_for_room(host)
         except TimeoutError:
             raise LeftForLater(f"no room within {self.limits.room_timeout_s:.0f} s: {room.why}") from None
 
@@ -230,12 +246,11 @@ class Carrier:
         if why := (self._halted() or self._may_start(host) or await self._stopped()):
             raise LeftForLater(why)
 
-    async def _wait_for_room(self, host: Host, before: dict[str, NodeRow]) -> None:
+    async def _wait_for_room(self, host: Host) -> None:
         """Until the Nodes leave room, or half a minute has passed: a stop is looked for as well."""
         with suppress(TimeoutError):
             async with asyncio.timeout(30):
-                async for items in self.api.changes(NODES):
-                    nodes = {row.name: row for row in map(parse_node, items)}
+                async for nodes in watch_nodes(self.api):
                     if room_for(host, self._declared, nodes, self._members).free:
                         return
 
@@ -365,23 +380,25 @@ class Carrier:
 
     # endings
 
-    async def _give_back(self, host: Host, only: Phase | None = None) -> None:
-        """Remove mark and cordon. A Node that is gone has nothing of ours on it. only: if it is still in that phase"""
-        if await get_node(self.api, host.node_name) is None:
-            return
+    async def _give_back(self, host: Host, only: Phase | None = None) -> bool:
+        """Remove mark and cordon; whether there were any. only: if it is still in that phase"""
+        node = await get_node(self.api, host.node_name)
+        if node is None or mark_of(node) is None:
+            return False
         with suppress(NotFound):
             await self._mutate(
                 Subject("node", host.node_name),
                 f"give node {host.node_name} back: remove our mark and our cordon",
                 lambda: give_back_node(self.api, host.node_name, self._new_mark(Phase.DRAINING), only),
             )
+        return True
 
     async def give_back_untouched(
         self, host: Host, state: HostState, why: str, findings: Iterable[Finding] = ()
     ) -> HostOutcome:
         """The end of a host that was drained in part and not changed."""
         try:
-            await self._give_back(host, Phase.DRAINING)
+            given = await self._give_back(host, Phase.DRAINING)
         except (GateRefused, MarkedByOthers) as error:
             kept = self._finding(
                 host,
@@ -391,7 +408,7 @@ class Carrier:
                 "When nothing stands against it any more: `poolkeeper run recover -p dry_run=false`.",
             )
             return self._outcome(host, state, f"{why}; not given back", [*findings, kept])
-        return self._outcome(host, state, why, findings)
+        return self._outcome(host, state, f"{why}; given back" if given else why, findings)
 
     async def _blocked(self, host: Host, blocked: DrainBlocked) -> HostOutcome:
         findings = [

@@ -24,7 +24,7 @@ async def recover(
     if one.remedy is Remedy.LEAVE:
         return left_alone(one, carrier.recorder)
     if one.remedy is Remedy.GIVE_BACK:
-        return await carrier.give_back_untouched(one.host, HostState.DONE, "given back: nothing on it was changed")
+        return await carrier.give_back_untouched(one.host, HostState.DONE, "nothing on it was changed")
     if carrier.work.works_without_node and one.node.name in members_of(lease.note):
         await lease.write(without_member(lease.note, one.node.name))
     outcome = await carry(PlannedHost(one.host, 1, 0, "half changed", half_done=True))

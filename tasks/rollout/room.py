@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from tasks.cluster.marks import Phase, mark_of
@@ -46,6 +46,17 @@ def serves_nobody(node: NodeRow) -> bool:
     return is_down(node) and (not node.ready or mark_of(node) is not None)
 
 
+def counted_against(node: NodeRow | None) -> Callable[[NodeRow], bool] | None:
+    """Which other nodes count when this one is to become unavailable; None: it may, whatever the others are.
+
+    A node that serves nobody takes no room. One that a person has cordoned serves its pods until it is drained: it
+    waits for those that serve nobody, not for others that are merely cordoned: a cordoned rack is to be emptied too.
+    """
+    if node is None or not is_down(node):
+        return is_down
+    return None if serves_nobody(node) else serves_nobody
+
+
 def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow], members: Collection[str] = ()) -> Room:
     """Whether `host`'s node may be cordoned now.
 
@@ -53,15 +64,12 @@ def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow],
     the fleet file does not declare counts in the pool that its label names.
     members: Nodes that were there before. One of an active host that is not there any more is down: someone has deleted
     it, which a host that was never a node does not show.
-    A node that serves nobody takes no room. One that a person has cordoned serves its pods until it is drained: it
-    waits for those that serve nobody, not for others that are merely cordoned: a cordoned rack is to be emptied too.
     """
     hosts = list(declared)
     gone = {h.node_name for h in hosts if h.active and h.node_name in members and h.node_name not in nodes}
-    own = nodes.get(host.node_name)
-    if own is not None and serves_nobody(own):
+    counts = counted_against(nodes.get(host.node_name))
+    if counts is None:
         return Room(True)
-    counts = serves_nobody if own is not None and is_down(own) else is_down
     down = {name for name, node in nodes.items() if name != host.node_name and counts(node)}
     cluster = host.pool.cluster.name
     in_pool = [h for h in hosts if h.pool.name == host.pool.name]

