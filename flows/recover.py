@@ -7,7 +7,7 @@ Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials. Sch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -41,7 +41,6 @@ from tasks.upgrade.goal import Goal as Versions
 
 FINISHES: dict[str, Callable[[RolloutRun, Mark], HostWork]] = {
     "upgrade": lambda run, mark: upgrade_of(run, Versions.of_row(mark.goal)),
-    "maintain": lambda run, mark: TakeBack(proof_of(run)),
     "offboard": lambda run, mark: offboarding_of(run, host_is_gone=mark.node_is_dead),
 }
 """Flow -> the work that finishes what a run of it has begun."""
@@ -63,7 +62,8 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
         recorder.fleet = declared.name
         for name in choose_pools(declared, pool):
             try:
-                outcomes += await _recover_pool(declared, name, recorder, everything)
+                async for outcome in _recover_pool(declared, name, recorder, everything):
+                    outcomes.append(outcome)
             except (ClusterUnreachable, ApiError, LeaseLost, ProviderError, SecretMissing) as error:
                 troubles.append(f"pool {name}: {error}")
     except (FleetInvalid, ChoiceInvalid, SettingInvalid) as error:
@@ -72,33 +72,32 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
     return await ended(Answer.of_run("recover", recorder, names, outcomes, everything, failed="; ".join(troubles)))
 
 
-async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everything: Gate) -> list[HostOutcome]:
-    """What was left in one pool, each with what became of it."""
+async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everything: Gate) -> AsyncIterator[HostOutcome]:
+    """What was left in one pool, each with what became of it, as soon as that is known."""
     hosts = tuple(host for host in declared.hosts.values() if host.active and host.pool.name == pool)
     if not hosts:
-        return []
+        return
     secret = await secrets(secrets_of(hosts))
     async with open_rollout(declared, hosts, "recover", secret, recorder, dry_run=everything.dry_run) as run:
         run.gate.changes = everything.changes  # one list for all pools
         found = run.left_behind(FINISHES)
         if run.gate.dry_run:
-            return [await recovering.rehearse(one, run.gate, run.recorder) for one in found]
+            for one in found:
+                yield await recovering.rehearse(one, run.gate, run.recorder)
+            return
         if not found and not await run.lease_is_held():
-            return []
+            return
         try:
             async with run.recovering() as lease:
                 await run.read_again()  # while the lease was waited for, a living run may have ended by itself
                 found = run.left_behind(FINISHES)
-                outcomes = []
                 for one in found:
                     work = FINISHES[one.mark.flow](run, one.mark) if one.remedy is Remedy.FINISH else None
                     if work is not None:
                         work.remember(remembered(lease.note, one.mark.rollout, "shared"))
                     limits = Limits(node_is_dead=one.mark.node_is_dead)
                     carrier = run.carrier(one.goal, limits, work or TakeBack(proof_of(run)), lease)
-                    outcomes.append(
-                        await recovering.recover(one, carrier, lease, partial(carried_safely, run, carrier))
-                    )
-                return outcomes
+                    yield await recovering.recover(one, carrier, lease, partial(carried_safely, run, carrier))
         except LeaseHeld as held:
-            return [recovering.at_work(one, held) for one in found]
+            for one in found:
+                yield recovering.at_work(one, held)

@@ -48,7 +48,7 @@ class AuditReport:
     nights_to_cover: int = 1
     """In how many nights every host has connected to every other one."""
     earlier_nights: int = 0
-    """How many earlier runs this one was compared with."""
+    """How many earlier nights this one was compared with."""
     caches: str = ""
     """What node-local DNS caches keep off the line, as a sentence; empty: none tells."""
     unread_clusters: Mapping[str, str] = field(default_factory=dict)

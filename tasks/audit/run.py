@@ -28,7 +28,7 @@ from tasks.audit.report import AuditReport
 from tasks.audit.testpod import PodAnswers
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from tasks.cluster.dns import ClusterDns, read_cluster_dns
-from tasks.cluster.nodes import ROLLOUT, list_nodes
+from tasks.cluster.nodes import ROLLOUT, get_node, list_nodes
 from tasks.cluster.pods import delete_pod, pods_older_than
 from tasks.fleet.model import AuditTarget, Cluster, Fleet, Host, SecretRef
 from tasks.hosts import HostError, Sessions
@@ -183,13 +183,16 @@ class AuditRun:
 
     async def _try_pod(self, host: Host) -> Probed:
         cluster = host.pool.cluster.name
-        nodes = self.views[cluster].nodes
+        api, nodes = self.clusters.apis[cluster], self.views[cluster].nodes
         try:
+            node = await get_node(api, host.node_name)
+            if node is None or ROLLOUT in node.annotations:
+                return Probed(PodAnswers(), log_error="a rollout has taken the node meanwhile, or it is gone")
             return await probe_node(
-                self.clusters.apis[cluster],
+                api,
                 self.clusters.gates[cluster],
                 host,
-                nodes[host.node_name],
+                node,
                 choose_cloud_node(nodes, host.node_name),
                 timeout_s=POD_TIMEOUT_S,
                 prefix=PREFIX,

@@ -33,6 +33,8 @@ class PodRow:
     finalizers: tuple[str, ...] = ()
     local_data: bool = False
     """It has an emptyDir on disk, whose content goes with it."""
+    managed_by: str = ""
+    """The label `app.kubernetes.io/managed-by`; empty: it has none."""
 
 
 def parse_pod(pod: Json) -> PodRow:
@@ -56,6 +58,7 @@ def parse_pod(pod: Json) -> PodRow:
         mirror="kubernetes.io/config.mirror" in (metadata.get("annotations") or {}),
         finalizers=tuple(metadata.get("finalizers") or ()),
         local_data=any((v.get("emptyDir") or {}).get("medium", "") == "" for v in volumes if "emptyDir" in v),
+        managed_by=(metadata.get("labels") or {}).get("app.kubernetes.io/managed-by", ""),
     )
 
 

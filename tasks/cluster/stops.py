@@ -1,6 +1,6 @@
 """A person's word to runs: freeze, hold and stop, kept in the cluster so that they count from anywhere.
 
-Both stand in one ConfigMap, `poolkeeper/stops`, so that the gate needs one read before a mutation. A hold is
+All three stand in one ConfigMap, `poolkeeper/stops`, so that the gate needs one read before a mutation. A hold is
 kept by node name and not on the Node object: it must also keep a host from joining, and survive a
 Node that is deleted and registers anew.
 """

@@ -30,7 +30,7 @@ class HostState(StrEnum):
     LEFT = "left for later"
     """Nothing was begun with it, or what was begun is given back: no window, no room, a stop."""
     BLOCKED = "blocked"
-    """Its drain did not come to an end; given back with nothing changed on it."""
+    """Its drain did not come to an end; given back, unless it was half changed before."""
     REFUSED = "refused"
     """The gate said no: observe mode, freeze, hold or lease."""
 

@@ -30,6 +30,7 @@ from tasks.cluster.marks import (
 )
 from tasks.cluster.nodes import NodeRow, get_node, list_nodes, watch_nodes
 from tasks.cluster.pods import PodRow
+from tasks.cluster.stops import NAMESPACE
 from tasks.fleet.model import Host
 from tasks.outcomes import (
     Done,
@@ -176,6 +177,11 @@ class Carrier:
             )
             return self._outcome(host, HostState.STOPPED, str(others), [finding])
 
+    @property
+    def _begun(self) -> Phase:
+        """How far a host has come whose change was begun."""
+        return Phase.WITH_A_PERSON if self.work.hands_over else Phase.CHANGING
+
     def _standing(self, host: Host, node: NodeRow | None, *, at_goal: bool) -> Standing:
         return where_it_stands(
             host,
@@ -196,15 +202,17 @@ class Carrier:
             await self._refuse_if_over(host)  # nothing on it was changed yet: going on would be a new disruption
         if step is not Step.PROVE and node is not None:
             async with self._phase(host, "drain"):
-                # ours, where an earlier run had begun; one that may be half changed stays so, and pods may have come
-                await self._mark(host, Phase.CHANGING if step is Step.CHANGE else Phase.DRAINING)
-                await self._drain(host)
+                # ours, where an earlier run had begun; one that has come further stays so, and pods may have come
+                await self._mark(host, self._begun if step is Step.CHANGE else Phase.DRAINING)
+                await self._drain(host, unchanged=step is not Step.CHANGE)
         if step is not Step.PROVE:
+            if step is not Step.CHANGE:
+                await self._refuse_if_ended()
             if self.work.hands_over:
-                await self._mark(host, Phase.WITH_A_PERSON)
+                await self._mark(host, self._begun)
                 return self._outcome(host, HostState.HANDED_OVER, "drained and handed over")
             async with self._phase(host, "change"):
-                await self._mark(host, Phase.CHANGING)
+                await self._mark(host, self._begun)
                 if bad := blockers(await self.work.change(host, node, self.lease.generation)):
                     return await self._failed(host, "the change failed", bad)
         async with self._phase(host, "prove"):
@@ -244,6 +252,11 @@ class Carrier:
 
     async def _refuse_if_over(self, host: Host) -> None:
         if why := (self._halted() or self._may_start(host) or await self._stopped()):
+            raise LeftForLater(why)
+
+    async def _refuse_if_ended(self) -> None:
+        """What nothing was changed on yet is given back when nothing new may start."""
+        if why := (self._halted() or await self._stopped()):
             raise LeftForLater(why)
 
     async def _wait_for_room(self, host: Host) -> None:
@@ -311,8 +324,11 @@ class Carrier:
 
     # draining
 
-    async def _drain(self, host: Host) -> None:
-        """Evict what is on the node. Raises DrainBlocked, LeftForLater, GateRefused."""
+    async def _drain(self, host: Host, *, unchanged: bool) -> None:
+        """Evict what is on the node. Raises DrainBlocked, LeftForLater, GateRefused.
+
+        unchanged: nothing on the host was changed yet
+        """
         if self.limits.node_is_dead:
             await self._ask_once(host)
             return
@@ -324,6 +340,8 @@ class Carrier:
             told=partial(self._tell_blocking, host),
         )
         async with self._contention.turn(host.node_name):
+            if unchanged:
+                await self._refuse_if_ended()
             try:
                 await drain.empty(timeout_s=self.limits.drain_timeout_s)
             except DrainBlocked:
@@ -348,6 +366,8 @@ class Carrier:
         self.live.tell(host.name, _blocking(blocking))
 
     def _may_not_lose(self, pod: PodRow) -> str:
+        if pod.namespace == NAMESPACE and pod.managed_by == "poolkeeper":
+            return ""  # a test pod, of an audit that had chosen the node before we took it
         if not pod.owner_kind and self.limits.on_blocked is not OnBlocked.FORCE:
             return "it has no controller: nothing would bring it back"
         if pod.local_data and not self.limits.delete_emptydir_data:
@@ -407,6 +427,7 @@ class Carrier:
                 "no cordon and no mark of ours",
                 "When nothing stands against it any more: `poolkeeper run recover -p dry_run=false`.",
             )
+            state = HostState.REFUSED if state is HostState.DONE else state
             return self._outcome(host, state, f"{why}; not given back", [*findings, kept])
         return self._outcome(host, state, f"{why}; given back" if given else why, findings)
 
@@ -442,6 +463,10 @@ class Carrier:
             if others.mark is not None:
                 raise
             self.recorder.say(f"{host.name}: {others}")  # it has no mark to keep; what failed is told all the same
+        except GateRefused as refused:
+            if refused.refusal.temporary:
+                raise
+            self.recorder.say(f"{host.name}: {refused}")  # held or frozen by one who saw it fail
         worst = findings[0]
         summary = f"{what}: {worst.id}: {worst.evidence.observed}; kept cordoned"
         return self._outcome(host, HostState.FAILED, summary, findings)

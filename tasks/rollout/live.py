@@ -29,8 +29,9 @@ class Live:
         self.changed.set()
 
     def plan(self, hosts: Iterable[str]) -> None:
-        """Who is to come, in order."""
-        self._next = list(hosts)
+        """Who is to come, in order. A run with another goal after the first begins anew."""
+        self._next, self._over = list(hosts), False
+        self._ended.clear()
         self.changed.set()
 
     def tell(self, host: str, doing: str) -> None:

@@ -7,10 +7,13 @@ Which Nodes there were is the pool's and no rollout's: one that was deleted is m
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 KEPT = 5
 """So many unfinished rollouts; of more, those that were carried on longest ago are forgotten."""
+KEPT_FOR = timedelta(days=30)
+"""One that nobody has carried on for that long begins anew: with the versions of that day, and nothing spent."""
 
 Note = Mapping[str, Any]
 
@@ -21,16 +24,27 @@ def begun(before: Note, rollout: str, about: Note, at: str, members: Collection[
     about: who carries it out now, and what it is, for people; at: the present moment, ISO 8601, UTC
     members: the pool's Nodes that are counted on from now
     """
-    unfinished = dict(before.get("unfinished") or {})
+    unfinished = {key: value for key, value in (before.get("unfinished") or {}).items() if _carried_on_since(value, at)}
     mine = {"spent": {}, "shared": {}, **unfinished.pop(rollout, {}), "at": at}
     latest = sorted(unfinished.items(), key=lambda one: str(one[1].get("at", "")))[-(KEPT - 1) :]
     note = {**about, "rollout": rollout, "unfinished": {**dict(latest), rollout: mine}}
     return note | ({"members": sorted(members)} if members else {})
 
 
-def ended(note: Note, rollout: str) -> dict[str, Any]:
-    """The note when a rollout needs no more runs: the others' memory stays."""
+def _carried_on_since(one: Note, at: str) -> bool:
+    """Whether that was not too long ago; an entry that does not tell when is kept."""
+    then = str(one.get("at", ""))
+    return not then or datetime.fromisoformat(at) - datetime.fromisoformat(then) <= KEPT_FOR
+
+
+def ended(note: Note, rollout: str, *, half_changed: bool = False) -> dict[str, Any]:
+    """The note when a rollout goes no further by itself: the others' memory stays.
+
+    half_changed: a host's change was begun and did not end; whoever finishes it needs what its hosts share
+    """
     unfinished = {key: value for key, value in (note.get("unfinished") or {}).items() if key != rollout}
+    if half_changed and (mine := (note.get("unfinished") or {}).get(rollout)):
+        unfinished[rollout] = {**mine, "spent": {}}
     return {"unfinished": unfinished} | {key: note[key] for key in ("members",) if key in note}
 
 

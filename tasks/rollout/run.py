@@ -17,7 +17,7 @@ from functools import partial
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
 from tasks.cluster.leases import HeldLease, get_lease, hold_lease, lease_guard, list_leases
-from tasks.cluster.marks import mark_of, now_text
+from tasks.cluster.marks import Phase, mark_of, now_text
 from tasks.cluster.nodes import NodeRow, list_nodes
 from tasks.cluster.snapshot import read_snapshot
 from tasks.cluster.stops import forget_run, read_stops
@@ -114,6 +114,8 @@ class RolloutRun:
 
         Until it is known how it ended, it is.
         """
+        self.half_changed = True
+        """Whether a host's change was begun and has not come to an end."""
         self._waves: Waves | None = None
         self._members: frozenset[str] = frozenset()
         """Nodes that were there when this run began, or an earlier one of any pool."""
@@ -282,6 +284,12 @@ class RolloutRun:
             findings = (error.finding(Subject("host", host.name)),)
         except GateRefused as refused:
             findings = (refused.refusal.finding(Subject("host", host.name)),)
+        except (ClusterUnreachable, ApiError) as error:
+            evidence = Evidence(str(error)[:500], "an answer of the API server", "rollout", datetime.now(UTC))
+            next_step = "Nothing on it was changed: see that the API server answers, and run this again."
+            findings = (
+                Finding("rollout.not-prepared", Severity.BLOCKER, Subject("host", host.name), evidence, next_step),
+            )
         if not findings or planned.half_done:
             return None
         self.recorder.findings(host.name, "prepare", findings)
@@ -318,6 +326,7 @@ class RolloutRun:
         nodes_go: the rollout removes the plan's Nodes, which are not missed from now on
         """
         goal = plan.goal
+        self.goes_on = self.half_changed = True
         about = {
             "flow": goal.flow,
             "pool": goal.pool,
@@ -332,7 +341,7 @@ class RolloutRun:
 
         return self._leased(
             note=lambda before: begun(before, goal.id, about, now_text(), members(before)),
-            left=lambda note: note if self.goes_on else ended(note, goal.id),
+            left=lambda note: note if self.goes_on else ended(note, goal.id, half_changed=self.half_changed),
         )
 
     @property
@@ -355,7 +364,7 @@ class RolloutRun:
             live=self.live,
             may_start=lambda host: self.may_start(host, limits),
             stopped=self.stopped,
-            halted=lambda: self._waves.halted if self._waves is not None else "",
+            halted=lambda: self._waves.halted if self._waves is not None else "recovery begins nothing new",
         )
 
     async def carry_out(
@@ -392,12 +401,21 @@ class RolloutRun:
             stopped=self.stopped,
         )
         outcomes = await waves.carry_out()
+        halted = waves.halted or await self.stopped()  # the word may have come with the last host under way
         self.goes_on = any(outcome.state is HostState.LEFT for outcome in outcomes) and not waves.budget.gone
+        self.half_changed = await self._is_half_changed(plan.goal)
         with suppress(ApiError, ClusterUnreachable):
             await forget_run(self.api, self.recorder.run_id)
             if self._approval and not self.goes_on:
                 await forget_approval(self.api, self._approval)
-        return outcomes, waves.halted
+        return outcomes, halted
+
+    async def _is_half_changed(self, goal: Goal) -> bool:
+        """Whether a node is marked as being changed still, so that what hosts share is needed once more."""
+        with suppress(ApiError, ClusterUnreachable):
+            marks = map(mark_of, (await list_nodes(self.api)).values())
+            return any(mark and (mark.rollout, mark.phase) == (goal.id, Phase.CHANGING) for mark in marks)
+        return True
 
     def may_start(self, host: Host, limits: Limits) -> str:
         """Why a host may not start now; empty when it may."""
@@ -465,7 +483,8 @@ class RolloutRun:
             evidence = Evidence(f"{type(error).__name__}: {error}"[:500], "an end of its work", "rollout")
             next_step = "Run this again: it takes the host up where it stands. Until then its node stays cordoned."
             finding = Finding("rollout.broke-off", Severity.BLOCKER, subject, evidence, next_step)
-        self.recorder.findings(host.name, "outcome", [finding])
+        with suppress(OSError):  # a full disk may be what broke it off, and the other hosts go on
+            self.recorder.findings(host.name, "outcome", [finding])
         summary = finding.evidence.observed
         self.live.end(host.name, HostState.FAILED, summary)
         spent = dict(self.recorder.phase_s.get(host.name, {}))

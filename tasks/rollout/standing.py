@@ -25,7 +25,7 @@ class Step(StrEnum):
     DRAIN = "drain"
     """It is taken; go on with the drain."""
     CHANGE = "change"
-    """It is drained; the host may be half changed."""
+    """The host may be half changed, or a person's: drain what has come since, and go on with the change."""
     PROVE = "prove"
     """The goal is reached; show that the node works, and give it back."""
 

@@ -132,7 +132,7 @@ class Answer:
         worst = by_severity(findings)
         summary = f"{worst[0].id}: {worst[0].evidence.observed}"
         outcomes = tuple(HostOutcome(name, HostState.STOPPED, summary, worst) for name in asked)
-        text = markdown(flow, f"{RunState.FAILED}: {summary}", outcomes, (), dry_run=True)
+        text = markdown(flow, f"{RunState.FAILED}: {summary}", outcomes, (), dry_run=False)
         return cls(flow, recorder, RunState.FAILED, f"{RunState.FAILED}: {summary}", outcomes, text)
 
     def write(self, folder: Path) -> list[str]:

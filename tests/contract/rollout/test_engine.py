@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from tasks.cluster import ClusterApi
+from tasks.audit.testpod import peer_pod
+from tasks.cluster import ClusterApi, ClusterUnreachable
 from tasks.cluster.leases import list_leases
 from tasks.cluster.marks import Mark, MarkedByOthers, Phase, give_back_node, mark_of, take_node, write_mark
 from tasks.cluster.nodes import NodeRow, get_node, list_nodes
 from tasks.cluster.pods import pods_on
+from tasks.cluster.stops import Stop, freeze, hold, read_stops, stop_run
 from tasks.fleet.model import Host, Limit
 from tasks.outcomes import Change, Checked, Evidence, Finding, HostOutcome, HostState, Severity, Subject
 from tasks.provider import Provider
+from tasks.rollout import recovering
 from tasks.rollout.between import UNSEEN, BetweenWaves
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.live import Live
-from tasks.rollout.memory import remembered
+from tasks.rollout.maintenance import HandOver
+from tasks.rollout.memory import remembered, with_remembered
 from tasks.rollout.plan import PlannedHost
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.rollout.instant import Idle, Instant, carried, open_run
@@ -227,6 +231,229 @@ async def test_however_many_wait_for_the_same_room_one_watches_for_it(
     assert embedded.most_watches["/api/v1/nodes"] == 1
 
 
+async def test_a_host_that_is_drained_when_the_budget_is_spent_is_given_back(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """Nothing was changed on it yet: what has just failed elsewhere is not done to it as well."""
+    hosts = nodes(2, pool=2, rack=2)
+    put_pod(embedded, "web", "n1", "finalizer")  # its drain ends when the finalizer is taken off
+    run = await open_run(cluster, hosts, tmp_path)
+    live = Seen()
+    live.waits.set()
+    work, drained = FailsOnce(live), asyncio.Event()
+    looked = await run.look(["n0", "n1"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    plan = replace(plan, hosts=tuple(replace(planned, wave=1) for planned in plan.hosts))
+
+    def told(change: Change) -> None:
+        if change.sentence.startswith("evict pod shop/web"):
+            drained.set()
+
+    run.gate.told = told
+    async with asyncio.timeout(DEADLINE_S), run.holding(plan) as lease:
+        carrier = run.carrier(GOAL, QUICK, work, lease)
+
+        async def carry(one: PlannedHost) -> HostOutcome:
+            if one.host.name == "n0":
+                await drained.wait()
+            outcome = await carrier.carry(one.host)
+            if one.host.name == "n0":
+                asyncio.get_running_loop().call_soon(
+                    embedded.store.modify,
+                    "pods",
+                    "web",
+                    "shop",
+                    lambda pod: {**pod, "metadata": {**pod["metadata"], "finalizers": []}},
+                )
+            return outcome
+
+        outcomes, _ = await run.carry_out(plan, lease, carry)
+    assert {outcome.name: str(outcome.state) for outcome in outcomes} == {"n0": "failed", "n1": "left for later"}
+    assert work.changed == set()
+    assert await left(cluster) == ["n0"]
+
+
+class HeldAtOnce(Instant):
+    """Goes wrong, and whoever sees that holds the node or freezes the cluster."""
+
+    def __init__(self, word: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self.word = word
+
+    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+        await self.word()
+        return (WRONG,)
+
+
+@pytest.mark.parametrize("word", ["hold", "freeze"])
+async def test_what_failed_is_told_and_counts_though_it_is_held_by_then(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path, word: str
+) -> None:
+    stop = Stop("joe", "2026-11-24T12:00:00+00:00", "it breaks")
+
+    async def say() -> None:
+        await (hold(cluster, "n0", stop) if word == "hold" else freeze(cluster, stop))
+
+    run = await open_run(cluster, nodes(2, pool=1, rack=1), tmp_path)
+    outcomes, halted = await carried(run, GOAL, QUICK, HeldAtOnce(say))
+    assert {name: str(outcome.state) for name, outcome in outcomes.items()} == {"n0": "failed", "n1": "left for later"}
+    assert [finding.id for finding in outcomes["n0"].findings] == [WRONG.id]
+    assert "budget" in halted
+
+
+async def test_outside_waves_nothing_new_is_begun(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """As when someone releases a node that `recover` was about to finish."""
+    run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
+    work = Instant()
+    async with run.recovering() as lease:
+        outcome = await run.carrier(GOAL, QUICK, work, lease).carry(run.hosts["n0"])
+    assert (str(outcome.state), outcome.summary, work.changed) == (
+        "left for later",
+        "recovery begins nothing new",
+        set(),
+    )
+    assert await left(cluster) == []
+
+
+async def test_a_node_that_a_person_has_stays_theirs_when_it_is_asked_for_again(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """And its drain is blocked, by the pod that they debug it with."""
+    hosts, goal = nodes(1, pool=1, rack=1), Goal("maintain", "general")
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), goal, QUICK, HandOver())
+    assert str(outcomes["n0"].state) == "handed over"
+    put_pod(embedded, "debugger", "n0", "no owner")
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path, "run-2"), goal, QUICK, HandOver())
+    assert str(outcomes["n0"].state) == "blocked"
+    node = await get_node(cluster, "n0")
+    assert node is not None
+    assert (node.unschedulable, [m.phase for m in (mark_of(node),) if m]) == (True, [Phase.WITH_A_PERSON])
+
+
+async def test_a_stop_that_comes_with_the_last_host_counts_for_the_next_goal(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
+
+    class StoppedMeanwhile(Instant):
+        async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+            await stop_run(cluster, "run-1", Stop("joe", "2026-11-24T12:00:00+00:00", "enough"))
+            return await super().change(host, node, fence)
+
+    outcomes, halted = await carried(run, GOAL, QUICK, StoppedMeanwhile())
+    assert (str(outcomes["n0"].state), halted) == ("done", "stopped by joe since 2026-11-24T12:00:00+00:00: enough")
+    assert (await read_stops(cluster)).runs == {}
+
+
+async def test_a_second_goal_that_breaks_off_keeps_what_it_has_spent(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
+    await carried(run, GOAL, QUICK, Instant())
+    run.live.close("ended")
+    looked = await run.look(["n0"], ANOTHER, QUICK, Instant())
+    plan = run.plan(ANOTHER, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    assert "poolkeeper stop run-1" in run.live.text()
+
+    async def break_off() -> None:
+        async with run.holding(plan) as lease:
+            await lease.write(with_remembered(lease.note, ANOTHER.id, "spent", {"n0": "not proven"}))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await break_off()
+    assert remembered((await list_leases(cluster))["pool-general"].note, ANOTHER.id, "spent") == {"n0": "not proven"}
+
+
+async def test_a_host_that_cannot_be_prepared_costs_the_others_nothing(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    class AwayOnce(Instant):
+        async def prepare(self, host: Host) -> tuple[Finding, ...]:
+            if host.name == "n0":
+                raise ClusterUnreachable("the API server does not answer")
+            return ()
+
+    run = await open_run(cluster, nodes(2, pool=1, rack=1), tmp_path)
+    work = AwayOnce()
+    looked = await run.look(["n0", "n1"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    async with run.holding(plan) as lease:
+        (unfit,) = await run.prepare(plan, work, lease)
+    assert (unfit.name, str(unfit.state), unfit.findings[0].id) == ("n0", "stopped", "rollout.not-prepared")
+
+
+async def test_a_test_pod_of_ours_blocks_no_drain(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """An audit chose the node before the rollout took it."""
+    hosts = nodes(1, pool=1, rack=1)
+    pod = peer_pod("n0", "n0", "busybox", "127.0.0.1")
+    pod["spec"]["terminationGracePeriodSeconds"] = 0
+    embedded.store.create("pods", pod)
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, Instant())
+    assert str(outcomes["n0"].state) == "done"
+    assert await pods_on(cluster, "n0") == ()
+
+
+async def test_a_node_that_recovery_may_not_give_back_is_told_as_refused(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    hosts = nodes(1, pool=1, rack=1)
+    await take_node(
+        cluster, "n0", Mark(GOAL.id, "upgrade", GOAL.wanted, "r0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
+    )
+    await hold(cluster, "n0", Stop("joe", "2026-11-24T12:00:00+00:00", "mine"))
+    run = await open_run(cluster, hosts, tmp_path, "run-2")
+    (found,) = run.left_behind({"upgrade"})
+    async with run.recovering() as lease:
+        carrier = run.carrier(found.goal, QUICK, Instant(), lease)
+        outcome = await recovering.recover(found, carrier, lease, lambda one: carrier.carry(one.host))
+    assert (str(outcome.state), outcome.summary) == ("refused", "nothing on it was changed; not given back")
+    assert await left(cluster) == ["n0"]
+
+
+async def test_what_hosts_share_is_kept_while_one_is_half_changed(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """The cluster is frozen in mid-change: whoever finishes the host gives it the version that the others have."""
+
+    class Shares(Instant):
+        async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+            await freeze(cluster, Stop("joe", "2026-11-24T12:00:00+00:00", "wait"))
+            await run.gate.change(Subject("host", host.name), "go on", nothing)
+            return ()
+
+        def remembered(self) -> dict[str, Any]:
+            return {"kubernetes": "1.36.3"}
+
+    async def nothing() -> None:
+        return
+
+    run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
+    work = Shares()
+    looked = await run.look(["n0"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    async with run.holding(plan) as lease:
+        await run.prepare(plan, work, lease)
+        carrier = run.carrier(GOAL, QUICK, work, lease)
+        outcomes, _ = await run.carry_out(plan, lease, lambda one: carrier.carry(one.host))
+    assert [str(outcome.state) for outcome in outcomes] == ["refused"]
+    note = (await list_leases(cluster))["pool-general"].note
+    assert remembered(note, GOAL.id, "shared") == {"kubernetes": "1.36.3"}
+
+
+async def test_a_full_disk_costs_the_other_hosts_nothing(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
+    (tmp_path / "spool").write_text("no folder can be made here")
+    outcome = run.broke_off(run.hosts["n0"], OSError(28, "No space left on device"))
+    assert (str(outcome.state), outcome.findings[0].id) == ("failed", "rollout.broke-off")
+
+
 class Watched(Instant):
     """Remembers which pods were on a node when it was changed."""
 
@@ -239,8 +466,8 @@ class Watched(Instant):
         return await super().change(host, node, fence)
 
 
-def put_pod(embedded: SomeoneIsQuicker, name: str, node: str) -> None:
-    """A pod that a person's uncordon has let come, and that goes at once when it is evicted."""
+def put_pod(embedded: SomeoneIsQuicker, name: str, node: str, kind: str = "") -> None:
+    """A pod that goes at once when it is evicted, unless it has `no owner`, or a `finalizer`."""
     store = embedded.store
     store.create("namespaces", {"metadata": {"name": "shop"}})
     owner = store.create("configmaps", {"metadata": {"name": "owner", "namespace": "shop"}})["metadata"]
@@ -252,9 +479,12 @@ def put_pod(embedded: SomeoneIsQuicker, name: str, node: str) -> None:
         "uid": owner["uid"],
     }
     spec = {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "i"}]}
-    store.create(
-        "pods", {"metadata": {"name": name, "namespace": "shop", "ownerReferences": [reference]}, "spec": spec}
-    )
+    metadata: dict[str, Any] = {"name": name, "namespace": "shop"}
+    if kind != "no owner":
+        metadata["ownerReferences"] = [reference]
+    if kind == "finalizer":
+        metadata["finalizers"] = ["example.com/wait"]
+    store.create("pods", {"metadata": metadata, "spec": spec})
 
 
 @pytest.mark.parametrize("phase", [Phase.CHANGING, Phase.FAILED])
@@ -280,10 +510,7 @@ async def test_a_half_changed_node_whose_drain_is_blocked_is_kept_as_it_is(
     mark = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
     await take_node(cluster, "n0", mark)
     await write_mark(cluster, "n0", replace(mark, phase=Phase.CHANGING))
-    put_pod(embedded, "web", "n0")
-    embedded.store.modify(
-        "pods", "web", "shop", lambda pod: {**pod, "metadata": {**pod["metadata"], "ownerReferences": []}}
-    )
+    put_pod(embedded, "web", "n0", "no owner")
     work = Watched(cluster)
     outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, work)
     assert (str(outcomes["n0"].state), work.under) == ("blocked", {})
@@ -319,10 +546,7 @@ async def test_a_node_whose_drain_is_blocked_is_given_back_and_that_is_said(
     cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
 ) -> None:
     hosts = nodes(1, pool=1, rack=1)
-    put_pod(embedded, "web", "n0")
-    embedded.store.modify(
-        "pods", "web", "shop", lambda pod: {**pod, "metadata": {**pod["metadata"], "ownerReferences": []}}
-    )
+    put_pod(embedded, "web", "n0", "no owner")
     outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, Instant())
     reason = "it has no controller: nothing would bring it back"
     assert outcomes["n0"].summary == f"its drain was blocked: shop/web: {reason}; given back"

@@ -32,6 +32,15 @@ def test_one_that_is_over_is_forgotten() -> None:
     assert remembered(begun(ended(failed(begun({}, "a", {}, AT), "a"), "a"), "a", {}, AT), "a", "spent") == {}
 
 
+def test_what_hosts_share_stays_while_one_is_half_changed_and_a_month_at_most() -> None:
+    note = with_remembered(failed(begun({}, "a", {}, AT), "a"), "a", "shared", {"kubernetes": "1.36.3"})
+    note = ended(note, "a", half_changed=True)
+    assert (remembered(note, "a", "spent"), remembered(note, "a", "shared")) == ({}, {"kubernetes": "1.36.3"})
+    soon, late = begun(note, "a", {}, "2026-12-24T12:00:00+00:00"), begun(note, "a", {}, "2026-12-24T12:00:01+00:00")
+    assert remembered(soon, "a", "shared") == {"kubernetes": "1.36.3"}
+    assert remembered(late, "a", "shared") == {}
+
+
 def test_the_oldest_are_forgotten() -> None:
     note: dict[str, object] = {}
     for n in range(KEPT + 2):
