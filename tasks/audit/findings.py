@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from tasks.audit.folding import Cause
@@ -107,7 +107,7 @@ def finding_of(cause: Cause, places: Mapping[str, Place], now: datetime) -> Find
         evidence=Evidence(
             observed=f"{_observed(cause)}{f'; {note}' if note else ''}",
             expected="as on other nights" if cause.symptom == "slower-than-usual" else "all of it passes",
-            source=", ".join(_checks(cause)),
+            source=", ".join(_checks(cause.explains)),
             seen_at=now,
         ),
         next_step=_SLOW_NEXT if slow else _next_step(cause),
@@ -117,21 +117,40 @@ def finding_of(cause: Cause, places: Mapping[str, Place], now: datetime) -> Find
 def _severity(cause: Cause, note: str) -> Severity:
     if note:
         return Severity.INFO
-    mild = cause.symptom in _MILD or all(fact.check in _MILD_CHECKS for fact in cause.explains)
+    mild = all(map(_is_mild, cause.explains))
     return Severity.WARNING if mild or cause.quality is Quality.SLOW else Severity.BLOCKER
 
 
+def _is_mild(fact: Measured) -> bool:
+    return fact.symptom in _MILD or fact.check in _MILD_CHECKS
+
+
+def _worst(cause: Cause) -> Sequence[Measured]:
+    """Those that it is told by: what is mild, be it frequent, does not hide what is not."""
+    return [fact for fact in cause.explains if not _is_mild(fact)] or cause.explains
+
+
 def _next_step(cause: Cause) -> str:
-    checks = _checks(cause)
+    worst = _worst(cause)
+    checks = _checks(worst)
     if len(checks) == 1 and checks[0] in _BY_CHECK:
         return _BY_CHECK[checks[0]]
-    return _BY_SYMPTOM.get(cause.symptom) or _NEXT[cause.suspect.part]
+    return _BY_SYMPTOM.get(_symptom(worst)) or _NEXT[cause.suspect.part]
 
 
-def _checks(cause: Cause) -> list[str]:
+def _checks(facts: Iterable[Measured]) -> list[str]:
     """What shows it, the most frequent first."""
-    counts = Counter(fact.check for fact in cause.explains)
-    return sorted(counts, key=lambda check: (-counts[check], check))
+    return _frequent(fact.check for fact in facts)
+
+
+def _symptom(facts: Iterable[Measured]) -> str:
+    return _frequent(fact.symptom for fact in facts)[0]
+
+
+def _frequent(words: Iterable[str]) -> list[str]:
+    """Each word once, the most frequent first."""
+    counts = Counter(words)
+    return sorted(counts, key=lambda word: (-counts[word], word))
 
 
 def _observed(cause: Cause) -> str:
@@ -148,6 +167,7 @@ def _observed(cause: Cause) -> str:
 
 
 def _example(cause: Cause) -> str:
-    """One with the symptom that most have."""
-    fact: Measured = next((f for f in cause.explains if f.symptom == cause.symptom), cause.explains[0])
+    """One with the symptom that most have of the worst."""
+    worst = _worst(cause)
+    fact = next(fact for fact in worst if fact.symptom == _symptom(worst))
     return f"{fact.source} -> {fact.target}: {fact.evidence}"

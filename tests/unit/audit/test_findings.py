@@ -1,0 +1,84 @@
+"""A cause in words: how bad it is, what shows it, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from tasks.audit.findings import finding_of
+from tasks.audit.folding import Cause
+from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
+from tasks.outcomes import Finding, Severity
+from tests.unit.audit.reports import a_fact
+
+NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
+DB = Suspect(Part.TARGET, "db", Fault.WRONG)
+
+
+def failing(symptom: str, count: int, check: str = "https.target") -> list[Measured]:
+    """As many hosts that see the same."""
+    return [
+        a_fact(check, f"{symptom}-{n}", "db", Quality.FAIL, evidence=f"it is {symptom}", symptom=symptom)
+        for n in range(count)
+    ]
+
+
+def told(suspect: Suspect, explains: Sequence[Measured], most: str) -> Finding:
+    return finding_of(Cause(suspect, Quality.FAIL, tuple(explains), (), 0, most), {}, NOW)
+
+
+@pytest.mark.parametrize(
+    ("explains", "severity", "shown", "next_step"),
+    [
+        pytest.param(
+            failing("expires-soon", 8),
+            Severity.WARNING,
+            "8 measurements failed, such as expires-soon-0 -> db: it is expires-soon",
+            "Renew the certificate before that day.",
+            id="a certificate that ends soon",
+        ),
+        pytest.param(
+            [*failing("expires-soon", 8), *failing("bad-status", 4)],
+            Severity.BLOCKER,
+            "12 measurements failed, such as bad-status-0 -> db: it is bad-status",
+            "See whether it runs; if it has moved, correct the fleet file's audit.targets.",
+            id="the same target answers some hosts with an error",
+        ),
+        pytest.param(
+            [*failing("expires-soon", 8), *failing("bad-status", 1), *failing("untrusted", 2)],
+            Severity.BLOCKER,
+            "11 measurements failed, such as untrusted-0 -> db: it is untrusted",
+            "Compare its issuer with the declared authority: a proxy may stand between, or a CA was changed.",
+            id="of what is not mild the most frequent",
+        ),
+        pytest.param(
+            failing("absent", 10, "cache.pod"),
+            Severity.WARNING,
+            "10 measurements failed, such as absent-0 -> db: it is absent",
+            "Look at the DaemonSet and its tolerations: `kubectl -n kube-system describe ds node-local-dns`.",
+            id="nodes without a cache",
+        ),
+        pytest.param(
+            [*failing("absent", 10, "cache.pod"), *failing("not-serving", 3, "cache.pod")],
+            Severity.BLOCKER,
+            "13 measurements failed, such as not-serving-0 -> db: it is not-serving",
+            "Look at the DaemonSet and its tolerations: `kubectl -n kube-system describe ds node-local-dns`.",
+            id="nodes without a cache, and some whose cache does not serve",
+        ),
+        pytest.param(
+            [*failing("wrong-answer", 5, "settings.search"), *failing("timeout", 1, "dns.stub")],
+            Severity.BLOCKER,
+            "6 measurements failed, such as timeout-0 -> db: it is timeout",
+            "See whether it runs; if it has moved, correct the fleet file's audit.targets.",
+            id="settings that cost time, and a lookup that fails",
+        ),
+    ],
+)
+def test_what_is_mild_does_not_hide_what_is_not(
+    explains: list[Measured], severity: Severity, shown: str, next_step: str
+) -> None:
+    finding = told(DB, explains, explains[0].symptom)
+    assert (finding.severity, finding.evidence.observed, finding.next_step) == (severity, shown, next_step)
+    assert finding.evidence.source.startswith(explains[0].check), "what shows it is all of it"
