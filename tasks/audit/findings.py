@@ -51,6 +51,8 @@ _BY_SYMPTOM: Mapping[str, str] = {
     "expired": "Renew the certificate, and see why nobody was told before.",
     "expires-soon": "Renew the certificate before that day.",
     "untrusted": "Compare its issuer with the declared authority: a proxy may stand between, or a CA was changed.",
+    "no-handshake": "Look at what takes the connection: a load balancer with nobody behind it, a proxy, a server"
+    " without TLS; ask by hand: `openssl s_client -connect HOST:PORT`.",
     "too-big": "Lower the MTU of interfaces and pods to what the path carries, less 50 bytes for VXLAN, or mend the"
     " line; let ICMP `fragmentation needed` pass.",
 }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tasks.audit.measured import TOO_BIG, Measured, Quality
+from tasks.audit.measured import TOO_BIG, Fault, Measured, Part, Quality
 from tasks.audit.planning import MTU_LEAST, NEGATIVE_TTL, Asked
 from tasks.audit.questions import Answer, Kind, Outcome
 from tasks.audit.suspects import Stage
@@ -25,6 +25,9 @@ _API_CHECKS = (
     (Stage.TLS, "tls.api"),
     (Stage.HTTP, "ready.api"),
 )
+_TAKES_CONNECTIONS = frozenset({Part.TARGET, Part.ENDPOINT, Part.SITE_TARGET})
+"""Parts that may take a connection and give no answer: a load balancer with nobody behind it, a firewall that looks
+into it."""
 
 Agreed = Mapping[tuple[str, str], str | None]
 """(scope, name) -> the addresses that most servers answer, joined by commas; None: they do not agree."""
@@ -33,13 +36,14 @@ Agreed = Mapping[tuple[str, str], str | None]
 def agree(answered: Iterable[tuple[Asked, Answer]]) -> Agreed:
     """What most DNS servers say of the names that everyone must get the same answer for. Each server has one vote.
 
-    Only what was asked of a server itself counts: a host's stub repeats what its servers say.
+    Only what was asked of a server itself counts: a host's stub repeats what its servers say. An answer that is cut off
+    may have left any of the addresses out.
     """
     said: defaultdict[tuple[str, str], defaultdict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for asked, answer in answered:
         if not asked.wants.compared or asked.wants.addresses or asked.question.kind is not Kind.DNS:
             continue
-        if answer.outcome is Outcome.OK and answer.values.get("addresses"):
+        if answer.outcome is Outcome.OK and answer.values.get("addresses") and not _is_cut_off(asked, answer):
             said[asked.wants.scope, asked.question.name][asked.question.address][answer.values["addresses"]] += 1
     return {name: _majority(servers) for name, servers in said.items()}
 
@@ -54,6 +58,11 @@ def _majority(servers: Mapping[str, Counter[str]]) -> str | None:
 def _first(answers: Counter[str]) -> str:
     """What a server said most often; of two alike the first by name, so that the order of hosts does not matter."""
     return min(answers, key=lambda said: (-answers[said], said))
+
+
+def _is_cut_off(asked: Asked, answer: Answer) -> bool:
+    """Whether there is more of it than fits into a datagram; over TCP no answer is."""
+    return asked.question.transport == "udp" and answer.values.get("truncated") == "yes"
 
 
 def judge(
@@ -133,14 +142,19 @@ class _Judge:
         return self._fail(words, "wrong-answer", "clock.api", Stage.HTTP)
 
     def _name(self) -> Iterator[Measured]:
+        values, wants, name = self.answer.values, self.asked.wants, self.asked.question.name
+        if self.answer.outcome is Outcome.NO_NAME and wants.absent and values.get("certain") == "no":
+            yield self._unknown(self.answer.reason)
+            return
         if self.answer.outcome is not Outcome.OK:
             yield self._unanswered()
             return
-        values, wants, name = self.answer.values, self.asked.wants, self.asked.question.name
         rcode, addresses = values.get("rcode", "NOERROR"), values.get("addresses", "")
         if rcode not in ("NOERROR", "NXDOMAIN"):
             # a cache that says so has had no answer itself
             yield self._fail(f"answers {rcode}", "no-upstream" if self.asked.check == "dns.cache" else "servfail")
+        elif rcode == "NOERROR" and _is_cut_off(self.asked, self.answer):
+            yield self._ok("its answer does not fit into a datagram")
         elif wants.absent:
             if addresses:
                 yield self._fail(f"answers {addresses} for a name that nobody has", "wrong-answer")
@@ -203,12 +217,6 @@ class _Judge:
             return self._fail(f"its name cannot be looked up: {self.answer.reason}", "no-name")
         values = self.answer.values
         expires = _moment(values.get("not_after"))
-        if self.answer.outcome is Outcome.TLS and expires is not None and expires < self.now:
-            return self._fail(f"its certificate has expired on {expires:%Y-%m-%d %H:%M} UTC", "expired")
-        if self.answer.outcome is Outcome.TLS:
-            issuer = values.get("issuer", "")
-            words = f"its certificate does not verify: {values.get('verified') or self.answer.reason}"
-            return self._fail(f"{words}{f' (issued by {issuer})' if issuer else ''}", "untrusted")
         if self.answer.outcome is not Outcome.OK:
             return self._unanswered()
         status = values.get("status")
@@ -218,6 +226,20 @@ class _Judge:
         if wants_s and expires is not None and (expires - self.now).total_seconds() < wants_s:
             return self._fail(f"its certificate expires on {expires:%Y-%m-%d %H:%M} UTC", "expires-soon")
         return self._ok("connected" if status is None else f"status {status}")
+
+    def _no_tls(self, check: str, stage: str) -> Measured:
+        """A certificate that is not good, or no handshake at all; then it is not the way there that is cut."""
+        values = self.answer.values
+        if values.get("verified", "yes") == "yes":
+            words = f"takes the connection, and no TLS comes of it: {self.answer.reason}"
+            fact = self._fail(words, "no-handshake", check, stage)
+            left = (s for s in fact.suspects if s.fault is not Fault.CUT or s.part in _TAKES_CONNECTIONS)
+            return replace(fact, suspects=frozenset(left))
+        expires, issuer = _moment(values.get("not_after")), values.get("issuer", "")
+        if expires is not None and expires < self.now:
+            return self._fail(f"its certificate has expired on {expires:%Y-%m-%d %H:%M} UTC", "expired", check, stage)
+        words = f"its certificate does not verify: {values['verified']}"
+        return self._fail(f"{words}{f' (issued by {issuer})' if issuer else ''}", "untrusted", check, stage)
 
     # facts of one quality
 
@@ -236,7 +258,9 @@ class _Judge:
         outcome, reason = self.answer.outcome, self.answer.reason
         if outcome is Outcome.UNKNOWN:
             return self._unknown(reason, check, stage)
-        symptom = {Outcome.TLS: "untrusted", Outcome.GARBLED: "wrong-answer"}.get(outcome, str(outcome))
+        if outcome is Outcome.TLS:
+            return self._no_tls(check, stage)
+        symptom = "wrong-answer" if outcome is Outcome.GARBLED else str(outcome)
         return self._fail(f"{outcome}{f': {reason}' if reason else ''}", symptom, check, stage)
 
     def _unknown(self, reason: str, check: str = "", stage: str = "") -> Measured:

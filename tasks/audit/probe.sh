@@ -24,7 +24,7 @@ cannot() { printf '%s\tunknown\t\t%s\n' "$number" "$(clean "$*")"; }
 by_words() { # what a tool says when it fails, what else it is
   case $1 in
     *[Rr]efused*) echo refused;;
-    *[Tt]imed\ out*|*imeout*) echo timeout;;
+    *[Tt]imed\ out*|*imeout*|*TIMEOUT*) echo timeout;;
     *nreachable*|*No\ route*|*rohibited*|*not\ permitted*) echo unreachable;;
     *resolve*|*bad\ address*|*not\ known*) echo no-name;;
     *) echo "$2";;
@@ -50,7 +50,8 @@ ask_url() { # scheme, path
     6) tell no-name "$reason" stage=name;;
     7) tell "$(by_words "$said" unknown)" "$reason" stage=connect;; # the reason alone does not say which
     28) tell timeout "$reason";;
-    35|51|58|59|60|83|90) tell tls "$reason" stage=tls;;
+    51|60) tell tls "$reason" "stage=tls$T$(clean "verified=${reason:-no}")";;
+    35|58|59|83|90) tell tls "$reason" stage=tls;;
     1|8|52|56) tell garbled "$reason" stage=http;;
     *) tell unknown "${reason:-curl ends with $failed}";;
   esac
@@ -99,7 +100,7 @@ ask_stub() {
   said=$(within "$TIMEOUT_S" getent $base "$name" 2>&1)
   case $? in
     0) tell ok '' "addresses=$(printf '%s\n' "$said" | sed 's/[[:space:]].*//' | sort -u | tr '\n' ',' | sed 's/,$//')";;
-    2) tell no-name 'getent finds none; it does not tell whether anyone answered';;
+    2) tell no-name 'getent finds none; it does not tell whether anyone answered' certain=no;;
     124|143) tell timeout 'no answer in time';;
     *) tell unknown "getent: $said";;
   esac

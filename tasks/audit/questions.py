@@ -55,7 +55,7 @@ class Outcome(StrEnum):
     NO_NAME = "no-name"
     """`address` is a name that could not be looked up. STUB: no resolver gave an answer."""
     TLS = "tls"
-    """The handshake failed, or the certificate does not verify."""
+    """The certificate does not verify, of which the value `verified` tells why; without it: there was no handshake."""
     GARBLED = "garbled"
     """Something answered that does not speak the protocol."""
     UNKNOWN = "unknown"
@@ -94,9 +94,10 @@ class Answer:
     TLS: `not_after`, `issuer`, `verified` (`yes`, or why not); all three also for API and HTTPS. HTTP, HTTPS, METRICS:
     `status`, and the stages as for API. DNS: `rcode` (as NOERROR), `addresses` (sorted, by commas), `ttl_s` (least),
     `truncated` (`yes`, `no`), `authoritative_ttl_s` (of the SOA of a negative answer: how long it is kept).
-    STUB: `addresses`; none: no such name. MTU: `largest` (0: all are larger than what was told), `told` (path MTU that
-    the network or the host's own interface told, if one did). METRICS: `hits`, `misses`, `forwards`, `errors`
-    (SERVFAIL); what the cache does not tell is not there. SETTINGS: `servers`, `search`, both by commas, `ndots`.
+    STUB: `addresses`; none: no such name; `certain` (`no`, with NO_NAME: there may be no such name as well).
+    MTU: `largest` (0: all are larger than what was told), `told` (path MTU that the network or the host's own interface
+    told, if one did). METRICS: `hits`, `misses`, `forwards`, `errors` (SERVFAIL); what the cache does not tell is not
+    there. SETTINGS: `servers`, `search`, both by commas, `ndots`.
     A host without Python answers a part of it: no TLS, no `duration_ms` of stages, no `not_after`, no clock, no TTL."""
     reason: str = ""
     """The last words, for whatever is not OK."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import socketserver
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -74,6 +75,8 @@ def world(folder: Path) -> Iterator[World]:
         secure("foreign", not_ours.certificate_pem, not_ours.key_pem, _page(b"200 OK"))
         secure("expired", *_expired(), _page(b"200 OK"))
         listen("silent", _silent)
+        listen("resets", _reset)
+        listen("ends", _end)
         listen("page", _page(b"204 No Content"))
         listen("banner", _say(b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n"))
         listen("endless", _endless)
@@ -114,6 +117,17 @@ def _stream(talk: Talk) -> Iterator[int]:
 def _silent(connection: socket.socket) -> None:
     while connection.recv(4096):
         pass  # until the other side has had enough
+
+
+def _reset(connection: socket.socket) -> None:
+    """What a load balancer does that has nobody behind it."""
+    connection.recv(4096)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def _end(connection: socket.socket) -> None:
+    connection.recv(4096)
 
 
 def _say(text: bytes) -> Talk:

@@ -34,12 +34,15 @@ CASES: dict[str, tuple[Question, Outcome, dict[str, str | None]]] = {
     "API server of a foreign authority": (Question(Kind.API, HERE, 0, "foreign", authority="ours"), Outcome.TLS, {"stage": "tls"}),
     "API server of another name": (Question(Kind.API, HERE, 0, "wrong-name", authority="ours"), Outcome.TLS, {"stage": "tls"}),
     "API server that does not run": (Question(Kind.API, HERE, 0, "closed", authority="ours"), Outcome.REFUSED, {"stage": "connect"}),
+    "API server with nobody behind it": (Question(Kind.API, HERE, 0, "resets", authority="ours"), Outcome.TLS, {"stage": "tls", "verified": None}),
+    "API server that ends the handshake": (Question(Kind.API, HERE, 0, "ends", authority="ours"), Outcome.TLS, {"stage": "tls", "verified": None}),
     "API server that hangs": (Question(Kind.API, HERE, 0, "silent", authority="ours"), Outcome.TIMEOUT, {"stage": "tls"}),
     "API server that is none": (Question(Kind.API, HERE, 0, "banner", authority="ours"), Outcome.GARBLED, {"stage": "tls"}),
     "an authority that was not given": (Question(Kind.API, HERE, 0, "right", authority="whose"), Outcome.UNKNOWN, {"stage": "tls"}),
     "the host's own authorities": (Question(Kind.API, HERE, 0, "right"), Outcome.TLS, {"stage": "tls"}),
     "certificate": (Question(Kind.TLS, HERE, 0, "right", authority="ours"), Outcome.OK, {"verified": "yes", "issuer": "CN=ours"}),
     "foreign certificate": (Question(Kind.TLS, HERE, 0, "foreign", authority="ours"), Outcome.TLS, {"issuer": "CN=foreign"}),
+    "no certificate": (Question(Kind.TLS, HERE, 0, "resets", authority="ours"), Outcome.TLS, {"verified": None, "issuer": None}),
     "expired certificate": (
         Question(Kind.TLS, HERE, 0, "expired", authority="ours"),
         Outcome.TLS,
@@ -156,6 +159,13 @@ def _clocks_and_stages(got: dict[str, Answer]) -> None:
     assert abs(float(right["clock_offset_s"])) < 3
     assert {"name_ms", "connect_ms", "tls_ms", "http_ms"} <= set(right)
     assert "stage" not in right
+    for phrase in (
+        "API server of a foreign authority",
+        "API server of another name",
+        "foreign certificate",
+        "expired certificate",
+    ):
+        assert got[phrase].values["verified"] not in ("", "yes"), phrase
     assert datetime.fromisoformat(right["not_after"]) > datetime.now(UTC) + timedelta(days=1)
     assert 3597 < float(got["API server of another time"].values["clock_offset_s"]) < 3603
     assert "clock_offset_s" not in got["API server without a clock"].values

@@ -48,11 +48,12 @@ def test_curl(host: ProbedHost, servers: World, shell: tuple[str, ...]) -> None:
     questions = {
         api("right"): (Outcome.OK, {"status": "200"}),
         api("forbids"): (Outcome.OK, {"status": "403"}),
-        api("foreign"): (Outcome.TLS, {"stage": "tls"}),
-        api("wrong-name"): (Outcome.TLS, {"stage": "tls"}),
+        api("foreign"): (Outcome.TLS, {"stage": "tls", "verified": "no"}),
+        api("wrong-name"): (Outcome.TLS, {"stage": "tls", "verified": "no"}),
+        api("resets"): (Outcome.TLS, {"stage": "tls"}),
         api("closed"): (Outcome.REFUSED, {"stage": "connect"}),
         api("silent"): (Outcome.TIMEOUT, {}),
-        api("right", ""): (Outcome.TLS, {"stage": "tls"}),
+        api("right", ""): (Outcome.TLS, {"stage": "tls", "verified": "no"}),
         http("page"): (Outcome.OK, {"status": "204"}),
         http("hangs-up"): (Outcome.GARBLED, {"stage": "http"}),
         http("page", "no..name"): (Outcome.NO_NAME, {"stage": "name"}),
@@ -62,7 +63,10 @@ def test_curl(host: ProbedHost, servers: World, shell: tuple[str, ...]) -> None:
         ),
     }
     answers = _asked(host, questions, ("curl",), shell=shell, ours=servers.authority_pem)
-    assert [(answer.outcome, answer.values) for answer in answers] == list(questions.values())
+    whys = {answer.values["verified"] for answer in answers if "verified" in answer.values}
+    assert all(why.startswith(("(60) ", "(51) ")) for why in whys), whys
+    short = [{**answer.values, **({"verified": "no"} if "verified" in answer.values else {})} for answer in answers]
+    assert list(zip([answer.outcome for answer in answers], short, strict=True)) == list(questions.values())
 
 
 def test_wget(host: ProbedHost, servers: World) -> None:
@@ -78,7 +82,7 @@ def test_names(host: ProbedHost, shell: tuple[str, ...]) -> None:
     questions = (Question(Kind.STUB, name="localhost", record="A"), Question(Kind.STUB, name="no..name"))
     answers = _asked(host, questions, ("getent",), shell=shell)
     assert [answer.outcome for answer in answers] == [Outcome.OK, Outcome.NO_NAME]
-    assert answers[0].values == {"addresses": "127.0.0.1"}
+    assert [answer.values for answer in answers] == [{"addresses": "127.0.0.1"}, {"certain": "no"}]
 
 
 DIG = """\
@@ -152,6 +156,7 @@ def test_ping(script: str, outcome: Outcome, values: dict[str, str], host: Probe
             'echo "nc: connect to 10.0.0.1 port 22 (tcp) timed out: Operation now in progress" >&2; exit 1',
             Outcome.TIMEOUT,
         ),
+        ('echo "Ncat: TIMEOUT." >&2; exit 1', Outcome.TIMEOUT),
         ("exit 1", Outcome.UNKNOWN),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,8 @@ from tasks.audit.judging import Agreed, agree, judge
 from tasks.audit.measured import Fault, Part, Quality, Suspect
 from tasks.audit.planning import NEGATIVE_TTL, Asked, Wants
 from tasks.audit.questions import Answer, Kind, Outcome, Question
-from tasks.audit.suspects import Stage
+from tasks.audit.suspects import Server, Stage, suspects_of_target
+from tests.unit.onboard.builders import a_host
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 SUSPECT = frozenset({Suspect(Part.TARGET, "db", Fault.CUT)})
@@ -93,6 +95,13 @@ def answered(took_ms: float = 3.0, **values: str) -> Answer:
             Answer(Outcome.TLS, 3, {"issuer": "CN=proxy", "verified": "self-signed certificate"}),
             (FAIL, "untrusted", "its certificate does not verify: self-signed certificate (issued by CN=proxy)"),
             id="a certificate of someone else's",
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(),
+            Answer(Outcome.TLS, 3, reason="it breaks the connection off"),
+            (FAIL, "no-handshake", "takes the connection, and no TLS comes of it: it breaks the connection off"),
+            id="a load balancer with nobody behind it",
         ),
         pytest.param(
             Kind.MTU, Wants(path_mtu=1500), answered(largest="1500"), (OK, "", "1500 bytes pass unfragmented"), id="all"
@@ -246,6 +255,55 @@ def test_a_name(kind: Kind, wants: Wants, answer: Answer, agreed: Agreed, fact: 
 
 
 @pytest.mark.parametrize(
+    ("wants", "answer", "fact"),
+    [
+        pytest.param(
+            Wants(absent=True),
+            Answer(Outcome.NO_NAME, 1, {"certain": "no"}, "getent finds none"),
+            (UNKNOWN, "", "getent finds none"),
+            id="none, or nobody answered",
+        ),
+        pytest.param(
+            Wants(),
+            Answer(Outcome.NO_NAME, 1, {"certain": "no"}, "getent finds none"),
+            (FAIL, "no-name", "no-name: getent finds none"),
+            id="either way it should be there",
+        ),
+        pytest.param(
+            Wants(absent=True),
+            Answer(Outcome.NO_NAME, 1, reason="Temporary failure in name resolution"),
+            (FAIL, "no-name", "no-name: Temporary failure in name resolution"),
+            id="nobody answered",
+        ),
+        pytest.param(Wants(absent=True), answered(addresses=""), (OK, "", "no such name, as it should be"), id="none"),
+    ],
+)
+def test_a_lookup_that_finds_none(wants: Wants, answer: Answer, fact: tuple[Any, ...]) -> None:
+    assert facts(asked(Kind.STUB, NAME, wants), answer) == [("x", *fact)]
+
+
+CUT_OFF = "its answer does not fit into a datagram"
+
+
+@pytest.mark.parametrize(
+    ("transport", "wants", "values", "fact"),
+    [
+        pytest.param("udp", Wants(), {}, (OK, "", CUT_OFF), id="no address fits"),
+        pytest.param("udp", Wants(compared=True), {"addresses": B}, (OK, "", CUT_OFF), id="some of them fit"),
+        pytest.param("udp", Wants(addresses=(A, B)), {"addresses": B}, (OK, "", CUT_OFF), id="some of those declared"),
+        pytest.param("udp", Wants(), {"rcode": "SERVFAIL"}, (FAIL, "servfail", "answers SERVFAIL"), id="a failure"),
+        pytest.param("udp", Wants(), {"rcode": "NXDOMAIN"}, (FAIL, "nxdomain", "no such name"), id="no such name"),
+        pytest.param("tcp", Wants(), {}, (FAIL, "nxdomain", "no address"), id="a stream has room for all"),
+    ],
+)
+def test_an_answer_that_is_cut_off(transport: str, wants: Wants, values: dict[str, str], fact: tuple[Any, ...]) -> None:
+    one = asked(Kind.DNS, NAME, wants)
+    one = replace(one, question=replace(one.question, transport=transport))
+    answer = answered(**{"rcode": "NOERROR", "truncated": "yes", "addresses": "", **values})
+    assert facts(one, answer, {("", NAME): A}) == [("x", *fact)]
+
+
+@pytest.mark.parametrize(
     ("at_most_s", "ttl_s", "quality"),
     [(600, "600", OK), (600, "601", FAIL), (600, "", None), (600, "nonsense", None), (0, "86400", None)],
 )
@@ -283,9 +341,14 @@ GREEN = [("name.api", OK), ("connect.api", OK), ("tls.api", OK), ("ready.api", O
             id="it takes no connections",
         ),
         pytest.param(
-            Answer(Outcome.TLS, 5, {"stage": "tls"}),
+            Answer(Outcome.TLS, 5, {"stage": "tls", "verified": "self-signed certificate", "issuer": "CN=proxy"}),
             {"tls.api": FAIL, "ready.api": UNKNOWN, "clock.api": UNKNOWN},
             id="another authority's certificate",
+        ),
+        pytest.param(
+            Answer(Outcome.TLS, 5, {"stage": "tls"}, "it ends the connection within the handshake"),
+            {"tls.api": FAIL, "ready.api": UNKNOWN, "clock.api": UNKNOWN},
+            id="no handshake",
         ),
         pytest.param(
             Answer(Outcome.TIMEOUT, 3000, {"stage": "http"}),
@@ -313,8 +376,44 @@ def test_the_api_endpoint_stage_by_stage(answer: Answer, differs: dict[str, Qual
     assert told == dict(GREEN) | differs
 
 
-def dns(address: str, answer: Answer, name: str = NAME, wants: Wants = Wants(compared=True)) -> tuple[Asked, Answer]:  # noqa: B008
-    return asked(Kind.DNS, name, wants, address), answer
+TLS_ENDS = {
+    "untrusted": {"verified": "self-signed certificate", "issuer": "CN=proxy"},
+    "expired": {"verified": "certificate has expired", "not_after": "2026-11-20T00:00:00+00:00"},
+    "no-handshake": {},
+}
+
+
+@pytest.mark.parametrize("symptom", TLS_ENDS)
+def test_how_tls_fails_is_told_alike_of_targets_and_of_the_api_endpoint(symptom: str) -> None:
+    values = TLS_ENDS[symptom]
+    (target,) = facts(asked(Kind.TLS), Answer(Outcome.TLS, 5, values))
+    api = facts(asked(Kind.API), Answer(Outcome.TLS, 5, {"stage": "tls", **values}))
+    assert target[1:] == next(fact for fact in api if fact[0] == "tls.api")[1:]
+    assert target[2] == symptom
+
+
+def test_who_takes_a_connection_is_reached() -> None:
+    """Without a handshake it is not the line that is cut, but it may be who took the connection in the target's place."""
+    target = Server("db:443", "fra1")
+    one = replace(
+        asked(Kind.TLS), suspects={"": suspects_of_target(a_host("n1", domain="rack1"), target, answers=True)}
+    )
+    (fact,) = judge("n1", [one], [Answer(Outcome.TLS, 5, reason="it breaks the connection off")], {}, NOW)
+    assert {(s.part, s.fault) for s in fact.accused} == {
+        (Part.TARGET, Fault.CUT), (Part.TARGET, Fault.WRONG), (Part.SITE_TARGET, Fault.CUT), (Part.SITE_TARGET, Fault.WRONG),
+        (Part.PATH, Fault.WRONG), (Part.HOST, Fault.WRONG), (Part.SITE, Fault.WRONG),
+    }  # fmt: skip
+
+
+def dns(
+    address: str,
+    answer: Answer,
+    name: str = NAME,
+    wants: Wants = Wants(compared=True),  # noqa: B008 - frozen
+    transport: str = "",
+) -> tuple[Asked, Answer]:
+    one = asked(Kind.DNS, name, wants, address)
+    return replace(one, question=replace(one.question, transport=transport)), answer
 
 
 @pytest.mark.parametrize(
@@ -340,6 +439,17 @@ def dns(address: str, answer: Answer, name: str = NAME, wants: Wants = Wants(com
             [dns("s1", answered(addresses=A, rcode="NOERROR")), dns("s2", answered(rcode="NXDOMAIN"))],
             {("", NAME): A},
             id="who does not know the name says nothing of its address",
+        ),
+        pytest.param(
+            [
+                dns("s1", answered(addresses=A, rcode="NOERROR")),
+                *[
+                    dns(s, answered(addresses=B, rcode="NOERROR", truncated="yes"), transport="udp")
+                    for s in ("s2", "s3")
+                ],
+            ],
+            {("", NAME): A},
+            id="who has room for a part of it says nothing",
         ),
         pytest.param(
             [dns("s1", answered(addresses=A, rcode="NOERROR"), wants=Wants())], {}, id="a name that may differ"
