@@ -38,6 +38,7 @@ MTU_HEADERS = 50
 """Bytes that VXLAN puts around a packet: the next size to try below the one that is wanted."""
 MTU_LEAST = 576
 """Every path carries a packet of this size: where it is lost too, it is not the size."""
+KUBELET_PORT = 10250
 TRANSPORTS = ("udp", "tcp")
 _CLUSTER_AUTHORITY = "cluster"
 
@@ -149,7 +150,7 @@ def plan_night(
     asked, authorities = {}, {}
     for host in hosts if only is None else [host for host in hosts if host.name in only]:
         view = views.get(host.pool.cluster.name)
-        asker = _Asker(host, view, night, fleet, site_of, files)
+        asker = _Asker(host, views, night, fleet, site_of, files)
         peers = [by_name[name] for name in mesh.targets[host.name]]
         asked[host.name] = tuple(asker.questions(peers))
         named = {str(target.authority): files[str(target.authority)] for target in asker.targets if target.authority}
@@ -165,13 +166,14 @@ class _Asker:
     def __init__(
         self,
         host: Host,
-        view: View | None,
+        views: Mapping[str, View],
         night: int,
         fleet: Fleet,
         site_of: Mapping[str, str],
         files: Mapping[str, str],
     ) -> None:
-        self._host, self._view, self._night, self._audit = host, view, night, fleet.audit
+        self._host, self._views, self._night, self._audit = host, views, night, fleet.audit
+        self._view = view = views.get(host.pool.cluster.name)
         self._site_of = site_of
         site = host.site.name
         self._resolvers = tuple(Server(address, site) for address in host.site.dns.resolvers)
@@ -199,7 +201,8 @@ class _Asker:
             yield from self._cloud_nodes(self._view)
         yield from map(self._target, self.targets)
         yield from self._big_packets(peers)
-        yield from map(self._connect, peers)
+        for peer in peers:
+            yield from self._connect(peer)
 
     # names
 
@@ -209,13 +212,14 @@ class _Asker:
     def _stub_names(self) -> Iterator[Asked]:
         for name in self._names:
             if name.zone != "in-cluster":
-                question = Question(Kind.STUB, name=name.name, record="A")
+                question = Question(Kind.STUB, name=name.name, record=_record(name))
                 yield Asked(question, "dns.stub", name.name, _alone(self._stub(name.name)), self._wants(name))
 
     def _wants(self, name: AuditName) -> Wants:
         """An external name may have another address for everyone; of any other, everyone must get the same."""
         scope = self._host.pool.cluster.name if name.zone == "in-cluster" else ""
-        addresses = tuple(address for address in name.addresses if ":" not in address)  # A records are asked for
+        has_colons = _record(name) == "AAAA"
+        addresses = tuple(address for address in name.addresses if (":" in address) is has_colons)
         # the zone of ABSENT is nobody's to mend
         negative_ttl_s = NEGATIVE_TTL_S if name.absent and name is not ABSENT else 0.0
         return Wants(addresses, name.absent, negative_ttl_s, name.zone != "external" and not name.absent, scope)
@@ -223,7 +227,7 @@ class _Asker:
     def _dns(self, check: str, address: str, server: Server, names: Iterable[AuditName]) -> Iterator[Asked]:
         for name in names:
             for transport in TRANSPORTS:
-                question = Question(Kind.DNS, address, 53, name.name, transport, "A")
+                question = Question(Kind.DNS, address, 53, name.name, transport, _record(name))
                 suspects = _by_stage(name, suspects_of_resolver(self._host, server, transport, name.name))
                 target = f"{name.name} at {server.name} {transport}"
                 yield Asked(question, check, target, suspects, self._wants(name))
@@ -245,7 +249,7 @@ class _Asker:
         for name in names:
             behind = view.behind_cache(self._host, name)
             for transport in TRANSPORTS:
-                question = Question(Kind.DNS, NODE_LOCAL, 53, name.name, transport, "A")
+                question = Question(Kind.DNS, NODE_LOCAL, 53, name.name, transport, _record(name))
                 suspects = _by_stage(name, suspects_of_cache(self._host, name.name))
                 target = f"{name.name} at the node's cache {transport}"
                 yield Asked(question, "dns.cache", target, suspects, self._wants(name), behind)
@@ -267,17 +271,29 @@ class _Asker:
             stages[Stage.NAME] = frozenset()  # there is nothing to look up
         return Asked(question, "api", view.endpoint.name, stages, behind=self._behind_name(question.address))
 
-    def _connect(self, peer: Host) -> Asked:
-        question = Question(Kind.TCP, _address(peer), peer.ssh.port)
-        return Asked(question, "connect.host", peer.name, _alone(suspects_of_connect(self._host, peer)))
+    def _connect(self, peer: Host) -> Iterator[Asked]:
+        """To its SSH port, where SSH goes to the node's own address.
+
+        Else that port may be one of whatever forwards it. The kubelet's is asked then, which takes connections on the
+        node's own address while the node is Ready; of any other peer nobody knows a port that does.
+        """
+        port, is_kubelet = peer.ssh.port, _address(peer) != peer.address
+        if is_kubelet:
+            view = self._views.get(peer.pool.cluster.name)
+            node = view.nodes.get(peer.node_name) if view else None
+            if node is None or not node.ready:
+                return
+            port = KUBELET_PORT
+        suspects = suspects_of_connect(self._host, peer, is_kubelet=is_kubelet)
+        yield Asked(Question(Kind.TCP, _address(peer), port), "connect.host", peer.name, _alone(suspects))
 
     def _cloud_nodes(self, view: View) -> Iterator[Asked]:
         """The kubelets of cloud nodes: one that is Ready takes connections there."""
         ready = [node for node in view.nodes.values() if node.is_cloud_machine and node.ready and node.internal_ips]
         ready.sort(key=lambda node: node.name)
         for node in in_turn(ready, self._night, SERVERS_A_NIGHT):
-            server = Server(f"{node.name}:10250")
-            question = Question(Kind.TCP, node.internal_ips[0], 10250)
+            server = Server(f"{node.name}:{KUBELET_PORT}")
+            question = Question(Kind.TCP, node.internal_ips[0], KUBELET_PORT)
             yield Asked(question, "connect.cloud", server.name, _alone(suspects_of_target(self._host, server)))
             yield self._big_packet(Server(node.name), node.internal_ips[0])
 
@@ -310,6 +326,11 @@ class _Asker:
         check = "mtu.host" if isinstance(target, Host) else "mtu.cloud"
         suspects = _alone(suspects_of_mtu(self._host, target))
         return Asked(Question(Kind.MTU, address, sizes=sizes), check, target.name, suspects, Wants(path_mtu=wanted))
+
+
+def _record(name: AuditName) -> str:
+    """What it is asked for: AAAA where only IPv6 addresses are declared, for then it need not have others."""
+    return "AAAA" if name.addresses and all(":" in address for address in name.addresses) else "A"
 
 
 def _by_stage(name: AuditName, suspects: frozenset[Suspect]) -> Mapping[str, frozenset[Suspect]]:

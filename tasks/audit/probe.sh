@@ -96,7 +96,11 @@ ask_dns() {
 }
 ask_stub() {
   have getent || { cannot 'no python3 and no getent to ask with'; return; }
-  case $record in A) base=ahostsv4;; AAAA) base=ahostsv6;; *) base=ahosts;; esac
+  case $record in
+    A) base=ahostsv4;;
+    AAAA) cannot 'no python3, and getent tells IPv6 addresses that are none, and not all that are'; return;;
+    *) base=ahosts;;
+  esac
   said=$(within "$TIMEOUT_S" getent $base "$name" 2>&1)
   case $? in
     0) tell ok '' "addresses=$(printf '%s\n' "$said" | sed 's/[[:space:]].*//' | sort -u | tr '\n' ',' | sed 's/,$//')";;

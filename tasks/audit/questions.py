@@ -98,7 +98,8 @@ class Answer:
     MTU: `largest` (0: all are larger than what was told), `told` (path MTU that the network or the host's own interface
     told, if one did). METRICS: `hits`, `misses`, `forwards`, `errors` (SERVFAIL); what the cache does not tell is not
     there. SETTINGS: `servers`, `search`, both by commas, `ndots`.
-    A host without Python answers a part of it: no TLS, no `duration_ms` of stages, no `not_after`, no clock, no TTL."""
+    A host without Python answers a part of it: no TLS, no `duration_ms` of stages, no `not_after`, no clock, no TTL, no
+    IPv6 addresses of STUB."""
     reason: str = ""
     """The last words, for whatever is not OK."""
 

@@ -39,9 +39,13 @@ class Stage(StrEnum):
     HTTP = "http"
 
 
-def suspects_of_connect(source: Host, target: Host) -> frozenset[Suspect]:
-    """A TCP connect from host to host."""
-    return frozenset(_between(source, target, (Fault.CUT,)))
+def suspects_of_connect(source: Host, target: Host, *, is_kubelet: bool = False) -> frozenset[Suspect]:
+    """A TCP connect from host to host.
+
+    is_kubelet: it is the kubelet that takes it, not sshd
+    """
+    kubelet = _of(Part.KUBELET, target.name, (Fault.DEAD,) if is_kubelet else ())
+    return frozenset((*_between(source, target, (Fault.CUT,)), *kubelet))
 
 
 def suspects_of_mtu(source: Host, target: Host | Server) -> frozenset[Suspect]:

@@ -256,6 +256,17 @@ def test_names_that_cannot_be_looked_up(error: str, outcome: Outcome, stub: Outc
     assert [answer.outcome for answer in read_answers(done.stdout, sheet)] == [outcome, stub]
 
 
+@pytest.mark.parametrize(("record", "addresses"), [("A", "10.0.0.1"), ("AAAA", "fd00::1"), ("", "10.0.0.1,fd00::1")])
+def test_a_name_is_looked_up_in_the_family_that_is_asked_for(record: str, addresses: str) -> None:
+    known = """
+KNOWN = [(socket.AF_INET, 1, 6, "", ("10.0.0.1", 0)), (socket.AF_INET6, 1, 6, "", ("fd00::1", 0, 0, 0))]
+socket.getaddrinfo = lambda name, port, family, kind: [row for row in KNOWN if family in (0, row[0])]
+"""
+    sheet = Sheet((Question(Kind.STUB, name="a.lab", record=record),), timeout_s=5)
+    done, _ = _probe(sheet, known)
+    assert read_answers(done.stdout, sheet)[0].values == {"addresses": addresses}
+
+
 @pytest.mark.parametrize(
     ("refused", "reason"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tasks.audit.planning import NEGATIVE_TTL, NEGATIVE_TTL_S, Asked, NightPlan,
 from tasks.audit.questions import Kind
 from tasks.cluster.dns import ClusterDns, DnsPod
 from tasks.cluster.nodes import POOL_TYPE_LABEL, NodeRow
-from tasks.fleet.model import AuditName, AuditSettings, AuditTarget, Fleet, Host, SiteDns
+from tasks.fleet.model import AuditName, AuditSettings, AuditTarget, Fleet, Host, SiteDns, SshAccess
 from tests.unit.onboard.builders import CLUSTER, a_host, a_node
 
 NIGHT = 740_000
@@ -91,6 +92,31 @@ def test_names_are_asked_where_they_can_be_known() -> None:
 
 
 @pytest.mark.parametrize(
+    ("declared", "record", "wanted"),
+    [
+        ((), "A", ()),
+        (("10.1.9.9",), "A", ("10.1.9.9",)),
+        (("10.1.9.9", "fd00::9"), "A", ("10.1.9.9",)),
+        (("fd00::8", "fd00::9"), "AAAA", ("fd00::8", "fd00::9")),
+    ],
+)
+def test_a_name_is_asked_for_the_addresses_that_are_declared(
+    declared: tuple[str, ...], record: str, wanted: tuple[str, ...]
+) -> None:
+    dns = ClusterDns(("172.21.0.10",), (), True, caches={"n1": DnsPod("node-local-dns-1", "10.1.0.11", "n1", True)})
+    names = (AuditName("c.example.com", zone="on-prem", addresses=declared),)
+    asked = planned([a_host("n1", site=RESOLVER)], a_view(a_node("n1"), dns=dns), names=names).asked["n1"]
+    told = {
+        one.check: (one.question.record, one.wants.addresses) for one in asked if one.question.name == names[0].name
+    }
+    assert told == dict.fromkeys(("dns.stub", "dns.resolver", "dns.service", "dns.cache"), (record, wanted))
+    others = {
+        one.question.record for one in asked if one.question.kind is Kind.DNS and one.question.name != names[0].name
+    }
+    assert others == {"A"}
+
+
+@pytest.mark.parametrize(
     ("target", "kind", "question"),
     [
         pytest.param(AuditTarget("t", frozenset(), "tcp", "db", 5432), Kind.TCP, ("db", 5432, "", ""), id="tcp"),
@@ -117,14 +143,46 @@ def test_a_target_of_another_site_is_not_asked_for() -> None:
     assert not [one for one in plan.asked["n1"] if one.target == "t"]
 
 
-def test_peers_are_reached_where_nodes_reach_each_other() -> None:
-    hosts = [a_host("n1"), a_host("n2", node_address="10.9.0.2", address="ssh.example.com")]
-    asked = planned(hosts).asked["n1"]
-    assert [(o.check, o.question.address, o.target) for o in asked if o.check in ("connect.host", "mtu.host")] == [
-        ("mtu.host", "10.9.0.2", "n2"), ("connect.host", "10.9.0.2", "n2"),
-    ]  # fmt: skip
+HERE = ip_address("10.9.0.2")
+FORWARDED = {"address": "203.0.113.1", "ssh": SshAccess("ops", port=2202), "node_address": HERE}
+
+
+@pytest.mark.parametrize(
+    ("peer", "nodes", "connects", "kubelet"),
+    [
+        pytest.param({"address": "10.9.0.2"}, (), ("10.9.0.2", 22), False, id="where SSH goes"),
+        pytest.param(
+            {"address": "10.9.0.2", "ssh": SshAccess("ops", port=2222), "node_address": HERE},
+            (a_node("n2"),),
+            ("10.9.0.2", 2222),
+            False,
+            id="the node's own address is where SSH goes",
+        ),
+        pytest.param(FORWARDED, (a_node("n2"),), ("10.9.0.2", 10250), True, id="a forwarded port is no port of its own"),
+        pytest.param(FORWARDED, (), None, False, id="that is no node"),
+        pytest.param(FORWARDED, (a_node("n2", ready=False),), None, False, id="whose kubelet may not run"),
+        pytest.param(
+            {"address": "n2.example.com", "node_address": HERE}, (a_node("n2"),), ("10.9.0.2", 10250), True,
+            id="nobody knows whether a name leads there",
+        ),
+    ],
+)  # fmt: skip
+def test_peers_are_reached_where_nodes_reach_each_other(
+    peer: dict[str, Any], nodes: tuple[NodeRow, ...], connects: tuple[str, int] | None, kubelet: bool
+) -> None:
+    asked = planned([a_host("n1"), a_host("n2", **peer)], a_view(*nodes)).asked["n1"]
+    found = [one for one in asked if one.check == "connect.host"]
+    assert [(one.question.address, one.question.port) for one in found] == ([connects] if connects else [])
+    assert [any(s.part is Part.KUBELET for s in one.suspects[""]) for one in found] == ([kubelet] if connects else [])
     (mtu,) = (one for one in asked if one.check == "mtu.host")
-    assert mtu.question.sizes == (576, 1450, 1500)
+    assert (mtu.question.address, mtu.target, mtu.question.sizes) == ("10.9.0.2", "n2", (576, 1450, 1500))
+
+
+def test_a_peer_of_another_cluster_is_looked_up_there() -> None:
+    hosts = [a_host("n1"), a_host("n2", cluster={"name": "other"}, **FORWARDED)]
+    views = {CLUSTER.name: a_view(), "other": a_view(a_node("n2"))}
+    asked = plan_night(fleet(hosts), hosts, views, NIGHT, {}).asked["n1"]
+    assert [one.question.port for one in asked if one.check == "connect.host"] == [10250]
 
 
 def test_big_packets_go_to_one_host_a_site() -> None:
