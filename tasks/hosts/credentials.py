@@ -14,15 +14,18 @@ from tasks.hosts import errors
 from tasks.outcomes import Secret
 from tasks.settings import SecretMissing
 
+AGENT_TIMEOUT_S = 10.0
+
 
 class Credentials:
     """Reads private keys, certificates and known_hosts files; nothing is taken that the fleet file does not name."""
 
-    def __init__(self, secret: Callable[[SecretRef], Secret]) -> None:
-        self._secret = secret
+    def __init__(self, secret: Callable[[SecretRef], Secret], *, agent_timeout_s: float = AGENT_TIMEOUT_S) -> None:
+        self._secret, self._agent_timeout_s = secret, agent_timeout_s
         self._keys: dict[tuple[SecretRef | None, Path | None, bool], Sequence[Any]] = {}
         self._loading = asyncio.Lock()
         self._agent: asyncssh.SSHAgentClient | None = None
+        self._agent_hangs = False
         self._known_hosts: dict[Path, asyncssh.SSHKnownHosts] = {}
 
     async def keys(self, access: SshAccess) -> Sequence[Any]:
@@ -47,17 +50,29 @@ class Credentials:
         if access.key is not None:
             pairs += self._from_file(access.key, access.certificate)
         if access.agent:
-            try:
-                if self._agent is None:
-                    self._agent = await asyncssh.connect_agent()  # stays: the agent signs at every login
-                pairs += await self._agent.get_keys()
-            except (OSError, ValueError, asyncssh.Error):
-                raise errors.KeyUnusable("agent: true, but no agent answers at SSH_AUTH_SOCK") from None
+            pairs += await self._from_agent()
         if not pairs:
             raise errors.KeyUnusable(
                 "the agent holds no key" if access.agent else "neither a key nor an agent is declared for it"
             )
         return pairs
+
+    async def _from_agent(self) -> Sequence[Any]:
+        """Its keys. One that hangs is waited for once: all hosts wait for it together."""
+        if not self._agent_hangs:
+            try:
+                async with asyncio.timeout(self._agent_timeout_s):
+                    if self._agent is None:
+                        self._agent = await asyncssh.connect_agent()  # stays: the agent signs at every login
+                    return await self._agent.get_keys()  # type: ignore[no-any-return]
+            except TimeoutError:
+                self._agent_hangs = True
+            except (OSError, ValueError, asyncssh.Error):
+                raise errors.KeyUnusable("agent: true, but no agent answers at SSH_AUTH_SOCK") from None
+        raise errors.KeyUnusable(
+            f"agent: true, but the agent at SSH_AUTH_SOCK has not answered in {self._agent_timeout_s:g} s",
+            next_step="Try `ssh-add -l` where poolkeeper runs; restart the agent if that hangs, too.",
+        )
 
     def _from_file(self, reference: SecretRef, certificate: Path | None) -> Sequence[Any]:
         try:

@@ -12,6 +12,8 @@ import asyncssh
 import pytest
 
 from tasks.hosts import Sessions, errors
+from tasks.hosts.credentials import Credentials
+from tasks.settings import secret_reader
 from tests.contract.hosts.conftest import World, open_sessions
 from tests.contract.hosts.servers import public_line, serving, write_key
 
@@ -197,6 +199,33 @@ async def test_agent_without_the_right_key(world: World, sessions: Sessions, age
 async def test_agent_without_keys(world: World, sessions: Sessions, agent: Path) -> None:
     with pytest.raises(errors.KeyUnusable, match="no key"):
         await sessions.run(world.host(1, key=None, agent=True), "true")
+
+
+async def test_an_agent_that_hangs_is_waited_for_once(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.read()
+        writer.close()
+
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    server = await asyncio.start_unix_server(hang, tmp_path / "agent")
+    access = world.host(1, key=None, agent=True).ssh
+    credentials = Credentials(secret_reader(), agent_timeout_s=0.2)
+    async with server, asyncio.timeout(10):
+        logins = await asyncio.gather(*(credentials.keys(access) for _ in range(100)), return_exceptions=True)
+        assert {str(error) for error in logins} == {
+            "agent: true, but the agent at SSH_AUTH_SOCK has not answered in 0.2 s"
+        }
+        assert isinstance(logins[0], errors.KeyUnusable)
+        assert "ssh-add -l" in logins[0].next_step
+        assert await credentials.keys(world.host(1).ssh), "whose key is a file logs in all the same"
+        await credentials.close()
+    assert asked == 1
 
 
 async def test_no_agent(world: World, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
