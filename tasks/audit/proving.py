@@ -181,15 +181,12 @@ class _Trial:
                 await self._remove(name)
 
     async def _create(self, pod: Json) -> None:
-        node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
         try:
-            async with asyncio.timeout(self.timeout_s):
-                await create_pod(self.api, pod)
-        except TimeoutError:
-            raise ClusterUnreachable(
-                f"the test pod {name} that an earlier run left on node {node} does not go away. Look at that node's"
-                f" kubelet, or run `kubectl delete pod -n {NAMESPACE} {name} --force`."
-            ) from None
+            await create_pod(self.api, pod, timeout_s=self.timeout_s)
+        except BaseException as error:
+            if not isinstance(error, ApiError) or error.status >= 500:
+                await self._remove(pod["metadata"]["name"])  # it may be there, and the word of it be lost
+            raise
 
     async def _remove(self, name: str) -> None:
         try:

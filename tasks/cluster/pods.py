@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tasks.cluster.api import ClusterApi, Json
-from tasks.cluster.errors import Conflict, NotFound
+from tasks.cluster.errors import ClusterUnreachable, Conflict, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +91,31 @@ async def wait_pods_on(api: ClusterApi, node: str, until: Callable[[tuple[PodRow
     raise AssertionError("a watch never ends")
 
 
-async def create_pod(api: ClusterApi, pod: Json) -> None:
-    """Create a pod; one of that name left by an earlier run is removed first.
+async def create_pod(api: ClusterApi, pod: Json, *, timeout_s: float) -> None:
+    """Create a pod; one of that name left by an earlier run is removed first, for which its kubelet has to live.
 
-    That may take for ever where its kubelet is dead: put it under a deadline.
+    timeout_s: for all of it; ClusterUnreachable says what took longer
     """
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-    path = f"/api/v1/namespaces/{namespace}/pods"
-    while True:
-        try:
-            await api.request("POST", path, body=pod)
-            return
-        except Conflict:
-            await delete_pod(api, namespace, name)
-            await _wait_gone(api, namespace, name)
+    path, slow = (
+        f"/api/v1/namespaces/{namespace}/pods",
+        f"the API server did not create pod {name} within {timeout_s:g} s",
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    await api.request("POST", path, body=pod)
+                    return
+                except Conflict:
+                    slow = (
+                        f"the pod {name} that an earlier run left on node {pod['spec']['nodeName']} does not go away."
+                        f" Look at that node's kubelet, or run `kubectl delete pod -n {namespace} {name} --force`."
+                    )
+                    await delete_pod(api, namespace, name)
+                    await _wait_gone(api, namespace, name)
+    except TimeoutError:
+        raise ClusterUnreachable(slow) from None
 
 
 async def wait_pod(api: ClusterApi, namespace: str, name: str, until: Callable[[PodRow], bool]) -> PodRow:

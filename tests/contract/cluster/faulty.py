@@ -123,6 +123,42 @@ class Throttles(FaultyServer):
         return web.json_response(body, status=429, headers=headers)
 
 
+class LosesAnswers(FaultyServer):
+    """Creates the pods that it is sent, and its word of that does not come: `never`, `cut` or `504` from in front."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.pods: set[str] = set()
+        self.created = asyncio.Event()
+        self._how = how
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if request.method == "DELETE":
+            self.pods.discard(request.path.rpartition("/")[2])
+            return web.json_response({"kind": "Status", "status": "Success"})
+        self.pods.add((await request.json())["metadata"]["name"])
+        self.created.set()
+        if self._how == "never":
+            await self._gone.wait()
+        if self._how == "cut":
+            assert request.transport is not None
+            request.transport.close()
+        return web.Response(status=504, text="Gateway Time-out")
+
+
+class KeepsPods(FaultyServer):
+    """Has every pod that one asks for, and deletes none: their kubelet is dead."""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if request.method == "POST":
+            body = {"kind": "Status", "code": 409, "reason": "AlreadyExists", "message": "there is one"}
+            return web.json_response(body, status=409)
+        if "watch" in request.query:
+            await self._gone.wait()
+        pod = {"metadata": {"name": "p", "namespace": "poolkeeper", "uid": "u"}}
+        return web.json_response({"items": [pod], "metadata": {"resourceVersion": "1"}})
+
+
 class ForgetsPages(FaultyServer):
     """Its continue tokens have always expired by the time they are used, as under constant compaction."""
 

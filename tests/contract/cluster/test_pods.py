@@ -127,7 +127,7 @@ async def test_a_pod_left_by_an_earlier_run_goes_first(
     left = await run_pod(admin, namespace, "p", "n1")
     body = pod_body("p", nodeName="n1")
     body["metadata"]["namespace"] = namespace
-    creating = asyncio.create_task(create_pod(cluster, body))
+    creating = asyncio.create_task(create_pod(cluster, body, timeout_s=DEADLINE_S))
     async with asyncio.timeout(DEADLINE_S):
         await wait_pod(cluster, namespace, "p", lambda pod: pod.deleting)
         await admin("DELETE", f"/api/v1/namespaces/{namespace}/pods/p", {"gracePeriodSeconds": 0})  # as its kubelet

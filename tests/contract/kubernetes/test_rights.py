@@ -168,7 +168,7 @@ async def wait_for_pods_of_a_node(api: ClusterApi, place: Place) -> None:
 
 
 async def run_a_test_pod(api: ClusterApi, place: Place) -> None:
-    await create_pod(api, way_back_pod(place.node, place.node, IMAGE, "192.0.2.1"))
+    await create_pod(api, way_back_pod(place.node, place.node, IMAGE, "192.0.2.1"), timeout_s=10)
 
 
 async def remove_a_test_pod(api: ClusterApi, place: Place) -> None:

@@ -1,0 +1,66 @@
+"""Test pods at API servers that misbehave: none is left, and what is told is what was seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tasks.audit.proving import Probed, probe_node
+from tasks.audit.testpod import pod_name
+from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
+from tasks.outcomes import Gate
+from tests.contract.cluster import faulty as servers
+from tests.contract.cluster.conftest import DEADLINE_S
+from tests.unit.onboard.builders import a_host, a_node
+
+Faulty = Callable[..., Awaitable[ClusterApi]]
+
+
+async def probe(api: ClusterApi, timeout_s: float = DEADLINE_S) -> Probed:
+    return await probe_node(api, Gate(dry_run=False), a_host(), a_node(), None, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize(
+    ("how", "timeout_s", "raises", "words"),
+    [
+        ("never", 0.3, ClusterUnreachable, "did not create pod .* within 0.3 s"),
+        ("cut", DEADLINE_S, ClusterUnreachable, "Check the way there"),
+        ("504", DEADLINE_S, ApiError, "HTTP 504"),
+    ],
+)
+async def test_a_pod_whose_creation_nobody_confirmed_is_removed(
+    how: str, timeout_s: float, raises: type[Exception], words: str, faulty: Faulty
+) -> None:
+    server = servers.LosesAnswers(how)
+    api = await faulty(server)
+    with pytest.raises(raises, match=words) as caught:
+        await probe(api, timeout_s)
+    assert (server.created.is_set(), server.pods) == (True, set())
+    assert "--force" not in str(caught.value), "nobody has seen an earlier run's pod"
+
+
+async def test_a_pod_whose_creation_is_broken_off_is_removed(faulty: Faulty) -> None:
+    server = servers.LosesAnswers("never")
+    probing = asyncio.create_task(probe(await faulty(server)))
+    async with asyncio.timeout(DEADLINE_S):
+        await server.created.wait()
+        probing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await probing
+    assert server.pods == set()
+
+
+async def test_what_the_server_refuses_is_not_there(faulty: Faulty) -> None:
+    server = servers.Refuses(403, reason="Forbidden")
+    with pytest.raises(ApiError, match="HTTP 403"):
+        await probe(await faulty(server))
+    assert [method for method, _ in server.asked] == ["POST"]
+
+
+async def test_a_pod_of_an_earlier_run_that_stays(faulty: Faulty) -> None:
+    name = pod_name("accept", "fra1-n01")
+    api = await faulty(servers.KeepsPods())
+    with pytest.raises(ClusterUnreachable, match=f"does not go away.*kubectl delete pod -n poolkeeper {name} --force"):
+        await probe(api, 0.5)
