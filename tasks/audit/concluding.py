@@ -96,8 +96,13 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
     quiet = silent(evening.hosts, answered, evening.started_at, evening.before, silent_nights)
     causes = [(finding_of(cause, places, now), cause) for cause in _worth_telling(fold(facts))]
     findings = [finding for finding, _ in causes]
-    findings += [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _OF_ALL]
-    findings += [_silent(name, nights, unread.get(name, ""), now) for name, nights in quiet.items()]
+    of_hosts = [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _OF_ALL]
+    of_hosts += [
+        _silent(name, nights, unread.get(name, ""), now)
+        for name, nights in quiet.items()
+        if not isinstance(errors.get(name), WorkerAway)  # which is a finding by itself, and not the host's
+    ]
+    findings += [_with_note(finding, places[finding.subject.name].note) for finding in of_hosts]
     return AuditReport(
         fleet=evening.fleet.name,
         run_id=evening.run_id,
@@ -278,3 +283,11 @@ def _silent(name: str, nights: int, why: str, now: datetime) -> Finding:
     )
     step = "See why it cannot be asked; declare it `active: false` if it is meant to be away."
     return Finding(SILENT, Severity.WARNING, Subject("host", name), evidence, step)
+
+
+def _with_note(finding: Finding, note: str) -> Finding:
+    """A finding about a host, with what is known to be going on with it: then it is no surprise."""
+    if not note:
+        return finding
+    evidence = replace(finding.evidence, observed=f"{finding.evidence.observed}; {note}")
+    return replace(finding, severity=Severity.INFO, evidence=evidence)

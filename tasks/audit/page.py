@@ -126,7 +126,7 @@ def _parts(report: AuditReport) -> Iterator[str]:
 def _headline(report: AuditReport) -> Iterator[str]:
     counts = report.counts
     looked_at = counts.total() - counts[Quality.UNKNOWN]
-    bad = bool(report.wrong or counts[Quality.FAIL])
+    bad = bool(report.wrong or report.failed)
     css, sign = ("fail", "✗") if bad else ("ok", "✓") if looked_at else ("unknown", "?")
     yield f"<p class='verdict {css}'><span aria-hidden=true>{sign}</span> {_e(verdict(report))}</p>"
     yield f"<p>{_e(report.summary)}.</p>"

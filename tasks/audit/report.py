@@ -72,6 +72,12 @@ class AuditReport:
         return tuple(one for one in self.compared.told if one.finding.severity is Severity.INFO)
 
     @property
+    def failed(self) -> int:
+        """How many facts failed, those that are no surprise left out."""
+        expected = (self.explains.get((one.finding.id, one.finding.subject), ()) for one in self.expected)
+        return self.counts[Quality.FAIL] - sum(fact.quality is Quality.FAIL for facts in expected for fact in facts)
+
+    @property
     def summary(self) -> str:
         """`3 findings (1 new), 2 fixed; 1,204 measured: 1,190 ok, 14 fail; 6 unknown`."""
         new = sum(one.stands is Since.NEW for one in self.wrong)

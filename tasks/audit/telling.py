@@ -68,8 +68,8 @@ def verdict(report: AuditReport) -> str:
         return f"{len(report.wrong):,} things are broken, {f'{new:,}' if new else 'none'} of them new."
     if not looked_at:
         return "Nothing could be measured: nobody knows whether anything is wrong."
-    if counts[Quality.FAIL]:
-        return f"{counted(counts[Quality.FAIL], 'measurement')} failed, and no finding explains why."
+    if report.failed:
+        return f"{counted(report.failed, 'measurement')} failed, and no finding explains why."
     missing = bool(report.unread or report.notes or counts[Quality.UNKNOWN])
     return f"Nothing is wrong{' in what could be measured' if missing else ''}."
 

@@ -105,6 +105,17 @@ def a_bad_night() -> AuditReport:
     )
 
 
+def an_expected_night(*more: Measured) -> AuditReport:
+    """A host that is cordoned does not answer; and whatever else there is."""
+    failed = tuple(a_fact(source=host, target="fra1-n02", quality=Quality.FAIL) for host in ("fra1-n01", "ams1-n01"))
+    cordoned = a_finding("audit.host.cut", "fra1-n02", Severity.INFO, "host", "no connection; it is cordoned")
+    return a_report(
+        facts=(a_fact(), *failed, *more),
+        compared=Compared((told(cordoned),), ()),
+        explains={(cordoned.id, cordoned.subject): failed},
+    )
+
+
 def a_big_night(hosts: int = 1000, facts: int = 60_000, sites: int = 12, domains: int = 10) -> AuditReport:
     """Many hosts, a third of all facts in trouble, and more findings than anybody reads."""
     placed = {

@@ -16,11 +16,13 @@ from tasks.audit.planning import View, plan_night
 from tasks.audit.questions import Answer, Kind, Outcome
 from tasks.audit.report import AuditReport
 from tasks.audit.telling import run_state
+from tasks.cluster.marks import Mark, Phase, mark_text
+from tasks.cluster.nodes import ROLLOUT
 from tasks.fleet.model import SiteDns
-from tasks.hosts.errors import AuthRefused, ConnectTimeout, HostError
+from tasks.hosts.errors import AuthRefused, ConnectTimeout, HostError, HostKeyChanged
 from tasks.outcomes import RunState, Severity, Subject
 from tests.unit.audit.test_planning import fleet
-from tests.unit.onboard.builders import CLUSTER, a_host
+from tests.unit.onboard.builders import CLUSTER, a_host, a_node
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 DNS = {"dns": SiteDns(("10.1.0.2",))}
@@ -115,6 +117,46 @@ def test_a_site_without_a_worker_is_one_finding_and_no_hosts_fault() -> None:
     before = last_night(("audit.target.cut", Subject("target", "worker of fra1")))
     back = replace(evening({}, (before,)), workers={"fra1": ""})
     assert [gone.subject.name for gone in conclude(back, NOW).compared.fixed] == ["worker of fra1"]
+
+
+def test_a_site_that_has_been_without_a_worker_for_long_is_one_finding_still() -> None:
+    before = tuple(
+        PastRun(f"r{ago}", NOW - timedelta(days=ago), frozenset({"n1", "n2", "n3"}), frozenset({"n1", "n2", "n3"}))
+        for ago in range(1, 9)
+    )
+    lost = WorkerAway("nobody took it")
+    away = evening({"n1": lost, "n2": lost, "n3": AuthRefused("publickey")}, before)
+    report = conclude(replace(away, workers={"fra1": "nobody took it"}), NOW)
+    assert [about for id, about in told(report) if id == SILENT] == ["host n3"], "it was asked"
+    assert report.silent == {"n1": 9, "n2": 9, "n3": 9}, "the list of hosts has them all"
+
+
+@pytest.mark.parametrize(
+    ("node", "severities", "note"),
+    [
+        pytest.param({}, {Severity.BLOCKER, Severity.WARNING}, "", id="nothing is going on with it"),
+        pytest.param({"unschedulable": True}, {Severity.INFO}, "; it is cordoned", id="it is cordoned"),
+        pytest.param(
+            {"annotations": {ROLLOUT: mark_text(Mark("r", "upgrade", {}, "run-1", 1, Phase.CHANGING, ""))}},
+            {Severity.INFO},
+            "; upgrade works on it (changing)",
+            id="an upgrade works on it",
+        ),
+    ],
+)
+def test_no_login_to_a_host_that_is_worked_on_is_no_surprise(
+    node: dict[str, Any], severities: set[Severity], note: str
+) -> None:
+    missed = frozenset({"n1"})
+    before = tuple(PastRun(f"r{ago}", NOW - timedelta(days=ago), missed, missed) for ago in range(1, 9))
+    night = evening({"n1": HostKeyChanged("another key")}, before)
+    view = replace(night.views[CLUSTER.name], nodes={"n1": a_node("n1", **node)})
+    findings = [one.finding for one in conclude(replace(night, views={CLUSTER.name: view}), NOW).compared.told]
+    assert {one.id: one.evidence.observed for one in findings} == {
+        "hosts.ssh.host-key-changed": f"another key{note}",
+        SILENT: f"nothing was measured of it for 9 nights: another key{note}",
+    }
+    assert {one.severity for one in findings} == severities
 
 
 def test_a_login_is_told_by_who_tried_it() -> None:

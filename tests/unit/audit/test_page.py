@@ -13,7 +13,16 @@ from tasks.audit.nights import Compared, Gone, Since
 from tasks.audit.page import SHOWN_SLOW, page
 from tasks.audit.report import AuditReport, Place
 from tasks.outcomes import Severity, Subject
-from tests.unit.audit.reports import HOSTS, a_bad_night, a_big_night, a_fact, a_finding, a_report, told
+from tests.unit.audit.reports import (
+    HOSTS,
+    a_bad_night,
+    a_big_night,
+    a_fact,
+    a_finding,
+    a_report,
+    an_expected_night,
+    told,
+)
 
 VOID = {"meta", "rect"}
 MAY_STAY_OPEN = {"html", "td", "th", "tr"}
@@ -121,6 +130,13 @@ def test_a_quiet_night_says_so_and_how_much_was_measured() -> None:
             "Nothing is wrong.",
             "ok",
             id="expected",
+        ),
+        pytest.param(an_expected_night(), "Nothing is wrong.", "ok", id="what failed is expected"),
+        pytest.param(
+            an_expected_night(a_fact("dns.stub", quality=Quality.FAIL)),
+            "1 measurement failed, and no finding explains why.",
+            "fail",
+            id="one more than is expected",
         ),
     ],
 )

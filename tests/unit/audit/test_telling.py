@@ -13,7 +13,16 @@ from tasks.audit.nights import Compared, Gone, Since
 from tasks.audit.telling import as_json, finding_rows, lasted, markdown, run_state, stands
 from tasks.outcomes import RunState, Severity, Subject
 from tasks.runs.markdown import commands
-from tests.unit.audit.reports import NIGHT, a_bad_night, a_big_night, a_fact, a_finding, a_report, told
+from tests.unit.audit.reports import (
+    NIGHT,
+    a_bad_night,
+    a_big_night,
+    a_fact,
+    a_finding,
+    a_report,
+    an_expected_night,
+    told,
+)
 
 
 def test_the_summary_of_a_bad_night() -> None:
@@ -68,6 +77,14 @@ def test_a_run_over_some_hosts_counts_what_it_leaves_alone() -> None:
 def test_a_quiet_night_is_short() -> None:
     assert "**Nothing is wrong.**" in markdown(a_report())
     assert len(markdown(a_report()).splitlines()) < 8
+
+
+def test_what_a_host_that_is_worked_on_makes_fail_is_no_alarm() -> None:
+    text = markdown(an_expected_night())
+    assert "**Nothing is wrong.**" in text
+    assert "no connection; it is cordoned (new)" in text
+    more = an_expected_night(a_fact("dns.stub", quality=Quality.FAIL))
+    assert "**1 measurement failed, and no finding explains why.**" in markdown(more)
 
 
 def test_a_big_night_is_cut_and_says_so() -> None:
