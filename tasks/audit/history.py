@@ -57,8 +57,8 @@ def _with_findings(spool: Spool, run: PastRun) -> PastRun:
         if row["severity"] == FIXED:
             fixed.add(key)
             continue
-        told = carried if row["severity"] == CARRIED else found
-        told[key] = Seen(row["observed"], row["since"], row["nights"] or 0, row["seen_at"])
+        told, severity = (carried, row["was"]) if row["severity"] == CARRIED else (found, row["severity"])
+        told[key] = Seen(row["observed"], row["since"], row["nights"] or 0, row["seen_at"], severity or "")
     return replace(run, found=found, carried=carried, fixed=fixed)
 
 
@@ -102,6 +102,7 @@ def _row(gone: Gone, how: str) -> dict[str, Any]:
         "seen_at": gone.last,
         "since": gone.since,
         "nights": gone.nights,
+        "was": gone.severity or None,
     }
 
 

@@ -55,6 +55,8 @@ class Seen:
     """How many nights these were."""
     last: datetime | None = None
     """When the last of them began."""
+    severity: str = ""
+    """How bad it was in that one; empty: rows of older versions do not tell, once it could not be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class Told:
     """When the first of the runs in a row that have it began; those that could not tell are passed over."""
     nights: int
     """How many nights these were, tonight among them."""
+    was: str = ""
+    """Its severity when it was last there; empty: it begins tonight, or nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,8 @@ class Gone:
     since: datetime | None = None
     nights: int = 0
     last: datetime | None = None
-    """These three are as in `Seen`."""
+    severity: str = ""
+    """These four are as in `Seen`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +170,12 @@ def compare(
         was = stood.pop((finding.id, finding.subject), None)
         since, nights, begun = _in_a_row(was, Seen(finding.evidence.observed), started_at)
         stands = Since.FLAPPING if begun >= FLAPS else Since.NEW if since == started_at else Since.STILL
-        told.append(Told(finding, stands, since, nights))
+        told.append(Told(finding, stands, since, nights, was.seen.severity if was and was.is_open else ""))
     gone, elsewhere = list[Gone](), list[Gone]()
     for (id, subject), stand in sorted(stood.items(), key=lambda item: item[0]):
         if stand.is_open:
             seen, measured = stand.seen, known((id, subject))
-            one = Gone(id, subject, seen.observed, measured, seen.since, seen.nights, seen.last)
+            one = Gone(id, subject, seen.observed, measured, seen.since, seen.nights, seen.last, seen.severity)
             (gone if measured or looked_at((id, subject)) else elsewhere).append(one)
     return Compared(tuple(told), tuple(gone), tuple(elsewhere))
 
@@ -183,7 +188,7 @@ def _stood(before: Sequence[PastRun]) -> dict[Key, _Stand]:
             stood.setdefault(key, _Stand(replace(seen, last=seen.last or run.at)))
         for key, seen in run.found.items():
             since, nights, begun = _in_a_row(stood.get(key), seen, run.at)
-            stood[key] = _Stand(Seen(seen.observed, since, nights, run.at), begun=begun)
+            stood[key] = _Stand(replace(seen, since=since, nights=nights, last=run.at), begun=begun)
         unnamed = stood.keys() - run.found.keys() - run.carried.keys() if run.tells_all else set[Key]()
         for key in stood.keys() & {*run.fixed, *unnamed}:
             stood[key] = replace(stood[key], is_open=False)

@@ -22,13 +22,19 @@ SHOWN_ROWS = 15
 def stands(told: Told) -> str:
     """`new`, `still failing since 2026-11-20, 4 nights`, `flapping: back tonight`."""
     since = f"since {told.since:%Y-%m-%d}, {counted(told.nights, 'night')}"
+    worse = f"; a blocker now, {told.was} before" if _became_blocker(told) else ""
     match told.stands:
         case Since.NEW:
             return "new"
         case Since.STILL:
-            return f"still failing {since}"
+            return f"still failing {since}{worse}"
         case Since.FLAPPING:
-            return f"flapping: back {since if told.nights > 1 else 'tonight'}"
+            return f"flapping: back {since if told.nights > 1 else 'tonight'}{worse}"
+
+
+def _became_blocker(told: Told) -> bool:
+    """Whether it was there before, and milder."""
+    return told.finding.severity is Severity.BLOCKER and told.was not in ("", Severity.BLOCKER)
 
 
 def explained(report: AuditReport, told: Told) -> tuple[Measured, ...]:
@@ -153,10 +159,11 @@ def host_outcomes(report: AuditReport) -> tuple[HostOutcome, ...]:
 def run_state(report: AuditReport, fail_on: str) -> RunState:
     """How the run has ended: not for what it found, unless that is asked for, but for what it could not look at.
 
-    fail_on: `blockers`, `new-blockers` (tonight's first), or anything else for neither
+    fail_on: `blockers`, `new-blockers` (which no run before had, or had as something milder), or anything else for
+        neither
     """
     blockers = [told for told in report.compared.told if told.finding.severity is Severity.BLOCKER]
-    new = any(told.since == report.started_at for told in blockers)
+    new = any(told.since == report.started_at or _became_blocker(told) for told in blockers)
     failed = {"blockers": bool(blockers), "new-blockers": new}.get(fail_on, False)
     if failed or len(report.unread) == len(report.hosts):
         return RunState.FAILED

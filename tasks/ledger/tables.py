@@ -63,6 +63,7 @@ FINDINGS = Table(
         "host": TEXT,
         "since": TIME,  # of an audit: when the first run in a row that has it began
         "nights": INTEGER,  # and in how many nights it was there since
+        "was": TEXT,  # of an earlier one: its severity when it was last there
     },
 )
 SKIPS = Table(

@@ -78,15 +78,15 @@ def new(subject: Subject, at: datetime) -> Compared:
 def test_what_a_run_tells_of_findings_comes_back(spool: Spool) -> None:
     at = NOW - timedelta(days=1)
     gone = {
-        measured: Gone("audit.y", N1, "was broken", measured, NOW - timedelta(days=9), 7, at)
+        measured: Gone("audit.y", N1, "was broken", measured, NOW - timedelta(days=9), 7, at, "warning")
         for measured in (True, False)
     }
     elsewhere = Gone("audit.z", N2, "was broken", False)
     write(spool, "r1", 1, replace(new(N1, at), gone=(gone[False],), elsewhere=(elsewhere,)))
     (run,) = earlier(spool, ACME, "tonight", NOW)
-    assert run.found == {("audit.x", N1): Seen("broken", at, 1, at)}
+    assert run.found == {("audit.x", N1): Seen("broken", at, 1, at, "blocker")}
     assert run.carried == {
-        ("audit.y", N1): Seen("was broken", NOW - timedelta(days=9), 7, at),
+        ("audit.y", N1): Seen("was broken", NOW - timedelta(days=9), 7, at, "warning"),
         ("audit.z", N2): Seen("was broken"),
     }
     assert (run.fixed, run.tells_all) == (set(), False)
@@ -101,7 +101,10 @@ def test_rows_of_older_versions_tell_what_they_can(spool: Spool) -> None:
     spool.append(FINDINGS, "r1", "audit.carried", [{**row, "id": "audit.y", "severity": CARRIED}])
     end(spool, "r1", 1, fleet=None)
     (run,) = earlier(spool, ACME, "tonight", NOW)
-    assert (run.found, run.carried) == ({("audit.x", N1): Seen("broken")}, {("audit.y", N1): Seen("broken")})
+    assert (run.found, run.carried) == (
+        {("audit.x", N1): Seen("broken", severity="blocker")},
+        {("audit.y", N1): Seen("broken")},
+    )
     assert run.tells_all
 
 

@@ -58,11 +58,10 @@ def a_run(ago: float, since: float | None = None, nights: int = 0, fixed: bool =
     return PastRun(f"r{ago}", at(ago), frozenset(), found=found, fixed=[("audit.x", LINE)] if fixed else ())
 
 
-def carrying(ago: float, since: int, nights: int, last: int) -> PastRun:
+def carrying(ago: float, since: int, nights: int, last: int, severity: str = "") -> PastRun:
     """A run that could not tell whether the line is broken still."""
-    return PastRun(
-        f"r{ago}", at(ago), frozenset(), carried={("audit.x", LINE): Seen("broken", at(since), nights, at(last))}
-    )
+    seen = Seen("broken", at(since), nights, at(last), severity)
+    return PastRun(f"r{ago}", at(ago), frozenset(), carried={("audit.x", LINE): seen})
 
 
 @pytest.mark.parametrize(
@@ -131,6 +130,33 @@ def test_rows_of_older_versions_are_counted(before: list[PastRun], told: tuple[S
     (one,) = compared([LINE], before).told
     stands, days_ago, nights = told
     assert (one.stands, one.since, one.nights) == (stands, at(days_ago), nights)
+
+
+def as_it_was(ago: float, severity: str, since: float | None = 9) -> PastRun:
+    """A run that found the line broken, and how bad that was."""
+    seen = Seen("broken", None if since is None else at(since), 1 if since else 0, severity=severity)
+    return PastRun(f"r{ago}", at(ago), frozenset(), found={("audit.x", LINE): seen})
+
+
+@pytest.mark.parametrize(
+    ("before", "was"),
+    [
+        pytest.param([], "", id="the first night there is"),
+        pytest.param([as_it_was(1, "warning")], "warning", id="last night"),
+        pytest.param([as_it_was(1, "blocker"), as_it_was(2, "warning")], "blocker", id="the last that has it counts"),
+        pytest.param([a_run(1), as_it_was(2, "warning")], "warning", id="a run elsewhere between"),
+        pytest.param([carrying(1, 9, 8, last=2), as_it_was(2, "info")], "info", id="not measured last night"),
+        pytest.param([carrying(1, 9, 8, last=2, severity="info")], "info", id="not measured for longer than is read"),
+        pytest.param([carrying(1, 9, 8, last=2)], "", id="the same, as older versions wrote it"),
+        pytest.param([a_run(1, fixed=True), as_it_was(2, "blocker")], "", id="it was gone meanwhile"),
+        pytest.param([older(1), as_it_was(2, "blocker", None)], "", id="gone, as older versions wrote it"),
+    ],
+)
+def test_how_bad_a_finding_was_before(before: list[PastRun], was: str) -> None:
+    (one,) = compared([LINE], before).told
+    assert one.was == was
+    gone = {gone.subject: gone.severity for gone in compared([], before).gone}
+    assert gone.get(LINE, "") == was, "the next run is told"
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,28 @@ def test_a_run_fails_for_blockers_that_no_run_before_had(since: datetime, state:
 
 
 @pytest.mark.parametrize(
+    ("was", "state"),
+    [
+        pytest.param(Severity.BLOCKER, RunState.COMPLETED, id="it was a blocker"),
+        pytest.param(Severity.WARNING, RunState.FAILED, id="it was a warning"),
+        pytest.param(Severity.INFO, RunState.FAILED, id="its host was cordoned"),
+        pytest.param("", RunState.COMPLETED, id="nobody wrote down what it was"),
+    ],
+)
+def test_a_run_fails_for_what_has_become_a_blocker(was: str, state: RunState) -> None:
+    blocker = replace(told(a_finding(), Since.STILL, 4), was=was)
+    assert run_state(a_report(compared=Compared((blocker,), ())), "new-blockers") is state
+
+
+def test_what_has_become_a_blocker_keeps_its_date() -> None:
+    became = replace(told(a_finding(), Since.STILL, 4), was="warning")
+    assert stands(became) == "still failing since 2026-11-20, 4 nights; a blocker now, warning before"
+    assert stands(replace(became, was="blocker")) == "still failing since 2026-11-20, 4 nights"
+    milder = replace(became, finding=a_finding(severity=Severity.WARNING), was="blocker")
+    assert stands(milder) == "still failing since 2026-11-20, 4 nights"
+
+
+@pytest.mark.parametrize(
     ("seconds", "words"), [(0, "0 s"), (59.6, "1 min 0 s"), (252, "4 min 12 s"), (3605, "1 h 5 s")]
 )
 def test_how_long_it_took(seconds: float, words: str) -> None:
