@@ -11,6 +11,7 @@ from tasks.audit.report import Place
 from tasks.audit.suspects import (
     API_SERVER,
     Server,
+    of_cluster,
     suspects_of_cache,
     suspects_of_cloud_node,
     suspects_of_kubelet,
@@ -22,8 +23,8 @@ from tasks.cluster.marks import mark_of
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host
 
-CLOUD_PODS = Server("pods in the cloud")
-_CACHE_SET = Suspect(Part.TARGET, "DaemonSet kube-system/node-local-dns", Fault.WRONG)
+_CLOUD_PODS = "pods in the cloud"
+_CACHE_SET = "DaemonSet kube-system/node-local-dns"
 
 
 def place_of(host: Host, node: NodeRow | None) -> Place:
@@ -67,7 +68,8 @@ def node_facts(host: Host, view: View) -> Iterator[Measured]:
 def _cache(host: Host, view: View) -> Measured:
     """Its own pod: a node without one sends every question over the line."""
     pod, asking = view.dns.caches.get(host.node_name), view.dns.asking_cache.get(host.node_name, 0)
-    suspects = frozenset({Suspect(Part.CACHE, host.name), Suspect(Part.CACHE, host.name, Fault.WRONG), _CACHE_SET})
+    its_set = Suspect(Part.TARGET, of_cluster(_CACHE_SET, view.label), Fault.WRONG)
+    suspects = frozenset({Suspect(Part.CACHE, host.name), Suspect(Part.CACHE, host.name, Fault.WRONG), its_set})
     if pod is not None and pod.ready:
         return Measured("cache.pod", API_SERVER, host.name, Quality.OK, f"{pod.name} is Ready", suspects)
     if pod is not None:  # its kubelet says so, or can say nothing any more
@@ -83,7 +85,7 @@ def _cache(host: Host, view: View) -> Measured:
 
 def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:
     """What a test pod on its node has shown: the API server's way to the kubelet, names and the cloud from a pod."""
-    log = suspects_of_kubelet(host, view.endpoint)
+    log = suspects_of_kubelet(host, view.endpoint, view.label)
     has_cloud = choose_cloud_node(view.nodes, host.node_name) is not None
     if has_cloud:
         to_host, suspects = probed.answers.cloud_to_host, suspects_of_cloud_node(host)
@@ -102,10 +104,10 @@ def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:
             suspects |= view.behind_cache(host, name) or suspects_of_stub(host, name.name)
         yield _answered("pods.dns", inside, name.name, answer, suspects)
     if has_cloud:
-        there, why = CLOUD_PODS.name, probed.cloud_error
-        out, back = (suspects_of_pods(host, CLOUD_PODS, outwards=outwards) for outwards in (True, False))
-        yield _answered("pods.to-cloud", inside, there, answers.to_cloud, out, why)
-        yield _answered("pods.from-cloud", there, inside, answers.from_cloud, back, why)
+        there, why = Server(of_cluster(_CLOUD_PODS, view.label)), probed.cloud_error
+        out, back = (suspects_of_pods(host, there, outwards=way, cluster=view.label) for way in (True, False))
+        yield _answered("pods.to-cloud", inside, there.name, answers.to_cloud, out, why)
+        yield _answered("pods.from-cloud", there.name, inside, answers.from_cloud, back, why)
 
 
 def _answered(

@@ -249,8 +249,10 @@ def _known(facts: Sequence[Measured], answered: Collection[str]) -> Callable[[Ke
     of_slow = (fact.suspects for fact in facts if fact.quality is Quality.SLOW)
     acquitted = (fact.acquitted for fact in facts if fact.quality is Quality.FAIL)
     keys = {key_of(suspect, Quality.FAIL) for suspect in of_ok.union(*of_slow, *acquitted)}
-    # a slow answer does not show that a part is fast, nor do its settings, which are read and not passed
-    keys |= {key_of(suspect, Quality.SLOW) for suspect in of_ok if suspect.fault is Fault.CUT}
+    # a slow answer does not show that a part is fast, nor do its settings, which are read and not passed; a name is
+    # never cut, and what tells that it is right has looked it up
+    passed = (suspect for suspect in of_ok if suspect.fault is Fault.CUT or suspect.part is Part.NAME)
+    keys |= {key_of(suspect, Quality.SLOW) for suspect in passed}
 
     def known(key: Key) -> bool:
         id, subject = key

@@ -14,6 +14,7 @@ from tasks.audit.suspects import (
     CLOUD,
     Server,
     Stage,
+    of_cluster,
     suspects_of_api,
     suspects_of_cache,
     suspects_of_connect,
@@ -66,7 +67,7 @@ class View:
 
     def server(self, address: str, place: str = CLOUD) -> Server:
         """One of its DNS servers, as a reader would write it."""
-        return Server(f"{address} of {self.label}" if self.label else address, place)
+        return Server(of_cluster(address, self.label), place)
 
     def behind_cache(self, host: Host, name: AuditName) -> frozenset[Suspect]:
         """Whom a node's cache asks, or a pod without one: the cluster's DNS, and for others' names the host's."""

@@ -30,6 +30,14 @@ class Server:
     """A site's name, or the cloud."""
 
 
+def of_cluster(what: str, cluster: str) -> str:
+    """The name of what each cluster has one of.
+
+    cluster: its name, where the fleet has several; else empty
+    """
+    return f"{what} of {cluster}" if cluster else what
+
+
 class Stage(StrEnum):
     """How far a request to the API endpoint gets; a stage after a failed one is not measured."""
 
@@ -97,8 +105,11 @@ def suspects_of_stub(source: Host, name: str, resolvers: Sequence[Server] = ()) 
     return common.union(own)
 
 
-def suspects_of_kubelet(target: Host, endpoint: Server) -> frozenset[Suspect]:
-    """The kubelet's port on a host, as the API server reaches it. With the endpoint down it is not measured at all."""
+def suspects_of_kubelet(target: Host, endpoint: Server, cluster: str = "") -> frozenset[Suspect]:
+    """The kubelet's port on a host, as the API server reaches it. With the endpoint down it is not measured at all.
+
+    cluster: its name, where the fleet has several
+    """
     here, there = endpoint.place, target.site.name
     return frozenset(
         (
@@ -106,7 +117,7 @@ def suspects_of_kubelet(target: Host, endpoint: Server) -> frozenset[Suspect]:
             *_of(Part.WAY_IN, target.name, (Fault.CUT,)),
             *_host(target, (Fault.CUT,)),
             *_domains(target.domain, None, (Fault.CUT,)),
-            _suspect(Part.SITE_TARGET, f"{here} -> kubelets at {there}"),
+            _suspect(Part.SITE_TARGET, of_cluster(f"{here} -> kubelets at {there}", cluster)),
             *_crossing(here, there, (Fault.CUT,)),
         )
     )
@@ -128,10 +139,11 @@ def suspects_of_ready(host: Host, endpoint: Server) -> frozenset[Suspect]:
     )
 
 
-def suspects_of_pods(host: Host, others: Server, *, outwards: bool) -> frozenset[Suspect]:
+def suspects_of_pods(host: Host, others: Server, *, outwards: bool, cluster: str = "") -> frozenset[Suspect]:
     """A connection between a pod on a host's node and a pod elsewhere.
 
     outwards: it is opened by the pod on this host
+    cluster: its name, where the fleet has several
     """
     here, there = (host.site.name, others.place) if outwards else (others.place, host.site.name)
     way = f"pods on {host.name} -> {others.name}" if outwards else f"{others.name} -> pods on {host.name}"
@@ -142,7 +154,7 @@ def suspects_of_pods(host: Host, others: Server, *, outwards: bool) -> frozenset
             *_host(host, (Fault.CUT,)),
             *_domains(host.domain, None, (Fault.CUT,)),
             _suspect(Part.TARGET, others.name),
-            _suspect(Part.SITE_TARGET, f"pods at {here} -> pods at {there}"),
+            _suspect(Part.SITE_TARGET, of_cluster(f"pods at {here} -> pods at {there}", cluster)),
             *_crossing(here, there, (Fault.CUT,)),
         )
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.audit.cluster_facts import pod_facts
-from tasks.audit.measured import Part, Quality
+from tasks.audit.cluster_facts import node_facts, pod_facts
+from tasks.audit.folding import fold
+from tasks.audit.measured import Part, Quality, Suspect
 from tasks.audit.planning import View
 from tasks.audit.proving import Probed
 from tasks.audit.testpod import PodAnswers
-from tasks.cluster.dns import ClusterDns
+from tasks.cluster.dns import ClusterDns, DnsPod
 from tasks.fleet.model import SiteDns
 from tests.unit.audit.test_planning import a_node, a_view
 from tests.unit.onboard.builders import a_host
@@ -20,6 +21,40 @@ SERVICE, SITE = "172.21.0.10 of main", "10.1.0.2"
 
 def view(*, has_cache: bool) -> View:
     return a_view(a_node("n1"), dns=ClusterDns(("172.21.0.10",), (), has_cache=has_cache), label="main")
+
+
+def shared(label: str) -> set[Suspect]:
+    """What a node's cache and its pods depend on that is no host's own and no place."""
+    cache = DnsPod("node-local-dns-1", "", "n1", True)
+    cloud = a_node("cloud-1", labels={})
+    seen = a_view(a_node("n1"), cloud, dns=ClusterDns(has_cache=True, caches={"n1": cache}), label=label)
+    facts = [*node_facts(HOST, seen), *pod_facts(HOST, seen, Probed(PodAnswers(to_cloud="", from_cloud=""), ran=True))]
+    suspects = {suspect for fact in facts for suspect in fact.suspects}
+    return {suspect for suspect in suspects if suspect.part in (Part.TARGET, Part.SITE_TARGET)}
+
+
+def test_what_each_cluster_has_is_told_apart() -> None:
+    one, other = shared("main"), shared("other")
+    assert not one & other
+    assert {suspect.name for suspect in one} == {
+        "DaemonSet kube-system/node-local-dns of main",
+        "pods in the cloud of main",
+        "cloud -> kubelets at fra1 of main",
+        "pods at fra1 -> pods at cloud of main",
+        "pods at cloud -> pods at fra1 of main",
+    }
+    assert "DaemonSet kube-system/node-local-dns" in {suspect.name for suspect in shared("")}
+
+
+def test_one_clusters_daemon_set_is_one_finding_though_anothers_is_well() -> None:
+    well = DnsPod("node-local-dns-1", "", "n1", True)
+    facts = []
+    for cluster, cache in (("main", None), ("other", well)):
+        for number in range(13):
+            name = f"{cluster}-{number}"
+            dns = ClusterDns(has_cache=True, caches={name: cache} if cache else {})
+            facts += node_facts(a_host(name), a_view(a_node(name), dns=dns, label=cluster))
+    assert [cause.suspect.name for cause in fold(facts)] == ["DaemonSet kube-system/node-local-dns of main"]
 
 
 @pytest.mark.parametrize(

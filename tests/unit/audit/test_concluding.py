@@ -197,6 +197,23 @@ def test_only_what_was_shown_to_work_is_fixed(id: str, heard: dict[str, Any], fi
     assert gone == {id: fixed}
 
 
+@pytest.mark.parametrize(
+    ("heard", "fixed"),
+    [
+        pytest.param({}, True, id="it is answered fast"),
+        pytest.param(
+            {name: {"dns.stub": SLOW, "dns.resolver": SLOW} for name in ("n1", "n2", "n3")},
+            False,
+            id="slow whoever is asked",
+        ),
+    ],
+)
+def test_a_name_that_was_slow_is_fixed_once_it_is_fast(heard: dict[str, Any], fixed: bool) -> None:
+    slow = ("audit.name.slow", Subject("name", "aliyun.com"))
+    compared = conclude(evening(heard, (last_night(slow),)), NOW).compared
+    assert (slow in [(one.id, one.subject) for one in compared.fixed]) == fixed
+
+
 def test_a_run_over_some_hosts_tells_nothing_of_the_rest() -> None:
     other, portal = Subject("host", "n2"), Subject("target", "portal")
     before = last_night(
