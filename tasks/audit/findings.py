@@ -32,14 +32,15 @@ _KINDS: Mapping[Part, tuple[str, str]] = {
     Part.SITE: ("site", "site"),
 }
 """Part -> its word in a finding's id, kind of subject."""
-_FAULTS = {Fault.CUT: "cut", Fault.BIG: "big-packets", Fault.WRONG: "wrong", Fault.DEAD: "dead"}
+_FAULTS = {Fault.CUT: "cut", Fault.BIG: "big-packets", Fault.WRONG: "wrong", Fault.DEAD: "dead", Fault.CLOCK: "clock"}
 _OF_ONE_HOST = (Part.KUBELET, Part.CACHE, Part.STUB, Part.WAY_IN, Part.WAY_OUT, Part.HOST)
 _MILD = frozenset({"expires-soon", "absent"})
 """Symptoms of what still works."""
 _MILD_CHECKS = frozenset({"settings.search", "settings.negative-ttl"})
 
 _BY_CHECK: Mapping[str, str] = {
-    "clock.api": "Look at time synchronisation on the host: `chronyc tracking` or `timedatectl timesync-status`.",
+    "clock.api": "Look at time synchronisation on the host: `chronyc tracking` or `timedatectl timesync-status`. Where"
+    " many hosts differ alike, look at the servers that they all follow, and at the control plane's own clock.",
     "settings.search": "Shorten `search` in the host's resolv.conf, and set `options ndots:1` if nothing needs more.",
     "settings.negative-ttl": "Lower the minimum in that zone's SOA: a new name stays unknown for as long.",
     "cache.pod": "Look at the DaemonSet and its tolerations: `kubectl -n kube-system describe ds node-local-dns`.",

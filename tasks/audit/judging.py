@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tasks.audit.measured import TOO_BIG, Fault, Measured, Part, Quality
-from tasks.audit.planning import MTU_LEAST, NEGATIVE_TTL, Asked
+from tasks.audit.measured import TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality
+from tasks.audit.planning import CLOCK, MTU_LEAST, NEGATIVE_TTL, Asked
 from tasks.audit.questions import Answer, Kind, Outcome
 from tasks.audit.suspects import Stage
 
@@ -110,7 +110,7 @@ class _Judge:
             broke = Stage.NAME  # it was not asked, or does not say how far it came: nothing is known of any stage
             if self.answer.outcome is not Outcome.UNKNOWN:
                 yield from (self._unknown("it does not say how far it came", c, s) for s, c in _API_CHECKS)
-                yield self._unknown("it does not say how far it came", "clock.api", Stage.HTTP)
+                yield self._unknown("it does not say how far it came", "clock.api", CLOCK)
                 return
         failed = False
         for stage, check in _API_CHECKS:
@@ -123,7 +123,7 @@ class _Judge:
                 yield self._ready(check, stage)
             else:
                 yield self._ok(f"{stage}: ok", check, stage, _number(self.answer.values.get(f"{stage}_ms")))
-        yield self._unknown("an earlier stage failed", "clock.api", Stage.HTTP) if failed else self._clock()
+        yield self._unknown("an earlier stage failed", "clock.api", CLOCK) if failed else self._clock()
 
     def _ready(self, check: str, stage: Stage) -> Measured:
         status = self.answer.values.get("status", "")
@@ -134,12 +134,12 @@ class _Judge:
     def _clock(self) -> Measured:
         offset_s = _number(self.answer.values.get("clock_offset_s"))
         if offset_s is None:
-            return self._unknown("the answer tells no time", "clock.api", Stage.HTTP)
+            return self._unknown("the answer tells no time", "clock.api", CLOCK)
         if abs(offset_s) <= CLOCK_OFF_S:
-            return self._ok(f"{offset_s:+.0f} s", "clock.api", Stage.HTTP)
+            return self._ok(f"{offset_s:+.0f} s", "clock.api", CLOCK)
         way = "ahead of" if offset_s > 0 else "behind"
         words = f"the host's clock is {abs(offset_s):.0f} s {way} the API server's"
-        return self._fail(words, "wrong-answer", "clock.api", Stage.HTTP)
+        return self._fail(words, WRONG_TIME, "clock.api", CLOCK)
 
     def _name(self) -> Iterator[Measured]:
         values, wants, name = self.answer.values, self.asked.wants, self.asked.question.name

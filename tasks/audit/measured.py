@@ -75,6 +75,8 @@ class Fault(StrEnum):
     """It answers, and not what it should: another address, an expired certificate, a node that is not Ready."""
     DEAD = "dead"
     """Its program does not run: what is asked of it fails, and so does what it does of its own accord (a kubelet)."""
+    CLOCK = "clock"
+    """It has another time than the rest. Certificates may verify all the same, so that those do not clear it."""
 
     @property
     def place(self) -> int:
@@ -86,11 +88,13 @@ _PLACES = {fault: place for place, fault in enumerate(Fault)}
 
 TOO_BIG = "too-big"
 """Symptom: small packets passed on this path, and big ones did not."""
+WRONG_TIME = "wrong-time"
+"""Symptom: two clocks that were compared differ."""
 NOT_READY = "not-ready"
 """Symptom of a node: it tells nothing of why."""
 ANSWERED = frozenset({"wrong-answer", "nxdomain", "servfail", "expired", "expires-soon", "untrusted", "bad-status"})
 """Symptoms of what was reached and answered wrongly."""
-_OF_ONE_FAULT = {TOO_BIG: Fault.BIG, **dict.fromkeys(ANSWERED, Fault.WRONG)}
+_OF_ONE_FAULT = {TOO_BIG: Fault.BIG, WRONG_TIME: Fault.CLOCK, **dict.fromkeys(ANSWERED, Fault.WRONG)}
 _REACHED = frozenset({Fault.CUT, Fault.DEAD})
 
 

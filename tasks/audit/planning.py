@@ -17,6 +17,7 @@ from tasks.audit.suspects import (
     of_cluster,
     suspects_of_api,
     suspects_of_cache,
+    suspects_of_clock,
     suspects_of_connect,
     suspects_of_mtu,
     suspects_of_resolver,
@@ -33,6 +34,8 @@ NEGATIVE_TTL_S = 600.0
 """A name that is created now should not be unknown for longer."""
 NEGATIVE_TTL = "negative-ttl"
 """The stage of an answer that tells for how long it is remembered that there is no such name."""
+CLOCK = "clock"
+"""The stage of the API endpoint's answer that tells what time it is there."""
 SERVERS_A_NIGHT = 4
 """At most so many of the cluster's DNS servers are asked by each host, in turn."""
 MTU_HEADERS = 50
@@ -268,6 +271,7 @@ class _Asker:
             authority=_CLUSTER_AUTHORITY if view.authority else "",
         )
         stages = {str(s): suspects_of_api(self._host, view.endpoint, s, self._resolvers) for s in Stage}
+        stages[CLOCK] = suspects_of_clock(self._host, view.endpoint)
         if is_address(question.address):
             stages[Stage.NAME] = frozenset()  # there is nothing to look up
         return Asked(question, "api", view.endpoint.name, stages, behind=self._behind_name(question.address))

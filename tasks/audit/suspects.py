@@ -74,6 +74,13 @@ def suspects_of_api(
     return frozenset(_served(source, endpoint, Part.ENDPOINT, faults))
 
 
+def suspects_of_clock(source: Host, endpoint: Server) -> frozenset[Suspect]:
+    """A host's clock against that of the API endpoint, once it has answered: nothing on the way alters a time."""
+    return frozenset(
+        {_suspect(Part.HOST, source.name, Fault.CLOCK), _suspect(Part.ENDPOINT, endpoint.name, Fault.CLOCK)}
+    )
+
+
 def suspects_of_target(source: Host, target: Server, *, answers: bool = False) -> frozenset[Suspect]:
     """A declared target, connected to from a host.
 

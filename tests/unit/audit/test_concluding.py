@@ -159,6 +159,40 @@ def test_no_login_to_a_host_that_is_worked_on_is_no_surprise(
     assert {one.severity for one in findings} == severities
 
 
+API = {"name_ms": "0.2", "connect_ms": "1.0", "tls_ms": "4.0", "http_ms": "2.0", "status": "200"}
+
+
+@pytest.mark.parametrize(
+    ("off", "found", "severity"),
+    [
+        pytest.param([], [], None, id="no host"),
+        pytest.param(["n1"], [("audit.host.clock", "host n1")], Severity.BLOCKER, id="one host"),
+        pytest.param(["n2"], [("audit.host.clock", "host n2")], Severity.INFO, id="one host, which is cordoned"),
+        pytest.param(
+            ["n1", "n2", "n3"],
+            [("audit.endpoint.clock", "endpoint api.example.com:6443")],
+            Severity.BLOCKER,
+            id="every host",
+        ),
+    ],
+)
+def test_whose_clock_is_wrong(off: list[str], found: list[tuple[str, str]], severity: Severity | None) -> None:
+    night = evening({})
+    view = replace(night.views[CLUSTER.name], nodes={"n2": a_node("n2", unschedulable=True)})
+    plan = plan_night(night.fleet, HOSTS, {CLUSTER.name: view}, 740_000, {})
+    heard = {}
+    for name, asked in plan.asked.items():
+        good = {**GOOD, Kind.API: {**API, "clock_offset_s": "600" if name in off else "0.4"}}
+        answers = [Answer(Outcome.OK, 1.0, {} if one.wants.absent else good[one.question.kind]) for one in asked]
+        heard[name] = Heard(tuple(answers))
+    report = conclude(replace(night, plan=plan, views={CLUSTER.name: view}, heard=heard), NOW)
+    assert told(report) == found
+    for one in report.compared.told:
+        assert one.finding.severity is severity
+        assert "time synchronisation" in one.finding.next_step
+        assert ("; it is cordoned" in one.finding.evidence.observed) == (severity is Severity.INFO)
+
+
 def test_a_login_is_told_by_who_tried_it() -> None:
     asked = evening({})
     heard = {name: replace(one, by="worker of fra1") for name, one in asked.heard.items()}

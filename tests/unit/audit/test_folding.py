@@ -16,7 +16,7 @@ from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
 from tasks.audit.suspects import Server
 from tests.unit.audit.worlds import ENDPOINT, REGISTRY, World
 
-BIG, WRONG, DEAD = Fault.BIG, Fault.WRONG, Fault.DEAD
+BIG, WRONG, DEAD, CLOCK = Fault.BIG, Fault.WRONG, Fault.DEAD, Fault.CLOCK
 UDP = "10.0.0.2 udp/53"
 
 THREE = World({"a": {"a-1": 3, "a-2": 3}, "b": {"b-1": 2, "b-2": 2}, "c": {"c-1": 2, "c-2": 1}})
@@ -77,6 +77,8 @@ READY = ("node.ready", "kubelet.connect")
         pytest.param(THREE, [s(Part.KUBELET, "a11", DEAD)], id="a kubelet that does not run"),
         pytest.param(THREE, [s(Part.KUBELET, "a11", WRONG)], id="a node that is not Ready, and all else is well"),
         pytest.param(THREE, [s(Part.HOST, "a11", WRONG)], id="a host whose clock spoils every certificate"),
+        pytest.param(THREE, [s(Part.HOST, "a11", CLOCK)], id="a host whose clock is wrong, and spoils nothing yet"),
+        pytest.param(THREE, [s(Part.ENDPOINT, ENDPOINT.name, CLOCK)], id="the API endpoint's clock is wrong"),
         pytest.param(THREE, [s(Part.SITE_TARGET, "cloud -> kubelets at a")], id="every kubelet's port of a site"),
         pytest.param(THREE, [s(Part.LINE, "a -- b", BIG)], id="a line that loses big packets"),
         pytest.param(THREE, [s(Part.LINE_ONE_WAY, "a -> b", BIG)], id="one direction does"),

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.audit.judging import Agreed, agree, judge
 from tasks.audit.measured import Fault, Part, Quality, Suspect
-from tasks.audit.planning import NEGATIVE_TTL, Asked, Wants
+from tasks.audit.planning import CLOCK, NEGATIVE_TTL, Asked, Wants
 from tasks.audit.questions import Answer, Kind, Outcome, Question
 from tasks.audit.suspects import Server, Stage, suspects_of_target
 from tests.unit.onboard.builders import a_host
@@ -21,7 +21,7 @@ OK, SLOW, FAIL, UNKNOWN = Quality.OK, Quality.SLOW, Quality.FAIL, Quality.UNKNOW
 
 
 def asked(kind: Kind, name: str = "", wants: Wants = Wants(), address: str = "10.1.0.2") -> Asked:  # noqa: B008 - frozen
-    stages = {str(stage): SUSPECT for stage in Stage} if kind is Kind.API else {"": SUSPECT, NEGATIVE_TTL: SUSPECT}
+    stages = dict.fromkeys((*Stage, CLOCK) if kind is Kind.API else ("", NEGATIVE_TTL), SUSPECT)
     return Asked(Question(kind, address, 53, name), "x", "db", stages, wants)
 
 

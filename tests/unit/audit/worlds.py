@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from tasks.audit.measured import NOT_READY, TOO_BIG, Fault, Measured, Part, Quality, Suspect
+from tasks.audit.measured import NOT_READY, TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality, Suspect
 from tasks.audit.suspects import (
     API_SERVER,
     Server,
     Stage,
     suspects_of_api,
     suspects_of_cache,
+    suspects_of_clock,
     suspects_of_connect,
     suspects_of_kubelet,
     suspects_of_mtu,
@@ -59,6 +60,7 @@ class World:
             for stage in Stage:
                 suspects = suspects_of_api(source, ENDPOINT, stage, self.resolvers)
                 yield f"api.{stage}", source.name, ENDPOINT.name, suspects
+            yield "api.clock", source.name, ENDPOINT.name, suspects_of_clock(source, ENDPOINT)
             for resolver in self.resolvers:
                 for transport in ("udp", "tcp"):
                     for name in NAMES:
@@ -115,6 +117,8 @@ def _symptom(check: str, guilty: Collection[Suspect]) -> str:
         return NOT_READY
     if faults == {Fault.BIG}:
         return TOO_BIG
+    if faults == {Fault.CLOCK}:
+        return WRONG_TIME
     if faults == {Fault.WRONG}:
         return "wrong-answer" if check.startswith("dns.") else "expired"
     return "refused" if Fault.DEAD in faults else "timeout"
