@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tasks.audit.measured import TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality
+from tasks.audit.measured import TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality, Suspect
 from tasks.audit.planning import CLOCK, MTU_LEAST, NEGATIVE_TTL, Asked
 from tasks.audit.questions import Answer, Kind, Outcome
 from tasks.audit.suspects import Stage
@@ -276,15 +276,18 @@ class _Judge:
         symptom: str = "",
     ) -> Measured:
         asked = self.asked
+        suspects = asked.suspects.get(stage) or frozenset()
+        hidden = asked.behind - suspects if quality is Quality.FAIL else frozenset[Suspect]()
         return Measured(
             check or asked.check,
             self.source,
             asked.target,
             quality,
             evidence[:300],
-            (asked.suspects.get(stage) or frozenset()) | (asked.behind if quality is Quality.FAIL else frozenset()),
+            suspects | hidden,
             duration_ms,
             symptom,
+            hidden,
         )
 
 

@@ -136,6 +136,8 @@ class Measured:
     duration_ms: float | None = None
     symptom: str = ""
     """For a failure: `timeout`, `refused`, `too-big`, one of `ANSWERED`, ...: one cause has mostly one."""
+    hidden: frozenset[Suspect] = frozenset()
+    """Those of its suspects that were perhaps not asked at all, for a cache before them may answer from memory."""
 
     @property
     def path(self) -> tuple[str, str, str]:
@@ -159,4 +161,4 @@ class Measured:
         """Those that its symptom clears, though it failed: what answers wrongly is reached."""
         if self.symptom not in _OF_ONE_FAULT:
             return frozenset()
-        return frozenset(s for s in self.suspects if s.fault in _REACHED) - self.accused
+        return frozenset(s for s in self.suspects - self.hidden if s.fault in _REACHED) - self.accused

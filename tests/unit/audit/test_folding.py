@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tasks.audit.folding import fold
 from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
-from tasks.audit.suspects import Server
+from tasks.audit.suspects import Server, suspects_of_cache, suspects_of_resolver
 from tests.unit.audit.worlds import ENDPOINT, REGISTRY, World
 
 BIG, WRONG, DEAD, CLOCK = Fault.BIG, Fault.WRONG, Fault.DEAD, Fault.CLOCK
@@ -102,6 +102,18 @@ def test_what_is_broken_is_what_is_told(world: World, broken: Collection[Suspect
     assert {each.suspect for each in causes} == set(broken)
     assert not [fact for each in causes for fact in each.against if fact.quality is Quality.OK]
     assert sum(len(each.explains) for each in causes) == sum(fact.quality is Quality.FAIL for fact in facts)
+
+
+def test_a_wrong_answer_of_a_cache_does_not_clear_the_cut_line_behind_it() -> None:
+    facts, wrong = THREE.night(s(Part.LINE, "a -- cloud")), []
+    for host in THREE.hosts:
+        if host.site.name == "a":
+            own, resolver = suspects_of_cache(host, "old.example"), Server("10.0.0.2")
+            behind = suspects_of_resolver(host, resolver, "udp", "old.example") - own
+            told = (f"{host.name} old.example", Quality.FAIL, "no such name", own | behind)
+            wrong.append(Measured("dns.cache", host.name, *told, symptom="nxdomain", hidden=behind))
+    causes = {each.suspect: each.against for each in fold([*facts, *wrong])}
+    assert causes == {s(Part.LINE, "a -- cloud"): (), s(Part.SITE, "a", WRONG): ()}
 
 
 @pytest.mark.parametrize(

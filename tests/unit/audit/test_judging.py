@@ -254,6 +254,41 @@ def test_a_name(kind: Kind, wants: Wants, answer: Answer, agreed: Agreed, fact: 
     assert facts(asked(kind, NAME, wants), answer, agreed) == [("x", *fact)]
 
 
+CACHE, RESOLVER, LINE = (
+    Suspect(Part.CACHE, "n1"), Suspect(Part.RESOLVER, "10.1.0.2"), Suspect(Part.LINE, "cloud -- fra1"),
+)  # fmt: skip
+WRONG = Suspect(Part.RESOLVER, "10.1.0.2", Fault.WRONG)
+
+
+@pytest.mark.parametrize(
+    ("answer", "suspects", "accused", "acquitted"),
+    [
+        pytest.param(answered(addresses=A, rcode="NOERROR"), {CACHE}, {CACHE}, set(), id="from memory, perhaps"),
+        pytest.param(
+            answered(rcode="NXDOMAIN"),
+            {CACHE, RESOLVER, WRONG, LINE},
+            {WRONG},
+            {CACHE},
+            id="a wrong answer from memory shows that the cache runs, and nothing of what is behind it",
+        ),
+        pytest.param(
+            Answer(Outcome.TIMEOUT, 3000),
+            {CACHE, RESOLVER, WRONG, LINE},
+            {CACHE, RESOLVER, WRONG, LINE},
+            set(),
+            id="no answer",
+        ),
+    ],
+)
+def test_what_a_cache_hides_is_not_cleared(
+    answer: Answer, suspects: set[Suspect], accused: set[Suspect], acquitted: set[Suspect]
+) -> None:
+    behind = frozenset({CACHE, RESOLVER, WRONG, LINE})
+    one = Asked(Question(Kind.DNS, "", 53, NAME), "dns.cache", "db", {"": frozenset({CACHE})}, Wants(), behind)
+    (fact,) = judge("n1", [one], [answer], {}, NOW)
+    assert (fact.suspects, fact.accused, fact.acquitted) == (suspects, accused, acquitted)
+
+
 @pytest.mark.parametrize(
     ("wants", "answer", "fact"),
     [
