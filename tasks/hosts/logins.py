@@ -206,14 +206,23 @@ def _not_through(
     if jump is None or jump.is_closed():
         return _Dropped(f"{door}: the line to the jump host broke off")
     if error.code == asyncssh.OPEN_CONNECT_FAILED:
-        return errors.ConnectRefused(
-            f"the jump host cannot connect to {door}: {error.reason}",
+        return _beyond(error.reason)(
+            f"the jump host cannot connect to {door}: {error.reason or 'it does not say why'}",
             next_step="Check from the jump host that the host answers: `nc -vz HOST PORT` there.",
         )
     return errors.JumpFailed(
         f"it does not pass connections on to {door}: {error.reason}",
         next_step="Allow it in the jump host's sshd_config (AllowTcpForwarding, PermitOpen) for this user.",
     )
+
+
+def _beyond(reason: str) -> type[errors.HostError]:
+    """What a jump host's words mean: its system's, or a phrase of its sshd's for many a cause, which tells nothing."""
+    if "Connection refused" in reason:
+        return errors.ConnectRefused
+    if "No route to host" in reason or "unreachable" in reason:  # "Host is unreachable" is musl's
+        return errors.Unreachable
+    return errors.ConnectTimeout if "timed out" in reason else errors.HostError
 
 
 def _known_keys(door: _Door, known_hosts: asyncssh.SSHKnownHosts) -> tuple[list[Any], list[Any]]:

@@ -41,7 +41,8 @@ from tasks.provider import Provider, ProviderError
 from tasks.runs.recording import Recorder
 
 SILENCE = (ConnectTimeout, Unreachable)
-"""What a machine that is gone looks like from here; whatever refuses a connection or a login is there."""
+"""What a machine that is gone looks like from here, or from its jump host where that tells; whatever refuses a
+connection or a login is there."""
 STAYS_AWAY_S = 12.0
 """How long a Node is watched to stay away: systemd starts a kubelet that has ended again after ten seconds."""
 PODS_GONE_WITHIN_S = 120.0

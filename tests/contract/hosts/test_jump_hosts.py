@@ -22,6 +22,16 @@ class Jump(Obliging):
         return True
 
 
+def answering(reason: str) -> type[Obliging]:
+    """One that could not connect, in the words of its sshd."""
+
+    class CannotConnect(Obliging):
+        def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, reason)
+
+    return CannotConnect
+
+
 class ForwardsNothing(Obliging):
     """As sshd with AllowTcpForwarding no."""
 
@@ -93,10 +103,29 @@ async def test_jump_host_does_not_forward(world: World, sessions: Sessions) -> N
         assert "AllowTcpForwarding" in caught.value.next_step
 
 
-async def test_host_behind_it_refuses_connections(world: World, sessions: Sessions) -> None:
-    async with world.server(Jump) as jump:
-        with nothing_listens() as port, pytest.raises(errors.ConnectRefused, match="jump host cannot connect"):
-            await sessions.run(world.host(port, jump=jump_at(jump.port)), "true")
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        pytest.param("Connection refused", errors.ConnectRefused, id="refused"),
+        pytest.param("No route to host", errors.Unreachable, id="no route"),
+        pytest.param("Network is unreachable", errors.Unreachable, id="no network"),
+        pytest.param("Host is unreachable", errors.Unreachable, id="no route, in musl's words"),
+        pytest.param("Connection timed out", errors.ConnectTimeout, id="no answer"),
+        pytest.param("Operation timed out", errors.ConnectTimeout, id="no answer, in BSD's and musl's words"),
+        pytest.param("Name or service not known", errors.HostError, id="no such name there"),
+        pytest.param("open failed", errors.HostError, id="sshd does not say"),
+        pytest.param("Connect failed", errors.HostError, id="another server does not say"),
+        pytest.param("", errors.HostError, id="Dropbear says nothing"),
+    ],
+)
+async def test_host_behind_it_cannot_be_reached(
+    world: World, sessions: Sessions, reason: str, kind: type[errors.HostError]
+) -> None:
+    async with world.server(answering(reason)) as jump:
+        with pytest.raises(errors.HostError, match="jump host cannot connect") as caught:
+            await sessions.run(world.host(1, jump=jump_at(jump.port)), "true")
+    assert type(caught.value) is kind
+    assert "from the jump host" in caught.value.next_step
 
 
 async def test_host_behind_it_hangs_and_the_others_do_not(world: World, sessions: Sessions) -> None:

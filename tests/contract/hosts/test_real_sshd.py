@@ -18,6 +18,7 @@ from tests.contract.hosts.conftest import World, open_sessions, site_of
 from tests.contract.hosts.openssh import RealSshd, real_sshd
 from tests.contract.hosts.servers import public_line, write_key
 from tests.contract.hosts.test_logins import agent as agent
+from tests.contract.hosts.wires import nothing_listens
 
 pytestmark = pytest.mark.tier("sshd")
 USER = getpass.getuser()
@@ -170,6 +171,24 @@ async def test_as_a_jump_host(world: World, sessions: Sessions) -> None:
         answers = await asyncio.gather(*(sessions.run(host, "echo in") for host in hosts))
         assert {answer.stdout for answer in answers} == {"in\n"}
         assert len(jump.logged("Accepted publickey")) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        pytest.param("127.0.0.1", errors.ConnectRefused, id="refused"),
+        pytest.param("224.0.0.1", errors.HostError, id="a failure that it does not name"),
+    ],
+)
+async def test_as_a_jump_host_that_cannot_connect(
+    world: World, sessions: Sessions, address: str, kind: type[errors.HostError]
+) -> None:
+    async with real_sshd(world.folder / "jump", public_line(world.key)) as jump:
+        world.trust(jump.known_hosts_line())
+        via = SshJump("127.0.0.1", jump.port, USER)
+        with nothing_listens() as port, pytest.raises(errors.HostError, match="jump host cannot connect") as caught:
+            await sessions.run(world.host(port, address=address, user=USER, jump=via), "true")
+    assert type(caught.value) is kind
 
 
 @pytest.mark.parametrize(

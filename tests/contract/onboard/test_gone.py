@@ -10,13 +10,14 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.fleet.model import KubeadmProvider
+from tasks.fleet.model import KubeadmProvider, SshJump
 from tasks.hosts import FactsRequest
 from tasks.onboard.leavers import MayNotLeave
 from tasks.onboard.offboarding import Offboarding
 from tasks.outcomes import Gate, Subject
 from tasks.provider.kubeadm import Kubeadm
 from tests.contract.hosts.conftest import POOL, World, open_sessions
+from tests.contract.hosts.test_jump_hosts import answering, jump_at
 
 NO_CLUSTER = cast(Any, None)
 """It is not asked: there is no Node, and kubeadm keeps no list."""
@@ -40,7 +41,7 @@ def closed_port() -> Iterator[int]:
         yield bound.getsockname()[1]
 
 
-async def is_gone(world: World, port: int) -> bool:
+async def is_gone(world: World, port: int, jump: SshJump | None = None) -> bool:
     async with open_sessions() as sessions:
         leaving = Offboarding(
             api=NO_CLUSTER,
@@ -51,7 +52,7 @@ async def is_gone(world: World, port: int) -> bool:
             request=FactsRequest(),
             host_is_gone=True,
         )
-        return await leaving.at_goal(world.host(port, connect_timeout_s=0.5), None)
+        return await leaving.at_goal(world.host(port, jump=jump, connect_timeout_s=0.5), None)
 
 
 async def test_a_silent_machine_may_be_gone(tmp_path: Path) -> None:
@@ -66,3 +67,19 @@ async def test_a_refused_connection_is_an_answer(tmp_path: Path) -> None:
     finding = refused.value.finding(Subject("host", "fra1-n01"))
     assert finding.id == "offboard.host.not-silent"
     assert "refused" in finding.evidence.observed.lower()
+
+
+@pytest.mark.parametrize("reason", ["No route to host", "Connection timed out"])
+async def test_a_machine_that_its_jump_host_hears_nothing_of_may_be_gone(tmp_path: Path, reason: str) -> None:
+    world = World(tmp_path)
+    async with world.server(answering(reason)) as jump:
+        assert await is_gone(world, 22, jump_at(jump.port))
+
+
+@pytest.mark.parametrize("reason", ["Connection refused", "Name or service not known", "open failed", ""])
+async def test_what_else_a_jump_host_says_is_no_silence(tmp_path: Path, reason: str) -> None:
+    world = World(tmp_path)
+    async with world.server(answering(reason)) as jump:
+        with pytest.raises(MayNotLeave) as refused:
+            await is_gone(world, 22, jump_at(jump.port))
+    assert refused.value.finding(Subject("host", "fra1-n01")).id == "offboard.host.not-silent"
