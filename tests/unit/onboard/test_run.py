@@ -131,6 +131,13 @@ def test_a_host_whose_admission_broke_off_has_an_outcome(
     assert finding.next_step.startswith(next_step)
 
 
+def test_a_full_disk_costs_the_other_hosts_nothing(run: OnboardRun, tmp_path: Path) -> None:
+    run.recorder.spool.root = tmp_path / "spool"
+    run.recorder.spool.root.write_text("no folder can be made here")
+    outcome = run.broke_off("a", OSError(28, "No space left on device"))
+    assert (outcome.state, outcome.findings[0].id) == (HostState.FAILED, "onboard.broke-off")
+
+
 # judging a batch
 
 
