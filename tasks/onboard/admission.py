@@ -114,7 +114,9 @@ class Admission:
         state, leaving = await asyncio.gather(
             unit_state(self.sessions, host, JOIN_UNIT), unit_state(self.sessions, host, LEAVE_UNIT)
         )
-        if leaving.state not in (UnitRun.ABSENT, UnitRun.UNKNOWN):
+        if leaving.state is UnitRun.UNKNOWN:
+            return Join.UNKNOWN
+        if leaving.state is not UnitRun.ABSENT:
             return Join.FAILED  # an undoing that was cut off: it is finished before anything else
         return {
             UnitRun.ABSENT: Join.NONE,
@@ -158,6 +160,8 @@ class Admission:
             async with self.recorder.phase(host.name, "release"):
                 kept = await self._release(host, look)
         except GateRefused as refused:
+            if refused.refusal.temporary:  # the API server is away for a moment, which is no one's word
+                raise ClusterUnreachable(refused.refusal.reason) from None
             return self._outcome(
                 host, HostState.REFUSED, str(refused), [*landed, refused.refusal.finding(Subject("host", host.name))]
             )

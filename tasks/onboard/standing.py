@@ -79,7 +79,7 @@ def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None,
         return _stop(
             "onboard.join.unknown",
             here,
-            Evidence("unknown", "whether a join of ours runs on the host", "transient unit", now),
+            Evidence("unknown", "whether a join of ours, or its undoing, runs on it", "transient units", now),
             f"Log in to {host.name} and look at /run/poolkeeper and `systemctl status 'poolkeeper-*'`.",
         )
     if node is None:

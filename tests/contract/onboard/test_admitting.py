@@ -1,0 +1,89 @@
+"""Admitting a host of loopback to a real API server: what a guard's word and what is on the host make of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tasks.cluster import ClusterApi, ClusterUnreachable
+from tasks.fleet.model import Host
+from tasks.hosts import FactsRequest, Sessions
+from tasks.ledger import Spool
+from tasks.onboard.admission import Admission
+from tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT
+from tasks.onboard.standing import Join, Step
+from tasks.outcomes import Change, Gate, HostState, Refusal
+from tasks.runs.recording import Recorder
+from tests.contract.cluster.conftest import admin, api, ca, cluster, embedded
+from tests.contract.hosts.conftest import World, open_sessions
+from tests.contract.hosts.machines import Machine
+
+__all__ = ["admin", "api", "ca", "cluster", "embedded"]
+
+NOT_ASKED = cast(Any, None)
+"""The provider: no join is begun."""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "machine")
+
+
+@pytest.fixture
+async def host(machine: Machine, tmp_path: Path) -> AsyncIterator[Host]:
+    world = World(tmp_path)
+    async with world.server(machine.behaviour()) as server:
+        yield world.host(server.port)
+
+
+@pytest.fixture
+async def sessions() -> AsyncIterator[Sessions]:
+    async with open_sessions() as opened:
+        yield opened
+
+
+def admitting(cluster: ClusterApi, sessions: Sessions, folder: Path, gate: Gate) -> Admission:
+    recorder = Recorder(Spool(folder / "spool"), "run-1", lambda text: None)
+    return Admission(
+        api=cluster, sessions=sessions, provider=NOT_ASKED, gate=gate, recorder=recorder, request=FactsRequest()
+    )
+
+
+def refusing(*, temporary: bool) -> Gate:
+    async def guard(change: Change) -> Refusal:
+        return Refusal("freeze", "freezes cannot be read", "Run this again.", temporary=temporary)
+
+    return Gate([guard], dry_run=False)
+
+
+async def test_a_guard_that_cannot_tell_right_now_is_asked_again(
+    cluster: ClusterApi, sessions: Sessions, host: Host, tmp_path: Path
+) -> None:
+    with pytest.raises(ClusterUnreachable, match="freezes cannot be read"):
+        await admitting(cluster, sessions, tmp_path, refusing(temporary=True)).admit(host)
+
+
+async def test_a_guards_no_is_the_end(cluster: ClusterApi, sessions: Sessions, host: Host, tmp_path: Path) -> None:
+    outcome = await admitting(cluster, sessions, tmp_path, refusing(temporary=False)).admit(host)
+    assert (outcome.state, outcome.findings[0].id) == (HostState.REFUSED, "gate.freeze")
+
+
+@pytest.mark.parametrize("unit", [JOIN_UNIT, LEAVE_UNIT])
+async def test_nothing_begins_where_it_cannot_be_told_what_runs(
+    cluster: ClusterApi, sessions: Sessions, machine: Machine, host: Host, tmp_path: Path, unit: str
+) -> None:
+    """Its result was cut off as it was written."""
+    machine.put(f"/run/poolkeeper/{unit}/result", "")
+    look = await admitting(cluster, sessions, tmp_path, refusing(temporary=False)).look(host, None)
+    assert (look.join, look.standing.step) == (Join.UNKNOWN, Step.STOP)
+
+
+async def test_an_undoing_that_was_cut_off_comes_first(
+    cluster: ClusterApi, sessions: Sessions, machine: Machine, host: Host, tmp_path: Path
+) -> None:
+    machine.put(f"/run/poolkeeper/{LEAVE_UNIT}/result", "1\n")
+    look = await admitting(cluster, sessions, tmp_path, refusing(temporary=False)).look(host, None)
+    assert (look.join, look.standing.step) == (Join.FAILED, Step.UNDO_THEN_JOIN)
