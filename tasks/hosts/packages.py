@@ -1,7 +1,7 @@
 """Debian packages of a host, through apt: what is installed, what there is, fetching ahead, installing exact versions.
 
 Programs are POSIX shell; names and versions go in quoted. Locks that other tools hold are waited for: apt itself waits
-for dpkg's (`DPkg::Lock::Timeout`), not for those of its lists and archives.
+for dpkg's (`DPkg::Lock::Timeout`), not for those of its lists and archives, and apt-mark for none.
 """
 
 from __future__ import annotations
@@ -119,15 +119,15 @@ have() {{ command -v "$1" >/dev/null 2>&1; }}
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 interrupted() {{ return 1; }} # what to do where a power cut has interrupted dpkg: nothing, unless it says so below
 unlocked=
-apt() {{ # apt-get, once whoever has a lock lets it; {_LOCKED}: nobody did
+patiently() {{ # a program of apt's, once whoever has a lock lets it; {_LOCKED}: nobody did
   since=$(date +%s)
   again=
   while :; do
-    words=$(apt-get -q -o DPkg::Lock::Timeout={LOCK_WAIT_S} $unlocked "$@" 2>&1)
+    words=$("$@" 2>&1)
     status=$?
     case $status:$words in
       0:*) break;;
-      *'Could not get lock'*|*'Unable to lock'*|*'Unable to acquire the dpkg'*)
+      *'Could not get lock'*|*'Unable to lock'*|*'Unable to acquire the dpkg'*|*'locked by another process'*)
         [ $(($(date +%s) - since)) -lt {LOCK_WAIT_S} ] || {{ status={_LOCKED}; break; }}
         sleep 3;;
       *'dpkg was interrupted'*)
@@ -139,6 +139,8 @@ apt() {{ # apt-get, once whoever has a lock lets it; {_LOCKED}: nobody did
   printf '%s\\n' "$words"
   return $status
 }}
+apt_get() {{ apt-get -q -o DPkg::Lock::Timeout={LOCK_WAIT_S} $unlocked "$@"; }}
+apt() {{ patiently apt_get "$@"; }}
 exactly() {{ # apt-get for those packages, each name=version, and nothing else
   apt -y -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold --no-install-recommends --no-remove \\
     --allow-change-held-packages "$@"
@@ -157,14 +159,14 @@ hold_later() { # packages by name: noted on disk, so that it outlives this progr
 }
 hold_again() { # what was noted, were it by a program that was killed; but for what is not installed after all
   [ -e "$held" ] || return 0
-  failed=0
+  set --
   while read -r each; do
-    case $(dpkg-query -W -f '${db:Status-Status}' "$each" 2>/dev/null) in
-      installed) apt-mark hold "$each" >/dev/null < /dev/null || failed=1;;
-    esac
+    case $(dpkg-query -W -f '${db:Status-Status}' "$each" 2>/dev/null) in installed) set -- "$@" "$each";; esac
   done < "$held"
-  [ $failed = 1 ] || rm -f "$held"
-  return $failed
+  if [ $# -gt 0 ]; then
+    told=$(patiently apt-mark hold "$@" < /dev/null) || { failed=$?; printf '%s\\n' "$told" >&2; return $failed; }
+  fi
+  rm -f "$held"
 }
 install_exactly() { # name=version...: all in one transaction; holds are afterwards what they were before
   for each in $(apt-mark showhold); do # apt forgets the hold of what it changes
@@ -355,8 +357,10 @@ async def download(sessions: Sessions, host: Host, versions: Mapping[str, str], 
 
 
 async def hold_again(sessions: Sessions, host: Host) -> None:
-    """Hold what an installation that was cut off had let go of, if one was. Raises PackageError; HostError."""
-    result = await sessions.run(host, f"{APT}{INSTALL}hold_again")
+    """Hold what an installation that was cut off had let go of, if one was. Raises Locked, PackageError; HostError."""
+    result = await sessions.run(host, f"{APT}{INSTALL}hold_again", timeout_s=LOCK_WAIT_S + 60)
+    if result.exit_status == _LOCKED:
+        raise Locked(result.stderr.strip().partition("\n")[0][:200])
     if result.exit_status:
         raise PackageError(
             f"apt-mark could not hold what was held before: {result.stderr.strip()[-200:] or 'it said nothing'}",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,7 +16,16 @@ import pytest
 
 from tasks.fleet.model import Host
 from tasks.hosts import Sessions
-from tasks.hosts.packages import APT, INSTALL, download, hold_again, read_packages, update_lists
+from tasks.hosts.packages import (
+    APT,
+    INSTALL,
+    Locked,
+    PackageError,
+    download,
+    hold_again,
+    read_packages,
+    update_lists,
+)
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.machines import Machine
 
@@ -34,6 +46,13 @@ Dir::Bin::dpkg "{dpkg}";
 Dir::Bin::methods "/usr/lib/apt/methods";
 APT::Sandbox::User "";
 Acquire::Languages "none";
+"""
+_HOLDER = """\
+import fcntl, sys
+lock = open(sys.argv[1], "a")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
 """
 _DPKG = "exec {dpkg} --root={root} --force-not-root --force-script-chrootless --log=/dev/null"
 
@@ -92,6 +111,28 @@ class Debian:
 
     def restarted(self) -> list[str]:
         return self.restarts.read_text().split() if self.restarts.exists() else []
+
+    @property
+    def slept(self) -> Path:
+        """Where a stand-in for `sleep` tells that it was called."""
+        return self.machine.at("/tmp/slept")
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Another program that has dpkg's lock until it is killed."""
+        holder = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _HOLDER, str(self.status.with_name("lock-frontend"))),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert holder.stdout is not None
+        assert await holder.stdout.readline() == b"locked\n"
+        try:
+            yield holder
+        finally:
+            with suppress(ProcessLookupError):
+                holder.kill()
+            await holder.wait()
 
     def interrupt(self) -> None:
         """As after a power cut between unpacking and configuring: dpkg's journal is not merged yet."""
@@ -159,7 +200,7 @@ async def cut_off_before_its_hold(sessions: Sessions, debian: Debian, host: Host
     await with_tool(sessions, host)
     await sessions.run(host, "apt-mark hold tool")
     once, apt_mark = debian.machine.at("/tmp/killed"), shutil.which("apt-mark")
-    killed = f'if [ "$1" = hold ] && [ ! -e {once} ]; then echo > {once}; kill -KILL "$PPID"; exit 1; fi; exec {apt_mark} "$@"'
+    killed = f'if [ "$1" = hold ] && [ ! -e {once} ]; then echo > {once}; kill -KILL 0; fi; exec {apt_mark} "$@"'
     debian.machine.program("apt-mark", killed)
     ended = await sessions.run(host, f"{APT}{INSTALL}install_exactly tool=2.0")
     assert (ended.exit_status != 0, once.exists()) == (True, True)
@@ -183,6 +224,56 @@ async def test_a_hold_that_was_lost_is_set_again_without_another_install(
     await sessions.run(host, "apt-mark unhold tool")
     await install(sessions, host, "tool=2.0")
     assert not (await read_packages(sessions, host, ["tool"]))["tool"].held, "a person's word since then"
+
+
+@pytest.fixture
+async def unheld(sessions: Sessions, debian: Debian, host: Host) -> Debian:
+    """With a package that is to be held again."""
+    await with_tool(sessions, host)
+    debian.machine.put("/var/lib/poolkeeper/held", "tool\n")
+    return debian
+
+
+async def test_a_lock_is_waited_for_before_what_was_held_is_held_again(
+    sessions: Sessions, unheld: Debian, host: Host
+) -> None:
+    async with unheld.locked() as other:
+        unheld.machine.program("sleep", f"echo slept >> {unheld.slept}; kill {other.pid} 2>/dev/null")
+        await hold_again(sessions, host)
+    assert unheld.slept.exists()
+    assert (await read_packages(sessions, host, ["tool"]))["tool"].held
+    assert not unheld.machine.has("/var/lib/poolkeeper/held")
+
+
+async def test_a_lock_is_not_waited_for_for_ever(sessions: Sessions, unheld: Debian, host: Host) -> None:
+    unheld.machine.program("sleep", f"echo slept >> {unheld.slept}")
+    clock = unheld.machine.at("/tmp/clock")
+    clock.write_text("0")
+    unheld.machine.program("date", f'read -r now < {clock}; echo $((now + 100)) > {clock}; echo "$now"')
+    async with unheld.locked():
+        with pytest.raises(Locked, match="locked by another process"):
+            await hold_again(sessions, host)
+    assert unheld.slept.read_text().split() == ["slept"] * 2
+    assert unheld.machine.has("/var/lib/poolkeeper/held"), "for the next try"
+
+
+async def test_another_error_than_a_lock_is_told_at_once(sessions: Sessions, unheld: Debian, host: Host) -> None:
+    unheld.machine.program("sleep", f"echo slept >> {unheld.slept}")
+    unheld.machine.program("apt-mark", "echo 'E: Executing dpkg failed. Are you root?' >&2; exit 100")
+    with pytest.raises(PackageError, match="Are you root") as caught:
+        await hold_again(sessions, host)
+    assert not isinstance(caught.value, Locked)
+    assert not unheld.slept.exists()
+
+
+async def test_an_installation_that_failed_is_no_success_because_its_hold_is_back(
+    sessions: Sessions, debian: Debian, host: Host
+) -> None:
+    await with_tool(sessions, host)
+    await sessions.run(host, "apt-mark hold tool")
+    ended = await sessions.run(host, f"{APT}{INSTALL}install_exactly tool=3.0")
+    assert ended.exit_status != 0
+    assert (await read_packages(sessions, host, ["tool"]))["tool"].held
 
 
 async def test_what_is_not_installed_is_not_held(sessions: Sessions, debian: Debian, host: Host) -> None:
