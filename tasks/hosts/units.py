@@ -23,6 +23,9 @@ from tasks.outcomes import Secret, redact
 OUTPUT_KEPT_BYTES = 16_384
 _POLL_S = 8
 """How long one round trip waits on the host for the end."""
+_FORGET_TIMEOUT_S = 120
+"""`systemctl stop` takes up to 90 s, after which systemd kills what did not end, and what it left has 10 s more: a
+command's usual limit would cut this off before the folder is removed."""
 
 
 class UnitRun(StrEnum):
@@ -226,7 +229,7 @@ async def wait_unit(
 
 async def forget_unit(sessions: Sessions, host: Host, name: str) -> None:
     """End a unit if it still runs, and remove its folder. Raises HostError."""
-    result = await sessions.run(host, _program(name, _FORGET))
+    result = await sessions.run(host, _program(name, _FORGET), timeout_s=_FORGET_TIMEOUT_S)
     if result.exit_status != 0:
         words = result.stderr.strip()[-300:] or f"exit status {result.exit_status}"
         raise HostError(

@@ -179,6 +179,18 @@ async def test_forgetting_ends_all_of_it(unit: Unit) -> None:
     await unit.forget()
 
 
+async def test_forgetting_waits_for_systemd_to_stop_it(world: World, sessions: Sessions) -> None:
+    """Which takes longer than a command may: systemd gives what it ends 90 s before it kills it."""
+    machine = Machine(world.folder / "machine")
+    (machine.root / "run/systemd/system").mkdir(parents=True)
+    machine.program("systemd-run", "exit 1")
+    machine.program("systemctl", f'[ "$1" != stop ] || {{ sleep 0.6; echo >> {machine.root}/stopped; }}')
+    folder = machine.put(f"/run/poolkeeper/{JOIN}/result", "0\n").parent
+    async with world.server(machine.behaviour()) as server:
+        await forget_unit(sessions, world.host(server.port, command_timeout_s=0.3), JOIN)
+    assert (machine.has("/stopped"), folder.exists()) == (True, False)
+
+
 async def test_a_number_that_was_handed_on_is_not_the_unit(unit: Unit) -> None:
     """The unit was killed, and another process has its pid now: it is neither taken for it nor ended with it."""
     await unit.start("exec sleep 1000")
