@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import click
 
-from tasks.cluster import ApiError, ClusterApi
+from deployments.forecasting import NodesMistyped
+from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from tasks.cluster.leases import DURATION_S, RENEWALS, list_leases, release_lease
-from tasks.cluster.marks import release_node
+from tasks.cluster.marks import MarkedByOthers, Phase, give_back_node
 from tasks.cluster.nodes import list_nodes
 from tasks.cluster.pods import delete_pod, list_pods
 from tasks.cluster.stops import NAMESPACE
@@ -20,10 +21,12 @@ SEEN_WITHIN_S = DURATION_S / RENEWALS + 2
 
 
 async def held(api: ClusterApi, nodes: Sequence[str]) -> tuple[Held, ...]:
-    """Everything of ours in the cluster, or only what is on these nodes."""
+    """Everything of ours in the cluster, or only what is on these nodes. Raises NodesMistyped."""
     there = await list_nodes(api)
+    if mistyped := [name for name in nodes if name not in there]:
+        raise NodesMistyped(mistyped, there)
     if nodes:
-        return all_held((there[name] for name in nodes if name in there), {}, ())
+        return all_held([there[name] for name in nodes], {}, ())
     return all_held(there.values(), await list_leases(api), await list_pods(api, NAMESPACE))
 
 
@@ -38,9 +41,10 @@ def show(found: Sequence[Held]) -> None:
             click.echo(f"    {command}")
 
 
-async def give_back(api: ClusterApi, found: Sequence[Held]) -> list[str]:
+async def give_back(api: ClusterApi, found: Sequence[Held], named: Sequence[str]) -> list[str]:
     """Give each back; what could not be, and why.
 
+    named: nodes that are given back however far they have come; of the others only what is still being drained
     Between leases and nodes a run that still lives gets the time to see that it has lost them.
     """
     left = []
@@ -51,11 +55,15 @@ async def give_back(api: ClusterApi, found: Sequence[Held]) -> list[str]:
             leases = []
         try:
             if one.kind == "node":
-                await release_node(api, one.name)
+                await give_back_node(api, one.name, None, None if one.name in named else Phase.DRAINING)
             elif one.kind == "lease":
                 await release_lease(api, one.name)
             else:
                 await delete_pod(api, NAMESPACE, one.name)
+        except MarkedByOthers as error:
+            left.append(f"{error}: it is left; `poolkeeper release {one.name}` gives it back all the same")
         except ApiError as error:
             left.append(f"{one.kind} {one.name} is not given back: {error}")
+        except ClusterUnreachable as error:  # a patch that was cut off may have been carried out
+            left.append(f"{one.kind} {one.name} may not be given back: {error}")
     return left

@@ -21,6 +21,7 @@ from deployments.asking import (
     fleet_option,
     in_cluster,
     json_option,
+    loaded,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def hold(node: str, fleet: str | None, cluster: str | None, reason: str) -> None
     """Stop every later mutation of one NODE and its host; it also keeps a host from joining."""
     from tasks.cluster import stops
 
+    _refuse_host_name("hold", node, fleet)
     in_cluster(fleet, cluster, lambda api: stops.hold(api, node, _word(reason)))
     click.echo(f"held: {node} is not touched until `poolkeeper unhold {node}`")
 
@@ -75,8 +77,17 @@ def unhold(node: str, fleet: str | None, cluster: str | None) -> None:
     """Take a hold back."""
     from tasks.cluster import stops
 
+    _refuse_host_name("unhold", node, fleet)
     was_held = in_cluster(fleet, cluster, lambda api: stops.unhold(api, node))
     click.echo(f"{node} is free again" if was_held else f"{node} was not held")
+
+
+def _refuse_host_name(word: str, node: str, fleet: str | None) -> None:
+    """A hold is kept by node name: the name of a host whose node has another one would hold nothing."""
+    hosts = loaded(fleet).hosts
+    if node in hosts and node not in {host.node_name for host in hosts.values()}:
+        name = hosts[node].node_name
+        bad_input(f"{node} is a host, and its node is named {name}: `poolkeeper {word} {name}`")
 
 
 @click.command()
@@ -204,8 +215,12 @@ def release(nodes: tuple[str, ...], fleet: str | None, cluster: str | None, yes:
     what it holds, and stops.
     """
     from deployments import releasing
+    from deployments.forecasting import NodesMistyped
 
-    held = in_cluster(fleet, cluster, lambda api: releasing.held(api, nodes))
+    try:
+        held = in_cluster(fleet, cluster, lambda api: releasing.held(api, nodes))
+    except NodesMistyped as error:
+        bad_input(str(error))
     if as_json:
         rows = [{"kind": h.kind, "name": h.name, "why": h.why, "commands": list(h.commands)} for h in held]
         click.echo(json.dumps(rows, indent=2))
@@ -216,8 +231,8 @@ def release(nodes: tuple[str, ...], fleet: str | None, cluster: str | None, yes:
         sys.exit(FINE)
     if not yes:
         click.confirm(f"Give these {len(mine)} back?", abort=True, err=True)
-    left = in_cluster(fleet, cluster, lambda api: releasing.give_back(api, mine))
-    click.echo("\n".join(left) if left else f"given back: {len(mine)}", err=as_json)
+    left = in_cluster(fleet, cluster, lambda api: releasing.give_back(api, mine, nodes))
+    click.echo("\n".join([*left, f"given back: {len(mine) - len(left)}"]), err=as_json)
     sys.exit(WRONG_OUT_THERE if left else FINE)
 
 

@@ -132,18 +132,20 @@ async def write_mark(api: ClusterApi, name: str, mark: Mark) -> NodeRow:
     return await change_node(api, name, patch)
 
 
-async def give_back_node(api: ClusterApi, name: str, mark: Mark, only: Phase | None = None) -> NodeRow:
+async def give_back_node(api: ClusterApi, name: str, mark: Mark | None, only: Phase | None = None) -> NodeRow:
     """Remove our mark and our cordon, no other one.
 
+    mark: of the rollout that gives it back; None: a person's order, whoever works on it
     only: give it back in this phase alone; what has come further may be changed, or a person's
-    Raises MarkedByOthers where a later run has taken over, or where it has come further.
+    Raises MarkedByOthers where another rollout or a later run has it, or where it has come further.
     """
 
     def patch(row: NodeRow) -> Json | None:
         there = mark_of(row)
         if there is None:
             return None
-        _refuse_others(row, mark)
+        if mark is not None:
+            _refuse_others(row, mark)
         if only is not None and there.phase is not only:
             raise MarkedByOthers(name, there, f"is {there.phase} by now, and no longer {only}")
         # where a person has uncordoned it meanwhile, our claim must not outlive that: it would own their next cordon
@@ -153,20 +155,6 @@ async def give_back_node(api: ClusterApi, name: str, mark: Mark, only: Phase | N
         return body
 
     return await change_node(api, name, patch)
-
-
-async def release_node(api: ClusterApi, name: str) -> None:
-    """Remove whatever mark is there, and our cordon with it: a person's order, whoever works on it."""
-
-    def patch(row: NodeRow) -> Json | None:
-        if mark_of(row) is None:
-            return None
-        body: Json = {"metadata": {"annotations": {ROLLOUT: None, CORDON: None}}}
-        if row.cordoned_by_us:
-            body["spec"] = {"unschedulable": None}
-        return body
-
-    await change_node(api, name, patch)
 
 
 def _refuse_others(row: NodeRow, mine: Mark) -> None:

@@ -10,8 +10,19 @@ import pytest
 from deployments.lab.kubernetes import ApiServer
 from tasks.cluster import ClusterApi
 from tasks.cluster.api import MERGE_PATCH
-from tasks.cluster.marks import Mark, Phase, Uncordoned, give_back_node, mark_of, take_node, write_mark
-from tasks.cluster.nodes import CORDON, PATH
+from tasks.cluster.marks import (
+    Mark,
+    MarkedByOthers,
+    Phase,
+    Uncordoned,
+    give_back_node,
+    mark_of,
+    mark_text,
+    take_node,
+    write_mark,
+)
+from tasks.cluster.nodes import CORDON, PATH, ROLLOUT, get_node
+from tests.contract.cluster.conftest import SomeoneIsQuicker
 
 MARK = Mark("0123456789ab", "upgrade", {}, "run-1", 7, Phase.DRAINING, "2026-05-01T00:00:00+00:00")
 
@@ -34,6 +45,36 @@ async def test_nothing_of_ours_is_left_on_a_node_that_is_given_back(
     row = await give_back_node(cluster, "n1", MARK)
     assert row.unschedulable is unschedulable
     assert [name for name in row.annotations if name.startswith("poolkeeper.io/")] == []
+
+
+@pytest.mark.parametrize("by", [MARK, None], ids=["by its rollout", "by a person's order"])
+@pytest.mark.parametrize("phase", Phase)
+async def test_what_has_gone_further_between_reading_and_writing_is_not_given_back_as_draining(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, phase: Phase, by: Mark | None
+) -> None:
+    await cluster.request("POST", PATH, body={"metadata": {"name": "n1"}})
+    await take_node(cluster, "n1", MARK)
+
+    def go_on(node: dict[str, Any]) -> dict[str, Any]:
+        annotations = {**node["metadata"]["annotations"], ROLLOUT: mark_text(replace(MARK, phase=phase, since="later"))}
+        return {**node, "metadata": {**node["metadata"], "annotations": annotations}}
+
+    embedded.meddle = lambda: embedded.store.modify("nodes", "n1", "", go_on)
+    if phase is not Phase.DRAINING:
+        with pytest.raises(MarkedByOthers, match=f"node n1 is {phase} by now, and no longer draining"):
+            await give_back_node(cluster, "n1", by, Phase.DRAINING)
+        assert (await get_node(cluster, "n1")).cordoned_by_us
+    else:
+        assert not (await give_back_node(cluster, "n1", by, Phase.DRAINING)).unschedulable
+
+
+async def test_a_persons_order_gives_back_whatever_is_there(cluster: ClusterApi) -> None:
+    await cluster.request("POST", PATH, body={"metadata": {"name": "n1"}})
+    await take_node(cluster, "n1", MARK)
+    await write_mark(cluster, "n1", replace(MARK, generation=8, phase=Phase.FAILED))
+    with pytest.raises(MarkedByOthers, match="was taken over"):
+        await give_back_node(cluster, "n1", MARK)
+    assert not (await give_back_node(cluster, "n1", None)).unschedulable
 
 
 @pytest.mark.parametrize("phase", Phase)
