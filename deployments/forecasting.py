@@ -85,7 +85,7 @@ def _pod_row(each: PodForecast) -> dict[str, Any]:
 
 def show(made: Forecast) -> None:
     """Each node with its pods that something is wrong with, blocked nodes first, and what to do."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     order = list(Effect)
     for node in sorted(made.nodes, key=lambda each: order.index(each.effect)):
         style = _STYLES[node.effect]

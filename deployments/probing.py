@@ -72,12 +72,12 @@ def _checked(fact: Measured) -> dict[str, str]:
 
 def show(answer: Sequence[dict[str, Any]]) -> None:
     """Each host with its counts and its findings."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     for row in answer:
         verdicts = [check["verdict"] for check in row["checks"]]
         counts = ", ".join(f"{verdicts.count(v)} {v}" for v in Verdict if verdicts.count(v))
         told = f"{row['standing']}: {row['reason']} ({counts or 'not read'})"
-        console.print(f"[bold]{row['name']}[/bold]: {escape(told)}")
+        console.print(f"[bold]{escape(row['name'])}[/bold]: {escape(told)}")
         for check in row["checks"]:
             if check["verdict"] in ("fail", "unknown") and check["target"]:  # of the others there are findings
                 console.print(

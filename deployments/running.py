@@ -93,7 +93,7 @@ async def _run(flow: Any, parameters: dict[str, Any]) -> Any:
 
 def show(answer: dict[str, Any]) -> None:
     """The outcome for a terminal: those that need a person last, where the eye is."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)  # hosts have written what is in it
     table = Table(box=None, header_style="bold")
     for column in ("host", "state", "summary", "took"):
         table.add_column(column, overflow="fold")
@@ -104,12 +104,12 @@ def show(answer: dict[str, Any]) -> None:
         console.print(table)
     for about, finding in _findings(answer):
         if finding["severity"] != "info":
-            console.print(f"\n{about}: {finding['severity']} {finding['id']}", markup=False)
-            console.print(f"  seen: {finding['evidence']['observed']}", markup=False)
-            console.print(f"  next: {finding['next_step']}", markup=False)
-    console.print(f"\n[bold]{answer['summary']}[/bold]")
+            console.print(f"\n{about}: {finding['severity']} {finding['id']}")
+            console.print(f"  seen: {finding['evidence']['observed']}")
+            console.print(f"  next: {finding['next_step']}")
+    console.print(f"\n{answer['summary']}", style="bold")
     for file in answer["files"]:
-        console.print(file, markup=False, soft_wrap=True)
+        console.print(file, soft_wrap=True)
 
 
 def _findings(answer: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

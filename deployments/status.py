@@ -92,4 +92,4 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(str(row.get(c) or "") for c in ("host", "node", "pool", "site", "state", "kubelet", "detail")))
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # kubelets and people have written what is in it

@@ -49,7 +49,7 @@ def show(statement: Statement, *, is_closed: bool) -> None:
     from rich.table import Table
 
     # into a file or pipe as wide as it is, so that an id is found by grep
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
     tariff = statement.tariff
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("line", no_wrap=True)
@@ -72,14 +72,13 @@ def show(statement: Statement, *, is_closed: bool) -> None:
     if len(lines) > SHOWN_LINES:
         console.print(f"and {len(lines) - SHOWN_LINES} more lines: --json has all")
     if tariff.comparator:
-        console.print(f"A comparator, not a bill: {tariff.title}.", markup=False)
+        console.print(f"A comparator, not a bill: {tariff.title}.")
     for usage in statement.unpriced:
-        console.print(f"no price: {usage.rule} of {usage.resource_id}: {usage.reason}", markup=False)
+        console.print(f"no price: {usage.rule} of {usage.resource_id}: {usage.reason}")
     kind = "closed" if is_closed else "open" if statement.is_whole else "still running"
     console.print(
         f"\n{statement.period.name} ({kind}): {money_of(statement.total, tariff)},"
         f" evidence for {float(statement.coverage):.1%}" + _range(statement),
-        markup=False,
     )
 
 

@@ -82,6 +82,15 @@ def test_a_bill_in_words(events: Path) -> None:
     assert "  team web: USD 0.18" in result.stdout
 
 
+@pytest.mark.parametrize("resource", ["[c1] of [/eu/one]", "arn:key:c1"])
+def test_a_resource_is_shown_as_it_is_called(tmp_path: Path, resource: str) -> None:
+    result = bill(
+        "meter", "--events", csv_file(tmp_path, [(resource, *row[1:]) for row in ROWS[:2]]), "--period", "2026-10"
+    )
+    assert result.exit_code == 0, result.output
+    assert resource in result.stdout
+
+
 def test_an_allocation(events: Path) -> None:
     answer = answered("meter", "--events", events, "--period", "2026-10", "--by", "team", "--share-by", "web=1,ops=2")
     assert answer["allocation"] == {
