@@ -4,7 +4,7 @@ Preflight -> plan -> join -> quarantine -> acceptance -> release. On machines it
 script and writes one record; in the cluster it cordons, runs test pods, and releases.
 Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials.
 Killed at any point: start it again; finished hosts are skipped by looking at them, half-joined ones are
-taken up where they stand. Until then a half-joined node stays cordoned.
+taken up where they stand. A node that had joined and is kept out now is cordoned all the same.
 """
 
 from __future__ import annotations
@@ -81,9 +81,10 @@ async def _carry_out(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutc
     plan = plan_joins((result.host, result.standing) for result in results if result.has_work)
     await steps.publish_plan(plan)
 
-    settled = [run.settled(result) for result in results if not result.has_work]
-    worked_on = await in_slots([planned.host.name for planned in plan.hosts], run.slot, lambda name: _admit(run, name))
-    return [*settled, *worked_on]
+    loose = [result.host.name for result in results if result.to_quarantine]
+    settled = [run.settled(result) for result in results if not (result.has_work or result.to_quarantine)]
+    going_on = [*loose, *(planned.host.name for planned in plan.hosts)]
+    return [*settled, *await in_slots(going_on, run.slot, lambda name: _admit(run, name))]
 
 
 async def _admit(run: OnboardRun, name: str) -> HostOutcome:

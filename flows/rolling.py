@@ -113,7 +113,9 @@ async def roll(
         unfit = await run.prepare(plan, work, lease)
         fit = plan.without({outcome.name for outcome in unfit})
         carrier = run.carrier(goal, limits, work, lease)
-        carried, halted = await run.carry_out(fit, lease, lambda one: carried_safely(run, carrier, one), nodes_go=goes)
+        carried, halted = await run.carry_out(
+            fit, lease, lambda one: carried_safely(run, carrier, one), nodes_go=goes, one_by_one=work.one_by_one
+        )
         run.live.close(halted or "ended")
     return _answer(run, goal, [*settled, *unfit, *carried], halted)
 

@@ -9,6 +9,7 @@ Killed at any point: start it again with the same goal; every host gets the vers
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +19,9 @@ from prefect.runtime import flow_run
 
 from flows.rolling import answered, roll
 from flows.surroundings import run_name
-from tasks.fleet.versions import minor_of
-from tasks.outcomes import Finding, HostState, blockers
+from tasks.cluster.marks import mark_of
+from tasks.fleet.versions import numbers
+from tasks.outcomes import Finding, HostOutcome, HostState, blockers
 from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.run import RolloutRun
 from tasks.runs.answer import Answer
@@ -28,7 +30,7 @@ from tasks.upgrade.change import Limits as UpgradeLimits
 from tasks.upgrade.change import Upgrade
 from tasks.upgrade.goal import Goal as Versions
 from tasks.upgrade.goal import GoalInvalid
-from tasks.upgrade.skew import SkewPlan, plan_steps
+from tasks.upgrade.skew import SkewPlan, goals_in_turn, minor_on_the_way, plan_steps, ways_by
 from tasks.upgrade.work import UpgradeWork
 
 
@@ -83,14 +85,16 @@ async def upgrade(
         skew = await _skew(run, versions, one_minor_steps=one_minor_steps)
         if skew.refused:
             return Answer.refused("upgrade", run.recorder, list(run.hosts), skew.findings)
-        for step in _steps(versions, skew):
-            goal, kept_out = Goal("upgrade", run.pool.name, step.row()), _kept_out(run, skew, step, versions)
+        ways, answers = ways_by(skew.steps, _left_behind(run, versions)), list[Answer]()
+        for step in goals_in_turn(versions, ways):
+            goal, kept_out = Goal("upgrade", run.pool.name, step.row()), _kept_out(run, skew, ways, step, versions)
             answer = await roll(run, goal, limits, upgrade_of(run, step), approval=approval, kept_out=kept_out)
+            answers.append(answer)
             undone = answer.halted or any(outcome.state is not HostState.DONE for outcome in answer.outcomes)
-            if dry_run or step == versions or undone:
-                return answer
+            if undone and not dry_run:
+                break
             await run.read_again()
-        raise AssertionError("the last step is the goal")
+        return answers[0] if len(answers) == 1 else _whole(run, answers)
 
     return await answered("upgrade", pool, hosts, fleet, carry_out, dry_run=dry_run)
 
@@ -117,21 +121,40 @@ async def _skew(run: RolloutRun, versions: Versions, *, one_minor_steps: bool) -
     )
 
 
-def _steps(versions: Versions, skew: SkewPlan) -> list[Versions]:
-    """The goals in turn: a minor at a time where that is asked for, the goal itself last."""
-    between = {step for steps in skew.steps.values() for step in steps[:-1]}
-    ordered = sorted(between, key=lambda step: minor_of(step) or (0, 0))
-    return [*(replace(versions, kubernetes=step, packages={}) for step in ordered), versions]
+def _left_behind(run: RolloutRun, goal: Versions) -> dict[str, str]:
+    """Node -> the minor on the way to the goal that an earlier run was bringing it to, and has not proven."""
+    found = {}
+    for host in run.hosts.values():
+        node = run.nodes.get(host.node_name)
+        mark = mark_of(node) if node is not None else None
+        step = minor_on_the_way(mark.goal, goal) if mark is not None and mark.flow == "upgrade" else None
+        if node is not None and step is not None and numbers(node.kubelet_version)[:2] <= numbers(step):
+            found[host.node_name] = step
+    return found
 
 
-def _kept_out(run: RolloutRun, skew: SkewPlan, step: Versions, goal: Versions) -> dict[str, Finding | None]:
+def _whole(run: RolloutRun, answers: Sequence[Answer]) -> Answer:
+    """One answer for all steps: of each host the first outcome that is not *done*, or the last one; all findings."""
+    outcomes: dict[str, HostOutcome] = {}
+    for outcome in (outcome for answer in answers for outcome in answer.outcomes):
+        before = outcomes.get(outcome.name, outcome)
+        told = outcome if before.state is HostState.DONE else before
+        findings = tuple(dict.fromkeys((*before.findings, *outcome.findings)))
+        outcomes[outcome.name] = replace(told, findings=findings)
+    halted = answers[-1].halted
+    return Answer.of_run("upgrade", run.recorder, list(run.hosts), list(outcomes.values()), run.gate, halted=halted)
+
+
+def _kept_out(
+    run: RolloutRun, skew: SkewPlan, ways: Mapping[str, Sequence[str]], step: Versions, goal: Versions
+) -> dict[str, Finding | None]:
     """Hosts that may not go to this step, and why; None for those that it does not concern."""
     refused = {f.subject.name: f for f in blockers(skew.findings) if f.subject.kind == "node"}
     kept: dict[str, Finding | None] = {}
     for name, host in run.hosts.items():
         if host.node_name in refused:
             kept[name] = refused[host.node_name]
-        elif step != goal and step.kubernetes not in skew.steps.get(host.node_name, ()):
+        elif step != goal and step.kubernetes not in ways.get(host.node_name, ()):
             kept[name] = None
     return kept
 

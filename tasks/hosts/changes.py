@@ -4,8 +4,8 @@ A record names things of the tables below and never a path to delete: whoever ca
 remove anything that is not in the tables. Nothing is removed that was there before, nor that came after the join, nor
 with anything mounted at or below it.
 
-In /var/lib/poolkeeper: `before` is what there was before the join; `changes` what a join that was accepted had changed;
-`undone` are the changes of which an undoing had to keep something.
+In /var/lib/poolkeeper: `before` is what there was before the join; `begun` tells in which boot that join was started;
+`changes` what a join that was accepted had changed; `undone` are the changes of which an undoing had to keep something.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ says() {{ # whether a file has a line
   while IFS= read -r line; do [ "$line" = "$2" ] && return 0; done < "$1"
   return 1
 }}
+boot() {{ # nothing where it cannot be read
+  {{ read -r id < "$R/proc/sys/kernel/random/boot_id"; }} 2>/dev/null && echo "$id"
+}}
 whole() {{ # a record that a full disk or a crash cut short has not its last line
   last=
   while IFS= read -r line; do last=$line; done < "$1"
@@ -98,12 +101,14 @@ without_kept() { # of a snapshot: what an undoing had to keep must not pass for 
   done < "$home/undone"
   while IFS= read -r each; do says "$home/undone" "added $each" || echo "$each"; done
 }
-# a finished record is of an earlier join
-if [ ! -e "$home/before" ] || [ -e "$home/changes" ] || [ -e "$home/undone" ]; then
+begun=never
+if [ -e "$home/begun" ]; then read -r begun < "$home/begun"; fi
+# a finished record is of an earlier join; one that was never begun, or in an earlier boot, may be of long ago
+if [ ! -e "$home/before" ] || [ -e "$home/changes" ] || [ -e "$home/undone" ] || [ "$begun" != "$(boot)" ]; then
   rm -f "$home/before.part"
   snapshot | without_kept > "$home/before.part" || exit 1
   if ! whole "$home/before.part"; then rm -f "$home/before.part"; echo 'it could not be written' >&2; exit 1; fi
-  rm -f "$home/changes" "$home/undone"
+  rm -f "$home/changes" "$home/undone" "$home/begun"
   mv "$home/before.part" "$home/before"
 fi
 """
@@ -184,14 +189,23 @@ if was 'swap on' && recorded 'removed swap on' && [ "$(swaps)" = no ] && have sw
   else kept=yes; echo 'kept swap off: /etc/fstab has none that can be switched on'; fi
 fi
 # what was kept is still ours to undo, and the join is none any more that has finished
-if [ -z "$kept" ]; then rm -f "$home/changes" "$home/undone" "$home/before"
+if [ -z "$kept" ]; then rm -f "$home/changes" "$home/undone" "$home/begun" "$home/before"
 elif [ -e "$home/changes" ]; then mv "$home/changes" "$home/undone"; fi
 """
 
 
 async def remember(sessions: Sessions, host: Host) -> None:
-    """Note how the host is before a join, unless that was noted for one that is not finished. Raises HostError."""
+    """Note how the host is before a join, unless that was noted for one that is under way.
+
+    That one was begun in this boot and is not finished: what the owner has brought since an older note is no join's.
+    Raises HostError.
+    """
     await _run(sessions, host, _SNAPSHOT + _REMEMBER)
+
+
+async def begun(sessions: Sessions, host: Host) -> None:
+    """Note that the join has been started: from now on what comes is its own. Raises HostError."""
+    await _run(sessions, host, 'umask 077\necho "$(boot)" > "$home/begun"\n')
 
 
 async def record(sessions: Sessions, host: Host) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import TypeVar
 from tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
 from tasks.audit.proving import probe_sentence
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
+from tasks.cluster.marks import mark_of
 from tasks.cluster.nodes import (
     HYBRID_TAINT,
     NodeRow,
@@ -32,7 +33,16 @@ from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
 from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
 from tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, last_words, remove_node
-from tasks.onboard.standing import Join, Standing, Step, other_names, own_node, taken_into_service, where_it_stands
+from tasks.onboard.standing import (
+    Join,
+    Standing,
+    Step,
+    is_loose,
+    other_names,
+    own_node,
+    taken_into_service,
+    where_it_stands,
+)
 from tasks.onboard.wording import removing
 from tasks.outcomes import (
     Done,
@@ -49,6 +59,7 @@ from tasks.outcomes import (
     Severity,
     Subject,
     Unknown,
+    by_severity,
 )
 from tasks.provider import Provider, ProviderError
 from tasks.runs.recording import Recorder
@@ -103,6 +114,8 @@ class Admission:
         self.request = request
         self.unfit_now: Callable[[Host, Look], Sequence[Finding]] = lambda host, look: ()
         """What a join would destroy on a host, judged on the look just taken: preflight may be hours old."""
+        self.kept_out: Callable[[Host], Sequence[Finding]] = lambda host: ()
+        """Why preflight keeps out a host that has joined: its Node is quarantined, and nothing more."""
 
     async def look(self, host: Host, node: NodeRow | None) -> Look:
         """Read a host and decide where it stands. Raises HostError."""
@@ -138,10 +151,17 @@ class Admission:
             return self._outcome(host, HostState.ACCEPTED, standing.reason)
         if standing.finding is not None:
             return self._outcome(host, HostState.STOPPED, standing.reason, [standing.finding])
+        kept_out = self.kept_out(host)
+        if kept_out and not is_loose(standing, look.node, look.facts.machine_id):
+            return self._outcome(host, HostState.STOPPED, _worst(kept_out), kept_out)
         if self.gate.dry_run:
-            return await self._rehearse(host, standing)
+            return await self._rehearse(host, standing, kept_out)
         landed: list[Finding] = []
         try:
+            if kept_out:
+                async with self.recorder.phase(host.name, "quarantine"):
+                    landed += await self._quarantine(host, look)
+                raise NotAdmitted(_worst(kept_out), kept_out, ends_as=HostState.QUARANTINED)
             if standing.step is Step.UNDO_THEN_JOIN:
                 async with self.recorder.phase(host.name, "undo"):
                     left = await self._undo(host, look.node, look.facts.machine_id)
@@ -178,9 +198,12 @@ class Admission:
             return await self._give_up(host, look, failure, landed)
         return self._outcome(host, HostState.ACCEPTED, "accepted and released", [*landed, *kept])
 
-    async def _rehearse(self, host: Host, standing: Standing) -> HostOutcome:
+    async def _rehearse(self, host: Host, standing: Standing, kept_out: Sequence[Finding]) -> HostOutcome:
         """A dry run: every sentence goes through the gate, in order, and nothing is done."""
         here, there = Subject("host", host.name), Subject("node", host.node_name)
+        if kept_out:
+            await self.gate.rehearse(there, _quarantine_sentence(host))
+            return self._outcome(host, HostState.STOPPED, _worst(kept_out), kept_out)
         sentences = []
         if standing.step is Step.UNDO_THEN_JOIN:
             sentences.append((here, _undo_sentence(host)))
@@ -210,6 +233,7 @@ class Admission:
                 script = await self.provider.join_script(host, self._arch(host, look))
                 await changes.remember(self.sessions, host)
                 await start_unit(self.sessions, host, JOIN_UNIT, script, timeout_s=pool.join_timeout_s)
+                await changes.begun(self.sessions, host)
             return await self._follow(host, look, script)
 
         if (stale := standing.stale_node) is not None:
@@ -239,11 +263,12 @@ class Admission:
         node = await get_node(self.api, host.node_name)
         if node is None:
             return
-        if node.uid != stale.uid or node.ready:
+        if node.uid != stale.uid or node.ready or mark_of(node) is not None:
+            became = "Ready again" if node.ready else "another one, or in a rollout's hands, by now"
             finding = self._finding(
                 host,
                 "onboard.identity.came-back",
-                f"Node {node.name} is {'Ready again' if node.ready else 'another one by now'}",
+                f"Node {node.name} is {became}",
                 "the dead Node of this machine's earlier life",
                 "Find out which machine has this name before anything else.",
             )
@@ -591,6 +616,11 @@ def _is_guest(pod: PodRow) -> bool:
     """A pod that a scheduler put there and that runs: no DaemonSet's, no static one, none of our own."""
     runs = pod.phase not in ("Succeeded", "Failed")
     return runs and pod.owner_kind not in ("DaemonSet", "Node") and pod.namespace != "poolkeeper"
+
+
+def _worst(findings: Iterable[Finding]) -> str:
+    worst = by_severity(findings)[0]
+    return f"{worst.id}: {worst.evidence.observed}"
 
 
 def _sentence(clause: str) -> str:

@@ -62,6 +62,7 @@ class Offboarding:
     hands_over = False
     works_on_not_ready = True
     works_without_node = True
+    one_by_one = False
 
     def __init__(
         self,
@@ -78,6 +79,8 @@ class Offboarding:
         self.api, self.sessions, self.provider = api, sessions, provider
         self.gate, self.recorder, self.request = gate, recorder, request
         self._host_is_gone, self._absent_s = host_is_gone, absent_s
+        self._removing = asyncio.Lock()
+        """The provider takes one removal of a pool after the other: each has its time from when its turn comes."""
         self._told: dict[str, list[Finding]] = {}
         """By host: what its change has to tell and is no reason to stop."""
 
@@ -210,7 +213,7 @@ class Offboarding:
                 await record_leaving(self.api, self.recorder, host, node)
             if not await self.provider.lists_node(host):
                 return ""
-            async with asyncio.timeout(REMOVAL_TIMEOUT_S):
+            async with self._removing, asyncio.timeout(REMOVAL_TIMEOUT_S):
                 return await self.provider.remove_node(host)
 
         try:

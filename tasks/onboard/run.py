@@ -21,7 +21,7 @@ from tasks.fleet.model import Cluster, Fleet, Host, SecretRef
 from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions
 from tasks.onboard.admission import Admission, Look
 from tasks.onboard.preflight import REGISTRY, Batch, HostView, run_check, run_checks
-from tasks.onboard.standing import Standing, Step
+from tasks.onboard.standing import Standing, Step, is_loose
 from tasks.outcomes import (
     Checked,
     Evidence,
@@ -57,6 +57,8 @@ class Preflight:
     checked: tuple[Checked, ...]
     outside: tuple[Finding, ...] = ()
     """What keeps its whole pool out."""
+    loose: bool = False
+    """Whether it has joined and takes workloads, not proven yet."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -68,6 +70,11 @@ class Preflight:
     def has_work(self) -> bool:
         """Whether it goes on: it is not accepted yet, and nothing keeps it out."""
         return self.standing.step is not Step.NOTHING and not blockers(self.findings)
+
+    @property
+    def to_quarantine(self) -> bool:
+        """Whether it is kept out and has joined all the same: an earlier run was killed before the cordon."""
+        return self.loose and not self.has_work
 
 
 class OnboardRun:
@@ -160,7 +167,10 @@ class OnboardRun:
                 results.append(Preflight(host, unread, (), outside))
             else:
                 checked = run_checks(views[name], batch, skip)
-                results.append(Preflight(host, look.standing, checked, outside))
+                loose = is_loose(look.standing, look.node, look.facts.machine_id)
+                results.append(Preflight(host, look.standing, checked, outside, loose))
+        kept_out = {result.host.name: result.findings for result in results if result.to_quarantine}
+        self.admission.kept_out = lambda host: kept_out.get(host.name, ())
         return results
 
     async def admit(self, name: str) -> HostOutcome:

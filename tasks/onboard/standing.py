@@ -97,6 +97,8 @@ def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None,
         return _unverified(node, join, here, now)
     declared = host.machine_id == seen
     if registered != seen and declared and _is_dead(node, now):
+        if mark_of(node) is not None:
+            return _worked_on(node)
         return Standing(
             Step.UNDO_THEN_JOIN if join is Join.FAILED else Step.JOIN,
             "reinstalled, as the operator declared; its old Node goes first",
@@ -126,15 +128,8 @@ def _with_its_node(node: NodeRow, join: Join, *, accepted: bool) -> Standing:
     """The Node is this host's."""
     if accepted:
         return Standing(Step.NOTHING, "accepted already")
-    if (mark := mark_of(node)) is not None:
-        finding = Finding(
-            "onboard.node.rollout",
-            Severity.BLOCKER,
-            Subject("node", node.name),
-            Evidence(f"flow {mark.flow} has it: {mark.phase} since {mark.since}", "no rollout on it", "Node"),
-            "Let that flow end, or give the node back: `poolkeeper release`.",
-        )
-        return Standing(Step.STOP, finding.evidence.observed, finding)
+    if mark_of(node) is not None:
+        return _worked_on(node)
     if CORDON in node.annotations and not node.unschedulable:
         return Standing(Step.ADOPT, "someone has uncordoned it during quarantine; to be proven as it is")
     in_service = not node.unschedulable and bool(node.ready)
@@ -149,6 +144,26 @@ def _with_its_node(node: NodeRow, join: Join, *, accepted: bool) -> Standing:
         # also when it is not Ready: a cut line is no reason to cordon or reset what others have joined
         return Standing(Step.ADOPT, "a node since before this fleet file; to be proven as it is")
     return Standing(Step.ACCEPT, "joined, not accepted yet")
+
+
+def _worked_on(node: NodeRow) -> Standing:
+    """It is in a rollout's hands, or a person's."""
+    mark = mark_of(node)
+    observed = f"flow {mark.flow} has it: {mark.phase} since {mark.since}" if mark else "a rollout has it"
+    finding = Finding(
+        "onboard.node.rollout",
+        Severity.BLOCKER,
+        Subject("node", node.name),
+        Evidence(observed, "no rollout on it", "Node"),
+        f"Let that flow end, or give the node back: `poolkeeper release {node.name}`.",
+    )
+    return Standing(Step.STOP, observed, finding)
+
+
+def is_loose(standing: Standing, node: NodeRow | None, machine_id: Observed[str]) -> bool:
+    """Whether a join of ours has made this machine's Node and nobody has cordoned it: unproven, it takes workloads."""
+    mine = own_node(node, machine_id)
+    return standing.step in (Step.FOLLOW_JOIN, Step.ACCEPT) and mine is not None and not mine.unschedulable
 
 
 def _unverified(node: NodeRow, join: Join, here: Subject, now: datetime) -> Standing:

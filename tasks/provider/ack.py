@@ -234,6 +234,11 @@ class Ack:
         return UPGRADE_RULE
 
     @property
+    def upgrades_one_by_one(self) -> bool:
+        """By a call: a pool that is being upgraded takes no second one."""
+        return self._settings.upgrade == "call"
+
+    @property
     def upgrade_packages(self) -> tuple[str, ...]:
         """None: the vendor's tool brings its own programs."""
         return ()

@@ -75,6 +75,10 @@ class Provider(Protocol):
         """How far apart it lets versions be."""
 
     @property
+    def upgrades_one_by_one(self) -> bool:
+        """Whether it takes one node of a pool after the other: more at once would be drained, and only wait."""
+
+    @property
     def upgrade_packages(self) -> tuple[str, ...]:
         """Packages of a host that carry the Kubernetes version, the kubelet's first; empty: it has means of its own."""
 

@@ -152,6 +152,11 @@ class Kubeadm:
         return UpgradeRule(scripts.MAX_MINORS_BEHIND, one_minor_steps=True, source=scripts.UPGRADE_SOURCE)
 
     @property
+    def upgrades_one_by_one(self) -> bool:
+        """No: each host is upgraded on its own."""
+        return False
+
+    @property
     def upgrade_packages(self) -> tuple[str, ...]:
         """The kubelet's, kubeadm's, and kubectl's where it is installed."""
         return scripts.PACKAGES

@@ -66,8 +66,12 @@ class HostWork(Protocol):
     works_without_node: bool
     """At the goal there is no Node: it goes with the change, and is not given back."""
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether hosts are taken one after the other, however many may be unavailable."""
+
     async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
-        """Whether what is wanted holds already. Raises HostError."""
+        """Whether what is wanted holds already. Raises HostError and ProviderError."""
 
     async def prepare(self, host: Host) -> tuple[Finding, ...]:
         """What can be done before the first cordon without disturbing anything; a blocker keeps the host out."""

@@ -16,6 +16,8 @@ Prove = Callable[[Host, NodeRow | None], Awaitable[tuple[Finding, ...]]]
 class NothingToPrepare:
     """Work that has nothing to do before the first cordon, and nothing that hosts share."""
 
+    one_by_one = False
+
     async def prepare(self, host: Host) -> tuple[Finding, ...]:
         """Nothing."""
         return ()

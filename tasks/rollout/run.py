@@ -37,7 +37,7 @@ from tasks.outcomes import (
     blockers,
     in_slots,
 )
-from tasks.provider import Provider, open_provider
+from tasks.provider import Provider, ProviderError, open_provider
 from tasks.rollout.approving import narrowed, plan_row
 from tasks.rollout.between import BetweenWaves
 from tasks.rollout.carrying import Carrier, HostWork
@@ -151,6 +151,8 @@ class RolloutRun:
                 return self.kept_out(name, error.finding(Subject("host", name)))
             except GateRefused as refused:
                 return self.kept_out(name, refused.refusal.finding(Subject("host", host.name)))
+            except ProviderError as error:
+                return self.kept_out(name, _not_told(host, error))
             standing = where_it_stands(
                 host,
                 node,
@@ -374,11 +376,14 @@ class RolloutRun:
         carry: Callable[[PlannedHost], Awaitable[HostOutcome]],
         *,
         nodes_go: bool = False,
+        one_by_one: bool = False,
     ) -> tuple[list[HostOutcome], str]:
         """Every host of the plan, and why nothing new was started at some point; empty when all was.
 
         nodes_go: the rollout removes the plan's Nodes, so that one of them which is gone is no loss
+        one_by_one: hosts are taken one after the other, however many may be unavailable
         """
+        unavailable = self.pool.max_unavailable.of(sum(host.active for host in self._pool_hosts))
         between = BetweenWaves(
             self.api,
             self.provider,
@@ -394,7 +399,7 @@ class RolloutRun:
             plan,
             lease,
             self.live,
-            at_once=self.pool.max_unavailable.of(sum(host.active for host in self._pool_hosts)),
+            at_once=1 if one_by_one else unavailable,
             carry=carry,
             look_around=between.before,
             gates=between.after,
@@ -489,6 +494,12 @@ class RolloutRun:
         self.live.end(host.name, HostState.FAILED, summary)
         spent = dict(self.recorder.phase_s.get(host.name, {}))
         return HostOutcome(host.name, HostState.FAILED, summary, (finding,), spent)
+
+
+def _not_told(host: Host, error: ProviderError) -> Finding:
+    evidence = Evidence(str(error), "an answer of the provider", "provider", datetime.now(UTC))
+    next_step = "Nothing on it was touched: mend what the provider names, and run this again."
+    return Finding("rollout.provider.no-answer", Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
 
 
 def _going(plan: Plan, *, nodes_go: bool) -> frozenset[str]:

@@ -19,6 +19,7 @@ from tasks.cluster import ApiError, ClusterUnreachable
 from tasks.hosts import HostError
 from tasks.hosts.fence import FencedOff
 from tasks.outcomes import HostOutcome
+from tasks.provider import ProviderError
 from tasks.runs.steps import table
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from tasks.rollout.plan import Plan
     from tasks.rollout.run import Looked, RolloutRun
 
-TEMPORARY = (HostError, ClusterUnreachable, ApiError)
-"""A host or a cluster that could not be reached: carrying it once more takes it up where it stands."""
+TEMPORARY = (HostError, ClusterUnreachable, ApiError, ProviderError)
+"""A host, a cluster or a provider that could not be reached: carrying it again takes it up where it stands."""
 AGAIN_AFTER_S: list[float] = [2, 10, 20]
 """About as long as a lease outlives an API server that is away; after that, another run may have the hosts."""
 SHOW_EVERY_S = 2.0

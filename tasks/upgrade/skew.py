@@ -6,12 +6,14 @@ most so many minors older (https://kubernetes.io/releases/version-skew-policy/, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tasks.fleet.versions import minor_of, numbers
 from tasks.outcomes import Checked, Evidence, Finding, Severity, Subject, blockers
 from tasks.provider.upgrading import UPSTREAM, UpgradeRule
+from tasks.upgrade.goal import Goal, GoalInvalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,40 @@ def chain(kubelet: str, goal: str, *, one_minor_steps: bool) -> tuple[str, ...]:
         return ()
     between = range(now[1] + 1, wanted[1]) if one_minor_steps else ()
     return (*(f"{wanted[0]}.{minor}" for minor in between), goal)
+
+
+def minor_on_the_way(begun: Mapping[str, Any], goal: Goal) -> str | None:
+    """The minor that a rollout's goal asks for, if it is a step to a later goal; None: it is no such step.
+
+    begun: the row of that rollout's goal
+    """
+    try:
+        step = Goal.of_row(begun)
+    except GoalInvalid:
+        return None
+    if step.kubernetes is None or goal.kubernetes is None or step.packages or len(numbers(step.kubernetes)) > 2:
+        return None
+    return step.kubernetes.removeprefix("v") if numbers(step.kubernetes) < numbers(goal.kubernetes)[:2] else None
+
+
+def ways_by(steps: Mapping[str, Sequence[str]], left_behind: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Node -> versions in turn, where earlier runs have left some at a step: that is proven before it goes on.
+
+    steps: as `SkewPlan` has them; a node that tells a step's version already does not go there again
+    left_behind: node -> the step that it is marked with
+    """
+    ways = {node: tuple(way) for node, way in steps.items()}
+    for node, step in left_behind.items():
+        if node in ways and step not in ways[node]:
+            ways[node] = (step, *ways[node])
+    return ways
+
+
+def goals_in_turn(goal: Goal, ways: Mapping[str, Sequence[str]]) -> list[Goal]:
+    """Every step of any node, as a goal for those that it concerns, oldest minor first; the goal itself last."""
+    between = {step for way in ways.values() for step in way if step != goal.kubernetes}
+    ordered = sorted(between, key=lambda step: minor_of(step) or (0, 0))
+    return [*(replace(goal, kubernetes=step, packages={}) for step in ordered), goal]
 
 
 def _refusals(goal: str, cluster: str, api_server: str, rule: UpgradeRule) -> list[Finding]:

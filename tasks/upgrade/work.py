@@ -23,6 +23,11 @@ class UpgradeWork:
     def __init__(self, upgrade: Upgrade) -> None:
         self._upgrade = upgrade
 
+    @property
+    def one_by_one(self) -> bool:
+        """Where the provider takes one node after the other; packages alone are ours to install."""
+        return self._upgrade.goal.kubernetes is not None and self._upgrade.provider.upgrades_one_by_one
+
     async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
         """Whether kubelet and packages have the goal's versions."""
         return node is not None and await self._upgrade.finished(host, node)

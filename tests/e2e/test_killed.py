@@ -128,6 +128,22 @@ def test_undoing_is_finished_by_the_next_run(new_lab: Callable[[int], Cluster]) 
     assert (healed.code, healed.answer["state"]) == (0, "completed"), healed.answer["summary"]
 
 
+def test_a_node_that_is_kept_out_by_now_is_quarantined_all_the_same(new_lab: Callable[[int], Cluster]) -> None:
+    """Killed before the cordon, and what has come since would have kept the host from joining at all."""
+    cluster = new_lab(1)
+    (host,) = cluster.names
+    kill(cluster, host, "tasks.onboard.admission:cordon:before:1")
+    assert not cluster.nodes[host]["spec"].get("unschedulable")
+    cluster.break_host(host, Fault.CLOCK)
+    rehearsed = cluster.onboard(host, dry_run=True).answer["hosts"][0]
+    assert (rehearsed["state"], cluster.nodes[host]["spec"].get("unschedulable")) == ("stopped", None)
+    kept = cluster.onboard(host).answer["hosts"][0]
+    assert (kept["state"], cluster.nodes[host]["spec"].get("unschedulable")) == ("quarantined", True)
+    assert kept["summary"].startswith("hosts.clock.")
+    cluster.mend_host(host)
+    assert cluster.onboard(host).answer["hosts"][0]["state"] == "accepted"
+
+
 def quick_to_give_up(document: Any) -> None:
     for pool in document["pools"].values():
         pool["join"]["timeout"] = "6s"

@@ -26,6 +26,9 @@ class Joined:
     async def remember(self) -> None:
         await changes.remember(self.sessions, self.host)
 
+    async def begin(self) -> None:
+        await changes.begun(self.sessions, self.host)
+
     async def record(self) -> tuple[str, ...]:
         return await changes.record(self.sessions, self.host)
 
@@ -95,9 +98,27 @@ async def test_what_was_there_before_stays(joined: Joined, machine: Machine) -> 
 async def test_remembered_once(joined: Joined, machine: Machine) -> None:
     """A join that is started again must not take its first half for what was there before."""
     await joined.remember()
+    await joined.begin()
     joined.join()
     await joined.remember()
     assert len(await joined.record()) == 4
+
+
+@pytest.mark.parametrize("boot", ["", "of today"], ids=["never begun", "begun before the machine restarted"])
+async def test_what_the_owner_brought_after_a_join_that_came_to_nothing_stays(
+    joined: Joined, machine: Machine, boot: str
+) -> None:
+    await joined.remember()
+    if boot:
+        await joined.begin()
+        machine.put("/proc/sys/kernel/random/boot_id", f"{boot}\n")
+    owner_installs_docker(machine)
+    await joined.remember()
+    await joined.begin()
+    joined.join()
+    await joined.undo()
+    assert machine.has("/etc/containerd/config.toml")
+    assert not machine.has("/etc/kubernetes/kubelet.conf")
 
 
 async def test_never_remembered(joined: Joined, machine: Machine) -> None:
@@ -131,6 +152,7 @@ async def test_a_mount_beside_it_does_not_hinder(joined: Joined, machine: Machin
 
 async def test_what_was_kept_is_undone_later_and_is_not_taken_for_older(joined: Joined, machine: Machine) -> None:
     await joined.remember()
+    await joined.begin()
     joined.join()
     machine.mounts("tmpfs /var/lib/kubelet/pods tmpfs rw 0 0")
     await joined.undo()

@@ -27,6 +27,7 @@ class Instant:
     hands_over = False
     works_on_not_ready = False
     works_without_node = False
+    one_by_one = False
 
     def __init__(self) -> None:
         self.changed: set[str] = set()
@@ -89,5 +90,5 @@ async def carried(run: RolloutRun, goal: Goal, limits: Limits, work: Instant) ->
         async def carry(one: PlannedHost) -> HostOutcome:
             return await carrier.carry(one.host)
 
-        outcomes, halted = await run.carry_out(plan, lease, carry)
+        outcomes, halted = await run.carry_out(plan, lease, carry, one_by_one=work.one_by_one)
     return {outcome.name: outcome for outcome in outcomes}, halted

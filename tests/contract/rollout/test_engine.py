@@ -19,7 +19,7 @@ from tasks.cluster.pods import pods_on
 from tasks.cluster.stops import Stop, freeze, hold, read_stops, stop_run
 from tasks.fleet.model import Host, Limit
 from tasks.outcomes import Change, Checked, Evidence, Finding, HostOutcome, HostState, Severity, Subject
-from tasks.provider import Provider
+from tasks.provider import Provider, ProviderError
 from tasks.rollout import recovering
 from tasks.rollout.between import UNSEEN, BetweenWaves
 from tasks.rollout.goal import Goal, Limits
@@ -383,6 +383,38 @@ async def test_a_host_that_cannot_be_prepared_costs_the_others_nothing(
     async with run.holding(plan) as lease:
         (unfit,) = await run.prepare(plan, work, lease)
     assert (unfit.name, str(unfit.state), unfit.findings[0].id) == ("n0", "stopped", "rollout.not-prepared")
+
+
+async def test_a_host_that_the_provider_does_not_tell_of_costs_the_others_nothing(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    class NotTold(Instant):
+        async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
+            if host.name == "n0":
+                raise ProviderError("too many requests")
+            return await super().at_goal(host, node)
+
+    run = await open_run(cluster, nodes(2, pool=1, rack=1), tmp_path)
+    looked = await run.look(["n0", "n1"], GOAL, QUICK, NotTold())
+    assert {name: str(one.standing.step) for name, one in looked.items()} == {"n0": "leave", "n1": "take"}
+    finding = looked["n0"].standing.finding
+    assert finding is not None
+    assert (finding.id, finding.evidence.observed) == ("rollout.provider.no-answer", "too many requests")
+
+
+async def test_where_the_provider_takes_one_after_the_other_no_second_one_is_drained(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    class OneByOne(Instant):
+        one_by_one = True
+
+        async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+            assert await left(cluster) == [host.name]
+            return await super().change(host, node, fence)
+
+    run = await open_run(cluster, nodes(4, pool=3, rack=3), tmp_path)
+    outcomes, _ = await carried(run, GOAL, QUICK, OneByOne())
+    assert {str(outcome.state) for outcome in outcomes.values()} == {"done"}
 
 
 async def test_a_test_pod_of_ours_blocks_no_drain(
