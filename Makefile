@@ -17,7 +17,7 @@ demo: .venv/installed  ## a practice world, two broken hosts in it, onboarded be
 	@$(BIN)/python -m deployments.demo
 
 lab: .venv/installed  ## the practice world left running, with its Prefect UI
-	@$(BIN)/poolkeeper lab up --prefect
+	@$(BIN)/poolkeeper lab up --prefect --kubelet v1.35.4
 	@echo "End it:\n  $(BIN)/poolkeeper lab down"
 
 test: lint types tests  ## everything that is checked, and a table of what ran

@@ -81,7 +81,8 @@ def reached(fleet: str | None, name: str | None, kubeconfig: str | None, context
         if fleet is not None or name is not None:
             bad_input("--kubeconfig names the cluster: leave out --fleet and --cluster, or --kubeconfig")
         if not Path(kubeconfig).is_file():
-            bad_input(f"there is no file {kubeconfig}: name a kubeconfig with --kubeconfig")
+            why = "it is a folder" if Path(kubeconfig).is_dir() else "there is no such file"
+            bad_input(f"--kubeconfig {kubeconfig}: {why}; name a kubeconfig")
         return kubectls_cluster(Path(kubeconfig), context)
     if fleet is None and name is None and not fleet_path().exists() and "POOLKEEPER_FLEET" not in os.environ:
         return kubectls_cluster(None, context)

@@ -229,14 +229,20 @@ def _moment(option: str, text: str) -> datetime:
 @click.argument("flow", type=click.Choice(["onboard", "upgrade", "maintain", "offboard", "recover", "audit", "meter"]))
 @click.option("-p", "--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A flow parameter.")
 @fleet_option
+@click.option("--parameters", "only_parameters", is_flag=True, help="List FLOW's parameters, and do nothing else.")
 @json_option
-def run(flow: str, parameters: tuple[str, ...], fleet: str | None, as_json: bool) -> None:
+def run(flow: str, parameters: tuple[str, ...], fleet: str | None, only_parameters: bool, as_json: bool) -> None:
     """Run one FLOW here and now; `-p dry_run=true` only plans.
 
     Uses the server of $PREFECT_API_URL, else an ephemeral one in the state folder, which costs some 10 s.
     """
     from deployments import running
     from tasks.settings import fleet_path
+
+    if only_parameters:
+        known = running.parameters(flow)
+        click.echo(json.dumps(known, indent=2) if as_json else "\n".join(running.shown_parameters(known)))
+        return
 
     given = dict(map(_parameter, parameters))
     if fleet:

@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import inspect
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -63,10 +64,13 @@ def run(flow: str, given: Mapping[str, str]) -> dict[str, Any]:
     if unknown := [name for name in given if name not in known]:
         raise BadParameters(f"flow {flow} has no parameter {', '.join(unknown)}; it has: {', '.join(known)}")
     parameters = {name: _typed(text, known[name].annotation) for name, text in given.items()}
+    logging.disable(logging.ERROR)  # Prefect logs the same, as it is inside
     try:
         chosen.validate_parameters(parameters)
     except Exception as error:
         raise BadParameters(f"flow {flow}: {error}") from None
+    finally:
+        logging.disable(logging.NOTSET)
     if not os.environ.get("PREFECT_API_URL"):
         print("no PREFECT_API_URL: starting an ephemeral Prefect server (some 10 s)", file=sys.stderr)
     state: Any = asyncio.run(_run(chosen, parameters))
@@ -75,6 +79,26 @@ def run(flow: str, given: Mapping[str, str]) -> dict[str, Any]:
         raise RunBroken(f"the run ended as {state.name} without an outcome: {state.message}")
     answer: dict[str, Any] = json.loads(outcome.read_text())
     return answer
+
+
+def parameters(flow: str) -> list[dict[str, Any]]:
+    """What a flow can be told: `name`, `default` and `about` of each parameter."""
+    prepare_environment()
+    chosen: Any = getattr(importlib.import_module(f"flows.{flow}"), flow)
+    found = chosen.parameters.properties.items()
+    return [
+        {"name": name, "default": about.get("default"), "about": " ".join(about.get("description", "").split())}
+        for name, about in found
+    ]
+
+
+def shown_parameters(known: list[dict[str, Any]]) -> list[str]:
+    """The same, a line each, as they are typed after `-p`."""
+    return [f"{each['name']}={_as_typed(each['default'])}\n    {each['about']}" for each in known]
+
+
+def _as_typed(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _typed(text: str, kind: Any) -> Any:

@@ -65,7 +65,13 @@ def hold(node: str, fleet: str | None, cluster: str | None, reason: str) -> None
     from tasks.cluster import stops
 
     _refuse_host_name("hold", node, fleet)
-    in_cluster(fleet, cluster, lambda api: stops.hold(api, node, _word(reason)))
+
+    async def held(api: ClusterApi) -> None:
+        if (told := await _no_such_node(api, node, fleet)) is not None:
+            bad_input(told)
+        await stops.hold(api, node, _word(reason))
+
+    in_cluster(fleet, cluster, held)
     click.echo(f"held: {node} is not touched until `poolkeeper unhold {node}`")
 
 
@@ -80,6 +86,17 @@ def unhold(node: str, fleet: str | None, cluster: str | None) -> None:
     _refuse_host_name("unhold", node, fleet)
     was_held = in_cluster(fleet, cluster, lambda api: stops.unhold(api, node))
     click.echo(f"{node} is free again" if was_held else f"{node} was not held")
+
+
+async def _no_such_node(api: ClusterApi, node: str, fleet: str | None) -> str | None:
+    """What to say of a name that is neither a Node's nor that of a host which may become one; None: it is one."""
+    from tasks.cluster.nodes import list_nodes
+    from tasks.fleet.problems import nearest
+
+    names = {*(await list_nodes(api)), *(host.node_name for host in loaded(fleet).hosts.values())}
+    if node in names:
+        return None
+    return f"there is no node {node}, neither in the cluster nor in the fleet file. {nearest(node, names)}"
 
 
 def _refuse_host_name(word: str, node: str, fleet: str | None) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from pydantic import NonNegativeInt
 
 from flows.surroundings import ended, run_log, run_name, secrets
 from tasks.audit import steps
@@ -39,7 +40,7 @@ BATCHES_AT_ONCE = 4
 async def audit(
     pool: str = "",
     hosts: str = "all",
-    pod_nodes: int = 100,
+    pod_nodes: NonNegativeInt = 100,
     fail_on: Literal["nothing", "new-blockers", "blockers"] = "nothing",
     fleet: str = "",
 ) -> State[Any]:
@@ -57,7 +58,7 @@ async def audit(
         declared = load_fleet(fleet_path(fleet))
         recorder.fleet = declared.name
         chosen = choose_hosts_of_any(declared, pool, hosts)
-        secret = await secrets(secrets_of(chosen))
+        secret = await secrets(secrets_of(chosen), at_use=True)
         async with open_run(declared, chosen, secret, recorder, required=required_endpoints) as run:
             await _look(run, pod_nodes)
             page = await steps.publish_report(run, state_folder() / "runs")
@@ -103,8 +104,9 @@ async def _ask(run: AuditRun, names: Sequence[str]) -> None:
 
 async def _ask_by_worker(run: AuditRun, pool: str, names: Sequence[str]) -> None:
     """Hosts of a site that is reached from inside only. Once no worker takes a batch, none is offered another."""
+    taken = True
     for sheets in batches({name: run.sheet(name) for name in names}):
-        if why := run.workers.get(pool):
-            run.not_asked(pool, sheets, why)
+        if taken:
+            taken = await steps.ask_by_worker(run, pool, f"{min(sheets)} to {max(sheets)}", sheets)
         else:
-            await steps.ask_by_worker(run, pool, f"{min(sheets)} to {max(sheets)}", sheets)
+            run.not_asked(pool, sheets, run.workers[pool])

@@ -13,6 +13,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from pydantic import PositiveFloat
 
 from flows.rolling import answered, proof_of, roll
 from flows.surroundings import run_name
@@ -29,7 +30,7 @@ async def maintain(
     dry_run: bool = True,
     on_blocked: OnBlocked = OnBlocked.STOP,
     delete_emptydir_data: bool = False,
-    drain_timeout_s: float = 600,
+    drain_timeout_s: PositiveFloat = 600,
     outside_windows: bool = False,
     fleet: str = "",
 ) -> State[Any]:

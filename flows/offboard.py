@@ -13,6 +13,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from pydantic import PositiveFloat, PositiveInt
 
 from flows.rolling import answered, roll
 from flows.surroundings import run_name
@@ -31,8 +32,8 @@ async def offboard(
     approval: bool = False,
     on_blocked: OnBlocked = OnBlocked.STOP,
     delete_emptydir_data: bool = False,
-    failure_budget: int = 1,
-    drain_timeout_s: float = 600,
+    failure_budget: PositiveInt = 1,
+    drain_timeout_s: PositiveFloat = 600,
     outside_windows: bool = False,
     fleet: str = "",
 ) -> State[Any]:

@@ -32,19 +32,31 @@ def run_log() -> Callable[[str], None]:
     return get_run_logger().info
 
 
-async def secrets(references: Iterable[SecretRef]) -> Callable[[SecretRef], Secret]:
+async def secrets(references: Iterable[SecretRef], *, at_use: bool = False) -> Callable[[SecretRef], Secret]:
     """A reader of secrets; those in Prefect Secret blocks are loaded now, once.
 
-    Raises SecretMissing for a block that cannot be loaded.
+    Raises SecretMissing for a block that cannot be loaded; at_use: the reader raises it, for whom it is missing.
     """
     loaded: dict[str, str] = {}
     for name in {reference.block for reference in references if reference.block}:
         try:
             block: Any = await SecretBlock.aload(name)
         except ValueError:
-            raise SecretMissing(f"there is no Prefect Secret block {name} on this server") from None
+            if at_use:
+                continue
+            raise SecretMissing(_no_block(name)) from None
         loaded[name] = str(block.get())
-    return secret_reader(loaded.__getitem__)
+
+    def of_block(name: str) -> str:
+        if name not in loaded:
+            raise SecretMissing(_no_block(name))
+        return loaded[name]
+
+    return secret_reader(of_block)
+
+
+def _no_block(name: str) -> str:
+    return f"there is no Prefect Secret block {name} on this server"
 
 
 async def ended(answer: Answer) -> State[Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from flows.rolling import answered, roll
 from flows.surroundings import run_name
@@ -44,9 +45,9 @@ async def upgrade(
     approval: bool = False,
     on_blocked: OnBlocked = OnBlocked.STOP,
     delete_emptydir_data: bool = False,
-    failure_budget: int = 1,
-    soak_s: float = 0,
-    drain_timeout_s: float = 600,
+    failure_budget: PositiveInt = 1,
+    soak_s: NonNegativeFloat = 0,
+    drain_timeout_s: PositiveFloat = 600,
     outside_windows: bool = False,
     one_minor_steps: bool = False,
     fleet: str = "",

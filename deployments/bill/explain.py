@@ -26,7 +26,8 @@ def explain_command(
     statement, _ = case.statement(period, fresh=bool(events) and not against_closed)
     found = next((one for one in statement.lines if one.id == line), None)
     if found is None:
-        bad_input(f"there is no line {line} in {period.name}: `poolkeeper bill meter --json` lists their ids.")
+        command = f"poolkeeper bill meter --period {period.name} --json"
+        bad_input(f"there is no line {line} in {period.name}: `{command}` has their ids.")
     words = explain(found, statement.tariff)
     if as_json:
         click.echo(json.dumps({"line": found.record(), "explanation": words.splitlines()}, indent=2))

@@ -80,7 +80,7 @@ def up(
         click.echo(json.dumps({"started": started, **told}, indent=2))
         return
     first = told["hosts"][0]
-    took = f"up after {time.monotonic() - began:.1f} s" if started else "was up already"
+    took = f"up after {time.monotonic() - began:.1f} s" if started else "was up already, as it was started then"
     click.echo(
         f"The lab {took}, on {told['network']}:\n"
         f"  Kubernetes API   {told['api_url']}\n"
@@ -92,6 +92,9 @@ def up(
     )
     if told["prefect_api_url"]:
         click.echo(f"  Prefect          {told['prefect_api_url'].removesuffix('/api')}")
+    click.echo(f"Work in it:\n  export POOLKEEPER_FLEET={told['fleet']}")
+    if told["prefect_api_url"]:
+        click.echo(f"  export PREFECT_API_URL={told['prefect_api_url']}")
     click.echo(
         f"Look around:\n"
         f"  {told['kubectl']} --kubeconfig {place.admin_kubeconfig} get nodes,pods -A\n"

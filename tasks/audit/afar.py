@@ -33,6 +33,10 @@ class WorkerAway(HostError):
     next_step = "Start a worker there: `prefect worker start --pool POOL`."
 
 
+class NotTaken(WorkerAway):
+    """No worker is there at all: a second parcel of questions would only wait as long again."""
+
+
 def batches(sheets: Mapping[str, Sheet]) -> Iterator[dict[str, str]]:
     """Sheets as text, so many in one parcel as one run may take. Pure."""
     parcel, size = dict[str, str](), 0
@@ -55,13 +59,18 @@ async def ask_here(fleet: Fleet, sessions: Sessions, sheets: Mapping[str, str]) 
 
 async def _ask(host: Host | None, sessions: Sessions, text: str) -> Said:
     try:
-        if host is None or not host.active:
-            raise HostError("the fleet file of the site's worker has no such active host", next_step=_SAME_FILE)
-        stdout, stderr = await told_by(sessions, host, read_sheet(text))
-    except HostError as error:
-        return {"error": error.id, "observed": error.observed, "next_step": error.next_step}
+        sheet = read_sheet(text)
     except ValueError as error:
         return {"error": HostError.id, "observed": f"its questions cannot be read: {error}", "next_step": _SAME_VERSION}
+    try:
+        if host is None or not host.active:
+            raise HostError("the fleet file of the site's worker has no such active host", next_step=_SAME_FILE)
+        stdout, stderr = await told_by(sessions, host, sheet)
+    except HostError as error:
+        return {"error": error.id, "observed": error.observed, "next_step": error.next_step}
+    except Exception as error:  # one host's, and the others go on
+        observed = f"asking it broke off: {type(error).__name__}: {error}"[:300]
+        return {"error": HostError.id, "observed": observed, "next_step": "Run the audit again."}
     return {"stdout": stdout, "stderr": stderr}
 
 

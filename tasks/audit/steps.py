@@ -17,7 +17,7 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
-from tasks.audit.afar import Said, WorkerAway
+from tasks.audit.afar import NotTaken, Said, WorkerAway
 from tasks.audit.page import page
 from tasks.audit.telling import finding_rows
 from tasks.runs.steps import table
@@ -39,14 +39,22 @@ async def ask(run: AuditRun, batch: str, names: Sequence[str]) -> None:
 
 
 @task(name="ask by a worker", task_run_name="ask by a worker of {pool}: {batch}", cache_policy=NO_CACHE)
-async def ask_by_worker(run: AuditRun, pool: str, batch: str, sheets: dict[str, str]) -> None:
-    """Let a worker in a site ask hosts there, by the deployment that is called like its work pool."""
+async def ask_by_worker(run: AuditRun, pool: str, batch: str, sheets: dict[str, str]) -> bool:
+    """Let a worker in a site ask hosts there, by the deployment that is called like its work pool.
+
+    False: nobody there takes questions at all.
+    """
+    run.recorder.say(f"a worker of {pool} is to ask {batch}: waits for it up to {WORKER_S:.0f} s")
     try:
         run.asked_by_worker(pool, sheets, await _asked_there(f"ask-site/{pool}", sheets))
+    except NotTaken as error:
+        run.not_asked(pool, sheets, error.observed)
+        return False
     except WorkerAway as error:
         run.not_asked(pool, sheets, error.observed)
     except Exception as error:  # whatever is wrong with one site's worker, the night goes on
         run.not_asked(pool, sheets, f"asking it broke off: {type(error).__name__}: {error}"[:300])
+    return True
 
 
 async def _asked_there(deployment: str, sheets: dict[str, str]) -> dict[str, Any]:
@@ -57,7 +65,7 @@ async def _asked_there(deployment: str, sheets: dict[str, str]) -> dict[str, Any
                 deployment, prefect, {"sheets": sheets}, timeout=WORKER_S, poll_interval=POLL_S
             )
         except ObjectNotFound:
-            raise WorkerAway(f"this Prefect server has no deployment {deployment}") from None
+            raise NotTaken(f"this Prefect server has no deployment {deployment}") from None
         state = started.state
         if state is None or not state.is_final():
             begun = state is not None and state.is_running()
@@ -65,8 +73,9 @@ async def _asked_there(deployment: str, sheets: dict[str, str]) -> dict[str, Any
                 type=StateType.CANCELLING if begun else StateType.CANCELLED, message="the audit went on without"
             )
             await prefect.set_flow_run_state(started.id, end)
-            why = "was not ended" if begun else "was taken by no worker"
-            raise WorkerAway(f"run {started.name} of {deployment} {why} within {WORKER_S:.0f} s")
+            if begun:
+                raise WorkerAway(f"run {started.name} of {deployment} was not ended within {WORKER_S:.0f} s")
+            raise NotTaken(f"run {started.name} of {deployment} was taken by no worker within {WORKER_S:.0f} s")
         if not state.is_completed():
             raise WorkerAway(f"run {started.name} of {deployment} ended as {state.name}: {state.message}"[:500])
         left = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[started.id]))

@@ -43,7 +43,7 @@ def kubectls_cluster(given: Path | None, context: str | None) -> tuple[Cluster, 
             f"there is no kubeconfig {' nor '.join(map(str, paths))}: name one with --kubeconfig, or a fleet file"
             " with --fleet."
         )
-    cluster = Cluster("of the kubeconfig", KubeadmProvider(), SecretRef(file=there[0]), None)
+    cluster = Cluster(str(there[0]), KubeadmProvider(), SecretRef(file=there[0]), None)
     try:
         merged = _merged([(path.parent, _mapping(yaml.safe_load(path.read_text(encoding="utf-8")))) for path in there])
         names = [str(entry["name"]) for entry in merged["contexts"]]
@@ -103,6 +103,9 @@ async def client_settings(cluster: Cluster, kubeconfig: Secret) -> Any:
             names = ", ".join(str(entry.get("name")) for entry in contexts)
             why = "it has several contexts, and the current one may change"
             raise _unusable(cluster, f"{why}: set clusters.{cluster.name}.context ({names})")
+        there = [str(entry.get("name")) for entry in document.get("contexts") or ()]
+        if cluster.context is not None and cluster.context not in there:
+            raise _unusable(cluster, f"it has no context {cluster.context} ({', '.join(there) or 'there is none'})")
         loader = KubeConfigLoader(document, active_context=cluster.context, config_base_path=folder)
         async with asyncio.timeout(EXEC_TIMEOUT_S):
             await loader.load_and_set(settings)

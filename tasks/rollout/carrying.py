@@ -232,7 +232,7 @@ class Carrier:
 
     async def _take(self, host: Host, before: NodeRow | None) -> NodeRow:
         """Cordon the node once pool and domain have room. Raises LeftForLater when that takes too long."""
-        room = Room(False, "others are before it")
+        room, told = Room(False, "others are before it"), ""
         line = self._lines[host.domain and host.domain.name, counted_against(before)]
         if line.locked():
             self.live.tell(host.name, f"waits for room: {room.why}")
@@ -249,6 +249,9 @@ class Carrier:
                             raise NotOurs(standing)
                         if room.free and (domain is None or domain.remaining_s > self.api.timeout_s):
                             return await self._cordon(host, domain)
+                    if room.why != told:
+                        told = room.why
+                        self.recorder.say(f"{host.name}: waits for room: {room.why}")
                     self.live.tell(host.name, f"waits for room: {room.why}")
                     await self._wait_for_room(host)
         except TimeoutError:

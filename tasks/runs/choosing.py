@@ -29,7 +29,8 @@ def choose_hosts_of_any(fleet: Fleet, pool: str, hosts: str) -> tuple[Host, ...]
     expression = f"pool={pool},{hosts}" if pool else hosts
     chosen = select(fleet, expression)
     if not chosen:
-        raise ChoiceInvalid(f"no active host of the fleet file matches `{expression}`")
+        both = ". A comma means *and*; for one or the other write `fra1-n01|fra1-n02`" if "," in hosts else ""
+        raise ChoiceInvalid(f"no active host of the fleet file matches `{expression}`{both}")
     return chosen
 
 

@@ -153,13 +153,23 @@ async def test_the_name_of_a_host_whose_node_has_another_one_holds_nothing(
     [
         pytest.param("node-1", id="a node's own name"),
         pytest.param("n02", id="a host and its node have one name"),
-        pytest.param("n99", id="no host of the fleet"),
+        pytest.param("cloud-1", id="no host of the fleet"),
     ],
 )
 async def test_hold_and_unhold(embedded: SomeoneIsQuicker, cluster: ClusterApi, poolkeeper: Type, node: str) -> None:
+    await cluster.request("POST", PATH, body={"metadata": {"name": "cloud-1"}})
     assert (await (await poolkeeper("hold", node, "--reason", "disk swap")).ends())[0] == 0
     assert list((await read_stops(cluster)).holds) == [node]
     assert (await (await poolkeeper("unhold", node)).ends())[:2] == (0, f"{node} is free again\n")
+
+
+async def test_a_name_that_is_mistyped_holds_nothing(
+    embedded: SomeoneIsQuicker, cluster: ClusterApi, poolkeeper: Type
+) -> None:
+    code, out, err = await (await poolkeeper("hold", "node-l", "--reason", "disk swap")).ends()
+    told = "there is no node node-l, neither in the cluster nor in the fleet file. Did you mean node-1?"
+    assert (code, out, err.strip()) == (2, "", told)
+    assert (await read_stops(cluster)).holds == {}
 
 
 async def test_a_host_name_that_is_another_hosts_node_name_means_that_node(
