@@ -31,22 +31,31 @@ async def _nothing() -> None:
 
 
 async def clean_host(
-    sessions: Sessions, host: Host, script: Secret, *, started: Callable[[], Awaitable[None]] = _nothing
+    sessions: Sessions,
+    host: Host,
+    script: Secret,
+    *,
+    started: Callable[[], Awaitable[None]] = _nothing,
+    still_ours: Callable[[], Awaitable[None]] = _nothing,
 ) -> tuple[str, ...]:
     """Run the provider's removal, then undo what our record says that the join changed; what had to be kept.
 
     A removal that an earlier run has begun and that still runs is waited for. The unit stays as it ended until
     `forget_unit`. started: called as soon as the host's join is certain not to run any more
+    still_ours: asked right before each act, for minutes may pass between them; what it raises ends this
     Raises ResetFailed, TimeoutError and HostError.
     """
+    await still_ours()
     await forget_unit(sessions, host, JOIN_UNIT)
     if (await unit_state(sessions, host, LEAVE_UNIT)).state is not UnitRun.RUNNING:
         await forget_unit(sessions, host, LEAVE_UNIT)
+        await still_ours()
         await start_unit(sessions, host, LEAVE_UNIT, script, timeout_s=LEAVE_TIMEOUT_S)
     await started()
     ended = await wait_unit(sessions, host, LEAVE_UNIT, timeout_s=LEAVE_TIMEOUT_S, script=script)
     if ended.state is not UnitRun.SUCCEEDED:
         raise ResetFailed(last_words(ended))
+    await still_ours()
     told = await changes.undo(sessions, host)
     return tuple(line for line in told if line.startswith("kept "))
 

@@ -171,9 +171,13 @@ class Offboarding:
     async def _clean(self, host: Host, fence: int) -> tuple[Finding, ...]:
         """The provider's reset, our own record, the kubelet; what shows afterwards that it may come back."""
 
-        async def act() -> tuple[str, ...]:
+        async def still_ours() -> None:
             await claim(self.sessions, host, fence)
-            kept = await clean_host(self.sessions, host, self.provider.leave_script(host))
+
+        async def act() -> tuple[str, ...]:
+            script = self.provider.leave_script(host)
+            kept = await clean_host(self.sessions, host, script, still_ours=still_ours)
+            await still_ours()
             await switch_off(self.sessions, host)
             await forget_unit(self.sessions, host, LEAVE_UNIT)
             return kept

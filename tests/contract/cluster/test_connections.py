@@ -128,7 +128,7 @@ GOOD = """\
             "set clusters.main.context (b, only)",
             id="which context is left to chance",
         ),
-        pytest.param(GOOD, "prod", "Expected object with name prod", id="without the context"),
+        pytest.param(GOOD, "prod", "it has no context prod (only)", id="without the context"),
         pytest.param(
             GOOD.replace("name: c,", "name: d,"), None, "Expected object with name c", id="without the cluster"
         ),

@@ -189,7 +189,8 @@ async def test_kubeconfigs_are_merged_and_paths_start_at_their_folders(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        pytest.param(["n1", "--kubeconfig", "absent"], "there is no file absent", id="no such kubeconfig"),
+        pytest.param(["n1", "--kubeconfig", "absent"], "absent: there is no such file", id="no such kubeconfig"),
+        pytest.param(["n1", "--kubeconfig", "/"], "/: it is a folder", id="a folder"),
         pytest.param(["n1", "--deadline", "soon"], "write it as 90s, 5m or 1h", id="no duration"),
         pytest.param(["n1", "--deadline", "-5m"], "write it as 90s, 5m or 1h", id="less than no time"),
         pytest.param(["n1", "--fleet", "x", "--kubeconfig", "y"], "leave out --fleet", id="two ways to name a cluster"),
