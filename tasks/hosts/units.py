@@ -131,7 +131,7 @@ elif [ -e "$d/result" ]; then tell "ended $(cat "$d/result")"
 else tell killed; fi
 """
 
-_FORGET = """\
+_STOP = """\
 if systemd; then
   systemctl stop "$name.service" >/dev/null 2>&1
   systemctl reset-failed "$name.service" >/dev/null 2>&1
@@ -141,10 +141,10 @@ if alive; then
   kill -TERM "-$pid" 2>/dev/null
   i=0
   while [ $i -lt 50 ] && kill -0 "-$pid" 2>/dev/null; do pause; i=$((i + 1)); done
-  kill -KILL "-$pid" 2>/dev/null
+  kill -KILL "-$pid" 2>/dev/null || :
 fi
-rm -rf "$d"
 """
+_FORGET = f'{_STOP}rm -rf "$d"\n'
 
 
 def _program(name: str, body: str, **values: str | int) -> str:
@@ -227,12 +227,21 @@ async def wait_unit(
                 return state
 
 
+async def stop_unit(sessions: Sessions, host: Host, name: str) -> None:
+    """End a unit if it still runs; how it ended, or that it was ended, stays on the host. Raises HostError."""
+    await _end(sessions, host, name, _STOP, "stopped")
+
+
 async def forget_unit(sessions: Sessions, host: Host, name: str) -> None:
     """End a unit if it still runs, and remove its folder. Raises HostError."""
-    result = await sessions.run(host, _program(name, _FORGET), timeout_s=_FORGET_TIMEOUT_S)
+    await _end(sessions, host, name, _FORGET, "forgotten")
+
+
+async def _end(sessions: Sessions, host: Host, name: str, program: str, done: str) -> None:
+    result = await sessions.run(host, _program(name, program), timeout_s=_FORGET_TIMEOUT_S)
     if result.exit_status != 0:
         words = result.stderr.strip()[-300:] or f"exit status {result.exit_status}"
         raise HostError(
-            f"unit {name} could not be forgotten: {words}",
+            f"unit {name} could not be {done}: {words}",
             next_step=f"Look at /run/poolkeeper/{name} on the host.",
         )

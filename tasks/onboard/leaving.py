@@ -13,7 +13,7 @@ from tasks.cluster import ClusterApi
 from tasks.cluster.nodes import NodeRow, delete_node, note_leaving
 from tasks.fleet.model import Host
 from tasks.hosts import Sessions, changes
-from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
+from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, stop_unit, unit_state, wait_unit
 from tasks.outcomes import Secret
 from tasks.runs.recording import Recorder
 
@@ -46,11 +46,12 @@ async def clean_host(
     Raises ResetFailed, TimeoutError and HostError.
     """
     await still_ours()
-    await forget_unit(sessions, host, JOIN_UNIT)
+    await stop_unit(sessions, host, JOIN_UNIT)  # that it failed stays to be seen until this unit tells more
     if (await unit_state(sessions, host, LEAVE_UNIT)).state is not UnitRun.RUNNING:
         await forget_unit(sessions, host, LEAVE_UNIT)
         await still_ours()
         await start_unit(sessions, host, LEAVE_UNIT, script, timeout_s=LEAVE_TIMEOUT_S)
+    await forget_unit(sessions, host, JOIN_UNIT)
     await started()
     ended = await wait_unit(sessions, host, LEAVE_UNIT, timeout_s=LEAVE_TIMEOUT_S, script=script)
     if ended.state is not UnitRun.SUCCEEDED:

@@ -16,7 +16,16 @@ import pytest
 
 from tasks.fleet.model import Host
 from tasks.hosts import HostError, Sessions, errors
-from tasks.hosts.units import OUTPUT_KEPT_BYTES, UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
+from tasks.hosts.units import (
+    OUTPUT_KEPT_BYTES,
+    UnitRun,
+    UnitState,
+    forget_unit,
+    start_unit,
+    stop_unit,
+    unit_state,
+    wait_unit,
+)
 from tasks.outcomes import REDACTED, Secret
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.machines import SHELLS, TOOLS, Machine
@@ -170,6 +179,17 @@ async def test_time_limit(unit: Unit) -> None:
     assert await asyncio.to_thread(_gone, script)
 
 
+async def test_a_stopped_one_has_failed_and_one_that_ended_stays_as_it_ended(unit: Unit) -> None:
+    await unit.start(unit.gated)
+    await stop_unit(unit.sessions, unit.host, JOIN)
+    assert await unit.state() == UnitState(UnitRun.FAILED)
+    await unit.forget()
+    await unit.start("exit 3")
+    ended = await unit.wait()
+    await stop_unit(unit.sessions, unit.host, JOIN)
+    assert await unit.state() == ended == UnitState(UnitRun.FAILED, 3)
+
+
 async def test_forgetting_ends_all_of_it(unit: Unit) -> None:
     await unit.start(f"sleep 1000 & echo $! > {unit.ran}.part; mv {unit.ran}.part {unit.ran}; wait")
     child = int(await _written(unit.ran))
@@ -240,7 +260,7 @@ async def test_output_is_redacted(unit: Unit) -> None:
 
 
 async def test_output_is_capped_and_does_not_begin_with_half_a_secret(unit: Unit) -> None:
-    secret = "x" * 40
+    secret = "x" * 41  # a line of 46 bytes, so that what is kept begins within one
     script = Secret(f"i=0\nwhile [ $i -lt 1000 ]; do echo {secret} $i; i=$((i + 1)); done\n")
     await unit.start(script)
     output = (await unit.wait(script=script)).output
