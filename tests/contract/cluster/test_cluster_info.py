@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +11,12 @@ import pytest
 
 from deployments.lab.kubernetes import LabCA
 from tasks.cluster import ClusterApi
-from tasks.cluster.bootstrap import SECRETS
+from tasks.cluster.bootstrap import SECRETS, SIGNATURE
 from tasks.fleet.model import KubeadmProvider
-from tasks.outcomes import Finding
+from tasks.outcomes import Finding, redact
 from tasks.provider import ProviderError
 from tasks.provider.kubeadm import Kubeadm
+from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 from tests.contract.kubernetes.conftest import Api, Client, cluster_info
 from tests.unit.onboard.builders import CLUSTER, a_host
 
@@ -102,3 +105,32 @@ async def test_a_version_that_does_not_fit(provider: Kubeadm, admin: Client, api
     (finding,) = await findings(provider, kubernetes_version="1.99.0")
     assert (finding.id, str(finding.subject)) == ("provider.version.skew", "pool general")
     assert finding.evidence.observed.startswith("kubernetes_version 1.99.0 is newer than the API server's v1.")
+
+
+async def test_a_joins_token_is_redacted_whole_and_by_its_secret_half(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, admin: Client, api: Api
+) -> None:
+    """What a joiner prints of it need not have the shape of a token."""
+    await write(admin, "kube-public", "cluster-info", cluster_info(api.url, api.ca_file.read_text()))
+
+    def sign(name: str) -> None:
+        """What the control plane does for a new token."""
+        signed = {f"{SIGNATURE}{name.removeprefix('bootstrap-token-')}": "x..y"}
+        embedded.store.modify(
+            "configmaps", "cluster-info", "kube-public", lambda info: {**info, "data": {**info["data"], **signed}}
+        )
+
+    def look(resource: Any, event: Any) -> None:
+        if event.after and not event.before and event.after["kind"] == "Secret":
+            asyncio.get_running_loop().call_soon(sign, event.after["metadata"]["name"])
+
+    embedded.store.journal.listeners.append(look)
+    provider = Kubeadm(replace(CLUSTER, provider=SETTINGS), SETTINGS, cluster, signed_within_s=DEADLINE_S)
+    script = await provider.join_script(HOST, "amd64")
+    await provider.join_ended(HOST)
+    found = re.search(r"[a-z0-9]{6}\.([a-z0-9]{16})", script.reveal())
+    assert found is not None
+    assert set(script.words()) == {found[0], found[1]}
+    said = redact(f"token id {found[0][:6]}, secret {found[1]}\nboth {found[0]}\nstate: joining", script)
+    assert found[1] not in said
+    assert said.endswith("\nstate: joining")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -148,3 +149,50 @@ async def test_a_cluster_that_is_away_loses_it_in_time(cluster: ClusterApi, embe
     assert held.remaining_s == 0
     assert (refusal := await guard(A_CHANGE)) is not None
     assert "could not be renewed" in refusal.reason
+
+
+async def test_whoever_was_quicker_has_it(cluster: ClusterApi, embedded: SomeoneIsQuicker) -> None:
+    """It was free when we looked, and another one's when we wrote."""
+    await (await take(cluster, "run-1")).give_back()
+    embedded.meddle = lambda: embedded.store.modify(
+        "leases.coordination.k8s.io",
+        NAME,
+        "poolkeeper",
+        lambda lease: {**lease, "spec": {**lease["spec"], "holderIdentity": "run-3", "leaseDurationSeconds": 60}},
+    )
+    said = asyncio.Queue[str]()
+    taking = asyncio.create_task(take(cluster, "run-2", told=said.put_nowait))
+    hearing = asyncio.create_task(said.get())
+    await asyncio.wait({taking, hearing}, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+    told = hearing.done()
+    for task in (taking, hearing):
+        task.cancel()
+    await asyncio.gather(taking, hearing, return_exceptions=True)
+    assert told, "it does not wait for the other one"
+    assert in_the_store(embedded)["spec"]["holderIdentity"] == "run-3"
+
+
+async def test_what_could_land_after_the_lease_is_not_sent(cluster: ClusterApi) -> None:
+    """A request may take its whole time, and must have landed before anyone else can have the lease."""
+    held = await take(cluster, "run-1", duration_s=int(cluster.timeout_s) - 1)
+    assert held.remaining_s > 0
+    refusal = await lease_guard(cluster, held)(A_CHANGE)
+    assert refusal is not None
+    assert (refusal.guard, refusal.temporary) == ("lease", True)
+    assert refusal.reason.startswith(f"lease {NAME} is not surely ours: it was not renewed for")
+    await held.give_back()
+    longer = await take(cluster, "run-1", duration_s=int(cluster.timeout_s) + 60)
+    assert await lease_guard(cluster, longer)(A_CHANGE) is None
+
+
+async def test_it_is_trusted_from_when_its_renewal_was_sent(cluster: ClusterApi, embedded: SomeoneIsQuicker) -> None:
+    """Not from when that was answered: whoever waits for it may have seen it renewed long before."""
+    held, landed = await take(cluster, "run-1", duration_s=60), list[float]()
+
+    def now() -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    embedded.meddle = lambda: landed.append(now())
+    await held.renew()
+    looked = now()
+    assert looked + held.remaining_s <= landed[0] + 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from tasks.cluster.marks import (
     take_node,
     write_mark,
 )
-from tasks.cluster.nodes import CORDON, PATH, ROLLOUT, get_node
+from tasks.cluster.nodes import CORDON, PATH, ROLLOUT, cordon, get_node
 from tests.contract.cluster.conftest import SomeoneIsQuicker
 
 MARK = Mark("0123456789ab", "upgrade", {}, "run-1", 7, Phase.DRAINING, "2026-05-01T00:00:00+00:00")
@@ -88,3 +89,46 @@ async def test_what_takes_pods_again_is_neither_changed_nor_handed_over(cluster:
             await write_mark(cluster, "n1", further)
     else:
         assert mark_of(await write_mark(cluster, "n1", further)) == further
+
+
+async def test_what_another_rollout_has_is_neither_taken_nor_given_back(cluster: ClusterApi) -> None:
+    """However great its generation: who has a node is told by the goal."""
+    await cluster.request("POST", PATH, body={"metadata": {"name": "n1"}})
+    before = await take_node(cluster, "n1", MARK)
+    another = replace(MARK, rollout="ba9876543210", run="run-2", generation=8)
+    for change in (take_node, write_mark, give_back_node):
+        with pytest.raises(MarkedByOthers, match="n1 is worked on by rollout upgrade of run run-1"):
+            await change(cluster, "n1", another)
+    node = await get_node(cluster, "n1")
+    assert node is not None
+    assert (mark_of(node), node.cordoned_by_us) == (MARK, before.cordoned_by_us)
+
+
+@pytest.mark.parametrize(
+    ("in_quarantine", "why"),
+    [
+        pytest.param(False, "was cordoned by someone else meanwhile", id="a person has cordoned it"),
+        pytest.param(True, "is in quarantine: it was not accepted yet", id="it is in quarantine"),
+    ],
+)
+async def test_what_is_cordoned_already_is_not_taken(cluster: ClusterApi, in_quarantine: bool, why: str) -> None:
+    spec = {"unschedulable": not in_quarantine}
+    await cluster.request("POST", PATH, body={"metadata": {"name": "n1"}, "spec": spec})
+    if in_quarantine:
+        await cordon(cluster, "n1", why="quarantine", run="run-0", at=datetime.now(UTC))
+    with pytest.raises(MarkedByOthers, match=why):
+        await take_node(cluster, "n1", MARK)
+    node = await get_node(cluster, "n1")
+    assert node is not None
+    assert (mark_of(node), node.cordoned_by_us) == (None, in_quarantine)
+
+
+async def test_a_node_that_someone_has_given_back_is_not_marked_again(cluster: ClusterApi) -> None:
+    await cluster.request("POST", PATH, body={"metadata": {"name": "n1"}})
+    await take_node(cluster, "n1", MARK)
+    await give_back_node(cluster, "n1", None)
+    with pytest.raises(MarkedByOthers, match="has lost our mark: someone has given it back"):
+        await write_mark(cluster, "n1", MARK)
+    node = await get_node(cluster, "n1")
+    assert node is not None
+    assert mark_of(node) is None

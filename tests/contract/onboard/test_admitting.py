@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from tasks.cluster import ClusterApi, ClusterUnreachable
+from tasks.cluster.nodes import ROLLOUT
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, Sessions
 from tasks.ledger import Spool
@@ -17,7 +19,7 @@ from tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT
 from tasks.onboard.standing import Join, Step
 from tasks.outcomes import Change, Gate, HostState, Refusal
 from tasks.runs.recording import Recorder
-from tests.contract.cluster.conftest import admin, api, ca, cluster, embedded
+from tests.contract.cluster.conftest import SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.hosts.conftest import World, open_sessions
 from tests.contract.hosts.machines import Machine
 
@@ -87,3 +89,41 @@ async def test_an_undoing_that_was_cut_off_comes_first(
     machine.put(f"/run/poolkeeper/{LEAVE_UNIT}/result", "1\n")
     look = await admitting(cluster, sessions, tmp_path, refusing(temporary=False)).look(host, None)
     assert (look.join, look.standing.step) == (Join.FAILED, Step.UNDO_THEN_JOIN)
+
+
+def ready_again(node: dict[str, Any]) -> dict[str, Any]:
+    """Its machine was only away."""
+    return {**node, "status": {**node["status"], "conditions": [{"type": "Ready", "status": "True"}]}}
+
+
+def taken(node: dict[str, Any]) -> dict[str, Any]:
+    """A rollout has marked it."""
+    return {**node, "metadata": {**node["metadata"], "annotations": {ROLLOUT: "{}"}}}
+
+
+@pytest.mark.parametrize("became", [ready_again, taken], ids=["Ready again", "in a rollout's hands"])
+async def test_a_dead_node_that_has_come_back_is_not_deleted(
+    cluster: ClusterApi,
+    embedded: SomeoneIsQuicker,
+    sessions: Sessions,
+    machine: Machine,
+    host: Host,
+    tmp_path: Path,
+    became: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
+    """Of a host that was reinstalled: what it was looked at for has changed by the moment that it is to go."""
+    machine.put("/etc/machine-id", f"{'2' * 32}\n")
+    long_ago = {"type": "Ready", "status": "Unknown", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    status = {"nodeInfo": {"machineID": "1" * 32}, "conditions": [long_ago]}
+    embedded.store.create("nodes", {"metadata": {"name": host.node_name}, "status": status})
+
+    def told(change: Change) -> None:
+        if change.sentence.startswith("delete the dead Node"):
+            for part in ("", "status"):
+                embedded.store.modify("nodes", host.node_name, "", became, subresource=part)
+
+    gate = Gate(dry_run=False, told=told)
+    outcome = await admitting(cluster, sessions, tmp_path, gate).admit(replace(host, machine_id="2" * 32))
+    assert [finding.id for finding in outcome.findings] == ["onboard.identity.came-back"]
+    assert (outcome.state, outcome.summary) == (HostState.STOPPED, "its old Node came back")
+    assert embedded.store.find("nodes", host.node_name) is not None

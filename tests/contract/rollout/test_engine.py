@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,21 +14,33 @@ import pytest
 
 from tasks.audit.testpod import peer_pod
 from tasks.cluster import ClusterApi, ClusterUnreachable
-from tasks.cluster.leases import list_leases
+from tasks.cluster.leases import HeldLease, LeaseLost, hold_lease, list_leases, release_lease, take_lease
 from tasks.cluster.marks import Mark, MarkedByOthers, Phase, give_back_node, mark_of, take_node, write_mark
 from tasks.cluster.nodes import NodeRow, get_node, list_nodes
 from tasks.cluster.pods import pods_on
 from tasks.cluster.stops import Stop, freeze, hold, read_stops, stop_run
-from tasks.fleet.model import Host, Limit
-from tasks.outcomes import Change, Checked, Evidence, Finding, HostOutcome, HostState, Severity, Subject
+from tasks.fleet.model import Host, Limit, Window
+from tasks.outcomes import (
+    Change,
+    Checked,
+    Evidence,
+    Finding,
+    GateRefused,
+    HostOutcome,
+    HostState,
+    Severity,
+    Subject,
+)
 from tasks.provider import Provider, ProviderError
 from tasks.rollout import recovering
 from tasks.rollout.between import UNSEEN, BetweenWaves
-from tasks.rollout.goal import Goal, Limits
+from tasks.rollout.carrying import Carrier
+from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.live import Live
 from tasks.rollout.maintenance import HandOver
 from tasks.rollout.memory import remembered, with_remembered
 from tasks.rollout.plan import PlannedHost
+from tasks.rollout.run import RolloutRun
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.rollout.instant import Idle, Instant, carried, open_run
 from tests.unit.onboard.builders import a_host
@@ -499,10 +513,12 @@ class Watched(Instant):
 
 
 def put_pod(embedded: SomeoneIsQuicker, name: str, node: str, kind: str = "") -> None:
-    """A pod that goes at once when it is evicted, unless it has `no owner`, or a `finalizer`."""
+    """A pod that goes at once when it is evicted, unless it has `no owner` or a `finalizer`; or has `local data`."""
     store = embedded.store
-    store.create("namespaces", {"metadata": {"name": "shop"}})
-    owner = store.create("configmaps", {"metadata": {"name": "owner", "namespace": "shop"}})["metadata"]
+    if store.find("namespaces", "shop") is None:
+        store.create("namespaces", {"metadata": {"name": "shop"}})
+        store.create("configmaps", {"metadata": {"name": "owner", "namespace": "shop"}})
+    owner = store.get("configmaps", "owner", "shop")["metadata"]
     reference = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -510,12 +526,15 @@ def put_pod(embedded: SomeoneIsQuicker, name: str, node: str, kind: str = "") ->
         "name": owner["name"],
         "uid": owner["uid"],
     }
-    spec = {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "i"}]}
+    container = {"name": "c", "image": "i"}
+    spec: dict[str, Any] = {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [container]}
     metadata: dict[str, Any] = {"name": name, "namespace": "shop"}
     if kind != "no owner":
         metadata["ownerReferences"] = [reference]
     if kind == "finalizer":
         metadata["finalizers"] = ["example.com/wait"]
+    if kind == "local data":
+        spec["volumes"] = [{"name": "data", "emptyDir": {}}]
     store.create("pods", {"metadata": metadata, "spec": spec})
 
 
@@ -583,6 +602,148 @@ async def test_a_node_whose_drain_is_blocked_is_given_back_and_that_is_said(
     reason = "it has no controller: nothing would bring it back"
     assert outcomes["n0"].summary == f"its drain was blocked: shop/web: {reason}; given back"
     assert await left(cluster) == []
+
+
+@pytest.mark.parametrize(
+    ("allowed", "state"),
+    [
+        pytest.param({}, "blocked", id="not allowed"),
+        pytest.param({"on_blocked": OnBlocked.FORCE}, "blocked", id="forced, which asks no budgets"),
+        pytest.param({"delete_emptydir_data": True}, "done", id="allowed"),
+    ],
+)
+async def test_data_in_an_emptydir_is_lost_only_where_that_is_allowed(
+    cluster: ClusterApi,
+    embedded: SomeoneIsQuicker,
+    nodes: Callable[..., list[Host]],
+    tmp_path: Path,
+    allowed: dict[str, Any],
+    state: str,
+) -> None:
+    hosts = nodes(1, pool=1, rack=1)
+    put_pod(embedded, "web", "n0", "local data")
+    work, limits = Watched(cluster), replace(QUICK, **allowed)
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, limits, work)
+    there = [pod.name for pod in await pods_on(cluster, "n0")]
+    assert (str(outcomes["n0"].state), there) == (state, ["web"] if state == "blocked" else [])
+    if state == "blocked":
+        reason = "the data in its emptyDir would be lost (delete_emptydir_data allows that)"
+        assert outcomes["n0"].summary == f"its drain was blocked: shop/web: {reason}; given back"
+        assert work.under == {}
+    assert await left(cluster) == []
+
+
+async def test_no_node_is_cordoned_while_someone_else_counts_in_its_domain(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """Domains cross pools: the count of another pool's rollout is not in the Nodes yet."""
+    run, limits = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path), replace(QUICK, room_timeout_s=1.0)
+    async with hold_lease(cluster, "domain-rack", "another-run"):
+        outcomes, _ = await carried(run, GOAL, limits, Instant())
+        assert (str(outcomes["n0"].state), await left(cluster)) == ("left for later", [])
+    assert outcomes["n0"].summary == "no room within 1 s: its domain's lease was not free"
+
+
+async def test_a_stop_that_comes_during_a_drain_ends_it(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """It is heard before the next eviction, and the node is given back."""
+    hosts = nodes(1, pool=1, rack=1)
+    for name in ("web-1", "web-2", "web-3"):
+        put_pod(embedded, name, "n0")
+    run, evicted = await open_run(cluster, hosts, tmp_path), list[str]()
+    stop = {"by": "joe", "since": "2026-11-24T12:00:00+00:00", "reason": "enough"}
+
+    def told(change: Change) -> None:
+        if change.sentence.startswith("evict pod"):
+            evicted.append(change.sentence)
+        if len(evicted) == 1 and embedded.store.find("configmaps", "stops", "poolkeeper") is None:
+            metadata = {"name": "stops", "namespace": "poolkeeper"}
+            embedded.store.create("configmaps", {"metadata": metadata, "data": {"stop.run-1": json.dumps(stop)}})
+
+    run.gate.told = told
+    work = Watched(cluster)
+    outcomes, halted = await carried(run, GOAL, QUICK, work)
+    assert (str(outcomes["n0"].state), work.under) == ("left for later", {})
+    assert (len(evicted), len(await pods_on(cluster, "n0"))) == (1, 2)
+    assert "enough" in halted
+    assert await left(cluster) == []
+
+
+def carrier_of(run: RolloutRun, lease: HeldLease, limits: Limits) -> Carrier:
+    """What carries hosts under a lease that is not the run's own to renew, and whose loss the gate does not ask for."""
+    return Carrier(
+        api=run.api,
+        gate=run.gate,
+        recorder=run.recorder,
+        lease=lease,
+        goal=GOAL,
+        limits=limits,
+        work=Instant(),
+        declared=tuple(run.hosts.values()),
+        members=(),
+        live=run.live,
+        may_start=lambda host: "",
+        stopped=run.stopped,
+        halted=lambda: "",
+    )
+
+
+async def test_no_node_is_cordoned_on_a_count_that_may_not_hold_any_more(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """The domain's lease lasts as long as the pool's: here no longer than one request may take."""
+    run, limits = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path), replace(QUICK, room_timeout_s=1.0)
+    async with hold_lease(cluster, "pool-general", run.holder, duration_s=int(cluster.timeout_s) - 1) as lease:
+        outcome = await carrier_of(run, lease, limits).carry(run.hosts["n0"])
+    assert (str(outcome.state), await left(cluster)) == ("left for later", [])
+
+
+async def test_no_change_is_waited_for_longer_than_the_lease_lasts(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
+    lease = await take_lease(cluster, "pool-general", run.holder, duration_s=1)  # and not renewed
+    carrier = carrier_of(run, lease, QUICK)
+    async with asyncio.timeout(5):
+        with pytest.raises(ClusterUnreachable, match="to wait for ever took longer than the lease lasts"):
+            await carrier._mutate(Subject("node", "n0"), "wait for ever", asyncio.Event().wait)
+    assert lease.remaining_s == 0
+
+
+async def test_a_rollout_that_has_lost_its_lease_changes_nothing(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
+    looked = await run.look(["n0"], GOAL, QUICK, Instant())
+    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+
+    async def never_made() -> None:
+        raise AssertionError("it was made")
+
+    async with run.holding(plan) as lease:
+        await release_lease(cluster, lease.name)  # a person's order
+        with pytest.raises(LeaseLost):
+            await lease.renew()
+        with pytest.raises(GateRefused) as refused:
+            await run.gate.change(Subject("node", "n0"), "cordon node n0", never_made)
+    assert refused.value.refusal.guard == "lease"
+    assert "was taken over" in refused.value.refusal.reason
+
+
+async def test_outside_of_its_window_no_node_is_cordoned(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    (host,) = nodes(1, pool=1, rack=1)
+    another_day = Window(
+        frozenset({(datetime.now(host.site.time_zone).weekday() + 3) % 7}), time(1), timedelta(hours=4)
+    )
+    host = replace(host, site=replace(host.site, windows=(another_day,)))
+    for limits, ends in ((QUICK, "left for later"), (replace(QUICK, outside_windows=True), "done")):
+        outcomes, _ = await carried(await open_run(cluster, [host], tmp_path), GOAL, limits, Instant())
+        assert str(outcomes["n0"].state) == ends
+        assert ("has no window now" in outcomes["n0"].summary) == (ends != "done")
+        assert await left(cluster) == []
 
 
 class Hanging(Idle):

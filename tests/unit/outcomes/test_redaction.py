@@ -19,6 +19,9 @@ from tasks.outcomes import REDACTED, Secret, redact
         pytest.param("-----BEGIN RSA PRIVATE KEY-----\nabc cut sho", REDACTED, id="private key cut short"),
         pytest.param("jwt eyJhbGciOi.eyJzdWIi.c2lnbmF0", f"jwt {REDACTED}", id="service account token"),
         pytest.param('{"token": "0123456789"}', f'{{"token": "{REDACTED}"}}', id="json"),
+        pytest.param(
+            "edgeadm join --openapi-token Zm9vYmFyYmF6 ok", f"edgeadm join --openapi-token {REDACTED} ok", id="option"
+        ),
         pytest.param("version v1.36.3, token expired", "version v1.36.3, token expired", id="nothing secret"),
     ],
 )

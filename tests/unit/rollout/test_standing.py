@@ -15,6 +15,7 @@ from tests.unit.onboard.builders import NOW, a_host, a_node
 
 GOAL = Goal("upgrade", "general", {"kubernetes": "v1.36.3"})
 OTHER = Goal("patch", "general", {})
+NEXT = Goal("upgrade", "general", {"kubernetes": "v1.36.4"})
 CORDON = {"poolkeeper.io/cordon": "{}"}
 HAND_WRITTEN = {"poolkeeper.io/rollout": "joe was here"}
 
@@ -62,6 +63,13 @@ def marked(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
             {**marked(Phase.FAILED), "unschedulable": False}, {"at_goal": True}, Step.PROVE, None, id="and at the goal"
         ),
         pytest.param(marked(Phase.CHANGING, OTHER), {}, Step.LEAVE, "rollout.node.taken", id="another rollout's"),
+        pytest.param(
+            marked(Phase.CHANGING, NEXT),
+            {},
+            Step.LEAVE,
+            "rollout.node.taken",
+            id="the same flow's, towards another goal",
+        ),
         pytest.param(
             marked(Phase.WITH_A_PERSON, OTHER), {"at_goal": True}, Step.LEAVE, "rollout.node.taken", id="a person's"
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -22,6 +23,7 @@ def utc(day: int, hour: int, minute: int = 0, month: int = 11) -> datetime:
     return datetime(2026, month, day, hour, minute, tzinfo=UTC)
 
 
+UNREADABLE = Site("fra1", BERLIN, freeze_calendars=(Path("/nowhere.ics"),))
 FROZEN = (Freeze(utc(23, 2), utc(23, 3), "audit"),)
 
 
@@ -36,6 +38,7 @@ FROZEN = (Freeze(utc(23, 2), utc(23, 3), "audit"),)
         pytest.param(site(NIGHT), utc(23, 1), 300, "none within 32 days fits", id="longer than any window"),
         pytest.param(site(NIGHT, freezes=FROZEN), utc(23, 1, 50), 15, "window ends in 10 min", id="a freeze cuts it"),
         pytest.param(site(freezes=FROZEN), utc(23, 2, 30), 15, "no window now", id="in a freeze"),
+        pytest.param(UNREADABLE, utc(23, 12), 15, "the freezes of site fra1 cannot be read", id="an unreadable calendar"),
         # 2026-03-29: the clock goes from 2 to 3; the window begins at 1 and lasts four hours all the same
         pytest.param(site(NIGHT), utc(29, 3, 40, month=3), 15, "", id="in the night that loses an hour"),
         pytest.param(site(NIGHT), utc(29, 4, 1, month=3), 15, "no window now", id="after it"),

@@ -1,0 +1,106 @@
+"""The last look before a join is undone: on a machine of loopback, whose Node someone takes over at that moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.cluster import ClusterApi
+from tasks.cluster.nodes import ACCEPTED, CORDON, get_node
+from tasks.fleet.model import KubeadmProvider
+from tasks.hosts import FactsRequest, changes
+from tasks.ledger import Spool
+from tasks.onboard.admission import Admission
+from tasks.onboard.leaving import LEAVE_UNIT
+from tasks.outcomes import Change, Gate, HostState
+from tasks.provider.kubeadm import Kubeadm
+from tasks.runs.recording import Recorder
+from tests.contract.cluster.conftest import SomeoneIsQuicker, admin, api, ca, cluster, embedded
+from tests.contract.hosts.conftest import POOL, World, open_sessions
+from tests.contract.hosts.machines import Machine
+
+__all__ = ["admin", "api", "ca", "cluster", "embedded"]
+
+NODE = "fra1-n01"
+MACHINE_ID = "1" * 32
+BROUGHT = "/etc/cni/net.d/10-terway.conf"
+Json = dict[str, Any]
+
+
+def a_node(name: str, **annotations: str) -> Json:
+    """A Node of the machine, as our own join leaves it."""
+    return {
+        "metadata": {"name": name, "annotations": annotations},
+        "spec": {"unschedulable": True},
+        "status": {"nodeInfo": {"machineID": MACHINE_ID}},
+    }
+
+
+def accepted(server: SomeoneIsQuicker) -> None:
+    """By another run, which has proven it."""
+    server.store.modify("nodes", NODE, "", lambda node: {**node, **a_node(NODE, **{ACCEPTED: "{}"}), "spec": {}})
+
+
+def cordoned(server: SomeoneIsQuicker) -> None:
+    """By a person, who has made our cordon theirs."""
+    server.store.modify("nodes", NODE, "", lambda node: {**node, "metadata": {**node["metadata"], "annotations": {}}})
+
+
+def uncordoned(server: SomeoneIsQuicker) -> None:
+    """By a person, who lets it serve."""
+    server.store.modify("nodes", NODE, "", lambda node: {**node, "spec": {}})
+
+
+def renamed(server: SomeoneIsQuicker) -> None:
+    """It has joined once more, by hand, under the name that it had before."""
+    server.store.create("nodes", a_node("an-older-name"))
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "why"),
+    [
+        pytest.param(None, "", id="nobody else has it"),
+        pytest.param(accepted, "it has been accepted meanwhile", id="another run has accepted it"),
+        pytest.param(cordoned, "someone else has cordoned it", id="a person has cordoned it"),
+        pytest.param(uncordoned, "someone has uncordoned it", id="a person has uncordoned it"),
+        pytest.param(renamed, "this machine is in the cluster as node an-older-name", id="it serves by another name"),
+    ],
+)
+async def test_what_is_in_service_by_then_is_not_reset(
+    cluster: ClusterApi,
+    embedded: SomeoneIsQuicker,
+    tmp_path: Path,
+    meanwhile: Callable[[SomeoneIsQuicker], None] | None,
+    why: str,
+) -> None:
+    """An undoing was cut off; as the next run begins with it, someone takes the machine into service."""
+    embedded.store.create("nodes", a_node(NODE, **{CORDON: '{"joined": true}'}))
+    machine, world = Machine(tmp_path / "machine"), World(tmp_path)
+    machine.put("/etc/machine-id", f"{MACHINE_ID}\n")
+
+    def told(change: Change) -> None:
+        if meanwhile is not None and change.sentence.startswith("undo the failed join"):
+            meanwhile(embedded)
+
+    async with world.server(machine.behaviour()) as server, open_sessions() as sessions:
+        host = world.host(server.port)
+        await changes.remember(sessions, host)
+        machine.put(BROUGHT)
+        machine.put(f"/run/poolkeeper/{LEAVE_UNIT}/result", "1\n")
+        outcome = await Admission(
+            api=cluster,
+            sessions=sessions,
+            provider=Kubeadm(POOL.cluster, KubeadmProvider(), cluster),
+            gate=Gate(dry_run=False, told=told),
+            recorder=Recorder(Spool(tmp_path / "spool"), "run-1", lambda text: None),
+            request=FactsRequest(),
+        ).admit(host)
+    told_of = {finding.id: finding.evidence.observed for finding in outcome.findings}
+    assert told_of.get("onboard.undo.in-service", "") == why
+    there = await get_node(cluster, NODE) is not None
+    assert (machine.has(BROUGHT), there) == ((True, True) if why else (False, False))
+    if why:
+        assert (outcome.state, outcome.summary) == (HostState.FAILED, "left as it is")

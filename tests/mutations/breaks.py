@@ -1,0 +1,921 @@
+"""The breaks: one rule of the product taken away in each, and the quickest test that must fail then.
+
+`old` stands exactly once in its file. A row is named by what the broken product would do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Break(NamedTuple):
+    """One row."""
+
+    id: str
+    file: str
+    old: str
+    new: str
+    test: str
+    """A test file, or the node id of one test in it."""
+
+
+_GATE = "tests/unit/outcomes/test_gate.py"
+_REDACTION = "tests/unit/outcomes/test_redaction.py"
+_RUN = "tests/unit/onboard/test_run.py"
+_RUN_GATE = "tests/contract/test_gate_of_a_run.py"
+_STOPS = "tests/contract/cluster/test_stops.py"
+_NODES = "tests/contract/cluster/test_nodes.py"
+_MARKS = "tests/contract/cluster/test_marks.py"
+_LEASES = "tests/contract/cluster/test_leases.py"
+_EVICTION = "tests/contract/cluster/test_eviction.py"
+_CLUSTER_INFO = "tests/contract/cluster/test_cluster_info.py"
+_ROOM = "tests/unit/rollout/test_room.py"
+_STANDING = "tests/unit/rollout/test_standing.py"
+_APPROVING = "tests/unit/rollout/test_approving.py"
+_MEMORY = "tests/unit/rollout/test_memory.py"
+_WINDOWS = "tests/unit/rollout/test_windows.py"
+_WAVES = "tests/contract/rollout/test_waves.py"
+_ENGINE = "tests/contract/rollout/test_engine.py"
+_LEAVERS = "tests/unit/onboard/test_leavers.py"
+_JOINERS = "tests/unit/onboard/test_standing.py"
+_FENCE = "tests/contract/hosts/test_fence.py"
+_UNITS = "tests/contract/hosts/test_units.py"
+_LOGINS = "tests/contract/hosts/test_logins.py"
+_ADMITTING = "tests/contract/onboard/test_admitting.py"
+_CLEANING = "tests/contract/onboard/test_cleaning.py"
+_GONE = "tests/contract/onboard/test_gone.py"
+_LEAVING = "tests/contract/onboard/test_leaving.py"
+_UNDOING = "tests/contract/onboard/test_undoing.py"
+_WHOSE = "tests/contract/upgrade/test_whose_host.py"
+
+BREAKS = (
+    # the gate and its guards
+    Break(
+        "the gate goes on where a guard objects",
+        "tasks/outcomes/gate.py",
+        "if refusal is not None and not self.dry_run:",
+        "if refusal is not None and self.dry_run is None:",
+        f"{_GATE}::test_an_objection_stops_the_change_before_it_is_told",
+    ),
+    Break(
+        "the gate asks its first guard alone",
+        "tasks/outcomes/gate.py",
+        "for guard in self.guards:",
+        "for guard in self.guards[:1]:",
+        f"{_GATE}::test_an_objection_stops_the_change_before_it_is_told",
+    ),
+    Break(
+        "a dry run makes the change",
+        "tasks/outcomes/gate.py",
+        "        if self.dry_run:\n            return Planned(change, refusal)\n",
+        "",
+        f"{_GATE}::test_a_dry_run_tells_the_same_and_changes_nothing",
+    ),
+    Break(
+        "stops that cannot be read stop nothing",
+        "tasks/cluster/stops.py",
+        """\
+            return Refusal(
+                "freeze",
+                f"whether the cluster is frozen cannot be read ({error})",
+                "Make the API server reachable and let poolkeeper read the ConfigMap poolkeeper/stops.",
+                temporary=isinstance(error, ClusterUnreachable) or error.temporary,
+            )
+""",
+        "            return None if error else None\n",
+        f"{_STOPS}::test_what_cannot_be_read_refuses",
+    ),
+    Break(
+        "a frozen cluster is changed",
+        "tasks/cluster/stops.py",
+        "if stops.freeze is not None:",
+        "if stops.freeze is None and stops.runs:",
+        f"{_STOPS}::test_a_freeze_stops_the_next_change_of_a_running_gate",
+    ),
+    Break(
+        "a held node is changed",
+        "tasks/cluster/stops.py",
+        'if subject.kind in ("host", "node") and node in stops.holds:',
+        'if subject.kind == "pool" and node in stops.holds:',
+        f"{_STOPS}::test_a_hold_keeps_the_node_and_its_host",
+    ),
+    Break(
+        "a hold of a node does not hold its host",
+        "tasks/cluster/stops.py",
+        'node_of.get(subject.name, subject.name) if subject.kind == "host" else subject.name',
+        "subject.name",
+        f"{_STOPS}::test_a_hold_keeps_the_node_and_its_host",
+    ),
+    Break(
+        "the gate of a run does not ask for observe mode",
+        "tasks/runs/gate.py",
+        "            observe_guard(hosts),\n",
+        "",
+        _RUN_GATE,
+    ),
+    Break(
+        "the gate of a run does not ask for declared freezes",
+        "tasks/runs/gate.py",
+        "            freeze_guard(hosts, now=lambda: datetime.now(UTC)),\n",
+        "",
+        _RUN_GATE,
+    ),
+    Break(
+        "the gate of a run does not ask for a person's word",
+        "tasks/runs/gate.py",
+        "            stops_guard(api, {host.name: host.node_name for host in hosts}),\n",
+        "",
+        _RUN_GATE,
+    ),
+    Break(
+        "the gate of a rollout does not ask for its lease",
+        "tasks/rollout/run.py",
+        "self.gate.guards = [*before, lease_guard(self.api, lease)]",
+        "self.gate.guards = [*before]",
+        f"{_ENGINE}::test_a_rollout_that_has_lost_its_lease_changes_nothing",
+    ),
+    Break(
+        "what is declared as observed is changed",
+        "tasks/fleet/guards.py",
+        "if not all_observed and (change.subject.kind, change.subject.name) not in observed:",
+        "if (change.subject.kind, change.subject.name) not in ():",
+        f"{_RUN}::test_observe_mode_refuses",
+    ),
+    Break(
+        "a declared freeze is ignored",
+        "tasks/fleet/guards.py",
+        "        if freeze is None:\n",
+        "        if freeze is None or freeze.end:\n",
+        f"{_RUN}::test_a_declared_freeze_refuses",
+    ),
+    Break(
+        "a calendar that cannot be read freezes nothing",
+        "tasks/fleet/guards.py",
+        'return Refusal("freeze", f"the freezes of site {site.name} cannot be read: {error}", "Mend its calendar.")',
+        "return None if error else None",
+        f"{_RUN}::test_a_declared_freeze_refuses",
+    ),
+    # Nodes: cordons, marks, deletion
+    Break(
+        "a Node is patched whoever has changed it since",
+        "tasks/cluster/nodes.py",
+        '        body.setdefault("metadata", {})["resourceVersion"] = row.resource_version\n',
+        "",
+        f"{_NODES}::test_a_person_who_cordons_meanwhile_owns_it",
+    ),
+    Break(
+        "a Node is deleted without its uid",
+        "tasks/cluster/nodes.py",
+        'await api.request("DELETE", f"{PATH}/{row.name}", body={"preconditions": {"uid": row.uid}})',
+        'await api.request("DELETE", f"{PATH}/{row.name}")',
+        f"{_NODES}::test_a_node_that_registered_anew_under_the_name_is_not_deleted",
+    ),
+    Break(
+        "acceptance removes a person's cordon",
+        "tasks/cluster/nodes.py",
+        '        if row.cordoned_by_us:\n            spec["unschedulable"] = None\n',
+        '        if row.unschedulable:\n            spec["unschedulable"] = None\n',
+        f"{_NODES}::test_a_persons_cordon_stays_the_persons",
+    ),
+    Break(
+        "onboarding changes a node that a rollout has",
+        "tasks/cluster/nodes.py",
+        "    if ROLLOUT in row.annotations:\n",
+        "    if ROLLOUT in row.labels:\n",
+        f"{_NODES}::test_a_node_that_a_rollout_has_taken_meanwhile_is_its",
+    ),
+    Break(
+        "giving back removes a person's cordon",
+        "tasks/cluster/marks.py",
+        '        if row.cordoned_by_us:\n            body["spec"]',
+        '        if row.unschedulable:\n            body["spec"]',
+        f"{_MARKS}::test_nothing_of_ours_is_left_on_a_node_that_is_given_back",
+    ),
+    Break(
+        "an uncordoned node is marked as changing",
+        "tasks/cluster/marks.py",
+        "if mark.phase in (Phase.CHANGING, Phase.WITH_A_PERSON) and not row.unschedulable:",
+        "if mark.phase in (Phase.WITH_A_PERSON,) and not row.unschedulable:",
+        f"{_MARKS}::test_what_takes_pods_again_is_neither_changed_nor_handed_over",
+    ),
+    Break(
+        "a mark of a greater generation is overwritten",
+        "tasks/cluster/marks.py",
+        "if theirs.generation > mine.generation:",
+        "if theirs.generation > mine.generation + 1000:",
+        f"{_MARKS}::test_a_persons_order_gives_back_whatever_is_there",
+    ),
+    Break(
+        "a node that another rollout has marked is taken",
+        "tasks/cluster/marks.py",
+        "if theirs.rollout != mine.rollout:",
+        'if theirs.rollout == "":',
+        f"{_MARKS}::test_what_another_rollout_has_is_neither_taken_nor_given_back",
+    ),
+    Break(
+        "a node in quarantine is taken by a rollout",
+        "tasks/cluster/marks.py",
+        '                raise MarkedByOthers(name, None, "is in quarantine: it was not accepted yet")\n',
+        "                pass\n",
+        f"{_MARKS}::test_what_is_cordoned_already_is_not_taken",
+    ),
+    Break(
+        "a node that a person has cordoned meanwhile is taken",
+        "tasks/cluster/marks.py",
+        '                raise MarkedByOthers(name, None, "was cordoned by someone else meanwhile")\n',
+        "                pass\n",
+        f"{_MARKS}::test_what_is_cordoned_already_is_not_taken",
+    ),
+    Break(
+        "a node whose mark a person has removed is marked again",
+        "tasks/cluster/marks.py",
+        '            raise MarkedByOthers(name, None, "has lost our mark: someone has given it back")\n',
+        "            there = mark\n",
+        f"{_MARKS}::test_a_node_that_someone_has_given_back_is_not_marked_again",
+    ),
+    Break(
+        "what has come further than draining is given back",
+        "tasks/cluster/marks.py",
+        "if only is not None and there.phase is not only:",
+        "if only is None and there.phase is not only and mark is None and False:",
+        f"{_MARKS}::test_what_has_gone_further_between_reading_and_writing_is_not_given_back_as_draining",
+    ),
+    # leases
+    Break(
+        "a lease is never renewed",
+        "tasks/cluster/leases.py",
+        "                await self.renew()\n                pause_s = self._row.duration_s / RENEWALS\n",
+        "                pause_s = self._row.duration_s / RENEWALS\n",
+        f"{_LEASES}::test_a_holder_that_renews_is_left_alone",
+    ),
+    Break(
+        "a lease is renewed whoever has it by now",
+        "tasks/cluster/leases.py",
+        '                metadata = {**body.get("metadata", {}), "resourceVersion": self._row.resource_version}\n',
+        '                metadata = {**body.get("metadata", {})}\n',
+        f"{_LEASES}::test_a_lease_taken_by_force_is_lost_at_the_next_renewal",
+    ),
+    Break(
+        "a lease is taken whoever was quicker",
+        "tasks/cluster/leases.py",
+        'metadata = {"resourceVersion": row.resource_version, "annotations": annotations}',
+        'metadata = {"annotations": annotations}',
+        f"{_LEASES}::test_whoever_was_quicker_has_it",
+    ),
+    Break(
+        "a lease is trusted up to its last moment",
+        "tasks/cluster/leases.py",
+        "if lease.remaining_s > api.timeout_s:",
+        "if lease.remaining_s > 0:",
+        f"{_LEASES}::test_what_could_land_after_the_lease_is_not_sent",
+    ),
+    Break(
+        "a lease that has run out is trusted",
+        "tasks/cluster/leases.py",
+        "return 0.0 if self._lost else max(0.0, self._trusted_until - _now())",
+        "return 0.0 if self._lost else max(100.0, self._trusted_until - _now())",
+        f"{_LEASES}::test_a_silent_holder_is_taken_over_and_knows_it",
+    ),
+    Break(
+        "a lease is trusted from when its renewal was answered",
+        "tasks/cluster/leases.py",
+        "                self._trusted_until = sent_at + self._row.duration_s\n",
+        "                self._trusted_until = _now() + self._row.duration_s\n",
+        f"{_LEASES}::test_it_is_trusted_from_when_its_renewal_was_sent",
+    ),
+    Break(
+        "a holder that renews is taken over",
+        "tasks/cluster/leases.py",
+        "            seen, seen_at = row.resource_version, _now()\n",
+        "            seen, seen_at = row.resource_version, seen_at or _now()\n",
+        f"{_LEASES}::test_a_patient_one_gets_it_as_soon_as_it_is_given_back",
+    ),
+    Break(
+        "a later holder has no greater generation",
+        "tasks/cluster/leases.py",
+        "generation = max((row.generation if row else 0) + 1, above + 1, int(datetime.now(UTC).timestamp() * 1000))",
+        "generation = max(1, above + 1)",
+        f"{_LEASES}::test_a_free_lease_is_taken_at_once_and_given_back",
+    ),
+    # room
+    Break(
+        "nodes that are down in the domain do not count",
+        "tasks/rollout/room.py",
+        "    if not room.free or host.domain is None:\n",
+        "    if room.free or host.domain is None:\n",
+        _ROOM,
+    ),
+    Break(
+        "the limit of the pool is not asked",
+        "tasks/rollout/room.py",
+        "    if not room.free or host.domain is None:\n",
+        "    if host.domain is None:\n",
+        _ROOM,
+    ),
+    Break(
+        "a node that is not Ready is no loss",
+        "tasks/rollout/room.py",
+        "return not node.ready or node.unschedulable or (",
+        "return node.unschedulable or (",
+        _ROOM,
+    ),
+    Break(
+        "a node that a person has cordoned is no loss",
+        "tasks/rollout/room.py",
+        "return not node.ready or node.unschedulable or (",
+        "return not node.ready or (",
+        _ROOM,
+    ),
+    Break(
+        "a node that was deleted is no loss",
+        "tasks/rollout/room.py",
+        "there = sorted([*(names & down), *(f",
+        "there = sorted([*(names & down)]) or sorted([*(f",
+        _ROOM,
+    ),
+    Break(
+        "one node too many may be down",
+        "tasks/rollout/room.py",
+        "    if len(there) < limit:\n",
+        "    if len(there) <= limit:\n",
+        _ROOM,
+    ),
+    Break(
+        "the domain is counted without its lease",
+        "tasks/rollout/carrying.py",
+        "            if host.domain is not None:\n",
+        "            if host.domain is not None and host.domain.name == host.pool.name:\n",
+        f"{_ENGINE}::test_no_node_is_cordoned_while_someone_else_counts_in_its_domain",
+    ),
+    Break(
+        "a node is cordoned on a domain's lease that is about to end",
+        "tasks/rollout/carrying.py",
+        "if room.free and (domain is None or domain.remaining_s > self.api.timeout_s):",
+        "if room.free:",
+        f"{_ENGINE}::test_no_node_is_cordoned_on_a_count_that_may_not_hold_any_more",
+    ),
+    Break(
+        "a change is waited for when the lease has ended",
+        "tasks/rollout/carrying.py",
+        "                async with asyncio.timeout(self.lease.remaining_s):\n                    return await act()\n",
+        "                return await act()\n",
+        f"{_ENGINE}::test_no_change_is_waited_for_longer_than_the_lease_lasts",
+    ),
+    # goals, budgets, approvals, windows
+    Break(
+        "the mark of another goal is taken for ours",
+        "tasks/rollout/standing.py",
+        "if mark is not None and mark.rollout != goal.id:",
+        "if mark is not None and mark.flow != goal.flow:",
+        f"{_STANDING}::test_where_it_stands",
+    ),
+    Break(
+        "recover goes by a mark whose goal is not what its id says",
+        "tasks/rollout/recovery.py",
+        "if Goal(mark.flow, host.pool.name, mark.goal).id != mark.rollout:",
+        'if mark.rollout == "unreadable":',
+        _STANDING,
+    ),
+    Break(
+        "recover gives back what is half changed",
+        "tasks/rollout/recovery.py",
+        "    if mark.phase is Phase.DRAINING:\n",
+        "    if mark.phase in (Phase.DRAINING, Phase.CHANGING):\n",
+        _STANDING,
+    ),
+    Break(
+        "recover ends a person's work",
+        "tasks/rollout/recovery.py",
+        "    if mark.phase is Phase.WITH_A_PERSON:\n",
+        '    if mark.phase is Phase.WITH_A_PERSON and mark.run == "":\n',
+        _STANDING,
+    ),
+    Break(
+        "the budget of failures is read from nowhere",
+        "tasks/rollout/waves.py",
+        'self.budget = Budget(plan.limits.failure_budget, remembered(lease.note, plan.goal.id, "spent"))',
+        "self.budget = Budget(plan.limits.failure_budget)",
+        f"{_WAVES}::test_what_was_spent_is_found_by_the_next_run_and_half_done_hosts_are_finished",
+    ),
+    Break(
+        "the budget of failures is not written to the Lease",
+        "tasks/rollout/waves.py",
+        """\
+                await self._lease.write(
+                    with_remembered(self._lease.note, self._plan.goal.id, "spent", self.budget.spent)
+                )
+""",
+        '                with_remembered(self._lease.note, self._plan.goal.id, "spent", self.budget.spent)\n',
+        f"{_WAVES}::test_what_was_spent_is_found_by_the_next_run_and_half_done_hosts_are_finished",
+    ),
+    Break(
+        "a rollout that goes on begins with nothing spent",
+        "tasks/rollout/memory.py",
+        'mine = {"spent": {}, "shared": {}, **unfinished.pop(rollout, {}), "at": at}',
+        'mine = {"shared": {}, **unfinished.pop(rollout, {}), "at": at, "spent": {}}',
+        f"{_MEMORY}::test_what_was_spent_is_there_when_it_goes_on",
+    ),
+    Break(
+        "another goal in between forgets what was spent",
+        "tasks/rollout/memory.py",
+        '"unfinished": {**dict(latest), rollout: mine}}',
+        '"unfinished": {rollout: mine}}',
+        _MEMORY,
+    ),
+    Break(
+        "the budget of failures is never spent",
+        "tasks/rollout/waves.py",
+        "return len(self.spent) >= self.allowed",
+        "return len(self.spent) > self.allowed + 100",
+        f"{_WAVES}::test_what_stops",
+    ),
+    Break(
+        "an approval holds for other limits",
+        "tasks/rollout/approving.py",
+        'for key in ("flow", "pool", "goal", "limits"))',
+        'for key in ("flow", "pool", "goal"))',
+        _APPROVING,
+    ),
+    Break(
+        "an approval holds for another goal",
+        "tasks/rollout/approving.py",
+        'for key in ("flow", "pool", "goal", "limits"))',
+        'for key in ("flow", "pool", "limits"))',
+        _APPROVING,
+    ),
+    Break(
+        "an approval holds for ever",
+        "tasks/rollout/approving.py",
+        'if approval.word != "approved" or _age(approval, now) > GOOD_FOR or not',
+        'if approval.word != "approved" or not',
+        _APPROVING,
+    ),
+    Break(
+        "an approval covers hosts that were not in it",
+        "tasks/rollout/approving.py",
+        "        if not wanted.keys() <= waves.keys():\n            continue\n",
+        "",
+        _APPROVING,
+    ),
+    Break(
+        "a plan that was rejected is carried out",
+        "tasks/rollout/approving.py",
+        'if approval.word != "approved" or',
+        'if approval.word == "" or',
+        _APPROVING,
+    ),
+    Break(
+        "a host starts whatever is left of its window",
+        "tasks/rollout/windows.py",
+        "if ahead and ahead[0].start <= now and now + needed <= ahead[0].end:",
+        "if ahead and ahead[0].start <= now:",
+        _WINDOWS,
+    ),
+    Break(
+        "a host starts outside of its window",
+        "tasks/rollout/windows.py",
+        "if ahead and ahead[0].start <= now and now + needed <= ahead[0].end:",
+        "if ahead and now + needed <= ahead[0].end:",
+        _WINDOWS,
+    ),
+    Break(
+        "a host starts where its site's freezes cannot be read",
+        "tasks/rollout/windows.py",
+        'return f"the freezes of site {site.name} cannot be read: {error}"',
+        'return "" if error else ""',
+        _WINDOWS,
+    ),
+    Break(
+        "a host that waited for room is not held to its window",
+        "tasks/rollout/carrying.py",
+        "if why := (self._halted() or self._may_start(host) or await self._stopped()):",
+        "if why := (self._halted() or await self._stopped()):",
+        f"{_ENGINE}::test_outside_of_its_window_no_node_is_cordoned",
+    ),
+    Break(
+        "a host begins after a halt",
+        "tasks/rollout/waves.py",
+        "        if self.halted and not planned.half_done:\n",
+        "        if self.halted and planned.half_done:\n",
+        f"{_WAVES}::test_what_stops",
+    ),
+    Break(
+        "a host that was drained before a halt is changed",
+        "tasks/rollout/carrying.py",
+        "            if step is not Step.CHANGE:\n                await self._refuse_if_ended()\n",
+        "",
+        f"{_ENGINE}::test_a_host_that_is_drained_when_the_budget_is_spent_is_given_back",
+    ),
+    Break(
+        "a node that became another one while it waited is taken",
+        "tasks/rollout/carrying.py",
+        "                        if standing.step is not Step.TAKE:  # it has become another node while it waited\n",
+        "                        if standing.step is Step.NOTHING:\n",
+        f"{_ENGINE}::test_a_node_that_is_lost_while_it_waits_is_not_taken",
+    ),
+    # drains
+    Break(
+        "a stop does not stop evictions",
+        "tasks/rollout/carrying.py",
+        """\
+    async def _evict(self, host: Host, pod: PodRow) -> Eviction:
+        if why := await self._stopped():
+            raise LeftForLater(why)
+""",
+        "    async def _evict(self, host: Host, pod: PodRow) -> Eviction:\n",
+        f"{_ENGINE}::test_a_stop_that_comes_during_a_drain_ends_it",
+    ),
+    Break(
+        "a pod is evicted without its uid",
+        "tasks/cluster/eviction.py",
+        '        "deleteOptions": {"preconditions": {"uid": pod.uid}},\n',
+        "",
+        f"{_EVICTION}::test_another_pod_of_the_same_name_is_left_alone",
+    ),
+    Break(
+        "a pod is deleted without its uid",
+        "tasks/cluster/eviction.py",
+        'await api.request("DELETE", path, body={"preconditions": {"uid": pod.uid}})',
+        'await api.request("DELETE", path)',
+        f"{_EVICTION}::test_another_pod_of_the_same_name_is_left_alone",
+    ),
+    Break(
+        "a drain evicts what it was told not to",
+        "tasks/cluster/eviction.py",
+        "            elif why := self._refuse(pod):\n",
+        "            elif (why := self._refuse(pod)) and pod.deleting:\n",
+        f"{_EVICTION}::test_a_pod_that_may_not_be_lost_stops_it_before_the_first_eviction",
+    ),
+    Break(
+        "pods without controller are evicted",
+        "tasks/rollout/carrying.py",
+        "if not pod.owner_kind and self.limits.on_blocked is not OnBlocked.FORCE:",
+        "if not pod.owner_kind and self.limits.on_blocked is OnBlocked.FORCE:",
+        f"{_ENGINE}::test_a_node_whose_drain_is_blocked_is_given_back_and_that_is_said",
+    ),
+    Break(
+        "data in an emptyDir is lost",
+        "tasks/rollout/carrying.py",
+        "if pod.local_data and not self.limits.delete_emptydir_data:",
+        "if pod.local_data and self.limits.delete_emptydir_data is None:",
+        f"{_ENGINE}::test_data_in_an_emptydir_is_lost_only_where_that_is_allowed",
+    ),
+    Break(
+        "data in an emptyDir is lost where the drain is forced",
+        "tasks/rollout/carrying.py",
+        """\
+                    remove=lambda pod: self._delete(host, pod),
+                    refuse=self._may_not_lose,
+""",
+        "                    remove=lambda pod: self._delete(host, pod),\n",
+        f"{_ENGINE}::test_data_in_an_emptydir_is_lost_only_where_that_is_allowed",
+    ),
+    # whose machine it is
+    Break(
+        "a machine that is not the Node's is offboarded",
+        "tasks/onboard/leavers.py",
+        "    if registered == seen:\n        return None\n",
+        "    if registered:\n        return None\n",
+        f"{_LEAVERS}::test_who_may_leave",
+    ),
+    Break(
+        "a machine that is not the declared one is offboarded",
+        "tasks/onboard/leavers.py",
+        "if host.machine_id and seen and host.machine_id != seen:",
+        "if host.machine_id and not seen and host.machine_id != seen:",
+        f"{_LEAVERS}::test_who_may_leave",
+    ),
+    Break(
+        "offboarding does not look again before it cleans",
+        "tasks/onboard/offboarding.py",
+        "            else:\n                await self._look(host, node)\n",
+        "",
+        f"{_LEAVING}::test_another_machine_by_then_is_not_cleaned",
+    ),
+    Break(
+        "an upgrade changes another machine than the Node's",
+        "tasks/upgrade/change.py",
+        """\
+        if (other := await self._another_machine(host)) is not None:
+            return (other,)  # which is neither drained nor to be told our generation
+""",
+        "",
+        f"{_WHOSE}::test_another_machine_is_neither_changed_nor_told_our_number",
+    ),
+    Break(
+        "an upgrade stages another machine than the Node's",
+        "tasks/upgrade/change.py",
+        """\
+        if (other := await self._another_machine(host)) is not None:
+            return (other,)
+        if self._resolver.names:
+""",
+        "        if self._resolver.names:\n",
+        f"{_WHOSE}::test_another_machine_is_neither_changed_nor_told_our_number",
+    ),
+    Break(
+        "any machine is taken for the Node's",
+        "tasks/audit/identity.py",
+        "    if registered != seen:\n",
+        "    if registered is None:\n",
+        f"{_WHOSE}::test_another_machine_is_neither_changed_nor_told_our_number",
+    ),
+    # whose turn it is on a host
+    Break(
+        "a host lets an earlier run in",
+        "tasks/hosts/fence.py",
+        """if [ "$theirs" -gt "$own" ]; then echo""",
+        """if [ "$theirs" -gt "$own" ] && false; then echo""",
+        f"{_FENCE}::test_it_only_grows",
+    ),
+    Break(
+        "a host's refusal is not heard",
+        "tasks/hosts/fence.py",
+        "    if result.exit_status == 0:\n",
+        "    if result.exit_status in (0, _FENCED):\n",
+        f"{_FENCE}::test_it_only_grows",
+    ),
+    Break(
+        "an upgrade by a call or by a person shows the host no number",
+        "tasks/upgrade/change.py",
+        "        await claim(self.sessions, host, fence)\n        try:\n",
+        "        try:\n",
+        f"{_WHOSE}::test_a_host_of_a_later_run_is_neither_called_for_nor_handed_over",
+    ),
+    Break(
+        "an upgrade by a script shows its number once",
+        "tasks/upgrade/change.py",
+        "                still_ours=lambda: claim(self.sessions, host, fence),\n",
+        "                still_ours=lambda: asyncio.sleep(0),\n",
+        f"{_WHOSE}::test_what_a_later_run_has_by_then_is_not_started",
+    ),
+    Break(
+        "an upgrade's unit is started without another look at the number",
+        "tasks/upgrade/carrying.py",
+        "    await still_ours()\n    if state.state is not UnitRun.ABSENT:",
+        "    if state.state is not UnitRun.ABSENT:",
+        f"{_WHOSE}::test_what_a_later_run_has_by_then_is_not_started",
+    ),
+    Break(
+        "offboarding shows the host no number",
+        "tasks/onboard/offboarding.py",
+        "            await claim(self.sessions, host, fence)\n",
+        "            await asyncio.sleep(0)\n",
+        f"{_LEAVING}::test_a_host_of_a_later_run_is_not_cleaned",
+    ),
+    Break(
+        "offboarding switches a later run's kubelet off",
+        "tasks/onboard/offboarding.py",
+        "            await still_ours()\n            await switch_off(self.sessions, host)\n",
+        "            await switch_off(self.sessions, host)\n",
+        f"{_LEAVING}::test_a_kubelet_that_a_later_run_has_by_then_stays_on",
+    ),
+    Break(
+        "leaving ends a later run's join",
+        "tasks/onboard/leaving.py",
+        "    await still_ours()\n    await stop_unit(sessions, host, JOIN_UNIT)",
+        "    await stop_unit(sessions, host, JOIN_UNIT)",
+        f"{_CLEANING}::test_a_later_runs_join_is_not_ended",
+    ),
+    Break(
+        "leaving starts its reset on a later run's host",
+        "tasks/onboard/leaving.py",
+        "        await still_ours()\n        await start_unit(",
+        "        await start_unit(",
+        f"{_CLEANING}::test_a_reset_is_not_begun_on_a_host_that_a_later_run_has_by_then",
+    ),
+    Break(
+        "leaving undoes what a later run has brought",
+        "tasks/onboard/leaving.py",
+        "    await still_ours()\n    told = await changes.undo(sessions, host)\n",
+        "    told = await changes.undo(sessions, host)\n",
+        f"{_CLEANING}::test_what_a_later_run_has_is_not_undone",
+    ),
+    Break(
+        "a machine that refuses a connection is taken for gone",
+        "tasks/onboard/offboarding.py",
+        "SILENCE = (ConnectTimeout, Unreachable)\n",
+        "SILENCE = (ConnectTimeout, Unreachable, HostError)\n",
+        f"{_GONE}::test_a_refused_connection_is_an_answer",
+    ),
+    Break(
+        "a machine that answers by then is taken for gone",
+        "tasks/onboard/offboarding.py",
+        "                await self._refuse_if_alive(host, node)\n            else:\n                await self._look(",
+        "                pass\n            else:\n                await self._look(",
+        f"{_LEAVING}::test_a_machine_that_answers_by_then_is_not_gone",
+    ),
+    Break(
+        "a machine whose Node is Ready is taken for gone",
+        "tasks/onboard/leavers.py",
+        "    if node is not None and node.ready:\n",
+        "    if node is not None and node.ready and not node.name:\n",
+        f"{_LEAVERS}::test_whether_a_machine_is_gone",
+    ),
+    Break(
+        "the Node of an earlier life is deleted though it came back",
+        "tasks/onboard/admission.py",
+        "if node.uid != stale.uid or node.ready or mark_of(node) is not None:",
+        "if node.uid != stale.uid or mark_of(node) is not None:",
+        f"{_ADMITTING}::test_a_dead_node_that_has_come_back_is_not_deleted",
+    ),
+    Break(
+        "the Node of an earlier life is deleted though a rollout has it",
+        "tasks/onboard/admission.py",
+        "if node.uid != stale.uid or node.ready or mark_of(node) is not None:",
+        "if node.uid != stale.uid or node.ready:",
+        f"{_ADMITTING}::test_a_dead_node_that_has_come_back_is_not_deleted",
+    ),
+    # undoing
+    Break(
+        "what is mounted below a path is removed with it",
+        "tasks/hosts/changes.py",
+        """case $point in "$at"|"$at"/*) return 0;; esac""",
+        """case $point in "$at") return 0;; esac""",
+        "tests/contract/hosts/test_changes.py",
+    ),
+    Break(
+        "mounts that cannot be read are taken for none",
+        "tasks/hosts/changes.py",
+        """if [ ! -r "$mounts" ]; then echo 'mounts cannot be read: nothing was undone' >&2; exit 1; fi""",
+        """if [ ! -r "$mounts" ]; then mounts=/dev/null; fi""",
+        "tests/contract/hosts/test_changes.py",
+    ),
+    Break(
+        "a join is undone without a last look",
+        "tasks/onboard/admission.py",
+        "            await self._refuse_if_in_service(host, node, machine_id)\n",
+        "",
+        _UNDOING,
+    ),
+    Break(
+        "the last look before an undo is not at the Node",
+        "tasks/onboard/admission.py",
+        "            why = taken_into_service(now, len(guests))\n",
+        '            why = taken_into_service(now, len(guests)) and ""\n',
+        _UNDOING,
+    ),
+    Break(
+        "the last look before an undo is not at other names",
+        "tasks/onboard/admission.py",
+        "        if elsewhere := other_names(host, nodes.values(), machine_id):\n            name, why",
+        "        if (elsewhere := other_names(host, nodes.values(), machine_id)) and not nodes:\n            name, why",
+        _UNDOING,
+    ),
+    Break(
+        "what is accepted is undone",
+        "tasks/onboard/standing.py",
+        '    if node.accepted:\n        return "it has been accepted meanwhile"\n',
+        "",
+        f"{_JOINERS}::test_what_must_not_be_undone_any_more",
+    ),
+    Break(
+        "what a person has cordoned is undone",
+        "tasks/onboard/standing.py",
+        '    if node.unschedulable and not node.cordoned_by_us:\n        return "someone else has cordoned it"\n',
+        "",
+        f"{_JOINERS}::test_what_must_not_be_undone_any_more",
+    ),
+    Break(
+        "the Node of another machine goes with an undone join",
+        "tasks/onboard/standing.py",
+        "isinstance(machine_id, Known) and node.machine_id == machine_id.value",
+        "isinstance(machine_id, Known) and node.machine_id",
+        f"{_JOINERS}::test_only_its_own_node_goes_when_a_join_is_undone",
+    ),
+    # secrets
+    Break(
+        "any host key is accepted",
+        "tasks/hosts/logins.py",
+        "                        known_hosts=known_hosts,\n",
+        "                        known_hosts=None,\n",
+        f"{_LOGINS}::test_wrong_host_key_names_both",
+    ),
+    Break(
+        "a host key that nobody knows is accepted",
+        "tasks/hosts/logins.py",
+        '"""Asked only for a key that known_hosts does not vouch for: never trusted, but named."""\n'
+        "        self.shown = key\n        return False\n",
+        '"""Asked only for a key that known_hosts does not vouch for: never trusted, but named."""\n'
+        "        self.shown = key\n        return True\n",
+        f"{_LOGINS}::test_unknown_host_key_is_named",
+    ),
+    Break(
+        "others can read a join script",
+        "tasks/hosts/units.py",
+        '_START = """\\\numask 077\n',
+        '_START = """\\\numask 022\n',
+        f"{_UNITS}::test_the_scripts_file_is_ours_alone_while_it_is_there",
+    ),
+    Break(
+        "a join script stays on the host",
+        "tasks/hosts/units.py",
+        '3< "$own/script"\nrm -rf "$own"\n',
+        '3< "$own/script"\n',
+        f"{_UNITS}::test_the_script_is_never_seen",
+    ),
+    Break(
+        "a unit that runs is started once more",
+        "tasks/hosts/units.py",
+        '[ -e "$d/pid" ] && exit 0\n',
+        'rm -f "$d/pid"\n',
+        f"{_UNITS}::test_started_twice_runs_once",
+    ),
+    Break(
+        "what a host says is not redacted",
+        "tasks/hosts/units.py",
+        "kept = redact(_whole_words(output), *secrets)",
+        "kept = _whole_words(output)",
+        f"{_UNITS}::test_output_is_redacted",
+    ),
+    Break(
+        "half a secret at the beginning of an output is shown",
+        "tasks/hosts/units.py",
+        '    return re.sub(r"\\A\\S*\\s*", "", output)\n',
+        "    return output\n",
+        "tests/unit/hosts/test_units.py::test_half_a_secret_at_its_beginning",
+    ),
+    Break(
+        "known secrets are not redacted",
+        "tasks/outcomes/redaction.py",
+        "        text = text.replace(word, REDACTED)\n",
+        "        text = text.replace(word, word)\n",
+        _REDACTION,
+    ),
+    Break(
+        "nothing is redacted by its shape",
+        "tasks/outcomes/redaction.py",
+        "    for shape in _SHAPES:\n",
+        "    for shape in _SHAPES[:0]:\n",
+        _REDACTION,
+    ),
+    Break(
+        "the shape of a bootstrap token is not redacted",
+        "tasks/outcomes/redaction.py",
+        r"""    re.compile(r"()\b[a-z0-9]{6}\.[a-z0-9]{16}\b"),
+""",
+        "",
+        _REDACTION,
+    ),
+    Break(
+        "the shape of a private key is not redacted",
+        "tasks/outcomes/redaction.py",
+        r"""    re.compile(r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+""",
+        "",
+        _REDACTION,
+    ),
+    Break(
+        "the shape of a bearer token is not redacted",
+        "tasks/outcomes/redaction.py",
+        r"""    re.compile(r"([Bb]earer )[A-Za-z0-9._~+/=-]{8,}"),
+""",
+        "",
+        _REDACTION,
+    ),
+    Break(
+        "the shape of a service account's token is not redacted",
+        "tasks/outcomes/redaction.py",
+        r"""    re.compile(r"()\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"),
+""",
+        "",
+        _REDACTION,
+    ),
+    Break(
+        "the shape of a named secret is not redacted",
+        "tasks/outcomes/redaction.py",
+        r"""    re.compile(r"(?i)(\b[a-z_-]*(?:token|secret|password)\"?(?:=|:\s*)\"?)[^\s\"',;&]{4,}"),
+""",
+        "",
+        _REDACTION,
+    ),
+    Break(
+        "the shape of an option's secret is not redacted",
+        "tasks/outcomes/redaction.py",
+        r"""    re.compile(r"(?i)(--[a-z-]*(?:token|secret|password) +)[^\s\"',;]{4,}"),
+""",
+        "",
+        _REDACTION,
+    ),
+    Break(
+        "the secret half of a join's token is not among the redacted words",
+        "tasks/provider/kubeadm.py",
+        'return Secret(text, secret_words=(both, both.partition(".")[2]))',
+        "return Secret(text, secret_words=(both,))",
+        f"{_CLUSTER_INFO}::test_a_joins_token_is_redacted_whole_and_by_its_secret_half",
+    ),
+    Break(
+        "the whole of a join's token is not among the redacted words",
+        "tasks/provider/kubeadm.py",
+        'return Secret(text, secret_words=(both, both.partition(".")[2]))',
+        "return Secret(text, secret_words=())",
+        f"{_CLUSTER_INFO}::test_a_joins_token_is_redacted_whole_and_by_its_secret_half",
+    ),
+    Break(
+        "machines are sent to a cluster of another authority",
+        "tasks/provider/kubeadm.py",
+        "        if not info.authorities <= public_key_hashes(self._api.ca_pem):\n",
+        "        if not info.authorities:\n",
+        f"{_CLUSTER_INFO}::test_of_another_authority",
+    ),
+)
