@@ -11,7 +11,10 @@ export TMPDIR := $(STATE)/tmp
 export POOLKEEPER_STATE := $(STATE)
 export PREFECT_HOME := $(STATE)/prefect
 
-.PHONY: demo test lab bench lint types tests lock clean
+JOBS ?= 2
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadgroup
+
+.PHONY: demo test fast lab bench mutations lint types programs tests lock clean
 
 demo: .venv/installed  ## a practice world, two broken hosts in it, onboarded before your eyes
 	@$(BIN)/python -m deployments.demo
@@ -20,7 +23,10 @@ lab: .venv/installed  ## the practice world left running, with its Prefect UI
 	@$(BIN)/poolkeeper lab up --prefect --kubelet v1.35.4
 	@echo "End it:\n  $(BIN)/poolkeeper lab down"
 
-test: lint types tests  ## everything that is checked, and a table of what ran
+test: lint types programs tests  ## everything that is checked, and a table of what ran
+
+fast: lint types  ## lint, types and rules: what needs no server
+	@$(PYTEST) tests/unit
 
 lint: .venv/installed
 	@$(BIN)/ruff check --quiet .
@@ -30,8 +36,14 @@ lint: .venv/installed
 types: .venv/installed
 	@$(BIN)/mypy --no-error-summary
 
+programs: .venv/installed  ## Kubernetes' own programs and the machines' system, built once into the cache folder
+	@$(BIN)/python -m tests.programs
+
 tests: .venv/installed
-	@$(BIN)/pytest $(TESTS)
+	@$(PYTEST) $(TESTS)
+
+mutations: .venv/installed  ## breaks the product in many small ways, and sees the suite notice each one
+	@$(BIN)/python -m tests.mutations
 
 bench: .venv/installed  ## what is fast and what it is compared with; nothing passes or fails by it
 	@for script in tests/bench/bench_*.py; do $(BIN)/python -m $$(echo $${script%.py} | tr / .); done

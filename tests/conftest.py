@@ -2,27 +2,36 @@
 
 A tier is the first folder below `tests`, or what `@pytest.mark.tier("name")` says. What a machine lacks for a tier
 skips it, loudly. With CI=true a tier that this machine could have run and did not is a failure.
+
+Where several processes share the tests (`make test`), those of one file stay together, for they share what the file
+starts, and so do those of a lab that several files share: all machines, and the hosts that are upgraded one by one.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from deployments.lab.real.machines.need import lacking_for_good, lacking_for_machines
-from deployments.lab.real.pins import CONTROL_PLANE
+from deployments.lab.real.pins import CONTROL_PLANE, KUBERNETES, MACHINES, go_version
 from deployments.lab.real.programs import lacking
 from tests.contract.audit.pythons import lacking_pythons
 
 TESTS = Path(__file__).parent
+
+
+_TIER = "tier"
+"""User property of each test."""
 
 
 @dataclass(frozen=True)
@@ -59,27 +68,41 @@ def _lacks_real() -> str:
     return lacking(CONTROL_PLANE)
 
 
+def _real_excuse() -> str:
+    return "" if _could_have_go() else _lacks_real()
+
+
+def _machines_excuse() -> str:
+    return "" if _could_have_go() and lacking(MACHINES) else lacking_for_good()
+
+
+@cache
+def _could_have_go() -> bool:
+    """Whether apt would install a Go that builds Kubernetes."""
+    if os.geteuid() != 0 or shutil.which("apt-cache") is None:
+        return False
+    command = ["apt-cache", "policy", "golang-go"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, "LC_ALL": "C"}).stdout
+    candidate = re.search(r"Candidate: (?:\d+:)?(\d+\.\d+)", told)
+    return candidate is not None and go_version(candidate[1])[:2] >= KUBERNETES.needs_go[:2]
+
+
 TIERS = {
     "unit": Tier("rules, as tables; no network"),
     "contract": Tier("real clients against real parts on loopback"),
     "kubectl": Tier("the lab's API server through kubectl", _lacks_kubectl),
-    "real": Tier("real clients against Kubernetes' own programs", _lacks_real),
+    "real": Tier("real clients against Kubernetes' own programs", _lacks_real, excuse=_real_excuse),
     "sshd": Tier("our SSH sessions against OpenSSH's server", _lacks_sshd, excuse=lambda: ""),
     "pythons": Tier("what hosts are sent, on the Pythons that hosts have", excuse=lacking_pythons),
     "e2e": Tier("lab, Prefect server, worker, whole flows"),
     "machines": Tier(
-        "Debian machines that join Kubernetes' own programs", lacking_for_machines, excuse=lacking_for_good
+        "Debian machines that join Kubernetes' own programs", lacking_for_machines, excuse=_machines_excuse
     ),
 }
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "tier(name): the tier of a test, where it is not its folder's")
-    config.stash[_KEY] = {}
-
-
-_KEY = pytest.StashKey[dict[str, str]]()
-"""Node id of each collected test -> its tier."""
 
 
 def _tier_of(item: pytest.Item) -> str:
@@ -89,10 +112,20 @@ def _tier_of(item: pytest.Item) -> str:
     return "kubectl" if "kubectl" in getattr(item, "fixturenames", ()) else item.path.relative_to(TESTS).parts[0]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def _group_of(item: pytest.Item, tier: str) -> str:
+    """Tests of one group run in one process."""
+    if tier == "machines":
+        return tier
+    return "upgrade_lab" if "upgrade_lab" in getattr(item, "fixturenames", ()) else str(item.path.relative_to(TESTS))
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist makes its groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     lacking = {name: tier.lacks() for name, tier in TIERS.items()}
     for item in items:
-        tier = config.stash[_KEY][item.nodeid] = _tier_of(item)
+        tier = _tier_of(item)
+        item.user_properties.append((_TIER, tier))  # which reports carry, also from another process
+        item.add_marker(pytest.mark.xdist_group(_group_of(item, tier)))
         if lacking[tier]:
             item.add_marker(pytest.mark.skip(reason=lacking[tier]))
 
@@ -111,13 +144,13 @@ class Count:
         return self.passed + self.failed
 
 
-def _count(reporter: pytest.TerminalReporter, tier_of: dict[str, str]) -> tuple[dict[str, Count], dict[str, str]]:
+def _count(reporter: pytest.TerminalReporter) -> tuple[dict[str, Count], dict[str, str]]:
     counts: defaultdict[str, Count] = defaultdict(Count)
     reasons: dict[str, str] = {}
     for outcome, reports in reporter.stats.items():
         for report in reports:
-            tier = tier_of.get(getattr(report, "nodeid", ""))
-            if tier is None or not isinstance(report, pytest.TestReport):
+            tier = dict(getattr(report, "user_properties", ())).get(_TIER)
+            if tier is None:
                 continue
             count = counts[tier]
             count.seconds += report.duration
@@ -131,12 +164,11 @@ def _count(reporter: pytest.TerminalReporter, tier_of: dict[str, str]) -> tuple[
     return counts, reasons
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    tier_of = config.stash[_KEY]
-    counts, reasons = _count(terminalreporter, tier_of)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    counts, reasons = _count(terminalreporter)
     terminalreporter.section("tiers")
     for name, tier in TIERS.items():
-        if name not in tier_of.values():
+        if name not in counts:
             continue
         count = counts[name]
         told = f"{count.passed} passed"
@@ -151,7 +183,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") != "true" or reporter is None or session.config.option.collectonly:
         return
-    counts, reasons = _count(reporter, session.config.stash[_KEY])
+    counts, reasons = _count(reporter)
     excused = {name for name, tier in TIERS.items() if (tier.excuse or tier.lacks)()}
     unexcused = [name for name, count in counts.items() if count.skipped and name not in excused]
     if unexcused:

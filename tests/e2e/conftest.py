@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import ssl
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -25,30 +25,13 @@ from deployments.lab.faults import Fault
 from deployments.lab.layout import CLOUD_NODE, SSH_USER, LabFolder, Network
 from deployments.lab.real.machines.kubernetes_packages import packaged_version
 from deployments.lab.real.pins import EARLIER_KUBERNETES, KUBERNETES
+from tests import warm
+from tests.warm import COMMAND_TIMEOUT_S, Ended
 
 Json = dict[str, Any]
 
-COMMAND_TIMEOUT_S = 180
 MACHINES = 8
 """Five to onboard, one with each fault that preflight finds, one that never joins."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def answer(self) -> Json:
-        """What it answered with --json."""
-        try:
-            told: Json = json.loads(self.out)
-        except ValueError:
-            raise AssertionError(f"no JSON on stdout, exit code {self.code}; stderr: {self.err[-2000:]}") from None
-        return told
 
 
 @dataclass(frozen=True)
@@ -72,13 +55,15 @@ class Cluster:
 
     def poolkeeper(self, *words: str) -> Ended:
         """One command, to its end."""
-        return self._ended(str(Path(sys.executable).with_name("poolkeeper")), *words)
+        return warm.start(words, self.environment).end()
 
-    def python(self, *words: str) -> Ended:
-        """One Python program with poolkeeper's environment, to its end."""
-        return self._ended(sys.executable, *words)
+    def kill(self, place: str, *words: str) -> None:
+        """One command that kills itself at a place, which `tests.e2e.killing` describes."""
+        ended = warm.start(words, self.environment, place).end()
+        assert ended.code == -signal.SIGKILL, f"{place} was not reached: {ended.out[-500:]} {ended.err[-2000:]}"
 
-    def _ended(self, *command: str) -> Ended:
+    def program(self, *command: str) -> Ended:
+        """Any program with poolkeeper's environment, to its end."""
         done = subprocess.run(
             command,
             env=self.environment,
@@ -169,7 +154,7 @@ class MachinesCluster(Cluster):
     def kubectl(self, *words: str) -> str:
         """What kubectl of the same build answers to an admin."""
         command = [lifecycle.status(self.folder)["kubectl"], "--kubeconfig", str(self.folder.admin_kubeconfig), *words]
-        done = self._ended(*command)
+        done = self.program(*command)
         assert done.code == 0, f"kubectl {' '.join(words)}: {done.err}"
         return done.out
 
@@ -267,6 +252,21 @@ def machines(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> 
         yield MachinesCluster(folder, prefect_api_url, place / "state")
     finally:
         lifecycle.down(folder)
+
+
+@pytest.fixture(scope="session")
+def networked(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> Iterator[MachinesCluster]:
+    """Machines at two sites whose lines are broken and mended: four nodes, and one more at the first site that is none."""
+    place = tmp_path_factory.mktemp("networked")
+    cluster = MachinesCluster(LabFolder(place / "lab"), prefect_api_url, place / "state")
+    try:
+        lifecycle.up_machines(cluster.folder, 5)
+        nodes = cluster.names[:4]
+        ended = cluster.onboard("|".join(nodes))
+        assert ended.answer["summary"] == "completed: 4 accepted of 4 hosts", ended.out
+        yield cluster
+    finally:
+        lifecycle.down(cluster.folder)
 
 
 @pytest.fixture

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,9 +13,11 @@ import yaml
 
 from deployments.lab import lifecycle
 from deployments.lab.layout import LabFolder
-from tests.e2e.conftest import COMMAND_TIMEOUT_S, Cluster, Ended, Json
+from tests import warm
+from tests.e2e.conftest import Cluster, Json
 from tests.e2e.history import ACCEPTED, MARK, Event, Group, groups_of
 from tests.e2e.observer import Observer
+from tests.warm import Command, Ended
 
 OLD, WANTED = "v1.35.4", "v1.36.3"
 LEASE_S = "15"
@@ -27,25 +26,6 @@ TEST_POOL = "test-pool"
 """Label of Nodes, so that a workload stays in its test's pool."""
 IMAGE = "registry.example/acs/busybox:v1.29.2"
 WAIT_S = 60.0
-
-
-@dataclass
-class Run:
-    """A command of poolkeeper's that goes on while a test does something else."""
-
-    process: subprocess.Popen[str]
-
-    def end(self, timeout_s: float = COMMAND_TIMEOUT_S) -> Ended:
-        """Wait for it."""
-        try:
-            out, err = self.process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
-        return Ended(self.process.returncode, out, err)
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
 
 
 @dataclass(frozen=True)
@@ -160,21 +140,13 @@ class RolloutLab(Cluster):
         """One upgrade of a pool, to its end."""
         return self.start_upgrade(pool, **parameters).end()
 
-    def start_upgrade(self, pool: TestPool, environment: Mapping[str, str] | None = None, **parameters: str) -> Run:
+    def start_upgrade(self, pool: TestPool, environment: Mapping[str, str] | None = None, **parameters: str) -> Command:
         """One upgrade of a pool, which goes on while the test does something else."""
         return self.start(*upgrade_words(pool, **parameters), "--json", environment=environment)
 
-    def start(self, *words: str, environment: Mapping[str, str] | None = None) -> Run:
+    def start(self, *words: str, environment: Mapping[str, str] | None = None) -> Command:
         """Any command of poolkeeper's."""
-        process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("poolkeeper")), *words],
-            env={**self.environment, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        return Run(process)
+        return warm.start(words, {**self.environment, **(environment or {})})
 
     def live_view(self, pool: TestPool, text: str) -> tuple[str, str]:
         """The id of the upgrade of a pool whose live view says something, and the view, as soon as it does."""

@@ -10,11 +10,11 @@ import pytest
 from deployments.lab import lifecycle
 from deployments.lab.faults import Fault
 from deployments.lab.layout import LabFolder
-from tests.e2e.conftest import Cluster, Ended, Json
+from tests.e2e.conftest import Cluster, Json
+from tests.warm import Ended
 
 HOSTS = 8
 POOL = "general"
-SIGKILL = -9
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +98,7 @@ def test_a_cluster_that_does_not_answer_does_not_stop_the_hosts(cluster: Cluster
 
 
 def test_a_killed_night_leaves_nothing_that_the_next_one_does_not_remove(cluster: Cluster) -> None:
-    place = "tasks.audit.proving:wait_pod_log:before:1"
-    killed = cluster.python("-m", "tests.e2e.killed_run", place, "run", "audit", "--json")
-    assert killed.code == SIGKILL, killed.err[-2000:]
+    cluster.kill("after run a test pod on node *", "run", "audit", "--json")
     assert cluster.test_pods, "it was killed while test pods ran"
     ended = audit(cluster)
     assert (ended.code, told(ended)) == (0, [])

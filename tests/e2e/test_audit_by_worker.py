@@ -73,7 +73,7 @@ def test_a_site_is_asked_by_its_own_worker(new_lab: Callable[[int], Cluster]) ->
 
     prefect(cluster, "work-pool", "create", "--type", "process", POOL)
     prefect(cluster, "deploy", "flows.ask_site.ask_site", "--name", POOL, "--pool", POOL)
-    late = cluster.python("-c", IMPATIENT, *audit)
+    late = cluster.program(sys.executable, "-c", IMPATIENT, *audit)
     assert told(late) == [AWAY], late.answer["audit"]
     assert "was taken by no worker" in late.answer["audit"]["findings"][0]["evidence"]["observed"]
     assert [run["state_type"] for run in runs_there(cluster)] == ["CANCELLED"], "nobody runs it later"

@@ -11,8 +11,9 @@ from deployments.lab import lifecycle
 from deployments.lab.faults import Fault
 from deployments.lab.layout import LabFolder
 from tasks.ledger import CHANGES, LIFECYCLE, Spool
-from tests.e2e.conftest import Cluster, Ended, Json
+from tests.e2e.conftest import Cluster, Json
 from tests.e2e.rollouts import until
+from tests.warm import Ended
 
 HOSTS = 24
 POOL = "general"

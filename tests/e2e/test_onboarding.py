@@ -14,7 +14,8 @@ from deployments.lab import lifecycle
 from deployments.lab.faults import Fault
 from deployments.lab.layout import LabFolder
 from tasks.ledger import CHANGES, HOST_FACTS, LIFECYCLE, RUNS, STEPS, Spool
-from tests.e2e.conftest import Cluster, Ended, Json
+from tests.e2e.conftest import Cluster, Json
+from tests.warm import Ended
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from deployments.lab.real.pins import Module, go_version
 
@@ -28,12 +29,17 @@ Say = Callable[[str], None]
 
 BUILD_TIMEOUT_S = 2400.0
 """One program, cold, on a slow machine; kube-apiserver takes 4 minutes of two cores."""
+BAR_S = 1.0
+"""How often progress is shown."""
 _SETTINGS = {
     "GOFLAGS": "-mod=readonly -buildvcs=false",
     "GOTOOLCHAIN": "local",  # never fetch another Go: a too old one is told instead
     "GOWORK": "off",
     "CGO_ENABLED": "0",  # no C compiler is needed, and the programs run on any Linux
 }
+
+
+_FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false")  # a stripped program has no use for debugging information
 
 
 class Unavailable(Exception):
@@ -82,26 +88,32 @@ def cache_home() -> Path:
 
 def cache_folder(module: Module) -> Path:
     """Where a module's programs are kept: another folder for other sources, another Go or other flags."""
-    decisive = [installed_go(), os.uname().machine, module.linker_flags, *_SETTINGS.values()]
+    decisive = [installed_go(), os.uname().machine, module.linker_flags, *_FLAGS, *_SETTINGS.values()]
     key = hashlib.sha256(module.pinned_bytes + "\n".join(decisive).encode()).hexdigest()[:16]
     return cache_home() / f"{module.name}-{key}"
 
 
-def built(module: Module, program: str, *, say: Say = say_on_stderr, timeout_s: float = BUILD_TIMEOUT_S) -> Path:
-    """A program of a module: the one in the cache, or built now. Raises Unavailable."""
+def built(
+    module: Module, *programs: str, say: Say = say_on_stderr, timeout_s: float = BUILD_TIMEOUT_S
+) -> dict[str, Path]:
+    """Programs of a module, by name: those in the cache, and the others built now, together. Raises Unavailable.
+
+    timeout_s: for each program
+    """
     if missing := lacks(module):
         raise Unavailable(missing)
     folder = cache_folder(module)
-    done = folder / program
-    if done.exists():
+    done = {program: folder / program for program in programs}
+    if all(path.exists() for path in done.values()):
         return done
     folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + timeout_s * len(programs)
     with _lock(
         folder / "lock", deadline, lambda: say(f"another process is building {module.name}: waiting for it")
     ) as lock:
-        if not done.exists():  # the process that held the lock may have built it
-            _build(module, program, done, lock, deadline, say)
+        # the process that held the lock may have built some
+        if absent := [program for program, path in done.items() if not path.exists()]:
+            _build(module, absent, folder, lock, deadline, say)
     return done
 
 
@@ -127,27 +139,30 @@ def _lock(path: Path, deadline: float, say_waiting: Callable[[], None]) -> Itera
         os.close(descriptor)
 
 
-def _build(module: Module, program: str, done: Path, lock: int, deadline: float, say: Say) -> None:
-    for left in done.parent.glob("building-*"):
+def _build(module: Module, programs: list[str], folder: Path, lock: int, deadline: float, say: Say) -> None:
+    for left in folder.glob("building-*"):
         shutil.rmtree(left, ignore_errors=True)  # of a build that was killed: nobody else is in here
-    say(f"building {program} {module.version} with {installed_go()} (once; some minutes when nothing is cached)")
+    names = ", ".join(programs)
+    say(f"building {names} {module.version} with {installed_go()} (once; some minutes when nothing is cached)")
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="building-", dir=done.parent) as folder:
-        output = Path(folder, program)
-        command = [
-            "go", "build", "-trimpath", "-ldflags", module.linker_flags, "-o", str(output), module.packages[program],
-        ]  # fmt: skip
-        _run(command, module.folder, lock, deadline - began)
-        output.rename(done)
-    say(f"built {program} in {time.monotonic() - began:.0f} s")
+    packages = [module.packages[program] for program in programs]
+    with tempfile.TemporaryDirectory(prefix="building-", dir=folder) as name:
+        # several are written into a folder, each by the last name of its package
+        output = f"{name}/" if len(programs) > 1 else f"{name}/{programs[0]}"
+        flags = ["-v", *_FLAGS, "-ldflags", module.linker_flags, "-o", output]
+        _run(["go", "build", *flags, *packages], module, packages, lock, deadline - began)
+        for program in programs:
+            Path(name, program).rename(folder / program)
+    say(f"built {names} in {time.monotonic() - began:.0f} s")
 
 
-def _run(command: list[str], folder: Path, lock: int, timeout_s: float) -> None:
+def _run(command: list[str], module: Module, packages: list[str], lock: int, timeout_s: float) -> None:
     """Run a build in a session of its own, so that all of it ends with it. Raises Unavailable."""
-    with tempfile.TemporaryFile() as output:
+    deadline = time.monotonic() + timeout_s
+    with tempfile.TemporaryFile() as output, _bar(module, packages) as show:
         process = subprocess.Popen(
             command,
-            cwd=folder,
+            cwd=module.folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -156,15 +171,40 @@ def _run(command: list[str], folder: Path, lock: int, timeout_s: float) -> None:
             start_new_session=True,
         )
         try:
-            status = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise Unavailable(f"`{' '.join(command[:2])}` of {command[-1]} took more than {timeout_s:.0f} s") from None
+            while (left := deadline - time.monotonic()) > 0:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(min(left, BAR_S))
+                    break
+                show(_written(output).count(b"\n"))
+            else:
+                raise Unavailable(f"`{' '.join(command[:2])}` of {command[-1]} took more than {timeout_s:.0f} s")
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        if status != 0:
-            output.seek(0)
-            words = output.read().decode(errors="replace").strip()[-2000:]
-            raise Unavailable(f"`go build {command[-1]}` failed: {words or f'exit status {status}'}")
+        if process.returncode != 0:
+            words = _written(output).decode(errors="replace").strip()[-2000:]
+            raise Unavailable(f"`go build {command[-1]}` failed: {words or f'exit status {process.returncode}'}")
+
+
+def _written(output: IO[bytes]) -> bytes:
+    """All that was written so far; the writer's place in the file stays where it is."""
+    return os.pread(output.fileno(), os.fstat(output.fileno()).st_size, 0)
+
+
+@contextmanager
+def _bar(module: Module, packages: list[str]) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal, which is told how many packages have been compiled; without a terminal, nothing."""
+    if not sys.stderr.isatty():
+        yield lambda compiled: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    count = ["go", "list", "-deps", *packages]
+    listed = subprocess.run(count, cwd=module.folder, env={**os.environ, **_SETTINGS}, capture_output=True, timeout=600)
+    columns = (TextColumn("compiling {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(module.name, total=listed.stdout.count(b"\n"))
+        yield lambda compiled: progress.update(task, completed=compiled)

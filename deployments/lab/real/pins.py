@@ -20,7 +20,7 @@ class Module:
     """One pinned Go module."""
 
     folder: Path
-    """Has go.mod and go.sum."""
+    """Has go.mod and go.sum, and perhaps a program of the lab's own."""
     source: str
     """Path of the required module that says the version."""
     packages: Mapping[str, str]
@@ -48,7 +48,7 @@ class Module:
     @cached_property
     def pinned_bytes(self) -> bytes:
         """What decides every byte of the source."""
-        return b"".join((self.folder / name).read_bytes() for name in ("go.mod", "go.sum"))
+        return b"".join(path.read_bytes() for path in sorted(self.folder.iterdir()))
 
     @property
     def linker_flags(self) -> str:
@@ -100,7 +100,8 @@ EARLIER_KUBERNETES = Module(
     _MODULES / "kubernetes-1.35", "k8s.io/kubernetes", _commands("kubelet", "kubeadm", "kubectl")
 )
 """The minor version before, for skew and upgrades that are true."""
-COREDNS = Module(_MODULES / "coredns", "github.com/coredns/coredns", {"coredns": "github.com/coredns/coredns"})
+COREDNS = Module(_MODULES / "coredns", "github.com/coredns/coredns", {"coredns": "poolkeeper/coredns"})
+"""With the plugins that the lab uses, see its main.go."""
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 HOLLOW_NODES = ("kubemark",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,14 @@ def find(names: Iterable[str], *, say: Say = say_on_stderr) -> Mapping[str, Path
     wanted = tuple(names)
     if missing := lacking(wanted):
         raise Unavailable(missing)
-    return {name: _from_assets(name) or built(module_of(name), name, say=say) for name in wanted}
+    found = {name: path for name in wanted if (path := _from_assets(name))}
+    by_module = defaultdict[str, list[str]](list)
+    for name in wanted:
+        if name not in found:
+            by_module[module_of(name).name].append(name)
+    for names in by_module.values():
+        found |= built(module_of(names[0]), *names, say=say)
+    return found
 
 
 def lacking(names: Iterable[str]) -> str:

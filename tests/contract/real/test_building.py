@@ -20,13 +20,16 @@ from deployments.lab.real.pins import COREDNS, EARLIER_KUBERNETES, ETCD, KUBERNE
 DEADLINE_S = 20.0
 _GO = """\
 #!/bin/sh
-# go env GOVERSION | go build ... -o OUTPUT PACKAGE
+# go env GOVERSION | go build ... -o FILE PACKAGE | go build ... -o FOLDER/ PACKAGE PACKAGE ...
 if [ "$1" = env ]; then echo "${FAKE_GO_VERSION:-go1.26.8}"; exit; fi
 echo build >> "$FAKE_GO_LOG"
-while [ $# -gt 2 ]; do [ "$1" = -o ] && output=$2; shift; done
-printf half > "$output"
+until [ "$1" = -o ]; do shift; done
+output=$2
+shift 2
+for package; do case $output in */) outputs="$outputs $output${package##*/}";; *) outputs=$output;; esac; done
+for each in $outputs; do printf half > "$each"; done
 eval "$FAKE_GO_DOES"
-printf whole > "$output"
+for each in $outputs; do printf whole > "$each"; done
 """
 
 
@@ -79,7 +82,7 @@ def test_pins(module: Module, version: str) -> None:
     assert module.version == version
     assert module.needs_go <= (1, 26, 99)
     for package in module.packages.values():
-        assert f"\t{package}\n" in module.go_mod or f"tool {package}\n" in module.go_mod
+        assert any(f"{word}{package}\n" in module.go_mod for word in ("\t", "tool ", "module "))
 
 
 def test_versions_are_told_to_kubernetes_only() -> None:
@@ -97,15 +100,24 @@ def test_go_versions(text: str, version: tuple[int, int, int]) -> None:
 
 def test_a_program_is_built_once_and_others_later(tiny: Module, fake_go: Path) -> None:
     said: list[str] = []
-    first = built(tiny, "one", say=said.append)
+    first = built(tiny, "one", say=said.append)["one"]
     assert (first.read_text(), first.parent.parent.name) == ("whole", "poolkeeper")
-    assert built(tiny, "one", say=said.append) == first
+    assert built(tiny, "one", say=said.append) == {"one": first}
     assert builds(fake_go) == 1
-    assert built(tiny, "two", say=said.append).parent == first.parent
+    assert built(tiny, "one", "two", say=said.append)["two"].parent == first.parent
     assert builds(fake_go) == 2
     assert [line.split()[:3] for line in said] == [
         ["building", "one", "v1.2.3"], ["built", "one", "in"], ["building", "two", "v1.2.3"], ["built", "two", "in"],
     ]  # fmt: skip
+
+
+def test_several_programs_are_one_build(tiny: Module, fake_go: Path) -> None:
+    found = built(tiny, "one", "two", say=lambda _: None)
+    assert {name: (path.name, path.read_text()) for name, path in found.items()} == {
+        "one": ("one", "whole"),
+        "two": ("two", "whole"),
+    }
+    assert builds(fake_go) == 1
 
 
 def test_other_pins_and_another_go_are_another_folder(tiny: Module, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +138,7 @@ def test_two_processes_build_once(tiny: Module, fake_go: Path, tmp_path: Path) -
         from deployments.lab.real.building import built
         from deployments.lab.real.pins import Module
         tiny = Module(Path({str(tiny.folder)!r}), {tiny.source!r}, {dict(tiny.packages)!r})
-        print(built(tiny, "one").read_text())
+        print(built(tiny, "one")["one"].read_text())
     """
     starters = [start(code, FAKE_GO_DOES=f"read line < {gate}") for _ in range(2)]
     waiting = until_said(starters, "another process is building tiny")
@@ -169,7 +181,7 @@ def test_what_was_cut_off_is_built_anew(tiny: Module, fake_go: Path) -> None:
     left = cache_folder(tiny) / "building-killed"
     left.mkdir(parents=True)
     (left / "one").write_text("half")
-    assert built(tiny, "one", say=lambda _: None).read_text() == "whole"
+    assert built(tiny, "one", say=lambda _: None)["one"].read_text() == "whole"
     assert not left.exists()
 
 

@@ -55,12 +55,14 @@ anything = settings(max_examples=150, deadline=None, suppress_health_check=[Heal
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("fleet")
+    """With the key that a fleet file names."""
+    return a_file(tmp_path_factory.mktemp("fleet")).parent
 
 
 def answers(folder: Path, content: str | bytes) -> None:
     raw = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
-    fleet, problems = check_fleet(a_file(folder, raw))
+    (folder / "fleet.yaml").write_bytes(raw)
+    fleet, problems = check_fleet(folder / "fleet.yaml")
     assert (fleet is None) == bool(problems)
     lines = raw.count(b"\n") + raw.count(b"\r") + 2
     for problem in problems:

@@ -96,9 +96,9 @@ def apt_repository(folder: Path, *, say: Say = say_on_stderr) -> None:
     """Fill a folder with packages and their index. Raises Unavailable."""
     folder.mkdir(parents=True)
     packages = [
-        Package(name, packaged_version(module), built(module, name, say=say))
+        Package(name, packaged_version(module), program)
         for module in (EARLIER_KUBERNETES, KUBERNETES)
-        for name in NAMES
+        for name, program in built(module, *NAMES, say=say).items()
     ]
     (folder / "Packages").write_text("\n".join(_pack(package, folder) for package in packages))
 
