@@ -149,9 +149,9 @@ def _count(reporter: pytest.TerminalReporter) -> tuple[dict[str, Count], dict[st
     reasons: dict[str, str] = {}
     for outcome, reports in reporter.stats.items():
         for report in reports:
-            tier = dict(getattr(report, "user_properties", ())).get(_TIER)
-            if tier is None:
+            if not isinstance(report, pytest.TestReport):
                 continue
+            tier = dict(report.user_properties)[_TIER]
             count = counts[tier]
             count.seconds += report.duration
             if outcome == "passed" and report.when == "call":

@@ -108,9 +108,10 @@ def _wrap(owner: type, name: str, when: str, is_it: Callable[..., bool]) -> None
 
     @functools.wraps(method)
     def called(*given: Any, **named: Any) -> Any:
-        _die_if(when == "before")
+        here = is_it(*given)
+        _die_if(here and when == "before")
         value = method(*given, **named)
-        _die_if(when == "after")
+        _die_if(here and when == "after")
         return value
 
     setattr(owner, name, awaited if inspect.iscoroutinefunction(method) else called)
