@@ -12,7 +12,7 @@ export POOLKEEPER_STATE := $(STATE)
 export PREFECT_HOME := $(STATE)/prefect
 
 JOBS ?= 2
-PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadgroup
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test fast lab bench mutations lint types programs tests lock clean
 

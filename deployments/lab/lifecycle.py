@@ -118,14 +118,17 @@ def _up(folder: LabFolder, command: Sequence[str], timeout_s: float) -> bool:
     return True
 
 
-def start_prefect(folder: LabFolder) -> bool:
-    """Give a lab that is up a Prefect server, a worker and every deployment; False if it had them. Raises LabError."""
+def start_prefect(folder: LabFolder, *, alone: bool = False) -> bool:
+    """Give a lab that is up a Prefect server, a worker and every deployment; False if it had them. Raises LabError.
+
+    alone: the server and nothing else
+    """
     told = status(folder)
     if told["prefect_api_url"]:
         return False
     try:
         # on loopback also beside machines, which have no business with it
-        prefect_server.start(folder, Network(int(told["network"].split(".")[1])))
+        prefect_server.start(folder, Network(int(told["network"].split(".")[1])), alone=alone)
     except prefect_server.PrefectNotStarted as error:
         raise LabError(str(error)) from None
     return True

@@ -31,8 +31,11 @@ class PrefectNotStarted(Exception):
     """The server, the worker or the deployments did not come; the message says which, and where its log is."""
 
 
-def start(folder: LabFolder, network: Network) -> str:
-    """Start server and worker and deploy every flow; the API's address. Raises PrefectNotStarted."""
+def start(folder: LabFolder, network: Network, *, alone: bool = False) -> str:
+    """Start server and worker and deploy every flow; the API's address. Raises PrefectNotStarted.
+
+    alone: the server and nothing else, for runs that are started by hand
+    """
     address = network.prefect
     api_url = f"http://{address}:{PORT}/api"
     environment = {
@@ -49,9 +52,10 @@ def start(folder: LabFolder, network: Network) -> str:
     server_log, worker_log = folder.path / "prefect-server.log", folder.path / "prefect-worker.log"
     server = _spawn(["server", "start", "--host", address, "--port", str(PORT)], environment, server_log)
     _wait(f"{api_url}/health", server, "the Prefect server", server_log)
-    worker = _spawn(["worker", "start", "--type", "process", "--pool", WORK_POOL], environment, worker_log)
-    _wait(f"{api_url}/work_pools/{WORK_POOL}", worker, "the worker", worker_log)
-    _deploy(environment)
+    if not alone:
+        worker = _spawn(["worker", "start", "--type", "process", "--pool", WORK_POOL], environment, worker_log)
+        _wait(f"{api_url}/work_pools/{WORK_POOL}", worker, "the worker", worker_log)
+        _deploy(environment)
     folder.prefect_api_url.write_text(f"{api_url}\n")
     return api_url
 

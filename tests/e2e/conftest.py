@@ -220,7 +220,7 @@ def _pem(encoded: str) -> str:
 
 @pytest.fixture(scope="session")
 def prefect_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A lab with Prefect server, worker and deployments; the server is every other test's as well."""
+    """A lab with Prefect server, worker and deployments."""
     place = tmp_path_factory.mktemp("prefect")
     folder, state = LabFolder(place / "lab"), place / "state"
     before = os.environ.get("POOLKEEPER_STATE")
@@ -238,8 +238,15 @@ def prefect_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def prefect_api_url(prefect_lab: Cluster) -> str:
-    return prefect_lab.prefect_api_url
+def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server for all runs that tests start themselves."""
+    folder = LabFolder(tmp_path_factory.mktemp("server") / "lab")
+    try:
+        lifecycle.up(folder, 1)
+        lifecycle.start_prefect(folder, alone=True)
+        yield lifecycle.status(folder)["prefect_api_url"]
+    finally:
+        lifecycle.down(folder)
 
 
 @pytest.fixture(scope="session")

@@ -70,4 +70,5 @@ def test_each_fault_has_its_finding_and_costs_the_others_nothing(new_lab: Callab
     for host in broken:
         cluster.mend_host(host)
     again = cluster.onboard()
+    assert {row["name"]: row["summary"] for row in again.answer["hosts"] if row["state"] != "accepted"} == {}
     assert (again.code, again.answer["summary"]) == (0, f"completed: {len(rows)} accepted of {len(rows)} hosts")

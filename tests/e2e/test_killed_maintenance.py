@@ -18,25 +18,11 @@ from tests.e2e.rollouts import OLD, RolloutLab, TestPool, findings, rollout_lab,
 from tests.e2e.test_rollouts_killed import judge, kill, recover
 from tests.warm import Ended
 
-OUT = (
-    "after cordon node *",
-    "after evict pod *",
-    "before mark node * as with a person",
-    "after mark node * as with a person",
-)
-BACK = (
-    "after run a test pod on node *",
-    "before give node * back*",
-    "after give node * back*",
-    "before the answer",
-)
+OUT = ("after evict pod *", "before mark node * as with a person", "after mark node * as with a person")
+BACK = ("after run a test pod on node *", "after give node * back*", "before the answer")
 WITH_NOTHING_LEFT = ("after give node * back*",)
 """The node is back already: all that is left is a lease that lapses, which `recover` takes back."""
-RECOVERED = {
-    "after evict pod *": "done",
-    "before mark node * as with a person": "done",
-    "after mark node * as with a person": "handed over",
-}
+RECOVERED = {"after evict pod *": "done", "after mark node * as with a person": "handed over"}
 """Place on the way out -> what `recover` makes of it: given back, or a person's by now."""
 AT_ONCE = 5
 

@@ -17,25 +17,16 @@ from tests.e2e.rollouts import OLD, WANTED, RolloutLab, TestPool, rollout_lab, s
 from tests.warm import Ended
 
 FINISHED_BY_THE_NEXT_RUN = (
-    "after cordon node *",
     "after evict pod *",
-    "after mark node * as changing",
-    "after program 2 of upgrade host *",
     "after program 5 of upgrade host *",
     "after run a test pod on node *",
-    "before give node * back*",
     "after change 2 of give node * back*",
     "before the answer",
 )
-"""Programs on the host: it knows our generation, the upgrade is started."""
+"""A drain is on its way; the upgrade is started on the host; a test pod runs; both nodes are back."""
 WITH_NOTHING_LEFT = "after change 2 of give node * back*"
 """Every host was finished: all that is left is a lease that lapses, which `recover` takes back."""
-RECOVERED = {
-    "after cordon node *": OLD,
-    "after evict pod *": OLD,
-    "after mark node * as changing": WANTED,
-    "after program 5 of upgrade host *": WANTED,
-}
+RECOVERED = {"after evict pod *": OLD, "after program 5 of upgrade host *": WANTED}
 """Place -> the kubelet of the host in hand afterwards: given back as it was, or finished."""
 FAILING = "after mark node * as failed"
 """A host has failed, and that was not written down yet. Once it is, see `tests/contract/killed`."""
