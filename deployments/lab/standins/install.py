@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PYTHON = {
-    "names.py": ("getent", "nslookup", "dig"),
-    "units.py": ("systemctl", "systemd-run", "journalctl", "reboot", "shutdown"),
-    "packages.py": ("apt-get", "apt-cache", "apt-mark", "dpkg-query", "dpkg"),
+    "run.py names": ("getent", "nslookup", "dig"),
+    "run.py units": ("systemctl", "systemd-run", "journalctl", "reboot", "shutdown"),
+    "run.py packages": ("apt-get", "apt-cache", "apt-mark", "dpkg-query", "dpkg"),
     "joiner.py": ("edgeadm",),
     "python.py": ("python3",),
 }
-IN_PODS = {"names.py": ("nslookup",), "web.py": ("httpd", "wget")}
+"""Script and its first word -> names of commands."""
+IN_PODS = {"run.py names": ("nslookup",), "web.py": ("httpd", "wget")}
 """In pods the image's busybox comes first."""
 
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -34,12 +35,13 @@ def install(programs: Path, pod_programs: Path, tools: Path) -> None:
     here = Path(__file__).parent
     for folder in (programs, pod_programs, tools):
         folder.mkdir(parents=True)
-    for script in here.glob("*.sh"):
-        _program(programs / script.stem, script.read_text())
+    for shell in here.glob("*.sh"):
+        _program(programs / shell.stem, shell.read_text())
     for folder, table in ((programs, PYTHON), (pod_programs, IN_PODS)):
-        for file, names in table.items():
+        for script, names in table.items():
+            file, *first = script.split()
             for name in names:
-                words = map(shlex.quote, (sys.executable, "-I", "-S", str(here / file), name))
+                words = map(shlex.quote, (sys.executable, "-I", "-S", str(here / file), *first, name))
                 _program(folder / name, f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
     for name, path in _machines_own(SYSTEM_PATH):
         os.symlink(path, tools / name)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
-import struct
 import sys
-from pathlib import Path
+
+from deployments.lab.standins.paths import Path
 
 ROOT = Path(os.environ["POOLKEEPER_ROOT"])
 PORT = int(os.environ["POOLKEEPER_LAB_DNS_PORT"])
@@ -29,7 +27,10 @@ def nameservers() -> list[str]:
 
 def ask(server: str, name: str, timeout_s: float) -> tuple[int, list[str]]:
     """One A query (RFC 1035): the answer's code and addresses. Raises NoAnswer."""
-    number = random.randrange(1 << 16)
+    import socket
+    import struct
+
+    number = int.from_bytes(os.urandom(2), "big")
     labels = b"".join(bytes([len(part)]) + part for part in name.rstrip(".").encode("idna").split(b"."))
     query = struct.pack(">6H", number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 1, 1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -46,6 +47,9 @@ def ask(server: str, name: str, timeout_s: float) -> tuple[int, list[str]]:
 
 
 def _addresses(answer: bytes, at: int, count: int) -> list[str]:
+    import socket
+    import struct
+
     found = []
     for _ in range(count):
         while answer[at] and answer[at] < 0xC0:  # an uncompressed name
@@ -140,5 +144,4 @@ def dig(arguments: list[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit({"getent": getent, "nslookup": nslookup, "dig": dig}[sys.argv[1]](sys.argv[2:]))
+PROGRAMS = {"getent": getent, "nslookup": nslookup, "dig": dig}

@@ -7,12 +7,13 @@ brings a program writes it below the host's root. Nothing is fetched from anywhe
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 import sys
-from collections.abc import Iterator
-from functools import cmp_to_key
-from pathlib import Path
+
+from deployments.lab.standins.paths import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(os.environ["POOLKEEPER_ROOT"])
 STATE = Path(os.environ["POOLKEEPER_LAB_STATE"]) / "state"
@@ -79,6 +80,8 @@ def is_newer(one: str, other: str) -> bool:
 def compare(one: str, other: str) -> int:
     """dpkg's order as far as the versions here need it: epoch, then numbers as numbers, `~` before the end."""
 
+    import re
+
     def parts(version: str) -> tuple[int, list[str]]:
         epoch, colon, rest = version.rpartition(":")
         return int(epoch) if colon else 0, re.findall(r"\d+|[^\d]+", rest)
@@ -113,6 +116,8 @@ def words_of(arguments: list[str]) -> tuple[set[str], list[str]]:
 
 def wanted(words: list[str]) -> Iterator[tuple[str, str]]:
     """Name and version of each `name`, `name=version` or `name=prefix*`. Raises Refused."""
+    import re
+
     for word in words:
         name, _, asked = word.partition("=")
         versions = sources(name)
@@ -152,7 +157,7 @@ def set_up(name: str, version: str) -> None:
     if name == "kubelet":
         (STATE / "kubelet-upgraded").touch()
     if name == "containerd" and (ROOT / "etc/systemd/system/containerd.service").exists():
-        subprocess.run(["systemctl", "restart", "containerd"], check=False)  # as its package does
+        os.spawnlp(os.P_WAIT, "systemctl", "systemctl", "restart", "containerd")  # as its package does
 
 
 def apt_get(arguments: list[str]) -> int:
@@ -207,6 +212,8 @@ def install(options: set[str], words: list[str]) -> None:
 
 def apt_cache(arguments: list[str]) -> int:
     """`madison NAME...` and `policy NAME...`."""
+    from functools import cmp_to_key
+
     _, words = words_of(arguments)
     verb, names = (words[0], words[1:]) if words else ("", [])
     if verb not in ("madison", "policy"):
@@ -276,12 +283,10 @@ def dpkg(arguments: list[str]) -> int:
     return 2
 
 
-if __name__ == "__main__":
-    programs = {
-        "apt-get": apt_get,
-        "apt-cache": apt_cache,
-        "apt-mark": apt_mark,
-        "dpkg-query": dpkg_query,
-        "dpkg": dpkg,
-    }
-    sys.exit(programs[sys.argv[1]](sys.argv[2:]))
+PROGRAMS = {
+    "apt-get": apt_get,
+    "apt-cache": apt_cache,
+    "apt-mark": apt_mark,
+    "dpkg-query": dpkg_query,
+    "dpkg": dpkg,
+}

@@ -7,16 +7,14 @@ caller's session, so that a dropped SSH connection does not end it.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-from pathlib import Path
-from typing import NoReturn
+
+from deployments.lab.standins.paths import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 ROOT = Path(os.environ["POOLKEEPER_ROOT"])
 UNITS = Path(os.environ["POOLKEEPER_LAB_STATE"]) / "state" / "units"
@@ -25,6 +23,9 @@ SUFFIXES = (".service", ".timer", ".socket", ".target", ".slice", ".scope", ".mo
 
 def tell_lab(what: str) -> None:
     """One line to the lab's process, and its word that it has heard."""
+    import json
+    import socket
+
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(10)
         sock.connect("\0" + os.environ["POOLKEEPER_LAB_CONTROL"])
@@ -77,8 +78,10 @@ class Unit:
     def forget(self) -> None:
         for path in self.folder.iterdir() if self.folder.exists() else ():
             path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
+        try:
             self.folder.rmdir()
+        except OSError:
+            pass
 
     def properties(self) -> dict[str, str]:
         active, runs, status = self.active, self.read("runs"), self.read("exit", "0")
@@ -111,8 +114,12 @@ def change(verb: str, unit: Unit) -> int:
         unit.write("active", "active")
     elif verb in ("stop", "kill"):
         if unit.transient and unit.active == "active":
-            with contextlib.suppress(ProcessLookupError, ValueError):
+            import signal
+
+            try:
                 os.killpg(int(unit.read("pid")), signal.SIGTERM)
+            except (ProcessLookupError, ValueError):
+                pass
         elif unit.loaded:
             unit.write("active", "inactive")
         if unit.transient and unit.read("runs") == "exited":
@@ -277,6 +284,8 @@ def systemd_run(arguments: list[str]) -> int:
     if not wanted.quiet:
         print(f"Running as unit: {unit.name}", file=sys.stderr)
     if wanted.wait:
+        import time
+
         while unit.active == "active" and unit.read("runs") == "running":
             time.sleep(0.05)
         return int(unit.read("exit", "0") or 0)
@@ -285,6 +294,9 @@ def systemd_run(arguments: list[str]) -> int:
 
 def _supervise(wanted: Transient, unit: Unit, tells: int) -> NoReturn:
     """Run the command to its end and write down how it ended."""
+    import signal
+    import subprocess
+
     journal = unit.folder / "journal"
     out = wanted.stream("StandardOutput", journal)
     errors = wanted.stream("StandardError", journal) if "StandardError" in wanted.properties else out
@@ -346,12 +358,10 @@ def reboot(arguments: list[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    programs = {
-        "systemctl": systemctl,
-        "systemd-run": systemd_run,
-        "journalctl": journalctl,
-        "reboot": reboot,
-        "shutdown": reboot,
-    }
-    sys.exit(programs[sys.argv[1]](sys.argv[2:]))
+PROGRAMS = {
+    "systemctl": systemctl,
+    "systemd-run": systemd_run,
+    "journalctl": journalctl,
+    "reboot": reboot,
+    "shutdown": reboot,
+}
