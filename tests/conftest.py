@@ -16,6 +16,7 @@ import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,10 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from deployments.lab import lifecycle
+from deployments.lab.layout import LabFolder
+from deployments.lab.lifecycle import LabError
+from deployments.lab.processes import kill_marked
 from deployments.lab.real.machines.need import lacking_for_good, lacking_for_machines
 from deployments.lab.real.pins import CONTROL_PLANE, KUBERNETES, MACHINES, go_version
 from deployments.lab.real.programs import lacking
@@ -32,8 +37,8 @@ from tests.contract.audit.pythons import lacking_pythons
 TESTS = Path(__file__).parent
 
 
-SHARED = ("tests/e2e/test_machines", "tests/contract/upgrade/")
-"""How the files begin that share a lab."""
+SHARED = ("tests/e2e/machines/", "tests/contract/upgrade/")
+"""Where the files are that share a lab, or must not run at once."""
 _TIER = "tier"
 """User property of each test."""
 
@@ -185,6 +190,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         told += f", {count.failed} FAILED" if count.failed else ""
         told += f", {count.skipped} SKIPPED: {reasons[name]}" if count.skipped else ""
         terminalreporter.write_line(f"{name:<10} {tier.about:<46} {count.seconds:6.1f} s  {told}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the labs that a process which was broken off, as by Ctrl-C, had no time to end."""
+    if hasattr(config, "workerinput") or config.option.numprocesses is None:
+        return
+    folders = config._tmp_path_factory.getbasetemp()
+    for folder in map(LabFolder, folders.glob("*/*/lab*")):
+        with suppress(LabError):
+            lifecycle.down(folder)
+    for mark in folders.glob("*/*/plane/lab-id"):
+        kill_marked(mark.read_text())
 
 
 @pytest.hookimpl(trylast=True)

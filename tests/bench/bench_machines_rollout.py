@@ -34,7 +34,7 @@ from deployments.lab.layout import LabFolder
 from deployments.lab.real.machines.need import lacking_for_machines
 from tasks.ledger import RUNS, STEPS, Spool
 from tests.e2e.conftest import MachinesCluster
-from tests.e2e.test_machines_rollout import NODES, UPGRADE, WEB, one_pool
+from tests.e2e.machines.test_rollout_of_machines import NODES, UPGRADE, WEB, one_pool
 
 AT_MACHINES = ("prepare", "drain", "change", "prove")
 """Phases that are spent waiting for machines."""

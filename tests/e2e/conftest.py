@@ -30,9 +30,6 @@ from tests.warm import COMMAND_TIMEOUT_S, Ended
 
 Json = dict[str, Any]
 
-MACHINES = 8
-"""Five to onboard, one with each fault that preflight finds, one that never joins."""
-
 
 @dataclass(frozen=True)
 class Cluster:
@@ -247,33 +244,6 @@ def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield lifecycle.status(folder)["prefect_api_url"]
     finally:
         lifecycle.down(folder)
-
-
-@pytest.fixture(scope="session")
-def machines(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> Iterator[MachinesCluster]:
-    """A lab of machines with a cloud node; every test of the tier shares it."""
-    place = tmp_path_factory.mktemp("machines")
-    folder = LabFolder(place / "lab")
-    try:
-        lifecycle.up_machines(folder, MACHINES)
-        yield MachinesCluster(folder, prefect_api_url, place / "state")
-    finally:
-        lifecycle.down(folder)
-
-
-@pytest.fixture(scope="session")
-def networked(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> Iterator[MachinesCluster]:
-    """Machines at two sites whose lines are broken and mended: four nodes, and one more at the first site that is none."""
-    place = tmp_path_factory.mktemp("networked")
-    cluster = MachinesCluster(LabFolder(place / "lab"), prefect_api_url, place / "state")
-    try:
-        lifecycle.up_machines(cluster.folder, 5)
-        nodes = cluster.names[:4]
-        ended = cluster.onboard("|".join(nodes))
-        assert ended.answer["summary"] == "completed: 4 accepted of 4 hosts", ended.out
-        yield cluster
-    finally:
-        lifecycle.down(cluster.folder)
 
 
 @pytest.fixture
