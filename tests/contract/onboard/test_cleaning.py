@@ -10,6 +10,7 @@ import pytest
 from tasks.fleet.model import Host
 from tasks.hosts import Sessions, changes
 from tasks.hosts.fence import FencedOff, claim
+from tasks.hosts.units import UnitRun, forget_unit, start_unit, unit_state
 from tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, clean_host
 from tasks.outcomes import Secret
 from tests.contract.hosts.conftest import World, open_sessions
@@ -52,12 +53,13 @@ async def test_what_a_later_run_has_is_not_undone(tmp_path: Path, meanwhile: str
 async def test_a_later_runs_join_is_not_ended(tmp_path: Path) -> None:
     world, machine = World(tmp_path), Machine(tmp_path / "machine")
     show_later(machine)
-    theirs = machine.put(f"/run/poolkeeper/{JOIN_UNIT}/output", "joining\n")
     async with world.server(machine.behaviour()) as server, open_sessions() as sessions:
         host = world.host(server.port)
+        await start_unit(sessions, host, JOIN_UNIT, Secret("exec sleep 1000", secret_words=()), timeout_s=60)
         with pytest.raises(FencedOff):
             await clean_host(sessions, host, Secret(RESET, secret_words=()), still_ours=ours(sessions, host))
-    assert theirs.read_text() == "joining\n"
+        assert (await unit_state(sessions, host, JOIN_UNIT)).state is UnitRun.RUNNING
+        await forget_unit(sessions, host, JOIN_UNIT)
 
 
 async def test_a_reset_is_not_begun_on_a_host_that_a_later_run_has_by_then(tmp_path: Path) -> None:
