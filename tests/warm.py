@@ -1,8 +1,8 @@
 """A warm parent: poolkeeper's modules imported once, and a process forked from it for each command.
 
-A command costs 6 CPU-seconds, four of which go into imports. A forked one is a process of its own all the same, with its
-own environment, output and exit code, and SIGKILL ends it as it ends any other. What has to be as fresh as in a new
-process is made so in `_run`: the environment, Prefect's settings, the seeds of random numbers (by Python itself).
+Most of what a command costs are its imports. A forked one is a process of its own all the same, with its own
+environment, output and exit code, and SIGKILL ends it as it ends any other. What has to be as fresh as in a new process is
+made so in `_run`: the environment, Prefect's settings, the seeds of random numbers (by Python itself).
 
     command = start(["status", "--json"], environment)
     ended = command.end()
