@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import click
 
 from deployments.forecasting import NodesMistyped
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
-from tasks.cluster.leases import DURATION_S, RENEWALS, list_leases, release_lease
+from tasks.cluster.leases import DURATION_S, RENEWALS, amend_lease, list_leases, release_lease
 from tasks.cluster.marks import MarkedByOthers, Phase, give_back_node
 from tasks.cluster.nodes import list_nodes
 from tasks.cluster.pods import delete_pod, list_pods
 from tasks.cluster.stops import NAMESPACE
 from tasks.rollout.held import Held, all_held
+from tasks.rollout.memory import without_node
 
 SEEN_WITHIN_S = DURATION_S / RENEWALS + 2
 """A holder renews so often, and learns by that."""
@@ -22,12 +24,13 @@ SEEN_WITHIN_S = DURATION_S / RENEWALS + 2
 
 async def held(api: ClusterApi, nodes: Sequence[str]) -> tuple[Held, ...]:
     """Everything of ours in the cluster, or only what is on these nodes. Raises NodesMistyped."""
-    there = await list_nodes(api)
-    if mistyped := [name for name in nodes if name not in there]:
+    there, leases = await list_nodes(api), await list_leases(api)
+    if not nodes:
+        return all_held(there.values(), leases, await list_pods(api, NAMESPACE))
+    found = [one for one in all_held(there.values(), leases, ()) if one.kind != "lease" and one.name in nodes]
+    if mistyped := [name for name in nodes if name not in there and name not in {one.name for one in found}]:
         raise NodesMistyped(mistyped, there)
-    if nodes:
-        return all_held([there[name] for name in nodes], {}, ())
-    return all_held(there.values(), await list_leases(api), await list_pods(api, NAMESPACE))
+    return tuple(found)
 
 
 def show(found: Sequence[Held]) -> None:
@@ -58,8 +61,11 @@ async def give_back(api: ClusterApi, found: Sequence[Held], named: Sequence[str]
                 await give_back_node(api, one.name, None, None if one.name in named else Phase.DRAINING)
             elif one.kind == "lease":
                 await release_lease(api, one.name)
-            else:
+            elif one.kind == "pod":
                 await delete_pod(api, NAMESPACE, one.name)
+            if one.name in named:  # nothing that a rollout has begun on it is to be finished any more
+                for lease in await list_leases(api):
+                    await amend_lease(api, lease, partial(without_node, node=one.name))
         except MarkedByOthers as error:
             left.append(f"{error}: it is left; `poolkeeper release {one.name}` gives it back all the same")
         except ApiError as error:

@@ -243,7 +243,7 @@ def release(nodes: tuple[str, ...], fleet: str | None, cluster: str | None, yes:
         click.echo(json.dumps(rows, indent=2))
     else:
         releasing.show(held)
-    mine = [one for one in held if one.proven or (one.kind == "node" and one.name in nodes)]
+    mine = [one for one in held if one.proven or (one.kind in ("node", "intent") and one.name in nodes)]
     if not mine or (as_json and not yes):
         sys.exit(FINE)
     if not yes:

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import PositiveFloat
 
-from flows.rolling import answered, proof_of, roll
+from flows.rolling import answered, roll
 from flows.surroundings import run_name
 from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.maintenance import HandOver, TakeBack
@@ -55,7 +55,7 @@ async def maintain(
     )
 
     async def carry_out(run: RolloutRun) -> Answer:
-        work = TakeBack(proof_of(run)) if back else HandOver()
+        work = TakeBack(run.works) if back else HandOver()
         return await roll(run, Goal("maintain", run.pool.name), limits, work)
 
     return await answered("maintain", "", hosts, fleet, carry_out, dry_run=dry_run)

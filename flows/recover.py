@@ -1,7 +1,8 @@
 """Find what killed rollouts have left, and finish it or give it back.
 
-Per pool whose lease nobody renews: nodes that were being drained are given back, hosts that were being changed are
-finished and proven. Nothing new is begun. What a person has, what failed, and what cannot be read is left and told.
+Per pool whose lease nobody renews, by what stands there and on the hosts: nodes whose hosts were not changed yet are
+given back, hosts that were being changed are finished and proven, within their windows. Nothing new is begun. What a
+person has, what failed, and what cannot be told is left and told; so is a mark that no rollout of ours knows of.
 Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials. Scheduled; killed: the next one goes on.
 """
 
@@ -16,12 +17,11 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.offboard import offboarding_of
-from flows.rolling import carried_safely, proof_of
+from flows.rolling import carried_safely
 from flows.surroundings import ended, run_log, run_name, secrets
 from flows.upgrade import upgrade_of
 from tasks.cluster import ApiError, ClusterUnreachable
 from tasks.cluster.leases import LeaseHeld, LeaseLost
-from tasks.cluster.marks import Mark
 from tasks.fleet import Fleet, FleetInvalid, load_fleet
 from tasks.ledger import Spool
 from tasks.outcomes import Gate, HostOutcome, RunState
@@ -30,8 +30,8 @@ from tasks.rollout import recovering
 from tasks.rollout.carrying import HostWork
 from tasks.rollout.goal import Limits
 from tasks.rollout.maintenance import TakeBack
-from tasks.rollout.memory import remembered
-from tasks.rollout.recovery import Remedy
+from tasks.rollout.memory import shared_by
+from tasks.rollout.recovery import Found, Remedy
 from tasks.rollout.run import RolloutRun, open_rollout
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid, choose_pools, secrets_of
@@ -39,11 +39,13 @@ from tasks.runs.recording import Recorder
 from tasks.settings import SecretMissing, SettingInvalid, fleet_path, state_folder
 from tasks.upgrade.goal import Goal as Versions
 
-FINISHES: dict[str, Callable[[RolloutRun, Mark], HostWork]] = {
-    "upgrade": lambda run, mark: upgrade_of(run, Versions.of_row(mark.goal)),
-    "offboard": lambda run, mark: offboarding_of(run, host_is_gone=mark.node_is_dead),
+FINISHES: dict[str, Callable[[RolloutRun, Found], HostWork]] = {
+    "upgrade": lambda run, found: upgrade_of(run, Versions.of_row(found.goal.wanted)),
+    "offboard": lambda run, found: offboarding_of(run, host_is_gone=found.node_is_dead),
 }
 """Flow -> the work that finishes what a run of it has begun."""
+WITHOUT_NODE = {"upgrade": False, "offboard": True}
+"""Flow -> whether it is finished where the Node is gone, too."""
 
 
 @flow(name="recover", flow_run_name=lambda: run_name(flow_run.parameters, "recover"))
@@ -80,7 +82,7 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
     secret = await secrets(secrets_of(hosts))
     async with open_rollout(declared, hosts, "recover", secret, recorder, dry_run=everything.dry_run) as run:
         run.gate.changes = everything.changes  # one list for all pools
-        found = run.left_behind(FINISHES)
+        found = await run.left_behind(WITHOUT_NODE)
         if run.gate.dry_run:
             for one in found:
                 yield await recovering.rehearse(one, run.gate, run.recorder)
@@ -90,14 +92,15 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
         try:
             async with run.recovering() as lease:
                 await run.read_again()  # while the lease was waited for, a living run may have ended by itself
-                found = run.left_behind(FINISHES)
+                found = await run.left_behind(WITHOUT_NODE)
                 for one in found:
-                    work = FINISHES[one.mark.flow](run, one.mark) if one.remedy is Remedy.FINISH else None
+                    work = FINISHES[one.goal.flow](run, one) if one.remedy is Remedy.FINISH else None
                     if work is not None:
-                        work.remember(remembered(lease.note, one.mark.rollout, "shared"))
-                    limits = Limits(node_is_dead=one.mark.node_is_dead)
-                    carrier = run.carrier(one.goal, limits, work or TakeBack(proof_of(run)), lease)
-                    yield await recovering.recover(one, carrier, lease, partial(carried_safely, run, carrier))
+                        work.remember(shared_by(lease.note, one.goal.id))
+                    limits = Limits(node_is_dead=one.node_is_dead)
+                    carrier = run.carrier(one.goal, limits, work or TakeBack(run.works), lease)
+                    carry, not_now = partial(carried_safely, run, carrier), partial(run.not_now, one.host)
+                    yield await recovering.recover(one, carrier, lease, carry, not_now)
         except LeaseHeld as held:
             for one in found:
                 yield recovering.at_work(one, held)

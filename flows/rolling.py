@@ -15,11 +15,9 @@ from prefect.flow_runs import asuspend_flow_run
 from prefect.runtime import deployment, flow_run
 
 from flows.surroundings import ended, run_log, secrets
-from tasks.audit.node_proof import Wanted, Ways, prove_node
 from tasks.cluster import ApiError, ClusterUnreachable
-from tasks.cluster.leases import LeaseHeld, LeaseLost
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet import FleetInvalid, Host, SelectionInvalid, load_fleet
+from tasks.cluster.leases import LeaseHeld, LeaseLost, LeaseUnfinished
+from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
 from tasks.ledger import Spool
 from tasks.outcomes import Finding, HostOutcome, HostState, RunState, batched
 from tasks.provider import ProviderError
@@ -27,7 +25,6 @@ from tasks.rollout import steps
 from tasks.rollout.approving import needs_approval
 from tasks.rollout.carrying import Carrier, HostWork
 from tasks.rollout.goal import Goal, Limits
-from tasks.rollout.maintenance import Prove
 from tasks.rollout.plan import Plan, PlannedHost
 from tasks.rollout.run import Looked, RolloutRun, open_rollout
 from tasks.runs.answer import Answer
@@ -65,6 +62,8 @@ async def answered(
         answer = Answer.without_hosts(flow, recorder, RunState.INVALID, str(error))
     except LeaseLost as lost:
         answer = Answer.without_hosts(flow, recorder, RunState.FAILED, f"{lost}. Start this again: it goes on.")
+    except LeaseUnfinished as unfinished:
+        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, f"{unfinished}.")
     except LeaseHeld as held:
         answer = Answer.without_hosts(flow, recorder, RunState.FAILED, f"{held}. Wait for it, or stop it.")
     except (ClusterUnreachable, ApiError, ProviderError, SecretMissing) as error:
@@ -96,6 +95,8 @@ async def roll(
 
     planned = {p.host.name for p in plan.hosts}
     settled = [run.settled(one) for name, one in looked.items() if name not in planned]
+    if not run.gate.dry_run and not plan.hosts:
+        await run.clear_up(plan, settled)
     if run.gate.dry_run or not plan.hosts:
         rehearsed = [await run.rehearse(one, limits, work, outlook) for one in plan.hosts]
         return _answer(run, goal, [*settled, *rehearsed])
@@ -109,7 +110,8 @@ async def roll(
     live_file = state_folder() / "runs" / run.recorder.run_id / "live.md"
     goes = work.works_without_node
     async with run.holding(plan, nodes_go=goes) as lease, steps.showing(run.live, f"{goal.flow}-live", live_file):
-        plan = await run.resumed(plan, nodes_go=goes)
+        done = {outcome.name for outcome in settled if outcome.state is HostState.DONE}
+        plan = await run.resumed(plan, lease, done, nodes_go=goes)
         unfit = await run.prepare(plan, work, lease)
         fit = plan.without({outcome.name for outcome in unfit})
         carrier = run.carrier(goal, limits, work, lease)
@@ -147,13 +149,3 @@ async def carried_safely(run: RolloutRun, carrier: Carrier, planned: PlannedHost
 
 def _answer(run: RolloutRun, goal: Goal, outcomes: list[HostOutcome], halted: str = "") -> Answer:
     return Answer.of_run(goal.flow, run.recorder, list(run.hosts), outcomes, run.gate, halted=halted)
-
-
-def proof_of(run: RolloutRun) -> Prove:
-    """A node's proof as onboarding gives it: Ready, its pods, both ways, DNS."""
-    ways = Ways(run.api, run.sessions, run.gate, run.request)
-
-    async def prove(host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
-        return await prove_node(ways, host, Wanted(None, host.pool.join_timeout_s))
-
-    return prove

@@ -8,6 +8,7 @@ arrives meanwhile is evicted too. Pods of DaemonSets, static ones and finished o
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from tasks.cluster.api import ClusterApi
 from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound, Throttled
 from tasks.cluster.pods import PodRow, wait_pods_on
 
+RETURNS = 5
+"""So many pods of one controller may come to a cordoned node while it is drained: to evict more has no end."""
 PATIENCE_S = 1.0
 """Between two tries to evict a pod that was refused; grows to five times that."""
 FINISHED = ("Succeeded", "Failed")
@@ -124,6 +127,10 @@ class Drain:
         self._blockers: dict[tuple[str, str], str] = {}
         self._asked: set[str] = set()
         """Uids whose eviction was accepted."""
+        self._first: frozenset[str] | None = None
+        """Uids of the pods that were there as it began."""
+        self._came = defaultdict[tuple[str, ...], set[str]](set)
+        """By controller: uids of its pods that have come since."""
 
     async def empty(self, *, timeout_s: float) -> None:
         """Evict until nothing is left that must go. Raises DrainBlocked, and what `remove` raises."""
@@ -137,6 +144,7 @@ class Drain:
         pause_s = PATIENCE_S
         while True:
             there = await wait_pods_on(self._api, self._node, lambda pods: True)
+            self._note_arrivals(there)
             left = [pod for pod in there if must_go(pod) and not (self._node_is_dead and self._is_ending(pod))]
             if not left:
                 self._tell({})
@@ -156,7 +164,7 @@ class Drain:
             key = (pod.namespace, pod.name)
             if self._is_ending(pod):
                 blockers[key] = f"it is ending{_held_by(pod)}"
-            elif why := self._refuse(pod):
+            elif why := self._refuse(pod) or self._comes_back(pod):
                 hopeless[key] = why
             else:
                 todo.append(pod)
@@ -177,6 +185,24 @@ class Drain:
         self._tell(blockers)
         return progress
 
+    def _note_arrivals(self, pods: Iterable[PodRow]) -> None:
+        uids = {pod.uid for pod in pods}
+        if self._first is None:
+            self._first = frozenset(uids)
+        for pod in pods:
+            if pod.uid not in self._first:
+                self._came[_owner(pod)].add(pod.uid)
+
+    def _comes_back(self, pod: PodRow) -> str:
+        """Why evicting it would have no end; empty where it may have one."""
+        came = len(self._came.get(_owner(pod), ()))
+        if not pod.owner_kind or came <= RETURNS:
+            return ""
+        return (
+            f"its {pod.owner_kind} brings its pods back to this node, {came} since the drain began: it names the node,"
+            " or tolerates node.kubernetes.io/unschedulable"
+        )
+
     def _is_ending(self, pod: PodRow) -> bool:
         return pod.deleting or pod.uid in self._asked
 
@@ -188,6 +214,10 @@ class Drain:
 
 def _differs(seen: set[str], pods: tuple[PodRow, ...]) -> bool:
     return {pod.uid for pod in pods if must_go(pod)} != seen
+
+
+def _owner(pod: PodRow) -> tuple[str, ...]:
+    return (pod.namespace, pod.owner_kind, pod.owner_name)
 
 
 def _held_by(pod: PodRow) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 from tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
 from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
+from tasks.cluster.written import LAST_GENERATION, JsonObject, Unreadable, read_written
 from tasks.outcomes import Change, Guard, Refusal
 
 NAMESPACE = "poolkeeper"
@@ -31,6 +32,12 @@ ROLLOUT = "poolkeeper.io/rollout"
 DURATION_S = 40
 RENEWALS = 4
 """Renewals within one duration."""
+PATIENCE = 1.0
+"""For so many durations a lapsed lease is left to those who have something to finish; then whoever waits gives up."""
+
+
+Note = Mapping[str, Any]
+"""What stands in a Lease's annotation, as plain JSON types; what is in it may be anything."""
 
 
 class LeaseHeld(Exception):
@@ -38,6 +45,13 @@ class LeaseHeld(Exception):
 
     def __init__(self, name: str, holder: str) -> None:
         super().__init__(f"lease {name} is held by {holder}, which renews it")
+
+
+class LeaseUnfinished(LeaseHeld):
+    """Who held it was killed, and what it had begun is another's to finish."""
+
+    def __init__(self, name: str, what: str) -> None:
+        Exception.__init__(self, f"lease {name} has lapsed, and {what}")
 
 
 class LeaseLost(Exception):
@@ -54,27 +68,35 @@ class LeaseRow:
     """Empty: given back."""
     duration_s: int
     generation: int
-    note: Mapping[str, Any]
-    """What its holder wrote; empty where that is no JSON object."""
+    note: Note
+    """What its holder wrote; empty where that cannot be read."""
+    unreadable: str = ""
+    """Why it cannot; empty where it can."""
 
 
 def parse_lease(lease: Json) -> LeaseRow:
     """A Lease object as a row."""
     metadata, spec = lease["metadata"], lease.get("spec") or {}
     annotations = metadata.get("annotations") or {}
-    generation = str(annotations.get(GENERATION, ""))
     try:
-        note = json.loads(annotations.get(ROLLOUT, "{}"))
-    except ValueError:
-        note = {}
+        note, unreadable = read_written(annotations.get(ROLLOUT, "{}"), JsonObject), ""
+    except Unreadable as error:
+        note, unreadable = {}, str(error)
     return LeaseRow(
         name=metadata["name"],
         resource_version=metadata["resourceVersion"],
         holder=spec.get("holderIdentity") or "",
         duration_s=int(spec.get("leaseDurationSeconds") or DURATION_S),
-        generation=int(generation) if generation.isdecimal() else 0,
-        note=note if isinstance(note, dict) else {},
+        generation=_generation(str(annotations.get(GENERATION, ""))),
+        note=note,
+        unreadable=unreadable,
     )
+
+
+def _generation(text: str) -> int:
+    """A generation that some holder can have had; 0 for anything else, which none has."""
+    known = text.isascii() and text.isdecimal() and len(text) < len(str(LAST_GENERATION))
+    return int(text) if known else 0
 
 
 async def list_leases(api: ClusterApi) -> dict[str, LeaseRow]:
@@ -122,7 +144,7 @@ class HeldLease:
         return self._row.generation
 
     @property
-    def note(self) -> Mapping[str, Any]:
+    def note(self) -> Note:
         """What stands in its annotation."""
         return self._row.note
 
@@ -145,37 +167,39 @@ class HeldLease:
 
     async def renew(self) -> None:
         """One renewal. Raises LeaseLost, ClusterUnreachable and ApiError."""
-        await self._write({})
+        await self._write(None)
 
-    async def write(self, note: Mapping[str, Any]) -> None:
-        """Replace what stands in its annotation, and renew it. Raises LeaseLost, ClusterUnreachable, ApiError."""
-        await self._write({"metadata": {"annotations": {ROLLOUT: json.dumps(note, sort_keys=True)}}})
+    async def change(self, note: Callable[[Note], Note]) -> None:
+        """Change what stands in its annotation, as it is at that moment, and renew it.
 
-    async def give_back(self, note: Mapping[str, Any] = MappingProxyType({})) -> None:
+        Raises LeaseLost, ClusterUnreachable and ApiError.
+        """
+        await self._write(note)
+
+    async def give_back(self, left: Callable[[Note], Note] = lambda note: {}) -> None:
         """Let go of it at once; a lease that is no longer ours is left alone. Raises ClusterUnreachable, ApiError.
 
-        note: what is to stay in its annotation
+        left: what of its annotation is to stay
         """
-        text = json.dumps(dict(note), sort_keys=True) if note else None
-        body: Json = {"spec": {"holderIdentity": ""}, "metadata": {"annotations": {ROLLOUT: text}}}
         with suppress(LeaseLost):
-            await self._write(body)
+            await self._write(left, {"holderIdentity": ""})
         self._lost = self._lost or "it was given back"
 
-    async def _write(self, body: Json) -> None:
+    async def _write(self, note: Callable[[Note], Note] | None, spec: Mapping[str, str] = MappingProxyType({})) -> None:
         async with self._writing:
             for _ in range(5):
                 if self.remaining_s <= 0:
                     raise LeaseLost(f"lease {self.name}: {self.lost_because}")
                 sent_at = _now()
-                metadata = {**body.get("metadata", {}), "resourceVersion": self._row.resource_version}
-                spec = {"renewTime": _micro_time(), **body.get("spec", {})}
+                metadata: Json = {"resourceVersion": self._row.resource_version}
+                if note is not None:
+                    metadata["annotations"] = {ROLLOUT: _text(note(self._row.note))}
                 try:
                     async with asyncio.timeout(self.remaining_s):
                         answer = await self._api.request(
                             "PATCH",
                             f"{PATH}/{self.name}",
-                            body={"metadata": metadata, "spec": spec},
+                            body={"metadata": metadata, "spec": {"renewTime": _micro_time(), **spec}},
                             content_type=MERGE_PATCH,
                         )
                 except TimeoutError:
@@ -215,6 +239,11 @@ class HeldLease:
                 pause_s = min(1.0, self._row.duration_s / RENEWALS)
 
 
+def _text(note: Note) -> str | None:
+    """A note as it is written; none at all where there is nothing to say."""
+    return json.dumps(dict(note), sort_keys=True) if note else None
+
+
 @asynccontextmanager
 async def hold_lease(
     api: ClusterApi,
@@ -223,23 +252,23 @@ async def hold_lease(
     *,
     duration_s: int = DURATION_S,
     patience_s: float = 0.0,
-    above: int = 0,
-    note: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda before: before,
-    left: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda note: {},
+    note: Callable[[Note], Note] = lambda before: before,
+    left: Callable[[Note], Note] = lambda note: {},
+    others: Callable[[Note], str] = lambda note: "",
     told: Callable[[str], None] = lambda text: None,
 ) -> AsyncIterator[HeldLease]:
     """A lease, held and renewed until the block ends, then given back.
 
     holder: who we are, another one for each process
     patience_s: how long to wait for a holder that lives; one that does not renew is waited out in any case
-    above: a generation that was seen elsewhere, such as in marks: ours is greater
     note: what is to stand in its annotation, from what its holder before had left there
     left: what of it stays there when it is given back
+    others: what a holder that does not renew it has begun and who is to finish that; empty: it may be taken over
 
-    Raises LeaseHeld, ClusterUnreachable and ApiError.
+    Raises LeaseHeld, LeaseUnfinished, ClusterUnreachable and ApiError.
     """
     held = await take_lease(
-        api, name, holder, duration_s=duration_s, patience_s=patience_s, above=above, note=note, told=told
+        api, name, holder, duration_s=duration_s, patience_s=patience_s, note=note, others=others, told=told
     )
     keeping = asyncio.create_task(held.keep())
     try:
@@ -249,7 +278,7 @@ async def hold_lease(
         with suppress(asyncio.CancelledError):
             await keeping
         with suppress(ClusterUnreachable, ApiError):  # then it lapses by itself
-            await held.give_back(left(held.note))
+            await held.give_back(left)
 
 
 async def take_lease(
@@ -259,8 +288,8 @@ async def take_lease(
     *,
     duration_s: int = DURATION_S,
     patience_s: float = 0.0,
-    above: int = 0,
-    note: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda before: before,
+    note: Callable[[Note], Note] = lambda before: before,
+    others: Callable[[Note], str] = lambda note: "",
     told: Callable[[str], None] = lambda text: None,
 ) -> HeldLease:
     """A lease that is free, or as soon as it has lapsed; not renewed yet. See `hold_lease`."""
@@ -268,8 +297,10 @@ async def take_lease(
     seen, seen_at, saw_it_live = "", 0.0, False
     while True:
         row = await get_lease(api, name)
+        if row is not None and row.unreadable:
+            told(f"what stood on lease {name} cannot be read and is dropped: {row.unreadable}")
         if row is None or not row.holder:
-            held = await _try_to_take(api, name, holder, row, duration_s, above, note)
+            held = await _try_to_take(api, name, holder, row, duration_s, note)
             if held is not None:
                 return held
             continue
@@ -279,9 +310,16 @@ async def take_lease(
                 told(f"lease {name} is held by {row.holder}; waiting for it to be given back, or to lapse")
             seen, seen_at = row.resource_version, _now()
         left_s = seen_at + row.duration_s - _now()
+        if left_s <= 0 and (what := others(row.note)):
+            # whoever is to finish it is waiting as we are, or comes soon
+            if left_s <= -PATIENCE * row.duration_s:
+                raise LeaseUnfinished(name, what)
+            told(f"lease {name} was not renewed by {row.holder} for {row.duration_s} s, and {what}")
+            await _wait_changed(api, row, PATIENCE * row.duration_s + left_s)
+            continue
         if left_s <= 0:
             told(f"lease {name} was not renewed by {row.holder} for {row.duration_s} s: taken over")
-            held = await _try_to_take(api, name, holder, row, duration_s, above, note)
+            held = await _try_to_take(api, name, holder, row, duration_s, note)
             if held is not None:
                 return held
             continue
@@ -305,13 +343,13 @@ async def _try_to_take(
     holder: str,
     row: LeaseRow | None,
     duration_s: int,
-    above: int,
-    note: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    note: Callable[[Note], Note],
 ) -> HeldLease | None:
     """The lease, or None when someone else was quicker."""
     # a Lease that a person deleted must not begin at 1 again: hosts remember the greatest that they have seen
-    generation = max((row.generation if row else 0) + 1, above + 1, int(datetime.now(UTC).timestamp() * 1000))
-    annotations = {GENERATION: str(generation), ROLLOUT: json.dumps(note(row.note if row else {}), sort_keys=True)}
+    generation = max((row.generation if row else 0) + 1, int(datetime.now(UTC).timestamp() * 1000))
+    text = json.dumps(dict(note(row.note if row else {})), sort_keys=True)
+    annotations = {GENERATION: str(generation), ROLLOUT: text}
     now = _micro_time()
     spec = {"holderIdentity": holder, "leaseDurationSeconds": duration_s, "acquireTime": now, "renewTime": now}
     sent_at = _now()
@@ -336,6 +374,26 @@ async def release_lease(api: ClusterApi, name: str) -> None:
     body = {"spec": {"holderIdentity": ""}}
     with suppress(NotFound):
         await api.request("PATCH", f"{PATH}/{name}", body=body, content_type=MERGE_PATCH)
+
+
+async def amend_lease(api: ClusterApi, name: str, note: Callable[[Note], Note]) -> None:
+    """Change what stands on a lease, whoever holds it: a person's order. Its holder goes on with what it finds.
+
+    Raises Conflict where others change it all the time, ClusterUnreachable and ApiError.
+    """
+    for _ in range(5):
+        row = await get_lease(api, name)
+        if row is None or (after := note(row.note)) == row.note:
+            return
+        metadata = {"resourceVersion": row.resource_version, "annotations": {ROLLOUT: _text(after)}}
+        try:
+            await api.request("PATCH", f"{PATH}/{name}", body={"metadata": metadata}, content_type=MERGE_PATCH)
+            return
+        except NotFound:
+            return
+        except Conflict:
+            continue
+    raise Conflict(409, f"PATCH {PATH}/{name}: others changed it 5 times in a row", None, None)
 
 
 def _micro_time() -> str:

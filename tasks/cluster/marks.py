@@ -1,7 +1,9 @@
-"""The mark that a rollout leaves on a Node while it works on it: enough for the next run to finish, or to give back.
+"""The mark that a rollout leaves on a Node while it works on it: a sign for people, and for other runs to keep off.
 
-It is written in one patch with our cordon. A cordon that was there before stays someone else's: then there is a mark
-and no cordon of ours. A mark of a greater generation is never overwritten: its run has taken over.
+It orders nothing: who may patch Nodes can write one. What is to be finished stands on the pool's Lease and on the host
+(`tasks.rollout.memory`). A mark is written in one patch with our cordon. A cordon that was there before stays someone
+else's: then there is a mark and no cordon of ours. A mark of a greater generation is never overwritten: its run has
+taken over.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from tasks.cluster.api import ClusterApi, Json
 from tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow, change_node
+from tasks.cluster.written import LAST_GENERATION, STRICT, Short, Unreadable, read_written
 
 
 class Phase(StrEnum):
@@ -32,20 +37,25 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Who works on a node, towards what, and how far they came."""
+    """Who works on a node, towards what, and how far they came, as the Node tells it."""
 
-    rollout: str
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    rollout: Short
     """Id of the rollout: the same goal for the same pool has the same."""
-    flow: str
+    flow: Short
     goal: Mapping[str, Any]
     """The flow's own parameters that decide what is to be true in the end."""
-    run: str
-    generation: int
+    run: Short
+    generation: Annotated[int, Field(ge=0, le=LAST_GENERATION)]
     phase: Phase
-    since: str
+    since: Short
     """ISO 8601, UTC: when this phase began."""
-    node_is_dead: bool = False
-    """A person has said that the machine is gone for good; whoever finishes it may go by that word."""
+
+
+_MARK = TypeAdapter(Mark)
+UNREADABLE = Mark("unreadable", "unknown", {}, "unknown", 0, Phase.FAILED, "unknown")
+"""What stands in for one that cannot be read: of a rollout that nobody knows."""
 
 
 class MarkedByOthers(Exception):
@@ -61,24 +71,14 @@ class Uncordoned(Exception):
 
 
 def mark_of(node: NodeRow) -> Mark | None:
-    """The mark on a node, None without one. One that cannot be read belongs to a rollout that nobody knows."""
+    """The mark on a node, None without one."""
     text = node.annotations.get(ROLLOUT)
     if text is None:
         return None
     try:
-        fields = json.loads(text)
-        return Mark(
-            rollout=str(fields["rollout"]),
-            flow=str(fields["flow"]),
-            goal=dict(fields["goal"]),
-            run=str(fields["run"]),
-            generation=int(fields["generation"]),
-            phase=Phase(fields["phase"]),
-            since=str(fields["since"]),
-            node_is_dead=fields.get("node_is_dead") is True,
-        )
-    except (ValueError, KeyError, TypeError):
-        return Mark("unreadable", "unknown", {}, "unknown", 0, Phase.FAILED, "unknown")
+        return read_written(text, _MARK)
+    except Unreadable:
+        return UNREADABLE
 
 
 def mark_text(mark: Mark) -> str:

@@ -14,13 +14,14 @@ from typing import Any
 
 from tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
 from tasks.cluster.errors import Conflict, NotFound
+from tasks.cluster.written import JsonObject, Unreadable, read_written
 
 PATH = "/api/v1/nodes"
 
 CORDON = "poolkeeper.io/cordon"
 """Why a cordon of ours is there: JSON with `why`, `run`, `since`, and `joined` where a join of ours made the Node."""
 ACCEPTED = "poolkeeper.io/accepted"
-"""When and by which run a node passed acceptance: JSON with `run`, `at`."""
+"""When and by which run a node passed acceptance, and its uid then: JSON with `run`, `at`, `uid`."""
 MACHINE_ID = "poolkeeper.io/machine-id"
 """The machine id of the host that this Node was accepted for."""
 
@@ -74,14 +75,22 @@ class NodeRow:
     def joined_by_us(self) -> bool:
         """Whether our cordon says that the Node came from a join of ours, which may be undone."""
         try:
-            return json.loads(self.annotations.get(CORDON, "{}")).get("joined") is True
-        except (ValueError, AttributeError):
+            return read_written(self.annotations.get(CORDON, "{}"), JsonObject).get("joined") is True
+        except Unreadable:
             return False
 
     @property
     def accepted(self) -> bool:
         """Whether acceptance was written."""
         return ACCEPTED in self.annotations
+
+    @property
+    def accepted_as(self) -> str:
+        """The uid that the Node had when it was accepted; empty where that is not told."""
+        try:
+            return str(read_written(self.annotations.get(ACCEPTED, "{}"), JsonObject).get("uid", ""))
+        except Unreadable:
+            return ""
 
     @property
     def is_hybrid(self) -> bool:
@@ -216,7 +225,7 @@ async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_
     def patch(row: NodeRow) -> Json | None:
         _refuse_marked(row)
         annotations: dict[str, Any] = {
-            ACCEPTED: json.dumps({"run": run, "at": at.isoformat()}),
+            ACCEPTED: json.dumps({"run": run, "at": at.isoformat(), "uid": row.uid}),
             MACHINE_ID: machine_id,
             CORDON: None,
         }

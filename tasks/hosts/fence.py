@@ -1,21 +1,47 @@
-"""Which run may change a host: a number on the host itself, which only grows.
+"""Which run may change a host: a number on the host itself, which only grows. And for what it was changed.
 
 Kubernetes checks no fencing token, so that a run whose lease was lost may still be about to act. Whoever takes a lease
 has a greater number than everyone before; a host remembers the greatest it was shown in
 `/var/lib/poolkeeper/generation`, and turns away who comes with a smaller one.
+
+Before a rollout's first change its id and the token of its intent are written to `/var/lib/poolkeeper/rollout`. Where
+they are not, nothing was changed for it; what a Node says of itself is nobody's proof of that.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from tasks.fleet.model import Host
 from tasks.hosts.errors import HostError
 from tasks.hosts.sessions import Sessions
+from tasks.outcomes import Known, Observed, Unknown
 
 LOCK_WAIT_S = 10
 """How long others are waited for who compare at this moment; it takes them milliseconds."""
 _FENCED, _BUSY, _UNREADABLE = 20, 21, 22
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """For what a host was changed, or is about to be."""
+
+    rollout: str
+    """Twelve hexadecimal digits: the id of its goal."""
+    token: str
+    """Sixteen hexadecimal digits, another one for each intent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What a run shows a host before it changes it."""
+
+    generation: int
+    """1 or more; whoever takes the lease later has a greater one."""
+    begun: Begun
 
 
 class FencedOff(HostError):
@@ -31,6 +57,7 @@ umask 077
 home="${POOLKEEPER_ROOT-}/var/lib/poolkeeper"
 file=$home/generation
 own=%(own)s
+begun=%(begun)s
 mkdir -p "$home" || exit 1
 born() { read -r stat < "/proc/$1/stat" && set -- ${stat##*)} && [ "$1" != Z ] && echo "${20}"; } 2>/dev/null
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
@@ -42,9 +69,12 @@ claim() {
     case $theirs in 0) ;; ''|*[!0-9]*|0*|???????????????????*) echo "$theirs" >&2; return %(unreadable)d;; esac
   fi
   if [ "$theirs" -gt "$own" ]; then echo "$theirs" >&2; return %(fenced)d; fi
-  [ "$theirs" -eq "$own" ] && return 0
-  echo "$own" > "$file.$$" && mv "$file.$$" "$file" || { rm -f "$file.$$"; return 1; }
+  [ "$theirs" -eq "$own" ] || put "$own" "$file" || return 1
+  there=
+  if [ -e "$home/rollout" ]; then read -r there < "$home/rollout"; fi
+  [ "$there" = "$begun" ] || put "$begun" "$home/rollout"
 }
+put() { echo "$1" > "$2.$$" && mv "$2.$$" "$2" || { rm -f "$2.$$"; return 1; }; }
 if command -v flock >/dev/null 2>&1; then
   exec 9>> "$file.lock" || exit 1
   flock -w %(wait_s)d 9 || exit %(busy)d
@@ -80,16 +110,61 @@ exit
 """
 
 
-async def claim(sessions: Sessions, host: Host, generation: int) -> None:
-    """Show a host our number; it is remembered unless a greater one was shown before. The same one passes again.
+_READ_BEGUN = """\
+file="${POOLKEEPER_ROOT-}/var/lib/poolkeeper/rollout"
+[ -e "$file" ] || exit 0
+read -r there < "$file" || [ -n "$there" ] || exit 1
+printf '%.200s\\n' "$there"
+"""
 
-    generation: 1 or more; whoever takes the lease later has a greater one
+_FORGET_BEGUN = """\
+file="${POOLKEEPER_ROOT-}/var/lib/poolkeeper/rollout"
+[ -e "$file" ] || exit 0
+read -r there < "$file" && [ "$there" != '%(begun)s' ] && exit 0
+rm -f "$file"
+"""
+_BEGUN = re.compile(r"([0-9a-f]{12}) ([0-9a-f]{16})")
+
+
+async def read_begun(sessions: Sessions, host: Host) -> Observed[Begun | None]:
+    """For what the host was changed last, and not given back since; None: for nothing. Raises HostError."""
+    result, now = await sessions.run(host, _READ_BEGUN, timeout_s=30), datetime.now(UTC)
+    if result.exit_status != 0:
+        reason = f"/var/lib/poolkeeper/rollout cannot be read on the host: exit status {result.exit_status}"
+        return Unknown(reason, now)
+    if not (said := result.stdout.strip()):
+        return Known(None, now)
+    if (found := _BEGUN.fullmatch(said)) is None:
+        return Unknown("/var/lib/poolkeeper/rollout on the host names no rollout and token", now)
+    return Known(Begun(found[1], found[2]), now)
+
+
+async def forget_begun(sessions: Sessions, host: Host, begun: Begun) -> None:
+    """The host is what it was to be: nothing of that is begun on it any more. Another rollout's stays.
+
+    Raises HostError.
+    """
+    program = _FORGET_BEGUN % {"begun": f"{begun.rollout} {begun.token}"}
+    result = await sessions.run(host, program, timeout_s=30)
+    if result.exit_status != 0:
+        raise HostError(
+            f"/var/lib/poolkeeper/rollout cannot be removed: {result.stderr.strip()[-200:]}",
+            next_step="Look at /var/lib/poolkeeper on the host, and at free space below /var.",
+        )
+
+
+async def claim(sessions: Sessions, host: Host, fence: Fence) -> None:
+    """Show a host our number, which it remembers unless a greater one was shown before, and then for what it is.
+
+    The same number passes again.
     Raises FencedOff, and HostError where it cannot be told.
     """
-    if not 1 <= generation < 10**18:
-        raise ValueError(f"no generation: {generation}")
+    generation, begun = fence.generation, f"{fence.begun.rollout} {fence.begun.token}"
+    if not 1 <= generation < 10**18 or not _BEGUN.fullmatch(begun):
+        raise ValueError(f"no fence: {fence}")
     program = _CLAIM % {
         "own": generation,
+        "begun": f"'{begun}'",
         "mark": secrets.token_hex(8),
         "wait_s": LOCK_WAIT_S,
         "rounds": LOCK_WAIT_S * 10,

@@ -18,7 +18,7 @@ from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, HostError, Sessions, read_facts
 from tasks.hosts.errors import ConnectTimeout, Unreachable
-from tasks.hosts.fence import FencedOff, claim
+from tasks.hosts.fence import Fence, FencedOff, claim
 from tasks.hosts.kubelet import read_trace, switch_off
 from tasks.hosts.units import forget_unit, unit_state
 from tasks.onboard.leavers import (
@@ -147,7 +147,7 @@ class Offboarding:
 
     # acting
 
-    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         """Clean the host, then remove its node; blockers say what did not work, and the Node is still there then.
 
         Raises GateRefused, FencedOff, HostError, ClusterUnreachable and ApiError: call it again.
@@ -168,7 +168,7 @@ class Offboarding:
             told += [lost] if lost else []
         return await self._remove(host, node)
 
-    async def _clean(self, host: Host, fence: int) -> tuple[Finding, ...]:
+    async def _clean(self, host: Host, fence: Fence) -> tuple[Finding, ...]:
         """The provider's reset, our own record, the kubelet; what shows afterwards that it may come back."""
 
         async def still_ours() -> None:

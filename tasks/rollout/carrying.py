@@ -1,14 +1,15 @@
 """Carrying one host through a rollout: take, drain, change, prove, give back.
 
-Each step reads afresh where it stands, passes the gate, and leaves a mark on the Node first, so that the next run goes
-on from there. Nothing here knows what the change is: the flow hands in `HostWork`.
+Each step reads afresh where it stands and passes the gate. What is about to be done stands on the pool's Lease first,
+then on the Node for people to see, then on the host, so that the next run goes on from there. Nothing here knows what
+the change is: the flow hands in `HostWork`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, NotFound
 from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict
-from tasks.cluster.leases import HeldLease, LeaseHeld, hold_lease
+from tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost, hold_lease
 from tasks.cluster.marks import (
     Mark,
     MarkedByOthers,
@@ -28,10 +29,12 @@ from tasks.cluster.marks import (
     take_node,
     write_mark,
 )
-from tasks.cluster.nodes import NodeRow, get_node, list_nodes, watch_nodes
+from tasks.cluster.nodes import NodeRow, get_node, list_nodes, wait_node, watch_nodes
 from tasks.cluster.pods import PodRow
 from tasks.cluster.stops import NAMESPACE
 from tasks.fleet.model import Host
+from tasks.hosts import HostError
+from tasks.hosts.fence import Begun, Fence
 from tasks.outcomes import (
     Done,
     Evidence,
@@ -47,6 +50,7 @@ from tasks.outcomes import (
 from tasks.rollout.contention import Contention
 from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.live import Live
+from tasks.rollout.memory import Intent, intent_for, members_of, with_intent, with_member
 from tasks.rollout.room import Room, counted_against, room_for
 from tasks.rollout.standing import Standing, Step, where_it_stands
 from tasks.runs.recording import Recorder
@@ -82,10 +86,10 @@ class HostWork(Protocol):
     def remember(self, what: Mapping[str, Any]) -> None:
         """What an earlier run of this rollout had found."""
 
-    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         """Bring the drained host to the goal, or take up what an earlier run began; a blocker means that it failed.
 
-        fence: the lease's generation, which the host compares before it lets itself be changed
+        fence: what the host is shown before its first change; it compares, and keeps for what it was changed
         """
 
     async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
@@ -107,6 +111,17 @@ class LeftForLater(Exception):
     """Nothing more is to start; what this host had begun can be given back."""
 
 
+class NodeLost(Exception):
+    """The Node went while its host was worked on, and nothing more is to be done to that."""
+
+
+class HostRecords(Protocol):
+    """What hosts keep of the rollouts that change them; see `tasks.hosts.fence`."""
+
+    async def forget(self, host: Host, begun: Begun) -> None:
+        """The host is what it was to be. Raises HostError."""
+
+
 class Carrier:
     """Carries hosts of one pool; one for a run.
 
@@ -115,6 +130,7 @@ class Carrier:
     may_start: why a host may not start now, such as a window that is too short; empty: it may
     stopped: why a person wants nothing new to start; empty: go on
     halted: why the rollout itself starts nothing new; empty: go on
+    works: shows that a Node works as it is; blockers are why it does not
     """
 
     def __init__(
@@ -133,11 +149,14 @@ class Carrier:
         may_start: Callable[[Host], str],
         stopped: Callable[[], Awaitable[str]],
         halted: Callable[[], str],
+        records: HostRecords,
+        works: Callable[[Host], Awaitable[tuple[Finding, ...]]],
     ) -> None:
         self.api, self.gate, self.recorder, self.lease = api, gate, recorder, lease
         self.goal, self.limits, self.work, self.live = goal, limits, work, live
         self._declared, self._members = declared, members
         self._may_start, self._stopped, self._halted = may_start, stopped, halted
+        self._records, self._works = records, works
         self._taking = asyncio.Lock()
         self._lines = defaultdict[Any, asyncio.Lock](asyncio.Lock)
         """By domain and what counts: of those that need the same room, the first in line watches for it."""
@@ -148,6 +167,11 @@ class Carrier:
 
         Raises HostError, ClusterUnreachable and ApiError when host or cluster cannot be reached: call it again.
         """
+        outcome = await self._carry_to_an_end(host)
+        await self._take_back_intent(host, done=outcome.state is HostState.DONE)
+        return outcome
+
+    async def _carry_to_an_end(self, host: Host) -> HostOutcome:
         try:
             async with self._phase(host, "look"):
                 node = await get_node(self.api, host.node_name)
@@ -156,6 +180,8 @@ class Carrier:
                 return self._outcome(host, HostState.DONE, standing.reason)
             if standing.step is Step.LEAVE:
                 raise NotOurs(standing)
+            if standing.step is Step.TAKE and node is not None and (bad := await self._not_itself(host, node)):
+                return self._outcome(host, HostState.STOPPED, f"its Node is a new one: {bad[0].evidence.observed}", bad)
             return await self._carry(host, node, standing.step)
         except NotOurs as left:
             return self._outcome(host, HostState.STOPPED, left.standing.reason, _some(left.standing.finding))
@@ -165,6 +191,8 @@ class Carrier:
             return await self._blocked(host, blocked)
         except Uncordoned as uncordoned:
             return await self._uncordoned(host, uncordoned)
+        except NodeLost as lost:
+            return self._lost(host, str(lost))
         except GateRefused as refused:
             if refused.refusal.temporary:  # the API server is away for a moment, which is no one's word
                 raise ClusterUnreachable(refused.refusal.reason) from None
@@ -181,6 +209,42 @@ class Carrier:
             )
             return self._outcome(host, HostState.STOPPED, str(others), [finding])
 
+    # what was intended
+
+    def _intent(self, host: Host) -> Intent | None:
+        return intent_for(self.lease.note, self.goal.id, host.name)
+
+    async def _intend(self, host: Host, node: NodeRow | None) -> Intent:
+        """What is about to be done, written down before anything of it is. Raises LeaseLost."""
+        if (there := self._intent(host)) is not None:
+            return there
+        intent = Intent.of(host.node_name, node, node_is_dead=self.limits.node_is_dead)
+        await self.lease.change(lambda note: with_intent(note, self.goal.id, host.name, intent))
+        if self._intent(host) != intent:
+            raise AssertionError("a lease that does not know the rollout keeps none of its intents")
+        return intent
+
+    async def _take_back_intent(self, host: Host, *, done: bool) -> None:
+        """Once nothing of it is left on the Node; where that cannot be written, `recover` sees the same."""
+        if self._intent(host) is None:
+            return
+        with suppress(ApiError, ClusterUnreachable, LeaseLost):
+            node = await get_node(self.api, host.node_name)
+            mark = mark_of(node) if node is not None else None
+            if done or (node is not None and (mark is None or mark.rollout != self.goal.id)):
+                await self.lease.change(lambda note: with_intent(note, self.goal.id, host.name, None))
+
+    async def _not_itself(self, host: Host, node: NodeRow) -> tuple[Finding, ...]:
+        """What keeps a Node out that is not the one which was proven: it was deleted, and has registered anew."""
+        if members_of(self.lease.note).get(node.name, node.uid) == node.uid:
+            return ()
+        self.recorder.say(f"{host.name}: its Node was registered anew since it was proven: proving it first")
+        async with self._phase(host, "prove it first"):
+            if bad := blockers(await self._works(host)):
+                return bad
+        await self.lease.change(lambda note: with_member(note, node))
+        return ()
+
     @property
     def _begun(self) -> Phase:
         """How far a host has come whose change was begun."""
@@ -191,6 +255,7 @@ class Carrier:
             host,
             node,
             self.goal,
+            intent=self._intent(host),
             at_goal=at_goal,
             works_on_cordoned=self.limits.works_on_cordoned,
             works_on_not_ready=self.work.works_on_not_ready,
@@ -216,17 +281,31 @@ class Carrier:
                 await self._mark(host, self._begun)
                 return self._outcome(host, HostState.HANDED_OVER, "drained and handed over")
             async with self._phase(host, "change"):
-                await self._mark(host, self._begun)
-                if bad := blockers(await self.work.change(host, node, self.lease.generation)):
+                intent = await self._intend(host, node)
+                if node is not None:
+                    await self._mark(host, self._begun)
+                fence = Fence(self.lease.generation, intent.begun(self.goal.id))
+                if bad := blockers(await self.work.change(host, node, fence)):
                     return await self._failed(host, "the change failed", bad)
         async with self._phase(host, "prove"):
             findings = await self.work.prove(host, node)
             if bad := blockers(findings):
                 return await self._failed(host, "not proven", bad)
         async with self._phase(host, "give back"):
+            await self._forget_begun(host)
             await self._give_back(host)
         end = "; its Node is gone" if self.work.works_without_node else " and given back"
         return self._outcome(host, HostState.DONE, f"changed, proven{end}", findings)
+
+    async def _forget_begun(self, host: Host) -> None:
+        """It is proven: what stays on the host says nothing any more, and is in nobody's way."""
+        intent = self._intent(host)
+        if intent is None or intent.node_is_dead:
+            return
+        try:
+            await self._records.forget(host, intent.begun(self.goal.id))
+        except HostError as error:
+            self.recorder.say(f"{host.name}: {error}")
 
     # taking
 
@@ -247,7 +326,11 @@ class Carrier:
                         standing = self._standing(host, nodes.get(host.node_name), at_goal=False)
                         if standing.step is not Step.TAKE:  # it has become another node while it waited
                             raise NotOurs(standing)
+                        now = nodes.get(host.node_name)
+                        if now is not None and before is not None and now.uid != before.uid:
+                            raise LeftForLater("its Node was registered anew while it waited: it is to be proven first")
                         if room.free and (domain is None or domain.remaining_s > self.api.timeout_s):
+                            await self._intend(host, now)
                             return await self._cordon(host, domain)
                     if room.why != told:
                         told = room.why
@@ -315,19 +398,20 @@ class Carrier:
             generation=self.lease.generation,
             phase=phase,
             since=now_text(),
-            node_is_dead=self.limits.node_is_dead,
         )
 
     async def _mark(self, host: Host, phase: Phase) -> None:
-        """Note on the Node how far it has come; one that is gone has nowhere to note it."""
+        """Show on the Node how far it has come. Raises NodeLost where that is gone."""
         if await get_node(self.api, host.node_name) is None:
-            return
-        with suppress(NotFound):
+            raise NodeLost(f"Node {host.node_name} is gone")
+        try:
             await self._mutate(
                 Subject("node", host.node_name),
                 f"mark node {host.node_name} as {phase}",
                 lambda: write_mark(self.api, host.node_name, self._new_mark(phase)),
             )
+        except NotFound:
+            raise NodeLost(f"Node {host.node_name} is gone") from None
 
     # draining
 
@@ -350,7 +434,7 @@ class Carrier:
             if unchanged:
                 await self._refuse_if_ended()
             try:
-                await drain.empty(timeout_s=self.limits.drain_timeout_s)
+                await self._while_cordoned(host, drain.empty(timeout_s=self.limits.drain_timeout_s))
             except DrainBlocked:
                 if self.limits.on_blocked is not OnBlocked.FORCE:
                     raise
@@ -360,7 +444,36 @@ class Carrier:
                     remove=lambda pod: self._delete(host, pod),
                     refuse=self._may_not_lose,
                 )
-                await forced.empty(timeout_s=self.limits.drain_timeout_s)
+                await self._while_cordoned(host, forced.empty(timeout_s=self.limits.drain_timeout_s))
+
+    async def _while_cordoned(self, host: Host, drain: Coroutine[Any, Any, None]) -> None:
+        """Drain as long as the Node is there, cordoned and ours: what comes to an uncordoned one would come for ever.
+
+        Raises NodeLost, Uncordoned and MarkedByOthers, beside what the drain raises.
+        """
+        name = host.node_name
+
+        def is_over(row: NodeRow | None) -> bool:
+            return row is None or not row.unschedulable or not self._is_ours(row)
+
+        draining, watching = asyncio.create_task(drain), asyncio.create_task(wait_node(self.api, name, is_over))
+        try:
+            await asyncio.wait((draining, watching), return_when=asyncio.FIRST_COMPLETED)
+            if not watching.done():
+                return await draining
+            if (row := watching.result()) is None:
+                raise NodeLost(f"Node {name} was deleted while it was drained")
+            if not self._is_ours(row):
+                raise MarkedByOthers(name, mark_of(row), "has lost our mark while it was drained")
+            raise Uncordoned(f"someone has uncordoned node {name} while it was drained")
+        finally:
+            for task in (draining, watching):
+                task.cancel()
+            await asyncio.gather(draining, watching, return_exceptions=True)
+
+    def _is_ours(self, row: NodeRow) -> bool:
+        mark = mark_of(row)
+        return mark is not None and mark.rollout == self.goal.id
 
     async def _ask_once(self, host: Host) -> None:
         """The drain of a dead machine: what a budget keeps there runs nowhere, and what it held is lost already."""
@@ -420,12 +533,23 @@ class Carrier:
             )
         return True
 
+    async def give_back_unchanged(self, host: Host) -> HostOutcome:
+        """The end of a host that a killed run had taken, and that says itself that nothing on it was changed."""
+        outcome = await self.give_back_untouched(host, HostState.DONE, "nothing on it was changed", only=None)
+        await self._take_back_intent(host, done=False)
+        return outcome
+
     async def give_back_untouched(
-        self, host: Host, state: HostState, why: str, findings: Iterable[Finding] = ()
+        self,
+        host: Host,
+        state: HostState,
+        why: str,
+        findings: Iterable[Finding] = (),
+        only: Phase | None = Phase.DRAINING,
     ) -> HostOutcome:
         """The end of a host that was drained in part and not changed."""
         try:
-            given = await self._give_back(host, Phase.DRAINING)
+            given = await self._give_back(host, only)
         except (GateRefused, MarkedByOthers) as error:
             kept = self._finding(
                 host,
@@ -462,10 +586,25 @@ class Carrier:
         )
         return await self.give_back_untouched(host, HostState.STOPPED, str(uncordoned), [finding])
 
+    def _lost(self, host: Host, why: str) -> HostOutcome:
+        """Without its Node a host has no claim, no cordon and nothing to tell it by: nothing more is done to it."""
+        finding = self._finding(
+            host,
+            "rollout.node.gone",
+            why,
+            "its Node, cordoned and marked by us",
+            f"See who deleted it (audit log). Where the host still works, `systemctl restart kubelet` on {host.name}"
+            " registers it anew; then run this again.",
+        )
+        return self._outcome(host, HostState.STOPPED, why, [finding])
+
     async def _failed(self, host: Host, what: str, findings: tuple[Finding, ...]) -> HostOutcome:
         """Keep the node cordoned and marked: its slot is not free."""
+        kept = "; kept cordoned"
         try:
             await self._mark(host, Phase.FAILED)
+        except NodeLost as lost:
+            kept = f"; {lost}"
         except MarkedByOthers as others:
             if others.mark is not None:
                 raise
@@ -475,7 +614,7 @@ class Carrier:
                 raise
             self.recorder.say(f"{host.name}: {refused}")  # held or frozen by one who saw it fail
         worst = findings[0]
-        summary = f"{what}: {worst.id}: {worst.evidence.observed}; kept cordoned"
+        summary = f"{what}: {worst.id}: {worst.evidence.observed}{kept}"
         return self._outcome(host, HostState.FAILED, summary, findings)
 
     # telling

@@ -9,6 +9,7 @@ from tasks.cluster.leases import NAMESPACE, LeaseRow
 from tasks.cluster.marks import Phase, mark_of
 from tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow
 from tasks.cluster.pods import PodRow
+from tasks.rollout.memory import intents_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Held:
     """One thing of ours."""
 
     kind: str
-    """`node`, `quarantine`, `lease` or `pod`."""
+    """`node`, `intent` (of a node without a mark), `quarantine`, `lease` or `pod`."""
     name: str
     why: str
     commands: tuple[str, ...]
@@ -34,7 +35,14 @@ def all_held(nodes: Iterable[NodeRow], leases: Mapping[str, LeaseRow], pods: Ite
             patch = '{"spec":{"holderIdentity":""}}'
             command = f"kubectl patch lease -n {NAMESPACE} {name} --type merge -p '{patch}'"
             held.append(Held("lease", name, f"held by {lease.holder}", (command,)))
-    for node in sorted(nodes, key=lambda node: node.name):
+    nodes = sorted(nodes, key=lambda node: node.name)
+    for name, lease in sorted(leases.items()):
+        gone = {intent.node: (one, host) for _, one, host, intent in intents_of(lease.note)}
+        for node_name in sorted(gone.keys() - {node.name for node in nodes if mark_of(node) is not None}):
+            one, host = gone[node_name]
+            why = f"{one.flow} {dict(one.goal)} was begun on host {host}, as lease {name} says; no Node has its mark"
+            held.append(Held("intent", node_name, why, (), proven=False))
+    for node in nodes:
         mark = mark_of(node)
         uncordon = (f"kubectl annotate node {node.name} {CORDON}-", f"kubectl uncordon {node.name}")
         if mark is not None:

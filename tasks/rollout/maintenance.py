@@ -7,9 +7,10 @@ from typing import Any
 
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host
+from tasks.hosts.fence import Fence
 from tasks.outcomes import Finding
 
-Prove = Callable[[Host, NodeRow | None], Awaitable[tuple[Finding, ...]]]
+Prove = Callable[[Host], Awaitable[tuple[Finding, ...]]]
 """Shows that a node works; blockers are why it does not."""
 
 
@@ -41,7 +42,7 @@ class HandOver(NothingToPrepare):
         """Never before it is drained; a node that is out already is taken up at that mark."""
         return False
 
-    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         """The change is the person's."""
         raise AssertionError("a host that is handed over is not changed by us")
 
@@ -68,13 +69,13 @@ class TakeBack(NothingToPrepare):
         """The person has done what was to be done; what is left is to prove it."""
         return node is not None
 
-    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         """Nothing: the person has."""
         return ()
 
     async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
         """As onboarding does."""
-        return await self._prove(host, before)
+        return await self._prove(host)
 
     def sentences(self, host: Host) -> tuple[str, ...]:
         """What a dry run tells."""

@@ -1,71 +1,234 @@
-"""What a pool's Lease remembers: of each rollout failures spent and what hosts share; which Nodes the pool had. Pure.
+"""What a pool's Lease remembers: what each rollout has spent, shares and has begun; which Nodes the pool had. Pure.
 
 A rollout that is not finished yet is remembered also while another goal has the pool, such as a host's maintenance.
 Which Nodes there were is the pool's and no rollout's: one that was deleted is missing, whatever the goal.
+
+An **intent** is written before a host's Node is touched, and taken back once nothing of it is left: what a Node says of
+itself may be anybody's word. Only who may write Leases in our namespace can give one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AwareDatetime, ConfigDict, StringConstraints, TypeAdapter
+
+from tasks.cluster.leases import Note
+from tasks.cluster.nodes import NodeRow
+from tasks.cluster.written import STRICT, Short, Unreadable, read_part
+from tasks.hosts.fence import Begun
+from tasks.rollout.goal import Goal
 
 KEPT = 5
 """So many unfinished rollouts; of more, those that were carried on longest ago are forgotten."""
 KEPT_FOR = timedelta(days=30)
 """One that nobody has carried on for that long begins anew: with the versions of that day, and nothing spent."""
 
-Note = Mapping[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a rollout is about to do to one host, or has begun."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    node: Short
+    """Name of its Node."""
+    machine_id: Short
+    """As its Node told it; empty where there was no Node."""
+    token: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
+    """Stands on the host as well before it is changed."""
+    node_is_dead: bool = False
+    """A person has said that the machine is gone for good; whoever finishes it goes by that word."""
+
+    @classmethod
+    def of(cls, name: str, node: NodeRow | None, *, node_is_dead: bool) -> Intent:
+        """A new one for the Node of that name, as it is."""
+        machine_id = node.machine_id if node is not None else ""
+        return cls(node=name, machine_id=machine_id[:253], token=secrets.token_hex(8), node_is_dead=node_is_dead)
+
+    def begun(self, rollout: str) -> Begun:
+        """What the host has to say if it was changed for this."""
+        return Begun(rollout, self.token)
 
 
-def begun(before: Note, rollout: str, about: Note, at: str, members: Collection[str] = ()) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """One rollout that may go on."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    flow: Short
+    goal: Mapping[str, Any]
+    at: AwareDatetime
+    """When it was carried on last."""
+    spent: Mapping[Short, str] = field(default_factory=dict)
+    """Host -> what failed."""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """What hosts share, such as versions looked up."""
+    intents: Mapping[Short, Intent] = field(default_factory=dict)
+    """By host."""
+
+
+_UNFINISHED = TypeAdapter(Unfinished)
+_MEMBERS = TypeAdapter(dict[str, Short])
+
+
+def unfinished(note: Note) -> dict[str, Unfinished]:
+    """By rollout; what cannot be read, or does not have the goal that its id tells, is none."""
+    return {rollout: one for rollout, one in _parts(note) if isinstance(one, Unfinished)}
+
+
+def unreadable_parts(note: Note) -> tuple[str, ...]:
+    """Why some of it cannot be read, a sentence each."""
+    told = (one for _, one in _parts(note) if isinstance(one, Unreadable))
+    return tuple(f"an unfinished rollout cannot be read: {one}" for one in told)
+
+
+def _parts(note: Note) -> Iterator[tuple[str, Unfinished | Unreadable]]:
+    there = note.get("unfinished")
+    for rollout, value in there.items() if isinstance(there, dict) else ():
+        try:
+            one = read_part(value, _UNFINISHED)
+        except Unreadable as error:
+            yield rollout, error
+            continue
+        known = Goal(one.flow, str(note.get("pool")), one.goal).id == rollout
+        yield rollout, one if known else Unreadable("its id is not that of its goal")
+
+
+def _with(note: Note, rollout: str, one: Unfinished | None) -> Note:
+    """The note with one rollout replaced, or without it; what could not be read is gone."""
+    after = {**unfinished(note), rollout: one}
+    rows = {key: _UNFINISHED.dump_python(each, mode="json") for key, each in after.items() if each is not None}
+    return {**note, "unfinished": rows}
+
+
+def begun(before: Note, goal: Goal, about: Note, at: datetime, members: Mapping[str, str] | None = None) -> Note:
     """The note of a rollout that begins or goes on.
 
-    about: who carries it out now, and what it is, for people; at: the present moment, ISO 8601, UTC
-    members: the pool's Nodes that are counted on from now
+    about: who carries it out now, for people; at: the present moment, aware
+    members: the pool's Nodes that are counted on from now, with their uids
     """
-    unfinished = {key: value for key, value in (before.get("unfinished") or {}).items() if _carried_on_since(value, at)}
-    mine = {"spent": {}, "shared": {}, **unfinished.pop(rollout, {}), "at": at}
-    latest = sorted(unfinished.items(), key=lambda one: str(one[1].get("at", "")))[-(KEPT - 1) :]
-    note = {**about, "rollout": rollout, "unfinished": {**dict(latest), rollout: mine}}
-    return note | ({"members": sorted(members)} if members else {})
+    there = unfinished({**before, "pool": goal.pool})
+    mine = there.pop(goal.id, None)
+    if mine is None or (not mine.intents and at - mine.at > KEPT_FOR):
+        mine = Unfinished(flow=goal.flow, goal=goal.wanted, at=at)
+    young = [key for key, one in there.items() if not one.intents and at - one.at <= KEPT_FOR]
+    latest = sorted(young, key=lambda key: there[key].at)[-(KEPT - 1) :]
+    kept = {key: one for key, one in there.items() if one.intents or key in latest}
+    rows = {key: _UNFINISHED.dump_python(one, mode="json") for key, one in kept.items()}
+    note = {**about, "flow": goal.flow, "pool": goal.pool, "rollout": goal.id, "unfinished": rows}
+    note |= {"members": dict(members)} if members else {}
+    return _with(note, goal.id, replace(mine, at=at))
 
 
-def _carried_on_since(one: Note, at: str) -> bool:
-    """Whether that was not too long ago; an entry that does not tell when is kept."""
-    then = str(one.get("at", ""))
-    return not then or datetime.fromisoformat(at) - datetime.fromisoformat(then) <= KEPT_FOR
+def ended(note: Note, rollout: str) -> Note:
+    """The note when a rollout goes no further by itself: the others' memory stays, and what it has begun on hosts.
 
-
-def ended(note: Note, rollout: str, *, half_changed: bool = False) -> dict[str, Any]:
-    """The note when a rollout goes no further by itself: the others' memory stays.
-
-    half_changed: a host's change was begun and did not end; whoever finishes it needs what its hosts share
+    Whoever finishes those needs what its hosts share.
     """
-    unfinished = {key: value for key, value in (note.get("unfinished") or {}).items() if key != rollout}
-    if half_changed and (mine := (note.get("unfinished") or {}).get(rollout)):
-        unfinished[rollout] = {**mine, "spent": {}}
-    return {"unfinished": unfinished} | {key: note[key] for key in ("members",) if key in note}
+    mine = unfinished(note).get(rollout)
+    left = replace(mine, spent={}) if mine is not None and mine.intents else None
+    after = _with(note, rollout, left)
+    return {key: after[key] for key in ("pool", "unfinished", "members") if key in after}
 
 
-def members_of(note: Note) -> frozenset[str]:
-    """Nodes that the pool had when its latest rollout began."""
-    told = note.get("members")
-    return frozenset(map(str, told)) if isinstance(told, list) else frozenset()
+def members_of(note: Note) -> Mapping[str, str]:
+    """Nodes that the pool had when its latest rollout began, with the uids that were proven."""
+    try:
+        return read_part(note.get("members"), _MEMBERS)
+    except Unreadable:
+        return {}
 
 
-def without_member(note: Note, node: str) -> dict[str, Any]:
+def with_member(note: Note, node: NodeRow) -> Note:
+    """The note once a Node that was registered anew is proven."""
+    return {**note, "members": {**members_of(note), node.name: node.uid}}
+
+
+def without_member(note: Note, node: str) -> Note:
     """The note when one of them is about to go for good: it is not missed."""
-    return {**note, "members": sorted(members_of(note) - {node})}
+    return {**note, "members": {name: uid for name, uid in members_of(note).items() if name != node}}
 
 
-def remembered(note: Note, rollout: str, what: str) -> dict[str, Any]:
-    """`spent` (host -> what failed) or `shared` of one rollout."""
-    return dict(((note.get("unfinished") or {}).get(rollout) or {}).get(what) or {})
+def remembered(note: Note, rollout: str) -> Unfinished | None:
+    """One rollout, None where nothing is known of it."""
+    return unfinished(note).get(rollout)
 
 
-def with_remembered(note: Note, rollout: str, what: str, value: Note) -> dict[str, Any]:
-    """The note with one of the two replaced."""
-    unfinished = dict(note.get("unfinished") or {})
-    unfinished[rollout] = {**(unfinished.get(rollout) or {}), what: dict(value)}
-    return {**note, "unfinished": unfinished}
+def spent_by(note: Note, rollout: str) -> dict[str, str]:
+    """Host -> what failed."""
+    mine = remembered(note, rollout)
+    return dict(mine.spent) if mine is not None else {}
+
+
+def shared_by(note: Note, rollout: str) -> dict[str, Any]:
+    """What its hosts share."""
+    mine = remembered(note, rollout)
+    return dict(mine.shared) if mine is not None else {}
+
+
+def intent_for(note: Note, rollout: str, host: str) -> Intent | None:
+    """What a rollout has begun on a host; None: nothing."""
+    return intents_by(note, rollout).get(host)
+
+
+def intents_by(note: Note, rollout: str) -> Mapping[str, Intent]:
+    """By host."""
+    mine = remembered(note, rollout)
+    return mine.intents if mine is not None else {}
+
+
+def _changed(note: Note, rollout: str, change: Callable[[Unfinished], Unfinished]) -> Note:
+    mine = remembered(note, rollout)
+    return _with(note, rollout, change(mine)) if mine is not None else note
+
+
+def with_spent(note: Note, rollout: str, host: str, what: str) -> Note:
+    """One more failure."""
+    return _changed(note, rollout, lambda mine: replace(mine, spent={**mine.spent, host: what}))
+
+
+def with_shared(note: Note, rollout: str, shared: Mapping[str, Any]) -> Note:
+    """What its hosts share is this now."""
+    return _changed(note, rollout, lambda mine: replace(mine, shared=shared))
+
+
+def with_intent(note: Note, rollout: str, host: str, intent: Intent | None) -> Note:
+    """With a host's intent; None: without one."""
+    others = {name: one for name, one in intents_by(note, rollout).items() if name != host}
+    mine = others if intent is None else {**others, host: intent}
+    return _changed(note, rollout, lambda one: replace(one, intents=mine))
+
+
+def intents_of(note: Note) -> Iterator[tuple[str, Unfinished, str, Intent]]:
+    """Every one: rollout, what that is, host, intent."""
+    for rollout, one in unfinished(note).items():
+        for host, intent in one.intents.items():
+            yield rollout, one, host, intent
+
+
+def without_node(note: Note, node: str) -> Note:
+    """Without any rollout's intent for that Node: a person's order."""
+    for rollout, _, host, intent in list(intents_of(note)):
+        if intent.node == node:
+            note = with_intent(note, rollout, host, None)
+    return note
+
+
+def others_unfinished(note: Note, rollout: str) -> str:
+    """What the rollout that had the lease has begun on hosts, if it is another one; empty: nothing."""
+    theirs = str(note.get("rollout", ""))
+    one = unfinished(note).get(theirs)
+    if theirs == rollout or one is None or not one.intents:
+        return ""
+    hosts = sorted(one.intents)
+    more = f" and {len(hosts) - 3} more" if len(hosts) > 3 else ""
+    return (
+        f"{one.flow} {dict(one.goal)} is unfinished on {', '.join(hosts[:3])}{more}: start that again, or let"
+        " `poolkeeper run recover -p dry_run=false` finish it or give it back, and then run this"
+    )

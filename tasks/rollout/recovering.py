@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from tasks.cluster.leases import HeldLease, LeaseHeld
 from tasks.cluster.marks import Phase
-from tasks.outcomes import Gate, HostOutcome, HostState, Subject
+from tasks.outcomes import Evidence, Finding, Gate, HostOutcome, HostState, Severity, Subject
 from tasks.rollout.carrying import Carrier
-from tasks.rollout.memory import members_of, remembered, with_remembered, without_member
+from tasks.rollout.memory import with_intent, with_spent, without_member
 from tasks.rollout.plan import PlannedHost
 from tasks.rollout.recovery import Found, Remedy
 from tasks.runs.recording import Recorder
 
 
 async def recover(
-    one: Found, carrier: Carrier, lease: HeldLease, carry: Callable[[PlannedHost], Awaitable[HostOutcome]]
+    one: Found,
+    carrier: Carrier,
+    lease: HeldLease,
+    carry: Callable[[PlannedHost], Awaitable[HostOutcome]],
+    not_now: Callable[[], Awaitable[str]],
 ) -> HostOutcome:
     """Finish one host, give its node back, or leave it and tell why. A failure counts in its rollout's budget.
 
+    not_now: why a host may not be finished at present, such as its window; empty: it may
     Raises LeaseLost, ClusterUnreachable and ApiError.
     """
     if one.remedy is Remedy.LEAVE:
         return left_alone(one, carrier.recorder)
+    if one.remedy is Remedy.FORGET:
+        await lease.change(lambda note: with_intent(note, one.goal.id, one.host.name, None))
+        return HostOutcome(one.host.name, HostState.DONE, "nothing was begun on it")
     if one.remedy is Remedy.GIVE_BACK:
-        return await carrier.give_back_untouched(one.host, HostState.DONE, "nothing on it was changed")
-    if carrier.work.works_without_node and one.node.name in members_of(lease.note):
-        await lease.write(without_member(lease.note, one.node.name))
+        return await carrier.give_back_unchanged(one.host)
+    if why := await not_now():
+        return left_alone(replace(one, finding=_waits(one, why)), carrier.recorder)
+    if carrier.work.works_without_node:
+        await lease.change(lambda note: without_member(note, one.host.node_name))
     outcome = await carry(PlannedHost(one.host, 1, 0, "half changed", half_done=True))
     if outcome.state is HostState.FAILED:
-        spent = remembered(lease.note, one.mark.rollout, "spent") | {outcome.name: outcome.summary[:200]}
-        await lease.write(with_remembered(lease.note, one.mark.rollout, "spent", spent))
+        await lease.change(lambda note: with_spent(note, one.goal.id, outcome.name, outcome.summary[:200]))
     return outcome
+
+
+def _waits(one: Found, why: str) -> Finding:
+    evidence = Evidence(f"half changed by {one.goal.flow}, and not to be finished now: {why}", "finished", "recovery")
+    next_step = f"Nothing to do: a later recovery finishes it; or start {one.goal.flow} again for it."
+    return Finding("recover.waits", Severity.WARNING, Subject("host", one.host.name), evidence, next_step)
 
 
 async def rehearse(one: Found, gate: Gate, recorder: Recorder) -> HostOutcome:
@@ -39,16 +55,19 @@ async def rehearse(one: Found, gate: Gate, recorder: Recorder) -> HostOutcome:
     if one.remedy is Remedy.LEAVE:
         return left_alone(one, recorder)
     node = one.host.node_name
-    sentence = f"give node {node} back" if one.remedy is Remedy.GIVE_BACK else f"finish host {one.host.name}"
-    await gate.rehearse(Subject("node", node), sentence)
-    return HostOutcome(one.host.name, HostState.PLANNED, f"{one.remedy}: {one.mark.phase} since {one.mark.since}")
+    if one.remedy is Remedy.GIVE_BACK:
+        await gate.rehearse(Subject("node", node), f"give node {node} back")
+    if one.remedy is Remedy.FINISH:
+        await gate.rehearse(Subject("node", node), f"finish host {one.host.name}")
+    return HostOutcome(one.host.name, HostState.PLANNED, f"{one.remedy}: {one.told}")
 
 
 def left_alone(one: Found, recorder: Recorder) -> HostOutcome:
     """A person's node, or one that a person has to look at."""
     findings = () if one.finding is None else (one.finding,)
     recorder.findings(one.host.name, "look", findings)
-    state = HostState.HANDED_OVER if one.mark.phase is Phase.WITH_A_PERSON else HostState.STOPPED
+    with_a_person = one.intent is not None and one.mark is not None and one.mark.phase is Phase.WITH_A_PERSON
+    state = HostState.HANDED_OVER if with_a_person else HostState.STOPPED
     return HostOutcome(one.host.name, state, findings[0].evidence.observed if findings else "", findings)
 
 

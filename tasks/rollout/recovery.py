@@ -1,6 +1,8 @@
 """What a run that was killed has left, and what becomes of it: finished, given back, or left and told. Pure.
 
-Only what carries our marks is looked at, and only in pools whose lease nobody renews. Nothing new is begun.
+An intent on the pool's Lease says what was to be done, the host itself whether that was begun. What stands on a Node
+is a sign for people: it makes nothing happen. Only pools are looked at whose lease nobody renews, and nothing new is
+begun.
 """
 
 from __future__ import annotations
@@ -10,16 +12,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from tasks.cluster.leases import Note
 from tasks.cluster.marks import Mark, Phase, mark_of
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host
-from tasks.outcomes import Evidence, Finding, Severity, Subject
+from tasks.hosts.fence import Begun
+from tasks.outcomes import Evidence, Finding, Observed, Severity, Subject, Unknown
 from tasks.rollout.goal import Goal
+from tasks.rollout.memory import Intent, intents_of, unfinished
+
+Hosts = Mapping[str, Observed[Begun | None]]
+"""By host: for what it was changed last, as it tells itself."""
 
 
 class Remedy(StrEnum):
-    """What becomes of one node."""
+    """What becomes of one host."""
 
+    FORGET = "forget"
+    """Nothing was begun, and nothing of it is on the Node: the intent goes."""
     GIVE_BACK = "give back"
     """Nothing on the host was changed: remove mark and cordon."""
     FINISH = "finish"
@@ -30,68 +40,163 @@ class Remedy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One node that a rollout has left something on."""
+    """One host that a rollout has left something of."""
 
     host: Host
-    node: NodeRow
-    mark: Mark
+    node: NodeRow | None
+    goal: Goal
+    intent: Intent | None
+    """None: there is a mark on the Node, and no rollout of ours knows of it."""
+    mark: Mark | None
     remedy: Remedy
     finding: Finding | None = None
 
     @property
-    def goal(self) -> Goal:
-        """The rollout that it belongs to, as its mark tells."""
-        return Goal(self.mark.flow, self.host.pool.name, self.mark.goal)
+    def node_is_dead(self) -> bool:
+        """Whether a person has said, as it was begun, that the machine is gone."""
+        return self.intent is not None and self.intent.node_is_dead
+
+    @property
+    def told(self) -> str:
+        """How far it has come, for people."""
+        return f"{self.mark.phase} since {self.mark.since}" if self.mark is not None else "nothing on its Node"
+
+
+def intended(note: Note, hosts: Iterable[Host]) -> dict[str, Host]:
+    """The hosts that some rollout of the pool has begun something on, or was about to."""
+    names = {name for _, _, name, _ in intents_of(note)}
+    return {host.name: host for host in hosts if host.name in names}
 
 
 def left_behind(
-    hosts: Iterable[Host], nodes: Mapping[str, NodeRow], flows: Iterable[str], now: datetime
+    hosts: Iterable[Host],
+    nodes: Mapping[str, NodeRow],
+    note: Note,
+    told: Hosts,
+    finishes: Mapping[str, bool],
+    now: datetime,
 ) -> tuple[Found, ...]:
-    """What rollouts have left on the nodes of these hosts. flows: those whose changes can be finished."""
-    known = frozenset(flows)
+    """What rollouts have left of these hosts.
+
+    note: of the pool's Lease; told: what the hosts say that were intended to be changed
+    finishes: flows whose changes can be finished -> whether that needs no Node
+    """
     found = []
     for host in hosts:
         node = nodes.get(host.node_name)
         mark = mark_of(node) if node is not None else None
-        if node is not None and mark is not None:
-            found.append(_found(host, node, mark, known, now))
+        known = [(rollout, one) for rollout, one in unfinished(note).items() if host.name in one.intents]
+        for rollout, one in known:
+            theirs = mark if mark is not None and mark.rollout == rollout else None
+            goal = Goal(one.flow, host.pool.name, one.goal)
+            looked = _Look(host, node, goal, one.intents[host.name], theirs, now)
+            found.append(looked.judged(told.get(host.name), finishes))
+        if mark is not None and mark.rollout not in dict(known):
+            goal = Goal(mark.flow, host.pool.name, mark.goal)
+            found.append(_Look(host, node, goal, None, mark, now).of_nobody())
     return tuple(found)
 
 
-def _found(host: Host, node: NodeRow, mark: Mark, flows: frozenset[str], now: datetime) -> Found:
-    def left(id: str, observed: str, next_step: str, severity: Severity) -> Found:
-        evidence = Evidence(observed, "no mark of a rollout", f"annotation of node {node.name}", now)
-        finding = Finding(id, severity, Subject("host", host.name), evidence, next_step)
-        return Found(host, node, mark, Remedy.LEAVE, finding)
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One host and one rollout."""
 
-    if Goal(mark.flow, host.pool.name, mark.goal).id != mark.rollout:
-        return left(
-            "recover.mark.unreadable",
-            "the mark on its node cannot be read, or was changed by hand",
-            f"See `kubectl get node {node.name} -o yaml`; when nobody works on it, `poolkeeper release {node.name}`.",
-            Severity.BLOCKER,
+    host: Host
+    node: NodeRow | None
+    goal: Goal
+    intent: Intent | None
+    mark: Mark | None
+    now: datetime
+
+    def judged(self, told: Observed[Begun | None] | None, finishes: Mapping[str, bool]) -> Found:
+        """What becomes of it."""
+        intent, mark, node = self.intent, self.mark, self.node
+        if intent is None:
+            raise AssertionError("without an intent there is nothing to judge")
+        if node is not None and node.machine_id != intent.machine_id:
+            return self._left(
+                "recover.other-machine",
+                f"{self.goal.flow} was begun on machine id {intent.machine_id or 'unknown'}, and its Node tells"
+                f" {node.machine_id or 'none'} now",
+                f"Find out which machine is which, then `poolkeeper release {node.name}`.",
+            )
+        if mark is not None and mark.phase is Phase.WITH_A_PERSON:
+            return self._left(
+                "recover.with-a-person",
+                f"a person has it since {mark.since}",
+                f"When the work is done: `poolkeeper run {mark.flow} -p hosts={self.host.name} -p back=true"
+                " -p dry_run=false`.",
+                Severity.INFO,
+            )
+        if mark is not None and mark.phase is Phase.FAILED:
+            return self._left(
+                "recover.failed",
+                f"flow {mark.flow} failed on it, in run {mark.run}, and keeps it cordoned since {mark.since}",
+                f"Mend it, then start {mark.flow} again: it proves the node and gives it back.",
+                Severity.WARNING,
+            )
+        if intent.node_is_dead:  # there is nobody to ask: a person's word stands on the Lease
+            changed = node is None or (mark is not None and mark.phase is Phase.CHANGING)
+        elif told is None or isinstance(told, Unknown):
+            return self._left(
+                "recover.host.unknown",
+                f"whether {self.goal.flow} has changed it is unknown: {told.reason if told else 'it was not asked'}",
+                f"See that {self.host.name} answers over SSH: the next recovery asks it again.",
+                Severity.WARNING,
+            )
+        elif told.value is not None and told.value.rollout == self.goal.id and told.value.token != intent.token:
+            return self._left(
+                "recover.host.other-intent",
+                f"it says that {self.goal.flow} was begun on it by another intent than the pool's Lease knows",
+                f"Look at {self.host.name} and at who writes Leases in namespace poolkeeper; then start"
+                f" {self.goal.flow} again once it is released (`poolkeeper release {self.host.node_name}`).",
+            )
+        else:
+            changed = told.value == intent.begun(self.goal.id)
+        if not changed:
+            return self._found(Remedy.GIVE_BACK if mark is not None else Remedy.FORGET)
+        return self._half_changed(finishes)
+
+    def _half_changed(self, finishes: Mapping[str, bool]) -> Found:
+        flow = self.goal.flow
+        if flow not in finishes:
+            return self._left(
+                "recover.unknown-flow",
+                f"flow {flow} was changing it, which this version cannot finish",
+                f"Start {flow} again from the installation that began it.",
+            )
+        if self.node is None and finishes[flow]:
+            return self._found(Remedy.FINISH)
+        if self.node is None:
+            return self._left(
+                "recover.node.gone",
+                f"{flow} was changing it, and its Node is gone",
+                f"Onboard it again once it works: restart its kubelet, or reset it; then"
+                f" `poolkeeper release {self.host.node_name}`.",
+            )
+        if self.mark is None or self.mark.phase is not Phase.CHANGING:
+            seen = "is gone" if self.mark is None else f"says {self.mark.phase}"
+            return self._left(
+                "recover.mark.changed",
+                f"{flow} was changing it, and the mark on its Node {seen}: pods may have come",
+                f"Start {flow} again for it, or, if it works, `poolkeeper release {self.node.name}`.",
+            )
+        return self._found(Remedy.FINISH)
+
+    def of_nobody(self) -> Found:
+        """A mark that no rollout of ours knows of."""
+        run = self.mark.run if self.mark is not None else "unknown"
+        return self._left(
+            "recover.mark.unknown",
+            f"its Node says that run {run} of flow {self.goal.flow} works on it, and the pool's Lease knows nothing of"
+            " that: someone else has written it, it is from a backup, or the Lease was deleted",
+            f"Look at the host; when nobody works on it, `poolkeeper release {self.host.node_name}`.",
         )
-    if mark.phase is Phase.WITH_A_PERSON:
-        return left(
-            "recover.with-a-person",
-            f"a person has it since {mark.since}",
-            f"When the work is done: `poolkeeper run {mark.flow} -p hosts={host.name} -p back=true -p dry_run=false`.",
-            Severity.INFO,
-        )
-    if mark.phase is Phase.FAILED:
-        return left(
-            "recover.failed",
-            f"flow {mark.flow} failed on it, in run {mark.run}, and keeps it cordoned since {mark.since}",
-            f"Mend it, then start {mark.flow} again: it proves the node and gives it back.",
-            Severity.WARNING,
-        )
-    if mark.phase is Phase.DRAINING:
-        return Found(host, node, mark, Remedy.GIVE_BACK)
-    if mark.flow not in flows:
-        return left(
-            "recover.unknown-flow",
-            f"flow {mark.flow} was changing it, which this version cannot finish",
-            f"Start {mark.flow} again from the installation that began it.",
-            Severity.BLOCKER,
-        )
-    return Found(host, node, mark, Remedy.FINISH)
+
+    def _found(self, remedy: Remedy, finding: Finding | None = None) -> Found:
+        return Found(self.host, self.node, self.goal, self.intent, self.mark, remedy, finding)
+
+    def _left(self, id: str, observed: str, next_step: str, severity: Severity = Severity.BLOCKER) -> Found:
+        source = f"pool's Lease, node {self.host.node_name}, /var/lib/poolkeeper/rollout"
+        evidence = Evidence(observed, "nothing left of a rollout", source, self.now)
+        return self._found(Remedy.LEAVE, Finding(id, severity, Subject("host", self.host.name), evidence, next_step))

@@ -8,21 +8,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
+from tasks.audit.node_proof import Wanted, Ways, prove_node
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
-from tasks.cluster.leases import HeldLease, get_lease, hold_lease, lease_guard, list_leases
-from tasks.cluster.marks import Phase, mark_of, now_text
+from tasks.cluster.eviction import must_go
+from tasks.cluster.leases import HeldLease, LeaseRow, Note, get_lease, hold_lease, lease_guard, list_leases
+from tasks.cluster.marks import mark_of, now_text
 from tasks.cluster.nodes import NodeRow, list_nodes
+from tasks.cluster.pods import pods_on
 from tasks.cluster.snapshot import read_snapshot
 from tasks.cluster.stops import forget_run, read_stops
 from tasks.fleet.model import Cluster, Fleet, Host, Pool, SecretRef
 from tasks.hosts import FactsRequest, HostError, Sessions
+from tasks.hosts.fence import Begun, forget_begun, read_begun
 from tasks.outcomes import (
     Evidence,
     Finding,
@@ -30,10 +34,12 @@ from tasks.outcomes import (
     GateRefused,
     HostOutcome,
     HostState,
+    Observed,
     Refusal,
     Secret,
     Severity,
     Subject,
+    Unknown,
     blockers,
     in_slots,
 )
@@ -46,11 +52,22 @@ from tasks.rollout.findings import findings as forecast_findings
 from tasks.rollout.forecast import forecast_each
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.live import Live
-from tasks.rollout.memory import Note, begun, ended, members_of, remembered, with_remembered
+from tasks.rollout.memory import (
+    begun,
+    ended,
+    intent_for,
+    intents_by,
+    members_of,
+    others_unfinished,
+    shared_by,
+    unreadable_parts,
+    with_intent,
+    with_shared,
+)
 from tasks.rollout.ourselves import carriers_of_us
 from tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
-from tasks.rollout.recovery import Found, left_behind
-from tasks.rollout.room import in_service
+from tasks.rollout.recovery import Found, Hosts, intended, left_behind
+from tasks.rollout.room import in_service, room_for
 from tasks.rollout.standing import Standing, Step, where_it_stands
 from tasks.rollout.verdicts import NodeForecast, risk
 from tasks.rollout.waves import Waves
@@ -114,11 +131,11 @@ class RolloutRun:
 
         Until it is known how it ended, it is.
         """
-        self.half_changed = True
-        """Whether a host's change was begun and has not come to an end."""
+        self.note: Note = {}
+        """What the pool's Lease said as this run began."""
         self._waves: Waves | None = None
         self._members: frozenset[str] = frozenset()
-        """Nodes that were there when this run began, or an earlier one of any pool."""
+        """Names of Nodes that were there when this run began, or an earlier one of any pool."""
         self._approval = ""
         """Key of the approval that this run uses up."""
         self.request = FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem)
@@ -142,6 +159,7 @@ class RolloutRun:
 
     async def look(self, names: Sequence[str], goal: Goal, limits: Limits, work: HostWork) -> dict[str, Looked]:
         """Where hosts stand before anything is done; one that cannot be read costs the others nothing."""
+        self.note = (await self._lease_row()).note
 
         async def one(name: str) -> Looked:
             host, node = self.hosts[name], self.nodes.get(self.hosts[name].node_name)
@@ -157,6 +175,7 @@ class RolloutRun:
                 host,
                 node,
                 goal,
+                intent=intent_for(self.note, goal.id, name),
                 at_goal=at_goal,
                 works_on_cordoned=limits.works_on_cordoned,
                 works_on_not_ready=work.works_on_not_ready,
@@ -252,11 +271,24 @@ class RolloutRun:
             findings.append(Finding("rollout.window", Severity.INFO, Subject("host", host.name), evidence, next_step))
         return HostOutcome(host.name, HostState.PLANNED, f"wave {planned.wave}: {planned.reason}", tuple(findings))
 
-    async def resumed(self, plan: Plan, *, nodes_go: bool = False) -> Plan:
+    async def clear_up(self, plan: Plan, settled: Iterable[HostOutcome]) -> None:
+        """Take back what a killed run had still to take back of hosts that are done. Raises LeaseHeld."""
+        done = {outcome.name for outcome in settled if outcome.state is HostState.DONE}
+        if done & intents_by(self.note, plan.goal.id).keys():
+            async with self.holding(plan) as lease:
+                await self.resumed(plan, lease, done)
+                self.goes_on = False
+
+    async def resumed(
+        self, plan: Plan, lease: HeldLease, done: Collection[str] = (), *, nodes_go: bool = False
+    ) -> Plan:
         """The plan by the marks as they are now, where the lease was waited for: its holder may have left some.
 
+        done: hosts of which nothing is to be finished any more
         nodes_go: the rollout removes the plan's Nodes
         """
+        for name in intents_by(lease.note, plan.goal.id).keys() & set(done):
+            await lease.change(partial(with_intent, rollout=plan.goal.id, host=name, intent=None))
         await self.read_again()
         earlier = [members_of(lease.note) for lease in (await list_leases(self.api)).values()]
         self._members = in_service(self.nodes).union(*earlier) - _going(plan, nodes_go=nodes_go)
@@ -270,11 +302,11 @@ class RolloutRun:
         What hosts share is kept on the lease, so that the next run of the rollout goes on with the same.
         """
         self.live.say("prepares hosts, disturbing nothing")
-        work.remember(remembered(lease.note, plan.goal.id, "shared"))
+        work.remember(shared_by(lease.note, plan.goal.id))
         slots = asyncio.Semaphore(PREPARED_AT_ONCE)
         kept_out = [o for o in await in_slots(plan.hosts, lambda _: slots, partial(self._prepared, work)) if o]
-        if (shared := dict(work.remembered())) != remembered(lease.note, plan.goal.id, "shared"):
-            await lease.write(with_remembered(lease.note, plan.goal.id, "shared", shared))
+        if (shared := dict(work.remembered())) != shared_by(lease.note, plan.goal.id):
+            await lease.change(lambda note: with_shared(note, plan.goal.id, shared))
         return kept_out
 
     async def _prepared(self, work: HostWork, planned: PlannedHost) -> HostOutcome | None:
@@ -328,22 +360,20 @@ class RolloutRun:
         nodes_go: the rollout removes the plan's Nodes, which are not missed from now on
         """
         goal = plan.goal
-        self.goes_on = self.half_changed = True
-        about = {
-            "flow": goal.flow,
-            "pool": goal.pool,
-            "goal": dict(goal.wanted),
-            "plan": plan.digest,
-            "run": self.recorder.run_id,
-        }
-        mine = frozenset(host.node_name for host in self._pool_hosts if host.active)
+        self.goes_on = True
+        about = {"goal": dict(goal.wanted), "plan": plan.digest, "run": self.recorder.run_id}
+        mine = {host.node_name for host in self._pool_hosts if host.active} - _going(plan, nodes_go=nodes_go)
 
-        def members(before: Note) -> frozenset[str]:
-            return mine & (in_service(self.nodes) | members_of(before)) - _going(plan, nodes_go=nodes_go)
+        def members(before: Note) -> dict[str, str]:
+            """Of each the uid that was proven; what is there for the first time is taken as it is."""
+            there = {name: self.nodes[name].uid for name in in_service(self.nodes)} | dict(members_of(before))
+            accepted = {name: node.uid for name, node in self.nodes.items() if node.accepted_as == node.uid}
+            return {name: uid for name, uid in (there | accepted).items() if name in mine}
 
         return self._leased(
-            note=lambda before: begun(before, goal.id, about, now_text(), members(before)),
-            left=lambda note: note if self.goes_on else ended(note, goal.id, half_changed=self.half_changed),
+            note=lambda before: begun(before, goal, about, datetime.now(UTC), members(before)),
+            left=lambda note: note if self.goes_on else ended(note, goal.id),
+            others=lambda note: others_unfinished(note, goal.id),
         )
 
     @property
@@ -367,7 +397,25 @@ class RolloutRun:
             may_start=lambda host: self.may_start(host, limits),
             stopped=self.stopped,
             halted=lambda: self._waves.halted if self._waves is not None else "recovery begins nothing new",
+            records=self,
+            works=self.works,
         )
+
+    async def works(self, host: Host) -> tuple[Finding, ...]:
+        """A node's proof as onboarding gives it: Ready, its pods, both ways, DNS; blockers are why it does not."""
+        ways = Ways(self.api, self.sessions, self.gate, self.request)
+        return await prove_node(ways, host, Wanted(None, host.pool.join_timeout_s))
+
+    async def told(self, host: Host) -> Observed[Begun | None]:
+        """For what a host was changed last, as it says itself."""
+        try:
+            return await read_begun(self.sessions, host)
+        except HostError as error:
+            return Unknown(str(error), datetime.now(UTC))
+
+    async def forget(self, host: Host, begun: Begun) -> None:
+        """It is what it was to be. Raises HostError."""
+        await forget_begun(self.sessions, host, begun)
 
     async def carry_out(
         self,
@@ -408,19 +456,11 @@ class RolloutRun:
         outcomes = await waves.carry_out()
         halted = waves.halted or await self.stopped()  # the word may have come with the last host under way
         self.goes_on = any(outcome.state is HostState.LEFT for outcome in outcomes) and not waves.budget.gone
-        self.half_changed = await self._is_half_changed(plan.goal)
         with suppress(ApiError, ClusterUnreachable):
             await forget_run(self.api, self.recorder.run_id)
             if self._approval and not self.goes_on:
                 await forget_approval(self.api, self._approval)
         return outcomes, halted
-
-    async def _is_half_changed(self, goal: Goal) -> bool:
-        """Whether a node is marked as being changed still, so that what hosts share is needed once more."""
-        with suppress(ApiError, ClusterUnreachable):
-            marks = map(mark_of, (await list_nodes(self.api)).values())
-            return any(mark and (mark.rollout, mark.phase) == (goal.id, Phase.CHANGING) for mark in marks)
-        return True
 
     def may_start(self, host: Host, limits: Limits) -> str:
         """Why a host may not start now; empty when it may."""
@@ -438,30 +478,67 @@ class RolloutRun:
 
     # recovering
 
-    def left_behind(self, flows: Iterable[str]) -> tuple[Found, ...]:
-        """What rollouts have left on this pool's nodes. flows: those whose changes can be finished."""
-        return left_behind(self.hosts.values(), self.nodes, flows, datetime.now(UTC))
+    async def left_behind(self, finishes: Mapping[str, bool]) -> tuple[Found, ...]:
+        """What rollouts have left in this pool, by the Nodes as they were read.
+
+        finishes: flows whose changes can be finished -> whether that needs no Node
+        """
+        note = (await self._lease_row()).note
+        asked = intended(note, self.hosts.values())
+        slots = asyncio.Semaphore(PREPARED_AT_ONCE)
+        told: Hosts = dict(zip(asked, await in_slots(list(asked.values()), lambda _: slots, self.told), strict=True))
+        return left_behind(self.hosts.values(), self.nodes, note, told, finishes, datetime.now(UTC))
+
+    async def not_now(self, host: Host) -> str:
+        """Why a half changed host may not be finished at present; empty where it may.
+
+        Its windows count, and room does as long as pods are on it: one that is empty serves nobody already.
+        """
+        if why := self.may_start(host, Limits()):
+            return why
+        if not any(map(must_go, await pods_on(self.api, host.node_name))):
+            return ""
+        nodes = await list_nodes(self.api)
+        if (node := nodes.get(host.node_name)) is not None:
+            # as if nobody worked on it: then all others count
+            nodes[node.name] = replace(node, ready=True, unschedulable=False, annotations={})
+        return room_for(host, self.fleet.hosts.values(), nodes, self._members).why
+
+    async def _lease_row(self) -> LeaseRow:
+        row = await get_lease(self.api, self._lease_name)
+        return row if row is not None else LeaseRow(self._lease_name, "", "", 0, 0, {})
+
+    @property
+    def _lease_name(self) -> str:
+        return f"pool-{self.pool.name}"
 
     async def lease_is_held(self) -> bool:
         """Whether someone has the pool's lease, living or not."""
-        row = await get_lease(self.api, f"pool-{self.pool.name}")
-        return row is not None and row.holder != ""
+        return (await self._lease_row()).holder != ""
 
     def recovering(self) -> AbstractAsyncContextManager[HeldLease]:
         """The pool's lease, if nobody renews it; what its rollouts had spent stays on it. Raises LeaseHeld."""
-        return self._leased(note=lambda before: before, left=lambda note: note)
+        return self._leased(note=lambda before: before, left=lambda note: note, others=lambda note: "")
 
     @asynccontextmanager
-    async def _leased(self, *, note: Callable[[Note], Note], left: Callable[[Note], Note]) -> AsyncIterator[HeldLease]:
+    async def _leased(
+        self, *, note: Callable[[Note], Note], left: Callable[[Note], Note], others: Callable[[Note], str]
+    ) -> AsyncIterator[HeldLease]:
         """The pool's lease, whose loss the gate looks at until it is given back."""
+
+        def readable(before: Note) -> Note:
+            for why in unreadable_parts({"pool": self.pool.name, **before}):
+                self.recorder.say(f"lease {self._lease_name}: {why}; it is dropped")
+            return note(before)
+
         lasting = hold_lease(
             self.api,
-            f"pool-{self.pool.name}",
+            self._lease_name,
             self.holder,
             duration_s=lease_duration_s(),
-            above=self._greatest_generation,
-            note=note,
+            note=readable,
             left=left,
+            others=others,
             told=self.recorder.say,
         )
         async with lasting as lease:
@@ -471,13 +548,6 @@ class RolloutRun:
                 yield lease
             finally:
                 self.gate.guards = before
-
-    @property
-    def _greatest_generation(self) -> int:
-        """In the marks on this pool's nodes: a Lease that was deleted must not begin below it."""
-        names = {host.node_name for host in self._pool_hosts}
-        marks = [mark_of(node) for name, node in self.nodes.items() if name in names]
-        return max((mark.generation for mark in marks if mark is not None), default=0)
 
     def broke_off(self, host: Host, error: Exception) -> HostOutcome:
         """The outcome of a host whose work ended in an error, after all retries."""

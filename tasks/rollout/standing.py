@@ -11,6 +11,7 @@ from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host
 from tasks.outcomes import Evidence, Finding, Severity, Subject
 from tasks.rollout.goal import Goal
+from tasks.rollout.memory import Intent
 
 
 class Step(StrEnum):
@@ -46,13 +47,18 @@ def where_it_stands(
     node: NodeRow | None,
     goal: Goal,
     *,
+    intent: Intent | None,
     at_goal: bool,
     works_on_cordoned: bool,
     works_on_not_ready: bool,
     works_without_node: bool = False,
     now: datetime,
 ) -> Standing:
-    """What to do with a host's node. `at_goal`: what the goal asks for holds on host and node already."""
+    """What to do with a host's node.
+
+    intent: this rollout's for the host, from the pool's Lease; a mark without one is not ours, whatever it says
+    at_goal: what the goal asks for holds on host and node already
+    """
 
     def leave(id: str, observed: str, expected: str, next_step: str, severity: Severity) -> Standing:
         evidence = Evidence(observed, expected, "Node", now)
@@ -68,6 +74,23 @@ def where_it_stands(
     name, mark = node.name, mark_of(node)
     if mark is not None and mark.rollout != goal.id:
         return _others(host, mark, name, now)
+    if mark is not None and intent is None:
+        return leave(
+            "rollout.mark.unknown",
+            f"its annotation says that run {mark.run} was {mark.phase} it, and the pool's Lease knows nothing of that",
+            "a mark that a run of ours has written",
+            f"Find out who has written it (a restored backup, the audit log), then `poolkeeper release {name}`.",
+            Severity.BLOCKER,
+        )
+    if mark is not None and intent is not None and intent.machine_id != node.machine_id:
+        return leave(
+            "rollout.node.other-machine",
+            f"run {mark.run} had begun on machine id {intent.machine_id or 'unknown'}, and its Node tells"
+            f" {node.machine_id or 'none'} now",
+            "the machine that it was begun on",
+            f"Find out which machine is which, then `poolkeeper release {name}`.",
+            Severity.BLOCKER,
+        )
     if mark is not None and not node.unschedulable and not at_goal:
         return leave(
             "rollout.node.uncordoned",

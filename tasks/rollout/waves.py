@@ -12,7 +12,7 @@ from tasks.cluster.leases import HeldLease, LeaseLost
 from tasks.outcomes import Finding, HostOutcome, HostState, in_slots
 from tasks.rollout.goal import OnBlocked
 from tasks.rollout.live import Live
-from tasks.rollout.memory import remembered, with_remembered
+from tasks.rollout.memory import spent_by, with_spent
 from tasks.rollout.plan import Plan, PlannedHost
 
 STOP_LOOK_S = 5.0
@@ -57,7 +57,7 @@ class Waves:
         self._plan, self._lease, self._live = plan, lease, live
         self._carry, self._look_around, self._gates, self._stopped = carry, look_around, gates, stopped
         self._slots = asyncio.Semaphore(max(1, at_once))
-        self.budget = Budget(plan.limits.failure_budget, remembered(lease.note, plan.goal.id, "spent"))
+        self.budget = Budget(plan.limits.failure_budget, spent_by(lease.note, plan.goal.id))
         self.halted = ""
         """Why nothing new starts; empty while it does."""
         self._findings: list[Finding] = []
@@ -117,9 +117,8 @@ class Waves:
             if self.budget.gone:
                 self._halt(f"the failure budget of {self.budget.allowed} is spent")
             try:
-                await self._lease.write(
-                    with_remembered(self._lease.note, self._plan.goal.id, "spent", self.budget.spent)
-                )
+                what = self.budget.spent[outcome.name]
+                await self._lease.change(lambda note: with_spent(note, self._plan.goal.id, outcome.name, what))
             except (LeaseLost, ClusterUnreachable, ApiError) as error:  # what is in flight goes on to its own end
                 self._halt(f"that {outcome.name} failed could not be written down: {error}")
         elif outcome.state is HostState.BLOCKED and self._plan.limits.on_blocked is OnBlocked.STOP:

@@ -18,7 +18,7 @@ from tasks.cluster import ClusterApi
 from tasks.cluster.nodes import NodeRow, get_node, wait_node
 from tasks.fleet.model import Host
 from tasks.hosts import FactsRequest, Sessions
-from tasks.hosts.fence import claim
+from tasks.hosts.fence import Fence, claim
 from tasks.hosts.packages import PackageError, download, hold_again, no_room, pins, read_need, read_packages
 from tasks.hosts.units import forget_unit
 from tasks.outcomes import Finding, Gate, GateRefused, Planned, Severity, Subject, blockers
@@ -152,10 +152,10 @@ class Upgrade:
 
     # while it is drained
 
-    async def change(self, host: Host, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, fence: Fence) -> tuple[Finding, ...]:
         """Upgrade a drained host, or take up what an earlier call has begun; blockers: it failed, or was not begun.
 
-        fence: the rollout's generation; see `tasks.hosts.fence`
+        fence: what the host is shown; see `tasks.hosts.fence`
         Raises GateRefused, FencedOff (a later run has the host), HostError, ClusterUnreachable and ApiError.
         """
         passed = await self.gate.change(
@@ -163,7 +163,7 @@ class Upgrade:
         )
         return () if isinstance(passed, Planned) else passed.value
 
-    async def _change(self, host: Host, fence: int) -> tuple[Finding, ...]:
+    async def _change(self, host: Host, fence: Fence) -> tuple[Finding, ...]:
         if (other := await self._another_machine(host)) is not None:
             return (other,)  # which is neither drained nor to be told our generation
         await claim(self.sessions, host, fence)
@@ -181,7 +181,7 @@ class Upgrade:
         except ProviderError as error:
             return (provider_refused(host, error),)
 
-    async def _carry_out(self, host: Host, version: str | None, way: Way | None, fence: int) -> tuple[Finding, ...]:
+    async def _carry_out(self, host: Host, version: str | None, way: Way | None, fence: Fence) -> tuple[Finding, ...]:
         limits, digest = self.limits, self._resolver.digest(version)
         script = upgrade_script(self.goal.packages, way if isinstance(way, OnHost) else None, digest)
         if script is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host
+from tasks.hosts.fence import Fence
 from tasks.outcomes import Finding
 from tasks.upgrade.change import Upgrade
 from tasks.upgrade.pinning import Pins
@@ -44,7 +45,7 @@ class UpgradeWork:
         """Go on with the versions of an earlier run."""
         self._upgrade.pin(Pins.of_row(what))
 
-    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         """The provider's way."""
         return await self._upgrade.change(host, fence) if node is not None else (node_gone(host),)
 

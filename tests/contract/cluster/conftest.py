@@ -29,7 +29,7 @@ DEADLINE_S = 15.0
 class SomeoneIsQuicker(ApiServer):
     """Between our reading and our writing, someone else writes: `meddle` runs once, before the next PATCH is looked at.
 
-    most_watches: path -> of how many requests it was watched at once, at the most
+    most_watches: path, with its field selector -> of how many requests it was watched at once, at the most
     """
 
     meddle: Callable[[], Any] | None = None
@@ -41,12 +41,13 @@ class SomeoneIsQuicker(ApiServer):
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if "watch" not in request.query:
             return await self._answer_now(request)
-        self._watches[request.path] += 1
+        watched = f"{request.path}?{request.query.get('fieldSelector', '')}".rstrip("?")
+        self._watches[watched] += 1
         self.most_watches |= self._watches
         try:
             return await super()._answer(request)
         finally:
-            self._watches[request.path] -= 1
+            self._watches[watched] -= 1
 
     async def _answer_now(self, request: web.Request) -> web.StreamResponse:
         if request.method == "PATCH" and self.meddle is not None:

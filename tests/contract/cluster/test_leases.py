@@ -111,7 +111,7 @@ async def test_a_person_who_annotates_it_does_not_take_it_away(cluster: ClusterA
         return {**lease, "metadata": {**metadata, "annotations": {**metadata["annotations"], "seen-by": "joe"}}}
 
     embedded.meddle = lambda: embedded.store.modify("leases.coordination.k8s.io", NAME, "poolkeeper", annotate)
-    await held.write({"spent": ["a"]})
+    await held.change(lambda note: {"spent": ["a"]})
     annotations = in_the_store(embedded)["metadata"]["annotations"]
     assert json.loads(annotations["poolkeeper.io/rollout"]) == {"spent": ["a"]}
     assert annotations["seen-by"] == "joe"

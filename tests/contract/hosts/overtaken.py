@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncssh
 
+from tests.contract.hosts.fences import fence
 from tests.contract.hosts.machines import Machine
 from tests.contract.hosts.servers import Obliging
 
-MINE, LATER = 7, 8
-"""Our own generation, and that of the run that has taken over."""
+MINE, LATER = fence(7), 8
+"""Our own, and the generation of the run that has taken over."""
 
 
 def show_later(machine: Machine) -> None:

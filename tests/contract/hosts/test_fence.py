@@ -11,8 +11,10 @@ import pytest
 
 from tasks.fleet.model import Host
 from tasks.hosts import HostError, Sessions
-from tasks.hosts.fence import FencedOff, claim
+from tasks.hosts.fence import Begun, FencedOff, claim, forget_begun, read_begun
+from tasks.outcomes import Known, Unknown
 from tests.contract.hosts.conftest import World
+from tests.contract.hosts.fences import BEGUN, fence
 from tests.contract.hosts.machines import SHELLS, TOOLS, Machine
 
 FILE = "var/lib/poolkeeper/generation"
@@ -32,13 +34,13 @@ async def host_on(world: World, tools: Iterable[str], shell: str = "dash") -> As
 async def test_it_only_grows(world: World, sessions: Sessions, tools: tuple[str, ...], shell: str) -> None:
     async with host_on(world, tools, shell) as (host, machine):
         for mine in (3, 3, 12):
-            await claim(sessions, host, mine)
+            await claim(sessions, host, fence(mine))
             assert machine.at(FILE).read_text() == f"{mine}\n"
         with pytest.raises(FencedOff, match="a run with generation 12 has this host, which is later than ours, 9"):
-            await claim(sessions, host, 9)
+            await claim(sessions, host, fence(9))
         assert machine.at(FILE).read_text() == "12\n"
         left = {path.name for path in machine.at(FILE).parent.iterdir()}
-        assert left <= {"generation", "generation.lock"}
+        assert left <= {"generation", "generation.lock", "rollout"}
 
 
 @BOTH
@@ -52,7 +54,7 @@ async def test_many_at_once(world: World, sessions: Sessions, tools: tuple[str, 
 
         async def come(mine: int) -> None:
             try:
-                await claim(sessions, host, mine)
+                await claim(sessions, host, fence(mine))
             except FencedOff:
                 return
             passed.append(mine)
@@ -65,8 +67,8 @@ async def test_many_at_once(world: World, sessions: Sessions, tools: tuple[str, 
 async def test_a_dead_ones_lock_is_in_nobodys_way(world: World, sessions: Sessions) -> None:
     async with host_on(world, WITHOUT) as (host, machine):
         machine.put(f"{FILE}.held", "4194303 12345\n")
-        await claim(sessions, host, 5)
-        assert [path.name for path in machine.at(FILE).parent.iterdir()] == ["generation"]
+        await claim(sessions, host, fence(5))
+        assert {path.name for path in machine.at(FILE).parent.iterdir()} == {"generation", "rollout"}
 
 
 @pytest.mark.parametrize("text", ["", "later\n", "1x\n", "012\n", "-3\n", "99999999999999999999\n"])
@@ -74,7 +76,7 @@ async def test_what_is_no_number_is_for_a_person(world: World, sessions: Session
     async with host_on(world, WITH) as (host, machine):
         machine.put(FILE, text)
         with pytest.raises(HostError, match="has no number in it") as caught:
-            await claim(sessions, host, 5)
+            await claim(sessions, host, fence(5))
         assert not isinstance(caught.value, FencedOff)
         assert machine.at(FILE).read_text() == text
 
@@ -84,10 +86,59 @@ async def test_where_it_cannot_be_written(world: World, sessions: Sessions, tool
     async with host_on(world, tools) as (host, machine):
         machine.put("var/lib/poolkeeper", "a file in place of the folder")
         with pytest.raises(HostError, match="could not be compared"):
-            await claim(sessions, host, 5)
+            await claim(sessions, host, fence(5))
 
 
 @pytest.mark.parametrize("generation", [0, -1, 10**18])
 async def test_numbers_that_are_none_of_ours(world: World, sessions: Sessions, generation: int) -> None:
-    with pytest.raises(ValueError, match="no generation"):
+    with pytest.raises(ValueError, match="no fence"):
         await claim(sessions, world.host(1), generation)
+
+
+ANOTHER = Begun("ba9876543210", "fedcba9876543210")
+ROLLOUT = "var/lib/poolkeeper/rollout"
+
+
+@BOTH
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_host_tells_for_what_it_was_changed(
+    world: World, sessions: Sessions, tools: tuple[str, ...], shell: str
+) -> None:
+    """Until that is forgotten, by the rollout that it was; of one that was turned away it knows nothing."""
+    async with host_on(world, tools, shell) as (host, machine):
+
+        async def told() -> Begun | None:
+            known = await read_begun(sessions, host)
+            assert isinstance(known, Known)
+            return known.value
+
+        assert await told() is None
+        for generation, begun in ((3, BEGUN), (3, BEGUN), (3, ANOTHER), (4, BEGUN)):
+            await claim(sessions, host, fence(generation, begun))
+            assert await told() == begun
+        with pytest.raises(FencedOff):
+            await claim(sessions, host, fence(3, ANOTHER))
+        await forget_begun(sessions, host, ANOTHER)
+        assert await told() == BEGUN
+        await forget_begun(sessions, host, BEGUN)
+        assert (await told(), machine.has(ROLLOUT)) == (None, False)
+        await forget_begun(sessions, host, BEGUN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("0123456789ab\n", id="half"),
+        pytest.param("0123456789ab 0123456789abcdeg\n", id="no token"),
+        pytest.param("; reboot\n", id="a command"),
+        pytest.param("x" * 100_000, id="huge"),
+        pytest.param("\x1b[2J\n", id="an escape"),
+    ],
+)
+async def test_what_a_host_says_otherwise_is_unknown(world: World, sessions: Sessions, text: str) -> None:
+    async with host_on(world, WITH) as (host, machine):
+        machine.put(ROLLOUT, text)
+        known = await read_begun(sessions, host)
+    assert isinstance(known, Unknown)
+    assert text.strip() not in known.reason or not text

@@ -20,6 +20,7 @@ from tasks.hosts.fence import FencedOff, claim
 from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
 from tasks.outcomes import Known, Secret
 from tests.contract.hosts.conftest import open_sessions
+from tests.contract.hosts.fences import fence
 
 JOIN = "poolkeeper-join"
 
@@ -101,7 +102,7 @@ async def test_unit_beyond_its_limit_and_once_more(host: Host, sessions: Session
 async def test_of_two_runs_at_once_the_later_one_stays(host: Host, root: Path, sessions: Sessions) -> None:
     async def come(generation: int) -> bool:
         try:
-            await claim(sessions, host, generation)
+            await claim(sessions, host, fence(generation))
         except FencedOff:
             return False
         return True

@@ -8,18 +8,21 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tasks.cluster.api import MERGE_PATCH
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host, Limit
-from tasks.outcomes import Evidence, Finding, HostOutcome, Severity, Subject
+from tasks.hosts.fence import Begun, Fence
+from tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Known, Observed, Severity, Subject
 from tasks.rollout import recovering
 from tasks.rollout.carrying import Carrier, HostWork
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.maintenance import HandOver, Prove, TakeBack
-from tasks.rollout.memory import remembered
+from tasks.rollout.memory import shared_by
 from tasks.rollout.plan import PlannedHost
 from tasks.rollout.recovery import Remedy
 from tasks.rollout.run import RolloutRun
@@ -78,6 +81,8 @@ class Record:
     installed: str = OLD
     running: str = OLD
     generation: int = 0
+    begun: str = ""
+    """The rollout and the token of what it was changed for."""
 
 
 class Disk:
@@ -147,11 +152,13 @@ class OnDisk:
     def remember(self, what: Mapping[str, Any]) -> None:
         self._shared.update(what)
 
-    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         here, disk, build = Subject("host", host.name), self.disk(host), self._shared["build"]
-        if fence < disk.record.generation:
-            return (finding(host, f"generation {fence} after {disk.record.generation}"),)
-        disk.write(Record(disk.record.installed, disk.record.running, fence))
+        if fence.generation < disk.record.generation:
+            return (finding(host, f"generation {fence.generation} after {disk.record.generation}"),)
+        disk.write(
+            replace(disk.record, generation=fence.generation, begun=f"{fence.begun.rollout} {fence.begun.token}")
+        )
         if disk.record.installed != build:
             await self.run.gate.change(here, f"install {WANTED} on host {host.name}", lambda: self.install(host, build))
         if disk.broken.exists():
@@ -163,13 +170,13 @@ class OnDisk:
     async def install(self, host: Host, build: str) -> None:
         disk = self.disk(host)
         disk.log("install", self.ground.run_id)
-        disk.write(Record(build, disk.record.running, disk.record.generation))
+        disk.write(replace(disk.record, installed=build))
 
     async def restart(self, host: Host) -> None:
         """The kubelet tells its version by itself."""
         disk = self.disk(host)
         disk.log("restart", self.ground.run_id)
-        disk.write(Record(disk.record.installed, disk.record.installed, disk.record.generation))
+        disk.write(replace(disk.record, running=disk.record.installed))
         async with reach(self.ground.folder / "kubelet") as kubelet:
             told = {"status": {"nodeInfo": {"kubeletVersion": WANTED}}}
             await kubelet.request("PATCH", f"/api/v1/nodes/{host.name}/status", body=told, content_type=MERGE_PATCH)
@@ -191,11 +198,32 @@ def finding(host: Host, observed: str) -> Finding:
     )
 
 
+class OnDisks(RolloutRun):
+    """A run over hosts that are disks."""
+
+    folder: Path
+
+    async def works(self, host: Host) -> tuple[Finding, ...]:
+        return ()
+
+    async def told(self, host: Host) -> Observed[Begun | None]:
+        begun = Disk(self.folder, host.name).record.begun
+        return Known(Begun(*begun.split()) if begun else None, datetime.now(UTC))
+
+    async def forget(self, host: Host, begun: Begun) -> None:
+        disk = Disk(self.folder, host.name)
+        if disk.record.begun == f"{begun.rollout} {begun.token}":
+            disk.write(replace(disk.record, begun=""))
+
+
 @asynccontextmanager
 async def opened(ground: Ground) -> AsyncIterator[RolloutRun]:
     """A run over the two hosts, or those on machines, whose gate counts."""
     async with reach(ground.kubeconfig, timeout_s=API_TIMEOUT_S) as api:
-        run = await open_run(api, ground.hosts or two_hosts(), ground.state, ground.run_id)
+        kind = RolloutRun if ground.hosts else OnDisks
+        run = await open_run(api, ground.hosts or two_hosts(), ground.state, ground.run_id, kind)
+        if isinstance(run, OnDisks):
+            run.folder = ground.folder
         run.gate, run.recorder.say = ground.gate(run.gate), print
         yield run
 
@@ -209,9 +237,12 @@ async def rolled(
     plan = run.plan(goal, limits, looked.values(), outlook)
     planned, goes = {one.host.name for one in plan.hosts}, work.works_without_node
     outcomes = [run.settled(one) for name, one in looked.items() if name not in planned]
-    if plan.hosts:
+    if not plan.hosts:
+        await run.clear_up(plan, outcomes)
+    else:
+        done = {outcome.name for outcome in outcomes if outcome.state is HostState.DONE}
         async with run.holding(plan, nodes_go=goes) as lease:
-            plan = await run.resumed(plan, nodes_go=goes)
+            plan = await run.resumed(plan, lease, done, nodes_go=goes)
             unfit = await run.prepare(plan, work, lease)
             carrier = run.carrier(goal, limits, work, lease)
 
@@ -245,21 +276,22 @@ class Recover:
     async def __call__(self, ground: Ground) -> Json:
         outcomes = {}
         async with opened(ground) as run:
-            if not run.left_behind({GOAL.flow}) and not await run.lease_is_held():
+            if not await run.left_behind({GOAL.flow: False}) and not await run.lease_is_held():
                 return {}
             async with run.recovering() as lease:
                 await run.read_again()
-                for one in run.left_behind({GOAL.flow}):
+                for one in await run.left_behind({GOAL.flow: False}):
                     work: HostWork = TakeBack(proven_at_once(ground))
                     if one.remedy is Remedy.FINISH:
                         work = self.work(ground, run)
-                        work.remember(remembered(lease.note, one.mark.rollout, "shared"))
+                        work.remember(shared_by(lease.note, one.goal.id))
                     carrier = run.carrier(one.goal, LIMITS, work, lease)
 
                     async def carry(planned: PlannedHost, carrier: Carrier = carrier) -> HostOutcome:
                         return await carrier.carry(planned.host)
 
-                    outcome = await recovering.recover(one, carrier, lease, carry)
+                    not_now = partial(run.not_now, one.host)
+                    outcome = await recovering.recover(one, carrier, lease, carry, not_now)
                     outcomes[outcome.name] = str(outcome.state)
         return outcomes
 
@@ -267,7 +299,7 @@ class Recover:
 def proven_at_once(ground: Ground) -> Prove:
     """A proof that takes no time, and stands in the host's log."""
 
-    async def prove(host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
+    async def prove(host: Host) -> tuple[Finding, ...]:
         Disk(ground.folder, host.name).log("proof", ground.run_id)
         return ()
 
@@ -327,13 +359,19 @@ def _node(node: Json) -> Json:
 
 def _lease(lease: Json) -> Json:
     note = json.loads((lease["metadata"].get("annotations") or {}).get("poolkeeper.io/rollout", "{}"))
-    spent = {host for one in note.get("unfinished", {}).values() for host in one.get("spent", {})}
-    return {"held": bool(lease["spec"].get("holderIdentity")), "spent": sorted(spent), "members": note.get("members")}
+    unfinished = note.get("unfinished", {}).values()
+    return {
+        "held": bool(lease["spec"].get("holderIdentity")),
+        "spent": sorted({host for one in unfinished for host in one["spent"]}),
+        "intents": sorted({host for one in unfinished for host in one["intents"]}),
+        "members": sorted(note.get("members", ())),
+    }
 
 
 def _host(disk: Disk) -> Json:
     record = disk.record
-    return {"installed": record.installed.partition("+")[0], "running": record.running.partition("+")[0]}
+    versions = {"installed": record.installed.partition("+")[0], "running": record.running.partition("+")[0]}
+    return {**versions, "begun": bool(record.begun)}
 
 
 GROUPS = tuple(Group(f"{kind} of both", frozenset(NAMES), 1) for kind in ("pool", "rack"))
@@ -342,7 +380,9 @@ GROUPS = tuple(Group(f"{kind} of both", frozenset(NAMES), 1) for kind in ("pool"
 def wrong(world: World, story: Story, version: str = WANTED) -> list[str]:
     """What never holds in a rollout over the two hosts, whoever was killed. version: of nodes that are given back"""
     seen = world.history
-    told = seen.over_limit(GROUPS) + seen.smaller_generations() + seen.broken_budgets() + seen.freed_unproven(version)
+    told = seen.over_limit(GROUPS) + seen.smaller_generations() + seen.broken_budgets()
+    # of one that was never changed nothing is to be proven, however far its Node said that it had come
+    told += [said for said in seen.freed_unproven(version) if Disk(world.folder, said.split()[0]).done]
     told += [f"at most one may be down, and {sorted(down)} were" for g in GROUPS if len(down := seen.most_down(g)) > 1]
     evicted = Counter(w.name for w in seen.writes if w.subresource == "eviction" and w.landed)
     told += [f"pod {name} was evicted {times} times" for name, times in evicted.items() if times > 1]

@@ -27,12 +27,13 @@ def begins_something(world: World, story: Story) -> list[str]:
     left = {key: value for key, value in story.left.items() if key.startswith("node ")}
     told += [f"{key} is left as {node}" for key, node in left.items() if node["phase"] or node["unschedulable"]]
     told += [f"{key} is held" for key, value in story.left.items() if key.startswith("lease pool") and value["held"]]
+    told += [f"{key} has intents" for key, value in story.left.items() if key.startswith("lease") and value["intents"]]
     for name in NAMES:
-        now, phase = story.left[f"host {name}"], story.at_kill[f"node {name}"]["phase"]
-        expected = {"draining": OLD, "changing": WANTED, None: story.at_kill[f"host {name}"]["running"]}[phase]
-        if set(now.values()) != {expected}:
-            told.append(f"{name}, which was left {phase}, has {now}")
-    in_hand = {name for name in NAMES if story.at_kill[f"node {name}"]["phase"]}
+        now, then = story.left[f"host {name}"], story.at_kill[f"host {name}"]
+        expected = WANTED if then["begun"] else then["running"]
+        if now != {"installed": expected, "running": expected, "begun": False}:
+            told.append(f"{name}, which was left {then}, has {now}")
+    in_hand = set(story.at_kill.get("lease pool-general", {}).get("intents", ()))
     if story.answer != dict.fromkeys(in_hand, "done"):
         told.append(f"{sorted(in_hand)} were in hand, and recovery tells {story.answer}")
     return told
@@ -51,10 +52,9 @@ async def test_the_next_run_finishes_it_and_recover_gives_back_or_finishes(theat
     recovered = replace(ROLLOUT, again=(Recover(),), wrong=begins_something, same_end=False, lapses=True)
     stories = await theatre.killed_at(recovered, points, undisturbed)
 
-    for phase in ("draining", "changing"):
-        left = next(
-            s for s in stories if s.at_kill["node n0"]["phase"] == phase and s.at_kill["host n0"]["installed"] == OLD
-        )
+    for phase, begun in (("draining", False), ("changing", False), ("changing", True)):
+        then = {"installed": OLD, "running": OLD, "begun": begun}
+        left = next(s for s in stories if s.at_kill["node n0"]["phase"] == phase and s.at_kill["host n0"] == then)
         print(f"\nrecover, where {NAMES[0]} was left {phase}, {left.killed_at}")
         recovering = replace(ROLLOUT, first=((Upgrade(), left.point),), run=Recover(), same_end=False)
         undisturbed = await theatre.undisturbed(recovering)

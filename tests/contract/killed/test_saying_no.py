@@ -10,9 +10,10 @@ import pytest
 from tasks.cluster.api import MERGE_PATCH
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host
+from tasks.hosts.fence import Fence
 from tasks.outcomes import Finding, Subject
 from tests.contract.cluster.conftest import reach
-from tests.contract.killed.rollouts import NAMES, WANTED, OnDisk, Record, Upgrade
+from tests.contract.killed.rollouts import NAMES, WANTED, OnDisk, Upgrade
 from tests.contract.killed.runs import Ground, Json, Kind, Point, When
 from tests.contract.killed.stories import Story, Theatre
 from tests.contract.killed.test_rollouts import OUT, ROLLOUT
@@ -21,9 +22,9 @@ from tests.contract.killed.test_rollouts import OUT, ROLLOUT
 class Forgetful(OnDisk):
     """Does not look at what is on the host already."""
 
-    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         disk = self.disk(host)
-        disk.write(Record(disk.record.installed, running="", generation=disk.record.generation))
+        disk.write(replace(disk.record, running=""))
         await self.run.gate.change(
             Subject("host", host.name), f"install on {host.name}", lambda: self.install(host, self._shared["build"])
         )

@@ -101,7 +101,7 @@ async def test_the_machine_that_is_to_leave_is_cleaned(
         findings = await work.change(host, node, MINE)
     assert {finding.id for finding in findings} == {"offboard.kubelet.on"}
     assert (machine.has(BROUGHT), asked_to_stop(machine)) == (False, True)
-    assert machine.at("/var/lib/poolkeeper/generation").read_text() == f"{MINE}\n"
+    assert machine.at("/var/lib/poolkeeper/generation").read_text() == f"{MINE.generation}\n"
     assert await get_node(cluster, NODE) is not None
 
 

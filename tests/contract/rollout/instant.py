@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from tasks.cluster import ClusterApi
-from tasks.cluster.nodes import NodeRow, list_nodes
+from tasks.cluster.leases import take_lease
+from tasks.cluster.marks import Mark, Phase, take_node, write_mark
+from tasks.cluster.nodes import NodeRow, get_node, list_nodes
 from tasks.cluster.stops import stops_guard
 from tasks.fleet.model import Host
 from tasks.hosts import Sessions
+from tasks.hosts.fence import Begun, Fence
 from tasks.ledger import Spool
-from tasks.outcomes import Checked, Finding, Gate, HostOutcome
+from tasks.outcomes import Checked, Finding, Gate, HostOutcome, Known, Observed
 from tasks.provider import Provider
 from tasks.rollout.goal import Goal, Limits
+from tasks.rollout.memory import Intent, begun, ended, with_intent
 from tasks.rollout.plan import PlannedHost
 from tasks.rollout.run import RolloutRun
 from tasks.runs.recording import Recorder
@@ -44,7 +50,7 @@ class Instant:
     def remember(self, what: Mapping[str, Any]) -> None:
         pass
 
-    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         self.changed.add(host.name)
         return ()
 
@@ -55,6 +61,19 @@ class Instant:
         return ()
 
 
+class WithoutHosts(RolloutRun):
+    """A run whose hosts are not there: each Node works, and no host keeps anything."""
+
+    async def works(self, host: Host) -> tuple[Finding, ...]:
+        return ()
+
+    async def told(self, host: Host) -> Observed[Begun | None]:
+        return Known(None, datetime.now(UTC))
+
+    async def forget(self, host: Host, begun: Begun) -> None:
+        pass
+
+
 class Idle:
     """A provider that is not busy with any pool."""
 
@@ -62,10 +81,16 @@ class Idle:
         return ()
 
 
-async def open_run(api: ClusterApi, declared: Sequence[Host], folder: Path, run_id: str = "run-1") -> RolloutRun:
+async def open_run(
+    api: ClusterApi,
+    declared: Sequence[Host],
+    folder: Path,
+    run_id: str = "run-1",
+    kind: type[RolloutRun] = WithoutHosts,
+) -> RolloutRun:
     """A run over these hosts, whose Nodes are there."""
     recorder = Recorder(Spool(folder / "spool"), run_id, lambda text: None)
-    return RolloutRun(
+    return kind(
         a_fleet(*declared),
         declared,
         "upgrade",
@@ -79,12 +104,28 @@ async def open_run(api: ClusterApi, declared: Sequence[Host], folder: Path, run_
     )
 
 
+async def half_done(api: ClusterApi, goal: Goal, node: str, phase: Phase) -> Mark:
+    """What an earlier run of a goal has left: its intent on the pool's Lease, and a node that it took and brought so far."""
+    row = await get_node(api, node)
+    intent = Intent.of(node, row, node_is_dead=False)
+    held = await take_lease(
+        api, f"pool-{goal.pool}", "run-0/1", note=lambda before: begun(before, goal, {}, datetime.now(UTC))
+    )
+    await held.change(lambda note: with_intent(note, goal.id, node, intent))
+    await held.give_back(lambda note: ended(note, goal.id))
+    mark = Mark(goal.id, goal.flow, goal.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
+    await take_node(api, node, mark)
+    mark = replace(mark, phase=phase)
+    await write_mark(api, node, mark)
+    return mark
+
+
 async def carried(run: RolloutRun, goal: Goal, limits: Limits, work: Instant) -> tuple[dict[str, HostOutcome], str]:
     """One goal, from look to end, as the flows do it: host -> outcome, and why nothing new was started."""
     looked = await run.look(list(run.hosts), goal, limits, work)
     plan = run.plan(goal, limits, looked.values(), await run.outlook(looked.values(), limits))
     async with run.holding(plan) as lease:
-        plan = await run.resumed(plan)
+        plan = await run.resumed(plan, lease)
         carrier = run.carrier(goal, limits, work, lease)
 
         async def carry(one: PlannedHost) -> HostOutcome:

@@ -20,6 +20,7 @@ from tasks.cluster.nodes import NodeRow, get_node, list_nodes
 from tasks.cluster.pods import pods_on
 from tasks.cluster.stops import Stop, freeze, hold, read_stops, stop_run
 from tasks.fleet.model import Host, Limit, Window
+from tasks.hosts.fence import Fence
 from tasks.outcomes import (
     Change,
     Checked,
@@ -38,11 +39,11 @@ from tasks.rollout.carrying import Carrier
 from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.live import Live
 from tasks.rollout.maintenance import HandOver
-from tasks.rollout.memory import remembered, with_remembered
+from tasks.rollout.memory import shared_by, spent_by, with_spent
 from tasks.rollout.plan import PlannedHost
 from tasks.rollout.run import RolloutRun
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
-from tests.contract.rollout.instant import Idle, Instant, carried, open_run
+from tests.contract.rollout.instant import Idle, Instant, carried, half_done, open_run
 from tests.unit.onboard.builders import a_host
 
 __all__ = ["admin", "api", "ca", "cluster", "embedded"]
@@ -70,6 +71,11 @@ def nodes(embedded: SomeoneIsQuicker) -> Callable[..., list[Host]]:
         return hosts
 
     return make
+
+
+async def at_once() -> str:
+    """A host may be finished now."""
+    return ""
 
 
 class Seen(Live):
@@ -110,7 +116,7 @@ class FailsOnce(Instant):
         super().__init__()
         self.live, self.began = live, asyncio.Event()
 
-    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         if host.name != "n0":
             return await super().change(host, node, fence)
         self.began.set()
@@ -190,7 +196,7 @@ async def test_what_was_spent_survives_another_goal_in_between(
     second = await open_run(cluster, hosts, tmp_path, "run-2")
     await carried(second, Goal("maintain", "general"), QUICK, Instant())
     note = (await list_leases(cluster))["pool-general"].note
-    assert list(remembered(note, GOAL.id, "spent")) == ["n0"]
+    assert list(spent_by(note, GOAL.id)) == ["n0"]
 
 
 async def test_only_what_is_still_being_drained_is_given_back_as_such(
@@ -199,8 +205,7 @@ async def test_only_what_is_still_being_drained_is_given_back_as_such(
     nodes(1, pool=1, rack=1)
     mark = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
     await take_node(cluster, "n0", mark)
-    further = Mark(**{**{name: getattr(mark, name) for name in Mark.__slots__}, "phase": Phase.WITH_A_PERSON})
-    await write_mark(cluster, "n0", further)
+    await write_mark(cluster, "n0", replace(mark, phase=Phase.WITH_A_PERSON))
     with pytest.raises(MarkedByOthers, match="is with a person by now, and no longer draining"):
         await give_back_node(cluster, "n0", mark, Phase.DRAINING)
     assert await left(cluster) == ["n0"]
@@ -294,7 +299,7 @@ class HeldAtOnce(Instant):
         super().__init__()
         self.word = word
 
-    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         await self.word()
         return (WRONG,)
 
@@ -352,7 +357,7 @@ async def test_a_stop_that_comes_with_the_last_host_counts_for_the_next_goal(
     run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
 
     class StoppedMeanwhile(Instant):
-        async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+        async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
             await stop_run(cluster, "run-1", Stop("joe", "2026-11-24T12:00:00+00:00", "enough"))
             return await super().change(host, node, fence)
 
@@ -373,12 +378,12 @@ async def test_a_second_goal_that_breaks_off_keeps_what_it_has_spent(
 
     async def break_off() -> None:
         async with run.holding(plan) as lease:
-            await lease.write(with_remembered(lease.note, ANOTHER.id, "spent", {"n0": "not proven"}))
+            await lease.change(lambda note: with_spent(note, ANOTHER.id, "n0", "not proven"))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await break_off()
-    assert remembered((await list_leases(cluster))["pool-general"].note, ANOTHER.id, "spent") == {"n0": "not proven"}
+    assert spent_by((await list_leases(cluster))["pool-general"].note, ANOTHER.id) == {"n0": "not proven"}
 
 
 async def test_a_host_that_cannot_be_prepared_costs_the_others_nothing(
@@ -422,7 +427,7 @@ async def test_where_the_provider_takes_one_after_the_other_no_second_one_is_dra
     class OneByOne(Instant):
         one_by_one = True
 
-        async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+        async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
             assert await left(cluster) == [host.name]
             return await super().change(host, node, fence)
 
@@ -448,15 +453,13 @@ async def test_a_node_that_recovery_may_not_give_back_is_told_as_refused(
     cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
 ) -> None:
     hosts = nodes(1, pool=1, rack=1)
-    await take_node(
-        cluster, "n0", Mark(GOAL.id, "upgrade", GOAL.wanted, "r0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
-    )
+    await half_done(cluster, GOAL, "n0", Phase.DRAINING)
     await hold(cluster, "n0", Stop("joe", "2026-11-24T12:00:00+00:00", "mine"))
     run = await open_run(cluster, hosts, tmp_path, "run-2")
-    (found,) = run.left_behind({"upgrade"})
+    (found,) = await run.left_behind({"upgrade": False})
     async with run.recovering() as lease:
         carrier = run.carrier(found.goal, QUICK, Instant(), lease)
-        outcome = await recovering.recover(found, carrier, lease, lambda one: carrier.carry(one.host))
+        outcome = await recovering.recover(found, carrier, lease, lambda one: carrier.carry(one.host), at_once)
     assert (str(outcome.state), outcome.summary) == ("refused", "nothing on it was changed; not given back")
     assert await left(cluster) == ["n0"]
 
@@ -467,7 +470,7 @@ async def test_what_hosts_share_is_kept_while_one_is_half_changed(
     """The cluster is frozen in mid-change: whoever finishes the host gives it the version that the others have."""
 
     class Shares(Instant):
-        async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+        async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
             await freeze(cluster, Stop("joe", "2026-11-24T12:00:00+00:00", "wait"))
             await run.gate.change(Subject("host", host.name), "go on", nothing)
             return ()
@@ -488,7 +491,7 @@ async def test_what_hosts_share_is_kept_while_one_is_half_changed(
         outcomes, _ = await run.carry_out(plan, lease, lambda one: carrier.carry(one.host))
     assert [str(outcome.state) for outcome in outcomes] == ["refused"]
     note = (await list_leases(cluster))["pool-general"].note
-    assert remembered(note, GOAL.id, "shared") == {"kubernetes": "1.36.3"}
+    assert shared_by(note, GOAL.id) == {"kubernetes": "1.36.3"}
 
 
 async def test_a_full_disk_costs_the_other_hosts_nothing(
@@ -507,7 +510,7 @@ class Watched(Instant):
         super().__init__()
         self.cluster, self.under = cluster, dict[str, list[str]]()
 
-    async def change(self, host: Host, node: NodeRow | None, fence: int) -> tuple[Finding, ...]:
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         self.under[host.name] = [pod.name for pod in await pods_on(self.cluster, host.node_name)]
         return await super().change(host, node, fence)
 
@@ -544,9 +547,7 @@ async def test_what_came_while_a_node_was_uncordoned_is_drained_before_it_is_cha
 ) -> None:
     """Half changed or failed, uncordoned for its capacity, and cordoned again by hand."""
     hosts = nodes(1, pool=1, rack=1)
-    mark = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
-    await take_node(cluster, "n0", mark)
-    await write_mark(cluster, "n0", replace(mark, phase=phase))
+    await half_done(cluster, GOAL, "n0", phase)
     put_pod(embedded, "web", "n0")
     work = Watched(cluster)
     outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, work)
@@ -558,9 +559,7 @@ async def test_a_half_changed_node_whose_drain_is_blocked_is_kept_as_it_is(
     cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
 ) -> None:
     hosts = nodes(1, pool=1, rack=1)
-    mark = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
-    await take_node(cluster, "n0", mark)
-    await write_mark(cluster, "n0", replace(mark, phase=Phase.CHANGING))
+    await half_done(cluster, GOAL, "n0", Phase.CHANGING)
     put_pod(embedded, "web", "n0", "no owner")
     work = Watched(cluster)
     outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, work)
@@ -686,6 +685,8 @@ def carrier_of(run: RolloutRun, lease: HeldLease, limits: Limits) -> Carrier:
         may_start=lambda host: "",
         stopped=run.stopped,
         halted=lambda: "",
+        records=run,
+        works=run.works,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tasks.cluster.leases import get_lease, take_lease
 from tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Severity, Subject
 from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.live import Live
-from tasks.rollout.memory import remembered
+from tasks.rollout.memory import begun, spent_by
 from tasks.rollout.plan import Candidate, PlannedHost, plan_rollout
 from tasks.rollout.waves import Waves
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
@@ -59,7 +60,12 @@ class Run:
             [Candidate(a_host(name), half_done=name in half_done) for name in HOSTS],
         )
         async with asyncio.timeout(DEADLINE_S):
-            lease = await take_lease(self.cluster, "pool-p", "run/1")
+            lease = await take_lease(
+                self.cluster,
+                "pool-p",
+                "run/1",
+                note=lambda before: begun(before, plan.goal, {}, datetime.now(UTC)),
+            )
             self.waves = Waves(
                 plan,
                 lease,
@@ -71,7 +77,7 @@ class Run:
                 stopped=self.stopped,
             )
             outcomes = await self.waves.carry_out()
-            await lease.give_back(lease.note)
+            await lease.give_back(lambda note: note)
         return {outcome.name: str(outcome.state) for outcome in outcomes}
 
 
@@ -129,7 +135,7 @@ async def test_what_was_spent_is_found_by_the_next_run_and_half_done_hosts_are_f
     await Run(cluster, ends={"h0": HostState.FAILED})()
     row = await get_lease(cluster, "pool-p")
     assert row is not None
-    assert remembered(row.note, Goal("upgrade", "p").id, "spent") == {"h0": "it is failed"}
+    assert spent_by(row.note, Goal("upgrade", "p").id) == {"h0": "it is failed"}
     again = Run(cluster, half_done=["h0"])
     ended = await again()
     assert again.carried == ["h0"]

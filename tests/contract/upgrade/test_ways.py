@@ -6,24 +6,25 @@ import asyncio
 
 from tasks.fleet.model import Host
 from tasks.upgrade import Goal, Pins, Upgrade
+from tests.contract.hosts.fences import fence
 from tests.contract.upgrade.conftest import NEW, OLD, Told, World
 
 CONTAINERD = "1.6.24~ds1-1+deb12u1"
 
 
-async def whole(world: World, upgrade: Upgrade, host: Host, fence: int = 1) -> None:
+async def whole(world: World, upgrade: Upgrade, host: Host, generation: int = 1) -> None:
     """All of it, with nothing to object to."""
     before = await world.node(host)
     assert not await upgrade.finished(host, before)
     assert await upgrade.stage(host) == ()
-    assert await upgrade.change(host, fence) == ()
+    assert await upgrade.change(host, fence(generation)) == ()
     assert await upgrade.prove(host, before) == ()
     assert await upgrade.finished(host, await world.node(host))
 
 
 async def test_by_the_operators_command(world: World, host: Host) -> None:
     upgrade = world.upgrade(Goal("1.36"))
-    await whole(world, upgrade, host, fence=7)
+    await whole(world, upgrade, host, generation=7)
     node = await world.node(host)
     assert (node.kubelet_version, node.ready) == (NEW, True)
     assert upgrade.pins == Pins("1.36.3")
@@ -52,7 +53,7 @@ async def test_by_a_person(world: World, host: Host) -> None:
     told = Told()
     upgrade = world.upgrade(Goal("1.36.3"), provider=world.provider(upgrade="hand-off", upgrade_command=None), say=told)
     before = await world.node(host)
-    changing = asyncio.create_task(upgrade.change(host, 1))
+    changing = asyncio.create_task(upgrade.change(host, fence()))
     await world.run(host, "edgeadm upgrade --version=v1.36.3")
     assert await changing == ()
     (shown,) = told.lines
@@ -65,7 +66,7 @@ async def test_by_a_person(world: World, host: Host) -> None:
 async def test_by_a_person_who_does_not_come(world: World, host: Host) -> None:
     provider = world.provider(upgrade="hand-off", upgrade_command=None)
     upgrade = world.upgrade(Goal("1.36.3"), provider=provider, hand_off_s=0.5)
-    (finding,) = await upgrade.change(host, 1)
+    (finding,) = await upgrade.change(host, fence())
     assert finding.id == "upgrade.hand-off.not-done"
     assert STEP in finding.next_step
     assert OLD in finding.evidence.observed
@@ -102,7 +103,7 @@ async def test_a_dry_run_tells_and_does_nothing(world: World, host: Host) -> Non
     before = await world.node(host)
     assert not await upgrade.finished(host, before)
     assert await upgrade.stage(host) == ()
-    assert await upgrade.change(host, 9) == ()
+    assert await upgrade.change(host, fence(9)) == ()
     assert await upgrade.prove(host, before) == ()
     assert [change.sentence for change in upgrade.gate.changes][-3:] == [
         f"fetch kubeadm=1.36.3-1.1, kubelet=1.36.3-1.1 onto host {host.name}, installing nothing",

@@ -16,6 +16,7 @@ from tasks.hosts.units import UnitRun, unit_state
 from tasks.outcomes import Change, Finding, GateRefused, Refusal
 from tasks.upgrade import Goal, Upgrade
 from tasks.upgrade.carrying import UPGRADE_UNIT
+from tests.contract.hosts.fences import fence
 from tests.contract.upgrade.conftest import DEADLINE_S, NEW, OLD, Told, World, opened
 
 CONTAINERD = Goal(packages={"containerd": "1.6.24~ds1-1+deb12u1"})
@@ -61,7 +62,7 @@ async def test_what_was_staged_needs_no_mirror(world: World, host: Host) -> None
     assert await upgrade.stage(host) == ()
     world.break_host(host, Fault.MIRROR_DOWN)
     try:
-        assert await upgrade.change(host, 1) == ()
+        assert await upgrade.change(host, fence()) == ()
         assert await upgrade.prove(host, before) == ()
     finally:
         world.mend_host(host)
@@ -86,7 +87,7 @@ async def test_a_kubelet_that_stays_old_is_not_proven(world: World, host: Host) 
     before = await world.node(host)
     world.break_host(host, Fault.KEEPS_OLD_KUBELET)
     try:
-        assert await upgrade.change(host, 1) == (), "the vendor's command says that all went well"
+        assert await upgrade.change(host, fence()) == (), "the vendor's command says that all went well"
         (finding,) = await upgrade.prove(host, before)
     finally:
         world.mend_host(host)
@@ -94,7 +95,7 @@ async def test_a_kubelet_that_stays_old_is_not_proven(world: World, host: Host) 
     assert "systemctl cat kubelet" in finding.next_step
     assert not await upgrade.finished(host, await world.node(host))
     # mended, it is done again: that the unit had ended well was not enough
-    assert await upgrade.change(host, 1) == ()
+    assert await upgrade.change(host, fence()) == ()
     assert await upgrade.prove(host, before) == ()
 
 
@@ -103,7 +104,7 @@ async def test_a_kubelet_that_stays_old_is_seen_at_once_where_kubeadm_upgrades(w
     upgrade = world.upgrade(Goal(NEW), provider=world.kubeadm())
     world.break_host(host, Fault.KEEPS_OLD_KUBELET)
     try:
-        (finding,) = await upgrade.change(host, 1)
+        (finding,) = await upgrade.change(host, fence())
     finally:
         world.mend_host(host)
     assert finding.id == "upgrade.change.failed"
@@ -114,7 +115,7 @@ async def test_a_kubelet_that_never_returns_is_not_proven(world: World, host: Ho
     upgrade = world.upgrade(Goal(NEW), settle_s=2)
     before = await world.node(host)
     world.break_host(host, Fault.NEVER_RETURNS)
-    assert await upgrade.change(host, 1) == ()
+    assert await upgrade.change(host, fence()) == ()
     assert ids(await upgrade.prove(host, before)) == ["node.ready"]
     assert (await unit_state(world.sessions, host, UPGRADE_UNIT)).state is UnitRun.SUCCEEDED, "kept for whoever looks"
     world.mend_host(host)
@@ -128,13 +129,13 @@ async def test_a_failed_one_is_told_and_tried_again(world: World, host: Host, wa
     before = await world.node(host)
     world.break_host(host, Fault.PACKAGE_MISSING)
     try:
-        (finding,) = await upgrade.change(host, 1)
+        (finding,) = await upgrade.change(host, fence())
     finally:
         world.mend_host(host)
     assert finding.id == {"command": "upgrade.change.failed", "call": "upgrade.provider.task"}[way]
     assert "download kubelet v1.36.3: 404 Not Found" in finding.evidence.observed
     assert (await world.node(host)).kubelet_version == OLD
-    assert await upgrade.change(host, 1) == ()
+    assert await upgrade.change(host, fence()) == ()
     assert await upgrade.prove(host, before) == ()
 
 
@@ -172,7 +173,7 @@ async def test_cut_off_while_it_runs_it_is_taken_up_by_name(world: World, host: 
     held, before = Held(world, host), await world.node(host)
     await held.make()
     upgrade = world.upgrade(Goal(NEW), provider=world.provider(upgrade_command=held.command))
-    first = asyncio.create_task(upgrade.change(host, 1))
+    first = asyncio.create_task(upgrade.change(host, fence()))
     await until(held.begun)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -181,7 +182,7 @@ async def test_cut_off_while_it_runs_it_is_taken_up_by_name(world: World, host: 
     async with opened(world.folder) as anew:  # another process would have sessions of its own as well
         told = Told()
         again = anew.upgrade(Goal(NEW), provider=anew.provider(upgrade_command=held.command), say=told)
-        second = asyncio.create_task(again.change(host, 2))
+        second = asyncio.create_task(again.change(host, fence(2)))
 
         async def follows() -> bool:
             return told.lines == [f"{host.name}: following the upgrade that runs"]
@@ -198,9 +199,9 @@ async def test_cut_off_after_its_end_it_is_not_done_again(world: World, host: Ho
     ran = world.root(host) / "tmp/ran"
     command = f"echo run >> {ran}; edgeadm upgrade --version=v{{version}}"
     before = await world.node(host)
-    for fence in (1, 2):
+    for generation in (1, 2):
         upgrade = world.upgrade(Goal(NEW), provider=world.provider(upgrade_command=command))
-        assert await upgrade.change(host, fence) == ()
+        assert await upgrade.change(host, fence(generation)) == ()
     assert ran.read_text() == "run\n"
     assert await upgrade.prove(host, before) == ()
 
@@ -209,7 +210,7 @@ async def test_a_call_that_an_earlier_run_made_is_waited_for_and_not_repeated(wo
     def anew() -> Upgrade:
         return world.upgrade(Goal(NEW), provider=world.provider(upgrade="call", upgrade_command=None))
 
-    first = asyncio.create_task(anew().change(host, 1))
+    first = asyncio.create_task(anew().change(host, fence()))
 
     async def begun() -> bool:
         state = await world.provider()._pool_state(
@@ -221,14 +222,14 @@ async def test_a_call_that_an_earlier_run_made_is_waited_for_and_not_repeated(wo
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
-    assert await anew().change(host, 2) == ()
+    assert await anew().change(host, fence(2)) == ()
     assert (await world.node(host)).kubelet_version == NEW
 
 
 async def test_a_run_that_has_lost_its_lease_does_nothing(world: World, host: Host) -> None:
-    await claim(world.sessions, host, 5)
+    await claim(world.sessions, host, fence(5))
     with pytest.raises(FencedOff):
-        await world.upgrade(Goal(NEW)).change(host, 4)
+        await world.upgrade(Goal(NEW)).change(host, fence(4))
     assert (await unit_state(world.sessions, host, UPGRADE_UNIT)).state is UnitRun.ABSENT
 
 
@@ -239,22 +240,22 @@ async def test_the_gate_is_asked_first(world: World, host: Host) -> None:
     for step in ("stage", "change"):
         upgrade = world.upgrade(CONTAINERD, guards=[frozen])
         with pytest.raises(GateRefused):
-            await (upgrade.stage(host) if step == "stage" else upgrade.change(host, 1))
+            await (upgrade.stage(host) if step == "stage" else upgrade.change(host, fence()))
     assert not (world.root(host) / "var/lib/poolkeeper/generation").exists()
 
 
 async def test_versions_are_compared_again_before_the_change(world: World, host: Host) -> None:
-    assert ids(await world.upgrade(Goal("1.37.0")).change(host, 1)) == ["upgrade.skew.goal-newer"]
-    assert ids(await world.upgrade(Goal("1.34.9")).change(host, 1)) == ["upgrade.skew.downgrade"]
+    assert ids(await world.upgrade(Goal("1.37.0")).change(host, fence())) == ["upgrade.skew.goal-newer"]
+    assert ids(await world.upgrade(Goal("1.34.9")).change(host, fence())) == ["upgrade.skew.downgrade"]
     await world.run(host, "edgeadm upgrade --version=v1.34.9")
-    (finding,) = await world.upgrade(Goal(NEW)).change(host, 1)
+    (finding,) = await world.upgrade(Goal(NEW)).change(host, fence())
     assert (finding.id, finding.next_step) == ("upgrade.skew.steps", "Upgrade to 1.35 first, then go on to 1.36.3.")
 
 
 async def test_a_node_that_is_gone(world: World, host: Host) -> None:
     before = await world.node(host)
     await world.api.request("DELETE", f"/api/v1/nodes/{host.node_name}")
-    assert ids(await world.upgrade(Goal(NEW)).change(host, 1)) == ["upgrade.node.gone"]
+    assert ids(await world.upgrade(Goal(NEW)).change(host, fence())) == ["upgrade.node.gone"]
     assert ids(await world.upgrade(Goal(NEW)).prove(host, before)) == ["upgrade.node.gone"]
 
 
@@ -298,7 +299,7 @@ async def test_a_machine_that_is_not_the_declared_one(world: World, host: Host) 
 
 async def test_a_machine_that_does_not_tell_who_it_is(world: World, host: Host) -> None:
     (world.root(host) / "etc/machine-id").unlink()
-    for findings in (await world.upgrade(Goal(NEW)).stage(host), await world.upgrade(Goal(NEW)).change(host, 1)):
+    for findings in (await world.upgrade(Goal(NEW)).stage(host), await world.upgrade(Goal(NEW)).change(host, fence())):
         assert ids(findings) == ["node.identity.unknown"]
 
 
@@ -307,7 +308,7 @@ async def test_what_a_kill_has_left_unheld_is_held_again_once_it_is_proven(world
     await world.with_packages(host)
     upgrade, before = world.upgrade(Goal(NEW), provider=world.kubeadm()), await world.node(host)
     assert await upgrade.stage(host) == ()
-    assert await upgrade.change(host, 1) == ()
+    assert await upgrade.change(host, fence()) == ()
     await world.run(host, "apt-mark unhold kubelet; echo kubelet > $POOLKEEPER_ROOT/var/lib/poolkeeper/held")
     assert await upgrade.prove(host, before) == ()
     assert (await world.run(host, "apt-mark showhold")).split() == ["kubeadm", "kubelet"]

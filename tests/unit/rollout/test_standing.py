@@ -9,7 +9,7 @@ import pytest
 
 from tasks.cluster.marks import Mark, Phase, mark_of, mark_text
 from tasks.rollout.goal import Goal
-from tasks.rollout.recovery import Remedy, left_behind
+from tasks.rollout.memory import Intent
 from tasks.rollout.standing import Step, where_it_stands
 from tests.unit.onboard.builders import NOW, a_host, a_node
 
@@ -18,6 +18,7 @@ OTHER = Goal("patch", "general", {})
 NEXT = Goal("upgrade", "general", {"kubernetes": "v1.36.4"})
 CORDON = {"poolkeeper.io/cordon": "{}"}
 HAND_WRITTEN = {"poolkeeper.io/rollout": "joe was here"}
+OURS = Intent("fra1-n01", "m-1", "0123456789abcdef")
 
 
 def marked(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
@@ -74,41 +75,36 @@ def marked(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
             marked(Phase.WITH_A_PERSON, OTHER), {"at_goal": True}, Step.LEAVE, "rollout.node.taken", id="a person's"
         ),
         pytest.param({"annotations": HAND_WRITTEN}, {}, Step.LEAVE, "rollout.node.taken", id="an unreadable mark"),
+        *(
+            pytest.param(
+                marked(phase),
+                {"intent": None, "at_goal": at_goal},
+                Step.LEAVE,
+                "rollout.mark.unknown",
+                id=f"a forged {phase}",
+            )
+            for phase, at_goal in (
+                (Phase.DRAINING, False),
+                (Phase.CHANGING, False),
+                (Phase.CHANGING, True),
+                (Phase.FAILED, False),
+            )
+        ),
+        pytest.param(
+            {**marked(Phase.CHANGING), "machine_id": "m-2"},
+            {},
+            Step.LEAVE,
+            "rollout.node.other-machine",
+            id="begun on another machine",
+        ),
     ],
 )
 def test_where_it_stands(
     node: dict[str, Any] | None, settings: dict[str, Any], step: Step, finding: str | None
 ) -> None:
-    asked = {"at_goal": False, "works_on_cordoned": False, "works_on_not_ready": False, **settings}
+    asked = {"intent": OURS, "at_goal": False, "works_on_cordoned": False, "works_on_not_ready": False, **settings}
     standing = where_it_stands(a_host(), a_node(**node) if node is not None else None, GOAL, now=NOW, **asked)
     assert (standing.step, standing.finding.id if standing.finding else None) == (step, finding)
-
-
-@pytest.mark.parametrize(
-    ("node", "remedy", "finding"),
-    [
-        pytest.param(marked(Phase.DRAINING), Remedy.GIVE_BACK, None, id="nothing was changed yet"),
-        pytest.param(marked(Phase.CHANGING), Remedy.FINISH, None, id="half changed"),
-        pytest.param(marked(Phase.CHANGING, OTHER), Remedy.LEAVE, "recover.unknown-flow", id="of a flow we have not"),
-        pytest.param(marked(Phase.FAILED), Remedy.LEAVE, "recover.failed", id="failed"),
-        pytest.param(marked(Phase.WITH_A_PERSON), Remedy.LEAVE, "recover.with-a-person", id="a person's"),
-        pytest.param({"annotations": HAND_WRITTEN}, Remedy.LEAVE, "recover.mark.unreadable", id="unreadable"),
-        pytest.param(
-            {"annotations": {"poolkeeper.io/rollout": mark_text(Mark("0" * 12, "upgrade", {}, "r", 1, Phase.DRAINING, ""))}},
-            Remedy.LEAVE,
-            "recover.mark.unreadable",
-            id="a goal that does not fit its id",
-        ),
-    ],
-)  # fmt: skip
-def test_what_becomes_of_what_was_left(node: dict[str, Any], remedy: Remedy, finding: str | None) -> None:
-    (found,) = left_behind([a_host()], {"fra1-n01": a_node(**node)}, ["upgrade"], NOW)
-    assert (found.remedy, found.finding.id if found.finding else None) == (remedy, finding)
-
-
-def test_what_carries_no_mark_is_not_ours() -> None:
-    nodes = {"fra1-n01": a_node(unschedulable=True), "fra1-n02": a_node("fra1-n02", annotations=CORDON)}
-    assert left_behind([a_host(), a_host("fra1-n02")], nodes, ["upgrade"], NOW) == ()
 
 
 A_MARK = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-1", 3, Phase.CHANGING, "2026-11-23T11:00:00+00:00")
@@ -119,13 +115,45 @@ def test_a_mark_comes_back_as_it_was_written() -> None:
     assert json.loads(mark_text(A_MARK))["phase"] == "changing"
 
 
-@pytest.mark.parametrize("said", [True, False])
-def test_a_mark_tells_whether_the_machine_was_said_to_be_gone(said: bool) -> None:
-    mark = Mark(GOAL.id, "offboard", {}, "run-1", 3, Phase.CHANGING, "2026-11-23T11:00:00+00:00", node_is_dead=said)
-    assert mark_of(a_node(annotations={"poolkeeper.io/rollout": mark_text(mark)})) == mark
+def text(**fields: Any) -> str:
+    return json.dumps({**json.loads(mark_text(A_MARK)), **fields})
 
 
-def test_a_mark_of_before_there_was_that_word() -> None:
-    text = {name: value for name, value in json.loads(mark_text(A_MARK)).items() if name != "node_is_dead"}
-    found = mark_of(a_node(annotations={"poolkeeper.io/rollout": json.dumps(text)}))
-    assert found == A_MARK
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(text(added_later=[1]), id="what a later version has added is left out"),
+        pytest.param(text(generation=10**15), id="the last generation"),
+    ],
+)
+def test_a_mark_that_can_be_read(written: str) -> None:
+    found = mark_of(a_node(annotations={"poolkeeper.io/rollout": written}))
+    assert found is not None
+    assert found.rollout == GOAL.id
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("joe was here", id="a word"),
+        pytest.param("[" * 100_000, id="deep"),
+        pytest.param("[" * 500 + "]" * 500, id="deep and whole"),
+        pytest.param(text(goal={"a": "x" * 300_000}), id="long"),
+        pytest.param(text(generation=10**18), id="a token that poisons"),
+        pytest.param(text()[:-3] + ', "generation": ' + "9" * 5000 + "}", id="5,000 digits"),
+        pytest.param(text(generation=-1), id="a negative token"),
+        pytest.param(text(generation="7"), id="a token in text"),
+        pytest.param(text(generation=True), id="a token that is true"),
+        pytest.param(text(phase="resting"), id="no phase"),
+        pytest.param(text(run=["r1"]), id="a run of another type"),
+        pytest.param(text(run="r" * 254), id="a long run"),
+        pytest.param(text(goal=[1]), id="a goal of another type"),
+        pytest.param('{"phase": "changing"}', id="half"),
+        pytest.param("\ud800", id="no text"),
+    ],
+)
+def test_a_mark_that_cannot_be_read_is_of_a_rollout_that_nobody_knows(written: str) -> None:
+    found = mark_of(a_node(annotations={"poolkeeper.io/rollout": written}))
+    assert found is not None
+    assert (found.rollout, found.phase, found.generation) == ("unreadable", Phase.FAILED, 0)

@@ -1,0 +1,12 @@
+"""What runs of one rollout show a host before they change it."""
+
+from __future__ import annotations
+
+from tasks.hosts.fence import Begun, Fence
+
+BEGUN = Begun("0123456789ab", "0123456789abcdef")
+
+
+def fence(generation: int = 1, begun: Begun = BEGUN) -> Fence:
+    """A run of that generation."""
+    return Fence(generation, begun)

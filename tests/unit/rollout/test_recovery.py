@@ -1,0 +1,143 @@
+"""What becomes of what a killed run has left: by the pool's Lease and the host itself, never by the Node's word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.cluster.leases import Note
+from tasks.cluster.marks import Mark, Phase, mark_text
+from tasks.hosts.fence import Begun
+from tasks.outcomes import Known, Observed, Unknown
+from tasks.rollout.goal import Goal
+from tasks.rollout.memory import Intent, begun, with_intent
+from tasks.rollout.recovery import Found, Remedy, left_behind
+from tests.unit.onboard.builders import NOW, a_host, a_node
+
+UPGRADE = Goal("upgrade", "general", {"kubernetes": "v1.36.3"})
+OFFBOARD, MAINTAIN, UNKNOWN = Goal("offboard", "general"), Goal("maintain", "general"), Goal("paint", "general")
+FINISHES = {"upgrade": False, "offboard": True}
+INTENT = Intent("fra1-n01", "m-1", "0123456789abcdef")
+UNASKED = Unknown("ConnectTimeout: no answer", NOW)
+UNCHANGED: Observed[Begun | None] = Known(None, NOW)
+
+
+def changed_for(goal: Goal, token: str = INTENT.token) -> Observed[Begun | None]:
+    """What a host says that was changed."""
+    return Known(Begun(goal.id, token), NOW)
+
+
+def marked(phase: Phase, goal: Goal = UPGRADE) -> dict[str, Any]:
+    """A node that says of itself that a run works on it."""
+    mark = Mark(goal.id, goal.flow, goal.wanted, "run-1", 7, phase, "2026-11-23T11:00:00+00:00")
+    annotations = {"poolkeeper.io/cordon": "{}", "poolkeeper.io/rollout": mark_text(mark)}
+    return {"unschedulable": True, "annotations": annotations}
+
+
+def a_lease(goal: Goal, intent: Intent | None = INTENT) -> Note:
+    """What the pool's Lease says."""
+    note = begun({}, goal, {}, NOW)
+    return with_intent(note, goal.id, "fra1-n01", intent) if intent is not None else note
+
+
+def judged(
+    node: dict[str, Any] | None, note: Note, told: Observed[Begun | None] | None = UNCHANGED
+) -> list[tuple[Remedy, str]]:
+    """Remedies, each with its finding."""
+    nodes = {"fra1-n01": a_node(**node)} if node is not None else {}
+    hosts = {"fra1-n01": told} if told is not None else {}
+    found: tuple[Found, ...] = left_behind([a_host()], nodes, note, hosts, FINISHES, NOW)
+    return [(one.remedy, one.finding.id if one.finding else "") for one in found]
+
+
+GONE: dict[str, Any] | None = None
+DEAD = replace(INTENT, node_is_dead=True)
+
+
+@pytest.mark.parametrize(
+    ("node", "goal", "told", "remedy", "finding"),
+    [
+        pytest.param({}, UPGRADE, UNCHANGED, Remedy.FORGET, "", id="killed before the node was taken"),
+        pytest.param(GONE, UPGRADE, UNCHANGED, Remedy.FORGET, "", id="and its Node was deleted since"),
+        pytest.param(marked(Phase.DRAINING), UPGRADE, UNCHANGED, Remedy.GIVE_BACK, "", id="draining"),
+        pytest.param(marked(Phase.CHANGING), UPGRADE, UNCHANGED, Remedy.GIVE_BACK, "", id="marked, and not changed yet"),
+        pytest.param(marked(Phase.CHANGING), UPGRADE, changed_for(UPGRADE), Remedy.FINISH, "", id="half changed"),
+        pytest.param(marked(Phase.CHANGING), UPGRADE, changed_for(OFFBOARD), Remedy.GIVE_BACK, "", id="for an older goal"),
+        pytest.param(
+            marked(Phase.CHANGING), UPGRADE, changed_for(UPGRADE, "f" * 16), Remedy.LEAVE, "recover.host.other-intent",
+            id="by another intent",
+        ),
+        pytest.param(marked(Phase.CHANGING), UPGRADE, UNASKED, Remedy.LEAVE, "recover.host.unknown", id="not told"),
+        pytest.param(marked(Phase.DRAINING), UPGRADE, UNASKED, Remedy.LEAVE, "recover.host.unknown", id="draining, not told"),
+        pytest.param(marked(Phase.CHANGING), UPGRADE, None, Remedy.LEAVE, "recover.host.unknown", id="not asked"),
+        pytest.param(
+            marked(Phase.DRAINING), UPGRADE, changed_for(UPGRADE), Remedy.LEAVE, "recover.mark.changed",
+            id="the Node says draining, and the host was changed",
+        ),
+        pytest.param({}, UPGRADE, changed_for(UPGRADE), Remedy.LEAVE, "recover.mark.changed", id="the mark was taken off"),
+        pytest.param(GONE, UPGRADE, changed_for(UPGRADE), Remedy.LEAVE, "recover.node.gone", id="changed, no Node"),
+        pytest.param(GONE, OFFBOARD, changed_for(OFFBOARD), Remedy.FINISH, "", id="offboarded, no Node"),
+        pytest.param(
+            {**marked(Phase.CHANGING), "machine_id": "m-2"}, UPGRADE, changed_for(UPGRADE), Remedy.LEAVE,
+            "recover.other-machine", id="another machine",
+        ),
+        pytest.param(marked(Phase.FAILED), UPGRADE, changed_for(UPGRADE), Remedy.LEAVE, "recover.failed", id="failed"),
+        pytest.param(
+            marked(Phase.WITH_A_PERSON, MAINTAIN), MAINTAIN, UNCHANGED, Remedy.LEAVE, "recover.with-a-person",
+            id="a person's",
+        ),
+        pytest.param(
+            marked(Phase.CHANGING, UNKNOWN), UNKNOWN, changed_for(UNKNOWN), Remedy.LEAVE, "recover.unknown-flow",
+            id="of a flow that we have not",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_intended(
+    node: dict[str, Any] | None, goal: Goal, told: Observed[Begun | None], remedy: Remedy, finding: str
+) -> None:
+    assert judged(node, a_lease(goal), told) == [(remedy, finding)]
+
+
+@pytest.mark.parametrize(
+    ("node", "remedy"),
+    [
+        pytest.param(marked(Phase.DRAINING, OFFBOARD), Remedy.GIVE_BACK, id="draining"),
+        pytest.param(marked(Phase.CHANGING, OFFBOARD), Remedy.FINISH, id="its Node to be removed"),
+        pytest.param({}, Remedy.FORGET, id="not taken yet"),
+        pytest.param(GONE, Remedy.FINISH, id="its Node is removed"),
+    ],
+)
+def test_of_a_machine_that_a_person_has_said_to_be_gone_nobody_is_asked(
+    node: dict[str, Any] | None, remedy: Remedy
+) -> None:
+    assert judged(node, a_lease(OFFBOARD, DEAD), UNASKED) == [(remedy, "")]
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize(
+    ("goal", "note"),
+    [
+        pytest.param(UPGRADE, {}, id="no Lease"),
+        pytest.param(UPGRADE, a_lease(UPGRADE, None), id="nothing begun on that host"),
+        pytest.param(Goal("upgrade", "general", {"kubernetes": "v1.36.4"}), a_lease(UPGRADE, None), id="another goal"),
+        pytest.param(OFFBOARD, a_lease(UPGRADE, None), id="another flow"),
+    ],
+)
+def test_a_mark_alone_orders_nothing(phase: Phase, goal: Goal, note: Note) -> None:
+    """Whoever may patch Nodes can write one, and a restored backup brings old ones; the host is not even asked."""
+    assert judged(marked(phase, goal), note, changed_for(goal)) == [(Remedy.LEAVE, "recover.mark.unknown")]
+
+
+def test_a_mark_beside_another_rollouts_intent_is_told_and_the_intent_judged_by_itself() -> None:
+    found = judged(marked(Phase.CHANGING, OFFBOARD), a_lease(UPGRADE))
+    assert found == [(Remedy.FORGET, ""), (Remedy.LEAVE, "recover.mark.unknown")]
+
+
+def test_what_carries_nothing_of_ours_is_not_ours() -> None:
+    nodes = {
+        "fra1-n01": a_node(unschedulable=True),
+        "fra1-n02": a_node("fra1-n02", annotations={"poolkeeper.io/cordon": "{}"}),
+    }
+    assert left_behind([a_host(), a_host("fra1-n02")], nodes, {}, {}, FINISHES, NOW) == ()
