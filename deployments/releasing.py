@@ -38,7 +38,8 @@ def show(found: Sequence[Held]) -> None:
     if not found:
         click.echo("nothing of ours is held in this cluster")
     for one in found:
-        kept = "" if one.proven else " (kept, unless the node is named)" if one.kind == "node" else " (kept)"
+        by_name = one.kind in ("node", "intent")
+        kept = "" if one.proven else " (kept, unless the node is named)" if by_name else " (kept)"
         click.echo(f"{one.kind} {one.name}: {one.why}{kept}")
         for command in one.commands:
             click.echo(f"    {command}")

@@ -6,14 +6,17 @@ An approval is bound to the plan that was shown: its goal, limits, hosts and ord
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
 
 from tasks.cluster.api import MERGE_PATCH, ClusterApi
 from tasks.cluster.errors import Conflict, NotFound
 from tasks.cluster.stops import NAMESPACE, PATH
+from tasks.cluster.written import STRICT, JsonObject, Short, Unreadable, read_part, read_written
 
 NAME = "approvals"
 
@@ -22,19 +25,37 @@ NAME = "approvals"
 class Approval:
     """One plan that was shown, and what a person said to it."""
 
-    key: str
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    key: Short
     """The first twelve digits of the plan's digest."""
-    run: str
+    run: Short
     """The run that showed it."""
     plan: Mapping[str, Any]
     """As plain JSON types."""
-    asked_at: str
+    asked_at: Short
     """ISO 8601, UTC."""
-    word: str = ""
+    word: Short = ""
     """`approved`, `rejected`, or empty."""
-    by: str = ""
-    at: str = ""
+    by: Short = ""
+    at: Short = ""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What has to be in a plan for it to be shown, or to cover another one."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    flow: Short
+    pool: Short
+    goal: Mapping[str, Any]
+    limits: Mapping[str, Any]
+    hosts: Sequence[tuple[Short, int]]
+
+
+_APPROVAL, _PLAN = TypeAdapter(Approval), TypeAdapter(_Plan)
 
 
 async def read_approvals(api: ClusterApi) -> dict[str, Approval]:
@@ -45,14 +66,17 @@ async def read_approvals(api: ClusterApi) -> dict[str, Approval]:
         return {}
     approvals = {}
     for key, text in (found.get("data") or {}).items():
-        with suppress(ValueError, TypeError):
-            approvals[key] = Approval(key, **json.loads(text))
+        with suppress(Unreadable):
+            fields = read_written(str(text), JsonObject)
+            approval = read_part({**fields, "key": key}, _APPROVAL)
+            read_part(dict(approval.plan), _PLAN)
+            approvals[key] = approval
     return approvals
 
 
 async def write_approval(api: ClusterApi, approval: Approval) -> None:
     """Ask for a word, or give it."""
-    fields = {name: getattr(approval, name) for name in Approval.__slots__ if name != "key"}
+    fields = {name: value for name, value in asdict(approval).items() if name != "key"}
     data = {approval.key: json.dumps(fields, sort_keys=True)}
     try:
         await api.request("PATCH", f"{PATH}/{NAME}", body={"data": data}, content_type=MERGE_PATCH)

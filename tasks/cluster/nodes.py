@@ -258,11 +258,16 @@ async def note_leaving(api: ClusterApi, row: NodeRow, at: datetime) -> datetime 
 
     try:
         noted = await change_node(api, row.name, patch)
-        return datetime.fromisoformat(noted.annotations[LEAVING]) if noted.uid == row.uid else None
     except NotFound:
         return None
-    except ValueError:  # someone else has written there
+    if noted.uid != row.uid:
+        return None
+    try:
+        moment = datetime.fromisoformat(noted.annotations[LEAVING]).astimezone(UTC)
+    except (ValueError, OverflowError):
         return at
+    # what a bill depends on is no one's to choose: nobody leaves before they came, nor later than now
+    return moment if noted.created_at <= moment <= at else at
 
 
 async def delete_node(api: ClusterApi, row: NodeRow) -> None:

@@ -208,6 +208,12 @@ async def begun(sessions: Sessions, host: Host) -> None:
     await _run(sessions, host, 'umask 077\necho "$(boot)" > "$home/begun"\n')
 
 
+async def is_unfinished(sessions: Sessions, host: Host) -> bool:
+    """Whether the host says that a join of ours was prepared on it which was not accepted. Raises HostError."""
+    body = 'if [ -e "$home/before" ] && [ ! -e "$home/changes" ] && [ ! -e "$home/undone" ]; then echo yes; fi\n'
+    return await _run(sessions, host, body) == ["yes"]
+
+
 async def record(sessions: Sessions, host: Host) -> tuple[str, ...]:
     """Write down what changed since `remember`, one line a change; the lines. Raises HostError.
 

@@ -54,7 +54,9 @@ _HEADER = """\
 name=%(name)s
 d="${POOLKEEPER_ROOT-}/run/poolkeeper/$name"
 systemd() { [ -d "${POOLKEEPER_ROOT-}/run/systemd/system" ] && command -v systemd-run >/dev/null 2>&1; }
-active() { systemd && systemctl is-active --quiet "$name.service" 2>/dev/null; }
+active() { # or about to be: another start of it is under way
+  systemd && case $(systemctl is-active "$name.service" 2>/dev/null) in active|activating) ;; *) false;; esac
+}
 born() { read -r stat < "/proc/$1/stat" && set -- ${stat##*)} && [ "$1" != Z ] && echo "${20}"; } 2>/dev/null
 # the moment of its birth tells it from a stranger that was given its number since
 alive() { read -r pid since < "$d/pid" && [ "$(born "$pid")" = "$since" ]; } 2>/dev/null

@@ -89,7 +89,7 @@ class Look:
 
     @property
     def joined_by_us(self) -> bool:
-        """Whether a join of ours is on the host or made its Node: only such a one is ever undone."""
+        """Whether a join of ours is on the host or made its Node, as that tells: a sign for people."""
         return self.join is not Join.NONE or (self.node is not None and self.node.joined_by_us)
 
 
@@ -512,7 +512,7 @@ class Admission:
         step = look.standing.step
         if step is Step.ADOPT:
             return self._outcome(host, HostState.FAILED, f"{failure.summary}; left in service", findings)
-        if step is Step.ACCEPT and not look.joined_by_us:
+        if step is Step.ACCEPT and not await self._is_of_our_join(host, look):
             return self._outcome(host, HostState.QUARANTINED, f"{failure.summary}; it was a node before us", findings)
         if host.pool.on_failed_join == "keep":
             node = await get_node(self.api, host.node_name)
@@ -528,6 +528,16 @@ class Admission:
             findings.append(self._not_undone(host, str(error) or "the reset did not end in time"))
             return self._outcome(host, HostState.FAILED, f"{failure.summary}; could not be undone", findings)
         return self._outcome(host, HostState.FAILED, f"{failure.summary}; undone", [*findings, *left])
+
+    async def _is_of_our_join(self, host: Host, look: Look) -> bool:
+        """Whether the host itself says so: only such a one is ever undone. Anybody may have written on its Node."""
+        if look.join is not Join.NONE:
+            return True
+        try:
+            return await changes.is_unfinished(self.sessions, host)
+        except HostError as error:
+            self.recorder.say(f"{host.name}: {error}")
+            return False
 
     async def _undo(self, host: Host, found: NodeRow | None, machine_id: Observed[str]) -> list[Finding]:
         """The provider's reset, then our own record of changes, then the Node; tells what is left."""

@@ -75,6 +75,21 @@ class Unit:
                 return self.read("active") if self.read("runs") == "exited" else "failed"
         return state
 
+    def load(self) -> bool:
+        """Make it a transient unit that is about to start, all at once; False: someone else was quicker."""
+        partial = UNITS / f".{self.name}.{os.getpid()}"
+        partial.mkdir(parents=True)
+        for what, text in (("transient", "yes"), ("active", "activating"), ("invocation", os.urandom(16).hex())):
+            (partial / what).write_text(text)
+        try:
+            partial.rename(self.folder)
+        except OSError:  # a folder that is there and not empty
+            for path in partial.iterdir():
+                path.unlink()
+            partial.rmdir()
+            return False
+        return True
+
     def forget(self) -> None:
         for path in self.folder.iterdir() if self.folder.exists() else ():
             path.unlink(missing_ok=True)
@@ -266,14 +281,12 @@ def systemd_run(arguments: list[str]) -> int:
     """Start a transient service and return when it runs (or, with --wait, when it has ended)."""
     wanted = Transient(arguments)
     unit = Unit(wanted.name)
-    if unit.loaded:
+    if unit.loaded or not unit.load():
         print(
             f"Failed to start transient service unit: Unit {unit.name} was already loaded or has a fragment file.",
             file=sys.stderr,
         )
         return 1
-    unit.write("transient", "yes")
-    unit.write("invocation", os.urandom(16).hex())
     told, tells = os.pipe()
     if os.fork() == 0:
         os.close(told)

@@ -268,3 +268,26 @@ async def test_nodes_under_one_budget_take_turns_and_others_do_not_wait(
         assert inside.empty()
         leave.set()
         assert await inside.get() == "n2"
+
+
+async def test_what_comes_back_again_and_again_is_not_evicted_for_ever(
+    cluster: ClusterApi, put: Callable[..., None]
+) -> None:
+    """Its controller brings it back to this node. However many were there before, they do not count."""
+    for n in range(2 * module.RETURNS):
+        put(f"before-{n}")
+    came = list[str]()
+
+    async def remove(pod: PodRow) -> Eviction:
+        answer = await evict(cluster, pod)
+        came.append(pod.name)
+        if pod.name.startswith("back") or pod.name == "before-0":
+            put(f"back-{len(came)}")
+        return answer
+
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(
+            DrainBlocked, match="its ConfigMap brings its pods back to this node, 6 since the drain began"
+        ):
+            await Drain(cluster, "n1", remove=remove).empty(timeout_s=600)
+    assert len([name for name in came if name.startswith("back")]) == module.RETURNS

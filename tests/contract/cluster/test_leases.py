@@ -15,6 +15,8 @@ from tasks.cluster.leases import (
     HeldLease,
     LeaseHeld,
     LeaseLost,
+    LeaseUnfinished,
+    amend_lease,
     get_lease,
     hold_lease,
     lease_guard,
@@ -196,3 +198,63 @@ async def test_it_is_trusted_from_when_its_renewal_was_sent(cluster: ClusterApi,
     await held.renew()
     looked = now()
     assert looked + held.remaining_s <= landed[0] + 60
+
+
+def begun(note: dict[str, Any]) -> str:
+    """What a rollout of that pool has begun, for another one."""
+    return f"{note['begun']} is unfinished" if note.get("begun") else ""
+
+
+async def test_what_a_killed_holder_has_begun_is_left_to_whoever_finishes_it(cluster: ClusterApi) -> None:
+    """Of two that wait for the lapsed lease only the one that goes on with it gets it; the other is told."""
+    await take(cluster, "killed", note=lambda _: {"begun": "the upgrade"})
+    said = list[str]()
+    other = asyncio.create_task(take(cluster, "another-goal", others=begun, told=said.append))
+    same = await take(cluster, "restarted")
+    assert same.note == {"begun": "the upgrade"}
+    keeping = asyncio.create_task(same.keep())
+    with pytest.raises(LeaseHeld) as caught:
+        await other
+    assert not isinstance(caught.value, LeaseUnfinished)
+    keeping.cancel()
+
+
+async def test_nobody_waits_for_ever_for_what_a_killed_holder_has_begun(cluster: ClusterApi) -> None:
+    await take(cluster, "killed", note=lambda _: {"begun": "the upgrade"})
+    said = list[str]()
+    with pytest.raises(LeaseUnfinished, match=f"lease {NAME} has lapsed, and the upgrade is unfinished"):
+        await take(cluster, "another-goal", others=begun, told=said.append)
+    assert said[-1] == f"lease {NAME} was not renewed by killed for {SHORT_S} s, and the upgrade is unfinished"
+    again = await take(cluster, "recover")
+    await again.give_back(lambda note: {})
+    assert (await take(cluster, "another-goal", others=begun)).holder == "another-goal"
+
+
+@pytest.mark.parametrize("generation", ["1000000000000000000", "9" * 4000, "-1", "\uff17", "soon", ""])
+@pytest.mark.parametrize("note", ["[" * 100_000, "3", '{"a": ' + "9" * 5000 + "}"])
+async def test_what_someone_has_written_on_a_lease_ends_nobody(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, generation: str, note: str
+) -> None:
+    await (await take(cluster, "run-1")).give_back()
+    junk = {"poolkeeper.io/generation": generation, "poolkeeper.io/rollout": note}
+    embedded.store.modify(
+        "leases.coordination.k8s.io",
+        NAME,
+        "poolkeeper",
+        lambda lease: {**lease, "metadata": {**lease["metadata"], "annotations": junk}},
+    )
+    said = list[str]()
+    (row,) = (await list_leases(cluster)).values()
+    assert (row.generation, row.note) == (0, {})
+    held = await take(cluster, "run-2", told=said.append)
+    assert 10**12 < held.generation < 10**15
+    assert said == [f"what stood on lease {NAME} cannot be read and is dropped: {row.unreadable}"]
+
+
+async def test_two_changes_at_once_keep_each_other(cluster: ClusterApi, embedded: SomeoneIsQuicker) -> None:
+    """Each is made of what is there at that moment, by us or by a person in between."""
+    held = await take(cluster, "run-1")
+    await asyncio.gather(*(held.change(lambda note, n=n: {**note, f"n{n}": n}) for n in range(8)))  # type: ignore[misc]
+    await amend_lease(cluster, NAME, lambda note: {**note, "person": True})
+    await held.change(lambda note: {**note, "last": True})
+    assert held.note == {**{f"n{n}": n for n in range(8)}, "person": True, "last": True}

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tasks.cluster import ClusterApi, Conflict, NotFound
+from tasks.cluster.api import MERGE_PATCH
 from tasks.cluster.marks import Mark, Phase, take_node
 from tasks.cluster.nodes import (
     ACCEPTED,
     CORDON,
+    LEAVING,
     MACHINE_ID,
     NodeRow,
     WorkedOn,
@@ -24,6 +26,7 @@ from tasks.cluster.nodes import (
     delete_node,
     get_node,
     list_nodes,
+    note_leaving,
 )
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 
@@ -180,7 +183,12 @@ async def test_acceptance_is_written_and_gives_back_our_cordon(cluster: ClusterA
     row = await accepted(cluster)
     assert not row.unschedulable
     assert CORDON not in row.annotations
-    assert json.loads(row.annotations[ACCEPTED]) == {"run": "r-2", "at": "2026-11-23T12:00:00+00:00"}
+    assert json.loads(row.annotations[ACCEPTED]) == {
+        "run": "r-2",
+        "at": "2026-11-23T12:00:00+00:00",
+        "uid": row.uid,
+    }
+    assert row.accepted_as == row.uid
     assert row.annotations[MACHINE_ID] == "m-1"
     assert taints(row) == [HYBRID, BATCH]
 
@@ -276,3 +284,26 @@ async def test_a_node_that_a_rollout_has_taken_meanwhile_is_its(
     with pytest.raises(WorkedOn, match="a rollout works on node n1"):
         await change(cluster)
     assert stored(embedded) == before
+
+
+@pytest.mark.parametrize(
+    ("written", "counts"),
+    [
+        pytest.param(timedelta(), True, id="an earlier run's"),
+        pytest.param(timedelta(days=-400), False, id="before it came"),
+        pytest.param(timedelta(days=36_500), False, id="in a hundred years"),
+        pytest.param("yesterday", False, id="a word"),
+        pytest.param("9999-12-31T23:59:59-23:59", False, id="beyond all calendars"),
+    ],
+)
+async def test_when_a_node_has_left_is_no_ones_to_choose(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, written: timedelta | str, counts: bool
+) -> None:
+    node = embedded.store.create("nodes", {"metadata": {"name": "left"}})
+    created = datetime.fromisoformat(node["metadata"]["creationTimestamp"])
+    text = written if isinstance(written, str) else (created + written).isoformat()
+    body = {"metadata": {"annotations": {LEAVING: text}}}
+    await cluster.request("PATCH", "/api/v1/nodes/left", body=body, content_type=MERGE_PATCH)
+    row, now = await get_node(cluster, "left"), created + timedelta(hours=1)
+    assert row is not None
+    assert await note_leaving(cluster, row, now) == (created if counts else now)

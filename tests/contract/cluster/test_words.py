@@ -7,15 +7,20 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.cluster import ClusterApi
+from tasks.cluster.leases import list_leases, take_lease
 from tasks.cluster.marks import Mark, Phase, take_node, write_mark
 from tasks.cluster.nodes import PATH, list_nodes
 from tasks.cluster.stops import read_stops
+from tasks.rollout.goal import Goal
+from tasks.rollout.memory import Intent, begun, intents_by, with_intent
 from tests.contract.cluster.conftest import SomeoneIsQuicker
 from tests.unit.fleet.builders import a_file, changed
 
@@ -108,6 +113,33 @@ async def test_a_node_that_is_named_is_given_back_however_far_it_has_come(
     await write_mark(cluster, "node-1", replace(MARK, phase=Phase.FAILED))
     code, out, _ = await release.ends("y\n")
     assert (code, out.splitlines()[-1]) == (0, "given back: 1")
+    assert await cordoned(cluster) == []
+
+
+GOAL = Goal("upgrade", "general", {"kubernetes": "1.36.3"})
+
+
+async def test_what_a_rollout_has_begun_on_a_named_node_is_forgotten(
+    embedded: SomeoneIsQuicker, cluster: ClusterApi, poolkeeper: Type
+) -> None:
+    """Also where that Node is gone: nobody is to finish it any more. What was begun on others stays."""
+    embedded.store.create("namespaces", {"metadata": {"name": "poolkeeper"}})
+    await draining(cluster, "node-1")
+    nodes = {"n01": "node-1", "n02": "node-2", "n03": "node-3"}
+    held = await take_lease(cluster, "pool-general", "run-1", note=lambda _: begun({}, GOAL, {}, datetime.now(UTC)))
+    for host, node in nodes.items():
+        intent = Intent.of(node, None, node_is_dead=False)
+        await held.change(partial(with_intent, rollout=GOAL.id, host=host, intent=intent))
+    await held.give_back(lambda note: note)
+    for node in ("node-1", "node-2"):
+        code, out, _ = await (await poolkeeper("release", node, "--yes")).ends()
+        assert (code, out.splitlines()[-1]) == (0, "given back: 1")
+    assert "intent node-2: upgrade {'kubernetes': '1.36.3'} was begun on host n02" in out
+    (lease,) = (await list_leases(cluster)).values()
+    assert list(intents_by(lease.note, GOAL.id)) == ["n03"]
+    code, out, _ = await (await poolkeeper("release", "--yes")).ends()
+    assert code == 0
+    assert "no Node has its mark (kept, unless the node is named)" in out
     assert await cordoned(cluster) == []
 
 

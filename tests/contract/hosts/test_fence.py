@@ -92,7 +92,7 @@ async def test_where_it_cannot_be_written(world: World, sessions: Sessions, tool
 @pytest.mark.parametrize("generation", [0, -1, 10**18])
 async def test_numbers_that_are_none_of_ours(world: World, sessions: Sessions, generation: int) -> None:
     with pytest.raises(ValueError, match="no fence"):
-        await claim(sessions, world.host(1), generation)
+        await claim(sessions, world.host(1), fence(generation))
 
 
 ANOTHER = Begun("ba9876543210", "fedcba9876543210")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from tasks.cluster import ClusterApi
 from tasks.cluster.nodes import ACCEPTED, CORDON, get_node
 from tasks.fleet.model import KubeadmProvider
-from tasks.hosts import FactsRequest, changes
+from tasks.hosts import FactsRequest, Sessions, changes
 from tasks.ledger import Spool
 from tasks.onboard.admission import Admission
 from tasks.onboard.leaving import LEAVE_UNIT
@@ -59,6 +60,20 @@ def renamed(server: SomeoneIsQuicker) -> None:
     server.store.create("nodes", a_node("an-older-name"))
 
 
+def admission(
+    cluster: ClusterApi, sessions: Sessions, folder: Path, told: Callable[[Change], None] = lambda change: None
+) -> Admission:
+    """What admits hosts of a kubeadm cluster."""
+    return Admission(
+        api=cluster,
+        sessions=sessions,
+        provider=Kubeadm(POOL.cluster, KubeadmProvider(), cluster),
+        gate=Gate(dry_run=False, told=told),
+        recorder=Recorder(Spool(folder / "spool"), "run-1", lambda text: None),
+        request=FactsRequest(),
+    )
+
+
 @pytest.mark.parametrize(
     ("meanwhile", "why"),
     [
@@ -90,17 +105,29 @@ async def test_what_is_in_service_by_then_is_not_reset(
         await changes.remember(sessions, host)
         machine.put(BROUGHT)
         machine.put(f"/run/poolkeeper/{LEAVE_UNIT}/result", "1\n")
-        outcome = await Admission(
-            api=cluster,
-            sessions=sessions,
-            provider=Kubeadm(POOL.cluster, KubeadmProvider(), cluster),
-            gate=Gate(dry_run=False, told=told),
-            recorder=Recorder(Spool(tmp_path / "spool"), "run-1", lambda text: None),
-            request=FactsRequest(),
-        ).admit(host)
+        outcome = await admission(cluster, sessions, tmp_path, told).admit(host)
     told_of = {finding.id: finding.evidence.observed for finding in outcome.findings}
     assert told_of.get("onboard.undo.in-service", "") == why
     there = await get_node(cluster, NODE) is not None
     assert (machine.has(BROUGHT), there) == ((True, True) if why else (False, False))
     if why:
         assert (outcome.state, outcome.summary) == (HostState.FAILED, "left as it is")
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["a join of ours", "an annotation that says so"])
+async def test_only_what_the_host_itself_calls_a_join_of_ours_is_undone(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, tmp_path: Path, ours: bool
+) -> None:
+    """Who may patch Nodes can cordon one, and write on it that a join of ours has made it: it is not reset for that."""
+    embedded.store.create("nodes", a_node(NODE, **{CORDON: '{"joined": true}'}))
+    machine, world = Machine(tmp_path / "machine"), World(tmp_path)
+    machine.put("/etc/machine-id", f"{MACHINE_ID}\n")
+    async with world.server(machine.behaviour()) as server, open_sessions() as sessions:
+        host = world.host(server.port)
+        host = replace(host, pool=replace(host.pool, join_timeout_s=0.5))  # it is never Ready
+        if ours:
+            await changes.remember(sessions, host)
+        machine.put(BROUGHT)
+        outcome = await admission(cluster, sessions, tmp_path).admit(host)
+    assert outcome.state is (HostState.FAILED if ours else HostState.QUARANTINED)
+    assert (machine.has(BROUGHT), await get_node(cluster, NODE) is not None) == (not ours, not ours)

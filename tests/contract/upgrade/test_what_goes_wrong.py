@@ -267,7 +267,7 @@ async def test_a_machine_that_is_not_the_nodes_is_not_upgraded(world: World, hos
         for upgrade in (anew.upgrade(goal), anew.upgrade(goal, dry_run=True)):
             assert ids(await upgrade.stage(crossed)) == ["node.identity.other-machine"]
         upgrade = anew.upgrade(goal)
-        (finding,) = await upgrade.change(crossed, 1)
+        (finding,) = await upgrade.change(crossed, fence())
         assert ids(await upgrade.prove(crossed, before)) == ["node.identity.other-machine"]
     assert finding.id == "node.identity.other-machine"
     mine, theirs = before.machine_id, (await world.node(other)).machine_id
@@ -292,7 +292,7 @@ async def test_a_machine_that_is_not_the_declared_one(world: World, host: Host) 
     declared = replace(host, machine_id="f" * 32)
     for findings in (
         await world.upgrade(Goal(NEW)).stage(declared),
-        await world.upgrade(Goal(NEW)).change(declared, 1),
+        await world.upgrade(Goal(NEW)).change(declared, fence()),
     ):
         assert ids(findings) == ["node.identity.machine-id"]
 

@@ -17,6 +17,7 @@ from tasks.outcomes import Gate
 from tasks.provider import open_provider
 from tasks.settings import secret_reader
 from tasks.upgrade import Goal, Limits, Pins, Upgrade
+from tests.contract.hosts.fences import fence
 from tests.e2e.conftest import Json, MachinesCluster
 from tests.warm import Ended
 
@@ -182,7 +183,7 @@ async def upgraded(machines: MachinesCluster, name: str, goal: Goal) -> Pins:
         assert not await upgrade.finished(host, before)
         assert await upgrade.stage(host) == ()
         machines.kubectl("drain", name, "--ignore-daemonsets", "--force", "--timeout=60s")
-        assert await upgrade.change(host, 1) == ()
+        assert await upgrade.change(host, fence()) == ()
         assert await upgrade.prove(host, before) == ()
         after = await get_node(api, host.node_name)
         assert after is not None

@@ -1,0 +1,365 @@
+"""What is begun, where that stands, and what other people do to a node in between: on a real API server, without hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.cluster import ClusterApi
+from tasks.cluster.api import MERGE_PATCH
+from tasks.cluster.leases import get_lease, list_leases
+from tasks.cluster.marks import Mark, Phase, mark_of, mark_text
+from tasks.cluster.nodes import PATH, NodeRow, get_node, list_nodes
+from tasks.cluster.pods import pods_on
+from tasks.fleet.model import Host, Window
+from tasks.hosts.fence import Begun, Fence
+from tasks.outcomes import Change, Finding, HostOutcome, Known, Observed
+from tasks.rollout import recovering
+from tasks.rollout.goal import Goal, OnBlocked
+from tasks.rollout.memory import intent_for, intents_by, spent_by
+from tasks.rollout.plan import PlannedHost
+from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
+from tests.contract.rollout.instant import Instant, WithoutHosts, carried, half_done, open_run
+from tests.contract.rollout.test_engine import GOAL, QUICK, WRONG, left, nodes, put_pod
+
+__all__ = ["admin", "api", "ca", "cluster", "embedded", "nodes"]
+
+Nodes = Callable[..., list[Host]]
+NOTHING_CHANGED: list[str] = []
+
+
+class Watched(Instant):
+    """Knows which hosts it was asked to change, and for what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fences = dict[str, Fence]()
+
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
+        self.fences[host.name] = fence
+        return await super().change(host, node, fence)
+
+
+class Hosts(WithoutHosts):
+    """Hosts that keep for what they were changed."""
+
+    begun: dict[str, Begun]
+
+    async def told(self, host: Host) -> Observed[Begun | None]:
+        return Known(self.begun.get(host.name), datetime.now(UTC))
+
+    async def forget(self, host: Host, begun: Begun) -> None:
+        if self.begun.get(host.name) == begun:
+            del self.begun[host.name]
+
+
+async def recovered(run: WithoutHosts, work: Instant) -> dict[str, HostOutcome]:
+    """What `recover` makes of the pool, as the flow does it."""
+    outcomes = {}
+    async with run.recovering() as lease:
+        await run.read_again()
+        for one in await run.left_behind({"upgrade": False}):
+            carrier = run.carrier(one.goal, QUICK, work, lease)
+
+            async def carry(planned: PlannedHost, carrier: Any = carrier) -> HostOutcome:
+                outcome: HostOutcome = await carrier.carry(planned.host)
+                return outcome
+
+            outcome = await recovering.recover(one, carrier, lease, carry, partial(run.not_now, one.host))
+            outcomes[outcome.name] = outcome
+    return outcomes
+
+
+async def annotate(cluster: ClusterApi, node: str, text: str, **spec: Any) -> None:
+    """What who may patch nodes can do."""
+    body = {"metadata": {"annotations": {"poolkeeper.io/rollout": text}}, "spec": spec}
+    await cluster.request("PATCH", f"{PATH}/{node}", body=body, content_type=MERGE_PATCH)
+
+
+@pytest.mark.parametrize("phase", Phase)
+async def test_forged_marks_on_every_node_of_a_pool_change_nothing(
+    cluster: ClusterApi, nodes: Nodes, tmp_path: Path, phase: Phase
+) -> None:
+    """Whatever they say, with a right hash and a cordon: recovery tells, the rollout itself keeps off, a person releases."""
+    hosts, offboard = nodes(2, pool=1, rack=1), Goal("offboard", "general")
+    for goal in (GOAL, offboard):
+        for host in hosts:
+            mark = Mark(goal.id, goal.flow, goal.wanted, "run-0", 1, phase, "2026-11-24T12:00:00+00:00")
+            await annotate(cluster, host.name, mark_text(mark), unschedulable=True)
+        work = Watched()
+        run = await open_run(cluster, hosts, tmp_path, "run-1", Hosts)
+        assert isinstance(run, Hosts)
+        run.begun = {}
+        outcomes = await recovered(run, work)
+        assert {name: [f.id for f in one.findings] for name, one in outcomes.items()} == {
+            host.name: ["recover.mark.unknown"] for host in hosts
+        }
+        told, _ = await carried(await open_run(cluster, hosts, tmp_path, "run-2"), GOAL, QUICK, work)
+        assert (told, work.fences) == ({}, {})
+        assert all(mark_of(node) is not None for node in (await list_nodes(cluster)).values())
+
+
+async def test_a_forged_mark_beside_hosts_in_hand_costs_those_nothing(
+    cluster: ClusterApi, nodes: Nodes, tmp_path: Path
+) -> None:
+    hosts = nodes(2, pool=2, rack=2)
+    await half_done(cluster, GOAL, "n0", Phase.CHANGING)
+    await annotate(cluster, "n1", mark_text(Mark(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.CHANGING, "now")))
+    lease = await get_lease(cluster, "pool-general")
+    assert lease is not None
+    intent = intent_for(lease.note, GOAL.id, "n0")
+    assert intent is not None
+    run, work = await open_run(cluster, hosts, tmp_path, "run-1", Hosts), Watched()
+    assert isinstance(run, Hosts)
+    run.begun = {"n0": intent.begun(GOAL.id)}
+    outcomes = await recovered(run, work)
+    assert {name: str(one.state) for name, one in outcomes.items()} == {"n0": "done", "n1": "stopped"}
+    assert {name: fence.begun for name, fence in work.fences.items()} == {"n0": intent.begun(GOAL.id)}
+    assert run.begun == {}
+    assert intents_by((await list_leases(cluster))["pool-general"].note, GOAL.id) == {}
+
+
+async def test_what_is_begun_is_written_down_before_the_node_is_touched(
+    cluster: ClusterApi, nodes: Nodes, tmp_path: Path
+) -> None:
+    """And the host is shown the same; when it is given back, nothing of it is left anywhere."""
+    hosts = nodes(1, pool=1, rack=1)
+    run, work = await open_run(cluster, hosts, tmp_path, kind=Hosts), Watched()
+    assert isinstance(run, Hosts)
+    run.begun = {}
+    seen = list[str]()
+    real = run.gate.told
+
+    def told(change: Change) -> None:
+        seen.append(change.sentence)
+        real(change)
+
+    run.gate.told = told
+    tokens = list[str]()
+
+    async def guard(change: Change) -> None:
+        row = await get_lease(cluster, "pool-general")
+        intent = intent_for(row.note, GOAL.id, "n0") if row is not None else None
+        tokens.append(intent.token if intent is not None else "")
+
+    run.gate.guards = [*run.gate.guards, guard]
+    outcomes, _ = await carried(run, GOAL, QUICK, work)
+    assert str(outcomes["n0"].state) == "done"
+    assert seen[0] == "cordon node n0"
+    assert set(tokens) == {work.fences["n0"].begun.token}
+    assert work.fences["n0"].begun.rollout == GOAL.id
+    assert (await list_leases(cluster))["pool-general"].note["unfinished"] == {}
+
+
+async def test_a_half_changed_host_waits_for_its_window_and_for_room(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path
+) -> None:
+    """Room as long as pods are on it; one that is empty serves nobody, and is finished."""
+    hosts = nodes(2, pool=1, rack=1)
+    mark = await half_done(cluster, GOAL, "n0", Phase.CHANGING)
+    put_pod(embedded, "web", "n0")
+    embedded.store.modify("nodes", "n1", "", lambda node: {**node, "spec": {"unschedulable": True}})
+    lease = await get_lease(cluster, "pool-general")
+    assert lease is not None
+    intent = intent_for(lease.note, GOAL.id, "n0")
+    assert intent is not None
+    begun = {"n0": intent.begun(mark.rollout)}
+
+    async def recovery(hosts: list[Host]) -> tuple[str, list[str], list[str]]:
+        run, work = await open_run(cluster, hosts, tmp_path, "run-1", Hosts), Watched()
+        assert isinstance(run, Hosts)
+        run.begun = dict(begun)
+        outcome = (await recovered(run, work))["n0"]
+        return str(outcome.state), [f.evidence.observed for f in outcome.findings], list(work.fences)
+
+    state, (why,), changed = await recovery(hosts)
+    assert (state, changed) == ("stopped", NOTHING_CHANGED)
+    assert "pool general may have 1 nodes unavailable and has 1: n1" in why
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).weekday()
+    shut = [replace(h, site=replace(h.site, windows=(_window(yesterday),))) for h in hosts]
+    embedded.store.modify("nodes", "n1", "", lambda node: {**node, "spec": {}})
+    state, (why,), changed = await recovery(shut)
+    assert (state, changed) == ("stopped", NOTHING_CHANGED)
+    assert "window" in why
+    assert (await recovery(hosts))[::2] == ("done", ["n0"])
+    assert await left(cluster) == []
+
+
+def _window(weekday: int) -> Window:
+    """An hour of that day."""
+    return Window(frozenset({weekday}), time(1), timedelta(hours=1))
+
+
+async def test_a_host_whose_node_goes_before_its_change_is_not_changed(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path
+) -> None:
+    hosts, work = nodes(1, pool=1, rack=1), Watched()
+    run = await open_run(cluster, hosts, tmp_path)
+    turn = run.gate.guards
+
+    async def guard(change: Change) -> None:
+        if change.sentence == "evict pod shop/web from node n0":
+            embedded.store.delete("nodes", "n0")
+
+    put_pod(embedded, "web", "n0")
+    run.gate.guards = [*turn, guard]
+    outcomes, _ = await carried(run, GOAL, QUICK, work)
+    assert (str(outcomes["n0"].state), work.fences) == ("stopped", {})
+    assert [finding.id for finding in outcomes["n0"].findings] == ["rollout.node.gone"]
+    assert spent_by((await list_leases(cluster))["pool-general"].note, GOAL.id) == {}
+
+
+async def test_a_drain_ends_with_its_node(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path
+) -> None:
+    """Whose pods are still there: a finalizer keeps one."""
+    hosts, work = nodes(1, pool=1, rack=1), Watched()
+    put_pod(embedded, "web", "n0", "finalizer")
+    run = await open_run(cluster, hosts, tmp_path)
+    loop = asyncio.get_running_loop()
+
+    def told(change: Change) -> None:
+        if change.sentence.startswith("evict"):
+            loop.call_soon(embedded.store.delete, "nodes", "n0")
+
+    run.gate.told = told
+    async with asyncio.timeout(DEADLINE_S):
+        outcomes, _ = await carried(run, GOAL, replace(QUICK, drain_timeout_s=600), work)
+    assert (str(outcomes["n0"].state), work.fences) == ("stopped", {})
+    assert outcomes["n0"].summary == "Node n0 was deleted while it was drained"
+
+
+@pytest.mark.parametrize("on_blocked", OnBlocked)
+async def test_a_drain_ends_when_someone_uncordons_its_node(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path, on_blocked: OnBlocked
+) -> None:
+    """The node is given back and that is told; nothing is evicted from it any more."""
+    hosts, work = nodes(1, pool=1, rack=1), Watched()
+    put_pod(embedded, "web", "n0", "finalizer")
+    run, evicted = await open_run(cluster, hosts, tmp_path), list[str]()
+    loop = asyncio.get_running_loop()
+
+    def uncordon() -> None:
+        embedded.store.modify("nodes", "n0", "", lambda node: {**node, "spec": {}})
+        put_pod(embedded, "web-2", "n0")
+
+    def told(change: Change) -> None:
+        if change.sentence.startswith("evict"):
+            evicted.append(change.sentence)
+            loop.call_soon(uncordon)
+
+    run.gate.told = told
+    async with asyncio.timeout(DEADLINE_S):
+        limits = replace(QUICK, drain_timeout_s=600, on_blocked=on_blocked)
+        outcomes, _ = await carried(run, GOAL, limits, work)
+    assert (str(outcomes["n0"].state), work.fences) == ("stopped", {})
+    assert [finding.id for finding in outcomes["n0"].findings] == ["rollout.node.uncordoned"]
+    assert outcomes["n0"].summary == "someone has uncordoned node n0 while it was drained; given back"
+    assert evicted == ["evict pod shop/web from node n0"]
+    assert "web-2" in [pod.name for pod in await pods_on(cluster, "n0")]
+    node = await get_node(cluster, "n0")
+    assert node is not None
+    assert [name for name in node.annotations if name != "poolkeeper.io/accepted"] == []
+    assert intents_by((await list_leases(cluster))["pool-general"].note, GOAL.id) == {}
+
+
+class Proving(WithoutHosts):
+    """Each node is proven as `proof` says, and that is noted."""
+
+    proof: tuple[Finding, ...] = ()
+    proven: list[str]
+
+    async def works(self, host: Host) -> tuple[Finding, ...]:
+        self.proven.append(host.name)
+        return self.proof
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_a_node_that_was_registered_anew_is_proven_first(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path, works: bool
+) -> None:
+    """Outside the budget: what does not work was not broken by the rollout. The others are taken as they are."""
+    hosts = nodes(2, pool=1, rack=1)
+    await carried(await open_run(cluster, hosts, tmp_path), Goal("upgrade", "general", {"n": 1}), QUICK, Instant())
+    old = embedded.store.get("nodes", "n0")
+    embedded.store.delete("nodes", "n0")
+    embedded.store.create("nodes", {"metadata": {"name": "n0"}, "status": old["status"]})
+    run, work = await open_run(cluster, hosts, tmp_path, "run-2", Proving), Watched()
+    assert isinstance(run, Proving)
+    run.proven, run.proof = [], () if works else (WRONG,)
+    outcomes, halted = await carried(run, GOAL, QUICK, work)
+    assert (run.proven, halted) == (["n0"], "")
+    assert {name: str(one.state) for name, one in outcomes.items()} == {
+        "n0": "done" if works else "stopped",
+        "n1": "done",
+    }
+    assert sorted(work.fences) == (["n0", "n1"] if works else ["n1"])
+    again = await open_run(cluster, hosts, tmp_path, "run-3", Proving)
+    assert isinstance(again, Proving)
+    again.proven, again.proof = [], ()
+    await carried(again, Goal("upgrade", "general", {"n": 2}), QUICK, Watched())
+    assert again.proven == ([] if works else ["n0"]), "once it is proven it is known"
+
+
+JUNK = [
+    pytest.param("[" * 100_000, id="deep"),
+    pytest.param('{"generation": 1000000000000000000, "rollout": "r", "flow": "upgrade", "goal": {}, "run": "x", '
+                 '"phase": "draining", "since": "now"}', id="a token that poisons"),
+    pytest.param("9" * 5000, id="5,000 digits"),
+    pytest.param("\x1b]0;you\x07", id="an escape"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", JUNK)
+async def test_junk_on_a_node_costs_that_node_and_no_other(
+    cluster: ClusterApi, nodes: Nodes, tmp_path: Path, text: str
+) -> None:
+    """Nor the Lease, whose next holder has a believable generation."""
+    hosts = nodes(2, pool=2, rack=2)
+    await annotate(cluster, "n0", text)
+    run, work = await open_run(cluster, hosts, tmp_path), Watched()
+    outcomes, _ = await carried(run, GOAL, QUICK, work)
+    assert {name: str(one.state) for name, one in outcomes.items()} == {"n1": "done"}
+    assert list(work.fences) == ["n1"]
+    assert work.fences["n1"].generation < 10**15
+    run = await open_run(cluster, hosts, tmp_path, "run-2", Hosts)
+    assert isinstance(run, Hosts)
+    run.begun = {}
+    assert {name: str(one.state) for name, one in (await recovered(run, work)).items()} == {"n0": "stopped"}
+
+
+async def test_junk_on_the_lease_is_dropped_and_told(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path
+) -> None:
+    hosts = nodes(1, pool=1, rack=1)
+    for text in ('{"unfinished":{"abc":{"at":"yesterday"}}}', "[" * 100_000, '{"members": 3, "unfinished": []}'):
+        said = list[str]()
+        run = await open_run(cluster, hosts, tmp_path)
+        if embedded.store.find("leases.coordination.k8s.io", "pool-general", "poolkeeper") is None:
+            await carried(run, Goal("upgrade", "general", {"n": 1}), QUICK, Instant())
+        embedded.store.modify(
+            "leases.coordination.k8s.io",
+            "pool-general",
+            "poolkeeper",
+            lambda lease, text=text: {  # type: ignore[misc]
+                **lease,
+                "metadata": {
+                    **lease["metadata"],
+                    "annotations": {**lease["metadata"]["annotations"], "poolkeeper.io/rollout": text},
+                },
+            },
+        )
+        run.recorder.say = said.append
+        outcomes, _ = await carried(run, GOAL, QUICK, Instant())
+        assert str(outcomes["n0"].state) == "done"
+        assert any("cannot be read" in line for line in said) or "members" in text
+        assert not any("yesterday" in line for line in said)
+        assert json.dumps((await list_leases(cluster))["pool-general"].note).count("yesterday") == 0
