@@ -11,7 +11,7 @@ export TMPDIR := $(STATE)/tmp
 export POOLKEEPER_STATE := $(STATE)
 export PREFECT_HOME := $(STATE)/prefect
 
-JOBS ?= 2
+JOBS ?= 3
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test fast lab bench mutations lint types programs tests lock clean

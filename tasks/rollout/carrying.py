@@ -11,6 +11,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -216,9 +217,11 @@ class Carrier:
 
     async def _intend(self, host: Host, node: NodeRow | None) -> Intent:
         """What is about to be done, written down before anything of it is. Raises LeaseLost."""
-        if (there := self._intent(host)) is not None:
+        there, is_dead = self._intent(host), self.limits.node_is_dead
+        if there is not None and there.node_is_dead == is_dead:
             return there
-        intent = Intent.of(host.node_name, node, node_is_dead=self.limits.node_is_dead)
+        new = Intent.of(host.node_name, node, node_is_dead=is_dead)
+        intent = new if there is None else replace(there, node_is_dead=is_dead)
         await self.lease.change(lambda note: with_intent(note, self.goal.id, host.name, intent))
         if self._intent(host) != intent:
             raise AssertionError("a lease that does not know the rollout keeps none of its intents")

@@ -141,7 +141,7 @@ class _Look:
             return self._left(
                 "recover.host.unknown",
                 f"whether {self.goal.flow} has changed it is unknown: {told.reason if told else 'it was not asked'}",
-                f"See that {self.host.name} answers over SSH: the next recovery asks it again.",
+                f"See that {self.host.name} answers over SSH: the next recovery asks it again.{self._if_gone}",
                 Severity.WARNING,
             )
         elif told.value is not None and told.value.rollout == self.goal.id and told.value.token != intent.token:
@@ -182,6 +182,14 @@ class _Look:
                 f"Start {flow} again for it, or, if it works, `poolkeeper release {self.node.name}`.",
             )
         return self._found(Remedy.FINISH)
+
+    @property
+    def _if_gone(self) -> str:
+        """What else to do where its machine is dead."""
+        if self.goal.flow != "offboard":
+            return ""
+        command = f"poolkeeper run offboard -p hosts=name={self.host.name} -p host_is_gone=true -p dry_run=false"
+        return f" If the machine is gone for good: `{command}`."
 
     def of_nobody(self) -> Found:
         """A mark that no rollout of ours knows of."""

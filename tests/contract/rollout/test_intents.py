@@ -198,21 +198,33 @@ def _window(weekday: int) -> Window:
     return Window(frozenset({weekday}), time(1), timedelta(hours=1))
 
 
+@pytest.mark.parametrize("moment", ["before it is marked", "as it is marked"])
 async def test_a_host_whose_node_goes_before_its_change_is_not_changed(
-    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path, moment: str
 ) -> None:
+    """It is drained by then; without its Node nothing would keep anyone off it, or tell whose it is."""
+    looked = 0
+
+    class GoesThen(WithoutHosts):
+        async def stopped(self) -> str:
+            """Asked once before the node is taken, once before its drain, and once after it."""
+            nonlocal looked
+            node = embedded.store.find("nodes", "n0")
+            looked += node is not None and bool(node["spec"].get("unschedulable"))
+            if moment == "before it is marked" and looked == 2 and node is not None:
+                embedded.store.delete("nodes", "n0")
+            return await super().stopped()
+
     hosts, work = nodes(1, pool=1, rack=1), Watched()
-    run = await open_run(cluster, hosts, tmp_path)
-    turn = run.gate.guards
+    run = await open_run(cluster, hosts, tmp_path, kind=GoesThen)
 
     async def guard(change: Change) -> None:
-        if change.sentence == "evict pod shop/web from node n0":
+        if moment == "as it is marked" and change.sentence == "mark node n0 as changing":
             embedded.store.delete("nodes", "n0")
 
-    put_pod(embedded, "web", "n0")
-    run.gate.guards = [*turn, guard]
+    run.gate.guards = [*run.gate.guards, guard]
     outcomes, _ = await carried(run, GOAL, QUICK, work)
-    assert (str(outcomes["n0"].state), work.fences) == ("stopped", {})
+    assert (str(outcomes["n0"].state), outcomes["n0"].summary, work.fences) == ("stopped", "Node n0 is gone", {})
     assert [finding.id for finding in outcomes["n0"].findings] == ["rollout.node.gone"]
     assert spent_by((await list_leases(cluster))["pool-general"].note, GOAL.id) == {}
 
