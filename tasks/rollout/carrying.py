@@ -58,6 +58,8 @@ from tasks.runs.recording import Recorder
 
 T = TypeVar("T")
 
+NODE_GONE = "rollout.node.gone"
+"""Id of the finding that the Node went while its host was worked on."""
 DOMAIN_PATIENCE_S = 300.0
 """How long another rollout may count and cordon in a domain before we give up waiting for it."""
 
@@ -593,7 +595,7 @@ class Carrier:
         """Without its Node a host has no claim, no cordon and nothing to tell it by: nothing more is done to it."""
         finding = self._finding(
             host,
-            "rollout.node.gone",
+            NODE_GONE,
             why,
             "its Node, cordoned and marked by us",
             f"See who deleted it (audit log). Where the host still works, `systemctl restart kubelet` on {host.name}"

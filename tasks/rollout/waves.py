@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from tasks.cluster import ApiError, ClusterUnreachable
 from tasks.cluster.leases import HeldLease, LeaseLost
 from tasks.outcomes import Finding, HostOutcome, HostState, in_slots
+from tasks.rollout.carrying import NODE_GONE
 from tasks.rollout.goal import OnBlocked
 from tasks.rollout.live import Live
 from tasks.rollout.memory import spent_by, with_spent
@@ -123,6 +124,8 @@ class Waves:
                 self._halt(f"that {outcome.name} failed could not be written down: {error}")
         elif outcome.state is HostState.BLOCKED and self._plan.limits.on_blocked is OnBlocked.STOP:
             self._halt(f"the drain of {outcome.name} was blocked, and on_blocked is stop")
+        elif outcome.state is HostState.STOPPED and any(f.id == NODE_GONE for f in outcome.findings):
+            self._halt(f"{outcome.name}: {outcome.summary}")  # someone deletes Nodes of this pool
         elif outcome.state is HostState.REFUSED and not _is_held(outcome):
             self._halt(f"{outcome.name}: {outcome.summary}")
 

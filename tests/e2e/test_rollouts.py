@@ -344,7 +344,7 @@ def test_a_node_that_is_deleted_while_it_is_drained(lab: RolloutLab) -> None:
         lab.ask("DELETE", f"/api/v1/nodes/{host}")
         ended = going.end()
         seen = observer.history()
-    assert states(ended) == {name: "failed" if name == host else "left for later" for name in pool.hosts}
+    assert states(ended) == {name: "stopped" if name == host else "left for later" for name in pool.hosts}
     assert seen.cordoned() == [host]
     assert left(seen, pool) == []
 
