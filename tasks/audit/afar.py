@@ -14,6 +14,7 @@ from tasks.audit.asking import last_words, read_answers, read_sheet, sheet_text,
 from tasks.audit.questions import Answer, Sheet
 from tasks.fleet.model import Fleet, Host
 from tasks.hosts import HostError, Sessions
+from tasks.outcomes import named
 
 BATCH_BYTES = 250_000
 """Of questions for one run of a worker: Prefect takes parameters of up to 512 KiB."""
@@ -69,7 +70,7 @@ async def _ask(host: Host | None, sessions: Sessions, text: str) -> Said:
     except HostError as error:
         return {"error": error.id, "observed": error.observed, "next_step": error.next_step}
     except Exception as error:  # one host's, and the others go on
-        observed = f"asking it broke off: {type(error).__name__}: {error}"[:300]
+        observed = f"asking it broke off: {named(error)}"
         return {"error": HostError.id, "observed": observed, "next_step": "Run the audit again."}
     return {"stdout": stdout, "stderr": stderr}
 

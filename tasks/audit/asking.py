@@ -30,6 +30,7 @@ _FIELDS = (
     "(A|AAAA)?",
     "[^\\0]*",
     "([0-9]{1,5}(,[0-9]{1,5})*)?",
+    "([0-9A-Za-z*][0-9A-Za-z._:*-]*)?",
 )
 """Patterns of a question's fields where the sheet comes from elsewhere: no word of it may pass for an option."""
 _LONGEST_FIELD = 4096
@@ -112,10 +113,10 @@ def read_sheet(text: str) -> Sheet:
             case ["authority", name, pem]:
                 authorities[name] = pem
             case ["ask", number, *fields] if number == str(len(questions)) and _is_question(fields):
-                kind, address, port, name, transport, record, authority, sizes = fields
+                kind, address, port, name, transport, record, authority, sizes, server = fields
                 of_packets = tuple(int(size) for size in sizes.split(",") if size)
                 questions.append(
-                    Question(Kind(kind), address, int(port), name, transport, record, authority, of_packets)
+                    Question(Kind(kind), address, int(port), name, transport, record, authority, of_packets, server)
                 )
             case _:
                 raise ValueError(f"line `{' '.join(row)[:80]}` is no question")
@@ -184,6 +185,7 @@ def _fields(number: int, question: Question) -> tuple[str, ...]:
         question.record,
         question.authority,
         ",".join(map(str, question.sizes)),
+        question.server_name,
     )
 
 

@@ -60,6 +60,8 @@ class View:
     """What the provider's nodes must reach."""
     label: str = ""
     """Its name, where the fleet has several clusters: another one may have another server at the same address."""
+    server_name: str = ""
+    """Whom the API server's certificate is for; empty: its URL's host."""
 
     @property
     def endpoint(self) -> Server:
@@ -268,7 +270,9 @@ class _Asker:
             Kind.API,
             parts.hostname or "",
             parts.port or 443,
+            f"{parts.path}/readyz" if parts.path else "",
             authority=_CLUSTER_AUTHORITY if view.authority else "",
+            server_name=view.server_name,
         )
         stages = {str(s): suspects_of_api(self._host, view.endpoint, s, self._resolvers) for s in Stage}
         stages[CLOCK] = suspects_of_clock(self._host, view.endpoint)

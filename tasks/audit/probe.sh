@@ -39,7 +39,8 @@ ask_tcp() {
 ask_url() { # scheme, path
   where=$address; case $where in *:*) where="[$where]";; esac
   have curl || { ask_wget "$1" "$2"; return; }
-  set -- "$1://$where:$port${2:-/}" -sSv -g --noproxy '*' --max-time "$TIMEOUT_S" -w '\n%{http_code}'
+  set -- "$1://${server_name:-$where}:$port${2:-/}" -sSv -g --noproxy '*' --max-time "$TIMEOUT_S" -w '\n%{http_code}'
+  if [ -n "$server_name" ]; then set -- "$@" --connect-to "::$where:$port" -H "Host: $where:$port"; fi
   if [ -n "$authority" ]; then set -- "$@" --cacert /dev/stdin; fi
   said=$(authority "$authority" | curl -o /dev/null "$@" 2>&1)
   failed=$?
@@ -141,12 +142,12 @@ ask_settings() {
   tell ok '' "$(clean "servers=${servers#,}")$T$(clean "search=$search")${T}ndots=$ndots"
 }
 ask() { # fields of a question, as `questions` gives them
-  number=$1 kind=$2 address=$3 port=$4 name=$5 transport=$6 record=$7 authority=$8 sizes=$9
+  number=$1 kind=$2 address=$3 port=$4 name=$5 transport=$6 record=$7 authority=$8 sizes=$9 server_name=${10}
   began=$(milliseconds)
   if [ "$(seconds)" -ge "$ends" ]; then cannot 'no time was left to ask'; return; fi
   case $kind in
     tcp|dns|stub|mtu|metrics|settings) "ask_$kind";;
-    api) ask_url https /readyz;;
+    api) ask_url https "${name:-/readyz}";;
     http|https) ask_url "$kind" "$name";;
     *) cannot "no python3 to ask for $kind with";;
   esac

@@ -18,8 +18,8 @@ class Kind(StrEnum):
     TCP = "tcp"
     """Connect to `address`:`port` and close."""
     API = "api"
-    """An API server: look `address` up, connect, verify its certificate with `authority`, GET /readyz, read its clock.
-    No proxy is asked. A status of 401 or 403 is an answer of it as well."""
+    """An API server: look `address` up, connect, verify its certificate with `authority`, GET `name` (a path; empty:
+    /readyz), read its clock. No proxy is asked. A status of 401 or 403 is an answer of it as well."""
     TLS = "tls"
     """Connect and shake hands, for `name` if given, else for whatever name: the chain alone is verified then. The
     certificate is read also where it does not verify."""
@@ -78,6 +78,8 @@ class Question:
     """Name of the certificate authority to verify with, one of `Sheet.authorities`; empty: the host's own."""
     sizes: tuple[int, ...] = ()
     """Sizes of whole IP packets, in bytes."""
+    server_name: str = ""
+    """API: whom the certificate is for; empty: `address`."""
 
 
 @dataclass(frozen=True, slots=True)

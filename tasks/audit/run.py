@@ -27,12 +27,14 @@ from tasks.audit.questions import Sheet
 from tasks.audit.report import AuditReport
 from tasks.audit.testpod import PodAnswers
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
+from tasks.cluster.access import authorities
 from tasks.cluster.dns import ClusterDns, read_cluster_dns
+from tasks.cluster.kubeconfig import KubeconfigUnusable, read_bytes
 from tasks.cluster.nodes import ROLLOUT, get_node, list_nodes
 from tasks.cluster.pods import delete_pod, pods_older_than
 from tasks.fleet.model import AuditTarget, Cluster, Fleet, Host, SecretRef
 from tasks.hosts import HostError, Sessions
-from tasks.outcomes import Gate, GateRefused, Secret, Subject
+from tasks.outcomes import Gate, GateRefused, Secret, Subject, named, quoted
 from tasks.runs.gate import gate_of
 from tasks.runs.recording import Recorder
 from tasks.settings import SecretMissing
@@ -124,7 +126,7 @@ class AuditRun:
         except HostError as error:
             return Heard(error=error)
         except Exception as error:  # whatever is wrong with one host, the night goes on
-            return Heard(error=HostError(f"asking it broke off: {type(error).__name__}: {error}"[:300]))
+            return Heard(error=HostError(f"asking it broke off: {named(error)}"))
 
     def asked_by_worker(self, pool: str, names: Iterable[str], said: Mapping[str, Any]) -> None:
         """What a worker in a site has heard of hosts there. said: by host"""
@@ -198,7 +200,7 @@ class AuditRun:
                 prefix=PREFIX,
             )
         except Exception as error:  # refused, unreachable or worse: one node's, and the night goes on
-            return Probed(PodAnswers(), log_error=str(error) or type(error).__name__)
+            return Probed(PodAnswers(), log_error=quoted(error) or type(error).__name__)
 
     def conclude(self) -> AuditReport:
         """What it comes to, against what earlier runs have left in the spool; its facts are written there."""
@@ -250,7 +252,8 @@ async def open_run(
                 api = await open_.enter_async_context(connect(cluster, secret(cluster.kubeconfig)))
                 endpoints = required(cluster, fleet.audit.provider_endpoints)
                 label = name if len(fleet.clusters) > 1 else ""
-                bare = View(api.url, api.ca_pem or "", required=endpoints, label=label)
+                bare = View(api.url, api.ca_pem or "", required=endpoints, label=label, server_name=api.server_name)
+                clusters.notes += (f"{finding}" for finding in api.findings)
             except (ClusterUnreachable, SecretMissing, OSError, ValueError) as error:
                 clusters.unread[name] = str(error)
                 continue
@@ -274,8 +277,8 @@ async def open_run(
 def _pem(path: Path, notes: list[str]) -> str | None:
     """A file of certificates; None where it cannot be read: then its targets are not asked for."""
     try:
-        return path.read_text(encoding="ascii")
-    except (OSError, ValueError) as error:
+        return authorities(read_bytes(path))
+    except KubeconfigUnusable as error:
         notes.append(f"The certificates in {path.name} cannot be read, so that nothing is verified by them: {error}")
         return None
 

@@ -20,6 +20,7 @@ from prefect.runtime import flow_run
 from tasks.audit.afar import NotTaken, Said, WorkerAway
 from tasks.audit.page import page
 from tasks.audit.telling import finding_rows
+from tasks.outcomes import named
 from tasks.runs.steps import table
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ async def ask_by_worker(run: AuditRun, pool: str, batch: str, sheets: dict[str, 
     except WorkerAway as error:
         run.not_asked(pool, sheets, error.observed)
     except Exception as error:  # whatever is wrong with one site's worker, the night goes on
-        run.not_asked(pool, sheets, f"asking it broke off: {type(error).__name__}: {error}"[:300])
+        run.not_asked(pool, sheets, f"asking it broke off: {named(error)}")
     return True
 
 

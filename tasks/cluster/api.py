@@ -1,4 +1,4 @@
-"""The Kubernetes API as raw JSON, over the official client's asyncio half.
+"""The Kubernetes API as raw JSON, over aiohttp.
 
 Lists are read page by page and never turned into generated models (they cost ten times the memory).
 Every call has a deadline. What goes wrong is in `tasks.cluster.errors`.
@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
-from kubernetes.aio import client
+from yarl import URL
 
+from tasks.cluster.access import Access, open_access
 from tasks.cluster.errors import ApiError, ClusterUnreachable, Gone, Throttled, api_error
-from tasks.cluster.kubeconfig import client_settings
+from tasks.cluster.plugin import Credential
 from tasks.fleet.model import Cluster
-from tasks.outcomes import Secret
+from tasks.outcomes import Evidence, Finding, Secret, Severity, Subject, quoted
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -38,6 +41,10 @@ THROTTLED_WAIT_S = 10.0
 """At most so long between two of them, whatever Retry-After says."""
 _PARSED_AT_ONCE = 100
 """Items of a page between two looks at the rest of the loop."""
+_LONGEST_EVENT = 2**21
+"""Bytes of a watch's line that are held."""
+_PATH = "/:@!$&'()*+,;=~"
+"""Beside letters and digits, what stands in a path as it is."""
 RELIST_PAUSE_S = 0.5
 """Between the end of a watch and the next list, so that a server in trouble is not hammered."""
 _WAY = "Check the way there (route, firewall, proxy settings, the load balancer's access list)."
@@ -55,25 +62,34 @@ class WatchEvent:
 class ClusterApi:
     """One API server. Make it with `connect`."""
 
-    def __init__(self, api_client: Any, *, timeout_s: float = 30.0) -> None:
-        self._client = api_client
+    def __init__(self, access: Access, session: aiohttp.ClientSession, *, timeout_s: float = 30.0) -> None:
+        self._access, self._session = access, session
         self.timeout_s = timeout_s
 
     @property
     def url(self) -> str:
         """The server's base URL, as the kubeconfig has it."""
-        return str(self._client.configuration.host)
+        return self._access.url
+
+    @property
+    def server_name(self) -> str:
+        """Whom its certificate is for, where that is not the URL's host."""
+        return self._access.server_name
 
     @property
     def ca_pem(self) -> str | None:
-        """The certificate authority that the kubeconfig trusts, PEM."""
-        settings = self._client.configuration
-        if settings.ca_cert_data:
-            return str(settings.ca_cert_data)
-        if settings.ssl_ca_cert:
-            with open(settings.ssl_ca_cert, encoding="ascii") as file:
-                return file.read()
-        return None
+        """The certificate authorities that the kubeconfig trusts, PEM and nothing else; None: those of the system."""
+        return self._access.ca_pem
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with the way to it."""
+        if not (warning := self._access.warning):
+            return ()
+        told, _, next_step = warning.rpartition(". ")
+        evidence = Evidence(told, "a verified connection", "kubeconfig", datetime.now(UTC))
+        subject = Subject("cluster", self._access.cluster.name)
+        return (Finding("cluster.connection.unverified", Severity.WARNING, subject, evidence, next_step),)
 
     async def _send(
         self,
@@ -83,12 +99,15 @@ class ClusterApi:
         body: Any,
         content_type: str,
         timeout: aiohttp.ClientTimeout | None = None,
-    ) -> Any:
+    ) -> aiohttp.ClientResponse:
         """One request, sent again while the server throttles it. Raises ApiError and ClusterUnreachable."""
         for attempt in range(1, THROTTLED_TRIES + 1):
             response = await self._send_once(method, path, query, body, content_type, timeout)
-            if response.status < 400:
+            if response.status < 300:
                 return response
+            if response.status < 400:
+                response.release()
+                raise self._no_api_server(f"{method} {path} is sent on to elsewhere")
             error = await _error(response, f"{method} {path}")
             if not isinstance(error, Throttled) or attempt == THROTTLED_TRIES:
                 raise error
@@ -104,30 +123,76 @@ class ClusterApi:
         body: Any,
         content_type: str,
         timeout: aiohttp.ClientTimeout | None,
-    ) -> Any:
-        _, url, headers, body, _ = await self._client.param_serialize(
-            method=method,
-            resource_path=path,
-            query_params=[(key, value) for key, value in (query or {}).items() if value not in (None, "")],
-            header_params={"Accept": "application/json", "Content-Type": content_type},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
+    ) -> aiohttp.ClientResponse:
+        """One request; once more where the server does not know the credential, and there is another one.
+
+        All of it ends within `timeout_s`, up to a watch's first byte: what comes later could outlast a lease.
+        """
+        wanted = {key: value for key, value in (query or {}).items() if value not in (None, "")}
+        text = f"{self.url}{quote(path, safe=_PATH)}{'?' if wanted else ''}{urlencode(wanted, quote_via=quote)}"
+        request: dict[str, Any] = {"timeout": timeout or aiohttp.ClientTimeout(total=self.timeout_s)}
+        if body is not None:
+            request["data"] = json.dumps(body)
+        ends_at = asyncio.get_running_loop().time() + self.timeout_s
+        refused: Credential | None = None
         try:
-            return await self._client.call_api(
-                method, url, headers, body, _request_timeout=timeout or aiohttp.ClientTimeout(total=self.timeout_s)
-            )
+            while True:
+                credential = await self._credential(ends_at, refused)
+                options = self._access.options(credential)
+                options["headers"] += [("Accept", "application/json"), ("Content-Type", content_type)]
+                async with asyncio.timeout_at(ends_at if timeout is None else None):
+                    response = await self._session.request(
+                        method, URL(text, encoded=True), allow_redirects=False, **request, **options
+                    )
+                if response.status != 401 or refused is not None or not self._access.renews:
+                    return response
+                response.release()
+                refused = credential
         except TimeoutError:
             raise ClusterUnreachable(
                 f"the API server at {self.url} did not answer within {self.timeout_s:g} s. {_WAY}"
             ) from None
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ClusterUnreachable(self._not_reached(error)) from None
+
+    async def _credential(self, ends_at: float, refused: Credential | None) -> Credential:
+        """Who we are now. refused: whom the server does not know. Raises ClusterUnreachable."""
+        try:
+            async with asyncio.timeout_at(ends_at):
+                return await self._access.credential(refused)
+        except TimeoutError:
             raise ClusterUnreachable(
-                f"the certificate of the API server at {self.url} is not trusted: {_last_words(error)}. Get a"
-                " fresh kubeconfig; if it is up to date, something in between answers in the server's place."
+                f"the kubeconfig's exec plugin gave no credential within {self.timeout_s:g} s. Run it by hand."
             ) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise ClusterUnreachable(f"the API server at {self.url} cannot be reached: {error}. {_WAY}") from None
+
+    def _not_reached(self, error: Exception) -> str:
+        """Why there is no answer, as a sentence. Nothing of the error's own text passes unredacted."""
+        server, proxy = f"the API server at {self.url}", self._access.proxy
+        through = f"the proxy {proxy.url} ({proxy.source})" if proxy else ""
+        words = quoted(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            told = f"HTTP {error.status} {quoted(error.message, most=100)}".rstrip()
+            login = "Correct its user and password" if error.status == 407 else "Let it pass connections to that server"
+            return f"{through} on the way to {server} answers {told}. {login}, or exempt the server ($NO_PROXY)."
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return f"{through} on the way to {server} cannot be reached: {words}. {_WAY}"
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            inner = error.certificate_error
+            words = quoted(getattr(inner, "verify_message", "") or inner)
+            if proxy and proxy.url == f"https://{error.host}:{error.port}":
+                return f"the certificate of {through} is not trusted by the kubeconfig's authority: {words}. {_WAY}"
+            return (
+                f"the certificate of {server} is not trusted: {words}. Get a fresh kubeconfig; if it is up to date,"
+                " something in between answers in the server's place."
+            )
+        by = f", asked through {through}," if through else ""
+        return f"{server}{by} cannot be reached: {words or type(error).__name__}. {_WAY}"
+
+    def _no_api_server(self, why: str) -> ClusterUnreachable:
+        return ClusterUnreachable(
+            f"what answers at {self.url} is no API server: {why}. Compare the server in the kubeconfig, and look for a"
+            " proxy's login page."
+        )
 
     async def request(
         self,
@@ -148,31 +213,27 @@ class ClusterApi:
             answer = orjson.loads(text)
             if isinstance(answer, dict):
                 return answer
-        raise ClusterUnreachable(
-            f"what answers at {self.url} is no API server: {method} {path} gave no JSON object."
-            " Compare the server in the kubeconfig, and look for a proxy's login page."
-        )
+        raise self._no_api_server(f"{method} {path} gave no JSON object")
 
     async def text(self, path: str, *, query: Mapping[str, Any] | None = None) -> str:
         """A GET whose answer is text, such as a pod's log."""
         response = await self._send("GET", path, query, None, "application/json")
         return (await self._read(response)).decode("utf-8", "replace")
 
-    async def _read(self, response: Any) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         try:
-            answer: bytes = await response.read()
+            return await response.read()
         except TimeoutError:
             raise ClusterUnreachable(f"the API server at {self.url} stopped in mid-answer. {_WAY}") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise ClusterUnreachable(f"the API server at {self.url} broke off: {error}. {_WAY}") from None
-        return answer
+            raise ClusterUnreachable(f"the API server at {self.url} broke off: {quoted(error)}. {_WAY}") from None
 
     async def server_time(self) -> datetime:
         """The API server's own clock, to the second: the Date header of `/version`."""
         response = await self._send("GET", "/version", None, None, "application/json")
         await self._read(response)
         try:
-            return parsedate_to_datetime(response.getheader("Date") or "").astimezone(UTC)
+            return parsedate_to_datetime(response.headers.get("Date", "")).astimezone(UTC)
         except ValueError:
             raise ClusterUnreachable(
                 f"the API server at {self.url} does not tell the time: no Date header. Look for a proxy in between."
@@ -236,7 +297,7 @@ class ClusterApi:
         timeout = aiohttp.ClientTimeout(total=None, connect=self.timeout_s, sock_read=90)
         response = await self._send("GET", path, query, None, "application/json", timeout)
         try:
-            async for line in response.response.content:
+            async for line in response.content:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
@@ -245,7 +306,7 @@ class ClusterApi:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return  # the line broke, perhaps in mid-event: the list tells what was missed
         finally:
-            response.response.close()
+            response.close()
 
     async def changes(self, path: str, *, query: Mapping[str, Any] | None = None) -> AsyncIterator[list[Json]]:
         """The list as it is, and again after every change, whatever happens to the watch below.
@@ -274,22 +335,16 @@ class ClusterApi:
             await asyncio.sleep(RELIST_PAUSE_S)
 
 
-def _last_words(error: aiohttp.ClientError) -> str:
-    """What OpenSSL said, without aiohttp's wrapping."""
-    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-    return getattr(inner, "verify_message", "") or str(inner)
-
-
 def _key(item: Json) -> tuple[str, str]:
     return item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
-async def _error(response: Any, what: str) -> ApiError:
+async def _error(response: aiohttp.ClientResponse, what: str) -> ApiError:
     try:
         body = json.loads(await response.read())
     except (ValueError, aiohttp.ClientError, TimeoutError):
         body = None
-    after = response.getheader("Retry-After")
+    after = response.headers.get("Retry-After")
     retry_after_s = float(after) if after and after.isdigit() else None
     return api_error(response.status, what, body if isinstance(body, dict) else None, retry_after_s)
 
@@ -299,15 +354,11 @@ async def connect(cluster: Cluster, kubeconfig: Secret, *, timeout_s: float = 30
     """A connection to a cluster by its kubeconfig.
 
     timeout_s: of one request, from connecting to the last byte
-    Raises ClusterUnreachable when the kubeconfig is no kubeconfig.
+    Raises ClusterUnreachable when the kubeconfig is no kubeconfig. A server that is not verified is told in the log.
     """
-    settings = await client_settings(cluster, kubeconfig)
-    try:
-        api_client = client.ApiClient(settings)
-    except (OSError, ValueError):
-        raise ClusterUnreachable(
-            f"the kubeconfig of cluster {cluster.name} cannot be used: its certificates or key cannot be read."
-            " Try `kubectl --kubeconfig FILE version` on this machine."
-        ) from None
-    async with api_client:
-        yield ClusterApi(api_client, timeout_s=timeout_s)
+    access = await open_access(cluster, kubeconfig)
+    if access.warning:
+        logging.getLogger(__name__).warning("%s", access.warning)
+    session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=_LONGEST_EVENT)
+    async with session:
+        yield ClusterApi(access, session, timeout_s=timeout_s)

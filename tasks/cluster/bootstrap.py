@@ -8,7 +8,6 @@ ConfigMap `kube-public/cluster-info`, by which a machine that knows only the tok
 from __future__ import annotations
 
 import asyncio
-import binascii
 import hashlib
 import secrets
 import string
@@ -24,8 +23,10 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tasks.cluster.access import authorities
 from tasks.cluster.api import ClusterApi, Json
 from tasks.cluster.errors import Conflict, NotFound
+from tasks.cluster.kubeconfig import KubeconfigUnusable
 from tasks.outcomes import Secret
 
 SECRETS = "/api/v1/namespaces/kube-system/secrets"
@@ -157,8 +158,8 @@ def parse_cluster_info(data: Mapping[str, str]) -> ClusterInfo:
     try:
         entry: Mapping[str, Any] = yaml.safe_load(data["kubeconfig"])["clusters"][0]["cluster"]
         endpoint = _endpoint(entry["server"])
-        pem = b64decode(entry["certificate-authority-data"], validate=True).decode("ascii")
-    except (yaml.YAMLError, binascii.Error, LookupError, TypeError, ValueError, AttributeError):
+        pem = authorities(b64decode(entry["certificate-authority-data"], validate=True))
+    except (yaml.YAMLError, KubeconfigUnusable, LookupError, TypeError, ValueError, AttributeError):
         raise ClusterInfoUnusable(
             "the ConfigMap kube-public/cluster-info holds no kubeconfig with a server and its certificate authority."
             " Look at it with `kubectl -n kube-public get configmap cluster-info -o yaml`; `kubeadm init phase"

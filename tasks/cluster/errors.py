@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.outcomes import redact
+
 _NEXT_STEPS = {
     401: "Renew the credential in the kubeconfig: the API server does not know it.",
     403: "Give the kubeconfig's user this right; `kubectl auth can-i --list` shows those that it has.",
@@ -26,10 +28,10 @@ class ApiError(Exception):
         body = body if body and body.get("kind") == "Status" else {}
         self.status = status
         self.reason: str = body.get("reason", "")
-        self.message: str = str(body.get("message", ""))[:500]
+        self.message: str = redact(str(body.get("message", ""))[:500])  # a webhook's error may quote its URL
         causes = (body.get("details") or {}).get("causes") or ()
         self.causes: tuple[str, ...] = tuple(cause.get("reason", "") for cause in causes)
-        self.cause_messages: tuple[str, ...] = tuple(str(cause.get("message", ""))[:500] for cause in causes)
+        self.cause_messages: tuple[str, ...] = tuple(redact(str(cause.get("message", ""))[:500]) for cause in causes)
         self.retry_after_s = retry_after_s
         self.next_step = _UNWELL if status >= 500 else _NEXT_STEPS.get(status, "")
         if self.reason == "NotFound":

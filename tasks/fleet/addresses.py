@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tasks.fleet.document import Document, HostEntry, SshEntry
 from tasks.fleet.draft import Draft
@@ -55,6 +56,13 @@ def addresses(draft: Draft, document: Document, folder: Path) -> Iterator[Mistak
                 f"{host.address} is in none of site {host.site}'s networks.",
                 f"Correct the address or the site, or add its network to sites.{host.site}.cidrs.",
             )
+
+
+def is_this_machine(endpoint: str) -> bool:
+    """Whether `host:port` is an address of the machine itself."""
+    host = urlsplit(f"//{endpoint}").hostname or ""
+    address = _literal(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def _way(document: Document, host: HostEntry) -> tuple[str, str, int]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tasks.fleet.addresses import addresses, ranges
+from tasks.fleet.addresses import addresses, is_this_machine, ranges
 from tasks.fleet.document import Document
 from tasks.fleet.draft import SECTIONS, Draft
 from tasks.fleet.problems import Mistake, Path_, counted, nearest, told
@@ -39,6 +39,7 @@ def check_draft(draft: Draft, folder: Path) -> Iterator[Mistake]:
         _choices,
         _pool_labels,
         _upgrades,
+        _protocols,
         _checks,
         _audited,
         _logins,
@@ -167,6 +168,21 @@ def _upgrades(draft: Draft, document: Document, folder: Path) -> Iterator[Mistak
                 f"a command is never run with upgrade: {ack.upgrade}.",
                 "Write upgrade: command, or delete it.",
                 at_key=True,
+            )
+
+
+def _protocols(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+    """What ACK answers is run as root on hosts: without TLS only a stand-in on this machine may answer."""
+    for name, cluster in document.clusters.items():
+        ack, path = cluster.provider.ack, ("clusters", name, "provider", "ack")
+        if ack is None or ack.protocol == "https" or draft.unread(*path):
+            continue
+        asked = [ack.endpoint, *([ack.billing_endpoint] if ack.billing_endpoint else [])]
+        if not all(endpoint and is_this_machine(endpoint) for endpoint in asked):
+            yield Mistake(
+                (*path, "protocol"),
+                "http lets whoever is on the way to ACK answer in its place, with what hosts run as root.",
+                "Delete it, for ACK speaks https. Only an endpoint on this machine (127.0.0.1:PORT) may be asked so.",
             )
 
 

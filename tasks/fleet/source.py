@@ -44,7 +44,11 @@ def read_source(path: Path, kind: FileKind = FLEET_FILE) -> str:
 
     Raises TextInvalid with the place where it is not.
     """
-    text = decoded(_bytes(path, kind))
+    return plain(decoded(_bytes(path, kind)))
+
+
+def plain(text: str) -> str:
+    """The text, if it has no control characters and is not nested too deeply. Raises TextInvalid with the place."""
     if found := _FORBIDDEN.search(text):
         before = text[: found.start()]
         raise refused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tasks.outcomes import Evidence, Finding, Severity, Subject
+from tasks.outcomes import Evidence, Finding, Severity, Subject, quoted
 
 
 class HostError(Exception):
@@ -15,8 +15,8 @@ class HostError(Exception):
     next_step = "Try it by hand: `ssh -v USER@HOST`."
 
     def __init__(self, observed: str, *, next_step: str | None = None) -> None:
-        super().__init__(observed)
-        self.observed = observed
+        self.observed = quoted(observed, most=500)  # much of it is what hosts and asyncssh say
+        super().__init__(self.observed)
         if next_step:
             self.next_step = next_step
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from tasks.fleet.model import Host
 from tasks.hosts.sessions import Sessions
@@ -34,6 +35,8 @@ class FactsRequest:
     """API server to reach from the host; empty: not asked."""
     api_ca_pem: str | None = None
     """Certificate authority to verify it with; None: the host's own."""
+    api_server_name: str = ""
+    """Whom its certificate is for; empty: the URL's host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +114,26 @@ class HostFacts:
 
 async def read_facts(sessions: Sessions, host: Host, request: FactsRequest) -> HostFacts:
     """A host's facts, in one round trip. Raises HostError."""
-    environment = {
-        "API_URL": request.api_url,
-        "API_CA": request.api_ca_pem or "",
-        "EXTERNAL_NAME": host.site.dns.external_name,
-    }
-    settings = "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
-    result = await sessions.run(host, settings + FACTS_PROGRAM, timeout_s=FACTS_TIMEOUT_S)
+    program = facts_program(request, host.site.dns.external_name)
+    result = await sessions.run(host, program, timeout_s=FACTS_TIMEOUT_S)
     ended_at = datetime.now(UTC)
     return parse_facts(result.stdout, ended_at, result.duration_s)
+
+
+def facts_program(request: FactsRequest, external_name: str) -> str:
+    """The POSIX shell program that asks. Pure."""
+    environment = {**_asked(request), "API_CA": request.api_ca_pem or "", "EXTERNAL_NAME": external_name}
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items()) + FACTS_PROGRAM
+
+
+def _asked(request: FactsRequest) -> dict[str, str]:
+    """What curl is to ask: by the name that the certificate is for, and still at the API server's own address."""
+    if not request.api_server_name:
+        return {"API_URL": request.api_url}
+    parts = urlsplit(request.api_url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = parts.port or 443
+    return {"API_URL": f"https://{request.api_server_name}:{port}{parts.path}", "API_AT": f"{host}:{port}"}
 
 
 def parse_facts(text: str, seen_at: datetime, duration_s: float = 0.0) -> HostFacts:

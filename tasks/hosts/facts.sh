@@ -9,7 +9,7 @@
 # /proc/driver/nvidia/gpus, /sys/{bus/pci/devices,class/dmi/id/product_uuid,class/net,fs/cgroup}, /run/systemd/system, /var/lib/{kubelet,containerd},
 # /var/run/reboot-required, /etc/{environment,apt,dnf}. Calls: uname date df getconf hostname ip ss getent nslookup
 # timedatectl systemctl containerd kubelet curl mktemp timeout; any of them may be missing.
-# Takes from its environment: API_URL, API_CA (PEM), EXTERNAL_NAME.
+# Takes from its environment: API_URL, API_AT (where that is, if not at the URL's own name), API_CA (PEM), EXTERNAL_NAME.
 LC_ALL=C; export LC_ALL
 R=${POOLKEEPER_ROOT-}
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -233,10 +233,14 @@ elif ! have curl; then unknown api 'no curl'
 elif ! ca=$(mktemp 2>/dev/null) || ! printf '%s\n' "${API_CA-}" > "$ca"; then unknown api 'no room in /tmp for the authority to verify with'
 else
   trap 'rm -f "$ca"' EXIT
-  words=$(within 12 curl -sS -o /dev/null --noproxy '*' --max-time 10 ${API_CA:+--cacert "$ca"} "$API_URL/version" 2>&1)
+  set -- "$API_URL/version"
+  [ -z "${API_AT-}" ] || set -- --connect-to "::$API_AT" -H "Host: $API_AT" "$@"
+  words=$(within 12 curl -sS -o /dev/null --noproxy '*' --max-time 10 ${API_CA:+--cacert "$ca"} "$@" 2>&1)
   status=$?
   words=${words%%"
 "*}
-  if [ $status -eq 0 ]; then fact api; else fact api "${words:-curl exit status $status}"; fi
+  if [ $status -eq 0 ]; then fact api
+  elif [ $status -eq 2 ] && [ -n "${API_AT-}" ]; then unknown api 'this curl is too old to ask for another name than the address'
+  else fact api "${words:-curl exit status $status}"; fi
 fi
 echo 'poolkeeper-facts end'

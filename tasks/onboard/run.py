@@ -36,6 +36,7 @@ from tasks.outcomes import (
     Unknown,
     blockers,
     by_severity,
+    named,
 )
 from tasks.provider import open_provider
 from tasks.runs.gate import gate_of
@@ -196,7 +197,7 @@ class OnboardRun:
         if isinstance(error, HostError):
             finding = error.finding(subject)
         else:
-            evidence = Evidence(f"{type(error).__name__}: {error}"[:500], "an end of its admission", "onboarding")
+            evidence = Evidence(named(error), "an end of its admission", "onboarding")
             finding = Finding(
                 "onboard.broke-off",
                 Severity.BLOCKER,
@@ -290,7 +291,8 @@ async def open_run(
         version = (await api.request("GET", "/version")).get("gitVersion", "")
         nodes = await list_nodes(api)
         gate = gate_of(api, hosts, recorder, dry_run=dry_run)
-        request = FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem)
+        recorder.about_the_run(api.findings)
+        request = FactsRequest(api.url, api.ca_pem, api.server_name)
         async with Sessions(fleet.ssh_limits, secret) as sessions:
             admission = Admission(
                 api=api,

@@ -12,6 +12,7 @@ from tasks.outcomes.findings import (
     by_severity,
 )
 from tasks.outcomes.gate import Change, Done, Gate, GateRefused, Guard, Planned, Refusal
+from tasks.outcomes.quoting import named, quoted
 from tasks.outcomes.redaction import REDACTED, Secret, redact
 from tasks.outcomes.runs import HostOutcome, HostState, RunState, run_state
 from tasks.outcomes.values import Known, NotKnown, Observed, Unknown, known
@@ -44,6 +45,8 @@ __all__ = [
     "by_severity",
     "in_slots",
     "known",
+    "named",
+    "quoted",
     "redact",
     "run_state",
 ]

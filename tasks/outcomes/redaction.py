@@ -15,6 +15,8 @@ _SHAPES = (
     re.compile(r"()\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"),
     re.compile(r"(?i)(\b[a-z_-]*(?:token|secret|password)\"?(?:=|:\s*)\"?)[^\s\"',;&]{4,}"),
     re.compile(r"(?i)(--[a-z-]*(?:token|secret|password) +)[^\s\"',;]{4,}"),
+    # a URL's password, or what stands there without a user
+    re.compile(r"(://(?:[^\s/:@]*:)?)[^\s/]+(?=@)"),
 )
 """Each with what stays as its only group."""
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from tasks.fleet.model import AckProvider, Cluster, Host, Pool, SecretRef
 from tasks.fleet.versions import numbers, same_version
-from tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict
+from tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict, quoted
 from tasks.provider.interface import OutcomeUnknown, ProviderError
 from tasks.provider.sdk import WAY, Api, Connection, JsonObject
 from tasks.provider.upgrading import ByCall, HandOff, OnHost, UpgradeRule, Way
@@ -315,7 +315,7 @@ class Ack:
             if state == "success":
                 return ""
             if state in ("fail", "failed", "canceled", "cancelled"):
-                words = f"{error.get('code', '')} {error.get('message', '')}".strip()
+                words = quoted(f"{error.get('code', '')} {error.get('message', '')}")
                 return f"task {task} ended as {state}: {words or 'it does not say why'}"
             await asyncio.sleep(self._poll_s)
 

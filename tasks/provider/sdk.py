@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.fleet.model import SecretRef
-from tasks.outcomes import Secret
+from tasks.outcomes import Secret, quoted
 from tasks.provider.interface import OutcomeUnknown, ProviderError, Throttled
 
 THROTTLED_TRIES = 4
@@ -180,7 +180,7 @@ class Connection:
         except TimeoutError:
             raise OutcomeUnknown(f"{name} did not answer {action} within {self._timeout_s:g} s. {WAY}") from None
         except OSError as error:
-            raise OutcomeUnknown(f"{name} cannot be reached for {action}: {error}. {WAY}") from None
+            raise OutcomeUnknown(f"{name} cannot be reached for {action}: {quoted(error)}. {WAY}") from None
         refusal = self._api.refusal(answer)
         if refusal is not None:
             raise self._refused(action, *refusal, None, None)
@@ -195,8 +195,9 @@ class Connection:
         if isinstance(inner, CredentialException):
             return ProviderError(f"there is no credential for {action}: {first_line(inner)}. {_BAD_KEY}")
         if isinstance(inner, RetryError | ClientError | OSError):
-            words = str(getattr(inner, "message", "")) or str(inner) or "no answer in time"
-            return OutcomeUnknown(f"{self._api.name} did not answer {action}: {words[:300].rstrip('.')}. {WAY}")
+            return OutcomeUnknown(
+                f"{self._api.name} did not answer {action}: {first_line(inner, 'no answer in time')}. {WAY}"
+            )
         return self.strange(action, "JSON")
 
     def _refused(
@@ -217,7 +218,6 @@ class Connection:
         return ProviderError(f"{told}. {hint}", code=code, status=status)
 
 
-def first_line(error: Any) -> str:
-    """An error's own words, cut short, without a full stop at the end."""
-    words = (str(getattr(error, "message", "") or "") or str(error or "")).strip() or "no reason told"
-    return words.splitlines()[0][:300].rstrip(".")
+def first_line(error: Any, silent: str = "no reason told") -> str:
+    """An error's own words, fit for a sentence. silent: what stands for an error without any"""
+    return quoted(getattr(error, "message", "") or error or "") or silent

@@ -42,6 +42,7 @@ from tasks.outcomes import (
     Unknown,
     blockers,
     in_slots,
+    named,
 )
 from tasks.provider import Provider, ProviderError, open_provider
 from tasks.rollout.approving import narrowed, plan_row
@@ -138,7 +139,7 @@ class RolloutRun:
         """Names of Nodes that were there when this run began, or an earlier one of any pool."""
         self._approval = ""
         """Key of the approval that this run uses up."""
-        self.request = FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem)
+        self.request = FactsRequest(api.url, api.ca_pem, api.server_name)
 
     @property
     def pool(self) -> Pool:
@@ -555,7 +556,7 @@ class RolloutRun:
         if isinstance(error, HostError):
             finding = error.finding(subject)
         else:
-            evidence = Evidence(f"{type(error).__name__}: {error}"[:500], "an end of its work", "rollout")
+            evidence = Evidence(named(error), "an end of its work", "rollout")
             next_step = "Run this again: it takes the host up where it stands. Until then its node stays cordoned."
             finding = Finding("rollout.broke-off", Severity.BLOCKER, subject, evidence, next_step)
         with suppress(OSError):  # a full disk may be what broke it off, and the other hosts go on
@@ -606,6 +607,7 @@ async def open_rollout(
     ):
         version = str((await api.request("GET", "/version")).get("gitVersion", ""))
         gate = gate_of(api, hosts, recorder, dry_run=dry_run)
+        recorder.about_the_run(api.findings)
         yield RolloutRun(
             fleet,
             hosts,

@@ -62,24 +62,35 @@ def markdown(
     changes: Sequence[Change],
     *,
     dry_run: bool,
+    beside: Sequence[Finding] = (),
 ) -> str:
-    """The summary that a person reads: what happened, what is wrong, what to do."""
+    """The summary that a person reads: what happened, what is wrong, what to do.
+
+    beside: what is wrong with no host
+    """
     lines = [f"# {title}", "", f"**{with_commands(summary)}**", ""]
     troubled = [outcome for outcome in outcomes if outcome.findings]
-    if troubled:
+    if troubled or beside:
         lines += ["## What needs a look", ""]
+    lines += _found(beside)
     for outcome in sorted(troubled, key=lambda o: (_WORST_FIRST.index(o.state), o.name)):
         lines.append(f"### {outcome.name}: {outcome.state}")
         lines.append("")
-        for finding in by_severity(outcome.findings):
-            seen = finding.evidence
-            lines.append(f"- **{finding.severity}** `{finding.id}`: {plain(seen.observed)}")
-            lines.append(f"  (expected: {plain(seen.expected)}; read from {plain(seen.source)})")
-            lines.append(f"  **Next:** {with_commands(finding.next_step)}")
-        lines.append("")
+        lines += _found(outcome.findings)
     lines += ["## What would be changed" if dry_run else "## What was changed", ""]
     lines += [f"- {plain(change.sentence)}" for change in changes] or ["- nothing"]
     return "\n".join(lines) + "\n"
+
+
+def _found(findings: Sequence[Finding]) -> list[str]:
+    """Lines for findings, the worst first."""
+    lines = []
+    for finding in by_severity(findings):
+        seen = finding.evidence
+        lines.append(f"- **{finding.severity}** `{finding.id}`: {plain(seen.observed)}")
+        lines.append(f"  (expected: {plain(seen.expected)}; read from {plain(seen.source)})")
+        lines.append(f"  **Next:** {with_commands(finding.next_step)}")
+    return [*lines, ""] if lines else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +129,7 @@ class Answer:
         state = RunState.FAILED if failed else run_state(asked, outcomes)
         parts = [summary_line(outcomes), f"nothing new is started: {halted}" if halted else "", failed]
         summary = f"{state}: {'; '.join(filter(None, parts))}"
-        text = markdown(flow, summary, outcomes, gate.changes, dry_run=gate.dry_run)
+        text = markdown(flow, summary, outcomes, gate.changes, dry_run=gate.dry_run, beside=recorder.beside)
         return cls(flow, recorder, state, summary, tuple(outcomes), text, halted)
 
     @classmethod
@@ -132,8 +143,9 @@ class Answer:
         worst = by_severity(findings)
         summary = f"{worst[0].id}: {worst[0].evidence.observed}"
         outcomes = tuple(HostOutcome(name, HostState.STOPPED, summary, worst) for name in asked)
-        text = markdown(flow, f"{RunState.FAILED}: {summary}", outcomes, (), dry_run=False)
-        return cls(flow, recorder, RunState.FAILED, f"{RunState.FAILED}: {summary}", outcomes, text)
+        told = f"{RunState.FAILED}: {summary}"
+        text = markdown(flow, told, outcomes, (), dry_run=False, beside=recorder.beside)
+        return cls(flow, recorder, RunState.FAILED, told, outcomes, text)
 
     def write(self, folder: Path) -> list[str]:
         """Summary and answer as files in the run's own folder, and the run's row; the files' paths."""

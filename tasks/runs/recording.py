@@ -13,7 +13,7 @@ from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host
 from tasks.hosts import HostFacts
 from tasks.ledger import CHANGES, FINDINGS, HOST_FACTS, LIFECYCLE, RUNS, SKIPS, STEPS, Spool
-from tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, RunState
+from tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, RunState, named
 
 
 @dataclass(slots=True)
@@ -29,6 +29,8 @@ class Recorder:
     """Name of the fleet that the run is about, once its file is read: several may share a spool."""
     phase_s: dict[str, dict[str, float]] = field(default_factory=dict)
     """Host -> phase -> seconds."""
+    beside: list[Finding] = field(default_factory=list)
+    """What is wrong with no host: with the way to the cluster."""
     _attempts: dict[tuple[str, str], int] = field(default_factory=dict)
     _changes: int = 0
 
@@ -42,7 +44,7 @@ class Recorder:
         try:
             yield
         except BaseException as error:
-            result, detail = "broke off", f"{type(error).__name__}: {error}"[:500]
+            result, detail = "broke off", named(error)
             raise
         finally:
             duration_s = time.monotonic() - start
@@ -77,6 +79,13 @@ class Recorder:
         rows = [finding_row(finding, host) for finding in findings]
         if rows:
             self.spool.append(FINDINGS, self.run_id, f"{host}.{phase}", rows)
+
+    def about_the_run(self, findings: Iterable[Finding]) -> None:
+        """Findings about no host of it: told in the log, in the spool, and in the summary at the end."""
+        for finding in findings:
+            self.beside.append(finding)
+            self.say(str(finding))
+            self.spool.append(FINDINGS, self.run_id, f"{finding.subject.name}.{finding.id}", [finding_row(finding, "")])
 
     def skips(self, skips: Mapping[str, str]) -> None:
         """The checks that were skipped by name, and why."""

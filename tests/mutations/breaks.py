@@ -49,6 +49,10 @@ _GONE = "tests/contract/onboard/test_gone.py"
 _LEAVING = "tests/contract/onboard/test_leaving.py"
 _UNDOING = "tests/contract/onboard/test_undoing.py"
 _WHOSE = "tests/contract/upgrade/test_whose_host.py"
+_KUBECONFIG = "tests/unit/cluster/test_kubeconfig.py"
+_PROXIES = "tests/unit/cluster/test_proxies.py"
+_ACCESS = "tests/contract/cluster/test_access.py"
+_QUOTING = "tests/unit/outcomes/test_quoting.py"
 
 BREAKS = (
     # the gate and its guards
@@ -1034,5 +1038,154 @@ BREAKS = (
         "        if not info.authorities <= public_key_hashes(self._api.ca_pem):\n",
         "        if not info.authorities:\n",
         f"{_CLUSTER_INFO}::test_of_another_authority",
+    ),
+    # kubeconfigs and the way to an API server
+    Break(
+        "text is a truth value in a kubeconfig",
+        "tasks/cluster/kubeconfig.py",
+        '    insecure_skip_tls_verify: StrictBool = Field(False, alias="insecure-skip-tls-verify")\n',
+        '    insecure_skip_tls_verify: bool = Field(False, alias="insecure-skip-tls-verify")\n',
+        f"{_KUBECONFIG}::test_what_is_refused",
+    ),
+    Break(
+        "a kubeconfig's own words are repeated where it is no YAML",
+        "tasks/cluster/kubeconfig.py",
+        "        raise KubeconfigUnusable(what) from None  # the parser's words may quote what stands there\n",
+        "        raise KubeconfigUnusable(error.problem.message) from None\n",
+        f"{_KUBECONFIG}::test_what_is_no_kubeconfig",
+    ),
+    Break(
+        "a token with a line end is sent",
+        "tasks/cluster/kubeconfig.py",
+        '    if any(letter != "\\t" and (letter < " " or letter == "\\x7f") for letter in value):\n',
+        "    if not isinstance(value, str):\n",
+        f"{_KUBECONFIG}::test_what_is_refused",
+    ),
+    Break(
+        "we act as ourselves where the kubeconfig says as whom",
+        "tasks/cluster/access.py",
+        "    access.impersonation = _impersonation(user)\n",
+        "    access.impersonation = ()\n",
+        f"{_ACCESS}::test_plain_http_is_told_and_gets_no_credential",
+    ),
+    Break(
+        "a plugin's command is looked for beside whoever started poolkeeper",
+        "tasks/cluster/kubeconfig.py",
+        '        fixed["exec"] = {**inner["exec"], "command": str(folder / command)}\n',
+        '        fixed["exec"] = inner["exec"]\n',
+        f"{_KUBECONFIG}::test_paths_start_at_the_kubeconfigs_folder",
+    ),
+    Break(
+        "a plugin's certificate is used after its end",
+        "tasks/cluster/access.py",
+        "or held.expired(datetime.now(UTC)):",
+        "or held is None:",
+        f"{_ACCESS}::test_a_plugins_certificate_is_asked_for_again_once_it_is_over",
+    ),
+    Break(
+        "a 401 does not ask the plugin again",
+        "tasks/cluster/api.py",
+        "                if response.status != 401 or refused is not None or not self._access.renews:\n",
+        "                if response.status:\n",
+        f"{_ACCESS}::test_a_401_asks_the_plugin_again_and_sends_the_request_once_more",
+    ),
+    Break(
+        "a 401 asks the plugin for ever",
+        "tasks/cluster/api.py",
+        "or refused is not None or not self._access.renews:",
+        "or not self._access.renews or len(self._access.cluster.name) > 99:",
+        f"{_ACCESS}::test_a_401_that_stays_is_told_after_one_more_try",
+    ),
+    Break(
+        "what a plugin has begun goes on after its deadline",
+        "tasks/cluster/plugin.py",
+        "                os.killpg(process.pid, signal.SIGKILL)  # and whatever it has begun\n",
+        "                process.kill()\n",
+        f"{_ACCESS}::test_a_plugin_that_hangs_is_ended_with_all_that_it_has_begun",
+    ),
+    Break(
+        "a proxy's password stands in its URL",
+        "tasks/cluster/proxies.py",
+        'return Proxy(f"{parts.scheme}://{host}:',
+        'return Proxy(f"{parts.scheme}://{login}@{host}:',
+        f"{_PROXIES}::test_user_and_password_stand_apart_from_the_url",
+    ),
+    Break(
+        "ranges of NO_PROXY are not read",
+        "tasks/cluster/proxies.py",
+        "            return address is not None and address in ip_network(entry, strict=False)\n",
+        "            return False\n",
+        f"{_PROXIES}::test_no_proxy",
+    ),
+    Break(
+        "ports of NO_PROXY are not compared",
+        "tasks/cluster/proxies.py",
+        'if not named or only not in ("", str(port)):',
+        "if not named:",
+        f"{_PROXIES}::test_no_proxy",
+    ),
+    Break(
+        "a SOCKS proxy is taken for an HTTP proxy",
+        "tasks/cluster/proxies.py",
+        '    if parts.scheme.startswith("socks"):\n',
+        "    if not parts.scheme:\n",
+        f"{_PROXIES}::test_a_proxy_that_is_refused_is_told_without_its_password",
+    ),
+    Break(
+        "an old authority is refused by newer Pythons",
+        "tasks/cluster/access.py",
+        "    context.verify_flags &= ~ssl.VERIFY_X509_STRICT\n",
+        "",
+        f"{_ACCESS}::test_an_authority_of_years_ago_is_trusted_on_newer_pythons_too",
+    ),
+    Break(
+        "an authority's file goes on with all that stands in it",
+        "tasks/cluster/access.py",
+        '    return "\\n".join(good) + "\\n"\n',
+        '    return pem.decode("latin-1")\n',
+        f"{_KUBECONFIG}::test_an_authoritys_file_may_hold_anything_beside_its_certificates",
+    ),
+    Break(
+        "a server that is not verified passes without a word",
+        "tasks/cluster/access.py",
+        "        if not self.verified:\n            return (",
+        "        if self.verified is None:\n            return (",
+        f"{_ACCESS}::test_a_server_that_is_not_verified_is_told",
+    ),
+    Break(
+        "ACK is asked without TLS",
+        "tasks/fleet/rules.py",
+        "        if not all(endpoint and is_this_machine(endpoint) for endpoint in asked):\n",
+        "        if not asked:\n",
+        "tests/unit/fleet/test_mistakes.py",
+    ),
+    Break(
+        "a redirect takes the credential elsewhere",
+        "tasks/cluster/api.py",
+        "allow_redirects=False",
+        "allow_redirects=True",
+        f"{_ACCESS}::test_a_redirect_is_not_followed",
+    ),
+    Break(
+        "somebody else's words are not redacted",
+        "tasks/outcomes/quoting.py",
+        "lines = redact(str(words)[:_READ], *secrets).strip().splitlines()",
+        "lines = str(words)[:_READ].strip().splitlines()",
+        _QUOTING,
+    ),
+    Break(
+        "the shape of a URL's password is not redacted",
+        "tasks/outcomes/redaction.py",
+        r"""    re.compile(r"(://(?:[^\s/:@]*:)?)[^\s/]+(?=@)"),
+""",
+        "",
+        _QUOTING,
+    ),
+    Break(
+        "the API server is asked at its root by hosts",
+        "tasks/audit/planning.py",
+        'f"{parts.path}/readyz" if parts.path else "",',
+        '"",',
+        "tests/unit/audit/test_planning.py::test_an_api_server_with_a_path_and_a_name_of_its_own",
     ),
 )

@@ -33,6 +33,7 @@ CASES: dict[str, tuple[Question, Outcome, dict[str, str | None]]] = {
     "API server that hangs up": (Question(Kind.API, HERE, 0, "hangs-up", authority="ours"), Outcome.GARBLED, {"stage": "http"}),
     "API server of a foreign authority": (Question(Kind.API, HERE, 0, "foreign", authority="ours"), Outcome.TLS, {"stage": "tls"}),
     "API server of another name": (Question(Kind.API, HERE, 0, "wrong-name", authority="ours"), Outcome.TLS, {"stage": "tls"}),
+    "API server with a path and a name of its own": (Question(Kind.API, HERE, 0, "wrong-name", authority="ours", server_name="other.lab"), Outcome.OK, {"status": "200", "verified": "yes"}),
     "API server that does not run": (Question(Kind.API, HERE, 0, "closed", authority="ours"), Outcome.REFUSED, {"stage": "connect"}),
     "API server with nobody behind it": (Question(Kind.API, HERE, 0, "resets", authority="ours"), Outcome.TLS, {"stage": "tls", "verified": None}),
     "API server that ends the handshake": (Question(Kind.API, HERE, 0, "ends", authority="ours"), Outcome.TLS, {"stage": "tls", "verified": None}),
@@ -114,7 +115,9 @@ def _placed(question: Question, servers: World) -> Question:
         return replace(question, port=servers.ports[question.authority], authority="")
     if question.kind is Kind.STUB:
         return question
-    name = {Kind.HTTP: "/a/page?x=1", Kind.HTTPS: "/a/page?x=1", Kind.TLS: HERE}.get(question.kind, "")
+    page = "/a/page?x=1"
+    names = {Kind.HTTP: page, Kind.HTTPS: page, Kind.TLS: HERE, Kind.API: page if question.server_name else ""}
+    name = names.get(question.kind, "")
     return replace(question, port=servers.ports.get(question.name, 0), name=name)
 
 

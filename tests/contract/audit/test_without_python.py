@@ -45,8 +45,12 @@ def test_curl(host: ProbedHost, servers: World, shell: tuple[str, ...]) -> None:
     def http(server: str, address: str = HERE) -> Question:
         return Question(Kind.HTTP, address, servers.ports[server], "/a/page?x=1")
 
+    by_name = Question(
+        Kind.API, HERE, servers.ports["wrong-name"], "/a/page?x=1", authority="ours", server_name="other.lab"
+    )
     questions = {
         api("right"): (Outcome.OK, {"status": "200"}),
+        by_name: (Outcome.OK, {"status": "200"}),
         api("forbids"): (Outcome.OK, {"status": "403"}),
         api("foreign"): (Outcome.TLS, {"stage": "tls", "verified": "no"}),
         api("wrong-name"): (Outcome.TLS, {"stage": "tls", "verified": "no"}),

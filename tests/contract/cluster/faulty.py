@@ -47,6 +47,20 @@ class Silent(FaultyServer):
         return web.Response()
 
 
+class TellsHeaders(FaultyServer):
+    """Answers what it was sent."""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(dict(request.headers))
+
+
+class SendsElsewhere(FaultyServer):
+    """A login page at another address."""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": "/login"})
+
+
 class StopsInMidAnswer(FaultyServer):
     """Sends half a list and then nothing more."""
 

@@ -28,6 +28,7 @@ questions = st.builds(
     record=texts,
     authority=texts,
     sizes=st.lists(st.integers(0, 65535), max_size=3).map(tuple),
+    server_name=texts,
 )
 
 
@@ -37,7 +38,9 @@ def test_the_program_reads_the_sheet_that_was_sent(asked: list[Question], author
     assert (read.deadline_s, read.timeout_s, read.parallel, read.jitter_s) == (12.5, 2.5, 3, 0.5)
     assert read.authorities == authorities
     assert [
-        Question(Kind(q.kind), q.address, q.port, q.name, q.transport, q.record, q.authority, tuple(q.sizes))
+        Question(
+            Kind(q.kind), q.address, q.port, q.name, q.transport, q.record, q.authority, tuple(q.sizes), q.server_name
+        )
         for q in read.questions
     ] == asked
     assert [q.number for q in read.questions] == list(range(len(asked)))
@@ -56,6 +59,7 @@ plain_questions = st.builds(
     record=st.sampled_from(["", "A", "AAAA"]),
     authority=st.sampled_from(["", "cluster", "my ca.pem"]),
     sizes=st.lists(st.integers(0, 65535), max_size=3).map(tuple),
+    server_name=st.sampled_from(["", "other.lab", "10.0.0.1", "*.lab"]),
 )
 
 
@@ -77,13 +81,16 @@ LIMITS = "limits\t15\t3\t8\t0"
         pytest.param("limits\t3600\t3\t8\t0", "beyond", id="an hour"),
         pytest.param("limits\t15\t3\t1000\t0", "beyond", id="a thousand at once"),
         pytest.param(f"{LIMITS}\nrun\trm", "`run rm` is no question", id="another word"),
-        pytest.param(f"{LIMITS}\nask\t0\tshell\t\t0\t\t\t\t\t", "shell", id="another kind of question"),
-        pytest.param(f"{LIMITS}\nask\t1\ttcp\ta\t22\t\t\t\t\t", "no question", id="out of order"),
-        pytest.param(f"{LIMITS}\nask\t0\ttcp\ta\tssh\t\t\t\t\t", "no question", id="a port by name"),
-        pytest.param(f"{LIMITS}\nask\t0\ttcp\t-w\t22\t\t\t\t\t", "no question", id="an option for an address"),
-        pytest.param(f"{LIMITS}\nask\t0\tdns\ta\t53\t@8.8.8.8\t\t\t\t", "no question", id="another server for a name"),
-        pytest.param(f"{LIMITS}\nask\t0\tdns\ta\t53\tx\tudp\tx/y/%0A1e id%0As/a\t\t", "no question", id="a script"),
-        pytest.param(f"{LIMITS}\nask\t0\ttls\ta\t443\t\t\t\tgone\t", "no authority gone", id="a lost authority"),
+        pytest.param(f"{LIMITS}\nask\t0\tshell\t\t0\t\t\t\t\t\t", "shell", id="another kind of question"),
+        pytest.param(f"{LIMITS}\nask\t1\ttcp\ta\t22\t\t\t\t\t\t", "no question", id="out of order"),
+        pytest.param(f"{LIMITS}\nask\t0\ttcp\ta\tssh\t\t\t\t\t\t", "no question", id="a port by name"),
+        pytest.param(f"{LIMITS}\nask\t0\ttcp\t-w\t22\t\t\t\t\t\t", "no question", id="an option for an address"),
+        pytest.param(
+            f"{LIMITS}\nask\t0\tdns\ta\t53\t@8.8.8.8\t\t\t\t\t", "no question", id="another server for a name"
+        ),
+        pytest.param(f"{LIMITS}\nask\t0\tdns\ta\t53\tx\tudp\tx/y/%0A1e id%0As/a\t\t\t", "no question", id="a script"),
+        pytest.param(f"{LIMITS}\nask\t0\ttls\ta\t443\t\t\t\tgone\t\t", "no authority gone", id="a lost authority"),
+        pytest.param(f"{LIMITS}\nask\t0\tapi\ta\t443\t\t\t\t\t\t-k", "no question", id="an option for a name"),
     ],
 )
 def test_a_sheet_that_is_none_is_refused(text: str, says: str) -> None:

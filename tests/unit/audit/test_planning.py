@@ -233,6 +233,16 @@ def test_an_api_server_with_an_ipv6_address() -> None:
     assert View("https://[2001:db8::1]:6443", "").endpoint.name == "[2001:db8::1]:6443"
 
 
+def test_an_api_server_with_a_path_and_a_name_of_its_own() -> None:
+    view = View("https://10.0.0.1:8443/k8s/clusters/c-1", "CA", server_name="api.example")
+    (asked,) = [one for one in planned([a_host("n1")], view).asked["n1"] if one.check == "api"]
+    assert (asked.question.address, asked.question.name, asked.question.server_name) == (
+        "10.0.0.1",
+        "/k8s/clusters/c-1/readyz",
+        "api.example",
+    )
+
+
 def test_how_long_an_absence_is_remembered_matters_in_a_zone_of_ones_own() -> None:
     names = (AuditName("absent.corp.example", absent=True),)
     asked = [one for one in planned([a_host("n1", site=RESOLVER)], names=names).asked["n1"] if one.wants.absent]

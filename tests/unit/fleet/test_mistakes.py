@@ -913,6 +913,27 @@ ROWS = [
             "Write upgrade: command, or delete it.",
         ),
     ),
+    *(
+        row(
+            f"ACK without TLS, {phrase}",
+            [(REGION, f"{REGION}        protocol: http\n{more}")],
+            (
+                12,
+                19,
+                "clusters.main.provider.ack.protocol",
+                "http lets whoever is on the way to ACK answer in its place, with what hosts run as root.",
+                "Delete it, for ACK speaks https. Only an endpoint on this machine (127.0.0.1:PORT) may be asked so.",
+            ),
+        )
+        for phrase, more in (
+            ("at the region's endpoint", ""),
+            ("at another machine", "        endpoint: 10.0.0.1:80\n"),
+            (
+                "at another machine for the bill",
+                "        endpoint: 127.0.0.1:1\n        billing_endpoint: b.example:1\n",
+            ),
+        )
+    ),
     row(
         "another way to upgrade",
         [(REGION, REGION + "        upgrade: by-hand\n")],

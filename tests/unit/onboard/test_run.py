@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from kubernetes.aio.client import ApiClient, Configuration
 
 from tasks.cluster import ApiError, ClusterApi
+from tasks.cluster.access import Access
 from tasks.fleet.guards import freeze_guard, observe_guard
 from tasks.fleet.model import Freeze, Mode
 from tasks.hosts import FactsRequest, HostError
@@ -21,7 +21,7 @@ from tasks.onboard.run import OnboardRun, Preflight, make_batch
 from tasks.onboard.standing import Join, Standing, Step, where_it_stands
 from tasks.outcomes import Change, Checked, Finding, Gate, HostState, Severity, Subject, Unknown, Verdict
 from tasks.runs.recording import Recorder
-from tests.unit.onboard.builders import NOW, a_finding, a_host, a_view, some_facts, unread
+from tests.unit.onboard.builders import CLUSTER, NOW, a_finding, a_host, a_view, some_facts, unread
 
 STOPPED = Standing(Step.STOP, "another machine", a_finding("onboard.identity.other-machine"))
 JOINING = Standing(Step.JOIN, "not in the cluster yet")
@@ -37,7 +37,7 @@ def said() -> list[str]:
 async def run(tmp_path: Path, said: list[str]) -> OnboardRun:
     """A run that has read everything that it is going to read: nothing is asked of a host or a provider any more."""
     admission = Admission(
-        api=ClusterApi(ApiClient(Configuration(host="https://10.0.0.1:6443"))),
+        api=ClusterApi(Access(CLUSTER, "https://10.0.0.1:6443"), cast(Any, None)),
         sessions=cast(Any, None),
         provider=cast(Any, None),
         gate=Gate(),
