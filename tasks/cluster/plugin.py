@@ -76,13 +76,15 @@ async def ask_plugin(plugin: ExecEntry, cluster: Mapping[str, Any], timeout_s: f
     try:
         async with asyncio.timeout(timeout_s):
             answer, words, code = await asyncio.gather(_first(process.stdout), _last(process.stderr), process.wait())
-    except TimeoutError:
-        _refuse(plugin, f"gave no credential within {timeout_s:g} s")
-    finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # and whatever it has begun
-            await process.wait()
+    except BaseException as error:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and whatever it has begun
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):  # a child that has left the group may hold its output for ever
+                await process.wait()
+        if isinstance(error, TimeoutError):
+            _refuse(plugin, f"gave no credential within {timeout_s:g} s")
+        raise
     if code != 0:
         secrets = [Secret(variable.value) for variable in plugin.env]
         said = quoted(words.strip().rpartition("\n")[2], *secrets)

@@ -1099,8 +1099,8 @@ BREAKS = (
     Break(
         "what a plugin has begun goes on after its deadline",
         "tasks/cluster/plugin.py",
-        "                os.killpg(process.pid, signal.SIGKILL)  # and whatever it has begun\n",
-        "                process.kill()\n",
+        "            os.killpg(process.pid, signal.SIGKILL)  # and whatever it has begun\n",
+        "            process.kill()\n",
         f"{_ACCESS}::test_a_plugin_that_hangs_is_ended_with_all_that_it_has_begun",
     ),
     Break(

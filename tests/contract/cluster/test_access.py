@@ -177,8 +177,9 @@ async def test_a_plugin_that_gives_nothing(kubeconfig: Kubeconfig, body: str, wo
     assert words in said
 
 
-async def test_a_plugin_that_hangs_is_ended_with_all_that_it_has_begun(tmp_path: Path) -> None:
-    body = f"sleep 600 & echo $! > '{tmp_path}/child'; sleep 600"
+@pytest.mark.parametrize("ends", ["sleep 600", "exit 0"])
+async def test_a_plugin_that_hangs_is_ended_with_all_that_it_has_begun(tmp_path: Path, ends: str) -> None:
+    body = f"sleep 600 & echo $! > '{tmp_path}/child'; {ends}"
     entry = ExecEntry(command="sh", args=["-c", body], apiVersion=V1, interactiveMode="Never")
     with pytest.raises(KubeconfigUnusable, match=r"its exec plugin `sh` gave no credential within 0.5 s"):
         await ask_plugin(entry, {}, timeout_s=0.5)
