@@ -53,6 +53,7 @@ _KUBECONFIG = "tests/unit/cluster/test_kubeconfig.py"
 _PROXIES = "tests/unit/cluster/test_proxies.py"
 _ACCESS = "tests/contract/cluster/test_access.py"
 _QUOTING = "tests/unit/outcomes/test_quoting.py"
+_UNVERIFIED = "tests/contract/cluster/test_unverified.py"
 
 BREAKS = (
     # the gate and its guards
@@ -1187,5 +1188,53 @@ BREAKS = (
         'f"{parts.path}/readyz" if parts.path else "",',
         '"",',
         "tests/unit/audit/test_planning.py::test_an_api_server_with_a_path_and_a_name_of_its_own",
+    ),
+    *(
+        Break(
+            f"{what} does not tell that the API server is not verified",
+            file,
+            "        recorder.about_the_run(api.findings)\n",
+            "",
+            f"{_UNVERIFIED}::test_a_run_over_hosts_tells_it[{test}]",
+        )
+        for what, file, test in (
+            ("onboarding", "tasks/onboard/run.py", "onboarding"),
+            ("a rollout", "tasks/rollout/run.py", "a_rollout"),
+        )
+    ),
+    Break(
+        "an audit does not tell that the API server is not verified",
+        "tasks/audit/run.py",
+        '                clusters.notes += (f"{finding}" for finding in api.findings)\n',
+        "",
+        f"{_UNVERIFIED}::test_an_audit_tells_it",
+    ),
+    Break(
+        "a summary keeps quiet about what is wrong with no host",
+        "tasks/runs/answer.py",
+        "    lines += _found(beside)\n",
+        "",
+        f"{_UNVERIFIED}::test_a_run_over_hosts_tells_it",
+    ),
+    Break(
+        "a host's or its login's words are not redacted",
+        "tasks/hosts/errors.py",
+        "self.observed = quoted(observed, most=500)",
+        "self.observed = observed",
+        "tests/unit/hosts/test_errors.py",
+    ),
+    Break(
+        "the vendor's words are not redacted",
+        "tasks/provider/sdk.py",
+        'return quoted(getattr(error, "message", "") or error or "") or silent',
+        'return str(getattr(error, "message", "") or error or "") or silent',
+        "tests/unit/provider/test_words.py",
+    ),
+    Break(
+        "an API server's words are not redacted",
+        "tasks/cluster/errors.py",
+        'self.message: str = redact(str(body.get("message", ""))[:500])',
+        'self.message: str = str(body.get("message", ""))[:500]',
+        "tests/unit/cluster/test_errors.py",
     ),
 )

@@ -1,0 +1,69 @@
+"""A server whose certificate nobody verifies: every kind of run tells it, in its log, its rows and its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.audit import run as auditing
+from tasks.fleet.model import Fleet, Host, KubeadmProvider, SecretRef
+from tasks.ledger import FINDINGS, Spool
+from tasks.onboard.run import open_run
+from tasks.outcomes import Gate, Secret
+from tasks.rollout.run import open_rollout
+from tasks.runs.answer import Answer
+from tasks.runs.recording import Recorder
+from tests.contract.cluster.conftest import kubeconfig_of
+from tests.contract.kubernetes.conftest import Api
+from tests.unit.onboard.builders import a_host
+
+TOLD = "is not verified (insecure-skip-tls-verify)"
+
+
+@pytest.fixture
+def host(api: Api, tmp_path: Path) -> Host:
+    path = kubeconfig_of(
+        tmp_path / "k", {"server": api.url, "insecure-skip-tls-verify": True}, {"token": "admin-token"}
+    )
+    return a_host(cluster={"provider": KubeadmProvider(), "kubeconfig": SecretRef(file=path)})
+
+
+@pytest.fixture
+def fleet(host: Host) -> Fleet:
+    return Fleet("acme", Path("fleet.yaml"), {"main": host.pool.cluster}, {}, {}, {}, {host.name: host})
+
+
+def secret(reference: SecretRef) -> Secret:
+    assert reference.file is not None
+    return Secret(reference.file.read_text())
+
+
+def onboarding(fleet: Fleet, host: Host, recorder: Recorder) -> AbstractAsyncContextManager[Any]:
+    return open_run(fleet, [host], secret, recorder, dry_run=True)
+
+
+def a_rollout(fleet: Fleet, host: Host, recorder: Recorder) -> AbstractAsyncContextManager[Any]:
+    return open_rollout(fleet, [host], "upgrade", secret, recorder, dry_run=True)
+
+
+@pytest.mark.parametrize("opened", [onboarding, a_rollout])
+async def test_a_run_over_hosts_tells_it(fleet: Fleet, host: Host, tmp_path: Path, opened: Callable[..., Any]) -> None:
+    said: list[str] = []
+    recorder = Recorder(Spool(tmp_path), "run-1", said.append)
+    async with opened(fleet, host, recorder):
+        pass
+    assert TOLD in said[0]
+    (row,) = recorder.spool.rows(FINDINGS)
+    assert (row["id"], row["severity"], row["subject_name"]) == ("cluster.connection.unverified", "warning", "main")
+    answer = Answer.of_run("upgrade", recorder, [], [], Gate())
+    assert "- **warning** `cluster.connection.unverified`: the certificate of the API server at " in answer.text
+
+
+async def test_an_audit_tells_it(fleet: Fleet, host: Host, tmp_path: Path) -> None:
+    recorder = Recorder(Spool(tmp_path), "run-1", [].append)
+    async with auditing.open_run(fleet, [host], secret, recorder, required=lambda cluster, way: ()) as run:
+        assert any(TOLD in note for note in run.notes)
