@@ -55,7 +55,7 @@ from tasks.fleet.problems import Mistake, Path_, dotted
 from tasks.fleet.shape import FileKind
 from tasks.fleet.source import TextInvalid, decoded, plain
 from tasks.fleet.text import Positions
-from tasks.outcomes import Secret
+from tasks.outcomes import Secret, quoted
 
 MOST_BYTES = 4_000_000
 """Of a kubeconfig, and of any file that it names."""
@@ -288,7 +288,7 @@ def kubectls_cluster(given: Path | None, context: str | None) -> tuple[Cluster, 
     chosen = context or str(merged["current-context"] or "")
     if chosen not in names:
         why = f"has no context {chosen}" if chosen else "has no current context: choose one with --context"
-        raise NoSuchContext(f"the kubeconfig {why} ({', '.join(names) or 'there is none'})")
+        raise NoSuchContext(quoted(f"the kubeconfig {why} ({', '.join(names) or 'there is none'})", most=1000))
     return replace(cluster, name=chosen, context=chosen), Secret(yaml.safe_dump(merged))
 
 
@@ -324,7 +324,7 @@ def read_kubeconfig(cluster: Cluster, kubeconfig: Secret) -> tuple[ClusterEntry,
 def unusable(cluster: Cluster, why: str) -> ClusterUnreachable:
     """The sentence for a kubeconfig that is no good."""
     return ClusterUnreachable(
-        f"the kubeconfig of cluster {cluster.name} cannot be used: {why.rstrip('.')}."
+        f"the kubeconfig of cluster {quoted(cluster.name)} cannot be used: {quoted(why, most=1000)}."
         " Try `kubectl --kubeconfig FILE version` on this machine."
     )
 

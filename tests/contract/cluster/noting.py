@@ -87,16 +87,16 @@ def _note_name(tls: Any, name: str | None, context: ssl.SSLContext) -> None:
 class NotingProxy:
     """Passes connections on, or refuses them; speaks CONNECT and nothing else."""
 
-    def __init__(self, status: int = 200, reason: str = "as it likes") -> None:
+    def __init__(self, status: int = 200, reason: str = "as it likes", tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[tuple[str, str]] = []
         """Target and Proxy-Authorization."""
-        self._status, self._reason = status, reason
+        self._status, self._reason, self._tls = status, reason, tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -30,6 +30,7 @@ class World:
     folder: Path
     server: NotingServer
     proxy: NotingProxy
+    tls_proxy: NotingProxy
     ca: LabCA
 
     def file(self, name: str, content: str | bytes, *, mode: int = 0o600) -> str:
@@ -70,15 +71,15 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     ca = LabCA()
-    server, proxy = NotingServer(ca), NotingProxy()
-    await server.start()
-    await proxy.start()
-    made = World(tmp_path / "kube", server, proxy, ca)
+    server, proxy, tls_proxy = NotingServer(ca), NotingProxy(), NotingProxy(tls=ca.server_context(["127.0.0.1"]))
+    for each in (server, proxy, tls_proxy):
+        await each.start()
+    made = World(tmp_path / "kube", server, proxy, tls_proxy, ca)
     made.folder.mkdir()
     made.file("ca.crt", ca.certificate_pem)
     yield made
-    await proxy.stop()
-    await server.stop()
+    for each in (tls_proxy, proxy, server):
+        await each.stop()
 
 
 Row = tuple[dict[str, Any], dict[str, Any]]
@@ -138,6 +139,9 @@ TAKEN: dict[str, Case] = {
     "proxy": Case(lambda w: ({"proxy-url": f"http://127.0.0.1:{w.proxy.port}"}, {"token": "t"})),
     "proxy with a login": Case(
         lambda w: ({"proxy-url": f"http://us%40er:p%3Aw@127.0.0.1:{w.proxy.port}"}, {"token": "t"})
+    ),
+    "proxy over TLS": Case(
+        lambda w: ({"proxy-url": f"https://u:p@127.0.0.1:{w.tls_proxy.port}"}, {"token": "t"}),
     ),
     "proxy and tls-server-name": Case(
         lambda w: ({"proxy-url": f"http://127.0.0.1:{w.proxy.port}", "tls-server-name": "api.example"}, {"token": "t"})
@@ -279,9 +283,10 @@ def _kubeconfig(world: World, case: Case) -> Path:
 
 
 def _heard(world: World, answered: bool, said: str) -> Heard:
-    heard = Heard(answered, world.server.asked[:], world.proxy.asked[:], world.told, said)
-    world.server.asked.clear()
-    world.proxy.asked.clear()
+    proxied = [*world.proxy.asked, *world.tls_proxy.asked]
+    heard = Heard(answered, world.server.asked[:], proxied, world.told, said)
+    for each in (world.server, world.proxy, world.tls_proxy):
+        each.asked.clear()
     return heard
 
 

@@ -94,6 +94,9 @@ GOOD = """\
             id="which context is left to chance",
         ),
         pytest.param(GOOD, "prod", "it has no context prod (only)", id="without the context"),
+        pytest.param(
+            GOOD.replace("name: only", 'name: "o\\e[2J"'), None, "it has no context only (o?[2J)", id="a hostile name"
+        ),
         pytest.param(GOOD.replace("server:", "serving:"), None, "names no server", id="without a server"),
         pytest.param(
             GOOD.replace("server:", "certificate-authority-data: '!', server:"),
