@@ -77,10 +77,10 @@ def calendars(draft: Draft, document: Document, folder: Path) -> Iterator[Mistak
     """Calendars that are there can be read, every event of them."""
     for name, site in document.sites.items():
         for i, file in enumerate(site.freeze_calendars):
-            if why_unusable(folder, file):
+            if why_unusable(folder, file) or not _is_time_zone(site.time_zone):
                 continue
             try:
-                read_calendar(from_folder(folder, file))
+                read_calendar(from_folder(folder, file), ZoneInfo(site.time_zone))
             except CalendarInvalid as error:
                 yield Mistake(
                     ("sites", name, "freeze_calendars", i),

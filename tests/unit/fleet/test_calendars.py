@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tasks.fleet import Site, open_intervals
+from tasks.fleet import Site, calendars, open_intervals
 from tasks.fleet.calendars import CalendarInvalid, calendar_freezes, read_calendar
 from tests.unit.fleet.builders import changed, problems_of
 
@@ -95,7 +97,119 @@ def row(phrase: str, lines: list[str], *freezes: tuple[str, str], zone: ZoneInfo
             asked=("10-25 00:00", "10-26 00:00"),
         ),
         row("a duration in place of an end", ["DTSTART:20261224T100000Z", "DURATION:P1DT2H"], ("12-24 10:00", "12-25 12:00")),
-        row("no end: no time", ["DTSTART:20261224T100000Z"]),
+        row("cancelled, without an end", ["DTSTART:20261224T100000Z", "STATUS:CANCELLED"]),
+        row(
+            "a whole day that ends on the day that it begins",
+            ["DTSTART;VALUE=DATE:20261224", "DTEND;VALUE=DATE:20261224"],
+            ("12-23 23:00", "12-24 23:00"),
+        ),
+        row(
+            "a whole day that lasts no time",
+            ["DTSTART;VALUE=DATE:20261224", "DURATION:PT0S"],
+            ("12-23 23:00", "12-24 23:00"),
+        ),
+        row(
+            "whole days by their number",
+            ["DTSTART;VALUE=DATE:20261224", "DURATION:P2D"],
+            ("12-23 23:00", "12-25 23:00"),
+        ),
+        row(
+            "until a day: that day too",
+            [
+                "DTSTART;TZID=Europe/Berlin:20261220T080000",
+                "DTEND;TZID=Europe/Berlin:20261220T180000",
+                "RRULE:FREQ=DAILY;UNTIL=20261224",
+            ],
+            ("12-23 07:00", "12-23 17:00"),
+            ("12-24 07:00", "12-24 17:00"),
+        ),
+        row(
+            "until a day, in UTC",
+            ["DTSTART:20261220T220000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY;UNTIL=20261224"],
+            ("12-23 22:00", "12-23 23:00"),
+            ("12-24 22:00", "12-24 23:00"),
+        ),
+        row(
+            "until a day, without a zone",
+            ["DTSTART:20261220T100000", "DURATION:PT1H", "RRULE:FREQ=DAILY;UNTIL=20261224"],
+            ("12-23 02:00", "12-23 03:00"),
+            ("12-24 02:00", "12-24 03:00"),
+            zone=SHANGHAI,
+        ),
+        row(
+            "until a time without a zone: that of its beginning",
+            [
+                "DTSTART;TZID=America/New_York:20261220T080000",
+                "DURATION:PT1H",
+                "RRULE:FREQ=DAILY;UNTIL=20261224T080000",
+            ],
+            ("12-23 13:00", "12-23 14:00"),
+            ("12-24 13:00", "12-24 14:00"),
+        ),
+        row(
+            "without a zone, until a time in UTC: the site's",
+            ["DTSTART:20261220T080000", "DURATION:PT1H", "RRULE:FREQ=DAILY;UNTIL=20261224T070000Z"],
+            ("12-23 07:00", "12-23 08:00"),
+            ("12-24 07:00", "12-24 08:00"),
+        ),
+        row(
+            "whole days until a time in UTC: the site's day",
+            ["DTSTART;VALUE=DATE:20261223", "RRULE:FREQ=DAILY;UNTIL=20261223T230000Z"],
+            ("12-22 23:00", "12-23 23:00"),
+            ("12-23 23:00", "12-24 23:00"),
+        ),
+        row(
+            "whole days until a time: the day that is written",
+            ["DTSTART;VALUE=DATE:20261223", "RRULE:FREQ=DAILY;UNTIL=20261224T000000Z"],
+            ("12-23 05:00", "12-24 05:00"),
+            ("12-24 05:00", "12-25 05:00"),
+            zone=NEW_YORK,
+        ),
+        row(
+            "a beginning that its rule does not name counts",
+            ["DTSTART:20261224T100000Z", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;BYDAY=SA"],
+            ("12-24 10:00", "12-24 11:00"),
+            ("12-26 10:00", "12-26 11:00"),
+        ),
+        row(
+            "dates of its own, and one of them taken out",
+            [
+                "DTSTART:20261223T100000Z",
+                "DURATION:PT1H",
+                "RDATE:20261224T100000Z,20261226T120000Z",
+                "EXDATE:20261224T100000Z",
+            ],
+            ("12-23 10:00", "12-23 11:00"),
+            ("12-26 12:00", "12-26 13:00"),
+        ),
+        row(
+            "a period of its own",
+            [
+                "DTSTART:20261201T100000Z",
+                "DURATION:PT1H",
+                "RDATE;VALUE=PERIOD:20261224T100000Z/PT5H,20261225T100000Z/20261225T120000Z",
+            ],
+            ("12-24 10:00", "12-24 15:00"),
+            ("12-25 10:00", "12-25 12:00"),
+        ),
+        row(
+            "a day taken out of times",
+            [
+                "DTSTART;TZID=Europe/Berlin:20261220T080000",
+                "DURATION:PT1H",
+                "RRULE:FREQ=DAILY",
+                "EXDATE;VALUE=DATE:20261224",
+            ],
+            ("12-23 07:00", "12-23 08:00"),
+            ("12-25 07:00", "12-25 08:00"),
+            ("12-26 07:00", "12-26 08:00"),
+        ),
+        row(
+            "longer than it takes to come again",
+            ["DTSTART:20261201T000000Z", "DURATION:P20D", "RRULE:FREQ=MONTHLY"],
+            ("12-01 00:00", "12-21 00:00"),
+            asked=("12-20 00:00", "12-25 00:00"),
+        ),
         row("cancelled", ["DTSTART:20261224T100000Z", "DTEND:20261224T120000Z", "STATUS:CANCELLED"]),
         row("before what is asked", ["DTSTART:20261221T100000Z", "DTEND:20261223T000000Z"]),
         row(
@@ -159,6 +273,25 @@ def test_one_of_a_series_that_was_cancelled_is_none(tmp_path):
     assert calendar_freezes(path, BERLIN, utc("12-24 00:00"), utc("12-25 00:00")) == ()
 
 
+@pytest.mark.parametrize(("sequences", "count"), [(("", ""), 2), (("SEQUENCE:1", "SEQUENCE:2"), 1)])
+def test_events_with_one_uid_all_count_unless_one_supersedes_the_other(tmp_path, sequences, count):
+    events = [
+        event(f"DTSTART:20261224T{hour}0000Z", "DURATION:PT1H", *filter(None, [sequence]))
+        for hour, sequence in zip((10, 14), sequences, strict=True)
+    ]
+    path = a_calendar(tmp_path, calendar(*events))
+    found = calendar_freezes(path, BERLIN, utc("12-24 00:00"), utc("12-25 00:00"))
+    assert [f.start for f in found] == [utc("12-24 10:00"), utc("12-24 14:00")][-count:]
+
+
+def test_a_calendar_with_a_zone_of_its_own(tmp_path):
+    """Its times without a zone are in that one, and so is the day until which they repeat."""
+    series = event("DTSTART:20261220T220000", "DURATION:PT1H", "RRULE:FREQ=DAILY;UNTIL=20261224")
+    text = calendar(series).replace("VERSION:2.0", "VERSION:2.0\r\nX-WR-TIMEZONE:America/New_York")
+    found = calendar_freezes(a_calendar(tmp_path, text), BERLIN, utc("12-24 12:00"), utc("12-27 00:00"))
+    assert [f.start for f in found] == [utc("12-25 03:00")]
+
+
 def test_a_site_is_closed_while_its_calendar_says_so(tmp_path):
     path = a_calendar(tmp_path, calendar(event("DTSTART;VALUE=DATE:20261224", "RRULE:FREQ=YEARLY")))
     site = Site("s", SHANGHAI, freeze_calendars=(path,))
@@ -177,7 +310,9 @@ def test_a_calendar_that_is_changed_is_read_again(tmp_path):
 
 
 START = "DTSTART:20261224T100000Z"
-GOOD = calendar(event(START))
+HOUR = "DURATION:PT1H"
+DAY = "DTSTART;VALUE=DATE:20261224"
+GOOD = calendar(event(START, HOUR))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +324,7 @@ GOOD = calendar(event(START))
         pytest.param(GOOD[:90], "it is cut off, END:VCALENDAR is missing", id="cut off"),
         pytest.param(GOOD + GOOD, "it holds 2 calendars in place of one", id="two calendars"),
         pytest.param(calendar(), "it has no event", id="no event"),
-        pytest.param(calendar(*[event(START)] * 5_001), "it has 5,001 events, which is more than 5,000", id="events without end"),
+        pytest.param(calendar(*[event(START, HOUR)] * 5_001), "it has 5,001 events, which is more than 5,000", id="events without end"),
         pytest.param(b"BEGIN:VCALENDAR" + b"\n" * 5_000_001, "it is larger than 5 MB", id="larger than any"),
         pytest.param(calendar(event()), "event 'change stop' has no DTSTART", id="no start"),
         pytest.param(calendar(event("DTSTART:soon")), "event 'change stop': its DTSTART cannot be read", id="no date"),
@@ -199,6 +334,76 @@ GOOD = calendar(event(START))
             calendar(event("DTSTART;TZID=Nowhere/Else:20261224T100000")),
             "event 'change stop' is in the time zone Nowhere/Else, which is not known",
             id="a zone that nobody knows",
+        ),
+        *(
+            pytest.param(
+                calendar(event(START, HOUR, "RRULE:FREQ=DAILY", f"{key};TZID=Nowhere/Else:20261224T100000")),
+                "event 'change stop' is in the time zone Nowhere/Else, which is not known",
+                id=f"{key} in a zone that nobody knows",
+            )
+            for key in ("RDATE", "EXDATE", "RECURRENCE-ID")
+        ),
+        pytest.param(
+            GOOD.replace("VERSION:2.0", "VERSION:2.0\r\nX-WR-TIMEZONE:Nowhere/Else"),
+            "its X-WR-TIMEZONE Nowhere/Else is not known",
+            id="a calendar of a zone that nobody knows",
+        ),
+        pytest.param(
+            calendar(event(START)), "event 'change stop' begins at a time and has no end, so that it freezes nothing", id="a time without an end"
+        ),
+        *(
+            pytest.param(calendar(event(*lines)), "event 'change stop' ends as it begins, so that it freezes nothing", id=phrase)
+            for phrase, lines in {
+                "an end that is the beginning": [START, "DTEND:20261224T100000Z"],
+                "the same in another zone": [START, "DTEND;TZID=Europe/Berlin:20261224T110000"],
+                "a duration of nothing": [START, "DURATION:PT0S"],
+            }.items()
+        ),
+        *(
+            pytest.param(calendar(event(*lines)), "event 'change stop' ends before it begins", id=phrase)
+            for phrase, lines in {
+                "an end before the beginning": [START, "DTEND:20261224T090000Z"],
+                "a day before": [DAY, "DTEND;VALUE=DATE:20261223"],
+                "a duration back": [START, "DURATION:-PT1H"],
+                "days back": [DAY, "DURATION:-P1D"],
+            }.items()
+        ),
+        pytest.param(
+            calendar(event(START, HOUR, "DTEND:20261224T100000Z")), "event 'change stop' has both a DTEND and a DURATION", id="two ends"
+        ),
+        pytest.param(
+            calendar(event(DAY, "DTEND:20261224T100000Z")),
+            "event 'change stop': its DTEND is a time in a zone, and its DTSTART a day",
+            id="from a day to a time",
+        ),
+        pytest.param(
+            calendar(event(START, HOUR, "RDATE;VALUE=DATE:20261225")),
+            "event 'change stop': its RDATE is a day, and its DTSTART a time in a zone",
+            id="a day of its own among times",
+        ),
+        pytest.param(
+            calendar(event(START, HOUR, "RDATE;VALUE=PERIOD:20261225T100000Z/PT0S")),
+            "event 'change stop': a period of its RDATE has no length",
+            id="a period of nothing",
+        ),
+        pytest.param(
+            calendar(event(START, HOUR, "EXDATE:20261224T100000Z")), "event 'change stop': its EXDATE leaves nothing of it", id="nothing left"
+        ),
+        pytest.param(
+            calendar(event(START, HOUR, "RRULE:FREQ=DAILY;UNTIL=20261223")), "event 'change stop' repeats until before it begins", id="over before"
+        ),
+        pytest.param(
+            calendar(event(START, HOUR, "RRULE:FREQ=DAILY;COUNT=0")), "event 'change stop' repeats with a COUNT below 1", id="not once"
+        ),
+        pytest.param(
+            calendar(event(START, "DURATION:P99999999D")),
+            "event 'change stop' cannot be read (date value out of range)",
+            id="for longer than there are years",
+        ),
+        pytest.param(
+            calendar(*[event("DTSTART:19700101T000000Z", HOUR, "RRULE:FREQ=DAILY")] * 60),
+            "its events repeat too often since they began: let them begin later",
+            id="a thousand years of days",
         ),
         pytest.param(
             calendar(event("DTSTART:00010101T000000Z", "RRULE:FREQ=DAILY")),
@@ -253,7 +458,7 @@ def test_what_is_no_calendar_says_why_and_quickly(tmp_path, content, message):
     path = a_calendar(tmp_path, content)
     began = time.process_time()
     with pytest.raises(CalendarInvalid) as raised:
-        read_calendar(path)
+        read_calendar(path, BERLIN)
     assert str(raised.value) == message
     with pytest.raises(CalendarInvalid):
         calendar_freezes(path, BERLIN, utc("01-01 00:00"), utc("12-31 00:00"))
@@ -282,3 +487,69 @@ def test_a_broken_calendar_is_a_problem_of_the_fleet_file(tmp_path):
     assert (problem.line, problem.column, problem.path) == (20, 24, "sites.fra1.freeze_calendars[0]")
     assert problem.message == "'freezes.ics' is no usable calendar: event 'change stop': its DTSTART cannot be read."
     assert problem.fix == "Correct that event, or export the calendar anew as iCalendar (.ics)."
+
+
+DAY_OF = datetime(2026, 12, 24, tzinfo=UTC)
+KINDS = {
+    "day": lambda at: f";VALUE=DATE:{at:%Y%m%d}",
+    "utc": lambda at: f":{at:%Y%m%dT%H%M%S}Z",
+    "floating": lambda at: f":{at:%Y%m%dT%H%M%S}",
+    "zone": lambda at: f";TZID=America/New_York:{at:%Y%m%dT%H%M%S}",
+}
+ZONES = {"day": SHANGHAI, "floating": SHANGHAI, "utc": UTC, "zone": NEW_YORK}
+MINUTES = st.integers(-3 * 24 * 60, 3 * 24 * 60).map(lambda minutes: timedelta(minutes=minutes))
+
+
+@st.composite
+def ends(draw: st.DrawFn) -> list[str]:
+    after = draw(st.one_of(st.just(timedelta(0)), MINUTES))
+    minutes = int(abs(after).total_seconds() // 60)
+    sign = "-" if after < timedelta(0) else ""
+    end = f"DTEND{KINDS[draw(st.sampled_from(sorted(KINDS)))](DAY_OF + after)}"
+    return draw(st.sampled_from([[], [end], [f"DURATION:{sign}PT{minutes}M"], [f"DURATION:{sign}P{minutes // 1440}D"]]))
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> tuple[list[str], timedelta | None]:
+    """A rule, and how long after the beginning its last day is, where it ends by a day."""
+    frequency, days = draw(st.sampled_from(["DAILY", "WEEKLY", "MONTHLY", "YEARLY"])), draw(st.integers(-1, 3))
+    until = DAY_OF + timedelta(days=days)
+    last = draw(
+        st.sampled_from(
+            [
+                "",
+                ";COUNT=2",
+                f";UNTIL={until:%Y%m%d}",
+                f";UNTIL={until:%Y%m%dT%H%M%S}",
+                f";UNTIL={until:%Y%m%d}T235959Z",
+            ]
+        )
+    )
+    by_day = frequency == "DAILY" and last == f";UNTIL={until:%Y%m%d}"
+    rule = [f"RRULE:FREQ={frequency}{last}"]
+    return draw(st.sampled_from([([], None), (rule, timedelta(days=days) if by_day else None)]))
+
+
+def refusal(path: Path) -> str:
+    try:
+        read_calendar(path, SHANGHAI)
+    except CalendarInvalid as error:
+        return str(error)
+    return ""
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(sorted(KINDS)), ends(), rules(), st.integers(0, 23))
+def test_no_event_is_lost_without_a_word(tmp_path, kind, end, rule, hour):
+    """It freezes the moment at which it begins, and the one on its last day; or it is refused by its name."""
+    begin, lines = DAY_OF.replace(hour=hour), [*end, *rule[0]]
+    path = a_calendar(tmp_path, calendar(event(f"DTSTART{KINDS[kind](begin)}", *lines)))
+    calendars._read.cache_clear()
+    why = refusal(path)
+    if why:
+        assert why.startswith("event 'change stop'")
+        return
+    first = (begin.replace(hour=0) if kind == "day" else begin).replace(tzinfo=ZONES[kind])
+    for moment in (first, first + (rule[1] or timedelta(0))):
+        found = calendar_freezes(path, SHANGHAI, moment, moment + timedelta(microseconds=1))
+        assert any(freeze.start <= moment < freeze.end for freeze in found), moment
