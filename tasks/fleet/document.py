@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from tasks.fleet.model import Mode
+from tasks.fleet.versions import KUBERNETES_VERSION
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -180,6 +181,14 @@ def _version(value: Any) -> str:
     return value
 
 
+def _kubernetes_version(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(KUBERNETES_VERSION, value):
+        raise ValueError(
+            'is not a version of Kubernetes|Write it in quotes, like "1.36.3", and without a package\'s revision.'
+        )
+    return value
+
+
 def _cri_socket(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(_CRI_SOCKET, value):
         raise ValueError(
@@ -232,6 +241,9 @@ Url = Annotated[str, BeforeValidator(_url, json_schema_input_type=str)]
 NameAsked = Annotated[str, BeforeValidator(_name_asked, json_schema_input_type=str)]
 Variable = Annotated[str, BeforeValidator(_variable, json_schema_input_type=str)]
 Version = Annotated[str, BeforeValidator(_version, json_schema_input_type=_written(_VERSION))]
+KubernetesVersion = Annotated[
+    str, BeforeValidator(_kubernetes_version, json_schema_input_type=_written(f"^{KUBERNETES_VERSION}$"))
+]
 CriSocket = Annotated[str, BeforeValidator(_cri_socket, json_schema_input_type=_written(_CRI_SOCKET))]
 PreflightError = Annotated[str, BeforeValidator(_preflight_error, json_schema_input_type=_written(_PREFLIGHT_ERROR))]
 TaintText = Annotated[str, BeforeValidator(_taint, json_schema_input_type=_written(_TAINT))]
@@ -456,7 +468,7 @@ class PoolEntry(Part):
     lift_taint: Truth = Field(False, description="Remove ACK's taint after acceptance.")
     join: JoinEntry = JoinEntry()
     rollout: RolloutEntry = RolloutEntry()
-    kubernetes_version: Version | None = Field(None, description="Kubelet version that a join should give.")
+    kubernetes_version: KubernetesVersion | None = Field(None, description="Kubelet version that a join should give.")
     expected_pods: list[Text] | None = Field(
         None,
         description="Prefixes of DaemonSets with a Ready pod on each node; absent: terway and node-local-dns with ACK,"

@@ -272,10 +272,8 @@ def parse_packages(text: str, names: Iterable[str]) -> Mapping[str, Package]:
 def newest(package: Package, wanted: str) -> str | None:
     """The newest available version of a package that is a wanted one; None: there is none.
 
-    wanted: `1.36`, `v1.36.3`, or a package's version whole
+    wanted: `1.36` or `v1.36.3`
     """
-    if wanted in package.available:
-        return wanted
     return next((version for version in package.available if same_version(_upstream(version), wanted)), None)
 
 

@@ -245,7 +245,7 @@ class Ack:
 
     async def newest_patch(self, minor: str) -> str | None:
         """The cluster's own version: nodes are brought to that, and to no other. Raises ProviderError."""
-        served = str((await self.cluster_detail()).get("current_version", ""))
+        served = await self._served()
         if not same_version(served, minor):
             raise ProviderError(
                 f"the cluster is at {served or 'a version that is not told'}, which is no {minor}, and ACK does not"
@@ -258,13 +258,21 @@ class Ack:
         version = version.removeprefix("v")
         match self._settings.upgrade:
             case "call":
-                return ByCall(lambda done: self._upgrade_node(host, version, done))
+                return ByCall(lambda done: self._upgrade_node(host, version, done), lambda: self._refuses(version))
             case "command":
                 command = (self._settings.upgrade_command or "false").replace("{version}", shlex.quote(version))
                 return OnHost(Secret(command, secret_words=()))
             case _:
                 here = {"host": host.name, "node": host.node_name, "region": self._settings.region}
                 return HandOff(HAND_OFF % {**here, "version": version})
+
+    async def _served(self) -> str:
+        return str((await self.cluster_detail()).get("current_version", ""))
+
+    async def _refuses(self, version: str) -> str:
+        """Nodes are brought to the cluster's own version, and to no other."""
+        served = await self._served()
+        return "" if same_version(served, version) else f"the cluster is at {served or 'a version that is not told'}"
 
     async def _upgrade_node(self, host: Host, version: str, done: Callable[[], Awaitable[bool]]) -> str:
         """UpgradeClusterNodepool for one node, to the end of its task. Raises ProviderError.
@@ -280,7 +288,7 @@ class Ack:
                 await asyncio.sleep(self._poll_s)
             if await done():
                 return ""
-            served = str((await self.cluster_detail()).get("current_version", ""))
+            served = await self._served()
             answer = await self._connection.call(
                 "UpgradeClusterNodepool",
                 "POST",

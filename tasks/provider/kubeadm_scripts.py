@@ -98,7 +98,8 @@ minor_of() { # 1.36.3: 36; nothing where it is no version
   rest=${rest%%[!0-9]*}
   case $1 in 1.*) printf '%s' "$rest";; esac
 }
-is() { # whether a version is the one that is asked for, which may leave out patch or build
+is() { # whether a version is the one that is asked for, which may leave out patch or build; not one before its release
+  case $1 in *-alpha*|*-beta*|*-rc*) [ "$1" = "$2" ]; return;; esac
   case $1 in "$2"|"$2"[-+]*|"$2".*) return 0;; esac
   return 1
 }

@@ -45,6 +45,9 @@ class ByCall:
     carry_out: Callable[[Callable[[], Awaitable[bool]]], Awaitable[str]]
     """Wait until what runs there has ended, call unless the function given says that it is done by then, wait for the
     end. Answers why it failed, empty when it did not. Raises ProviderError; waits for ever: put it under a deadline."""
+    refuses: Callable[[], Awaitable[str]]
+    """Why it takes no node to that version, to be asked before anything is touched; empty: it does. Raises
+    ProviderError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from tasks.upgrade.pinning import Pins
 from tasks.upgrade.proof import is_at, prove_upgrade
 from tasks.upgrade.resolving import Resolver
 from tasks.upgrade.scripts import end_mark, upgrade_script
-from tasks.upgrade.skew import plan_steps
+from tasks.upgrade.skew import SkewPlan, plan_steps
 from tasks.upgrade.telling import blocker, node_gone, provider_refused
 
 SHOWS_WITHIN_S = 30.0
@@ -125,6 +125,19 @@ class Upgrade:
         if self._resolver.names:
             await self._resolver.update_lists(host)
         version = await self._resolver.version(host, lists_are_fresh=True)
+        if version is not None and (refused := blockers((await self._skew(host, version)).findings)):
+            return refused
+        way = self._way(host, version, {})
+        if isinstance(way, ByCall) and (why := await way.refuses()):
+            return (
+                blocker(
+                    host,
+                    "upgrade.provider.goal",
+                    why,
+                    f"a cluster at {version}: the provider brings nodes to the cluster's own version alone",
+                    "Choose the cluster's version as the goal, or upgrade the cluster first.",
+                ),
+            )
         choice, lacking = await self._resolver.choose(host, version)
         if lacking:
             # a dry run has fetched no lists: what they lack may be there
@@ -234,25 +247,33 @@ class Upgrade:
         here = await read_packages(self.sessions, host, self.goal.packages)
         return all(here[name].installed == version for name, version in self.goal.packages.items())
 
-    async def _refused_by_skew(self, host: Host, version: str) -> tuple[Finding, ...]:
-        """What the versions as they are now forbid: the control plane may have moved since the plan."""
+    async def _skew(self, host: Host, version: str) -> SkewPlan:
+        """What the versions as they are now allow: the control plane may have moved since the plan."""
         node = await get_node(self.api, host.node_name)
         if node is None:
-            return (node_gone(host),)
-        api_server = str((await self.api.request("GET", "/version")).get("gitVersion", ""))
-        rule, kubelets = self.provider.upgrade_rule, {node.name: node.kubelet_version}
-        plan = plan_steps(version, cluster=host.pool.cluster.name, api_server=api_server, kubelets=kubelets, rule=rule)
+            return SkewPlan({}, (node_gone(host),))
+        return plan_steps(
+            version,
+            cluster=host.pool.cluster.name,
+            api_server=str((await self.api.request("GET", "/version")).get("gitVersion", "")),
+            kubelets={node.name: node.kubelet_version},
+            rule=self.provider.upgrade_rule,
+        )
+
+    async def _refused_by_skew(self, host: Host, version: str) -> tuple[Finding, ...]:
+        """What forbids the change, or asks for a step before it."""
+        plan = await self._skew(host, version)
         if found := blockers(plan.findings):
             return found
-        first, *rest = plan.steps[node.name] or (version,)
+        first, *rest = plan.steps[host.node_name] or (version,)
         if not rest:
             return ()
         return (
             blocker(
                 host,
                 "upgrade.skew.steps",
-                f"its kubelet is {node.kubelet_version}, and the goal {version}",
-                f"one minor at a time ({rule.source})",
+                f"{version} is {len(rest) + 1} minors newer than its kubelet",
+                f"one minor at a time ({self.provider.upgrade_rule.source})",
                 f"Upgrade to {first} first, then go on to {', then to '.join(rest)}.",
             ),
         )

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tasks.fleet.versions import numbers
+from tasks.fleet.versions import KUBERNETES_VERSION, numbers
 
-_VERSION = re.compile(r"v?1\.[0-9]{1,3}(\.[0-9]{1,3}([-+.~][0-9A-Za-z.+~-]+)?)?")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 """Debian Policy 5.6.1."""
 _PACKAGE_VERSION = re.compile(r"([0-9]+:)?[0-9][A-Za-z0-9.+~-]*")
@@ -36,8 +35,8 @@ class Goal:
     def __post_init__(self) -> None:
         if not self.kubernetes and not self.packages:
             raise GoalInvalid("the goal is empty: name a Kubernetes version, a package's version, or both.")
-        if self.kubernetes and not _VERSION.fullmatch(self.kubernetes):
-            raise GoalInvalid(f"{self.kubernetes} is no version of Kubernetes: write it like 1.36.3, or 1.36.")
+        if self.kubernetes and not re.fullmatch(KUBERNETES_VERSION, self.kubernetes):
+            raise GoalInvalid(_no_version(self.kubernetes))
         for name, version in self.packages.items():
             if not _PACKAGE.fullmatch(name) or not _PACKAGE_VERSION.fullmatch(version):
                 raise GoalInvalid(f"{name}={version} is no package with its version: write both as dpkg shows them.")
@@ -61,7 +60,12 @@ class Goal:
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Goal:
         """The goal that `row` was made of. Raises GoalInvalid."""
-        return cls(row.get("kubernetes"), dict(row.get("packages") or {}))
+        kubernetes, packages = row.get("kubernetes"), row.get("packages") or {}
+        if not isinstance(kubernetes, str | None) or not isinstance(packages, Mapping):
+            raise GoalInvalid("the goal is none that poolkeeper has written.")
+        if not all(isinstance(word, str) for pair in packages.items() for word in pair):
+            raise GoalInvalid("the goal is none that poolkeeper has written.")
+        return cls(kubernetes, dict(packages))
 
     @property
     def digest(self) -> str:
@@ -72,3 +76,14 @@ class Goal:
         parts = [f"Kubernetes {self.row()['kubernetes']}"] if self.kubernetes else []
         parts += [f"{name} {version}" for name, version in sorted(self.packages.items())]
         return " and ".join(parts)
+
+
+def _no_version(text: str) -> str:
+    """What to write instead of a text that is no version of Kubernetes."""
+    packaged = re.fullmatch(r"(v|[0-9]+:)?(?P<version>1\.[0-9]{1,3}\.[0-9]{1,3})[-~.].*", text)
+    if packaged is None:
+        return f"{text[:60]} is no version of Kubernetes: write it like 1.36.3, or 1.36."
+    return (
+        f"{text[:60]} is a package's version, which no kubelet tells: write the version of Kubernetes in it,"
+        f" {packaged['version']}; every host gets the same package of it."
+    )

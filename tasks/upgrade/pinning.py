@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.fleet.versions import numbers, same_version
+from tasks.fleet.versions import numbers, older_package, same_version
 from tasks.hosts.packages import Package, newest
 from tasks.upgrade.goal import Goal
 
@@ -40,6 +40,8 @@ class Choice:
     """Packages that are named and that apt has not installed: they came there by other means, or never."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Package -> version that the host's sources do not have."""
+    going_back: Mapping[str, str] = field(default_factory=dict)
+    """Package -> version that is older than the installed one."""
 
 
 def choose(goal: Goal, version: str | None, carriers: Sequence[str], here: Mapping[str, Package], pins: Pins) -> Choice:
@@ -51,10 +53,13 @@ def choose(goal: Goal, version: str | None, carriers: Sequence[str], here: Mappi
     """
     versions: dict[str, str] = {}
     missing: dict[str, str] = {}
+    going_back: dict[str, str] = {}
     not_installed: list[str] = []
     for name, wanted in goal.packages.items():
         if not here[name].installed:
             not_installed.append(name)
+        elif older_package(wanted, here[name].installed):
+            going_back[name] = wanted
         elif here[name].installed == wanted or wanted in here[name].available:
             versions[name] = wanted
         else:
@@ -66,11 +71,13 @@ def choose(goal: Goal, version: str | None, carriers: Sequence[str], here: Mappi
             continue
         assert version is not None
         found = pins.packages.get(name) or _there(package, version) or newest(package, version)
-        if found is not None and (found == package.installed or found in package.available):
+        if found is not None and older_package(found, package.installed):
+            going_back[name] = found
+        elif found is not None and (found == package.installed or found in package.available):
             versions[name] = found
         else:
             missing[name] = found or version
-    return Choice(versions, tuple(not_installed), missing)
+    return Choice(versions, tuple(not_installed), missing, going_back)
 
 
 def _there(package: Package, version: str) -> str | None:

@@ -83,7 +83,7 @@ class Resolver:
         carriers = self._provider.upgrade_packages if version else ()
         # from here to the end nothing is awaited: of two hosts that ask at once, one is first
         choice = choose(self._goal, version, carriers, here, self.pins)
-        if not self._gate.dry_run and not choice.missing:
+        if not self._gate.dry_run and not choice.missing and not choice.going_back:
             chosen = {name: choice.versions[name] for name in carriers if name in choice.versions}
             self.pins = replace(self.pins, packages={**chosen, **self.pins.packages})
         return choice, _lacking(host, choice, here)
@@ -105,6 +105,17 @@ def _lacking(host: Host, choice: Choice, here: Mapping[str, Package]) -> tuple[F
         )
         for name, version in choice.missing.items()
     )
+    going_back = (
+        blocker(
+            host,
+            "upgrade.packages.downgrade",
+            f"{name} {here[name].installed} is installed, which is newer than {version}",
+            f"{name} {version} or older: no package is taken back",
+            f"Choose a newer goal; or take it back by hand: `apt-get install --allow-downgrades {name}={version}`.",
+            source="dpkg-query",
+        )
+        for name, version in choice.going_back.items()
+    )
     not_installed = (
         blocker(
             host,
@@ -116,4 +127,4 @@ def _lacking(host: Host, choice: Choice, here: Mapping[str, Package]) -> tuple[F
         )
         for name in choice.not_installed
     )
-    return (*missing, *not_installed)
+    return (*missing, *going_back, *not_installed)

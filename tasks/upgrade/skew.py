@@ -2,6 +2,7 @@
 
 The stricter counts of Kubernetes' own rule and the provider's: a kubelet is never newer than the API server, and at
 most so many minors older (https://kubernetes.io/releases/version-skew-policy/, which counts minors; patches are free).
+No node is taken back, were it by a build.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks.fleet.versions import minor_of, numbers
+from tasks.fleet.versions import goes_back, minor_of, numbers, same_version
 from tasks.outcomes import Checked, Evidence, Finding, Severity, Subject, blockers
 from tasks.provider.upgrading import UPSTREAM, UpgradeRule
 from tasks.upgrade.goal import Goal, GoalInvalid
@@ -65,9 +66,9 @@ def chain(kubelet: str, goal: str, *, one_minor_steps: bool) -> tuple[str, ...]:
 
     Both are versions, and the goal is not older.
     """
-    now, wanted = numbers(kubelet), numbers(goal)
-    if now[: len(wanted)] == wanted:
+    if same_version(kubelet, goal):
         return ()
+    now, wanted = numbers(kubelet), numbers(goal)
     between = range(now[1] + 1, wanted[1]) if one_minor_steps else ()
     return (*(f"{wanted[0]}.{minor}" for minor in between), goal)
 
@@ -150,7 +151,7 @@ def _refusals(goal: str, cluster: str, api_server: str, rule: UpgradeRule) -> li
 def _finding(node: str, kubelet: str, goal: str, api_server: str, rule: UpgradeRule) -> Finding | None:
     """What is to be said of one node; a blocker keeps it out."""
     here, source = Subject("node", node), "Node status.nodeInfo"
-    now, server, wanted = minor_of(kubelet), minor_of(api_server), numbers(goal)
+    now, server, back = minor_of(kubelet), minor_of(api_server), goes_back(kubelet, goal)
     if now is None:
         evidence = Evidence(f"its kubelet's version is `{kubelet}`", "a version of Kubernetes", source)
         return Finding(
@@ -160,7 +161,16 @@ def _finding(node: str, kubelet: str, goal: str, api_server: str, rule: UpgradeR
             evidence,
             f"See `kubectl get node {node} -o wide` and `kubelet --version` on the host.",
         )
-    if numbers(kubelet)[: len(wanted)] > wanted:
+    if back is None:
+        evidence = Evidence(f"its kubelet is {kubelet}", f"a build that can be compared with {goal}", source)
+        return Finding(
+            "upgrade.skew.builds",
+            Severity.BLOCKER,
+            here,
+            evidence,
+            "Write the goal without its build, such as 1.36.3: a kubelet of that version is there already.",
+        )
+    if back:
         evidence = Evidence(f"its kubelet is {kubelet}", f"{goal} or older: no node is taken back", source)
         return Finding(
             "upgrade.skew.downgrade",

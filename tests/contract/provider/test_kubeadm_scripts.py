@@ -254,8 +254,8 @@ def test_a_containerd_that_runs_is_left_as_it_is(tmp_path: Path) -> None:
         ),
         pytest.param(
             (*APT, "containerd", "kubelet", "kubeadm"),
-            asking_for("1.36.4-1.1"),
-            [UPDATE, *exactly("--allow-downgrades", "kubelet=1.36.4-1.1"), *HOLD],
+            asking_for("1.36.4"),
+            [UPDATE, *exactly("--allow-downgrades", "kubelet=1.36.4-*"), *HOLD],
             id="kubelet of another version than the pool's",
         ),
         pytest.param(("containerd", "kubelet", "kubeadm"), asking_for("1.36.3"), [], id="the pool's version is there"),
@@ -480,6 +480,14 @@ def test_an_upgrade_leaves_holds_as_they_were(tmp_path: Path) -> None:
             "kubeadm is 1.35.4, not 1.36.3: see which one is first on the PATH of root (type kubeadm)",
             [],
             id="a kubeadm that stayed behind",
+        ),
+        pytest.param(
+            {"kubeadm": "1.36.3-rc.0"},
+            (),
+            1,
+            "kubeadm is 1.36.3-rc.0, not 1.36.3: see which one is first on the PATH of root (type kubeadm)",
+            [],
+            id="a kubeadm from before the release",
         ),
         pytest.param(
             {"has": ("kubelet",)}, (), 1, "there is no kubeadm: install version 1.36.3 first", [], id="no kubeadm"

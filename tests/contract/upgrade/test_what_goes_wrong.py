@@ -56,6 +56,26 @@ async def test_a_package_that_did_not_come_by_apt(world: World, host: Host) -> N
     assert ids(await upgrade.stage(host)) == ["upgrade.packages.not-installed"] * 2
 
 
+async def test_what_would_go_back_is_refused_before_anything_is_touched(world: World, host: Host) -> None:
+    await world.run(host, "apt-get -y -q install containerd=1.6.24~ds1-1+deb12u1")
+    before = await world.run(host, "dpkg-query -W")
+    older = world.upgrade(Goal(packages={"containerd": "1.6.20~ds1-1+deb12u1"}))
+    for findings in (await older.stage(host), await older.change(host, 1)):
+        assert ids(findings) == ["upgrade.packages.downgrade"]
+    for goal in ("1.35.3", f"{OLD}-rc.0"):
+        assert ids(await world.upgrade(Goal(goal)).stage(host)) == ["upgrade.skew.downgrade"]
+    assert ids(await world.upgrade(Goal(f"{OLD}-aliyun.1")).stage(host)) == ["upgrade.skew.builds"]
+    assert await world.run(host, "dpkg-query -W") == before
+
+
+async def test_a_version_that_the_provider_brings_no_node_to(world: World, host: Host) -> None:
+    """ACK's call brings nodes to the cluster's own version: any other would be refused once the node is drained."""
+    provider = world.provider(upgrade="call", upgrade_command=None)
+    (finding,) = await world.upgrade(Goal("1.36.2"), provider=provider).stage(host)
+    assert (finding.id, finding.evidence.observed) == ("upgrade.provider.goal", "the cluster is at 1.36.3-aliyun.1")
+    assert await world.upgrade(Goal(NEW), provider=provider).stage(host) == ()
+
+
 async def test_what_was_staged_needs_no_mirror(world: World, host: Host) -> None:
     upgrade = world.upgrade(CONTAINERD)
     before = await world.node(host)

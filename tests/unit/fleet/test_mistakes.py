@@ -488,6 +488,17 @@ ROWS = [
         ),
     ),
     row(
+        "a package's version in place of one of Kubernetes",
+        [("    nodepool_id: np-1\n", "    nodepool_id: np-1\n    kubernetes_version: 1.36.3-1.1\n")],
+        (
+            37,
+            25,
+            "pools.general.kubernetes_version",
+            "'1.36.3-1.1' is not a version of Kubernetes.",
+            'Write it in quotes, like "1.36.3", and without a package\'s revision.',
+        ),
+    ),
+    row(
         "no prefix length",
         [("node_mask: 24", "node_mask: 129")],
         (16, 16, "clusters.main.node_mask", "129 is more than 128.", "Write a number of 128 or less."),

@@ -49,6 +49,24 @@ def both(version: str) -> dict[str, str]:
             id="its sources lack the first one's build",
         ),
         pytest.param(
+            host("1.36.3-1.2"),
+            Pins("1.36.3", both("1.36.3-1.1")),
+            Choice({}, going_back=both("1.36.3-1.1")),
+            id="its own build is newer than the first one's",
+        ),
+        pytest.param(
+            host(kubeadm=Package("kubeadm", "1.37.0-1.1", True, OFFERED)),
+            Pins(),
+            Choice({"kubelet": "1.36.3-1.2"}, going_back={"kubeadm": "1.36.3-1.2"}),
+            id="kubeadm is ahead",
+        ),
+        pytest.param(
+            host(offered=("1.36.3~rc.0-1.1",)),
+            Pins(),
+            Choice({}, missing=both("1.36.3")),
+            id="nothing but what came before it",
+        ),
+        pytest.param(
             host(kubelet=""), Pins(), Choice({}, not_installed=("kubelet",)), id="a kubelet that did not come by apt"
         ),
     ],
@@ -68,6 +86,11 @@ def test_packages_of_kubernetes(here: dict[str, Package], pins: Pins, choice: Ch
             host(containerd=Package("containerd", "1.6.20", False, ())),
             Choice({}, missing={"containerd": RUNTIME}),
             id="not offered",
+        ),
+        pytest.param(
+            host(containerd=Package("containerd", "1.6.24~ds1-1+deb12u2", False, (RUNTIME,))),
+            Choice({}, going_back={"containerd": RUNTIME}),
+            id="offered, and older than what is there",
         ),
         pytest.param(
             host(containerd=Package("containerd", "", False, (RUNTIME,))),
