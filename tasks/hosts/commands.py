@@ -15,7 +15,31 @@ import asyncssh
 from tasks.hosts import errors
 
 OUTPUT_LIMIT_BYTES = 1_000_000
-_PROMPT = re.compile(rb"(?i)(?:password|passphrase|passcode)[^\n]*[:?][ \t]*\Z")
+_FACTOR = r"verification code|one-time|\botp\b|passcode|second factor|two-factor|yubikey|security key"
+_PROMPT = re.compile(rf"(?i)(?:password|passphrase|{_FACTOR})[^\n]*[:?][ \t]*\Z".encode())
+_LONGEST_PROMPT = 4096
+"""Bytes at the end of what was said, in which a prompt is looked for."""
+_CAUSES: tuple[tuple[str, type[errors.HostError]], ...] = (
+    # rbash, rksh, rzsh; lshell; rssh; git-shell
+    (
+        r"\bexec: restricted|: restricted: |restricted by rssh|forbidden (?:command|path|syntax)|unrecognized command",
+        errors.ShellRestricted,
+    ),
+    (r"password has expired|must change your password|required to change your password", errors.PasswordExpired),
+    (r"must have a tty", errors.SudoWantsTerminal),
+    # dash, bash, csh; zsh; fish
+    (
+        r"sudo: (?:command )?not found|not found: sudo|sudo: No such file|Unknown command:? '?sudo",
+        errors.SudoMissing,
+    ),
+    (_FACTOR, errors.SudoSecondFactor),
+    (
+        r"sudo: Permission denied|syntax error|parse error|setuid|owned by uid|no new privileges|effective uid"
+        r"|account (?:validation|or password)|unable to initialize|\bPAM\b",
+        errors.SudoUnusable,
+    ),
+)
+"""What stands in the words of whoever did not begin a program, and what that is; the first one counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +63,8 @@ async def run_program(
 ) -> CommandResult:
     """Run a POSIX shell program to its end.
 
-    Raises NotStarted, SudoRefused, ShellRefused, OutputFlood, asyncssh.Error and OSError. However it ends, the
-    channel is closed, without waiting for the host to agree.
+    Raises NotStarted, SudoRefused or ShellRefused (or a kind of them), OutputFlood, asyncssh.Error and OSError. However
+    it ends, the channel is closed, without waiting for the host to agree.
     """
     mark = f"poolkeeper-{secrets.token_hex(8)}"
     command = "exec sudo -n -- sh -s" if sudo else "exec sh -s"
@@ -86,8 +110,12 @@ class _Running(asyncssh.SSHClientSession):  # type: ignore[misc]  # asyncssh has
         (self._stderr if datatype == asyncssh.EXTENDED_DATA_STDERR else self._stdout).extend(data)
         if len(self._stdout) + len(self._stderr) > self._limit_bytes:
             self._fail(errors.OutputFlood(f"more than {self._limit_bytes} bytes of output"))
-        elif self._sudo and datatype is not None and self._mark not in self._stderr and _PROMPT.search(self._stderr):
-            self._fail(errors.SudoRefused(f"it asks: {_words(self._stderr)}"))
+        elif self._sudo and datatype is not None and self._mark not in self._stderr and self._is_asked():
+            said = f"it asks: {_words(self._stderr)}"
+            self._fail(_cause(said, errors.SudoRefused, sudo=True)(said))
+
+    def _is_asked(self) -> bool:
+        return _PROMPT.search(self._stderr[-_LONGEST_PROMPT:]) is not None
 
     def exit_status_received(self, status: int) -> None:
         self._exit_status = status
@@ -108,9 +136,8 @@ class _Running(asyncssh.SSHClientSession):  # type: ignore[misc]  # asyncssh has
         noise, begun, out = self._stdout.partition(self._mark)
         if not begun:
             said = _words(self._stderr) or _words(noise) or f"exit status {self._exit_status}, without a word"
-            if self._sudo and self._stderr and not noise.strip():
-                raise errors.SudoRefused(said)
-            raise errors.ShellRefused(said)
+            by_sudo = self._sudo and self._stderr and not noise.strip()
+            raise _cause(said, errors.SudoRefused if by_sudo else errors.ShellRefused, sudo=self._sudo)(said)
         before, told, err = self._stderr.partition(self._mark)
         return CommandResult(
             -1 if self._exit_status is None else self._exit_status,
@@ -122,6 +149,12 @@ class _Running(asyncssh.SSHClientSession):  # type: ignore[misc]  # asyncssh has
     def _fail(self, error: Exception) -> None:
         if not self.ended.done():
             self.ended.set_exception(error)
+
+
+def _cause(said: str, otherwise: type[errors.HostError], *, sudo: bool) -> type[errors.HostError]:
+    """What kept a program from being begun, by what was said instead."""
+    found = (cause for words, cause in _CAUSES if re.search(words, said, re.IGNORECASE))
+    return next((cause for cause in found if sudo or not issubclass(cause, errors.SudoRefused)), otherwise)
 
 
 def _seen(ended: asyncio.Future[None]) -> None:

@@ -152,9 +152,66 @@ class OutputFlood(HostError):
     next_step = "Log in and see what the user's shell start-up prints: it must be quiet without a terminal."
 
 
+class ShellRestricted(ShellRefused):
+    """The login shell lets through only what it likes."""
+
+    id = "hosts.ssh.restricted-shell"
+    next_step = "Give the user an unrestricted login shell: `chsh -s /bin/bash USER`, as root on the host."
+
+
+class PasswordExpired(ShellRefused):
+    """The account's password has expired: nothing is run before it is changed, whatever one logs in with."""
+
+    id = "hosts.ssh.password-expired"
+    next_step = "As root on the host, give the user a new password, or none that expires: `chage -M -1 USER`."
+
+
+class SecondFactor(HostError):
+    """The host has refused no key of ours, and wants something else, which no program has."""
+
+    id = "hosts.ssh.second-factor"
+    expected = "login with the declared key alone"
+    next_step = (
+        "Let a key be enough for this user in the host's sshd_config (`Match User USER`, `AuthenticationMethods"
+        " publickey`), or log in as another one for whom it is."
+    )
+
+
 class SudoRefused(HostError):
     """sudo wants a password or says no."""
 
     id = "hosts.ssh.sudo-password"
     expected = "sudo without a password"
     next_step = "Give the user a line `USER ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d, or log in as root."
+
+
+class SudoWantsTerminal(SudoRefused):
+    """`requiretty`: sudo works in a terminal only."""
+
+    id = "hosts.ssh.sudo-requiretty"
+    expected = "sudo without a terminal"
+    next_step = "Write `Defaults:USER !requiretty` into a file in /etc/sudoers.d, or delete requiretty there."
+
+
+class SudoMissing(SudoRefused):
+    """There is no sudo on the user's PATH."""
+
+    id = "hosts.ssh.sudo-missing"
+    expected = "sudo on the host"
+    next_step = "Install sudo on the host, or log in as root; `ssh: {sudo: false}` is for a user who needs none."
+
+
+class SudoSecondFactor(SudoRefused):
+    """sudo asks for something that no program has, such as a code from a telephone."""
+
+    id = "hosts.ssh.sudo-second-factor"
+    expected = "sudo that asks for nothing"
+    next_step = "Exempt this user from the second factor in /etc/pam.d/sudo on the host, or log in as root."
+
+
+class SudoUnusable(SudoRefused):
+    """sudo itself is not in order."""
+
+    id = "hosts.ssh.sudo-unusable"
+    expected = "sudo in order"
+    next_step = "As root on the host, run `visudo -c` and `ls -l $(command -v sudo)`, and mend what they show."

@@ -21,6 +21,8 @@ from tasks.outcomes import Secret
 
 KEEPALIVES_MISSED = 3
 """So many without an answer, and the line is dead."""
+_SECOND_FACTORS = ("keyboard-interactive", "password")
+"""What a host may ask for beside a key. Nothing is ever answered: that it asks is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Logins:
                         agent_path=None,
                         known_hosts=known_hosts,
                         config=None,
-                        preferred_auth="publickey",
+                        preferred_auth=("publickey", *_SECOND_FACTORS),
                         client_factory=lambda: client,
                         connect_timeout=None,
                         keepalive_interval=access.keepalive_s,
@@ -130,6 +132,10 @@ class Logins:
             except asyncssh.ChannelOpenError as error:
                 raise _not_through(door, jump, error) from None
             except (asyncssh.Error, OSError, UnicodeError) as error:
+                if client.wanted_besides:
+                    raise errors.SecondFactor(
+                        f"{door.address} asks {door.user} for {client.wanted_besides}, beside the key or in its place"
+                    ) from None
                 raise _told(door, access, error) from None
 
 
@@ -141,6 +147,9 @@ class _Client(asyncssh.SSHClient):  # type: ignore[misc]  # asyncssh has no type
         self.deadline: asyncio.Timeout | None = None
         self.login_timeout_s = 0.0
         self.shown: asyncssh.SSHKey | None = None
+        self.wanted_besides = ""
+        """What the host asks for once it has taken the key."""
+        self._keys_refused = False
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         self.connected = True
@@ -156,6 +165,22 @@ class _Client(asyncssh.SSHClient):  # type: ignore[misc]  # asyncssh has no type
         """The same for the authority of a host certificate."""
         self.shown = key
         return False
+
+    def public_key_auth_requested(self) -> None:
+        """Asked for one more key when the host has taken none of ours."""
+        self._keys_refused = True
+
+    def kbdint_auth_requested(self) -> None:
+        """Asked where the host wants it, after a key or in place of one."""
+        self._want("keyboard-interactive (a code, or a confirmation)")
+
+    def password_auth_requested(self) -> None:
+        """The same for a password."""
+        self._want("a password")
+
+    def _want(self, what: str) -> None:
+        if not self._keys_refused and not self.wanted_besides:
+            self.wanted_besides = what
 
 
 class _Dropped(errors.HostError):

@@ -165,15 +165,29 @@ class SudoNeedsPassword(Obliging):
 class SudoPrompts(Obliging):
     """A PAM module that asks in spite of -n, and waits."""
 
+    prompt = b"[sudo] password for ops: "
+
     async def process(self, session: asyncssh.SSHServerProcess[bytes]) -> None:
-        session.stderr.write(b"[sudo] password for ops: ")
+        session.stderr.write(self.prompt)
         await session.wait_closed()
 
 
-class SudoMissing(Obliging):
+class Says(Obliging):
+    """Says why no program is begun, in place of beginning one."""
+
+    said = ""
+    status = 1
+
     async def run(self, session: asyncssh.SSHServerProcess[bytes], program: bytes) -> None:
-        session.stderr.write(b"sh: 1: exec: sudo: not found\n")
-        session.exit(127)
+        session.stderr.write(self.said.encode())
+        session.exit(self.status)
+
+
+class AsksForMore(Obliging):
+    """Offers to be asked by keyboard-interactive, besides keys."""
+
+    def kbdint_auth_supported(self) -> bool:
+        return True
 
 
 class NoLoginShell(Obliging):

@@ -181,7 +181,6 @@ async def test_what_start_up_files_print_is_not_our_answer(world: World, session
     [
         (servers.SudoNeedsPassword, "a password is required"),
         (servers.SudoPrompts, "password for ops"),
-        (servers.SudoMissing, "not found"),
     ],
 )
 async def test_sudo_refused_at_once(
@@ -193,6 +192,96 @@ async def test_sudo_refused_at_once(
             await sessions.run(world.host(server.port, sudo=True), "true")
         assert time.monotonic() - start < 5
         assert "NOPASSWD" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "step"),
+    [
+        pytest.param(
+            "sudo: sorry, you must have a tty to run sudo\n", errors.SudoWantsTerminal, "!requiretty", id="requiretty"
+        ),
+        *(
+            pytest.param(said, errors.SudoMissing, "Install sudo", id=f"missing: {said}")
+            for said in (
+                "sh: 1: exec: sudo: not found",
+                "bash: line 1: exec: sudo: not found",
+                "-sh: exec: line 0: sudo: not found",
+                "zsh:1: command not found: sudo",
+                "sudo: Command not found.",
+                "fish: Unknown command: sudo",
+            )
+        ),
+        *(
+            pytest.param(said, errors.ShellRestricted, "chsh -s /bin/bash", id=f"restricted: {said}")
+            for said in (
+                "rbash: line 1: exec: restricted",
+                "rksh: exec: restricted",
+                "rbash: /usr/bin/sudo: restricted: cannot specify `/' in command names",
+                "*** forbidden command: exec",
+                "This account is restricted by rssh.",
+                "fatal: unrecognized command 'exec sudo -n -- sh -s'",
+            )
+        ),
+        *(
+            pytest.param(said, errors.SudoSecondFactor, "/etc/pam.d/sudo", id=f"second factor: {said}")
+            for said in (
+                "Verification code: ",
+                "Duo two-factor login for ops\n",
+                "sudo: a one-time password is required",
+            )
+        ),
+        *(
+            pytest.param(said, errors.SudoUnusable, "visudo -c", id=f"unusable: {said}")
+            for said in (
+                "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set",
+                "/etc/sudoers.d/ops:1:5: syntax error\nsudo: error initializing audit plugin sudoers_audit",
+                "sudo: parse error in /etc/sudoers near line 3",
+                'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.',
+                "bash: line 1: /usr/bin/sudo: Permission denied",
+                "sudo: PAM account management error: Permission denied",
+            )
+        ),
+        pytest.param(
+            "WARNING: Your password has expired.\nYou must change your password now and login again!\n",
+            errors.PasswordExpired,
+            "chage",
+            id="an expired password",
+        ),
+        pytest.param(
+            "access is restricted to staff\nsudo: a password is required\n",
+            errors.SudoRefused,
+            "NOPASSWD",
+            id="a password",
+        ),
+        pytest.param("ops is not in the sudoers file.\n", errors.SudoRefused, "NOPASSWD", id="not allowed"),
+    ],
+)
+async def test_each_reason_why_no_program_is_begun_has_a_next_step_of_its_own(
+    world: World, sessions: Sessions, said: str, kind: type[errors.HostError], step: str
+) -> None:
+    behaviour = type("Saying", (servers.Says,), {"said": said})
+    async with world.server(behaviour) as server:
+        with pytest.raises(errors.HostError) as caught:
+            await sessions.run(world.host(server.port, sudo=True), "true")
+    assert type(caught.value) is kind
+    assert step in caught.value.next_step
+    assert said.strip().rpartition("\n")[2] in caught.value.observed
+
+
+async def test_a_code_that_sudo_asks_for_is_not_waited_for(world: World, sessions: Sessions) -> None:
+    class Asks(servers.SudoPrompts):
+        prompt = b"Verification code: "
+
+    async with world.server(Asks) as server:
+        with pytest.raises(errors.SudoSecondFactor, match="it asks: Verification code:"):
+            await sessions.run(world.host(server.port, sudo=True), "true")
+
+
+async def test_what_sudo_would_say_is_no_matter_of_sudo_without_it(world: World, sessions: Sessions) -> None:
+    behaviour = type("Saying", (servers.Says,), {"said": "PAM: a verification code, please"})
+    async with world.server(behaviour) as server:
+        with pytest.raises(errors.ShellRefused):
+            await sessions.run(world.host(server.port), "true")
 
 
 @pytest.fixture

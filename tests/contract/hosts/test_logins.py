@@ -15,7 +15,7 @@ from tasks.hosts import Sessions, errors
 from tasks.hosts.credentials import Credentials
 from tasks.settings import secret_reader
 from tests.contract.hosts.conftest import World, open_sessions
-from tests.contract.hosts.servers import public_line, serving, write_key
+from tests.contract.hosts.servers import AsksForMore, public_line, serving, write_key
 
 
 async def test_known_key_and_our_key(world: World, sessions: Sessions) -> None:
@@ -112,6 +112,19 @@ async def test_refused_key(world: World, sessions: Sessions) -> None:
     async with world.server(lets_in=False) as server:
         with pytest.raises(errors.AuthRefused, match="refused ops"):
             await sessions.run(world.host(server.port), "true")
+
+
+async def test_a_refused_key_is_no_second_factor(world: World, sessions: Sessions) -> None:
+    async with world.server(AsksForMore, lets_in=False) as server:
+        with pytest.raises(errors.AuthRefused, match="refused ops"):
+            await sessions.run(world.host(server.port), "true")
+
+
+async def test_a_host_that_takes_no_keys_at_all(world: World, sessions: Sessions) -> None:
+    async with world.server(AsksForMore, public_key_auth=False) as server:
+        with pytest.raises(errors.SecondFactor, match="asks ops for keyboard-interactive") as caught:
+            await sessions.run(world.host(server.port), "true")
+    assert "AuthenticationMethods publickey" in caught.value.next_step
 
 
 @pytest.mark.parametrize(("valid_before", "allowed"), [("+1d", True), ("-1d", False)], ids=["good", "expired"])

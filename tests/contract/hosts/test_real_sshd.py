@@ -94,6 +94,15 @@ async def test_too_many_keys_in_the_agent(world: World, sessions: Sessions, agen
             await sessions.run(host_of(world, server, key=None, agent=True), "true")
 
 
+async def test_a_key_that_is_not_enough(world: World, sessions: Sessions) -> None:
+    both = ("PasswordAuthentication yes", "AuthenticationMethods publickey,password")
+    async with real_sshd(world.folder / "sshd", public_line(world.key), *both) as server:
+        world.trust(server.known_hosts_line())
+        with pytest.raises(errors.SecondFactor, match="for a password, beside the key or in its place"):
+            await sessions.run(host_of(world, server), "true")
+        assert server.logged("Partial publickey"), "it took the key"
+
+
 async def test_sixty_hosts_at_once_do_not_trip_its_limit(world: World) -> None:
     """Its own default is MaxStartups 10:30:100; ours for a site is 8 handshakes."""
     async with (
