@@ -85,7 +85,14 @@ class _Judge:
     agreed: Agreed
     now: datetime
 
-    def facts(self) -> Iterable[Measured]:
+    def facts(self) -> list[Measured]:
+        """What it is worth, whatever stands in it."""
+        try:
+            return list(self._facts())
+        except Exception as error:  # of one answer of one host: every other one is judged
+            return [self._unknown(f"its answer makes no sense ({type(error).__name__}: {error})")]
+
+    def _facts(self) -> Iterable[Measured]:
         kind = self.asked.question.kind
         if kind is Kind.API:
             return self._api()

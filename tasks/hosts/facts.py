@@ -24,6 +24,10 @@ FACTS_TIMEOUT_S = 60.0
 
 _LONGEST_VALUE = 4096
 """Characters; no fact of a sane host has more."""
+_MOST_VALUES = 5000
+"""Of a list: routes of a host that speaks BGP."""
+_OF_ALL_UNITS = "/etc/systemd/system.conf"
+_UNITS = ("containerd.service", "kubelet.service", "crio.service")
 _ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
@@ -57,6 +61,18 @@ class Resolver:
     answers: bool | None
     """None: not known, for `reason`."""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRuntime:
+    """A container runtime beside the first one."""
+
+    name: str
+    """`docker`, `cri-o`, `podman`, `snap microk8s`."""
+    version: str
+    """Empty: it does not tell."""
+    containers: int | None
+    """How many there are, running or not; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +114,14 @@ class HostFacts:
     """Interface -> bytes."""
     listening_ports: Observed[tuple[int, ...]]
     proxies: Observed[dict[str, str]]
-    """Setting -> value, without credentials."""
+    """Setting -> value, without credentials: of a login."""
+    service_proxies: Observed[dict[str, dict[str, str]]]
+    """The same of what systemd starts, by unit, or by the file that is for all of them."""
     runtime: Observed[str]
-    """Container runtime and version; empty: none."""
+    """Container runtime and version, containerd before any other; empty: none."""
+    other_runtimes: Observed[tuple[OtherRuntime, ...]]
+    cri_disabled: Observed[bool]
+    """Whether a containerd that is there does without its CRI plugin."""
     kubelet_version: Observed[str]
     """Empty: not installed."""
     kubelet_running: Observed[bool]
@@ -147,7 +168,7 @@ def parse_facts(text: str, seen_at: datetime, duration_s: float = 0.0) -> HostFa
     return HostFacts(
         seen_at=seen_at,
         hostname=answers.one("hostname", str),
-        os_id=answers.one("os_id", str),
+        os_id=answers.one("os_id", _os_id),
         os_version=answers.one("os_version", str),
         kernel=answers.one("kernel", str),
         arch=answers.one("machine", lambda machine: _ARCH.get(machine, machine)),
@@ -174,7 +195,10 @@ def parse_facts(text: str, seen_at: datetime, duration_s: float = 0.0) -> HostFa
         mtus=answers.all("mtu", lambda lines: {name: _count(size) for name, size in map(str.split, lines)}),
         listening_ports=answers.all("port", lambda lines: tuple(sorted(set(map(_port, lines))))),
         proxies=answers.all("proxy", lambda lines: dict(map(_proxy, lines))),
+        service_proxies=answers.all("service_proxy", _service_proxies),
         runtime=answers.one("runtime", str, empty=True),
+        other_runtimes=answers.all("other_runtime", lambda lines: tuple(map(_other_runtime, lines))),
+        cri_disabled=answers.one("cri_disabled", _yes),
         kubelet_version=answers.one("kubelet_version", str, empty=True),
         kubelet_running=answers.one("kubelet_running", _yes),
         leftovers=answers.all("leftover", tuple),
@@ -234,9 +258,11 @@ class _Answers:
             return Unknown(missing, self._seen_at)
         if any(len(value) > _LONGEST_VALUE for value in values):
             return Unknown(f"its value is longer than {_LONGEST_VALUE} characters", self._seen_at)
+        if len(values) > _MOST_VALUES:
+            return Unknown(f"it has more than {_MOST_VALUES} values", self._seen_at)
         try:
             return Known(parse(values), self._seen_at)
-        except (ValueError, IndexError):
+        except Exception:  # whatever one fact's text does to its parser, the host's other facts are as they are
             return Unknown(f"cannot make sense of {_shown(values)}", self._seen_at)
 
 
@@ -311,8 +337,63 @@ def _route(line: str) -> str:
     return line if line == "default" else str(ip_network(line, strict=False))
 
 
+def _os_id(value: str) -> str:
+    """os-release(5): lower-case letters, digits and `._-`."""
+    if not re.fullmatch(r"[a-z0-9._-]+", value.lower()):
+        raise ValueError(value)
+    return value.lower()
+
+
+def _other_runtime(line: str) -> OtherRuntime:
+    containers, version, name = line.split(" ", 2)
+    if not re.fullmatch(r"[a-z0-9-]{1,20}( [a-z0-9-]{1,20})?", name):
+        raise ValueError(line)
+    return OtherRuntime(name, version.removeprefix("-"), None if containers == "?" else _count(containers))
+
+
+_PROXY = re.compile(
+    r"(?P<scheme>(?:https?|socks(?:4a?|5h?)?)://)?(?:.*@)?"
+    r"(?P<place>(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)(?:[/?#\s][^@]*)?",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
 def _proxy(line: str) -> tuple[str, str]:
-    """Name and value without quotes and without credentials: all up to the last `@`, whatever stands in them."""
     name, _, value = line.partition(" ")
-    scheme, slashes, rest = value.strip("\"' ").rpartition("://")
-    return name, scheme + slashes + rest.rpartition("@")[2]
+    return name, _without_credentials(name, value)
+
+
+def _without_credentials(name: str, value: str) -> str:
+    """A setting without quotes, a proxy without credentials: all up to the last `@`, whatever stands in them. What is
+    no address of a proxy is not shown."""
+    value = value.strip("\"' ")
+    if not value or name.lower() == "no_proxy":
+        return value
+    found = _PROXY.fullmatch(value)
+    return (found["scheme"] or "") + found["place"] if found else "an address that cannot be read"
+
+
+def _service_proxies(lines: list[str]) -> dict[str, dict[str, str]]:
+    """Lines `PLACE SETTINGS`: of units as systemd.exec(5) has them in Environment=, or of a file of assignments.
+
+    What all units are started with stands first, and holds for each unit that has settings of its own.
+    """
+    places: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for line in lines:
+        place, _, text = line.partition(" ")
+        if place not in (_OF_ALL_UNITS, *_UNITS):
+            continue
+        for word in _words(re.sub(r"^(Default)?Environment=", "", text)):
+            name, _, value = word.partition("=")
+            if name.lower().endswith("_proxy"):
+                places[place][name] = _without_credentials(name, value)
+    for_all = places.get(_OF_ALL_UNITS, {})
+    return {place: {**for_all, **settings} for place, settings in places.items()}
+
+
+def _words(text: str) -> list[str]:
+    """Words as a shell has them; where a quote is not closed, by its blanks."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return [word.strip("\"'") for word in text.split()]

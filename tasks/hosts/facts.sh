@@ -5,10 +5,12 @@
 # A tool that fails makes its fact unknown: no answer is never an empty answer.
 #
 # Reads below ${POOLKEEPER_ROOT-} (empty on a real host): /etc/{os-release,machine-id,resolv.conf,kubernetes,cni/net.d},
+# /usr/lib/os-release, /etc/containerd/config.toml, /run/*/*.sock, /snap, /var/lib/{docker,containers}, units of systemd and
+# the files of their environment,
 # /proc/{meminfo,mounts,swaps,sys/kernel/random/boot_id,sys/net/ipv4/ip_forward,net/tcp,net/tcp6},
 # /proc/driver/nvidia/gpus, /sys/{bus/pci/devices,class/dmi/id/product_uuid,class/net,fs/cgroup}, /run/systemd/system, /var/lib/{kubelet,containerd},
 # /var/run/reboot-required, /etc/{environment,apt,dnf}. Calls: uname date df getconf hostname ip ss getent nslookup
-# timedatectl systemctl containerd kubelet curl mktemp timeout; any of them may be missing.
+# timedatectl systemctl containerd dockerd crio podman k3s rke2 k0s kubelet curl mktemp timeout; any may be missing.
 # Takes from its environment: API_URL, API_AT (where that is, if not at the URL's own name), API_CA (PEM), EXTERNAL_NAME.
 LC_ALL=C; export LC_ALL
 R=${POOLKEEPER_ROOT-}
@@ -36,16 +38,30 @@ echo 'poolkeeper-facts begin'
 # who it is
 value clock date +%s.%N
 if have hostname; then value hostname hostname; else value hostname uname -n; fi
-if [ -r "$R/etc/os-release" ]; then
-  (
-    ID= VERSION_ID=
-    . "$R/etc/os-release"
-    fact os_id "${ID:-linux}"
-    if [ -n "$VERSION_ID" ]; then fact os_version "$VERSION_ID"; else unknown os_version 'os-release has no VERSION_ID'; fi
-  )
-else
-  unknown os_id 'there is no /etc/os-release'; unknown os_version 'there is no /etc/os-release'
-fi
+cr=$(printf '\r') bom=$(printf '\357\273\277')
+setting() { # name, path: the last value that a file gives it, without quotes; the file is read and never run
+  found=
+  while IFS= read -r line || [ -n "$line" ]; do
+    line=${line#"$bom"} line=${line%"$cr"}
+    line=${line#"${line%%[![:space:]]*}"}
+    case $line in "$1="*) found=${line#*=};; esac
+  done < "$2"
+  case $found in
+    '"'*) found=${found#?}; found=${found%%'"'*};;
+    "'"*) found=${found#?}; found=${found%%"'"*};;
+    *) found=${found%%[[:space:]]*};;
+  esac
+  printf '%s' "$found"
+}
+release=/etc/os-release
+[ -e "$R$release" ] || [ ! -e "$R/usr/lib/os-release" ] || release=/usr/lib/os-release
+for name in ID VERSION_ID; do
+  case $name in ID) n=os_id;; *) n=os_version;; esac
+  if [ ! -e "$R$release" ]; then unknown $n "there is no $release"
+  elif [ ! -r "$R$release" ]; then unknown $n "$release cannot be read without more rights"
+  elif found=$(setting $name "$R$release") && [ -n "$found" ]; then fact $n "$found"
+  else unknown $n "os-release has no $name"; fi
+done
 value kernel uname -r
 value machine uname -m
 file machine_id /etc/machine-id
@@ -190,15 +206,102 @@ for name in http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL
 done
 if [ -r "$R/etc/environment" ]; then
   while IFS='= ' read -r name setting || [ -n "$name" ]; do
+    case $name in export) name=${setting%%=*} setting=${setting#*=};; esac # pam_env passes the word over
     case $name in '#'*) ;; *_proxy|*_PROXY) [ -z "$setting" ] || fact proxy "$name $setting";; esac
   done < "$R/etc/environment"
 fi
+# what systemd starts its units with has nothing to do with a login's environment
+fact service_proxy
+service_proxies() { # place, then files: their settings that name a proxy, and those of the files that they name
+  place=$1; shift
+  for path; do
+    [ -f "$path" ] && [ -r "$path" ] || continue
+    # a line that ends with a backslash goes on: read joins them
+    while read line || [ -n "$line" ]; do
+      case $line in
+        '#'*|';'*) ;;
+        EnvironmentFile=*)
+          named=${line#*=}; named=$R${named#-}
+          [ ! -f "$named" ] || [ ! -r "$named" ] || while read -r line || [ -n "$line" ]; do
+            case $line in '#'*|';'*) ;; *_[Pp][Rr][Oo][Xx][Yy]=*) fact service_proxy "$place $line";; esac
+          done < "$named";;
+        *_[Pp][Rr][Oo][Xx][Yy]=*) fact service_proxy "$place $line";;
+      esac
+    done < "$path"
+  done
+}
+service_proxies /etc/systemd/system.conf "$R/etc/systemd/system.conf" "$R"/etc/systemd/system.conf.d/*.conf
+for unit in containerd kubelet crio; do
+  set --
+  for at in /usr/lib /lib /run /etc; do
+    set -- "$@" "$R$at/systemd/system/$unit.service" "$R$at/systemd/system/service.d"/*.conf "$R$at/systemd/system/$unit.service.d"/*.conf
+  done
+  service_proxies "$unit.service" "$@"
+done
 
 # what runs on it, and what an earlier cluster left
-if have containerd; then fact runtime "containerd $(within 5 containerd --version 2>/dev/null | { read -r _ _ version _; echo "$version"; })"
-elif have dockerd; then fact runtime docker
-elif have crio; then fact runtime cri-o
-else fact runtime; fi
+fact other_runtime
+inside() { # a folder: how many others are in it
+  if [ -z "$1" ]; then echo '?'
+  elif [ ! -e "$R$1" ]; then echo 0
+  elif ! ls "$R$1" >/dev/null 2>&1; then echo '?'
+  else
+    count=0
+    for each in "$R$1"/*/; do [ ! -d "$each" ] || count=$((count + 1)); done
+    echo $count
+  fi
+}
+runtime() { # name, program, socket, folder with one for each of its containers: the first one's is kubelet's
+  if have "$2"; then version=$(within 5 "$2" --version 2>/dev/null | { read -r _ _ version _; echo "${version%,}"; })
+  elif [ -S "$R$3" ]; then version=
+  else return; fi
+  if [ -z "$kubelets" ]; then kubelets="$1 $version"; else fact other_runtime "$(inside "$4") ${version:--} $1"; fi
+}
+kubelets=
+runtime containerd containerd /run/containerd/containerd.sock ''
+runtime docker dockerd /run/docker.sock /var/lib/docker/containers
+runtime cri-o crio /run/crio/crio.sock /var/lib/containers/storage/overlay-containers
+fact runtime "$kubelets"
+cri_off() { # whether a configuration of containerd leaves the plugin out, which stands before its first table
+  list=
+  while IFS= read -r line || [ -n "$line" ]; do
+    line=${line%%#*}
+    case $list$line in
+      listed*) ;;
+      *disabled_plugins*=*) list=listed line=${line#*=};;
+      *=*) continue;;
+      *'['*) return 1;;
+      *) continue;;
+    esac
+    case $line in
+      *[\"\']cri[\"\']*|*[\"\']io.containerd.grpc.v1.cri[\"\']*|*[\"\']io.containerd.cri.v1.*) return 0;;
+    esac
+    case $line in *']'*) list=;; esac
+  done
+  return 1
+}
+config=/etc/containerd/config.toml
+case $kubelets in
+  containerd*)
+    if found=$(within 5 containerd config dump 2>/dev/null); then :; else found=; fi
+    case $found in
+      *disabled_plugins*) off=$(printf '%s\n' "$found" | if cri_off; then echo yes; else echo no; fi);;
+      *)
+        if [ -d "$R${config%/*}" ] && [ ! -x "$R${config%/*}" ]; then off=
+        elif [ ! -e "$R$config" ]; then off=no
+        elif [ ! -r "$R$config" ]; then off=
+        elif cri_off < "$R$config"; then off=yes
+        else off=no; fi;;
+    esac
+    if [ -n "$off" ]; then fact cri_disabled $off; else unknown cri_disabled "$config cannot be read without more rights"; fi;;
+  *) fact cri_disabled no;;
+esac
+kubelets=${kubelets:-none}
+runtime podman podman /run/podman/podman.sock /var/lib/containers/storage/overlay-containers
+for name in k3s rke2 k0s; do runtime $name $name '' ''; done
+for name in docker microk8s k8s kubelet; do
+  if [ -e "$R/snap/$name" ] || [ -e "$R/var/lib/snapd/snap/$name" ]; then fact other_runtime "? - snap $name"; fi
+done
 if ! have kubelet; then fact kubelet_version
 elif found=$(within 5 kubelet --version 2>/dev/null) && [ -n "$found" ]; then fact kubelet_version "${found##* }"
 else unknown kubelet_version 'kubelet --version fails'; fi

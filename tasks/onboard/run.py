@@ -124,6 +124,10 @@ class OnboardRun:
                 look = await self.admission.look(host, self.nodes.get(host.node_name))
             except HostError as error:
                 return error.finding(Subject("host", name))
+            except Exception as error:  # whatever is wrong with one host, the others go on
+                return HostError(f"reading it broke off: {type(error).__name__}: {error}"[:300]).finding(
+                    Subject("host", name)
+                )
             self._record_facts(host, look.facts)
             return look
 

@@ -54,6 +54,16 @@ _PROXIES = "tests/unit/cluster/test_proxies.py"
 _ACCESS = "tests/contract/cluster/test_access.py"
 _QUOTING = "tests/unit/outcomes/test_quoting.py"
 _UNVERIFIED = "tests/contract/cluster/test_unverified.py"
+_UPGRADE_FAULTS = "tests/contract/upgrade/test_what_goes_wrong.py"
+_PREFLIGHT = "tests/unit/onboard/test_preflight.py"
+_FACTS = "tests/unit/hosts/test_facts.py"
+_FACTS_PROGRAM = "tests/contract/hosts/test_facts_program.py"
+_COMMANDS = "tests/contract/hosts/test_commands.py"
+_CALENDARS = "tests/unit/fleet/test_calendars.py"
+_VERSIONS = "tests/unit/fleet/test_versions.py"
+_GOAL = "tests/unit/upgrade/test_goal.py"
+_SKEW = "tests/unit/upgrade/test_skew.py"
+_PINNING = "tests/unit/upgrade/test_pinning.py"
 
 BREAKS = (
     # the gate and its guards
@@ -1236,5 +1246,236 @@ BREAKS = (
         'self.message: str = redact(str(body.get("message", ""))[:500])',
         'self.message: str = str(body.get("message", ""))[:500]',
         "tests/unit/cluster/test_errors.py",
+    ),
+    Break(
+        "a check that stumbles ends the checks of every host",
+        "tasks/onboard/preflight/check.py",
+        "except Exception as error:  # of one check on one host",
+        "except ArithmeticError as error:  # of one check on one host",
+        f"{_PREFLIGHT}::test_what_a_check_stumbles_over_is_its_unknown_on_that_host_alone",
+    ),
+    Break(
+        "what a host has told makes a finding without end",
+        "tasks/onboard/preflight/check.py",
+        '    return told if len(told) <= LONGEST_TOLD else f"{told[: LONGEST_TOLD - 3]}..."\n',
+        "    return told\n",
+        f"{_PREFLIGHT}::test_what_a_check_stumbles_over_is_its_unknown_on_that_host_alone",
+    ),
+    Break(
+        "a fact that its parser stumbles over takes the others with it",
+        "tasks/hosts/facts.py",
+        "except Exception:  # whatever one fact's text",
+        "except ValueError:  # whatever one fact's text",
+        f"{_FACTS}::test_whatever_a_parser_raises_is_that_facts_unknown",
+    ),
+    Break(
+        "a host that cannot be read ends the run of all",
+        "tasks/onboard/run.py",
+        "except Exception as error:  # whatever is wrong with one host",
+        "except ArithmeticError as error:  # whatever is wrong with one host",
+        f"{_RUN}::test_a_host_that_cannot_be_read_costs_the_others_nothing",
+    ),
+    Break(
+        "an answer that makes no sense ends a night",
+        "tasks/audit/judging.py",
+        "except Exception as error:  # of one answer",
+        "except ArithmeticError as error:  # of one answer",
+        "tests/unit/audit/test_judging.py::test_an_answer_that_makes_no_sense_is_its_own_unknown",
+    ),
+    Break(
+        "a name passes for a resolver's address",
+        "tasks/onboard/preflight/network.py",
+        "    if strange:\n",
+        "    if strange and not seen:\n",
+        _PREFLIGHT,
+    ),
+    Break(
+        "a runtime beside containerd is replaced with what runs in it",
+        "tasks/onboard/preflight/machine.py",
+        "    if has_containerd and not others:\n",
+        "    if has_containerd:\n",
+        _PREFLIGHT,
+    ),
+    Break(
+        "docker beside containerd is not looked for",
+        "tasks/hosts/facts.sh",
+        "runtime docker dockerd /run/docker.sock",
+        '[ -n "$kubelets" ] || runtime docker dockerd /run/docker.sock',
+        f"{_FACTS_PROGRAM}::test_every_runtime_is_found",
+    ),
+    Break(
+        "a containerd without its CRI plugin passes",
+        "tasks/onboard/preflight/machine.py",
+        "if view.begun or not known(view.facts.cri_disabled):",
+        "if view.begun or known(view.facts.cri_disabled):",
+        _PREFLIGHT,
+    ),
+    Break(
+        "os-release is run",
+        "tasks/hosts/facts.sh",
+        'elif found=$(setting $name "$R$release")',
+        'elif found=$(. "$R$release"; setting $name "$R$release")',
+        f"{_FACTS_PROGRAM}::test_which_system_it_is",
+    ),
+    Break(
+        "a unit's own proxy is not seen",
+        "tasks/onboard/preflight/network.py",
+        'places = {"": known(view.facts.proxies), **services}',
+        'places = {"": known(view.facts.proxies)}',
+        _PREFLIGHT,
+    ),
+    Break(
+        "a login's no_proxy holds for units",
+        "tasks/onboard/preflight/network.py",
+        "(lacking := _caught(settings, wanted))",
+        '(lacking := _caught({**places[""], **settings}, wanted))',
+        _PREFLIGHT,
+    ),
+    Break(
+        "credentials of a proxy are told",
+        "tasks/hosts/facts.py",
+        '(found["scheme"] or "") + found["place"] if found else',
+        '(found["scheme"] or "") + value[found.end("scheme") :] if found and found["scheme"] else',
+        f"{_FACTS}::test_one_fact",
+    ),
+    Break(
+        "whoever begins no program is told to be sudo's password",
+        "tasks/hosts/commands.py",
+        "return next((cause for cause in found if sudo or not issubclass(cause, errors.SudoRefused)), otherwise)",
+        "return otherwise if list(found) else otherwise",
+        f"{_COMMANDS}::test_each_reason_why_no_program_is_begun_has_a_next_step_of_its_own",
+    ),
+    Break(
+        "a second factor passes for a refused key",
+        "tasks/hosts/logins.py",
+        "                if client.wanted_besides:\n",
+        "                if not client.connected:\n",
+        f"{_LOGINS}::test_a_host_that_takes_no_keys_at_all",
+    ),
+    Break(
+        "a refused key passes for a second factor",
+        "tasks/hosts/logins.py",
+        "        self._keys_refused = True\n",
+        "        self._keys_refused = False\n",
+        f"{_LOGINS}::test_a_refused_key_is_no_second_factor",
+    ),
+    Break(
+        "a package's version passes for one of Kubernetes",
+        "tasks/fleet/versions.py",
+        "(-[A-Za-z][0-9A-Za-z.+-]*|",
+        "(-[0-9A-Za-z.+-]*|",
+        f"{_GOAL}::test_what_is_no_goal",
+    ),
+    Break(
+        "a build goes back",
+        "tasks/fleet/versions.py",
+        "            return _number(mine) > _number(theirs)\n",
+        "            return False\n",
+        f"{_VERSIONS}::test_what_goes_back",
+    ),
+    Break(
+        "a release goes back to what came before it",
+        "tasks/fleet/versions.py",
+        "        return _before_release(to)\n",
+        "        return False\n",
+        f"{_VERSIONS}::test_what_goes_back",
+    ),
+    Break(
+        "what came before a release passes for it",
+        "tasks/fleet/versions.py",
+        " and _before_release(kubelet) == _before_release(wanted)",
+        "",
+        f"{_VERSIONS}::test_same_version",
+    ),
+    Break(
+        "builds that nobody can compare are upgraded",
+        "tasks/upgrade/skew.py",
+        "    if back is None:\n",
+        "    if back is None and now is None:\n",
+        f"{_SKEW}::test_one_bad_node_costs_the_others_nothing",
+    ),
+    Break(
+        "revisions of packages are compared as text",
+        "tasks/fleet/versions.py",
+        "    return len(worth), worth\n",
+        "    return 0, worth\n",
+        f"{_VERSIONS}::test_older_packages",
+    ),
+    Break(
+        "a package of the goal is taken back",
+        "tasks/upgrade/pinning.py",
+        "        elif older_package(wanted, here[name].installed):\n",
+        "        elif older_package(wanted, wanted):\n",
+        f"{_PINNING}::test_packages_of_the_goal",
+    ),
+    Break(
+        "a package of Kubernetes is taken back",
+        "tasks/upgrade/pinning.py",
+        "        if found is not None and older_package(found, package.installed):\n",
+        "        if found is not None and older_package(found, found):\n",
+        f"{_PINNING}::test_packages_of_kubernetes",
+    ),
+    Break(
+        "a goal that goes back is seen once the node is drained",
+        "tasks/upgrade/change.py",
+        "        if version is not None and (refused := blockers((await self._skew(host, version)).findings)):\n",
+        "        if version is None and (refused := ()):\n",
+        f"{_UPGRADE_FAULTS}::test_what_would_go_back_is_refused_before_anything_is_touched",
+    ),
+    Break(
+        "a version that the provider brings no node to is refused once the node is drained",
+        "tasks/upgrade/change.py",
+        "        if isinstance(way, ByCall) and (why := await way.refuses()):\n",
+        "        if isinstance(way, ByCall) and not (why := await way.refuses()) and why:\n",
+        f"{_UPGRADE_FAULTS}::test_a_version_that_the_provider_brings_no_node_to",
+    ),
+    Break(
+        "a kubeadm from before a release passes for it",
+        "tasks/provider/kubeadm_scripts.py",
+        '*-alpha*|*-beta*|*-rc*) [ "$1" = "$2" ]; return;;',
+        "'') return 1;;",
+        "tests/contract/provider/test_kubeadm_scripts.py::test_an_upgrade_with_packages_that_are_there",
+    ),
+    Break(
+        "a whole day that ends on itself freezes nothing",
+        "tasks/fleet/calendars.py",
+        '    del event["DURATION" if end is None else "DTEND"]\n',
+        "    return\n",
+        f"{_CALENDARS}::test_events_are_freezes",
+    ),
+    Break(
+        "a time without an end freezes nothing",
+        "tasks/fleet/calendars.py",
+        '        if isinstance(start, datetime):\n            raise CalendarInvalid(f"{name} begins at a time',
+        '        if start is None:\n            raise CalendarInvalid(f"{name} begins at a time',
+        f"{_CALENDARS}::test_what_is_no_calendar_says_why_and_quickly",
+    ),
+    Break(
+        "an event that ends before it begins is turned around",
+        "tasks/fleet/calendars.py",
+        "    if length < timedelta(0):\n",
+        "    if length < timedelta.min:\n",
+        f"{_CALENDARS}::test_what_is_no_calendar_says_why_and_quickly",
+    ),
+    Break(
+        "the day until which an event repeats is left out",
+        "tasks/fleet/calendars.py",
+        "until = datetime.combine(until, time(23, 59, 59))",
+        "until = datetime.combine(until, time(0, 0, 0))",
+        f"{_CALENDARS}::test_events_are_freezes",
+    ),
+    Break(
+        "a time until which an event repeats is in UTC",
+        "tasks/fleet/calendars.py",
+        "until.replace(tzinfo=start.tzinfo)",
+        "until.replace(tzinfo=UTC)",
+        f"{_CALENDARS}::test_events_are_freezes",
+    ),
+    Break(
+        "of two events with one UID one is lost",
+        "tasks/fleet/calendars.py",
+        "        if taken[key] > 1:\n",
+        "        if taken[key] > MAX_EVENTS:\n",
+        f"{_CALENDARS}::test_events_with_one_uid_all_count_unless_one_supersedes_the_other",
     ),
 )

@@ -16,7 +16,8 @@ def test_it_can_be_made(one: Break) -> None:
     text = (CHECKOUT / one.file).read_text(encoding="utf-8")
     assert text.count(one.old) == 1
     assert one.new != one.old
-    ast.parse(text.replace(one.old, one.new))
+    if one.file.endswith(".py"):
+        ast.parse(text.replace(one.old, one.new))
 
 
 @pytest.mark.parametrize("test", sorted({one.test for one in BREAKS}))

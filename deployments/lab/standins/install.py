@@ -22,10 +22,10 @@ IN_PODS = {"run.py names": ("nslookup",), "web.py": ("httpd", "wget")}
 
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 NOT_THE_MACHINES = re.compile(
-    r"apk|apt.*|chron.*|containerd.*|crictl|ctr|dnf.*|docker.*|dpkg.*|ntp.*|halt|hostnamectl|hwclock|init|ip6?tables.*"
-    r"|k3s.*|kexec|kube.*|losetup|microk8s.*|mkfs.*|mkswap|modprobe|mount|networkctl|nft|nerdctl|pacman.*|podman.*|poweroff"
-    r"|resolvectl|rpm.*|runc|runlevel|service|swapo(n|ff)|sysctl|systemctl.*|systemd.*|telinit|u?mount.*|user.*|group.*"
-    r"|yum.*|zypper.*"
+    r"apk|apt.*|chron.*|containerd.*|crictl|crio.*|ctr|dnf.*|docker.*|dpkg.*|ntp.*|halt|hostnamectl|hwclock|init"
+    r"|ip6?tables.*|k0s.*|k3s.*|kexec|kube.*|losetup|microk8s.*|mkfs.*|mkswap|modprobe|mount|networkctl|nft|nerdctl"
+    r"|pacman.*|podman.*|poweroff|resolvectl|rke2.*|rpm.*|runc|runlevel|service|swapo(n|ff)|sysctl|systemctl.*|systemd.*"
+    r"|telinit|u?mount.*|user.*|group.*|yum.*|zypper.*"
 )
 """What would change this machine, or tell that it is not the host it plays: not found on lab hosts."""
 

@@ -69,6 +69,9 @@ class Unsure:
     """Where it is not the host that has to tell more."""
 
 
+LONGEST_TOLD = 1000
+"""Characters of what a host has told, in a finding: a host may answer anything."""
+
 Look = Callable[[HostView, Batch], Wrong | Unsure | None]
 
 
@@ -108,29 +111,36 @@ def check(
 
 
 def run_check(check: Check, view: HostView, batch: Batch) -> Checked:
-    """One check on one host. Pure."""
+    """One check on one host, whatever the host has told: what a check stumbles over it does not know. Pure."""
     subject = Subject("host", view.host.name)
     try:
         answer = check.look(view, batch)
     except NotKnown as error:
         answer = Unsure(str(error))
+    except Exception as error:  # of one check on one host: it is nobody else's
+        answer = Unsure(f"the check cannot make sense of what the host told ({type(error).__name__}: {error})")
     if answer is None:
         return Checked(check.id, Verdict.OK, subject)
     if isinstance(answer, Unsure):
         return _unknown(check, subject, answer, batch.seen_at)
-    evidence = Evidence(answer.observed, answer.expected, check.source, batch.seen_at)
+    evidence = Evidence(_bounded(answer.observed), answer.expected, check.source, batch.seen_at)
     finding = Finding(check.id, answer.severity or check.severity, subject, evidence, answer.next_step)
     return Checked(check.id, Verdict.FAIL, subject, finding)
 
 
 def _unknown(check: Check, subject: Subject, answer: Unsure, seen_at: datetime) -> Checked:
-    evidence = Evidence(f"unknown: {answer.reason}", check.about, check.source, seen_at)
+    reason = _bounded(answer.reason)
+    evidence = Evidence(f"unknown: {reason}", check.about, check.source, seen_at)
     next_step = (
         answer.next_step
         or f"Make it readable on the host, or pass skip_checks={{{check.id!r}: 'why it does not matter here'}}."
     )
     finding = Finding(check.id, check.on_unknown, subject, evidence, next_step)
-    return Checked(check.id, Verdict.UNKNOWN, subject, finding, answer.reason)
+    return Checked(check.id, Verdict.UNKNOWN, subject, finding, reason)
+
+
+def _bounded(told: str) -> str:
+    return told if len(told) <= LONGEST_TOLD else f"{told[: LONGEST_TOLD - 3]}..."
 
 
 def run_checks(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tasks.fleet.model import AcceptedSystem, KubeadmProvider
+from tasks.fleet.problems import counted
 from tasks.fleet.versions import at_least, minor_of
 from tasks.hosts import HostFacts
+from tasks.hosts.facts import OtherRuntime
 from tasks.onboard.preflight.check import Batch, HostView, Unsure, Wrong, check
 from tasks.outcomes import Known, NotKnown, Observed, Severity, known
 
@@ -337,8 +339,9 @@ def _skew_rule(batch: Batch) -> str:
 
 @check(
     "hosts.runtime.known",
-    "the container runtime that is there is containerd, or there is none",
+    "there is no container runtime but containerd",
     "runtime",
+    "other_runtimes",
     on_unknown=Severity.WARNING,
 )
 def runtime(view: HostView, batch: Batch) -> Wrong | None:
@@ -348,20 +351,55 @@ def runtime(view: HostView, batch: Batch) -> Wrong | None:
     """
     if view.begun:
         return None
-    seen = known(view.facts.runtime)
-    if not seen or seen.startswith("containerd"):
-        return None
+    first, others = known(view.facts.runtime), known(view.facts.other_runtimes)
+    has_containerd = not first or first.startswith("containerd")
     provider = view.host.pool.cluster.provider
     if isinstance(provider, KubeadmProvider):
-        if not provider.cri_socket.endswith("/containerd.sock"):
+        declared = provider.cri_socket.endswith("/containerd.sock")
+        if declared and not has_containerd:
+            return Wrong(
+                f"{first}, and no containerd",
+                f"what listens at {provider.cri_socket}",
+                "Install containerd, or set cri_socket of the cluster in the fleet file to the socket of this runtime.",
+            )
+        if not others:
             return None
         return Wrong(
-            f"{seen}, and no containerd",
-            f"what listens at {provider.cri_socket}",
-            "Install containerd, or set cri_socket of the cluster in the fleet file to the socket of this runtime.",
+            ", ".join(map(_runtime, others)),
+            "one container runtime",
+            "See that it keeps out of the nodes' way: docker drops what is forwarded (`iptables -S FORWARD`).",
+            Severity.INFO,
         )
+    if has_containerd and not others:
+        return None
+    names = ", ".join([*([] if has_containerd else [first.partition(" ")[0]]), *(other.name for other in others)])
+    idle = has_containerd and all(other.name == "podman" and other.containers == 0 for other in others)
     return Wrong(
-        seen,
+        ", ".join([*([] if has_containerd else [first]), *map(_runtime, others)]),
         "containerd or none",
-        f"Move away what runs in {seen} and remove it: the joiner replaces it without asking.",
+        f"Move away what runs in {names} and remove it: the joiner replaces it without asking.",
+        Severity.INFO if idle else None,
+    )
+
+
+def _runtime(other: OtherRuntime) -> str:
+    count = "" if other.containers is None else f" with {counted(other.containers, 'container')}"
+    return f"{other.name} {other.version}".strip() + count
+
+
+@check(
+    "hosts.runtime.cri",
+    "its containerd, if there is one, serves Kubernetes",
+    "cri_disabled",
+    on_unknown=Severity.WARNING,
+)
+def cri(view: HostView, batch: Batch) -> Wrong | None:
+    """Docker's package of containerd comes with the CRI plugin off: kubelet and kubeadm find nobody at its socket."""
+    if view.begun or not known(view.facts.cri_disabled):
+        return None
+    return Wrong(
+        "containerd is set up without its CRI plugin (disabled_plugins)",
+        "the CRI plugin on",
+        "Take the plugin out of disabled_plugins in /etc/containerd/config.toml (or begin with `containerd config"
+        " default`), then `systemctl restart containerd`.",
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from tasks.fleet.model import Host, Network
+from tasks.fleet.model import Address, Host, Network
 from tasks.onboard.preflight.check import Batch, HostView, Unsure, Wrong, check
 from tasks.onboard.preflight.identity import addresses_of
 from tasks.outcomes import Severity, Unknown, known
@@ -35,10 +36,19 @@ def resolvers(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     )
     if not seen:
         return Wrong("no resolver is configured", expected, next_step)
+    by_address = [r for r in seen if _address(r.address) is not None]
+    milder = Severity.WARNING if any(r.answers for r in by_address) else None
+    strange = [r.address for r in seen if r not in by_address]
+    if strange:
+        return Wrong(
+            f"nameserver {', '.join(strange)}: no IP address, so that some programs pass it over and others end",
+            "an IP address after each nameserver",
+            "Write one address a line, without a port, in /etc/resolv.conf or in what writes it.",
+            milder,
+        )
     dead = [r.address for r in seen if r.answers is False]
     if dead:
         verb = "does" if len(dead) == 1 else "do"
-        milder = Severity.WARNING if any(r.answers for r in seen) else None
         return Wrong(f"{', '.join(dead)} {verb} not answer", expected, next_step, milder)
     unclear = [r for r in seen if r.answers is None]
     return Unsure(f"whether {unclear[0].address} answers: {unclear[0].reason}") if unclear else None
@@ -56,20 +66,28 @@ def declared_resolvers(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     wanted = set(view.host.site.dns.resolvers)
     if not wanted:
         return None
-    seen = {r.address for r in known(view.facts.resolvers)}
-    if wanted <= seen:
+    told = {r.address: _address(r.address) for r in known(view.facts.resolvers)}
+    if {_address(address) for address in wanted} <= set(told.values()):
         return None
-    stubs = sorted(address for address in seen if ip_address(address.partition("%")[0]).is_loopback)
+    stubs = sorted(written for written, address in told.items() if address is not None and address.is_loopback)
     if stubs:
         return Unsure(
             f"{stubs[0]} is a stub on the host itself",
             "Look at `resolvectl status` on the host, and see that kubelet gets the resolv.conf behind the stub.",
         )
     return Wrong(
-        f"uses {', '.join(sorted(seen)) or 'none'}",
+        f"uses {', '.join(sorted(told)) or 'none'}",
         f"{', '.join(sorted(wanted))}, as the fleet file says",
         "Correct the host's resolvers, or the site's dns.resolvers.",
     )
+
+
+def _address(resolver: str) -> Address | None:
+    """The address of a resolver as resolv.conf has it; None: it is none."""
+    try:
+        return ip_address(resolver.partition("%")[0])
+    except ValueError:
+        return None
 
 
 @check(
@@ -285,29 +303,54 @@ def api(view: HostView, batch: Batch) -> Wrong | None:
     "hosts.proxy.bypassed",
     "no proxy stands between it and the cluster",
     "proxies",
+    "service_proxies",
     severity=Severity.WARNING,
     on_unknown=Severity.INFO,
 )
 def proxy(view: HostView, batch: Batch) -> Wrong | None:
-    """kubelet, runtime and joiner take proxy settings from the environment; no_proxy must name the cluster.
+    """kubelet, runtime and joiner take proxy settings from their environment; no_proxy must name the cluster.
 
     It must cover the API server and the ranges of services and pods, as Go's programs read it: names, their
-    domains, addresses, and ranges.
+    domains, addresses, and ranges. What a unit of systemd is started with is that unit's alone, no_proxy included.
     """
-    settings = {name.lower(): value for name, value in known(view.facts.proxies).items()}
-    proxies = {name for name in settings if name in ("http_proxy", "https_proxy", "all_proxy") and settings[name]}
-    excluded = [entry.strip() for entry in settings.get("no_proxy", "").split(",") if entry.strip()]
-    if not proxies:
-        return None
     wanted = [*([batch.api_host] if batch.api_host else []), *map(str, _cluster_ranges(view.host).values())]
-    missing = [target for target in wanted if not any(_covers(entry, target) for entry in excluded)]
-    if not missing:
+    services = known(view.facts.service_proxies)
+    places = {"": known(view.facts.proxies), **services}
+    told = {place: lacking for place, settings in places.items() if (lacking := _caught(settings, wanted))}
+    if not told:
         return None
+    where = [
+        f"`systemctl cat {place}`"
+        if place.endswith(".service")
+        else place or "/etc/environment, the login user's profile"
+        for place in told
+    ]
+    missing = dict.fromkeys(target for lacking in told.values() for target in lacking)
     return Wrong(
-        f"{', '.join(f'{name}={settings[name]}' for name in sorted(proxies))}; no_proxy lacks {', '.join(missing)}",
+        "; ".join(
+            f"{f'{place}: ' if place else ''}{_proxies_of(places[place])}; no_proxy lacks {', '.join(lacking)}"
+            for place, lacking in told.items()
+        ),
         "no proxy, or all of these in no_proxy",
-        f"Add {','.join(missing)} to no_proxy where the proxy is set (/etc/environment, the login user's profile).",
+        f"Add {','.join(missing)} to no_proxy where the proxy is set ({'; '.join(where)}).",
     )
+
+
+def _caught(settings: Mapping[str, str], wanted: Sequence[str]) -> list[str]:
+    """What of the cluster would be asked for through a proxy."""
+    if not _proxies_of(settings):
+        return []
+    excluded = [
+        entry.strip() for name, value in settings.items() if name.lower() == "no_proxy" for entry in value.split(",")
+    ]
+    return [target for target in wanted if not any(_covers(entry, target) for entry in excluded if entry)]
+
+
+def _proxies_of(settings: Mapping[str, str]) -> str:
+    """The proxies that are set, as `https_proxy=http://proxy.example:3128`."""
+    names = {"http_proxy", "https_proxy", "all_proxy"}
+    set_ = {name.lower(): value for name, value in settings.items() if name.lower() in names and value}
+    return ", ".join(f"{name}={value}" for name, value in sorted(set_.items()))
 
 
 def _covers(entry: str, target: str) -> bool:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tasks.audit.judging import Agreed, agree, judge
 from tasks.audit.measured import Fault, Part, Quality, Suspect
@@ -494,3 +496,71 @@ def dns(
 def test_what_most_servers_say(said: list[tuple[Asked, Answer]], agreed: Agreed) -> None:
     assert agree(said) == agreed
     assert agree(reversed(said)) == agreed
+
+
+def test_an_answer_that_makes_no_sense_is_its_own_unknown() -> None:
+    """Whatever is in one: the others of that host, and of every other one, are judged."""
+    strange = Answer(Outcome.OK, 3.0, None)  # type: ignore[arg-type]
+    questions = [asked(Kind.TCP), asked(Kind.DNS, "a.example"), asked(Kind.API), asked(Kind.SETTINGS), asked(Kind.TCP)]
+    judged = judge("n1", questions, [answered(), strange, strange, strange, answered()], {}, NOW)
+    assert [fact.quality for fact in judged] == [OK, UNKNOWN, UNKNOWN, UNKNOWN, OK]
+    assert judged[1].evidence.startswith("its answer makes no sense (AttributeError: ")
+
+
+TOLD = st.dictionaries(
+    st.sampled_from(
+        [
+            "stage",
+            "status",
+            "clock_offset_s",
+            "rcode",
+            "addresses",
+            "truncated",
+            "authoritative_ttl_s",
+            "ndots",
+            "search",
+            "largest",
+            "told",
+            "not_after",
+            "verified",
+            "issuer",
+            "servers",
+            "certain",
+            "name_ms",
+            "connect_ms",
+        ]
+    ),
+    st.one_of(
+        st.text(max_size=20),
+        st.sampled_from(
+            [
+                "",
+                "-1",
+                "nan",
+                "inf",
+                "1e400",
+                "9" * 5000,
+                "0001-01-01T00:00:00+23:59",
+                "9999-12-31T23:59:59-23:59",
+                "no",
+                "connect",
+            ]
+        ),
+    ),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(list(Kind)),
+    st.builds(Answer, st.sampled_from(list(Outcome)), st.none() | st.floats(0, 1e9), TOLD, st.text(max_size=20)),
+    st.sampled_from(
+        [Wants(), Wants(("10.1.0.9",)), Wants(absent=True, negative_ttl_s=30), Wants(compared=True, path_mtu=1500)]
+    ),
+)
+def test_no_answer_is_stumbled_over(kind: Kind, answer: Answer, wants: Wants) -> None:
+    """Not even where the guard around it would hold it."""
+    one = asked(kind, "a.example", wants)
+    judged = judge("n1", [one], [answer], agree([(one, answer)]), NOW)
+    assert judged
+    assert not any(fact.evidence.startswith("its answer makes no sense") for fact in judged)

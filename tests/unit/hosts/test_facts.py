@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.hosts.facts import Disk, HostFacts, Resolver, parse_facts
+from tasks.hosts import facts as facts_module
+from tasks.hosts.facts import Disk, HostFacts, OtherRuntime, Resolver, parse_facts
 from tasks.outcomes import Known, Unknown
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -64,7 +65,10 @@ HERE = {
     "mtus": {"lo": 65536, "ifb0": 1500, "ifb1": 1500, "eth0": 1400},
     "listening_ports": (4711,),
     "proxies": PROXIES,
+    "service_proxies": {},
     "runtime": "",
+    "other_runtimes": (),
+    "cri_disabled": False,
     "kubelet_version": "",
     "kubelet_running": ["systemctl does not tell"],
     "leftovers": ("/etc/cni/net.d",),
@@ -261,6 +265,70 @@ def answer(*lines: str) -> str:
         pytest.param("proxies", ["fact proxy http_proxy ops:pw@proxy:3128"], {"http_proxy": "proxy:3128"}, id="no scheme"),
         pytest.param("proxies", ["fact proxy http_proxy 'http://o:p@ss/w@p:1'"], {"http_proxy": "http://p:1"}, id="password"),
         pytest.param("proxies", ["fact proxy http_proxy "], {"http_proxy": ""}, id="empty setting"),
+        *(
+            pytest.param("proxies", [f"fact proxy https_proxy {written}"], {"https_proxy": shown}, id=f"proxy {written}")
+            for written, shown in {
+                "http://user:a://b@proxy:3128": "http://proxy:3128",
+                "user://b@proxy:3128": "proxy:3128",
+                "HTTP://user:p@PROXY:3128/": "HTTP://PROXY:3128",
+                "socks5h://u:p@[2001:db8::1]:1080": "socks5h://[2001:db8::1]:1080",
+                "http://proxy.example:3128 # since May": "http://proxy.example:3128",
+                "http://user:secret": "an address that cannot be read",
+                "http://user/secret@": "an address that cannot be read",
+                "http://tok/en@proxy:port": "an address that cannot be read",
+                "http://$USER:$PASSWORD": "an address that cannot be read",
+            }.items()
+        ),
+        pytest.param("proxies", ["fact proxy no_proxy .svc,10.0.0.0/8"], {"no_proxy": ".svc,10.0.0.0/8"}, id="no_proxy"),
+        pytest.param("service_proxies", ["fact service_proxy "], {}, id="no unit has one"),
+        pytest.param(
+            "service_proxies",
+            [
+                "fact service_proxy ",
+                'fact service_proxy /etc/systemd/system.conf DefaultEnvironment="HTTP_PROXY=http://o:p@p:1" A=b',
+                'fact service_proxy containerd.service Environment="HTTPS_PROXY=http://q:2" "NO_PROXY=a,b" LANG=C',
+                "fact service_proxy containerd.service export ALL_PROXY='socks5://r:3'",
+                "fact service_proxy kubelet.service HTTP_PROXY=",
+                "fact service_proxy `reboot`.service HTTP_PROXY=http://p:1",
+            ],
+            {
+                "/etc/systemd/system.conf": {"HTTP_PROXY": "http://p:1"},
+                "containerd.service": {
+                    "HTTP_PROXY": "http://p:1",
+                    "HTTPS_PROXY": "http://q:2",
+                    "NO_PROXY": "a,b",
+                    "ALL_PROXY": "socks5://r:3",
+                },
+                "kubelet.service": {"HTTP_PROXY": ""},
+            },
+            id="of units, and of all of them",
+        ),
+        pytest.param(
+            "service_proxies",
+            ["fact service_proxy crio.service Environment='HTTPS_PROXY=http://o:p'w@q:2"],
+            {"crio.service": {"HTTPS_PROXY": "http://q:2"}},
+            id="quotes in the middle",
+        ),
+        pytest.param(
+            "service_proxies",
+            ["fact service_proxy crio.service Environment=\"HTTPS_PROXY=http://o:p@q:2"],
+            {"crio.service": {"HTTPS_PROXY": "http://q:2"}},
+            id="a quote that is not closed",
+        ),
+        pytest.param("os_id", ["fact os_id Ubuntu"], "ubuntu", id="capitals"),
+        pytest.param("os_id", ["fact os_id a b"], ["cannot make sense of 'a b'"], id="no name of a system"),
+        pytest.param("other_runtimes", ["fact other_runtime "], (), id="no other runtime"),
+        pytest.param(
+            "other_runtimes",
+            ["fact other_runtime ", "fact other_runtime 3 27.3.1 docker", "fact other_runtime ? - snap microk8s"],
+            (OtherRuntime("docker", "27.3.1", 3), OtherRuntime("snap microk8s", "", None)),
+            id="other runtimes",
+        ),
+        pytest.param("other_runtimes", ["fact other_runtime 3"], ["cannot make sense of '3'"], id="half a runtime"),
+        pytest.param(
+            "other_runtimes", ["fact other_runtime 3 1 `reboot`"], ["cannot make sense of '3 1 `reboot`'"], id="no name of one"
+        ),
+        pytest.param("listening_ports", ["fact port 22"] * 5001, ["it has more than 5000 values"], id="a list without end"),
         pytest.param("kubelet_mounts", ["fact kubelet_mount "], (), id="no mount"),
     ],
 )  # fmt: skip
@@ -297,6 +365,15 @@ def test_cut_short_anywhere_a_fact_is_as_it_was_or_unknown(name: str) -> None:
 
 def _is_unknown(value: Any) -> bool:
     return isinstance(value, list)
+
+
+def test_whatever_a_parser_raises_is_that_facts_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumbles(line: str) -> Resolver:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(facts_module, "_resolver", stumbles)
+    found = values(parse_facts(recorded("dash"), SEEN_AT, duration_s=0.5))
+    assert found == HERE | {"resolvers": ["cannot make sense of '127.0.0.1 unknown no nslookup to ask it with'"]}
 
 
 def judged(text: str) -> None:

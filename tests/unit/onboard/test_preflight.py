@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tasks.cluster.nodes import MACHINE_ID
 from tasks.fleet.model import AcceptedSystem, KubeadmProvider, SiteDns
-from tasks.hosts.facts import Disk, Resolver
-from tasks.onboard.preflight import REGISTRY, run_check, run_checks
+from tasks.hosts.facts import Disk, OtherRuntime, Resolver, parse_facts
+from tasks.onboard.preflight import REGISTRY, Check, HostView, run_check, run_checks
+from tasks.onboard.preflight.check import LONGEST_TOLD
 from tasks.onboard.standing import Join
-from tasks.outcomes import Severity, Verdict
+from tasks.outcomes import NotKnown, Severity, Verdict
 from tests.unit.onboard.builders import GIB, NOW, a_batch, a_node, a_view, unread
 
 ANY_STEP = "any"
@@ -86,6 +91,7 @@ ONLY_IPV6 = {"pod_cidrs": (ip_network("fd00:20::/64"),), "service_cidrs": (), "c
 BY_KUBEADM = {"cluster": {"provider": KubeadmProvider()}}
 PROXY = {"https_proxy": "http://proxy.example:3128"}
 CLUSTER_RANGES = "172.20.0.0/16,172.21.0.0/20,10.100.0.0/16"
+LACKING = CLUSTER_RANGES.replace(",", ", ")
 SYNCHRONISE = (
     "Set the clock by the site's time server and keep it so: `chronyc makestep`, `systemctl enable --now chronyd`."
 )
@@ -641,7 +647,62 @@ ROWS = [
         runtime="cri-o",
         host={"cluster": {"provider": KubeadmProvider(cri_socket="unix:///run/crio/crio.sock")}},
     ),
+    blocks(
+        "hosts.runtime.known",
+        "docker beside containerd",
+        "docker 27.3.1 with 3 containers",
+        "containerd or none",
+        "Move away what runs in docker and remove it: the joiner replaces it without asking.",
+        runtime="containerd 1.7.24",
+        other_runtimes=(OtherRuntime("docker", "27.3.1", 3),),
+    ),
+    blocks(
+        "hosts.runtime.known",
+        "several, and nobody counts what runs in one",
+        "docker, cri-o 1.30.0 with 1 container, snap microk8s",
+        "containerd or none",
+        "Move away what runs in docker, cri-o, snap microk8s and remove it: the joiner replaces it without asking.",
+        runtime="docker",
+        other_runtimes=(OtherRuntime("cri-o", "1.30.0", 1), OtherRuntime("snap microk8s", "", None)),
+    ),
+    blocks(
+        "hosts.runtime.known",
+        "podman with a container, whether it runs or not",
+        "podman 4.9.3 with 1 container",
+        "containerd or none",
+        other_runtimes=(OtherRuntime("podman", "4.9.3", 1),),
+    ),
+    informs(
+        "hosts.runtime.known",
+        "podman, as some systems bring it",
+        "podman 4.9.3 with 0 containers",
+        "containerd or none",
+        other_runtimes=(OtherRuntime("podman", "4.9.3", 0),),
+    ),
+    informs(
+        "hosts.runtime.known",
+        "docker beside containerd, where nothing is replaced",
+        "docker 27.3.1 with 3 containers",
+        "one container runtime",
+        "See that it keeps out of the nodes' way: docker drops what is forwarded (`iptables -S FORWARD`).",
+        runtime="containerd 1.7.24",
+        other_runtimes=(OtherRuntime("docker", "27.3.1", 3),),
+        host=BY_KUBEADM,
+    ),
     unknown("hosts.runtime.known", "not read", WARNING, READ_FAILED, runtime=UNREAD),
+    unknown("hosts.runtime.known", "others not read", WARNING, READ_FAILED, other_runtimes=UNREAD),
+    ok("hosts.runtime.cri", "it serves, or is not there"),
+    ok("hosts.runtime.cri", "a node's own", cri_disabled=True, node=NODE),
+    blocks(
+        "hosts.runtime.cri",
+        "as docker's package brings it",
+        "containerd is set up without its CRI plugin (disabled_plugins)",
+        "the CRI plugin on",
+        "Take the plugin out of disabled_plugins in /etc/containerd/config.toml (or begin with `containerd config"
+        " default`), then `systemctl restart containerd`.",
+        cri_disabled=True,
+    ),
+    unknown("hosts.runtime.cri", "not read", WARNING, READ_FAILED, cri_disabled=UNREAD),
     # names
     ok("hosts.resolvers.answer", "one that answers"),
     ok("hosts.resolvers.answer", "a stub that answers", resolvers=(Resolver("127.0.0.53", True),)),
@@ -682,6 +743,28 @@ ROWS = [
         "every resolver answers aliyun.com",
         resolvers=(Resolver("10.1.0.2", False), Resolver("10.1.0.3", True)),
     ),
+    *(
+        blocks(
+            "hosts.resolvers.answer",
+            phrase,
+            f"nameserver {written}: no IP address, so that some programs pass it over and others end",
+            "an IP address after each nameserver",
+            "Write one address a line, without a port, in /etc/resolv.conf or in what writes it.",
+            resolvers=(Resolver(written, answers),),
+        )
+        for phrase, written, answers in [
+            ("a name", "localhost", True),
+            ("two in one", "10.0.0.2,10.0.0.3", False),
+            ("with a port", "[2001:db8::53]:53", None),
+        ]
+    ),
+    warns(
+        "hosts.resolvers.answer",
+        "a name beside one that answers",
+        "nameserver ns1.example.com: no IP address, so that some programs pass it over and others end",
+        "an IP address after each nameserver",
+        resolvers=(Resolver("10.1.0.2", True), Resolver("ns1.example.com", False)),
+    ),
     unknown("hosts.resolvers.answer", "not read", WARNING, READ_FAILED, resolvers=UNREAD),
     unknown(
         "hosts.resolvers.answer",
@@ -706,6 +789,20 @@ ROWS = [
         "Correct the host's resolvers, or the site's dns.resolvers.",
         host={"site": {"dns": SiteDns(("10.1.0.2",))}},
         resolvers=(Resolver("9.9.9.9", True),),
+    ),
+    ok(
+        "hosts.resolvers.declared",
+        "as declared, written in another way",
+        host={"site": {"dns": SiteDns(("2001:db8::53", "fe80::1"))}},
+        resolvers=(Resolver("2001:DB8:0::53", True), Resolver("fe80::1%eth0", True)),
+    ),
+    warns(
+        "hosts.resolvers.declared",
+        "a name",
+        "uses localhost",
+        "10.1.0.2, as the fleet file says",
+        host={"site": {"dns": SiteDns(("10.1.0.2",))}},
+        resolvers=(Resolver("localhost", True),),
     ),
     unknown(
         "hosts.resolvers.declared",
@@ -961,7 +1058,33 @@ ROWS = [
         "no proxy, or all of these in no_proxy",
         proxies={"ALL_PROXY": "socks5://proxy.example"},
     ),
+    warns(
+        "hosts.proxy.bypassed",
+        "the runtime's own, which a login's no_proxy does not reach",
+        f"containerd.service: https_proxy=http://proxy.example:3128; no_proxy lacks 10.0.0.1, {LACKING}",
+        "no proxy, or all of these in no_proxy",
+        f"Add 10.0.0.1,{CLUSTER_RANGES} to no_proxy where the proxy is set (`systemctl cat containerd.service`).",
+        proxies={"no_proxy": "*"},
+        service_proxies={"containerd.service": PROXY},
+    ),
+    warns(
+        "hosts.proxy.bypassed",
+        "a login's, and that of all units",
+        f"https_proxy=http://proxy.example:3128; no_proxy lacks 10.0.0.1, {LACKING};"
+        f" /etc/systemd/system.conf: https_proxy=http://proxy.example:3128; no_proxy lacks {LACKING}",
+        "no proxy, or all of these in no_proxy",
+        f"Add 10.0.0.1,{CLUSTER_RANGES} to no_proxy where the proxy is set (/etc/environment, the login user's profile;"
+        " /etc/systemd/system.conf).",
+        proxies=PROXY,
+        service_proxies={"/etc/systemd/system.conf": {**PROXY, "NO_PROXY": "10.0.0.1"}},
+    ),
+    ok(
+        "hosts.proxy.bypassed",
+        "the runtime's own, past which the cluster is reached",
+        service_proxies={"containerd.service": {**PROXY, "no_proxy": f"10.0.0.1,{CLUSTER_RANGES}"}},
+    ),
     unknown("hosts.proxy.bypassed", "not read", INFO, READ_FAILED, proxies=UNREAD),
+    unknown("hosts.proxy.bypassed", "units not read", INFO, READ_FAILED, service_proxies=UNREAD),
     ok("pools.container-range.enough", "no range declared", host={"cluster": {"container_cidr": None}}),
     ok(
         "pools.container-range.enough",
@@ -1063,3 +1186,87 @@ def test_every_check_says_what_it_is_about_and_where_it_looks() -> None:
         assert check.about
         assert check.source
         assert check.look.__doc__, f"{check.id}: say why"
+
+
+# what hosts tell may be anything
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("'localhost' is no address"), KeyError("n09"), RecursionError("too deep"), TypeError("x" * 10_000)],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_a_check_stumbles_over_is_its_unknown_on_that_host_alone(error: Exception) -> None:
+    def stumbles(view: HostView, batch: Any) -> None:
+        if view.host.name == "a":
+            raise error
+
+    checks = {**REGISTRY, "hosts.made-up": Check("hosts.made-up", "it passes", BLOCKER, WARNING, "nothing", stumbles)}
+    views = [a_view(name, machine_id=name, boot_id=name, product_uuid=name) for name in ("a", "b")]
+    batch = a_batch(*views)
+    for view in views:
+        verdicts = {c.check: c for c in run_checks(view, batch, {}, checks)}
+        assert {id: verdicts[id].verdict for id in REGISTRY} == dict.fromkeys(REGISTRY, Verdict.OK)
+    assert verdicts["hosts.made-up"].verdict is Verdict.OK
+    (broken,) = (c for c in run_checks(views[0], batch, {}, checks) if c.check == "hosts.made-up")
+    assert (broken.verdict, broken.finding and broken.finding.severity) == (Verdict.UNKNOWN, WARNING)
+    assert f"the check cannot make sense of what the host told ({type(error).__name__}: " in broken.reason
+    assert len(broken.reason) <= LONGEST_TOLD
+    assert broken.finding is not None
+    assert "skip_checks" in broken.finding.next_step
+
+
+LINES = (Path(__file__).parents[1] / "hosts/recorded/dash.txt").read_text().splitlines()[2:-1]
+NAMES = sorted({line.split()[1] for line in LINES})
+VALUES = st.one_of(
+    st.text(max_size=30),
+    st.ip_addresses().map(str),
+    st.ip_addresses().map(lambda address: f"[{address}]:53"),
+    st.integers(-(10**20), 10**20).map(str),
+    st.sampled_from(
+        [
+            "",
+            "localhost",
+            "::/0",
+            "0.0.0.0/0",
+            "fe80::1%eth0",
+            "10.0.0.2,10.0.0.3 yes",
+            "localhost yes",
+            "::1%x no",
+            "9" * 4000,
+            "v1." + "9" * 4000,
+            "v",
+            "containerd",
+            "docker",
+            "? - snap x",
+            "1 2 3",
+            "http://u:p@h",
+            "a/b Environment='",
+            "\x1b[2J",
+        ]
+    ),
+)
+ANY_FACTS = st.lists(
+    st.one_of(st.sampled_from(LINES), st.builds("fact {} {}".format, st.sampled_from(NAMES), VALUES)), max_size=60
+)
+SITES = st.sampled_from([{}, {"dns": SiteDns(("10.1.0.2", "2001:db8::53"))}])
+POOLS = st.sampled_from([{}, {"accepted": (UBUNTU, ALINUX)}, {"kubernetes_version": "1.36"}])
+CLUSTERS = st.sampled_from([{}, ONLY_IPV6, BY_KUBEADM["cluster"]])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ANY_FACTS, min_size=1, max_size=3), SITES, POOLS, CLUSTERS, st.sampled_from(["v1.36.3", "", "v1"]))
+def test_no_check_stumbles_over_any_answer(answers, site, pool, cluster, api_version) -> None:
+    """Not even where the guard around it would hold it."""
+    views = []
+    for number, lines in enumerate(answers):
+        text = "\n".join(["poolkeeper-facts begin", *lines, "poolkeeper-facts end", ""])
+        host = a_view(f"n{number}", host={"site": site, "pool": pool, "cluster": cluster, "address": "n.example"}).host
+        views.append(HostView(host, parse_facts(text, NOW), None, Join.NONE))
+    batch = a_batch(*views, api_version=api_version)
+    for view in views:
+        for check in REGISTRY.values():
+            with suppress(NotKnown):
+                check.look(view, batch)
+            checked = run_check(check, view, batch)
+            assert checked.finding is None or len(checked.finding.evidence.observed) <= LONGEST_TOLD + len("unknown: ")

@@ -11,8 +11,9 @@ import pytest
 
 from tasks.cluster import ApiError, ClusterApi
 from tasks.cluster.access import Access
+from tasks.cluster.nodes import NodeRow
 from tasks.fleet.guards import freeze_guard, observe_guard
-from tasks.fleet.model import Freeze, Mode
+from tasks.fleet.model import Freeze, Host, Mode
 from tasks.hosts import FactsRequest, HostError
 from tasks.ledger import FINDINGS, Spool
 from tasks.onboard.admission import Admission, Look
@@ -139,6 +140,20 @@ def test_a_full_disk_costs_the_other_hosts_nothing(run: OnboardRun, tmp_path: Pa
 
 
 # judging a batch
+
+
+async def test_a_host_that_cannot_be_read_costs_the_others_nothing(run: OnboardRun) -> None:
+    async def read(host: Host, node: NodeRow | None) -> Look:
+        if host.name == "a":
+            raise RecursionError("too deep")
+        return look(host.name)
+
+    run.admission.look = read  # type: ignore[method-assign]  # there is no host to read
+    readings = await run.observe(["a", "b"])
+    assert isinstance(readings["b"], Look)
+    assert isinstance(readings["a"], Finding)
+    assert readings["a"].evidence.observed == "reading it broke off: RecursionError: too deep"
+    assert [r.has_work for r in run.preflight(readings, {}, {})] == [False, True]
 
 
 def test_every_host_that_was_asked_for_is_judged(run: OnboardRun) -> None:
