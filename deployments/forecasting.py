@@ -21,6 +21,7 @@ from tasks.rollout.forecast import NoSuchNode
 _STYLES = {Effect.BLOCKED: "red", Effect.UNKNOWN: "magenta", Effect.LOSSY: "yellow", Effect.CLEAR: "green"}
 _QUIET = (PodVerdict.EVICTABLE, PodVerdict.DAEMONSET, PodVerdict.STATIC, PodVerdict.FINISHED, PodVerdict.GOING)
 """Verdicts that are counted and not listed, on a terminal."""
+_UNREAD_TOLD = 10
 
 
 async def look(api: ClusterApi, nodes: Sequence[str], *, deadline_s: float) -> Forecast:
@@ -63,6 +64,7 @@ def _node_row(made: Forecast, node: NodeForecast) -> dict[str, Any]:
         else [{"namespace": s.namespace, "name": s.name, "ready": s.ready, "left": s.left} for s in lost],
         "services_unknown": services.reason if isinstance(services, Unknown) else None,
         "findings": [finding.row() for finding in findings([node], made.seen_at)],
+        "unread": list(made.unread),
         "seen_at": made.seen_at.isoformat(),
         "deadline_s": made.deadline_s,
     }
@@ -96,6 +98,10 @@ def show(made: Forecast) -> None:
         for finding in _worth_telling(findings([node], made.seen_at)):
             console.print(f"  next: {finding.subject}: {finding.next_step}", markup=False)
     _show_services(console, made)
+    for told in made.unread[:_UNREAD_TOLD]:
+        console.print(f"cannot be read: {told}", markup=False)
+    if len(made.unread) > _UNREAD_TOLD:
+        console.print(f"and {len(made.unread) - _UNREAD_TOLD} more objects that cannot be read")
 
 
 def _counts(node: NodeForecast) -> str:

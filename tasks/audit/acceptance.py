@@ -37,6 +37,10 @@ class NodeEvidence:
     cloud_error: str
     """Why that could not be done, where it could not."""
     seen_at: datetime
+    refused: str = ""
+    """Why the API server would not have a test pod on the node; empty: it had nothing against it."""
+    next_step: str = ""
+    """What to do about that."""
 
 
 BY_TEST_POD = (
@@ -47,6 +51,7 @@ BY_TEST_POD = (
     "node.pods.from-cloud",
 )
 NO_POD = "no test pod was run: the node is not Ready, which alone keeps it out"
+REFUSED_POD = "no test pod was run: the API server refused it, which alone keeps the node out"
 
 
 def check_acceptance(seen: NodeEvidence) -> tuple[Checked, ...]:
@@ -60,6 +65,9 @@ def check_acceptance(seen: NodeEvidence) -> tuple[Checked, ...]:
     )
     if not seen.node.ready:
         return (*of_the_node, *(Checked(check, Verdict.SKIPPED, here, reason=NO_POD) for check in BY_TEST_POD))
+    if seen.refused:
+        not_tried = [Checked(check, Verdict.SKIPPED, here, reason=REFUSED_POD) for check in BY_TEST_POD]
+        return (*of_the_node, _no_pod(seen, here), *not_tried)
     return (
         *of_the_node,
         _api_to_kubelet(seen, here),
@@ -132,6 +140,11 @@ def _api_from_host(seen: NodeEvidence, here: Subject) -> Checked:
         "Check the route and the firewall from the site to the API server's address and port.",
         unknown=seen.api_from_host is None,
     )
+
+
+def _no_pod(seen: NodeEvidence, here: Subject) -> Checked:
+    evidence = Evidence(seen.refused, "a test pod of ours on the node", "the API server's answer", seen.seen_at)
+    return _failed("node.test-pod", here, evidence, seen.next_step, unknown=True)
 
 
 def _api_to_kubelet(seen: NodeEvidence, here: Subject) -> Checked:

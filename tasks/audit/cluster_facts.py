@@ -49,6 +49,9 @@ def node_facts(host: Host, view: View) -> Iterator[Measured]:
     node = view.nodes.get(host.node_name)
     if node is None:
         return
+    if node.unread:
+        yield Measured("node.ready", API_SERVER, host.name, Quality.UNKNOWN, node.ready_message, frozenset())
+        return
     suspects = suspects_of_ready(host, view.endpoint)
     if node.ready:
         # it has been so within the last minute: that tells of the kubelet, and not whether the line is there now
@@ -70,6 +73,9 @@ def _cache(host: Host, view: View) -> Measured:
     pod, asking = view.dns.caches.get(host.node_name), view.dns.asking_cache.get(host.node_name, 0)
     its_set = Suspect(Part.TARGET, of_cluster(_CACHE_SET, view.label), Fault.WRONG)
     suspects = frozenset({Suspect(Part.CACHE, host.name), Suspect(Part.CACHE, host.name, Fault.WRONG), its_set})
+    if pod is not None and pod.unread:
+        told = f"pod {pod.name} cannot be read: {pod.unread}"
+        return Measured("cache.pod", API_SERVER, host.name, Quality.UNKNOWN, told, suspects)
     if pod is not None and pod.ready:
         return Measured("cache.pod", API_SERVER, host.name, Quality.OK, f"{pod.name} is Ready", suspects)
     if pod is not None:  # its kubelet says so, or can say nothing any more

@@ -107,6 +107,8 @@ async def read_evidence(ways: Ways, host: Host, kubelet_version: str | None) -> 
         cloud_node=cloud_node,
         cloud_error=probed.cloud_error,
         seen_at=datetime.now(UTC),
+        refused=probed.refused,
+        next_step=probed.next_step,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.audit import testpod
 from tasks.audit.testpod import NAMESPACE, PodAnswers
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
+from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied
 from tasks.cluster.nodes import NodeRow
 from tasks.cluster.pods import PodRow, create_pod, delete_pod, pod_log, wait_pod, wait_pod_log
 from tasks.fleet.model import Host
@@ -34,6 +34,10 @@ class Probed:
     """Whether the pod on the node began to run, so that its kubelet had a log to give."""
     cloud_error: str = ""
     """Why the pod on the cloud node could not be had; empty when it could, or was not wanted."""
+    refused: str = ""
+    """Why the API server would not have a pod of ours on the node; empty where it had none against it."""
+    next_step: str = ""
+    """What to do about that."""
 
 
 def choose_cloud_node(nodes: Mapping[str, NodeRow], node: str) -> str | None:
@@ -125,7 +129,12 @@ class _Trial:
     async def ask(self, pod: Json, pods: AsyncExitStack) -> tuple[Probed, str]:
         """What the pod on the node has shown, and its address. Raises GateRefused."""
         name, waited_for, ran = pod["metadata"]["name"], _Begun(), False
-        await pods.enter_async_context(self._pod(pod))
+        try:
+            await pods.enter_async_context(self._pod(pod))
+        except ApiError as no:
+            if not isinstance(no, Denied) and not no.missing_right:
+                raise
+            return Probed(PodAnswers(), str(no), refused=no.message, next_step=no.next_step), ""
         try:
             async with asyncio.timeout(self.timeout_s):
                 row = await wait_pod(self.api, NAMESPACE, name, waited_for)
@@ -184,7 +193,7 @@ class _Trial:
         try:
             await create_pod(self.api, pod, timeout_s=self.timeout_s)
         except BaseException as error:
-            if not isinstance(error, ApiError) or error.status >= 500:
+            if not isinstance(error, ApiError) or error.temporary:
                 await self._remove(pod["metadata"]["name"])  # it may be there, and the word of it be lost
             raise
 

@@ -1,6 +1,16 @@
 """The Kubernetes API: connection, nodes, pods, and the stops that a person can put on every run."""
 
 from tasks.cluster.api import ClusterApi, connect
-from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, Gone, NotFound, Throttled
+from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, Denied, Gone, NotFound, Throttled
 
-__all__ = ["ApiError", "ClusterApi", "ClusterUnreachable", "Conflict", "Gone", "NotFound", "Throttled", "connect"]
+__all__ = [
+    "ApiError",
+    "ClusterApi",
+    "ClusterUnreachable",
+    "Conflict",
+    "Denied",
+    "Gone",
+    "NotFound",
+    "Throttled",
+    "connect",
+]

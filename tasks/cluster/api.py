@@ -7,7 +7,6 @@ Every call has a deadline. What goes wrong is in `tasks.cluster.errors`.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +22,7 @@ from yarl import URL
 
 from tasks.cluster.access import Access, open_access
 from tasks.cluster.errors import ApiError, ClusterUnreachable, Gone, Throttled, api_error
+from tasks.cluster.fields import at, text_at
 from tasks.cluster.plugin import Credential
 from tasks.fleet.model import Cluster
 from tasks.outcomes import Evidence, Finding, Secret, Severity, Subject, quoted
@@ -249,7 +249,10 @@ class ClusterApi:
     async def list_rows(
         self, path: str, parse: Callable[[Json], T], *, query: Mapping[str, Any] | None = None
     ) -> list[T]:
-        """All items of a list as rows: the JSON of a page is gone before the page after the next is asked for."""
+        """All items of a list as rows: the JSON of a page is gone before the page after the next is asked for.
+
+        parse: one that is `tasks.cluster.fields.total`, so that an odd object costs the others nothing
+        """
         rows, _ = await self._listed(path, parse, query)
         return rows
 
@@ -263,8 +266,8 @@ class ClusterApi:
             try:
                 while True:
                     page = await (coming or self._page(path, query, token))
-                    items, metadata = page["items"] or (), page["metadata"]
-                    token = metadata.get("continue")
+                    items, metadata = page.get("items") or (), page["metadata"]
+                    token = text_at(metadata, "continue") or None
                     # the server makes the next page while this one is parsed
                     coming = asyncio.ensure_future(self._page(path, query, token)) if token else None
                     for start in range(0, len(items), _PARSED_AT_ONCE):
@@ -281,7 +284,10 @@ class ClusterApi:
         raise AssertionError("unreachable")
 
     async def _page(self, path: str, query: Mapping[str, Any] | None, token: str | None) -> Json:
-        return await self.request("GET", path, query={**(query or {}), "limit": PAGE_SIZE, "continue": token})
+        page = await self.request("GET", path, query={**(query or {}), "limit": PAGE_SIZE, "continue": token})
+        if not isinstance(page.get("items"), list | None) or not text_at(page, "metadata", "resourceVersion"):
+            raise ClusterUnreachable(f"what answers at {self.url} is no API server: GET {path} gave no list. {_WAY}")
+        return page
 
     async def watch(
         self, path: str, resource_version: str, *, query: Mapping[str, Any] | None = None
@@ -298,11 +304,14 @@ class ClusterApi:
         response = await self._send("GET", path, query, None, "application/json", timeout)
         try:
             async for line in response.content:
-                event = json.loads(line)
-                if event["type"] == "ERROR":
-                    status = event["object"]
-                    raise api_error(status.get("code", 500), f"watch {path}", status)
-                yield WatchEvent(event["type"], event["object"])
+                event = orjson.loads(line)
+                kind, item = text_at(event, "type"), at(event, "object")
+                if not isinstance(item, dict):
+                    return  # what was meant is in the list
+                if kind == "ERROR":
+                    code = item.get("code")
+                    raise api_error(code if isinstance(code, int) else 500, f"watch {path}", item)
+                yield WatchEvent(kind, item)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return  # the line broke, perhaps in mid-event: the list tells what was missed
         finally:
@@ -336,16 +345,16 @@ class ClusterApi:
 
 
 def _key(item: Json) -> tuple[str, str]:
-    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
+    return text_at(item, "metadata", "namespace"), text_at(item, "metadata", "name")
 
 
 async def _error(response: aiohttp.ClientResponse, what: str) -> ApiError:
     try:
-        body = json.loads(await response.read())
+        body = orjson.loads(await response.read())
     except (ValueError, aiohttp.ClientError, TimeoutError):
         body = None
     after = response.headers.get("Retry-After")
-    retry_after_s = float(after) if after and after.isdigit() else None
+    retry_after_s = float(after) if after and after.isdecimal() and len(after) < 10 else None
     return api_error(response.status, what, body if isinstance(body, dict) else None, retry_after_s)
 
 

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from tasks.cluster.api import MERGE_PATCH, ClusterApi
 from tasks.cluster.errors import Conflict, NotFound
+from tasks.cluster.fields import Unread
 from tasks.cluster.stops import NAMESPACE, PATH
 from tasks.cluster.written import STRICT, JsonObject, Short, Unreadable, read_part, read_written
 
@@ -65,9 +66,9 @@ async def read_approvals(api: ClusterApi) -> dict[str, Approval]:
     except NotFound:
         return {}
     approvals = {}
-    for key, text in (found.get("data") or {}).items():
+    for key, text in Unread(found, "").pairs("data").items():
         with suppress(Unreadable):
-            fields = read_written(str(text), JsonObject)
+            fields = read_written(text, JsonObject)
             approval = read_part({**fields, "key": key}, _APPROVAL)
             read_part(dict(approval.plan), _PLAN)
             approvals[key] = approval

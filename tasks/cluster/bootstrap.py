@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tasks.cluster.access import authorities
 from tasks.cluster.api import ClusterApi, Json
 from tasks.cluster.errors import Conflict, NotFound
+from tasks.cluster.fields import Unread
 from tasks.cluster.kubeconfig import KubeconfigUnusable
 from tasks.outcomes import Secret
 
@@ -120,7 +121,7 @@ async def revoke_token(api: ClusterApi, token: BootstrapToken) -> None:
 async def wait_cluster_info(api: ClusterApi, until: Callable[[Mapping[str, str]], bool]) -> None:
     """Until the ConfigMap's data is such; it is empty where there is none. Waits for ever: put it under a deadline."""
     async for found in api.changes(CLUSTER_INFO, query={"fieldSelector": "metadata.name=cluster-info"}):
-        if until((found[0].get("data") or {}) if found else {}):
+        if until(Unread(found[0], "").pairs("data") if found else {}):
             return
 
 
@@ -150,7 +151,7 @@ async def read_cluster_info(api: ClusterApi) -> ClusterInfo:
             "the cluster has no ConfigMap kube-public/cluster-info, by which joining machines know it. Run `kubeadm"
             " init phase bootstrap-token` on a control-plane host."
         ) from None
-    return parse_cluster_info(found.get("data") or {})
+    return parse_cluster_info(Unread(found, "").pairs("data"))
 
 
 def parse_cluster_info(data: Mapping[str, str]) -> ClusterInfo:
@@ -159,7 +160,7 @@ def parse_cluster_info(data: Mapping[str, str]) -> ClusterInfo:
         entry: Mapping[str, Any] = yaml.safe_load(data["kubeconfig"])["clusters"][0]["cluster"]
         endpoint = _endpoint(entry["server"])
         pem = authorities(b64decode(entry["certificate-authority-data"], validate=True))
-    except (yaml.YAMLError, KubeconfigUnusable, LookupError, TypeError, ValueError, AttributeError):
+    except (yaml.YAMLError, KubeconfigUnusable, LookupError, TypeError, ValueError, AttributeError, RecursionError):
         raise ClusterInfoUnusable(
             "the ConfigMap kube-public/cluster-info holds no kubeconfig with a server and its certificate authority."
             " Look at it with `kubectl -n kube-public get configmap cluster-info -o yaml`; `kubeadm init phase"

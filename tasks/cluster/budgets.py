@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tasks.cluster.api import Json
+from tasks.cluster.fields import Odd, Unread, pairs, required, section, sections, text, total, whole
 from tasks.cluster.quantities import Count
-from tasks.cluster.selectors import Selector, parse_selector
+from tasks.cluster.selectors import EVERYTHING, Selector, parse_selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Budget:
     """Pods whose eviction was granted and not yet seen to happen -> when."""
     sync_failed: str = ""
     """Why its controller cannot count; empty: it can."""
+    unread: str = ""
+    """Why its object cannot be read: then it may guard every pod of its namespace. Empty: it can."""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -50,24 +53,36 @@ class Budget:
         return "no limit"
 
 
+def _unread(budget: Unread) -> Budget:
+    return Budget(budget.namespace, budget.name, EVERYTHING, unread=budget.why)
+
+
+@total(_unread)
 def parse_budget(item: Json) -> Budget:
     """A PodDisruptionBudget object as a row."""
-    metadata, spec, status = item["metadata"], item["spec"], item.get("status") or {}
-    condition: Json = next((c for c in status.get("conditions") or () if c["type"] == "DisruptionAllowed"), {})
-    failed = condition.get("reason") == "SyncFailed" and condition.get("status") == "False"
+    metadata, spec, status = section(item, "metadata"), section(item, "spec"), section(item, "status")
+    condition = next((c for c in sections(status, "conditions") if text(c, "type") == "DisruptionAllowed"), {})
+    failed = text(condition, "reason") == "SyncFailed" and text(condition, "status") == "False"
     return Budget(
-        metadata["namespace"],
-        metadata["name"],
+        required(metadata, "namespace"),
+        required(metadata, "name"),
         parse_selector(spec.get("selector")),
-        min_available=spec.get("minAvailable"),
-        max_unavailable=spec.get("maxUnavailable"),
-        always_allows_unhealthy=spec.get("unhealthyPodEvictionPolicy") == "AlwaysAllow",
-        generation=int(metadata.get("generation", 0)),
-        observed_generation=int(status.get("observedGeneration", 0)),
-        allowed=int(status.get("disruptionsAllowed", 0)),
-        current=int(status.get("currentHealthy", 0)),
-        desired=int(status.get("desiredHealthy", 0)),
-        expected=int(status.get("expectedPods", 0)),
-        disrupted=dict(status.get("disruptedPods") or {}),
-        sync_failed=(condition.get("message") or "its controller does not say why") if failed else "",
+        min_available=_count(spec, "minAvailable"),
+        max_unavailable=_count(spec, "maxUnavailable"),
+        always_allows_unhealthy=text(spec, "unhealthyPodEvictionPolicy") == "AlwaysAllow",
+        generation=whole(metadata, "generation"),
+        observed_generation=whole(status, "observedGeneration"),
+        allowed=whole(status, "disruptionsAllowed"),
+        current=whole(status, "currentHealthy"),
+        desired=whole(status, "desiredHealthy"),
+        expected=whole(status, "expectedPods"),
+        disrupted=pairs(status, "disruptedPods"),
+        sync_failed=(text(condition, "message") or "its controller does not say why") if failed else "",
     )
+
+
+def _count(spec: Json, key: str) -> Count | None:
+    value = spec.get(key)
+    if value is None or (isinstance(value, int | str) and not isinstance(value, bool)):
+        return value
+    raise Odd(f"{key} is neither a number nor a percentage")

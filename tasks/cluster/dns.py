@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tasks.cluster.api import ClusterApi, Json
+from tasks.cluster.fields import Unread, required, section, sections, text, texts, total
 from tasks.cluster.scheduling import Taint, parse_needs
 
 NODE_LOCAL = "169.254.20.10"
@@ -32,6 +33,8 @@ class DnsPod:
     ip: str
     node: str
     ready: bool
+    unread: str = ""
+    """Why its object cannot be read; empty: it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,15 @@ async def read_cluster_dns(api: ClusterApi) -> ClusterDns:
     services = await api.list_rows(
         f"/api/v1/namespaces/{_SYSTEM}/services", _addresses, query={"labelSelector": _SERVICE}
     )
-    sets = await api.list_rows(f"/apis/apps/v1/namespaces/{_SYSTEM}/daemonsets", lambda item: item)
-    caches = [item for item in sets if item["metadata"]["name"].startswith(_CACHE)]
+    sets = await api.list_rows(f"/apis/apps/v1/namespaces/{_SYSTEM}/daemonsets", _tolerating)
+    caches = [tolerates for name, tolerates in sets if name.startswith(_CACHE)]
     pods = await api.list_rows("/api/v1/pods", _seen)
     system = [dns_pod for dns_pod, _ in pods if dns_pod is not None]
     return ClusterDns(
         service_ips=tuple(sorted({address for addresses in services for address in addresses})),
         servers=_named(system, _SERVERS),
         has_cache=bool(caches),
-        cache_tolerates=any(map(_tolerates, caches)),
+        cache_tolerates=any(caches),
         caches={pod.node: pod for pod in _named(system, (_CACHE,)) if pod.node},
         asking_cache=Counter(node for _, node in pods if node),
     )
@@ -76,25 +79,45 @@ def _named(pods: Iterable[DnsPod], prefixes: tuple[str, ...]) -> tuple[DnsPod, .
     return tuple(sorted(found, key=lambda pod: pod.name))
 
 
+def _no_addresses(service: Unread) -> tuple[str, ...]:
+    return ()
+
+
+@total(_no_addresses)
 def _addresses(service: Json) -> tuple[str, ...]:
-    spec = service["spec"]
-    given = spec.get("clusterIPs") or [spec.get("clusterIP", "")]
+    spec = section(service, "spec")
+    given = texts(spec, "clusterIPs") or [text(spec, "clusterIP")]
     return tuple(address for address in given if address not in ("", "None"))
 
 
-def _tolerates(daemon_set: Json) -> bool:
-    spec = daemon_set["spec"]["template"]["spec"]
-    return parse_needs(spec, _SYSTEM, {}, {}).tolerates(_HYBRID)
+def _not_blamed(daemon_set: Unread) -> tuple[str, bool]:
+    return daemon_set.name, True
 
 
+@total(_not_blamed)
+def _tolerating(daemon_set: Json) -> tuple[str, bool]:
+    """A DaemonSet's name, and whether its pods may be on a hybrid node."""
+    spec = section(section(section(daemon_set, "spec"), "template"), "spec")
+    name = required(section(daemon_set, "metadata"), "name")
+    return name, parse_needs(spec, _SYSTEM, {}, {}).tolerates(_HYBRID)
+
+
+def _unread(pod: Unread) -> tuple[DnsPod | None, str]:
+    if pod.namespace != _SYSTEM:
+        return None, ""
+    return DnsPod(pod.name, "", pod.text("spec", "nodeName"), ready=False, unread=pod.why), ""
+
+
+@total(_unread)
 def _seen(pod: Json) -> tuple[DnsPod | None, str]:
     """A pod of kube-system as a row, and the node on which a pod asks the node's cache; nothing of all others."""
-    metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
-    if status.get("phase") in ("Succeeded", "Failed"):
+    metadata, spec, status = section(pod, "metadata"), section(pod, "spec"), section(pod, "status")
+    if text(status, "phase") in ("Succeeded", "Failed"):
         return None, ""
-    node = spec.get("nodeName") or ""
-    asks = NODE_LOCAL in ((spec.get("dnsConfig") or {}).get("nameservers") or ())
-    if metadata["namespace"] != _SYSTEM:
+    node = text(spec, "nodeName")
+    asks = NODE_LOCAL in texts(section(spec, "dnsConfig"), "nameservers")
+    if text(metadata, "namespace") != _SYSTEM:
         return None, node if asks else ""
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
-    return DnsPod(metadata["name"], status.get("podIP") or "", node, ready), node if asks else ""
+    ready = any(text(c, "type") == "Ready" and text(c, "status") == "True" for c in sections(status, "conditions"))
+    row = DnsPod(required(metadata, "name"), text(status, "podIP"), node, ready)
+    return row, node if asks else ""

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from tasks.cluster.api import ClusterApi
-from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound, Throttled
+from tasks.cluster.api import ClusterApi, Json
+from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, Denied, NotFound, Throttled
 from tasks.cluster.pods import PodRow, wait_pods_on
 
 RETURNS = 5
@@ -32,9 +32,9 @@ class EvictionState(StrEnum):
     ACCEPTED = "accepted"
     GONE = "gone"
     BLOCKED = "blocked"
-    """By a disruption budget; it may be allowed later."""
+    """By a disruption budget, or by whoever has a say in admission; it may be allowed later."""
     NEVER = "never"
-    """Two budgets select the pod, which the API refuses for good."""
+    """Two budgets select the pod, or we have no right to evict: asking again helps nothing."""
     LATER = "later"
     """The API server had too much to do, or was away: it says nothing about the pod."""
 
@@ -48,40 +48,53 @@ class Eviction:
 
 
 async def evict(api: ClusterApi, pod: PodRow) -> Eviction:
-    """Ask once that a pod be evicted; another of the same name is left alone. Raises ApiError for a missing right."""
+    """Ask once that a pod be evicted; another of the same name is left alone.
+
+    Raises ApiError for what is neither about this pod nor passing, such as a credential that has expired.
+    """
     body = {
         "apiVersion": "policy/v1",
         "kind": "Eviction",
         "metadata": {"name": pod.name, "namespace": pod.namespace},
         "deleteOptions": {"preconditions": {"uid": pod.uid}},
     }
+    return await _asked(api, "POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
+
+
+async def _asked(api: ClusterApi, method: str, path: str, body: Json) -> Eviction:
     try:
-        await api.request("POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body=body)
+        await api.request(method, path, body=body)
     except (NotFound, Conflict):
         return Eviction(EvictionState.GONE)
     except (ClusterUnreachable, Throttled) as error:
         return Eviction(EvictionState.LATER, str(error))
     except ApiError as error:
-        return _refused(error)
+        return judged(error)
     return Eviction(EvictionState.ACCEPTED)
 
 
-def _refused(error: ApiError) -> Eviction:
-    """What a refusal means; the API tells one of a budget from its own limits by its causes."""
-    if error.status == 429 or (error.status == 403 and "disruption" in error.message):
+def judged(error: ApiError) -> Eviction:
+    """What a refusal means; the API tells one of a budget from its own limits by its causes.
+
+    Raises the error, where it is neither about the pod nor passing.
+    """
+    if isinstance(error, Denied):
+        return Eviction(EvictionState.BLOCKED, error.message)
+    if error.status == 429:
         return Eviction(EvictionState.BLOCKED, "; ".join(error.cause_messages) or error.message)
     if error.status == 500 and "more than one PodDisruptionBudget" in error.message:
         return Eviction(EvictionState.NEVER, error.message)
+    if error.missing_right:
+        return Eviction(EvictionState.NEVER, str(error))
     if error.temporary:
         return Eviction(EvictionState.LATER, str(error))
     raise error
 
 
-async def delete_now(api: ClusterApi, pod: PodRow) -> None:
-    """Delete a pod without asking its budget, with its own grace period; gone already is fine."""
-    path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
-    with suppress(NotFound, Conflict):
-        await api.request("DELETE", path, body={"preconditions": {"uid": pod.uid}})
+async def delete_now(api: ClusterApi, pod: PodRow) -> Eviction:
+    """Ask once that a pod be deleted without asking its budget, with its own grace period. Raises as `evict` does."""
+    body = {"preconditions": {"uid": pod.uid}}
+    return await _asked(api, "DELETE", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", body)
 
 
 def must_go(pod: PodRow) -> bool:
@@ -162,7 +175,9 @@ class Drain:
         todo = []
         for pod in pods:
             key = (pod.namespace, pod.name)
-            if self._is_ending(pod):
+            if pod.unread:
+                hopeless[key] = f"what it is cannot be read: {pod.unread}"
+            elif self._is_ending(pod):
                 blockers[key] = f"it is ending{_held_by(pod)}"
             elif why := self._refuse(pod) or self._comes_back(pod):
                 hopeless[key] = why

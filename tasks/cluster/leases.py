@@ -20,6 +20,7 @@ from typing import Any
 
 from tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
 from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
+from tasks.cluster.fields import Unread, pairs, required, section, text, text_at, total, whole
 from tasks.cluster.written import LAST_GENERATION, JsonObject, Unreadable, read_written
 from tasks.outcomes import Change, Guard, Refusal
 
@@ -74,20 +75,27 @@ class LeaseRow:
     """Why it cannot; empty where it can."""
 
 
+def _unread(lease: Unread) -> LeaseRow:
+    """Somebody's, until it has not been renewed for as long as any lease lasts."""
+    version = lease.text("metadata", "resourceVersion")
+    return LeaseRow(lease.name, version, "(it cannot be read)", DURATION_S, 0, {}, unreadable=lease.why)
+
+
+@total(_unread)
 def parse_lease(lease: Json) -> LeaseRow:
     """A Lease object as a row."""
-    metadata, spec = lease["metadata"], lease.get("spec") or {}
-    annotations = metadata.get("annotations") or {}
+    metadata, spec = section(lease, "metadata"), section(lease, "spec")
+    annotations = pairs(metadata, "annotations")
     try:
         note, unreadable = read_written(annotations.get(ROLLOUT, "{}"), JsonObject), ""
     except Unreadable as error:
         note, unreadable = {}, str(error)
     return LeaseRow(
-        name=metadata["name"],
-        resource_version=metadata["resourceVersion"],
-        holder=spec.get("holderIdentity") or "",
-        duration_s=int(spec.get("leaseDurationSeconds") or DURATION_S),
-        generation=_generation(str(annotations.get(GENERATION, ""))),
+        name=required(metadata, "name"),
+        resource_version=required(metadata, "resourceVersion"),
+        holder=text(spec, "holderIdentity"),
+        duration_s=whole(spec, "leaseDurationSeconds") or DURATION_S,
+        generation=_generation(annotations.get(GENERATION, "")),
         note=note,
         unreadable=unreadable,
     )
@@ -333,7 +341,7 @@ async def _wait_changed(api: ClusterApi, row: LeaseRow, timeout_s: float) -> Non
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             async for items in api.changes(PATH, query={"fieldSelector": f"metadata.name={row.name}"}):
-                if not items or items[0]["metadata"]["resourceVersion"] != row.resource_version:
+                if not items or text_at(items[0], "metadata", "resourceVersion") != row.resource_version:
                     return
 
 

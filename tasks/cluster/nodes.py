@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
-from tasks.cluster.errors import Conflict, NotFound
+from tasks.cluster.errors import ClusterUnreachable, Conflict, NotFound
+from tasks.cluster.fields import Unread, at, moment, pairs, required, section, sections, text, text_at, total, truth
+from tasks.cluster.quantities import thousandths
 from tasks.cluster.written import JsonObject, Unreadable, read_written
 
 PATH = "/api/v1/nodes"
@@ -65,6 +68,10 @@ class NodeRow:
     """The taints as they stand in the object: a list is written back whole, with each one's `timeAdded`."""
     runtime_version: str = ""
     """Container runtime as the kubelet tells it: `containerd://1.6.24~ds1`."""
+    deleting: bool = False
+    """Its deletion was asked for, and something holds it."""
+    unread: str = ""
+    """Why its object cannot be read: then it is taken for cordoned and of unknown readiness. Empty: it can."""
 
     @property
     def cordoned_by_us(self) -> bool:
@@ -107,39 +114,64 @@ class WorkedOn(Exception):
     """A node is in a rollout's hands; onboarding leaves it as it is."""
 
 
-def parse_node(node: Json) -> NodeRow:
-    """A Node object as a row."""
-    metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
-    info = status.get("nodeInfo") or {}
-    ready: Json = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {})
+def _unread(node: Unread) -> NodeRow:
+    """It is there, whatever it is like: nothing may count on it, and nobody may take it for a host without a Node."""
     return NodeRow(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        resource_version=metadata["resourceVersion"],
-        created_at=datetime.fromisoformat(metadata["creationTimestamp"]).astimezone(UTC),
-        labels=metadata.get("labels") or {},
-        annotations=metadata.get("annotations") or {},
-        taints=tuple((t["key"], t.get("value", ""), t["effect"]) for t in spec.get("taints") or ()),
-        taint_objects=tuple(spec.get("taints") or ()),
-        unschedulable=bool(spec.get("unschedulable")),
-        ready={"True": True, "False": False}.get(ready.get("status", "")),
-        ready_message=ready.get("message", ""),
-        kubelet_version=info.get("kubeletVersion", ""),
-        runtime_version=info.get("containerRuntimeVersion", ""),
-        machine_id=info.get("machineID", ""),
-        boot_id=info.get("bootID", ""),
-        internal_ips=tuple(a["address"] for a in status.get("addresses") or () if a["type"] == "InternalIP"),
-        cpus=_whole(str((status.get("capacity") or {}).get("cpu", "0"))),
-        ready_since=_moment(ready.get("lastTransitionTime")),
+        name=node.name,
+        uid=node.text("metadata", "uid"),
+        resource_version=node.text("metadata", "resourceVersion"),
+        created_at=datetime.now(UTC),
+        labels=node.pairs("metadata", "labels"),
+        annotations=node.pairs("metadata", "annotations"),
+        taints=(),
+        unschedulable=True,
+        ready=None,
+        ready_message=f"its Node object cannot be read: {node.why}",
+        kubelet_version="",
+        machine_id=node.text("status", "nodeInfo", "machineID"),
+        boot_id="",
+        internal_ips=(),
+        cpus=0,
+        unread=node.why,
     )
 
 
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+@total(_unread)
+def parse_node(node: Json) -> NodeRow:
+    """A Node object as a row."""
+    metadata, spec, status = section(node, "metadata"), section(node, "spec"), section(node, "status")
+    info, taints = section(status, "nodeInfo"), sections(spec, "taints")
+    ready = next((c for c in sections(status, "conditions") if text(c, "type") == "Ready"), {})
+    return NodeRow(
+        name=required(metadata, "name"),
+        uid=required(metadata, "uid"),
+        resource_version=required(metadata, "resourceVersion"),
+        created_at=moment(metadata, "creationTimestamp") or datetime.now(UTC),
+        labels=pairs(metadata, "labels"),
+        annotations=pairs(metadata, "annotations"),
+        taints=tuple((required(t, "key"), text(t, "value"), required(t, "effect")) for t in taints),
+        taint_objects=tuple(taints),
+        unschedulable=truth(spec, "unschedulable"),
+        ready={"True": True, "False": False}.get(text(ready, "status")),
+        ready_message=text(ready, "message"),
+        kubelet_version=text(info, "kubeletVersion"),
+        runtime_version=text(info, "containerRuntimeVersion"),
+        machine_id=text(info, "machineID"),
+        boot_id=text(info, "bootID"),
+        internal_ips=tuple(
+            text(a, "address") for a in sections(status, "addresses") if text(a, "type") == "InternalIP"
+        ),
+        cpus=_cpus(at(status, "capacity", "cpu")),
+        ready_since=moment(ready, "lastTransitionTime"),
+        deleting=moment(metadata, "deletionTimestamp") is not None,
+    )
 
 
-def _whole(quantity: str) -> int:
-    return int(quantity[:-1]) // 1000 if quantity.endswith("m") else int(quantity or 0)
+def _cpus(quantity: object) -> int:
+    """Whole CPUs; 0 where nobody tells how many, which is no reason not to read the rest."""
+    with suppress(ValueError):
+        return max(0, thousandths(quantity) // 1000)
+    return 0
 
 
 async def list_nodes(api: ClusterApi, selector: str = "") -> dict[str, NodeRow]:
@@ -177,19 +209,26 @@ async def watch_nodes(api: ClusterApi) -> AsyncIterator[dict[str, NodeRow]]:
     async for items in api.changes(PATH):
         before, rows = rows, {}
         for item in items:
-            name, version = item["metadata"]["name"], item["metadata"]["resourceVersion"]
-            known = before.get(name)
-            rows[name] = known if known and known.resource_version == version else parse_node(item)
+            known = before.get(text_at(item, "metadata", "name"))
+            version = text_at(item, "metadata", "resourceVersion")
+            row = known if known and version and known.resource_version == version else parse_node(item)
+            rows[row.name] = row
         yield rows
 
 
 async def change_node(api: ClusterApi, name: str, patch: Callable[[NodeRow], Json | None]) -> NodeRow:
     """Patch a Node as it is now; read again and decide anew when someone else was quicker.
 
-    `patch` gives a merge patch, or None when nothing is to be done. Raises NotFound when the Node is gone.
+    `patch` gives a merge patch, or None when nothing is to be done. Raises NotFound when the Node is gone, and
+    ClusterUnreachable when what it is like cannot be read.
     """
     for _ in range(20):
         row = parse_node(await api.request("GET", f"{PATH}/{name}"))
+        if row.unread:
+            raise ClusterUnreachable(
+                f"node {name} is not changed, for its object cannot be read: {row.unread}. Look at it with"
+                f" `kubectl get node {name} -o yaml`, and find out who writes that."
+            )
         body = patch(row)
         if body is None:
             return row

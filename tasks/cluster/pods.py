@@ -9,7 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from tasks.cluster.api import ClusterApi, Json
-from tasks.cluster.errors import ClusterUnreachable, Conflict, NotFound
+from tasks.cluster.errors import ClusterUnreachable, Conflict, Denied, NotFound
+from tasks.cluster.fields import Unread, moment, pairs, required, section, sections, text, texts, total, truth
+
+QUOTA_PAUSE_S = 1.0
+"""Between two tries to create a pod in a namespace whose quota is used up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +39,51 @@ class PodRow:
     """It has an emptyDir on disk, whose content goes with it."""
     managed_by: str = ""
     """The label `app.kubernetes.io/managed-by`; empty: it has none."""
+    unread: str = ""
+    """Why its object cannot be read: then nothing is known of it but that it is there. Empty: it can."""
 
 
+def _unread(pod: Unread) -> PodRow:
+    """It is there, and nobody's: no drain may pass it over, and none may end it."""
+    return PodRow(
+        namespace=pod.namespace,
+        name=pod.name,
+        uid=pod.text("metadata", "uid"),
+        node=pod.text("spec", "nodeName"),
+        phase="",
+        ready=False,
+        ip="",
+        owner_kind="",
+        owner_name="",
+        deleting=False,
+        waiting=f"its object cannot be read: {pod.why}",
+        unread=pod.why,
+    )
+
+
+@total(_unread)
 def parse_pod(pod: Json) -> PodRow:
     """A Pod object as a row."""
-    metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
-    owner: Json = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), {})
-    waiting = [(c.get("state") or {}).get("waiting") or {} for c in status.get("containerStatuses") or ()]
-    volumes: list[Json] = spec.get("volumes") or []
+    metadata, spec, status = section(pod, "metadata"), section(pod, "spec"), section(pod, "status")
+    owner = next((o for o in sections(metadata, "ownerReferences") if truth(o, "controller")), {})
+    waiting = [section(section(c, "state"), "waiting") for c in sections(status, "containerStatuses")]
+    scratch = [section(v, "emptyDir") for v in sections(spec, "volumes") if "emptyDir" in v]
     return PodRow(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        node=spec.get("nodeName", ""),
-        phase=status.get("phase", ""),
-        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
-        ip=status.get("podIP", ""),
-        owner_kind=owner.get("kind", ""),
-        owner_name=owner.get("name", ""),
-        deleting="deletionTimestamp" in metadata,
-        waiting=next((f"{w.get('reason', '')} {w.get('message', '')}".strip() for w in waiting if w), ""),
-        mirror="kubernetes.io/config.mirror" in (metadata.get("annotations") or {}),
-        finalizers=tuple(metadata.get("finalizers") or ()),
-        local_data=any((v.get("emptyDir") or {}).get("medium", "") == "" for v in volumes if "emptyDir" in v),
-        managed_by=(metadata.get("labels") or {}).get("app.kubernetes.io/managed-by", ""),
+        namespace=required(metadata, "namespace"),
+        name=required(metadata, "name"),
+        uid=required(metadata, "uid"),
+        node=text(spec, "nodeName"),
+        phase=text(status, "phase"),
+        ready=any(text(c, "type") == "Ready" and text(c, "status") == "True" for c in sections(status, "conditions")),
+        ip=text(status, "podIP"),
+        owner_kind=text(owner, "kind"),
+        owner_name=text(owner, "name"),
+        deleting=moment(metadata, "deletionTimestamp") is not None,
+        waiting=next((f"{text(w, 'reason')} {text(w, 'message')}".strip() for w in waiting if w), ""),
+        mirror="kubernetes.io/config.mirror" in pairs(metadata, "annotations"),
+        finalizers=tuple(texts(metadata, "finalizers")),
+        local_data=any(text(each, "medium") == "" for each in scratch),
+        managed_by=pairs(metadata, "labels").get("app.kubernetes.io/managed-by", ""),
     )
 
 
@@ -76,9 +101,20 @@ async def list_pods(api: ClusterApi, namespace: str) -> tuple[PodRow, ...]:
 
 async def pods_older_than(api: ClusterApi, namespace: str, selector: str, before: datetime) -> tuple[str, ...]:
     """Names of a namespace's pods with these labels that were created before a moment."""
-    items, _ = await api.list_all(f"/api/v1/namespaces/{namespace}/pods", query={"labelSelector": selector})
-    created = {item["metadata"]["name"]: item["metadata"]["creationTimestamp"] for item in items}
-    return tuple(sorted(name for name, at in created.items() if datetime.fromisoformat(at) < before))
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    pods = await api.list_rows(path, _created, query={"labelSelector": selector})
+    return tuple(sorted(name for name, at in pods if at is not None and at < before))
+
+
+def _never_created(pod: Unread) -> tuple[str, datetime | None]:
+    return pod.name, None
+
+
+@total(_never_created)
+def _created(pod: Json) -> tuple[str, datetime | None]:
+    """A pod's name, and when it was created; None: that cannot be told."""
+    metadata = section(pod, "metadata")
+    return required(metadata, "name"), moment(metadata, "creationTimestamp")
 
 
 async def wait_pods_on(api: ClusterApi, node: str, until: Callable[[tuple[PodRow, ...]], bool]) -> tuple[PodRow, ...]:
@@ -94,19 +130,26 @@ async def wait_pods_on(api: ClusterApi, node: str, until: Callable[[tuple[PodRow
 async def create_pod(api: ClusterApi, pod: Json, *, timeout_s: float) -> None:
     """Create a pod; one of that name left by an earlier run is removed first, for which its kubelet has to live.
 
-    timeout_s: for all of it; ClusterUnreachable says what took longer
+    timeout_s: for all of it; ClusterUnreachable says what took longer. A quota that is used up is waited for as well
+    Raises Denied and ApiError.
     """
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     path, slow = (
         f"/api/v1/namespaces/{namespace}/pods",
         f"the API server did not create pod {name} within {timeout_s:g} s",
     )
+    full: Denied | None = None
     try:
         async with asyncio.timeout(timeout_s):
             while True:
                 try:
                     await api.request("POST", path, body=pod)
                     return
+                except Denied as denied:
+                    if not denied.for_want_of_quota:
+                        raise
+                    full = denied
+                    await asyncio.sleep(QUOTA_PAUSE_S)
                 except Conflict:
                     slow = (
                         f"the pod {name} that an earlier run left on node {pod['spec']['nodeName']} does not go away."
@@ -115,7 +158,7 @@ async def create_pod(api: ClusterApi, pod: Json, *, timeout_s: float) -> None:
                     await delete_pod(api, namespace, name)
                     await _wait_gone(api, namespace, name)
     except TimeoutError:
-        raise ClusterUnreachable(slow) from None
+        raise full or ClusterUnreachable(slow) from None
 
 
 async def wait_pod(api: ClusterApi, namespace: str, name: str, until: Callable[[PodRow], bool]) -> PodRow:

@@ -6,10 +6,11 @@ PodTopologySpread (k8s.io/kubernetes v1.36, pkg/scheduler/framework/plugins). Wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tasks.cluster.api import Json
+from tasks.cluster.fields import pairs, required, section, sections, text, texts, whole
 from tasks.cluster.quantities import thousandths
 from tasks.cluster.selectors import (
     NodeTerms,
@@ -112,26 +113,27 @@ class Needs:
 NeedsKey = tuple[object, ...]
 
 
-def parse_needs(spec: Json, namespace: str, labels: Json, made: dict[NeedsKey, Needs]) -> Needs:
+def parse_needs(spec: Json, namespace: str, labels: Mapping[str, str], made: dict[NeedsKey, Needs]) -> Needs:
     """The needs of a pod's spec.
 
     made: those that there are already, which an equal one is taken from; grows by a new one
+    Raises Odd, and ValueError for a request that is no quantity.
     """
-    affinity = spec.get("affinity") or {}
+    affinity = section(spec, "affinity")
     key: NeedsKey = (
         _requests(spec),
         tuple(
-            Toleration(t.get("key") or "", t.get("operator") or "Equal", t.get("value") or "", t.get("effect") or "")
-            for t in spec.get("tolerations") or ()
+            Toleration(text(t, "key"), text(t, "operator") or "Equal", text(t, "value"), text(t, "effect"))
+            for t in sections(spec, "tolerations")
         ),
-        tuple(sorted((spec.get("nodeSelector") or {}).items())),
-        parse_node_terms((affinity.get("nodeAffinity") or {}).get(_REQUIRED)),
-        _pod_terms(affinity.get("podAffinity"), namespace),
-        _pod_terms(affinity.get("podAntiAffinity"), namespace),
+        tuple(sorted(pairs(spec, "nodeSelector").items())),
+        parse_node_terms(section(affinity, "nodeAffinity").get(_REQUIRED)),
+        _pod_terms(section(affinity, "podAffinity"), namespace),
+        _pod_terms(section(affinity, "podAntiAffinity"), namespace),
         tuple(
             _spread(each, labels)
-            for each in spec.get("topologySpreadConstraints") or ()
-            if each.get("whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule"
+            for each in sections(spec, "topologySpreadConstraints")
+            if text(each, "whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule"
         ),
         tuple(_host_ports(spec)),
         bool(spec.get("resourceClaims")),
@@ -152,12 +154,12 @@ def _requests(spec: Json) -> Amounts:
     counts with the containers and with every init container after it.
     """
     total: dict[str, int] = {}
-    for container in spec["containers"]:
+    for container in sections(spec, "containers"):
         _add(total, container)
     if spec.get("initContainers"):
         sidecars: dict[str, int] = {}
         starting: dict[str, int] = {}
-        for container in spec["initContainers"]:
+        for container in sections(spec, "initContainers"):
             step = dict(sidecars)
             _add(step, container)
             for name, value in step.items():
@@ -167,20 +169,20 @@ def _requests(spec: Json) -> Amounts:
                 _add(sidecars, container)
         for name, value in starting.items():
             total[name] = max(total.get(name, 0), value)
-    for name, quantity in ((spec.get("resources") or {}).get("requests") or {}).items():
-        total[name] = thousandths(str(quantity))
-    for name, quantity in (spec.get("overhead") or {}).items():
-        total[name] = total.get(name, 0) + thousandths(str(quantity))
+    for name, quantity in section(section(spec, "resources"), "requests").items():
+        total[name] = thousandths(quantity)
+    for name, quantity in section(spec, "overhead").items():
+        total[name] = total.get(name, 0) + thousandths(quantity)
     return tuple(sorted((name, value) for name, value in total.items() if value))
 
 
 def _add(total: dict[str, int], container: Json) -> None:
-    for name, quantity in ((container.get("resources") or {}).get("requests") or {}).items():
-        total[name] = total.get(name, 0) + thousandths(str(quantity))
+    for name, quantity in section(section(container, "resources"), "requests").items():
+        total[name] = total.get(name, 0) + thousandths(quantity)
 
 
-def _pod_terms(affinity: Json | None, namespace: str) -> tuple[PodTerm, ...]:
-    return tuple(_pod_term(term, namespace) for term in (affinity or {}).get(_REQUIRED) or ())
+def _pod_terms(affinity: Json, namespace: str) -> tuple[PodTerm, ...]:
+    return tuple(_pod_term(term, namespace) for term in sections(affinity, _REQUIRED))
 
 
 def _pod_term(term: Json, namespace: str) -> PodTerm:
@@ -189,33 +191,34 @@ def _pod_term(term: Json, namespace: str) -> PodTerm:
     The API server has put `matchLabelKeys` into the selector already.
     """
     chosen = term.get("namespaceSelector")
-    namespaces: frozenset[str] | None = frozenset(term.get("namespaces") or ())
+    namespaces: frozenset[str] | None = frozenset(texts(term, "namespaces"))
     if chosen is None and not namespaces:
         namespaces = frozenset((namespace,))
     elif chosen == {}:
         namespaces = None
-    return PodTerm(parse_selector(term.get("labelSelector")), term["topologyKey"], namespaces, certain=not chosen)
+    selector = parse_selector(term.get("labelSelector"))
+    return PodTerm(selector, required(term, "topologyKey"), namespaces, certain=not chosen)
 
 
-def _spread(each: Json, labels: Json) -> Spread:
+def _spread(each: Json, labels: Mapping[str, str]) -> Spread:
     selector = parse_selector(each.get("labelSelector"))
-    for key in each.get("matchLabelKeys") or ():
+    for key in texts(each, "matchLabelKeys"):
         wanted = Requirement(key, "In", (labels[key],)) if key in labels else None
         if wanted is not None and wanted not in selector.requirements:
             selector = Selector(selector.equal, (*selector.requirements, wanted), selector.nothing)
     return Spread(
         selector,
-        each["topologyKey"],
-        int(each["maxSkew"]),
-        int(each.get("minDomains") or 1),
-        honors_affinity=each.get("nodeAffinityPolicy", "Honor") == "Honor",
-        honors_taints=each.get("nodeTaintsPolicy", "Ignore") == "Honor",
+        required(each, "topologyKey"),
+        whole(each, "maxSkew", 1),
+        whole(each, "minDomains", 1),
+        honors_affinity=text(each, "nodeAffinityPolicy", "Honor") == "Honor",
+        honors_taints=text(each, "nodeTaintsPolicy", "Ignore") == "Honor",
     )
 
 
 def _host_ports(spec: Json) -> Iterable[tuple[str, str, int]]:
-    containers = (*spec["containers"], *(c for c in spec.get("initContainers") or () if c.get("restartPolicy")))
-    for container in containers:
-        for port in container.get("ports") or ():
-            if port.get("hostPort"):
-                yield port.get("protocol", "TCP"), port.get("hostIP") or "0.0.0.0", int(port["hostPort"])  # noqa: S104
+    stay = (c for c in sections(spec, "initContainers") if c.get("restartPolicy"))
+    for container in (*sections(spec, "containers"), *stay):
+        for port in sections(container, "ports"):
+            if number := whole(port, "hostPort"):
+                yield text(port, "protocol", "TCP"), text(port, "hostIP") or "0.0.0.0", number  # noqa: S104

@@ -6,10 +6,11 @@ Rules: k8s.io/apimachinery `meta/v1/helpers.go` (LabelSelectorAsSelector) and k8
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasks.cluster.api import Json
+from tasks.cluster.fields import Odd, pairs, sections, text, texts
 
 Labels = Mapping[str, str]
 
@@ -65,16 +66,19 @@ class Selector:
 
 
 NOTHING = Selector(nothing=True)
+EVERYTHING = Selector()
 
 
 def parse_selector(selector: Json | None) -> Selector:
     """A LabelSelector object; None selects nothing, an empty one everything."""
     if selector is None:
         return NOTHING
-    requirements = _requirements(selector.get("matchExpressions"))
+    if not isinstance(selector, dict):
+        raise Odd("selector is no object")
+    requirements = _requirements(selector, "matchExpressions")
     if any(each.operator not in _OPERATORS[:4] for each in requirements):
         return NOTHING
-    return Selector(tuple(sorted((selector.get("matchLabels") or {}).items())), requirements)
+    return Selector(tuple(sorted(pairs(selector, "matchLabels").items())), requirements)
 
 
 def equal_to(labels: Mapping[str, str]) -> Selector:
@@ -82,8 +86,10 @@ def equal_to(labels: Mapping[str, str]) -> Selector:
     return Selector(tuple(sorted(labels.items()))) if labels else NOTHING
 
 
-def _requirements(expressions: Iterable[Json] | None) -> tuple[Requirement, ...]:
-    return tuple(Requirement(e["key"], e["operator"], tuple(e.get("values") or ())) for e in expressions or ())
+def _requirements(parent: Json, key: str) -> tuple[Requirement, ...]:
+    return tuple(
+        Requirement(text(e, "key"), text(e, "operator"), tuple(texts(e, "values"))) for e in sections(parent, key)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +115,10 @@ def parse_node_terms(selector: Json | None) -> NodeTerms | None:
     """A NodeSelector object; None (no selector): every node will do."""
     if selector is None:
         return None
-    terms = selector.get("nodeSelectorTerms") or ()
-    return tuple(NodeTerm(_requirements(t.get("matchExpressions")), _requirements(t.get("matchFields"))) for t in terms)
+    if not isinstance(selector, dict):
+        raise Odd("node selector is no object")
+    terms = sections(selector, "nodeSelectorTerms")
+    return tuple(NodeTerm(_requirements(t, "matchExpressions"), _requirements(t, "matchFields")) for t in terms)
 
 
 def any_holds(terms: NodeTerms | None, name: str, labels: Labels) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks.cluster.api import Json
-from tasks.cluster.selectors import Selector, equal_to
+from tasks.cluster.fields import Unread, at, pairs, required, section, sections, text, total, truth
+from tasks.cluster.selectors import NOTHING, Selector, equal_to
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 HAND_MADE = "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io"
@@ -25,6 +26,8 @@ class Service:
     selector: Selector
     publishes_not_ready: bool = False
     """Its endpoints count whether they are Ready or not."""
+    unread: str = ""
+    """Why its object cannot be read; empty: it can."""
 
     @property
     def selects(self) -> bool:
@@ -42,31 +45,44 @@ class Slice:
     """Ready endpoints that are pods of the namespace, by name."""
     others: int
     """Ready endpoints that are none."""
+    unread: str = ""
+    """Why its object cannot be read; empty: it can."""
 
 
+def _unread_service(service: Unread) -> Service | None:
+    return Service(service.namespace, service.name, NOTHING, unread=service.why)
+
+
+@total(_unread_service)
 def parse_service(item: Json) -> Service | None:
     """A Service object as a row; None for an alias of a name outside (`ExternalName`)."""
-    metadata, spec = item["metadata"], item["spec"]
-    if spec.get("type") == "ExternalName":
+    metadata, spec = section(item, "metadata"), section(item, "spec")
+    if text(spec, "type") == "ExternalName":
         return None
     return Service(
-        metadata["namespace"],
-        metadata["name"],
-        equal_to(spec.get("selector") or {}),
-        bool(spec.get("publishNotReadyAddresses")),
+        required(metadata, "namespace"),
+        required(metadata, "name"),
+        equal_to(pairs(spec, "selector")),
+        truth(spec, "publishNotReadyAddresses"),
     )
 
 
+def _unread_slice(part: Unread) -> Slice:
+    return Slice(part.namespace, part.text("metadata", "labels", SERVICE_LABEL), (), 0, unread=part.why)
+
+
+@total(_unread_slice)
 def parse_slice(item: Json) -> Slice:
     """An EndpointSlice object as a row. `ready` that is not said counts as ready, as the API has it."""
-    metadata = item["metadata"]
+    metadata = section(item, "metadata")
+    namespace = required(metadata, "namespace")
     pods, others = [], 0
-    for endpoint in item.get("endpoints") or ():
-        if (endpoint.get("conditions") or {}).get("ready") is False:
+    for endpoint in sections(item, "endpoints"):
+        if at(endpoint, "conditions", "ready") is False:
             continue
-        target = endpoint.get("targetRef") or {}
-        if target.get("kind") == "Pod" and target.get("namespace", metadata["namespace"]) == metadata["namespace"]:
-            pods.append(target["name"])
+        target = section(endpoint, "targetRef")
+        if text(target, "kind") == "Pod" and text(target, "namespace", namespace) == namespace:
+            pods.append(required(target, "name"))
         else:
             others += 1
-    return Slice(metadata["namespace"], (metadata.get("labels") or {}).get(SERVICE_LABEL, ""), tuple(pods), others)
+    return Slice(namespace, pairs(metadata, "labels").get(SERVICE_LABEL, ""), tuple(pods), others)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +18,7 @@ from typing import TypeVar
 from tasks.cluster.api import ClusterApi, Json
 from tasks.cluster.budgets import Budget, parse_budget
 from tasks.cluster.errors import ApiError
+from tasks.cluster.fields import Unread, pairs, required, section, sections, text, total, truth
 from tasks.cluster.quantities import thousandths
 from tasks.cluster.scheduling import Amounts, Taint
 from tasks.cluster.selectors import Labels
@@ -45,6 +46,8 @@ class Node:
     ready: bool | None = True
     """None: the condition is Unknown or absent."""
     ready_message: str = ""
+    unread: str = ""
+    """Why its object cannot be read: then it takes no pod. Empty: it can."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,26 +67,43 @@ class Snapshot:
     services: Observed[Sequence[Service]]
     slices: Observed[Sequence[Slice]]
     """Only those that follow from no selector."""
+    unread: tuple[str, ...] = ()
+    """Objects that are not as their kind is, each with why; what depends on them takes the worst of them."""
 
     def __repr__(self) -> str:
         # asyncio.run makes the repr of what it answers, if only to throw it away
         return f"Snapshot({len(self.nodes)} nodes, {len(self.pods)} pods, {self.seen_at})"
 
 
+def _unread(node: Unread) -> Node:
+    told = f"its Node object cannot be read: {node.why}"
+    labels = node.pairs("metadata", "labels")
+    return Node(node.name, labels, (), unschedulable=True, ready=None, ready_message=told, unread=node.why)
+
+
+@total(_unread)
 def parse_node(item: Json) -> Node:
     """A Node object as a row."""
-    metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
-    ready: Json = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {})
-    declared = status.get("allocatable") or status.get("capacity") or {}
+    metadata, spec, status = section(item, "metadata"), section(item, "spec"), section(item, "status")
+    ready = next((c for c in sections(status, "conditions") if text(c, "type") == "Ready"), {})
     return Node(
-        metadata["name"],
-        metadata.get("labels") or {},
-        tuple(sorted((name, thousandths(str(quantity))) for name, quantity in declared.items())),
-        tuple(Taint(t["key"], t.get("value") or "", t["effect"]) for t in spec.get("taints") or ()),
-        bool(spec.get("unschedulable")),
-        {"True": True, "False": False}.get(ready.get("status", "")),
-        ready.get("message") or "",
+        required(metadata, "name"),
+        pairs(metadata, "labels"),
+        _amounts(section(status, "allocatable") or section(status, "capacity")),
+        tuple(Taint(required(t, "key"), text(t, "value"), required(t, "effect")) for t in sections(spec, "taints")),
+        truth(spec, "unschedulable"),
+        {"True": True, "False": False}.get(text(ready, "status")),
+        text(ready, "message"),
     )
+
+
+def _amounts(declared: Json) -> Amounts:
+    """What a node has to give. Of what cannot be read it has nothing, so that no pod that asks for it fits."""
+    found = []
+    for name, quantity in declared.items():
+        with suppress(ValueError):
+            found.append((name, thousandths(quantity)))
+    return tuple(sorted(found))
 
 
 async def read_snapshot(api: ClusterApi) -> Snapshot:
@@ -111,11 +131,22 @@ def _collector_resting() -> Iterator[None]:
 async def _read(api: ClusterApi) -> Snapshot:
     seen_at = datetime.now(UTC)
     shared = Shared()
+    unread: list[str] = []
     apps, policy = "/apis/apps/v1", "/apis/policy/v1"
 
+    def noting(what: str, parse: Callable[[Json], T]) -> Callable[[Json], T]:
+        def noted(item: Json) -> T:
+            row = parse(item)
+            if why := getattr(row, "unread", ""):
+                unread.append(f"{what}: {Unread(item, why)}")
+            return row
+
+        return noted
+
     async def part(what: str, path: str, parse: Callable[[Json], T], selector: str = "") -> Observed[Sequence[T]]:
+        query = {"labelSelector": selector} if selector else None
         try:
-            rows = await api.list_rows(path, parse, query={"labelSelector": selector} if selector else None)
+            rows = await api.list_rows(path, noting(what, parse), query=query)
         except ApiError as error:
             if error.status not in (403, 404, 501):
                 raise
@@ -124,11 +155,11 @@ async def _read(api: ClusterApi) -> Snapshot:
 
     async with asyncio.TaskGroup() as group:
         start = group.create_task
-        nodes = start(api.list_rows("/api/v1/nodes", parse_node))
-        pods = start(api.list_rows("/api/v1/pods", lambda item: parse_pod(item, shared)))
+        nodes = start(api.list_rows("/api/v1/nodes", noting("Nodes", parse_node)))
+        pods = start(api.list_rows("/api/v1/pods", noting("Pods", lambda item: parse_pod(item, shared))))
         budgets = start(part("PodDisruptionBudgets", f"{policy}/poddisruptionbudgets", parse_budget))
-        deployments = start(part("Deployments", f"{apps}/deployments", partial(parse_workload, "Deployment")))
-        statefulsets = start(part("StatefulSets", f"{apps}/statefulsets", partial(parse_workload, "StatefulSet")))
+        deployments = start(part("Deployments", f"{apps}/deployments", partial(parse_workload, kind="Deployment")))
+        statefulsets = start(part("StatefulSets", f"{apps}/statefulsets", partial(parse_workload, kind="StatefulSet")))
         daemonsets = start(part("DaemonSets", f"{apps}/daemonsets", _name_of))
         claims = start(part("PersistentVolumeClaims", "/api/v1/persistentvolumeclaims", parse_claim))
         volumes = start(part("PersistentVolumes", "/api/v1/persistentvolumes", parse_volume))
@@ -140,13 +171,14 @@ async def _read(api: ClusterApi) -> Snapshot:
         seen_at,
         {node.name: node for node in nodes.result()},
         pods.result(),
-        budgets.result(),
+        _placed(budgets.result()),
         _both(deployments.result(), statefulsets.result()),
         _made(daemonsets.result(), frozenset),
         _made(claims.result(), lambda rows: {(row.namespace, row.name): row for row in rows}),
         _made(volumes.result(), lambda rows: {row.name: row for row in rows}),
         _made(services.result(), lambda rows: [row for row in rows if row is not None]),
         slices.result(),
+        tuple(sorted(unread)),
     )
 
 
@@ -163,5 +195,20 @@ def _both(one: Observed[Sequence[T]], other: Observed[Sequence[T]]) -> Observed[
     return _made(other, lambda rows: [*one.value, *rows])
 
 
+def _placed(budgets: Observed[Sequence[Budget]]) -> Observed[Sequence[Budget]]:
+    """A budget that does not even tell its namespace may guard any pod."""
+    if isinstance(budgets, Known):
+        for budget in budgets.value:
+            if budget.unread and not budget.namespace:
+                return Unknown(f"PodDisruptionBudget {budget.name} cannot be read: {budget.unread}", budgets.seen_at)
+    return budgets
+
+
+def _unread_name(item: Unread) -> ObjectName:
+    return item.namespace, item.name
+
+
+@total(_unread_name)
 def _name_of(item: Json) -> ObjectName:
-    return item["metadata"]["namespace"], item["metadata"]["name"]
+    metadata = section(item, "metadata")
+    return required(metadata, "namespace"), required(metadata, "name")

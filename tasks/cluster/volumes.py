@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks.cluster.api import Json
+from tasks.cluster.fields import Unread, required, section, text, total
 from tasks.cluster.selectors import NodeTerms, parse_node_terms
 
 
@@ -16,6 +17,8 @@ class Claim:
     name: str
     volume: str
     """Name of the PersistentVolume; empty: not bound yet, so that it binds nobody to a node."""
+    unread: str = ""
+    """Why its object cannot be read; empty: it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +30,34 @@ class Volume:
     """The nodes from which it can be reached; None: all, or nothing is said."""
     source: str = ""
     """`local`, `hostPath`, `csi`, ...: the key of its spec that says what it is."""
+    unread: str = ""
+    """Why its object cannot be read; empty: it can."""
 
 
 _SOURCES = ("local", "hostPath", "csi", "nfs", "iscsi", "fc", "cephfs", "rbd")
 
 
+def _unread_claim(claim: Unread) -> Claim:
+    return Claim(claim.namespace, claim.name, "", unread=claim.why)
+
+
+@total(_unread_claim)
 def parse_claim(item: Json) -> Claim:
     """A PersistentVolumeClaim object as a row."""
-    metadata = item["metadata"]
-    return Claim(metadata["namespace"], metadata["name"], (item.get("spec") or {}).get("volumeName") or "")
+    metadata = section(item, "metadata")
+    return Claim(required(metadata, "namespace"), required(metadata, "name"), text(section(item, "spec"), "volumeName"))
 
 
+def _unread_volume(volume: Unread) -> Volume:
+    return Volume(volume.name, None, unread=volume.why)
+
+
+@total(_unread_volume)
 def parse_volume(item: Json) -> Volume:
     """A PersistentVolume object as a row."""
-    spec = item.get("spec") or {}
-    required = (spec.get("nodeAffinity") or {}).get("required")
+    spec = section(item, "spec")
     return Volume(
-        item["metadata"]["name"],
-        parse_node_terms(required),
+        required(section(item, "metadata"), "name"),
+        parse_node_terms(section(spec, "nodeAffinity").get("required")),
         next((source for source in _SOURCES if source in spec), ""),
     )

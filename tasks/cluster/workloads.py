@@ -5,14 +5,14 @@ Rows of one snapshot share what they have in common (labels, needs, owners): 30,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from tasks.cluster.api import Json
+from tasks.cluster.fields import Unread, moment, pairs, required, section, sections, text, texts, total, truth, whole
 from tasks.cluster.scheduling import Needs, NeedsKey, parse_needs
-from tasks.cluster.selectors import Labels, Selector, parse_selector
+from tasks.cluster.selectors import NOTHING, Labels, Selector, parse_selector
 
 T = TypeVar("T")
 
@@ -64,6 +64,8 @@ class Pod:
     """Those in memory."""
     claims: tuple[str, ...] = ()
     """The PersistentVolumeClaims that it uses, by name."""
+    unread: str = ""
+    """Why its object cannot be read: then nothing is known of it but that it is there. Empty: it can."""
 
     @property
     def finished(self) -> bool:
@@ -83,6 +85,8 @@ class Workload:
     name: str
     replicas: int
     selector: Selector
+    unread: str = ""
+    """Why its object cannot be read; empty: it can."""
 
 
 @dataclass(slots=True)
@@ -99,42 +103,45 @@ class Shared:
 
     def labels_of(self, metadata: Json) -> Labels:
         """The labels of an object, as a map that equal ones share."""
-        labels: Mapping[str, str] = metadata.get("labels") or {}
+        labels = pairs(metadata, "labels")
         return self.labels.setdefault(tuple(labels.items()), labels)
 
 
+def _unread(pod: Unread, shared: Shared) -> Pod:
+    return Pod(pod.namespace, pod.name, pod.text("spec", "nodeName"), {}, Needs(), ready=False, unread=pod.why)
+
+
+@total(_unread)
 def parse_pod(pod: Json, shared: Shared) -> Pod:
     """A Pod object as a row."""
-    metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
+    metadata, spec, status = section(pod, "metadata"), section(pod, "spec"), section(pod, "status")
     labels = shared.labels_of(metadata)
-    namespace, name = shared.one(metadata["namespace"]), metadata["name"]
+    namespace, name = shared.one(required(metadata, "namespace")), required(metadata, "name")
     disk: list[str] = []
     memory: list[str] = []
     claims: list[str] = []
-    for volume in spec.get("volumes") or ():
+    for volume in sections(spec, "volumes"):
         if "emptyDir" in volume:
-            in_memory = (volume["emptyDir"] or {}).get("medium") == "Memory"
-            (memory if in_memory else disk).append(volume["name"])
+            in_memory = text(section(volume, "emptyDir"), "medium") == "Memory"
+            (memory if in_memory else disk).append(text(volume, "name"))
         elif "persistentVolumeClaim" in volume:
-            claims.append(volume["persistentVolumeClaim"]["claimName"])
+            claims.append(required(section(volume, "persistentVolumeClaim"), "claimName"))
         elif "ephemeral" in volume:
-            claims.append(f"{name}-{volume['name']}")
-    deleting_at = metadata.get("deletionTimestamp")
-    grace_s = spec.get("terminationGracePeriodSeconds")
+            claims.append(f"{name}-{required(volume, 'name')}")
     return Pod(
         namespace,
         name,
-        shared.one(spec.get("nodeName", "")),
+        shared.one(text(spec, "nodeName")),
         labels,
-        parse_needs(spec, namespace, metadata.get("labels") or {}, shared.needs),
-        phase=shared.one(status.get("phase", "")),
-        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+        parse_needs(spec, namespace, labels, shared.needs),
+        phase=shared.one(text(status, "phase")),
+        ready=any(text(c, "type") == "Ready" and text(c, "status") == "True" for c in sections(status, "conditions")),
         owner=_controller(metadata, shared),
-        deleting_at=datetime.fromisoformat(deleting_at).astimezone(UTC) if deleting_at else None,
-        grace_s=30 if grace_s is None else int(grace_s),
-        finalizers=shared.one(tuple(metadata.get("finalizers") or ())),
-        mirror=MIRROR in (metadata.get("annotations") or {}),
-        priority=int(spec.get("priority") or 0),
+        deleting_at=moment(metadata, "deletionTimestamp"),
+        grace_s=whole(spec, "terminationGracePeriodSeconds", 30),
+        finalizers=shared.one(tuple(texts(metadata, "finalizers"))),
+        mirror=MIRROR in section(metadata, "annotations"),
+        priority=whole(spec, "priority"),
         scratch=shared.one(tuple(disk)),
         memory_scratch=shared.one(tuple(memory)),
         claims=tuple(claims),
@@ -142,23 +149,26 @@ def parse_pod(pod: Json, shared: Shared) -> Pod:
 
 
 def _controller(metadata: Json, shared: Shared) -> Owner | None:
-    for reference in metadata.get("ownerReferences") or ():
-        if reference.get("controller"):
-            return shared.one(
-                Owner(reference["apiVersion"], reference["kind"], reference["name"], reference.get("uid", ""))
-            )
+    for reference in sections(metadata, "ownerReferences"):
+        if truth(reference, "controller"):
+            kind, name = required(reference, "kind"), required(reference, "name")
+            return shared.one(Owner(text(reference, "apiVersion"), kind, name, text(reference, "uid")))
     return None
 
 
-def parse_workload(kind: str, item: Json) -> Workload:
+def _unread_workload(item: Unread, kind: str) -> Workload:
+    return Workload(kind, item.namespace, item.name, 0, NOTHING, unread=item.why)
+
+
+@total(_unread_workload)
+def parse_workload(item: Json, kind: str) -> Workload:
     """A Deployment or StatefulSet object as a row."""
-    spec, metadata = item["spec"], item["metadata"]
-    replicas = spec.get("replicas")
+    spec, metadata = section(item, "spec"), section(item, "metadata")
     return Workload(
         kind,
-        metadata["namespace"],
-        metadata["name"],
-        1 if replicas is None else int(replicas),
+        required(metadata, "namespace"),
+        required(metadata, "name"),
+        whole(spec, "replicas", 1),
         parse_selector(spec.get("selector")),
     )
 

@@ -84,6 +84,13 @@ def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None,
         )
     if node is None:
         return _without_node(join)
+    if node.unread:
+        return _stop(
+            "onboard.node.unread",
+            here,
+            Evidence(f"its Node object cannot be read: {node.unread}", "a Node as the API has it", "Node", now),
+            f"Find out who writes that: `kubectl get node {node.name} -o yaml`; then run this again.",
+        )
     if not seen:
         return _stop(
             "onboard.identity.unknown",
@@ -183,6 +190,8 @@ def taken_into_service(node: NodeRow, guests: int) -> str:
 
     guests: how many pods a scheduler has put there
     """
+    if node.unread:
+        return f"its Node object cannot be read: {node.unread}"
     if node.accepted:
         return "it has been accepted meanwhile"
     if node.unschedulable and not node.cordoned_by_us:

@@ -233,7 +233,8 @@ def _checked(check: str, subject: Subject, wrong: str, expected: str, next_step:
 
 def _or_rights(error: Exception, next_step: str) -> str:
     """What to do about an error that may be a missing right."""
-    return f"Give poolkeeper's user its rights: {_RIGHTS}." if getattr(error, "status", 0) == 403 else next_step
+    missing = isinstance(error, ApiError) and error.missing_right
+    return f"Give poolkeeper's user its rights: {_RIGHTS}." if missing else next_step
 
 
 @contextmanager
@@ -246,5 +247,5 @@ def _told() -> Iterator[None]:
     except ClusterUnreachable as error:
         raise OutcomeUnknown(str(error)) from None
     except ApiError as error:
-        told = f"{error} The manifest is applied with {_RIGHTS}." if error.status == 403 else str(error)
+        told = f"{error} The manifest is applied with {_RIGHTS}." if error.missing_right else str(error)
         raise ProviderError(told, code=error.reason, status=error.status) from None

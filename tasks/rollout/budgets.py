@@ -49,6 +49,9 @@ class Budgets:
             return None
         if not matching:
             return None
+        if unread := [budget for budget in matching if budget.unread]:
+            text = f"whether PDB {unread[0].name} blocks it: it cannot be read ({unread[0].unread})"
+            return Reason(PodVerdict.UNKNOWN, text, unread[0].name)
         if len(matching) > 1:
             names = ", ".join(sorted(budget.name for budget in matching))
             text = f"{len(matching)} PDBs match it ({names}); the API server refuses to evict such a pod (HTTP 500)"

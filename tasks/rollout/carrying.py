@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, NotFound
-from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict
+from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, NotFound
+from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, delete_now, evict
 from tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost, hold_lease
 from tasks.cluster.marks import (
     Mark,
@@ -192,6 +192,8 @@ class Carrier:
             return await self.give_back_untouched(host, HostState.LEFT, str(later))
         except DrainBlocked as blocked:
             return await self._blocked(host, blocked)
+        except Denied as denied:
+            return await self._denied(host, denied)
         except Uncordoned as uncordoned:
             return await self._uncordoned(host, uncordoned)
         except NodeLost as lost:
@@ -511,17 +513,11 @@ class Carrier:
     async def _delete(self, host: Host, pod: PodRow) -> Eviction:
         if why := await self._stopped():
             raise LeftForLater(why)
-        try:
-            await self._mutate(
-                Subject("node", host.node_name),
-                f"delete pod {pod.namespace}/{pod.name} on node {host.node_name}, whatever its budget says",
-                lambda: delete_now(self.api, pod),
-            )
-        except ApiError as error:
-            if error.status != 403:
-                raise
-            return Eviction(EvictionState.NEVER, f"it may not be deleted, which on_blocked: force needs: {error}")
-        return Eviction(EvictionState.ACCEPTED)
+        return await self._mutate(
+            Subject("node", host.node_name),
+            f"delete pod {pod.namespace}/{pod.name} on node {host.node_name}, whatever its budget says",
+            lambda: delete_now(self.api, pod),
+        )
 
     # endings
 
@@ -555,7 +551,7 @@ class Carrier:
         """The end of a host that was drained in part and not changed."""
         try:
             given = await self._give_back(host, only)
-        except (GateRefused, MarkedByOthers) as error:
+        except (GateRefused, MarkedByOthers, Denied) as error:
             kept = self._finding(
                 host,
                 "rollout.node.not-given-back",
@@ -574,12 +570,20 @@ class Carrier:
                 "rollout.drain.blocked",
                 f"{namespace}/{name}: {why}" if namespace else why,
                 "evicted",
-                f"See `poolkeeper forecast {host.node_name}`; give the pod's budget room, and run this again.",
+                f"Make way for what it names (`poolkeeper forecast {host.node_name}` tells more), and run this again.",
             )
             for (namespace, name), why in sorted(blocked.blockers.items())
         ]
         summary = f"its drain was blocked: {findings[0].evidence.observed}"
         return await self.give_back_untouched(host, HostState.BLOCKED, summary, findings)
+
+    async def _denied(self, host: Host, denied: Denied) -> HostOutcome:
+        """A webhook or a policy is against what we would write: the drain is blocked, unless more was done already."""
+        node = await get_node(self.api, host.node_name)
+        mark = mark_of(node) if node is not None else None
+        if node is None or (mark is not None and mark.phase is not Phase.DRAINING):
+            raise denied
+        return await self._blocked(host, DrainBlocked(host.node_name, {("", host.node_name): str(denied)}))
 
     async def _uncordoned(self, host: Host, uncordoned: Uncordoned) -> HostOutcome:
         finding = self._finding(

@@ -26,6 +26,12 @@ class _Kind:
 
 
 _KINDS = {
+    PodVerdict.UNREADABLE: _Kind(
+        "drain.pod.unreadable",
+        "pod",
+        "a pod as the API has it",
+        "Find out who writes that, and delete the pod when it may go: `kubectl -n {ns} get pod {pod} -o yaml`.",
+    ),
     PodVerdict.TWO_BUDGETS: _Kind(
         "drain.pdb.two",
         "pdb",

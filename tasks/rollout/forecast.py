@@ -57,7 +57,7 @@ def forecast(snapshot: Snapshot, nodes: Sequence[str], *, deadline_s: float, now
     """
     world = World(snapshot)
     looked_at, at_once = _Wave(Rooms(world), nodes, deadline_s, now).look()
-    return Forecast(snapshot.seen_at, now, deadline_s, looked_at, losses(world, at_once))
+    return Forecast(snapshot.seen_at, now, deadline_s, looked_at, losses(world, at_once), snapshot.unread)
 
 
 def forecast_each(
@@ -120,6 +120,8 @@ class _Wave:
 
     def _left_alone(self, pod: Pod) -> Reason | None:
         """Why a drain does not touch a pod, or that this cannot be told; None: it has to go."""
+        if pod.unread:
+            return Reason(PodVerdict.UNREADABLE, f"what it is cannot be read ({pod.unread}); a drain does not touch it")
         if pod.mirror:
             return Reason(PodVerdict.STATIC, "its kubelet runs it from a file on the host; a drain leaves it")
         if pod.owner is not None and pod.owner.is_daemonset and not pod.finished:
@@ -197,9 +199,13 @@ class _Wave:
         for name in pod.claims:
             try:
                 claim = known(self._snapshot.claims).get((pod.namespace, name))
+                if claim is not None and claim.unread:
+                    raise NotKnown(f"its claim cannot be read ({claim.unread})")
                 if claim is None or not claim.volume:
                     continue
                 volume = known(self._snapshot.volumes).get(claim.volume)
+                if why := volume.unread if volume else "":
+                    raise NotKnown(f"PersistentVolume {claim.volume} cannot be read ({why})")
             except NotKnown as error:
                 return (), [Reason(PodVerdict.UNKNOWN, f"whether its volume {name} can be reached elsewhere: {error}")]
             if volume is None:

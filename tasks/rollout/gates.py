@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from tasks.cluster import ClusterApi
+from tasks.cluster.api import Json
+from tasks.cluster.fields import Unread, required, section, total, whole
 from tasks.cluster.marks import mark_of
 from tasks.cluster.nodes import NodeRow
 from tasks.outcomes import Evidence, Finding, Severity, Subject
@@ -21,6 +24,8 @@ class Workload:
     name: str
     wanted: int
     ready: int
+    unread: str = ""
+    """Why its object cannot be read: then none of its pods counts as Ready. Empty: it can."""
 
     @property
     def key(self) -> str:
@@ -32,13 +37,21 @@ async def list_workloads(api: ClusterApi) -> dict[str, Workload]:
     """Every Deployment and StatefulSet of the cluster, by key."""
     found = {}
     for plural, kind in (("deployments", "Deployment"), ("statefulsets", "StatefulSet")):
-        items, _ = await api.list_all(f"/apis/apps/v1/{plural}")
-        for item in items:
-            metadata, wanted = item["metadata"], (item.get("spec") or {}).get("replicas", 1)
-            ready = (item.get("status") or {}).get("readyReplicas", 0)
-            workload = Workload(kind, metadata["namespace"], metadata["name"], wanted, ready)
+        for workload in await api.list_rows(f"/apis/apps/v1/{plural}", partial(parse_workload, kind=kind)):
             found[workload.key] = workload
     return found
+
+
+def _unread(item: Unread, kind: str) -> Workload:
+    return Workload(kind, item.namespace, item.name, 1, 0, unread=item.why)
+
+
+@total(_unread)
+def parse_workload(item: Json, kind: str) -> Workload:
+    """A Deployment or StatefulSet object as it stands."""
+    metadata, spec, status = section(item, "metadata"), section(item, "spec"), section(item, "status")
+    names = required(metadata, "namespace"), required(metadata, "name")
+    return Workload(kind, *names, whole(spec, "replicas", 1), whole(status, "readyReplicas"))
 
 
 def lost_nodes(
@@ -68,6 +81,8 @@ def lost_workloads(before: Mapping[str, Workload], now: Mapping[str, Workload], 
         if workload is None or was.ready < was.wanted or workload.ready >= min(was.wanted, workload.wanted):
             continue
         observed = f"{workload.ready} of {workload.wanted} ready"
+        if workload.unread:
+            observed = f"its object cannot be read: {workload.unread}"
         expected = f"{was.ready} of {was.wanted}, as before"
         findings.append(_finding("rollout.gate.workload", Subject("workload", key), observed, expected, at))
     return tuple(findings)

@@ -69,6 +69,8 @@ class Rooms:
                 if not pod.finished:
                     take(free, pod.needs)
                     ports.update(pod.needs.host_ports)
+            if any(pod.unread for pod in world.pods_on.get(name, ())):
+                free = dict.fromkeys(free, 0)  # nobody knows what is left beside it
             self.free[name], self.ports[name] = free, ports
         self._emptiest = sorted(self.nodes.values(), key=lambda node: (-self._share(node), node.name))
         self._by_label: dict[str, dict[str, list[Node]]] = {}

@@ -71,6 +71,10 @@ def where_it_stands(
     if node is None:
         next_step = "Onboard it, or take it out of the fleet file."
         return leave("rollout.node.missing", "it has no Node", "a Node", next_step, Severity.WARNING)
+    if node.unread:
+        next_step = f"Find out who writes that: `kubectl get node {node.name} -o yaml`; then run this again."
+        observed = f"its Node object cannot be read: {node.unread}"
+        return leave("rollout.node.unread", observed, "a Node as the API has it", next_step, Severity.BLOCKER)
     name, mark = node.name, mark_of(node)
     if mark is not None and mark.rollout != goal.id:
         return _others(host, mark, name, now)

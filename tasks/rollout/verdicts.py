@@ -26,6 +26,8 @@ class Effect(StrEnum):
 class PodVerdict(StrEnum):
     """What a drain meets in one pod, worst first."""
 
+    UNREADABLE = "unreadable"
+    """Its object is not as a pod's is, so that a drain leaves it and ends."""
     TWO_BUDGETS = "two-budgets"
     """The API server refuses to evict a pod under more than one budget."""
     BUDGET_NEVER = "budget-never"
@@ -69,6 +71,7 @@ class PodVerdict(StrEnum):
 
 
 _BLOCKED = {
+    PodVerdict.UNREADABLE,
     PodVerdict.TWO_BUDGETS,
     PodVerdict.BUDGET_NEVER,
     PodVerdict.FINALIZER,
@@ -185,6 +188,8 @@ class Forecast:
     """In the order in which they were given, which is the order that budgets and room are spent in."""
     services: Observed[tuple[ServiceLoss, ...]]
     """Fewest left first."""
+    unread: tuple[str, ...] = ()
+    """Objects of the cluster that could not be read, each with why."""
 
     def __repr__(self) -> str:
         return f"Forecast({', '.join(f'{node.node} {node.effect}' for node in self.nodes)})"

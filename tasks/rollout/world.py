@@ -72,7 +72,9 @@ class World:
         if deployment is not None:
             key = ("Deployment", pod.namespace, deployment)
             found = self._workloads.get(key)
-            if isinstance(self.snapshot.workloads, Unknown) or (found and found.selector.matches(pod.labels)):
+            if isinstance(self.snapshot.workloads, Unknown):
+                return key
+            if found and (found.unread or found.selector.matches(pod.labels)):
                 return key
         return owner.kind, pod.namespace, owner.name
 
@@ -113,6 +115,8 @@ class World:
             declared = self._workloads.get(workload) if workload else None
             if declared is None:
                 total += 1
+            elif declared.unread:
+                return None
             elif workload not in seen:
                 seen.add(workload)
                 total += declared.replicas

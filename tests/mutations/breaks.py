@@ -28,6 +28,12 @@ _NODES = "tests/contract/cluster/test_nodes.py"
 _MARKS = "tests/contract/cluster/test_marks.py"
 _LEASES = "tests/contract/cluster/test_leases.py"
 _EVICTION = "tests/contract/cluster/test_eviction.py"
+_PROVING = "tests/contract/cluster/test_proving.py"
+_ODD_LISTS = "tests/contract/cluster/test_odd_objects.py"
+_ODD = "tests/unit/cluster/test_odd_objects.py"
+_QUANTITIES = "tests/unit/cluster/test_quantities.py"
+_REFUSALS = "tests/unit/cluster/test_refusals.py"
+_FORECAST = "tests/unit/rollout/test_forecast.py"
 _CLUSTER_INFO = "tests/contract/cluster/test_cluster_info.py"
 _ROOM = "tests/unit/rollout/test_room.py"
 _STANDING = "tests/unit/rollout/test_standing.py"
@@ -313,6 +319,70 @@ BREAKS = (
         "generation = max((row.generation if row else 0) + 1, int(datetime.now(UTC).timestamp() * 1000))",
         "generation = 1",
         f"{_LEASES}::test_a_free_lease_is_taken_at_once_and_given_back",
+    ),
+    # objects of the cluster that are odd
+    Break(
+        "one odd object fails its list",
+        "tasks/cluster/fields.py",
+        "            return otherwise(Unread(item, why[:_WHY_CHARS]), *args, **named)\n",
+        "            raise ValueError(why)\n",
+        f"{_ODD}::test_a_node_that_cannot_be_read_is_there_and_counts_as_down",
+    ),
+    Break(
+        "fields of another type are taken as they are",
+        "tasks/cluster/fields.py",
+        '    if not isinstance(value, str):\n        raise Odd(f"{key} is no text")\n',
+        "",
+        f"{_ODD}::test_no_odd_object_ends_a_parser",
+    ),
+    Break(
+        "a node that cannot be read is changed",
+        "tasks/cluster/nodes.py",
+        "        if row.unread:\n",
+        "        if row.unread and row.ready:\n",
+        f"{_ODD_LISTS}::test_a_node_that_cannot_be_read_is_listed_and_never_changed",
+    ),
+    Break(
+        "a budget that cannot be read guards nothing",
+        "tasks/cluster/budgets.py",
+        "return Budget(budget.namespace, budget.name, EVERYTHING, unread=budget.why)",
+        "return Budget(budget.namespace, budget.name, parse_selector(None), unread=budget.why)",
+        _ODD,
+    ),
+    Break(
+        "a budget that cannot be read allows it",
+        "tasks/rollout/budgets.py",
+        "        if unread := [budget for budget in matching if budget.unread]:\n",
+        "        if unread := [budget for budget in matching if budget.unread and budget.allowed]:\n",
+        _FORECAST,
+    ),
+    Break(
+        "a pod that cannot be read takes no room",
+        "tasks/rollout/placement.py",
+        "                free = dict.fromkeys(free, 0)",
+        "                free = dict(free)",
+        _FORECAST,
+    ),
+    Break(
+        "a workload that cannot be read is taken for deleted at a gate",
+        "tasks/rollout/gates.py",
+        "Workload(kind, item.namespace, item.name, 1, 0, unread=item.why)",
+        "Workload(kind, item.namespace, item.name, 0, 0, unread=item.why)",
+        _ODD,
+    ),
+    Break(
+        "an absurd exponent eats memory",
+        "tasks/cluster/quantities.py",
+        "    if size > _DIGITS:\n",
+        "    if size > 10**9:\n",
+        _QUANTITIES,
+    ),
+    Break(
+        "thousands of CPUs are no quantity",
+        "tasks/cluster/quantities.py",
+        '("", "k", "M", "G", "T", "P", "E")',
+        '("", "K", "M", "G", "T", "P", "E")',
+        _QUANTITIES,
     ),
     # room
     Break(
@@ -667,9 +737,72 @@ BREAKS = (
     Break(
         "a pod is deleted without its uid",
         "tasks/cluster/eviction.py",
-        'await api.request("DELETE", path, body={"preconditions": {"uid": pod.uid}})',
-        'await api.request("DELETE", path)',
+        'body = {"preconditions": {"uid": pod.uid}}',
+        "body: Json = {}",
         f"{_EVICTION}::test_another_pod_of_the_same_name_is_left_alone",
+    ),
+    Break(
+        "a webhook's refusal is taken for a missing right",
+        "tasks/cluster/errors.py",
+        "    if _is_denied(plain, what):\n        return Denied(status, what, body, retry_after_s)\n",
+        "",
+        _REFUSALS,
+    ),
+    Break(
+        "a missing right is waited for as a webhook's refusal is",
+        "tasks/cluster/errors.py",
+        " and not _UNAUTHORIZED.match(error.message)",
+        "",
+        _REFUSALS,
+    ),
+    Break(
+        "a webhook's refusal with 404 is taken for a pod that is gone",
+        "tasks/cluster/errors.py",
+        "    if _BY_WEBHOOK.match(error.message) or _BY_POLICY.match(error.message):\n        return True\n",
+        "",
+        _REFUSALS,
+    ),
+    Break(
+        "a webhook's refusal ends the drain in an error",
+        "tasks/cluster/eviction.py",
+        "    if isinstance(error, Denied):\n        return Eviction(EvictionState.BLOCKED, error.message)\n",
+        "    if isinstance(error, Denied):\n        raise error\n",
+        f"{_ENGINE}::test_a_drain_that_a_webhook_denies_to_the_end_is_blocked_and_costs_no_budget",
+    ),
+    Break(
+        "a denied cordon ends in an error",
+        "tasks/rollout/carrying.py",
+        "        if node is None or (mark is not None and mark.phase is not Phase.DRAINING):\n            raise denied\n",
+        "        if mark is None or mark.phase is not Phase.DRAINING:\n            raise denied\n",
+        f"{_ENGINE}::test_a_node_whose_marks_a_webhook_denies_is_given_back_unchanged",
+    ),
+    Break(
+        "a refused test pod ends the proof in an error",
+        "tasks/audit/proving.py",
+        "            if not isinstance(no, Denied) and not no.missing_right:\n",
+        "            if no:\n",
+        f"{_PROVING}::test_a_test_pod_that_may_not_be_there_is_an_answer_with_its_next_step",
+    ),
+    Break(
+        "a node on which no test pod was allowed passes",
+        "tasks/audit/acceptance.py",
+        "return (*of_the_node, _no_pod(seen, here), *not_tried)",
+        "return (*of_the_node, *not_tried)",
+        "tests/unit/audit/test_acceptance.py",
+    ),
+    Break(
+        "a used up quota is not waited for",
+        "tasks/cluster/pods.py",
+        "                    if not denied.for_want_of_quota:\n",
+        "                    if denied:\n",
+        f"{_PROVING}::test_a_quota_that_is_used_up_is_waited_for",
+    ),
+    Break(
+        "a pod that cannot be read is evicted",
+        "tasks/cluster/eviction.py",
+        "            if pod.unread:\n",
+        "            if pod.unread and pod.deleting:\n",
+        f"{_ODD_LISTS}::test_a_pod_that_cannot_be_read_ends_a_drain_before_the_first_eviction",
     ),
     Break(
         "a drain evicts what it was told not to",

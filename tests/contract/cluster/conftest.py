@@ -30,9 +30,11 @@ class SomeoneIsQuicker(ApiServer):
     """Between our reading and our writing, someone else writes: `meddle` runs once, before the next PATCH is looked at.
 
     most_watches: path, with its field selector -> of how many requests it was watched at once, at the most
+    denies: the words of an admission webhook against a request (method, path); empty: it has nothing against it
     """
 
     meddle: Callable[[], Any] | None = None
+    denies: Callable[[str, str], str] | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -50,6 +52,10 @@ class SomeoneIsQuicker(ApiServer):
             self._watches[watched] -= 1
 
     async def _answer_now(self, request: web.Request) -> web.StreamResponse:
+        if self.denies is not None and (why := self.denies(request.method, request.path)):
+            message = f'admission webhook "guard.example.com" denied the request: {why}'
+            body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403}
+            return web.json_response({**body, "message": message}, status=403)
         if request.method == "PATCH" and self.meddle is not None:
             meddle, self.meddle = self.meddle, None
             meddle()

@@ -221,3 +221,47 @@ class TellsNoTime(FaultyServer):
     async def stop(self) -> None:
         self._server.close()
         await self._server.wait_closed()
+
+
+class Lists(FaultyServer):
+    """Has these objects, path -> items; nothing ever changes, and every write is refused. Any other list is empty."""
+
+    def __init__(self, lists: dict[str, list[Any]]) -> None:
+        super().__init__()
+        self._lists = lists
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.method != "GET":
+            body = {"kind": "Status", "code": 405, "reason": "MethodNotAllowed", "message": "nothing changes here"}
+            return web.json_response(body, status=405)
+        if "watch" in request.query:
+            await self._gone.wait()
+        folder, _, name = request.path.rpartition("/")
+        named = [i for i in self._lists.get(folder, ()) if isinstance(i, dict) and i["metadata"]["name"] == name]
+        if named:
+            return web.json_response(named[0])
+        return web.json_response({"items": self._lists.get(request.path), "metadata": {"resourceVersion": "1"}})
+
+
+class WantsQuota(FaultyServer):
+    """Its quota is used up for the first requests to create a pod."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._times = times
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if len(self.asked) > self._times:
+            return web.json_response({"metadata": {"name": "p"}}, status=201)
+        why = 'pods "p" is forbidden: exceeded quota: few, requested: pods=1, used: pods=2, limited: pods=2'
+        body = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": why}
+        return web.json_response(body, status=403)
+
+
+class Denies(FaultyServer):
+    """Its webhook lets nothing be created."""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        why = 'admission webhook "guard.example.com" denied the request: not tonight'
+        body = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": why}
+        return web.json_response(body, status=403)

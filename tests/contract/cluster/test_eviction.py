@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ApiError, ClusterApi
+from tasks.cluster import ClusterApi
 from tasks.cluster import eviction as module
 from tasks.cluster.api import MERGE_PATCH
-from tasks.cluster.errors import api_error
 from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict, must_go
 from tasks.cluster.pods import PodRow, pods_on
 from tasks.rollout.contention import Contention
@@ -140,6 +139,44 @@ async def test_two_budgets_are_hopeless(cluster: ClusterApi, put: Callable[..., 
         await Draining(cluster).drain.empty(timeout_s=DEADLINE_S)
 
 
+async def test_a_webhook_that_says_not_now_is_waited_for_and_named(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, put: Callable[..., None]
+) -> None:
+    put("a")
+    put("b")
+    embedded.denies = lambda method, path: "move the leader away first" if path.endswith("/a/eviction") else ""
+    draining = Draining(cluster)
+    task = asyncio.create_task(draining.drain.empty(timeout_s=DEADLINE_S))
+    why = 'admission webhook "guard.example.com" denied the request: move the leader away first'
+    assert (await draining.hears())["a"] == why
+    embedded.denies = None
+    await task
+    assert await names_on(cluster) == []
+
+
+async def test_a_webhook_that_says_no_to_the_end_blocks(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, put: Callable[..., None]
+) -> None:
+    put("a")
+    embedded.denies = lambda method, path: "never" if path.endswith("/eviction") else ""
+    with pytest.raises(DrainBlocked, match=r'shop/a: admission webhook "guard\.example\.com" denied .*: never'):
+        await Draining(cluster).drain.empty(timeout_s=0.5)
+    (pod,) = await pods_on(cluster, "n1")
+    embedded.denies = lambda method, path: "nor that" if method == "DELETE" else ""
+    assert (await delete_now(cluster, pod)).state is EvictionState.BLOCKED
+
+
+async def test_without_the_right_to_evict_nothing_is_waited_for(
+    joe: ClusterApi, cluster: ClusterApi, put: Callable[..., None]
+) -> None:
+    put("a")
+    (pod,) = await pods_on(cluster, "n1")
+    answer = await evict(joe, pod)
+    assert answer.state is EvictionState.NEVER
+    assert 'User "joe" cannot create resource "pods/eviction"' in answer.why
+    assert "Give the kubeconfig's user this right" in answer.why
+
+
 async def test_a_pod_that_may_not_be_lost_stops_it_before_the_first_eviction(
     cluster: ClusterApi, put: Callable[..., None]
 ) -> None:
@@ -200,31 +237,6 @@ async def test_deleting_asks_no_budget(cluster: ClusterApi, put: Callable[..., N
     (pod,) = await pods_on(cluster, "n1")
     await delete_now(cluster, pod)
     assert await names_on(cluster) == []
-
-
-BUDGET_CAUSE = {"causes": [{"reason": "DisruptionBudget", "message": "The disruption budget web needs 1"}]}
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "expected"),
-    [
-        pytest.param(429, {"details": BUDGET_CAUSE}, ("blocked", "The disruption budget web needs 1"), id="a budget"),
-        pytest.param(403, {"message": "pdb disruptions allowed is negative"}, ("blocked", "pdb disruptions allowed is negative"), id="a broken budget"),
-        pytest.param(500, {"message": "This pod has more than one PodDisruptionBudget"}, ("never", "This pod has more than one PodDisruptionBudget"), id="two budgets"),
-    ],
-)  # fmt: skip
-async def test_what_a_refusal_means(status: int, body: Json, expected: tuple[str, str]) -> None:
-    answer = module._refused(api_error(status, "evict", {"kind": "Status", **body}))
-    assert (answer.state, answer.why) == expected
-
-
-async def test_an_unwell_server_says_nothing_about_the_pod() -> None:
-    assert module._refused(api_error(503, "evict", None)).state is EvictionState.LATER
-
-
-async def test_a_missing_right_is_an_error() -> None:
-    with pytest.raises(ApiError):
-        module._refused(api_error(403, "evict", {"kind": "Status", "message": "pods is forbidden"}))
 
 
 @pytest.mark.parametrize(

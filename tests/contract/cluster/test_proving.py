@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tasks.audit.proving import Probed, probe_node
-from tasks.audit.testpod import pod_name
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
+from tasks.audit.testpod import pod_name, way_back_pod
+from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, pods
+from tasks.cluster.pods import create_pod
 from tasks.outcomes import Gate
 from tests.contract.cluster import faulty as servers
 from tests.contract.cluster.conftest import DEADLINE_S
@@ -53,10 +54,35 @@ async def test_a_pod_whose_creation_is_broken_off_is_removed(faulty: Faulty) -> 
 
 
 async def test_what_the_server_refuses_is_not_there(faulty: Faulty) -> None:
-    server = servers.Refuses(403, reason="Forbidden")
-    with pytest.raises(ApiError, match="HTTP 403"):
+    server = servers.Refuses(422, reason="Invalid")
+    with pytest.raises(ApiError, match="HTTP 422"):
         await probe(await faulty(server))
     assert [method for method, _ in server.asked] == ["POST"]
+
+
+async def test_a_test_pod_that_may_not_be_there_is_an_answer_with_its_next_step(faulty: Faulty) -> None:
+    server = servers.Denies()
+    probed = await probe(await faulty(server))
+    assert probed.refused == 'admission webhook "guard.example.com" denied the request: not tonight'
+    assert "see whose webhook guard.example.com is" in probed.next_step
+    assert (probed.ran, probed.refused in probed.log_error) == (False, True)
+    assert [method for method, _ in server.asked] == ["POST"]
+
+
+async def test_a_missing_right_is_told_as_one(joe: ClusterApi) -> None:
+    probed = await probe(joe)
+    assert 'User "joe" cannot create resource "pods"' in probed.refused
+    assert probed.next_step.startswith("Give the kubeconfig's user this right")
+
+
+async def test_a_quota_that_is_used_up_is_waited_for(faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pods, "QUOTA_PAUSE_S", 0.01)
+    pod = way_back_pod("n1", "n1", "busybox", "192.0.2.1")
+    server = servers.WantsQuota(3)
+    await create_pod(await faulty(server), pod, timeout_s=DEADLINE_S)
+    assert len(server.asked) == 4
+    with pytest.raises(Denied, match=r"exceeded quota: few.*Make room in it"):
+        await create_pod(await faulty(servers.WantsQuota(10**6)), pod, timeout_s=0.2)
 
 
 async def test_a_pod_of_an_earlier_run_that_stays(faulty: Faulty) -> None:

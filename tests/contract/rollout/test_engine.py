@@ -604,6 +604,70 @@ async def test_a_node_whose_drain_is_blocked_is_given_back_and_that_is_said(
 
 
 @pytest.mark.parametrize(
+    ("on_blocked", "second"),
+    [
+        pytest.param(OnBlocked.STOP, "left for later", id="stop"),
+        pytest.param(OnBlocked.SKIP, "done", id="skip"),
+    ],
+)
+async def test_a_drain_that_a_webhook_denies_to_the_end_is_blocked_and_costs_no_budget(
+    cluster: ClusterApi,
+    embedded: SomeoneIsQuicker,
+    nodes: Callable[..., list[Host]],
+    tmp_path: Path,
+    on_blocked: OnBlocked,
+    second: str,
+) -> None:
+    hosts = nodes(2, pool=1, rack=1)
+    put_pod(embedded, "leader", "n0")
+    put_pod(embedded, "web", "n1")
+    embedded.denies = lambda method, path: "move the leader away first" if path.endswith("/leader/eviction") else ""
+    limits = replace(QUICK, drain_timeout_s=0.5, on_blocked=on_blocked)
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, limits, Instant())
+    assert {name: str(outcome.state) for name, outcome in outcomes.items()} == {"n0": "blocked", "n1": second}
+    why = 'admission webhook "guard.example.com" denied the request: move the leader away first'
+    assert outcomes["n0"].summary == f"its drain was blocked: shop/leader: {why}; given back"
+    assert await left(cluster) == []
+    assert [pod.name for pod in await pods_on(cluster, "n0")] == ["leader"]
+
+
+async def test_a_webhook_that_says_not_now_is_asked_again_until_it_lets_go(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    hosts, asked = nodes(1, pool=1, rack=1), list[str]()
+    put_pod(embedded, "leader", "n0")
+
+    def not_at_once(method: str, path: str) -> str:
+        if path.endswith("/eviction"):
+            asked.append(path)
+        return "move the leader away first" if len(asked) == 1 and path.endswith("/eviction") else ""
+
+    embedded.denies = not_at_once
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, Instant())
+    assert (str(outcomes["n0"].state), len(asked)) == ("done", 2)
+
+
+@pytest.mark.parametrize("denied", [1, 2, 3], ids=["cordon", "draining", "changing"])
+async def test_a_node_whose_marks_a_webhook_denies_is_given_back_unchanged(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path, denied: int
+) -> None:
+    """The first patch of the Node cordons it, the second and the third tell how far it has come."""
+    hosts, work, patches = nodes(1, pool=1, rack=1), Instant(), list[str]()
+
+    def not_that_one(method: str, path: str) -> str:
+        if (method, path) != ("PATCH", "/api/v1/nodes/n0"):
+            return ""
+        patches.append(path)
+        return "not tonight" if len(patches) == denied else ""
+
+    embedded.denies = not_that_one
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, work)
+    assert (str(outcomes["n0"].state), work.changed) == ("blocked", set())
+    assert 'admission webhook "guard.example.com" denied the request: not tonight' in outcomes["n0"].summary
+    assert await left(cluster) == []
+
+
+@pytest.mark.parametrize(
     ("allowed", "state"),
     [
         pytest.param({}, "blocked", id="not allowed"),

@@ -100,6 +100,15 @@ def test_what_only_a_test_pod_shows_is_skipped_while_the_node_is_not_ready():
     assert tuple(c.check for c in checked if c.verdict is Verdict.SKIPPED) == BY_TEST_POD
 
 
+def test_a_test_pod_that_the_api_server_refuses_is_one_blocker_with_its_own_next_step():
+    refused = {"refused": 'admission webhook "x" denied the request: no', "next_step": "See whose webhook x is."}
+    checked = check_acceptance(evidence(answers=PodAnswers(), log_error="HTTP 403", **refused))
+    assert tuple(c.check for c in checked if c.verdict is Verdict.SKIPPED) == BY_TEST_POD
+    (bad,) = (c for c in checked if c.verdict is Verdict.UNKNOWN)
+    assert (bad.check, bad.reason) == ("node.test-pod", refused["refused"])
+    assert (bad.finding.severity, bad.finding.next_step) == (Severity.BLOCKER, refused["next_step"])
+
+
 def test_a_cloud_pod_that_could_not_be_had_is_named():
     answers = PodAnswers("", "", None, None, complete=True)
     checked = check_acceptance(evidence(answers=answers, cloud_error="node cloud-1 is held"))

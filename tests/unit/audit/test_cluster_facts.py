@@ -72,3 +72,15 @@ def test_whom_a_pods_name_accuses(has_cache: bool, answer: str, inside: set[str]
     assert {fact.quality for fact in facts} == {Quality.FAIL if answer else Quality.OK}
     named = [{s.name for s in fact.suspects if s.part is Part.RESOLVER and "/53" not in s.name} for fact in facts]
     assert named == [inside, outside]
+
+
+def test_of_what_cannot_be_read_nothing_is_told() -> None:
+    cache = DnsPod("node-local-dns-1", "", "n1", ready=False, unread="x")
+    seen = a_view(a_node("n1"), dns=ClusterDns(has_cache=True, caches={"n1": cache}))
+    assert {fact.check: (fact.quality, fact.evidence) for fact in node_facts(HOST, seen)} == {
+        "node.ready": (Quality.OK, "Ready"),
+        "cache.pod": (Quality.UNKNOWN, "pod node-local-dns-1 cannot be read: x"),
+    }
+    odd = a_node("n1", ready=None, ready_message="its Node object cannot be read: x", unread="x")
+    (fact,) = node_facts(HOST, a_view(odd))
+    assert (fact.quality, fact.evidence, fact.suspects) == (Quality.UNKNOWN, odd.ready_message, frozenset())

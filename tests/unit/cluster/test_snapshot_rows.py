@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tasks.cluster.budgets import Budget, parse_budget
-from tasks.cluster.quantities import scaled_up, thousandths
 from tasks.cluster.scheduling import PodTerm, Spread, Taint, Toleration, parse_needs
 from tasks.cluster.selectors import (
     NOTHING,
@@ -26,28 +25,6 @@ from tasks.cluster.workloads import Owner, Shared, Workload, deployment_of, pars
 
 Json = dict[str, Any]
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("250m", 250), ("4", 4000), ("2Gi", 2**31 * 1000), ("1e3", 10**6), ("0.5", 500), ("1n", 1), ("1E", 10**21), ("128974848", 128974848000)],
-)  # fmt: skip
-def test_quantities(text: str, value: int) -> None:
-    assert thousandths(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "much", "1Zi", "1.2.3", "--1"])
-def test_what_is_no_quantity(text: str) -> None:
-    with pytest.raises(ValueError, match="is no quantity"):
-        thousandths(text)
-
-
-@pytest.mark.parametrize(
-    ("count", "total", "value"),
-    [(2, 10, 2), ("30%", 7, 3), ("50%", 4, 2), ("0%", 7, 0), ("100%", 7, 7), ("1%", 1, 1)],
-)
-def test_percentages_round_up(count: int | str, total: int, value: int) -> None:
-    assert scaled_up(count, total) == value
 
 
 def expression(operator: str, *values: str) -> Json:
@@ -272,7 +249,7 @@ def test_budgets() -> None:
 def test_workloads() -> None:
     metadata, selector = {"namespace": "shop", "name": "web"}, {"matchLabels": {"app": "web"}}
     for spec, replicas in (({"replicas": 0}, 0), ({}, 1), ({"replicas": 4}, 4)):
-        row = parse_workload("Deployment", {"metadata": metadata, "spec": {"selector": selector, **spec}})
+        row = parse_workload({"metadata": metadata, "spec": {"selector": selector, **spec}}, "Deployment")
         assert row == Workload("Deployment", "shop", "web", replicas, Selector((("app", "web"),)))
 
 

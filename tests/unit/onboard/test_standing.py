@@ -29,6 +29,9 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
         pytest.param({}, SEEN, {}, Join.SUCCEEDED, Step.ACCEPT, None, id="joined by us, killed before the cordon"),
         pytest.param({}, SEEN, {}, Join.NONE, Step.ADOPT, None, id="in service since before us"),
         pytest.param(
+            {}, SEEN, {"unread": "x"}, Join.FAILED, Step.STOP, "onboard.node.unread", id="its Node cannot be read"
+        ),
+        pytest.param(
             {},
             SEEN,
             {"ready": False},
@@ -236,6 +239,7 @@ def test_whatever_is_found_a_living_node_of_another_machine_is_never_touched(see
         pytest.param(
             {"annotations": {ACCEPTED: "{}"}}, 0, "it has been accepted meanwhile", id="accepted by another run"
         ),
+        pytest.param({**OURS, "unread": "x"}, 0, "its Node object cannot be read: x", id="not to be read"),
     ],
 )
 def test_what_must_not_be_undone_any_more(node, guests, why):

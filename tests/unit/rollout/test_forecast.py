@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tasks.cluster.scheduling import Taint, Toleration
-from tasks.cluster.selectors import NodeTerm, Requirement
+from tasks.cluster.selectors import EVERYTHING, NOTHING, NodeTerm, Requirement
 from tasks.cluster.volumes import Claim, Volume
-from tasks.cluster.workloads import Owner
+from tasks.cluster.workloads import Owner, Workload
 from tasks.rollout import Effect, NodeForecast, forecast_each, risk
 from tasks.rollout.forecast import NoSuchNode
 from tasks.rollout.world import World
@@ -80,6 +81,23 @@ def on_host(name: str) -> tuple[NodeTerm, ...]:
             ["unknown"],
             "unknown",
             id="whether its DaemonSet is there cannot be read",
+        ),
+        pytest.param({"unread": "x"}, {}, ["unreadable"], "blocked", id="a pod that cannot be read"),
+        pytest.param(
+            {}, {"budgets": (a_budget(selector=EVERYTHING, unread="x"),)}, ["unknown"], "unknown",
+            id="a budget that cannot be read",
+        ),
+        pytest.param(
+            {}, {"budgets": (a_budget(), a_budget("odd", selector=EVERYTHING, unread="x"))}, ["unknown"], "unknown",
+            id="two budgets, one of which cannot be read",
+        ),
+        pytest.param(
+            {"claims": ("data",)}, {"claims": {("shop", "data"): Claim("shop", "data", "", unread="x")}}, ["unknown"],
+            "unknown", id="a claim that cannot be read",
+        ),
+        pytest.param(
+            {"claims": ("data",)}, {"claims": CLAIMS, "volumes": {"pv-1": Volume("pv-1", None, unread="x")}}, ["unknown"],
+            "unknown", id="a volume that cannot be read",
         ),
         pytest.param({"scratch": ("cache",)}, {}, ["empty-dir"], "lossy", id="emptyDir on disk"),
         pytest.param({"memory_scratch": ("shm",)}, {}, ["empty-dir"], "lossy", id="emptyDir in memory"),
@@ -335,3 +353,21 @@ def test_taints_and_cordons_keep_replacements_away() -> None:
     assert pod.reasons[0].text == (
         "none of the 3 other nodes takes it (1 cordoned, 1 not Ready, 1 taint not tolerated)"
     )
+
+
+def test_beside_a_pod_that_cannot_be_read_there_is_no_room() -> None:
+    crowded = [a_pod(), SPARE, *(a_pod(f"odd-{node}", node, unread="x") for node in ("n2", "n3"))]
+    (node,) = seen(a_snapshot(crowded)).nodes
+    assert verdicts(seen(a_snapshot(crowded)))["web-1"] == ["fits-nowhere"]
+    assert "2 too little" in node.pods[0].reasons[0].text
+
+
+def test_how_many_replicas_a_workload_wants_that_cannot_be_read_is_not_told() -> None:
+    odd = Workload("Deployment", "shop", "web", 0, NOTHING, unread="x")
+    assert World(a_snapshot([a_pod()], workloads=(odd,))).replicas_under(a_budget()) is None
+    assert World(a_snapshot([a_pod()], workloads=(web(5),))).replicas_under(a_budget()) == 5
+
+
+def test_what_could_not_be_read_is_told_with_the_forecast() -> None:
+    odd = ("Services: shop/odd: spec is no object",)
+    assert seen(replace(a_snapshot([a_pod()]), unread=odd)).unread == odd

@@ -45,6 +45,9 @@ def marked(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
         pytest.param({"ready": False}, {}, Step.LEAVE, "rollout.node.not-ready", id="not Ready"),
         pytest.param({"ready": None}, {}, Step.LEAVE, "rollout.node.not-ready", id="readiness unknown"),
         pytest.param({"ready": False}, {"works_on_not_ready": True}, Step.TAKE, None, id="not Ready, asked to"),
+        pytest.param(
+            {"unread": "x"}, {"works_on_not_ready": True}, Step.LEAVE, "rollout.node.unread", id="not to be read"
+        ),
         pytest.param(marked(Phase.DRAINING), {}, Step.DRAIN, None, id="killed while draining"),
         pytest.param(marked(Phase.CHANGING), {}, Step.CHANGE, None, id="killed while changing"),
         pytest.param(marked(Phase.FAILED), {}, Step.CHANGE, None, id="failed before"),
