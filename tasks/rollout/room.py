@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from tasks.cluster.marks import Phase, mark_of
 from tasks.cluster.nodes import POOL_ID_LABEL, NodeRow
-from tasks.fleet.model import Host
+from tasks.fleet.model import Host, KubeadmProvider, Pool
+
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+"""Key of the taint by which a person says that a machine is off: whatever was on it is deleted by force."""
+
+Taints = Collection[tuple[str, str, str]]
+"""(key, value, effect)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,32 +35,57 @@ def _in_quarantine(node: NodeRow) -> bool:
     return node.cordoned_by_us and not node.accepted and mark_of(node) is None
 
 
-def is_down(node: NodeRow) -> bool:
-    """Whether a node takes no workloads: not Ready, of unknown readiness, or cordoned by whomever.
+def usual_taints(pool: Pool, nodes: Iterable[NodeRow]) -> Taints:
+    """The taints that are a part of a pool, and no word about one of its nodes: declared, or on all there are.
 
+    nodes: the pool's own. One alone shows nothing
+    """
+    provider = pool.cluster.provider
+    declared = provider.taints if isinstance(provider, KubeadmProvider) else ()
+    carried = [frozenset(node.taints) for node in nodes if not node.unread and not _in_quarantine(node)]
+    shared = frozenset.intersection(*carried) if len(carried) > 1 else frozenset()
+    return frozenset(taint for taint in (*declared, *shared) if taint[0] != OUT_OF_SERVICE)
+
+
+def emptied_by(node: NodeRow, usual: Taints = ()) -> str:
+    """The taint that ends pods on a node, `key:NoExecute`; empty where there is none but the pool's usual ones."""
+    taints = (taint for taint in node.taints if taint not in usual)
+    return next((f"{key}:{effect}" for key, _, effect in taints if effect == "NoExecute" or key == OUT_OF_SERVICE), "")
+
+
+def is_down(node: NodeRow, usual: Taints = ()) -> bool:
+    """Whether a node takes no workloads.
+
+    It is not Ready or of unknown readiness, cordoned by whomever, being deleted, or has a taint that ends pods there.
     One that has joined and was never accepted is not counted on.
+    usual: the taints of its pool, which its pods tolerate
     """
     mark = mark_of(node)
+    if node.unread:
+        return True
     if _in_quarantine(node):
         return False
     # half changed, or not proven: it is no room for another, though someone has uncordoned it
-    return not node.ready or node.unschedulable or (mark is not None and mark.phase is not Phase.DRAINING)
+    half_changed = mark is not None and mark.phase is not Phase.DRAINING
+    return not node.ready or node.unschedulable or node.deleting or half_changed or emptied_by(node, usual) != ""
 
 
-def serves_nobody(node: NodeRow) -> bool:
-    """Whether a node is down and no pods are counted on there: not Ready, or in a rollout's hands."""
-    return is_down(node) and (not node.ready or mark_of(node) is not None)
+def serves_nobody(node: NodeRow, usual: Taints = ()) -> bool:
+    """Whether a node is down and no pods are counted on there: not Ready, emptied, or in a rollout's hands."""
+    counted_on = node.ready and mark_of(node) is None and not emptied_by(node, usual)
+    return is_down(node, usual) and not counted_on
 
 
-def counted_against(node: NodeRow | None) -> Callable[[NodeRow], bool] | None:
+def counted_against(node: NodeRow | None, usual: Taints = ()) -> Callable[[NodeRow, Taints], bool] | None:
     """Which other nodes count when this one is to become unavailable; None: it may, whatever the others are.
 
     A node that serves nobody takes no room. One that a person has cordoned serves its pods until it is drained: it
     waits for those that serve nobody, not for others that are merely cordoned: a cordoned rack is to be emptied too.
+    usual: the taints of its pool
     """
-    if node is None or not is_down(node):
+    if node is None or not is_down(node, usual):
         return is_down
-    return None if serves_nobody(node) else serves_nobody
+    return None if serves_nobody(node, usual) else serves_nobody
 
 
 def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow], members: Collection[str] = ()) -> Room:
@@ -67,10 +98,10 @@ def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow],
     """
     hosts = list(declared)
     gone = {h.node_name for h in hosts if h.active and h.node_name in members and h.node_name not in nodes}
-    counts = counted_against(nodes.get(host.node_name))
+    usual = _usual_of(hosts, nodes)
+    counts = counted_against(nodes.get(host.node_name), usual.get(host.node_name, ()))
     if counts is None:
         return Room(True)
-    down = {name for name, node in nodes.items() if name != host.node_name and counts(node)}
     cluster = host.pool.cluster.name
     in_pool = [h for h in hosts if h.pool.name == host.pool.name]
     names = {h.node_name for h in in_pool}
@@ -80,6 +111,9 @@ def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow],
         for node in nodes.values()
         if node.name not in known and node.labels.get(POOL_ID_LABEL) == host.pool.nodepool_id
     }
+    usual |= dict.fromkeys(strangers, usual.get(host.node_name, ()))
+    others = {name: (node, usual.get(name, ())) for name, node in nodes.items() if name != host.node_name}
+    down = {name: _why_down(node, taints) for name, (node, taints) in others.items() if counts(node, taints)}
     active = sum(1 for h in in_pool if h.active)
     room = _room(f"pool {host.pool.name}", names | strangers, down, gone, host.pool.max_unavailable.of(active))
     if not room.free or host.domain is None:
@@ -91,8 +125,31 @@ def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow],
     return _room(f"domain {domain.name}", names, down, gone, domain.max_unavailable.of(active))
 
 
-def _room(what: str, names: set[str], down: set[str], gone: set[str], limit: int) -> Room:
-    there = sorted([*(names & down), *(f"{name} (its Node is gone)" for name in names & gone)])
+def _usual_of(hosts: Iterable[Host], nodes: Mapping[str, NodeRow]) -> dict[str, Taints]:
+    """Node name -> the usual taints of its host's pool."""
+    by_pool: dict[str, list[Host]] = {}
+    for host in hosts:
+        by_pool.setdefault(host.pool.name, []).append(host)
+    found: dict[str, Taints] = {}
+    for inside in by_pool.values():
+        taints = usual_taints(inside[0].pool, [nodes[h.node_name] for h in inside if h.node_name in nodes])
+        found |= {h.node_name: taints for h in inside}
+    return found
+
+
+def _why_down(node: NodeRow, usual: Taints) -> str:
+    """What does not show in `kubectl get nodes`; empty where its status says enough."""
+    if node.unread:
+        return " (its Node cannot be read)"
+    if node.deleting:
+        return " (it is being deleted)"
+    taint = emptied_by(node, usual)
+    return f" (taint {taint})" if taint and node.ready else ""
+
+
+def _room(what: str, names: set[str], down: Mapping[str, str], gone: set[str], limit: int) -> Room:
+    there = [f"{name}{down[name]}" for name in names & down.keys()]
+    there = sorted([*there, *(f"{name} (its Node is gone)" for name in names & gone)])
     if len(there) < limit:
         return Room(True)
     who = ", ".join(there[:5]) or "none"

@@ -38,6 +38,9 @@ APPROVED = Approval(
         pytest.param(plan("a"), {"word": "rejected"}, None, id="rejected"),
         pytest.param(plan("a"), {"at": (NOW - timedelta(days=8)).isoformat()}, None, id="too old"),
         pytest.param(plan("a"), {"at": "soon"}, None, id="no time"),
+        pytest.param(plan("a"), {"at": (NOW + timedelta(minutes=4)).isoformat()}, ["a"], id="by a clock that is ahead"),
+        pytest.param(plan("a"), {"at": (NOW + timedelta(minutes=6)).isoformat()}, None, id="from a time to come"),
+        pytest.param(plan("a"), {"at": "2126-11-23T12:00:00+00:00"}, None, id="of the next century"),
     ],
 )  # fmt: skip
 def test_what_is_covered(asked: Plan, approval: dict[str, Any], covered: list[str] | None) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import Limit
-from tasks.rollout.room import in_service, is_down, room_for
+from tasks.fleet.model import KubeadmProvider, Limit
+from tasks.rollout.room import OUT_OF_SERVICE, in_service, is_down, room_for, serves_nobody
 from tests.unit.onboard.builders import a_host, a_node
 
 ACCEPTED = {"poolkeeper.io/accepted": "{}"}
@@ -18,6 +18,10 @@ CORDONED = {"unschedulable": True}
 MARK = {"poolkeeper.io/rollout": json.dumps({"rollout": "r"})}
 
 HOSTS = [a_host(f"h{n}", pool={"max_unavailable": Limit(count=2)}, domain=f"rack{n % 2}") for n in range(6)]
+
+
+A_PERSONS = ("maintenance", "", "NoExecute")
+POOLS_OWN = ("dedicated", "gpu", "NoExecute")
 
 
 def nodes(**differing: dict[str, Any]) -> dict[str, NodeRow]:
@@ -106,6 +110,66 @@ def test_a_node_that_was_deleted_is_down(
     assert room_for(HOSTS[0], declared, there, members).why == why
 
 
+@pytest.mark.parametrize(
+    ("differing", "why"),
+    [
+        pytest.param({"h2": {"taints": (A_PERSONS,)}}, "h2 (taint maintenance:NoExecute)", id="a person has emptied one"),
+        pytest.param({f"h{n}": {"taints": (POOLS_OWN,)} for n in range(6)}, "", id="all of the pool have the taint"),
+        pytest.param(
+            {f"h{n}": {"taints": (POOLS_OWN, *([A_PERSONS] if n == 2 else []))} for n in range(6)},
+            "h2 (taint maintenance:NoExecute)", id="a person's beside the pool's own",
+        ),
+        pytest.param(
+            {f"h{n}": {"taints": (POOLS_OWN,)} for n in range(6)}
+            | {"h1": {"taints": (), "unread": "x", "ready": None}, "h3": {"taints": (), **NEVER_ACCEPTED}},
+            "", id="one that cannot be read, or has carried nothing, does not tell what is usual",
+        ),
+        pytest.param({"h2": {"deleting": True}}, "h2 (it is being deleted)", id="being deleted"),
+        pytest.param({"h2": {"ready": None, "unread": "x"}}, "h2 (its Node cannot be read)", id="not to be read"),
+        pytest.param({"h0": {"taints": (A_PERSONS,)}, "h2": {"ready": False}}, "", id="an emptied one takes no room"),
+        pytest.param({"h0": {"deleting": True}, "h2": {"taints": (A_PERSONS,)}}, "h2 (taint maintenance:NoExecute)",
+            id="one that is being deleted serves its pods still"),
+    ],
+)  # fmt: skip
+def test_what_people_say_with_taints_counts_and_what_the_pool_is_like_does_not(
+    differing: dict[str, Any], why: str
+) -> None:
+    told = room_for(HOSTS[0], HOSTS, nodes(**differing)).why
+    assert told.partition(": ")[2] == why
+
+
+def test_a_taint_that_the_fleet_file_declares_is_the_pools_own() -> None:
+    cluster = {"provider": KubeadmProvider("unix:///x", taints=(POOLS_OWN,))}
+    hosts = [a_host(f"h{n}", pool={"max_unavailable": Limit(count=1)}, cluster=cluster) for n in range(3)]
+    there = {"h0": a_node("h0", taints=()), "h1": a_node("h1", taints=(POOLS_OWN,)), "h2": a_node("h2", taints=())}
+    assert room_for(hosts[0], hosts, there).free
+
+
+def test_a_pool_of_one_does_not_show_what_is_usual() -> None:
+    """It counts in its domain, which crosses pools."""
+    alone = a_host("x", pool={"name": "alone"}, domain="rack0")
+    there = nodes() | {"x": a_node("x", taints=(A_PERSONS,))}
+    assert room_for(HOSTS[0], [*HOSTS, alone], there).why == (
+        "domain rack0 may have 1 nodes unavailable and has 1: x (taint maintenance:NoExecute)"
+    )
+
+
+def test_out_of_service_is_nothing_usual_though_all_of_a_pool_are() -> None:
+    off = {"taints": ((OUT_OF_SERVICE, "nodeshutdown", "NoExecute"),)}
+    others = [a_host(name, pool={"name": "other"}, domain="rack0") for name in ("x", "y")]
+    there = nodes() | {host.name: a_node(host.name, **off) for host in others}
+    taint = f"(taint {OUT_OF_SERVICE}:NoExecute)"
+    assert room_for(HOSTS[0], [*HOSTS, *others], there).why == (
+        f"domain rack0 may have 1 nodes unavailable and has 2: x {taint}, y {taint}"
+    )
+
+
+def test_who_serves_nobody() -> None:
+    assert serves_nobody(a_node("n", taints=(A_PERSONS,)))
+    assert not serves_nobody(a_node("n", taints=(POOLS_OWN,)), {POOLS_OWN})
+    assert not serves_nobody(a_node("n", deleting=True))
+
+
 def test_what_is_counted_on() -> None:
     there = nodes(
         h1=NEVER_ACCEPTED,
@@ -123,7 +187,13 @@ def test_what_is_counted_on() -> None:
         pytest.param({"unschedulable": True}, True, id="cordoned by a person"),
         pytest.param({"unschedulable": True, "annotations": OURS, "ready": False}, False, id="in quarantine"),
         pytest.param({"annotations": MARK}, True, id="uncordoned by someone and never proven"),
+        pytest.param({"taints": (("hw", "bad", "NoExecute"),)}, True, id="emptied by a person's taint"),
+        pytest.param({"taints": (("hw", "bad", "NoSchedule"),)}, False, id="a taint that ends no pods"),
+        pytest.param({"taints": ((OUT_OF_SERVICE, "nodeshutdown", "NoSchedule"),)}, True, id="out of service, by a person's word"),
+        pytest.param({"deleting": True}, True, id="being deleted"),
+        pytest.param({"unread": "taints is no list"}, True, id="not to be read"),
+        pytest.param({"unread": "x", "unschedulable": True, "annotations": OURS}, True, id="not to be read, and in quarantine"),
     ],
-)
+)  # fmt: skip
 def test_down(node: dict[str, Any], down: bool) -> None:
     assert is_down(a_node("n", **node)) is down
