@@ -3,6 +3,9 @@
 All three stand in one ConfigMap, `poolkeeper/stops`, so that the gate needs one read before a mutation. A hold is
 kept by node name and not on the Node object: it must also keep a host from joining, and survive a
 Node that is deleted and registers anew.
+
+While a word stands, the ConfigMap has a finalizer of ours, so that nobody takes the word back by deleting what it is
+written on, or its namespace: it stays, and counts, until `thaw` or `unhold` takes the last word back.
 """
 
 from __future__ import annotations
@@ -12,16 +15,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tasks.cluster.api import MERGE_PATCH, ClusterApi
+from tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
 from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
+from tasks.cluster.fields import Odd, section, text_at, texts
+from tasks.cluster.written import JsonObject, Unreadable, read_written
 from tasks.outcomes import Change, Guard, Refusal
 
 NAMESPACE = "poolkeeper"
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 NAME = "stops"
+FINALIZER = "poolkeeper.io/a-word-stands"
 _FREEZE = "freeze"
 _HOLD = "hold."
 _RUN = "stop."
+_TRIES = 50
+"""Many may speak at once; each try sees one more of them done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +58,8 @@ class Stops:
 
 async def read_stops(api: ClusterApi) -> Stops:
     """The stops as they are now. Raises ApiError and ClusterUnreachable."""
-    try:
-        found = await api.request("GET", f"{PATH}/{NAME}")
-    except NotFound:
-        return Stops(None, {})
-    data = found.get("data") or {}
-    if not isinstance(data, dict):
-        raise ClusterUnreachable("what stands at poolkeeper/stops is no ConfigMap")
-    stops = {key: _parse(str(text)) for key, text in data.items()}
+    found = await _find(api)
+    stops = {key: _parse(str(text)) for key, text in section(found or {}, "data").items()}
     return Stops(
         stops.get(_FREEZE),
         {key.removeprefix(_HOLD): stop for key, stop in stops.items() if key.startswith(_HOLD)},
@@ -68,9 +70,9 @@ async def read_stops(api: ClusterApi) -> Stops:
 def _parse(text: str) -> Stop:
     """A stop that a person wrote by hand still stops: whatever it says becomes the reason."""
     try:
-        fields = json.loads(text)
+        fields = read_written(text, JsonObject)
         return Stop(str(fields["by"]), str(fields["since"]), str(fields["reason"]))
-    except (ValueError, KeyError, TypeError):
+    except (Unreadable, KeyError):
         return Stop("a person, by hand", "an unknown time", text or "no reason given")
 
 
@@ -106,15 +108,19 @@ async def forget_run(api: ClusterApi, run: str) -> bool:
 
 async def _write(api: ClusterApi, key: str, stop: Stop) -> None:
     text = json.dumps({"by": stop.by, "since": stop.since, "reason": stop.reason})
-    try:
-        await _merge(api, {key: text})
-        return
-    except NotFound:
+    body: Json = {"metadata": {"name": NAME, "namespace": NAMESPACE, "finalizers": [FINALIZER]}, "data": {key: text}}
+    for _ in range(_TRIES):
+        if (found := await _find(api)) is not None:
+            if await _change(api, found, {key: text}):
+                return
+            continue
         await _make_namespace(api)
-    try:
-        await api.request("POST", PATH, body={"metadata": {"name": NAME, "namespace": NAMESPACE}, "data": {key: text}})
-    except Conflict:
-        await _merge(api, {key: text})  # someone else's first stop was quicker; theirs stays beside ours
+        try:
+            await api.request("POST", PATH, body=body)
+            return
+        except Conflict:
+            continue  # someone else's first stop was quicker; theirs stays beside ours
+    raise _never_alone()
 
 
 async def _make_namespace(api: ClusterApi) -> None:
@@ -125,24 +131,52 @@ async def _make_namespace(api: ClusterApi) -> None:
         with suppress(Conflict):
             await api.request("POST", "/api/v1/namespaces", body={"metadata": {"name": NAMESPACE}})
     except ApiError as error:
-        if error.status != 403:
+        if not error.missing_right:
             raise
 
 
 async def _remove(api: ClusterApi, key: str) -> bool:
+    for _ in range(_TRIES):
+        found = await _find(api)
+        if found is None or key not in section(found, "data"):
+            return False
+        if await _change(api, found, {key: None}):
+            return True
+    raise _never_alone()
+
+
+async def _find(api: ClusterApi) -> Json | None:
+    """The ConfigMap, whose metadata and data are such; None: there is none."""
     try:
         found = await api.request("GET", f"{PATH}/{NAME}")
-        if key not in (found.get("data") or {}):
-            return False
-        await _merge(api, {key: None})
+        section(found, "data")
+        texts(section(found, "metadata"), "finalizers")
     except NotFound:
+        return None
+    except Odd as odd:
+        raise ClusterUnreachable(f"what stands at poolkeeper/stops is no ConfigMap: {odd}") from None
+    return found
+
+
+async def _change(api: ClusterApi, found: Json, data: Mapping[str, str | None]) -> bool:
+    """Change words, and hold the ConfigMap while there are any; False: someone else was quicker."""
+    metadata = section(found, "metadata")
+    words = {key for key, text in {**section(found, "data"), **data}.items() if text is not None}
+    others = [name for name in texts(metadata, "finalizers") if name != FINALIZER]
+    may_hold = words and (text_at(metadata, "deletionTimestamp") == "" or FINALIZER in texts(metadata, "finalizers"))
+    changed: Json = {
+        "resourceVersion": text_at(metadata, "resourceVersion"),
+        "finalizers": [*others, FINALIZER] if may_hold else others,
+    }
+    try:
+        await api.request("PATCH", f"{PATH}/{NAME}", body={"metadata": changed, "data": data}, content_type=MERGE_PATCH)
+    except (Conflict, NotFound):
         return False
     return True
 
 
-async def _merge(api: ClusterApi, data: Mapping[str, str | None]) -> None:
-    """One key at a time, in a patch of its own: two people who write at once do not undo each other."""
-    await api.request("PATCH", f"{PATH}/{NAME}", body={"data": data}, content_type=MERGE_PATCH)
+def _never_alone() -> Conflict:
+    return Conflict(409, f"PATCH {PATH}/{NAME}: others changed it {_TRIES} times in a row", None, None)
 
 
 def stops_guard(api: ClusterApi, node_of: Mapping[str, str]) -> Guard:

@@ -130,6 +130,27 @@ BREAKS = (
         f"{_STOPS}::test_a_hold_keeps_the_node_and_its_host",
     ),
     Break(
+        "whoever deletes the ConfigMap lifts the freeze",
+        "tasks/cluster/stops.py",
+        '"namespace": NAMESPACE, "finalizers": [FINALIZER]}',
+        '"namespace": NAMESPACE}',
+        f"{_STOPS}::test_where_no_word_stands_the_place_may_be_deleted",
+    ),
+    Break(
+        "the first word that is taken back frees the others for deletion",
+        "tasks/cluster/stops.py",
+        '"finalizers": [*others, FINALIZER] if may_hold else others,',
+        '"finalizers": others,',
+        f"{_STOPS}::test_words_outlast_the_deletion_of_what_they_stand_on",
+    ),
+    Break(
+        "a place without words can never be deleted",
+        "tasks/cluster/stops.py",
+        '"finalizers": [*others, FINALIZER] if may_hold else others,',
+        '"finalizers": [*others, FINALIZER],',
+        f"{_STOPS}::test_where_no_word_stands_the_place_may_be_deleted",
+    ),
+    Break(
         "the gate of a run does not ask for observe mode",
         "tasks/runs/gate.py",
         "            observe_guard(hosts),\n",

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
-from tasks.cluster.stops import Stop, Stops, freeze, hold, read_stops, stops_guard, thaw, unhold
+from tasks.cluster.stops import (
+    FINALIZER,
+    Stop,
+    Stops,
+    forget_run,
+    freeze,
+    hold,
+    read_stops,
+    stop_run,
+    stops_guard,
+    thaw,
+    unhold,
+)
 from tasks.outcomes import Done, Gate, GateRefused, Planned, Subject
 from tests.contract.cluster import faulty as servers
-from tests.contract.cluster.conftest import SomeoneIsQuicker
+from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 
 Start = Callable[..., Awaitable[ClusterApi]]
 
@@ -65,8 +78,75 @@ async def test_one_takes_back_while_another_writes(embedded: SomeoneIsQuicker, c
 
 async def test_taken_back_by_someone_else_meanwhile(embedded: SomeoneIsQuicker, cluster: ClusterApi) -> None:
     await freeze(cluster, ANNA)
-    embedded.meddle = lambda: embedded.store.delete("configmaps", "stops", "poolkeeper")
+    embedded.meddle = lambda: written_by_hand(embedded, {})
     assert await thaw(cluster) is False
+
+
+def written_by_hand(embedded: SomeoneIsQuicker, data: dict[str, str], **metadata: Any) -> None:
+    """What `kubectl edit` leaves there."""
+    embedded.store.modify(
+        "configmaps",
+        "stops",
+        "poolkeeper",
+        lambda old: {**old, "metadata": {**old["metadata"], **metadata}, "data": data},
+    )
+
+
+STOPS = "/api/v1/namespaces/poolkeeper/configmaps/stops"
+
+
+async def marked_as_deleted(cluster: ClusterApi) -> None:
+    folder, _, name = STOPS.rpartition("/")
+    async with asyncio.timeout(DEADLINE_S):
+        async for found in cluster.changes(folder, query={"fieldSelector": f"metadata.name={name}"}):
+            if found[0]["metadata"].get("deletionTimestamp"):
+                return
+
+
+@pytest.mark.parametrize("path", [STOPS, "/api/v1/namespaces/poolkeeper"], ids=["the ConfigMap", "its namespace"])
+async def test_words_outlast_the_deletion_of_what_they_stand_on(
+    embedded: SomeoneIsQuicker, cluster: ClusterApi, path: str
+) -> None:
+    await freeze(cluster, ANNA)
+    await hold(cluster, "node-1", BEN)
+    await cluster.request("DELETE", path)
+    await marked_as_deleted(cluster)
+    assert await read_stops(cluster) == Stops(ANNA, {"node-1": BEN})
+    with pytest.raises(GateRefused, match="the cluster is frozen by anna"):
+        await gate(cluster).change(HOST, "join it", Changed())
+    assert await thaw(cluster) is True
+    assert await read_stops(cluster) == Stops(None, {"node-1": BEN})
+    await hold(cluster, "node-2", ANNA)
+    assert await unhold(cluster, "node-2") is True
+    assert await unhold(cluster, "node-1") is True
+    assert embedded.store.find("configmaps", "stops", "poolkeeper") is None
+    assert await read_stops(cluster) == Stops(None, {})
+
+
+async def test_where_no_word_stands_the_place_may_be_deleted(embedded: SomeoneIsQuicker, cluster: ClusterApi) -> None:
+    await freeze(cluster, ANNA)
+    assert embedded.store.get("configmaps", "stops", "poolkeeper")["metadata"]["finalizers"] == [FINALIZER]
+    await stop_run(cluster, "run-1", BEN)
+    assert await thaw(cluster)
+    assert await forget_run(cluster, "run-1")
+    await cluster.request("DELETE", STOPS)
+    assert embedded.store.find("configmaps", "stops", "poolkeeper") is None
+    await freeze(cluster, BEN)
+    assert (await read_stops(cluster)).freeze == BEN
+
+
+async def test_the_finalizers_of_others_stay(embedded: SomeoneIsQuicker, cluster: ClusterApi) -> None:
+    await freeze(cluster, ANNA)
+    written_by_hand(embedded, {"freeze": "by hand"}, finalizers=["example.com/backup"])
+    await hold(cluster, "node-1", BEN)
+    found = embedded.store.get("configmaps", "stops", "poolkeeper")
+    assert (found["metadata"]["finalizers"], set(found["data"])) == (
+        ["example.com/backup", FINALIZER],
+        {"freeze", "hold.node-1"},
+    )
+    await unhold(cluster, "node-1")
+    await thaw(cluster)
+    assert embedded.store.get("configmaps", "stops", "poolkeeper")["metadata"]["finalizers"] == ["example.com/backup"]
 
 
 @pytest.mark.parametrize("text", ["", "stop!", "[]", '{"by": "anna"}', "null", '"freeze"'])

@@ -180,8 +180,15 @@ async def read_a_test_pods_log(api: ClusterApi, place: Place) -> None:
     assert (await pod_log(api, NAMESPACE, place.pod)).endswith("hello\n")
 
 
+async def remove_stops(admin: Client) -> None:
+    """With whatever stands there."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/configmaps/stops"
+    await admin("PATCH", path, {"metadata": {"finalizers": None}}, kind=MERGE)
+    await admin("DELETE", path)
+
+
 async def freeze_for_the_first_time(api: ClusterApi, place: Place) -> None:
-    await place.admin("DELETE", f"/api/v1/namespaces/{NAMESPACE}/configmaps/stops")
+    await remove_stops(place.admin)
     await freeze(api, Stop("ops", NOW.isoformat(), "test"))
 
 
@@ -471,7 +478,7 @@ async def place(admin: Client, cluster: Cluster, logging_node: LoggingNode, join
     yield Place(admin, node, pod)
     of_the_node = {"fieldSelector": f"spec.nodeName={node}"}
     await admin("DELETE", path, {"gracePeriodSeconds": 0}, **of_the_node)
-    await admin("DELETE", f"/api/v1/namespaces/{NAMESPACE}/configmaps/stops")
+    await remove_stops(admin)
 
 
 def test_the_table_is_about_the_manifest() -> None:
