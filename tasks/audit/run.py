@@ -286,6 +286,7 @@ def _pem(path: Path, notes: list[str]) -> str | None:
 async def _read(name: str, api: ClusterApi, bare: View, notes: list[str]) -> View:
     """A cluster as it is now. Who may not read its DNS gets the rest. Raises ApiError and ClusterUnreachable."""
     nodes = await list_nodes(api)
+    notes += [f"Of node {node.name} nothing is told: {node.ready_message}." for node in nodes.values() if node.unread]
     try:
         dns = await read_cluster_dns(api)
     except ApiError as error:

@@ -294,6 +294,9 @@ async def open_run(
         api_time = await api.server_time()
         version = (await api.request("GET", "/version")).get("gitVersion", "")
         nodes = await list_nodes(api)
+        for node in nodes.values():
+            if node.unread:
+                recorder.say(f"node {node.name}: {node.ready_message}")
         gate = gate_of(api, hosts, recorder, dry_run=dry_run)
         recorder.about_the_run(api.findings)
         request = FactsRequest(api.url, api.ca_pem, api.server_name)

@@ -81,6 +81,8 @@ from tasks.settings import lease_duration_s
 API_TIMEOUT_S = 10.0
 """Of one request: well below a lease's duration, so that none is sent that could land after it."""
 PREPARED_AT_ONCE = 10
+UNREAD_TOLD = 20
+"""So many objects that cannot be read are told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,8 @@ class RolloutRun:
         if not nodes:
             return Outlook({}, {})
         snapshot = await read_snapshot(self.api)
+        for told in snapshot.unread[:UNREAD_TOLD]:
+            self.recorder.say(f"cannot be read, and is taken for the worst it may be: {told}")
         there = [name for name in nodes if name in snapshot.nodes]
         # some seconds of work for a thousand nodes: beside the loop that renews leases
         drains = await asyncio.to_thread(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,14 @@ from tasks.cluster.snapshot import read_snapshot
 from tasks.rollout import Effect, forecast
 from tasks.rollout.contention import Contention
 from tasks.rollout.gates import list_workloads
+from tasks.rollout.goal import Limits
+from tasks.rollout.run import Looked
+from tasks.rollout.standing import Standing, Step
 from tests.contract.cluster import faulty as servers
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
+from tests.contract.rollout.instant import open_run
 from tests.unit.cluster.test_odd_objects import BUDGET, CLAIM, NODE, POD, SERVICE, SLICE, VOLUME, WORKLOAD
+from tests.unit.onboard.builders import a_host
 
 Json = dict[str, Any]
 Start = Callable[..., Awaitable[ClusterApi]]
@@ -152,3 +158,12 @@ async def test_other_lists_with_an_odd_one_in_them(faulty: Start) -> None:
 async def test_what_is_no_list_is_no_api_server(faulty: Start, body: str) -> None:
     with pytest.raises(ClusterUnreachable, match="gave no list"):
         await list_nodes(await faulty(servers.Says(body)))
+
+
+async def test_a_rollout_tells_what_it_could_not_read(faulty: Start, tmp_path: Path) -> None:
+    run, heard = await open_run(await faulty(servers.Lists(CLUSTER)), [a_host("n1")], tmp_path), list[str]()
+    run.recorder.say = heard.append
+    standing = Standing(Step.TAKE, "not at the goal yet")
+    outlook = await run.outlook([Looked(run.hosts["n1"], standing)], Limits())
+    assert "cannot be read, and is taken for the worst it may be: Services: shop/odd: spec is no object" in heard
+    assert outlook.drains["n1"].effect is Effect.UNKNOWN
