@@ -7,6 +7,7 @@ Every call has a deadline. What goes wrong is in `tasks.cluster.errors`.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress

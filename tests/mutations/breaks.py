@@ -1439,8 +1439,8 @@ BREAKS = (
     Break(
         "an API server's words are not redacted",
         "tasks/cluster/errors.py",
-        'self.message: str = redact(str(body.get("message", ""))[:500])',
-        'self.message: str = str(body.get("message", ""))[:500]',
+        'self.message = redact(text_at(body, "message")[:500])',
+        'self.message = text_at(body, "message")[:500]',
         "tests/unit/cluster/test_errors.py",
     ),
     Break(
