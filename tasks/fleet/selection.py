@@ -21,12 +21,22 @@ _TERM = re.compile(r"(?:(?P<key>[^=!|,\s]+)\s*(?P<operator>!?=)\s*)?(?P<values>[
 _KEYS = ("pool", "site", "domain", "cluster", "name")
 
 
+MAX_CHARACTERS = 100_000
+MAX_PATTERNS = 200
+"""Values with * or ?, each of which is held against every name."""
+
+
 class SelectionInvalid(Exception):
     """An expression that means nothing; the message says where and what to write instead."""
 
 
 def select(fleet: Fleet, expression: str) -> tuple[Host, ...]:
     """The active hosts that match, in the file's order. Raises SelectionInvalid."""
+    if len(expression) > MAX_CHARACTERS or expression.count("*") + expression.count("?") > MAX_PATTERNS:
+        raise SelectionInvalid(
+            f"cannot choose hosts by {len(expression):,} characters: write fewer than {MAX_CHARACTERS:,}, with at most"
+            f" {MAX_PATTERNS} of * and ?; a pool, a site or a label names many hosts at once."
+        )
     terms = []
     position = 1
     for part in expression.split(","):
@@ -37,7 +47,8 @@ def select(fleet: Fleet, expression: str) -> tuple[Host, ...]:
 
 def _term(fleet: Fleet, text: str, position: int) -> Callable[[Host], bool]:
     def wrong(message: str) -> SelectionInvalid:
-        return SelectionInvalid(f"cannot choose hosts by `{text}` (position {position}): {message}")
+        shown = text if len(text) <= 200 else f"{text[:200]}..."
+        return SelectionInvalid(f"cannot choose hosts by `{shown}` (position {position}): {message}")
 
     if not text:
         raise SelectionInvalid(f"cannot choose hosts: there is nothing at position {position}. Write a term like all.")
@@ -56,16 +67,23 @@ def _term(fleet: Fleet, text: str, position: int) -> Callable[[Host], bool]:
     if known is None:
         raise wrong(f"there is no {key}. {nearest(key, [*_KEYS, 'label.NAME'])}")
     what = {"name": "host"}.get(key, key)
+    patterns = [value for value in values if "*" in value or "?" in value]
+    named = frozenset(values).difference(patterns)
     for value in values:
-        if not any(fnmatchcase(name, value) for name in known):
+        if value not in known and not (value in patterns and any(_is_like(name, value) for name in known)):
             raise wrong(f"no {what} is {value}. {nearest(value, known)}")
     wanted = found["operator"] != "!="
 
     def matches(host: Host) -> bool:
         has = _value(host, key)
-        return has is not None and any(fnmatchcase(has, value) for value in values)
+        return has is not None and (has in named or any(_is_like(has, pattern) for pattern in patterns))
 
     return lambda host: matches(host) is wanted
+
+
+def _is_like(name: str, pattern: str) -> bool:
+    """With * and ? only: a bracket is a bracket."""
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def _known(fleet: Fleet, key: str) -> frozenset[str] | None:

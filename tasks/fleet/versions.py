@@ -14,7 +14,10 @@ _PRERELEASE = re.compile(r"[-~](alpha|beta|rc)(?![a-z])")
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: `6.1.0-18-amd64` is (6, 1, 0), `v1.36.3+lab` is (1, 36, 3)."""
+    """The leading numbers of a version: `6.1.0-18-amd64` is (6, 1, 0), `v1.36.3+lab` is (1, 36, 3).
+
+    One of more than nine digits is no number of a version.
+    """
     found = _NUMBERS.match(version)
     return tuple(map(int, found.group(1).split("."))) if found else ()
 

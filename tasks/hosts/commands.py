@@ -17,8 +17,8 @@ from tasks.hosts import errors
 OUTPUT_LIMIT_BYTES = 1_000_000
 _FACTOR = r"verification code|one-time|\botp\b|passcode|second factor|two-factor|yubikey|security key"
 _PROMPT = re.compile(rf"(?i)(?:password|passphrase|{_FACTOR})[^\n]*[:?][ \t]*\Z".encode())
-_LONGEST_PROMPT = 4096
-"""Bytes at the end of what was said, in which a prompt is looked for."""
+_PROMPT_BYTES = 500
+"""A prompt is the end of what was said: no more is looked at, however much a host says, in however small pieces."""
 _CAUSES: tuple[tuple[str, type[errors.HostError]], ...] = (
     # rbash, rksh, rzsh; lshell; rssh; git-shell
     (
@@ -103,19 +103,21 @@ class _Running(asyncssh.SSHClientSession):  # type: ignore[misc]  # asyncssh has
         self._limit_bytes = limit_bytes
         self._stdout, self._stderr = bytearray(), bytearray()
         self._exit_status: int | None = None
-        self._signalled = False
+        self._begun = self._signalled = False
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Keep output, up to the limit; a password prompt ends it, because nobody will answer."""
         (self._stderr if datatype == asyncssh.EXTENDED_DATA_STDERR else self._stdout).extend(data)
         if len(self._stdout) + len(self._stderr) > self._limit_bytes:
             self._fail(errors.OutputFlood(f"more than {self._limit_bytes} bytes of output"))
-        elif self._sudo and datatype is not None and self._mark not in self._stderr and self._is_asked():
+        elif self._sudo and datatype is not None and self._asks(data):
             said = f"it asks: {_words(self._stderr)}"
             self._fail(_cause(said, errors.SudoRefused, sudo=True)(said))
 
-    def _is_asked(self) -> bool:
-        return _PROMPT.search(self._stderr[-_LONGEST_PROMPT:]) is not None
+    def _asks(self, data: bytes) -> bool:
+        """Whether what was said on stderr ends with a prompt, before the program was begun."""
+        self._begun = self._begun or self._mark in self._stderr[-len(data) - len(self._mark) :]
+        return not self._begun and _PROMPT.search(self._stderr[-_PROMPT_BYTES:]) is not None
 
     def exit_status_received(self, status: int) -> None:
         self._exit_status = status

@@ -18,7 +18,7 @@ from enum import StrEnum
 from tasks.fleet.model import Host
 from tasks.hosts.errors import HostError
 from tasks.hosts.sessions import Sessions
-from tasks.outcomes import Secret, redact
+from tasks.outcomes import Secret, redact, whole_words
 
 OUTPUT_KEPT_BYTES = 16_384
 _POLL_S = 8
@@ -206,9 +206,7 @@ def parse_state(text: str, *secrets: Secret) -> UnitState:
 
 def _whole_words(output: str) -> str:
     """The end of an output; where that begins within a word, from the next word on: half a secret is one as well."""
-    if len(output.encode()) <= OUTPUT_KEPT_BYTES:
-        return output
-    return re.sub(r"\A\S*\s*", "", output)
+    return output if len(output.encode()) <= OUTPUT_KEPT_BYTES else whole_words(output)
 
 
 async def wait_unit(

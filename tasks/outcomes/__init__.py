@@ -13,9 +13,10 @@ from tasks.outcomes.findings import (
 )
 from tasks.outcomes.gate import Change, Done, Gate, GateRefused, Guard, Planned, Refusal
 from tasks.outcomes.quoting import named, quoted
-from tasks.outcomes.redaction import REDACTED, Secret, redact
+from tasks.outcomes.redaction import REDACTED, Secret, redact, whole_words
 from tasks.outcomes.runs import HostOutcome, HostState, RunState, run_state
 from tasks.outcomes.values import Known, NotKnown, Observed, Unknown, known
+from tasks.outcomes.visible import on_one_line, visible
 
 __all__ = [
     "REDACTED",
@@ -46,7 +47,10 @@ __all__ = [
     "in_slots",
     "known",
     "named",
+    "on_one_line",
     "quoted",
     "redact",
     "run_state",
+    "visible",
+    "whole_words",
 ]

@@ -7,18 +7,26 @@ from collections.abc import Iterable
 
 REDACTED = "[redacted]"
 
+MAX_CHARACTERS = 100_000
+"""Of a longer text the end is kept: hosts may say a megabyte, and what is told of it is some lines."""
+
 _SHAPES = (
     # kubeadm's bootstrap token, https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
     re.compile(r"()\b[a-z0-9]{6}\.[a-z0-9]{16}\b"),
     re.compile(r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    # and one whose beginning was cut off
+    re.compile(r"()\A(?:(?!-----BEGIN ).)*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
     re.compile(r"([Bb]earer )[A-Za-z0-9._~+/=-]{8,}"),
-    re.compile(r"()\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"),
-    re.compile(r"(?i)(\b[a-z_-]*(?:token|secret|password)\"?(?:=|:\s*)\"?)[^\s\"',;&]{4,}"),
-    re.compile(r"(?i)(--[a-z-]*(?:token|secret|password) +)[^\s\"',;]{4,}"),
+    re.compile(r"((?<![\w.-])(?:(?!eyJ)[\w.-])*+)eyJ(?:[\w-]*+\.){2}[\w.-]*+", re.ASCII),
+    re.compile(r"(?i)((?:token|secret|password)\"?(?:=|:\s*)\"?)[^\s\"',;&]{4,}"),
+    re.compile(r"(?i)((?<![a-z-])--[a-z-]*+(?:(?<=token)|(?<=secret)|(?<=password)) +)[^\s\"',;]{4,}"),
     # a URL's password, or what stands there without a user
     re.compile(r"(://(?:[^\s/:@]*:)?)[^\s/]+(?=@)"),
 )
-"""Each with what stays as its only group."""
+"""Each with what stays as its only group.
+
+Each takes a time that grows as the text does: a run of letters is begun at its first one only, and not gone back into.
+"""
 
 
 class Secret:
@@ -46,10 +54,20 @@ class Secret:
 
 
 def redact(text: str, *secrets: Secret) -> str:
-    """`text` without the given secrets, nor any of their longer words, nor anything shaped like one."""
+    """`text` without the given secrets, nor any of their longer words, nor anything shaped like one.
+
+    Of more than `MAX_CHARACTERS` the end, from a whole word on: half a secret is one as well.
+    """
+    if len(text) > MAX_CHARACTERS:
+        text = whole_words(text[-MAX_CHARACTERS:])
     known = {word for secret in secrets for word in secret.words()}
     for word in sorted((word for word in known if len(word) >= 12), key=len, reverse=True):
         text = text.replace(word, REDACTED)
     for shape in _SHAPES:
         text = shape.sub(rf"\1{REDACTED}", text)
     return text
+
+
+def whole_words(cut: str) -> str:
+    """A text that was cut off before its first letter, from the next word on."""
+    return re.sub(r"\A\S*\s*", "", cut)

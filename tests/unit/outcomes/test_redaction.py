@@ -1,6 +1,7 @@
 import pytest
 
 from tasks.outcomes import REDACTED, Secret, redact
+from tasks.outcomes.redaction import MAX_CHARACTERS
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,13 @@ from tasks.outcomes import REDACTED, Secret, redact
         pytest.param(
             "edgeadm join --openapi-token Zm9vYmFyYmF6 ok", f"edgeadm join --openapi-token {REDACTED} ok", id="option"
         ),
+        pytest.param("abc\nZm9v\n-----END RSA PRIVATE KEY-----\nok", f"{REDACTED}\nok", id="a key's last half"),
+        pytest.param("via http://ops:hunter2@proxy:3128/", f"via http://ops:{REDACTED}@proxy:3128/", id="proxy"),
+        pytest.param("git clone ssh://git@host/x", "git clone ssh://git@host/x", id="a user alone"),
+        pytest.param(
+            "ids x-eyJhbGciOi.eyJzdWIi.c2ln end", f"ids x-{REDACTED} end", id="service account token in a word"
+        ),
+        pytest.param("---join-token Zm9vYmFyYmF6", f"---join-token {REDACTED}", id="option with one dash more"),
         pytest.param("version v1.36.3, token expired", "version v1.36.3, token expired", id="nothing secret"),
     ],
 )
@@ -50,3 +58,12 @@ def test_a_secret_does_not_show_itself():
     secret = Secret("hunter2-hunter2")
     assert "hunter2" not in f"{secret} {secret!r} {[secret]}"
     assert secret.reveal() == "hunter2-hunter2"
+
+
+def test_of_much_text_the_end_is_kept_from_a_whole_word_on():
+    secret = "opaque-credential-4711"
+    told = redact(f"{secret} " + "x" * MAX_CHARACTERS + f" {'y ' * 100}last words", Secret(secret))
+    assert told.endswith("last words")
+    assert len(told) <= MAX_CHARACTERS
+    cut = redact("first " + secret + "x" * (MAX_CHARACTERS - len(secret) + 5) + " last words", Secret(secret))
+    assert (cut, "4711" in cut) == ("last words", False)

@@ -1,0 +1,105 @@
+"""Texts from outside, as hostile as we can make them: what looks through them takes a time that grows as they do."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from tasks.audit.testpod import _ANSWER
+from tasks.fees.bill import _NUMBER as BILLED
+from tasks.fees.tariff_document import _NUMBER as PRICED
+from tasks.fleet import SelectionInvalid, select
+from tasks.fleet.document import _DNS_NAME, _TAINT, _VERSION
+from tasks.fleet.pasted import pasted_secrets, secrets_in_comments
+from tasks.fleet.rules import NODE_NAME
+from tasks.fleet.source import TextInvalid, _refuse_depth
+from tasks.fleet.text import _DECIMAL
+from tasks.fleet.versions import numbers
+from tasks.hosts.commands import _PROMPT, _PROMPT_BYTES
+from tasks.outcomes import on_one_line, redact
+from tasks.upgrade.goal import _PACKAGE, _PACKAGE_VERSION
+from tests.unit.onboard.builders import a_fleet, a_host
+
+FLEET = a_fleet(a_host("n1"))
+SMALL, TIMES = 8_000, 4
+MOST = 10.0
+"""How much longer four times the text may take: a quadratic look takes sixteen times as long."""
+QUICK_S = 0.02
+"""What took no longer is not quadratic: the larger text has a thousand million pairs of letters."""
+
+
+def whole(pattern: str | re.Pattern[str]) -> Callable[[str], Any]:
+    return re.compile(pattern).fullmatch
+
+
+def chosen(text: str) -> None:
+    with suppress(SelectionInvalid):
+        select(FLEET, text)
+
+
+def nested(text: str) -> None:
+    with suppress(TextInvalid):
+        _refuse_depth(text)
+
+
+LOOKS: dict[str, Callable[[str], Any]] = {
+    "redacted": redact,
+    "made visible": on_one_line,
+    "pasted secrets": lambda text: pasted_secrets({"a": text, "b": [text]}),
+    "secrets in comments": lambda text: list(secrets_in_comments(text)),
+    "nested how deep": nested,
+    "names of nodes": whole(NODE_NAME),
+    "names for DNS": whole(_DNS_NAME),
+    "versions": whole(_VERSION),
+    "leading numbers": numbers,
+    "taints": whole(_TAINT),
+    "numbers": whole(_DECIMAL),
+    "prices": whole(PRICED),
+    "bills": whole(BILLED),
+    "packages": whole(_PACKAGE),
+    "versions of packages": whole(_PACKAGE_VERSION),
+    "chosen hosts": chosen,
+    "prompts": lambda text: _PROMPT.search(text.encode()[-_PROMPT_BYTES:]),
+    "answers of test pods": _ANSWER.match,
+}
+PIECES = (
+    "-", "a", "a-", "eyJ", "eyJ-", "eyJa.", "token: ", "--token", "--token ", "-----BEGIN ", "-----BEGIN A ",
+    "PRIVATE KEY-----", "://", "://a:", "a@", "Bearer ", " ", "\t", "A1a", "A1a ", "LTAI", "# ", "# LTAI5tAbcdefghijklmn\n",
+    "[", "- ", "? ", "1", "1.", ".1", "1e", "0-", "a.", "password:", "password: ", "%", "a|", "a=", "*", "n1|",
+    "poolkeeper: ", "/", "=", "\x1b[", "\n",
+)  # fmt: skip
+
+
+def hostile(size: int) -> Iterator[tuple[str, str]]:
+    """Every piece and every two of them, over and over, with something at the end that spoils it."""
+    for piece in (*PIECES, *("".join(two) for two in pairwise(PIECES))):
+        for end in ("", "!"):
+            yield f"{piece!r} {end!r}", piece * (size // len(piece)) + end
+
+
+def spent_s(look: Callable[[str], Any], text: str) -> float:
+    """The least of some tries: whatever else the machine does only makes one longer."""
+    tries = []
+    for _ in range(5):
+        began = time.process_time()
+        look(text)
+        tries.append(time.process_time() - began)
+        if tries[-1] < QUICK_S or tries[-1] > 1:
+            break
+    return min(tries)
+
+
+@pytest.mark.parametrize("what", LOOKS)
+def test_four_times_the_text_takes_some_four_times_as_long(what: str) -> None:
+    slow = []
+    for (named, small), (_, large) in zip(hostile(SMALL), hostile(SMALL * TIMES), strict=True):
+        took_s = spent_s(LOOKS[what], large)
+        if took_s > QUICK_S and took_s > MOST * (least_s := spent_s(LOOKS[what], small)):
+            slow.append(f"{named}: {took_s * 1000:.1f} ms after {least_s * 1000:.1f} ms")
+    assert slow == []
