@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tasks.fleet.model import SecretRef
+from tasks.fleet.problems import FleetInvalid, Problem
 from tasks.outcomes import Secret
+
+_IN_STATE = frozenset(("spool", "runs", "reports", "fees", "prefect", "lab", "demo", "demo-runs"))
+"""Folders of ours below the state folder."""
 
 
 class SettingInvalid(Exception):
     """A setting in the environment cannot be used; the message says which and why."""
+
+
+class FileRefused(FleetInvalid):
+    """A parameter of a run names a file that the settings of its worker do not allow."""
 
 
 class SecretMissing(Exception):
@@ -19,13 +29,48 @@ class SecretMissing(Exception):
 
 
 def state_folder() -> Path:
-    """`$POOLKEEPER_STATE`, else `.state` in the working folder: spool, reports, the practice world."""
-    return Path(os.environ.get("POOLKEEPER_STATE") or ".state").absolute()
+    """`$POOLKEEPER_STATE`, else `.state` in the working folder: spool, reports, the practice world.
+
+    What there is of it is for its owner alone from now on: our folders in it, and itself if it holds nothing else.
+    """
+    folder = Path(os.environ.get("POOLKEEPER_STATE") or ".state").absolute()
+    with suppress(OSError):  # there is none yet, or it is somebody else's: whoever writes there is told
+        names = {entry.name for entry in os.scandir(folder)}
+        for ours in [folder / name for name in names & _IN_STATE] + [folder] * (names <= _IN_STATE):
+            _for_its_owner(ours)
+    return folder
+
+
+def _for_its_owner(folder: Path) -> None:
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & 0o077:
+        folder.chmod(0o700)
 
 
 def fleet_path(given: str | None = None) -> Path:
-    """The fleet file: as given, else `$POOLKEEPER_FLEET`, else `fleet.yaml` in the working folder."""
+    """The fleet file: as given at a shell, else `$POOLKEEPER_FLEET`, else `fleet.yaml` in the working folder."""
     return Path(given or os.environ.get("POOLKEEPER_FLEET") or "fleet.yaml").absolute()
+
+
+def fleet_of_parameter(given: str) -> Path:
+    """The fleet file of a run: the worker's own, or one that its parameter may name. Raises FileRefused."""
+    return file_of_parameter(given) if given else fleet_path()
+
+
+def file_of_parameter(given: str) -> Path:
+    """A file that a run's parameter names, with links and `..` followed.
+
+    It is the worker's own fleet file, or lies in one of the folders of `$POOLKEEPER_FILES` (with `:` between them): who
+    may start runs may not read whatever the worker may. Raises FileRefused, which does not tell whether it is there.
+    """
+    with suppress(OSError, RuntimeError, ValueError):  # a ring of links, a name that is none
+        path, own = Path(given).resolve(), fleet_path().resolve()
+        folders = filter(None, os.environ.get("POOLKEEPER_FILES", "").split(os.pathsep))
+        if path == own or any(path.is_relative_to(Path(folder).resolve()) for folder in folders):
+            return path
+    message = f"the parameter names a file that runs on this worker may not read: {given[:200]}."
+    fix = "Leave it empty for the worker's own; or name the file's folder in $POOLKEEPER_FILES of the worker."
+    raise FileRefused("parameter", [Problem(1, 1, "", message, fix, is_ours=True)])
 
 
 def lease_duration_s() -> int:

@@ -22,6 +22,7 @@ from deployments.lab import control, prefect_server
 from deployments.lab.faults import FAULTS, Fault, NotedFaults, Subject, faults_of, subject_of
 from deployments.lab.layout import CLOUD, SITES, LabFolder, Network
 from deployments.lab.processes import LAB_MARK, environment_of, kill_marked
+from tasks.ledger import private_folder
 
 Json = dict[str, Any]
 
@@ -89,7 +90,7 @@ def _up(folder: LabFolder, command: Sequence[str], timeout_s: float) -> bool:
         if not folder.identity.exists():
             raise NotALab(f"{folder.path} is there already and is not a lab: choose another --folder")
         _down(folder)  # what an earlier lab that was killed has left
-    folder.path.mkdir(parents=True, exist_ok=True)
+    private_folder(folder.path)  # it holds the keys to its cluster
     lab = secrets.token_hex(8)
     folder.identity.write_text(lab)
     code = Path(__file__).parents[2]

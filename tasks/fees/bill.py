@@ -29,6 +29,8 @@ ADJUSTING = frozenset({"Refund", "Adjustment"})
 class BillInvalid(FileInvalid):
     """A bill with problems; nothing of it is used."""
 
+    told_by = "poolkeeper bill reconcile --bill FILE"
+
 
 @dataclass(frozen=True, slots=True)
 class BillRow:
@@ -290,8 +292,10 @@ def bill_of_items(items: Sequence[Mapping[str, Any]], period: Period, currency: 
         if isinstance(found, BillRow):
             rows.append(found)
         else:
-            problems += [Problem(number, 1, wrong.column, wrong.message, wrong.fix) for wrong in found]
-    problems += [Problem(line, 1, wrong.column, wrong.message, wrong.fix) for line, wrong in reader.others()]
+            problems += [Problem(number, 1, wrong.column, wrong.message, wrong.fix, is_ours=True) for wrong in found]
+    problems += [
+        Problem(line, 1, wrong.column, wrong.message, wrong.fix, is_ours=True) for line, wrong in reader.others()
+    ]
     if problems:
         raise BillInvalid(source, sorted(problems))
     present = {name for item in items for name, value in item.items() if value is not None}

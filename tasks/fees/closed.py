@@ -29,6 +29,7 @@ from tasks.fees.money import money_text
 from tasks.fees.periods import Period, PeriodInvalid
 from tasks.fees.tariff import Tariff
 from tasks.fees.tariff_loading import tariff_of
+from tasks.ledger import private_folder, sync_folder
 
 FORMAT = 1
 """Of the files; only keys are added to it."""
@@ -116,20 +117,20 @@ class ClosedPeriods:
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())
-        partial.chmod(0o444)
+        partial.chmod(0o400)
         try:
             os.link(partial, path)
         except FileExistsError:
             return False
         finally:
             partial.unlink()
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         return True
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One close at a time; whatever a killed one left half-written is swept away."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder)
         with (self.folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for leftover in self.folder.glob(f".*{_SUFFIX}.*"):
@@ -161,14 +162,6 @@ def _resource_of(row: bytes) -> str:
     if found is None:
         raise ValueError("a line has no resource_id")
     return str(json.loads(found[1]))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest(content: bytes) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tasks.fleet.problems import Problem
-from tasks.fleet.source import TextInvalid, decoded
+from tasks.fleet.source import decoded, refused
 
 MAX_BYTES = 1_000_000_000
 
@@ -22,12 +22,12 @@ def csv_text(path: Path, option: str, cut: str) -> str:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise TextInvalid(Problem(1, 1, "", f"there is no file {path}.", f"Name one with {option}.")) from None
+        raise refused(f"there is no file {path}.", f"Name one with {option}.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise TextInvalid(Problem(1, 1, "", f"{path} cannot be read: {reason}.", "Name a readable file.")) from None
+        raise refused(f"{path} cannot be read: {reason}.", "Name a readable file.") from None
     if len(raw) > MAX_BYTES:
-        raise TextInvalid(Problem(1, 1, "", "the file is larger than 1 GB.", cut))
+        raise refused("the file is larger than 1 GB.", cut)
     return decoded(raw)
 
 
@@ -54,5 +54,7 @@ def csv_records(text: str, fix: str) -> Iterator[tuple[int, list[str] | Problem]
 def separator_problem(header: list[str], line: int) -> Problem | None:
     """Whether the columns are separated by something else than commas."""
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        return Problem(line, 1, "", "the columns are not separated by commas.", "Save the file with commas.")
+        return Problem(
+            line, 1, "", "the columns are not separated by commas.", "Save the file with commas.", is_ours=True
+        )
     return None

@@ -40,6 +40,8 @@ def place(source: str, column: str) -> str:
 class EvidenceInvalid(FileInvalid):
     """Evidence with problems; nothing was metered."""
 
+    told_by = "poolkeeper bill meter --events FILE"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -68,7 +68,7 @@ def _header_problems(header: list[str], line: int, lines: _Lines) -> Iterator[Pr
         column = lines.column(line, header, name)
         if name not in (*COLUMNS, NOT_BEFORE):
             fix = nearest(name, missing or COLUMNS) if name else f"There are: {', '.join(COLUMNS)}."
-            yield Problem(line, column, name[:60], f"there is no column {name[:60] or 'without a name'}.", fix)
+            yield Problem(line, column, "", f"there is no column {name[:60] or 'without a name'}.", fix)
         elif name in header[:position]:
             yield Problem(line, column, name, f"the column {name} stands twice.", "Keep one of the two.")
     for name in missing:

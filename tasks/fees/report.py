@@ -14,11 +14,11 @@ from tasks.fees.metering import Statement
 from tasks.fees.month import Month
 from tasks.fees.page import page
 from tasks.fees.reconciling import Reconciliation
+from tasks.ledger import write_whole
 
 
 def write(month: Month, folder: Path) -> list[str]:
     """The page, every line as CSV, the FOCUS export, and what was compared with the bill if it was; their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     name = f"fees-{month.statement.period.name}"
     files = {
         f"{name}.html": page(month),
@@ -28,9 +28,7 @@ def write(month: Month, folder: Path) -> list[str]:
     if month.reconciliation:
         files[f"{name}-bill.csv"] = _csv(COMPARED_COLUMNS, compared_rows(month.reconciliation))
     for file, text in files.items():
-        partial = folder / f".{file}.part"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / file)
+        write_whole(folder / file, text)
     return [str(folder / file) for file in files]
 
 

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefect import task
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.fees import month, report
 from tasks.fees.money import money_text
 from tasks.fees.reconciled_words import reconciled_words
 from tasks.fees.reconciling import reconcile
+from tasks.runs.steps import page, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from tasks.fees.outlook import Asked
     from tasks.fees.periods import Period
     from tasks.fees.tariff import Tariff
-
-TABLE_ROWS = 500
 
 
 @task(name="meter", task_run_name="meter {period.name}", cache_policy=NO_CACHE)
@@ -77,18 +75,13 @@ async def reconcile_month(
 async def publish(metered: Month, folder: Path) -> list[str]:
     """Page, CSV and FOCUS export as files, lines and totals as artifacts; the files' paths."""
     files = await asyncio.to_thread(report.write, metered, folder)
-    await _table("fee-lines", report.line_rows(metered.statement), metered.summary)
+    await table("fee-lines", report.line_rows(metered.statement), metered.summary)
     if metered.reconciliation:
         rows = report.compared_rows(metered.reconciliation)
-        await _table("fee-bill", rows, metered.reconciliation.summary)
+        await table("fee-bill", rows, metered.reconciliation.summary)
     text = "\n".join([*_sections(metered), "", f"The page: `{files[0]}`"])
-    await acreate_markdown_artifact(text, key="fees", description=metered.summary)
+    await page("fees", text, metered.summary)
     return files
-
-
-async def _table(key: str, rows: Any, summary: str) -> None:
-    more = f" (the first {TABLE_ROWS} of {len(rows)}; all are in the CSV)" if len(rows) > TABLE_ROWS else ""
-    await acreate_table_artifact(rows[:TABLE_ROWS], key=key, description=summary + more)
 
 
 def _sections(metered: Month) -> Iterator[str]:

@@ -10,8 +10,8 @@ from tasks.fees import tariff as model
 from tasks.fees.tariff_document import TARIFF, TARIFF_FILE, UNKNOWN, PriceEntry, RuleEntry, TariffDocument
 from tasks.fees.tariff_rules import check_tariff_draft
 from tasks.fees.units import UNITS
-from tasks.fleet.draft import read_draft
-from tasks.fleet.problems import FileInvalid, Problem
+from tasks.fleet.draft import MAX_MISTAKES, read_draft
+from tasks.fleet.problems import FileInvalid, Problems
 from tasks.fleet.source import TextInvalid, read_source
 from tasks.fleet.text import Positions
 
@@ -21,6 +21,9 @@ SHIPPED = Path(__file__).parent / "tariffs"
 class TariffInvalid(FileInvalid):
     """A tariff file with problems."""
 
+    told_by = "poolkeeper bill meter --tariff FILE"
+    keys = frozenset(TariffDocument.model_fields)
+
 
 def shipped_tariffs() -> tuple[str, ...]:
     """The names of the tariffs that come with poolkeeper."""
@@ -28,9 +31,8 @@ def shipped_tariffs() -> tuple[str, ...]:
 
 
 def tariff_path(given: str) -> Path:
-    """The file of a tariff: a path, or the name of one that comes with poolkeeper."""
-    path = Path(given)
-    return SHIPPED / f"{given}.yaml" if given in shipped_tariffs() and not path.is_file() else path.absolute()
+    """The file of a tariff: the name of one that comes with poolkeeper, else a path."""
+    return SHIPPED / f"{given}.yaml" if given in shipped_tariffs() else Path(given).absolute()
 
 
 def load_tariff(path: Path) -> model.Tariff:
@@ -41,26 +43,27 @@ def load_tariff(path: Path) -> model.Tariff:
     return tariff
 
 
-def check_tariff(path: Path) -> tuple[model.Tariff | None, tuple[Problem, ...]]:
-    """The tariff, or None and every problem, in the order of the text."""
+def check_tariff(path: Path) -> tuple[model.Tariff | None, Problems]:
+    """The tariff, or None and its problems."""
     try:
         return tariff_of(read_source(path, TARIFF_FILE))
     except TextInvalid as error:
-        return None, (error.problem,)
+        return None, Problems.of([error.problem])
 
 
-def tariff_of(text: str) -> tuple[model.Tariff | None, tuple[Problem, ...]]:
+def tariff_of(text: str) -> tuple[model.Tariff | None, Problems]:
     """The same of a text, such as a closed period has kept."""
     try:
         positions = Positions(text, TARIFF_FILE)
     except TextInvalid as error:
-        return None, (error.problem,)
+        return None, Problems.of([error.problem])
     draft = read_draft(positions.data, positions.written, TARIFF)
     mistakes = [*draft.mistakes, *check_tariff_draft(draft)]
-    problems = sorted({*positions.problems, *map(positions.place, mistakes)})
+    told = mistakes[:MAX_MISTAKES]
+    problems = Problems.of([*positions.problems, *map(positions.place, told)], draft.more + len(mistakes) - len(told))
     if problems or draft.document is None:
-        return None, tuple(problems)
-    return _resolve(draft.document, text), ()
+        return None, problems
+    return _resolve(draft.document, text), problems
 
 
 def _resolve(document: TariffDocument, text: str) -> model.Tariff:

@@ -15,6 +15,9 @@ from tasks.fleet.wording import mistake_of
 
 SECTIONS = FLEET.sections
 
+MAX_MISTAKES = 1_000
+"""Values that are wrong by themselves: of a file with more, nothing else is looked at before these are mended."""
+
 
 @dataclass(frozen=True)
 class DraftOf(Generic[D]):
@@ -28,6 +31,8 @@ class DraftOf(Generic[D]):
     """Section -> the names that it declares, also of entries that are broken."""
     broken: frozenset[Path_]
     """Where values could not be read as they are written."""
+    more: int
+    """So many mistakes more are only counted."""
     _above: frozenset[Path_]
     _left_out: Mapping[Path_, tuple[int, ...]]
 
@@ -65,6 +70,10 @@ def read_draft(data: Any, written: Callable[[Path_], str | None], shape: Shape[D
             return _draft(shape, shape.document.model_validate(remaining), mistakes, data, broken)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_context=False)
+        if attempt == 0 and len(errors) > MAX_MISTAKES:
+            first = errors[:MAX_MISTAKES]
+            mistakes += [mistake_of(row, tuple(row["loc"]), written, shape) for row in first]
+            return _draft(shape, None, mistakes, data, broken, len(errors) - MAX_MISTAKES)
         paths = [draft.as_written(tuple(row["loc"])) for row in errors]
         if attempt == 0:
             mistakes += [mistake_of(row, path, written, shape) for row, path in zip(errors, paths, strict=True)]
@@ -76,14 +85,19 @@ def read_draft(data: Any, written: Callable[[Path_], str | None], shape: Shape[D
 
 
 def _draft(
-    shape: Shape[D], document: D | None, mistakes: Iterable[Mistake], data: Any, broken: set[Path_]
+    shape: Shape[D],
+    document: D | None,
+    mistakes: Iterable[Mistake],
+    data: Any,
+    broken: set[Path_],
+    more: int = 0,
 ) -> DraftOf[D]:
     names = {section: tuple(data[section]) if isinstance(data.get(section), dict) else () for section in shape.sections}
     above = frozenset(path[:n] for path in broken for n in range(1, len(path)))
     left_out: dict[Path_, tuple[int, ...]] = {}
     for path in sorted((path for path in broken if isinstance(path[-1], int)), key=lambda path: int(path[-1])):
         left_out[path[:-1]] = (*left_out.get(path[:-1], ()), int(path[-1]))
-    return DraftOf(document, tuple(mistakes), names, frozenset(broken), above, left_out)
+    return DraftOf(document, tuple(mistakes), names, frozenset(broken), more, above, left_out)
 
 
 def _without(data: Any, broken: Iterable[Path_], shape: Shape[Any]) -> Any:

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 from tasks.fleet import document as doc
 from tasks.fleet import model
-from tasks.fleet.draft import read_draft
+from tasks.fleet.draft import MAX_MISTAKES, read_draft
 from tasks.fleet.pasted import hidden, pasted_secrets, secrets_in_comments
 from tasks.fleet.paths import from_folder
-from tasks.fleet.problems import FleetInvalid, Problem
+from tasks.fleet.problems import FleetInvalid, Problems
 from tasks.fleet.rules import check_draft
 from tasks.fleet.shape import FLEET
 from tasks.fleet.source import TextInvalid, read_source
@@ -29,24 +29,25 @@ def load_fleet(path: Path) -> model.Fleet:
     return fleet
 
 
-def check_fleet(path: Path) -> tuple[model.Fleet | None, tuple[Problem, ...]]:
-    """The fleet, or None and every problem, in the order of the text."""
+def check_fleet(path: Path) -> tuple[model.Fleet | None, Problems]:
+    """The fleet, or None and its problems."""
     try:
         text = read_source(path)
         positions = Positions(text)
     except TextInvalid as error:
-        return None, (error.problem,)
+        return None, Problems.of([error.problem])
     secrets = pasted_secrets(positions.data)
     draft = read_draft(positions.data, positions.written, FLEET)
     mistakes = [*draft.mistakes, *check_draft(draft, path.parent)]
     pasted_at = {secret.path for secret in secrets}
     # what else is wrong with a pasted secret goes away with it, and would show it
     mistakes = [mistake for mistake in mistakes if mistake.path not in pasted_at]
-    mistakes += [secret.mistake for secret in secrets]
-    placed = [*positions.problems, *secrets_in_comments(text), *map(positions.place, mistakes)]
+    mistakes[:0] = [secret.mistake for secret in secrets]
+    told = mistakes[:MAX_MISTAKES]
+    placed = [*positions.problems, *secrets_in_comments(text), *map(positions.place, told)]
     if placed or draft.document is None:
-        return None, tuple(sorted(set(hidden(placed, secrets))))
-    return _resolve(draft.document, path), ()
+        return None, Problems.of(hidden(placed, secrets), draft.more + len(mistakes) - len(told))
+    return _resolve(draft.document, path), Problems.of(())
 
 
 _NO_SSH = doc.SshEntry()

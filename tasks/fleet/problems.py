@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Self
+
+from tasks.fleet.document import Document
 
 Path_ = tuple[str | int, ...]
 """Keys and positions from the document's root to a value."""
@@ -23,6 +26,31 @@ class Problem:
     """Such as `hosts.fra1-n01.pool`."""
     message: str
     fix: str
+    is_ours: bool = field(default=False, compare=False)
+    """Nothing of the file stands in its words: whoever reads them needs not be one who may read the file."""
+
+
+TOLD = 200
+"""So many problems of a file are told; the others are counted."""
+_PATH = 300
+"""So much of a path is told: keys may be as long as the file."""
+
+
+class Problems(tuple[Problem, ...]):
+    """A file's first problems, in the order of its text."""
+
+    in_all: int
+    """How many there are."""
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem], more: int = 0) -> Self:
+        """From all of them, but for those that were only counted."""
+        found = sorted(set(problems))
+        told = cls(
+            one if len(one.path) <= _PATH else replace(one, path=f"{one.path[:_PATH]}...") for one in found[:TOLD]
+        )
+        told.in_all = len(found) + more
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +65,49 @@ class Mistake:
 
 
 class FileInvalid(Exception):
-    """A file with problems; the message lists every one."""
+    """A file with problems. The message says where, and quotes nothing of the file: it stands where runs are shown."""
+
+    told_by = "poolkeeper check FILE"
+    """The command that tells everything of such a file, to whoever may read it."""
+    keys: frozenset[str] | None = None
+    """What a path in such a file begins with; None: paths are never a key of the file's.
+
+    A key that is none of these may be a whole line of quite another file.
+    """
 
     def __init__(self, file: str, problems: Sequence[Problem]) -> None:
-        lines = [f"{file}:{p.line}:{p.column}: {p.path or '(file)'}: {p.message} {p.fix}" for p in problems]
-        super().__init__("\n".join([f"{file} has {counted(len(problems), 'problem')}:", *lines]))
-        self.problems = tuple(problems)
+        self.problems = tuple(problems[:TOLD])
+        self.in_all = problems.in_all if isinstance(problems, Problems) else len(problems)
+        self._file = file
+        super().__init__(self._told(in_full=False))
+
+    @property
+    def in_full(self) -> str:
+        """Each problem with what is wrong, for whoever may read the file."""
+        return self._told(in_full=True)
+
+    def _told(self, *, in_full: bool) -> str:
+        lines = [f"{self._file} has {counted(self.in_all, 'problem')}:"]
+        for problem in self.problems:
+            words = f": {problem.message} {problem.fix}" if in_full or problem.is_ours else ""
+            path = problem.path if in_full or self._is_known(problem.path) else "(a key)"
+            lines.append(f"{self._file}:{problem.line}:{problem.column}: {path or '(file)'}{words}")
+        if self.in_all > len(self.problems):
+            lines.append(f"and {self.in_all - len(self.problems)} more: mend these first.")
+        if not in_full and not all(problem.is_ours for problem in self.problems):
+            lines.append(f"What is wrong there is told to whoever may read the file: `{self.told_by}`.")
+        return "\n".join(lines)
+
+    def _is_known(self, path: str) -> bool:
+        if self.keys is None or not path:
+            return True
+        return re.split(r"[.\[]", path, maxsplit=1)[0] in self.keys and re.fullmatch(r"[\w.\[\]-]*", path) is not None
 
 
 class FleetInvalid(FileInvalid):
     """A fleet file with problems."""
+
+    keys = frozenset(Document.model_fields)
 
 
 def counted(number: int, thing: str) -> str:
@@ -54,10 +115,14 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
+_COMPARED = 10_000
+"""Names that one is compared with: each takes some microseconds."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`Did you mean x?` or what there is."""
     names = sorted(known)
-    close = get_close_matches(word[:100], names, n=1, cutoff=0.6)
+    close = get_close_matches(word[:100], names, n=1, cutoff=0.6) if len(names) <= _COMPARED else ()
     if close:
         return f"Did you mean {close[0]}?"
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

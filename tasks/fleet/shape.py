@@ -28,7 +28,7 @@ class FileKind:
     name_one: str
     """How a person says which file is meant, as a sentence."""
     large: str
-    """What to do about a file of more than 20 MB, as a sentence."""
+    """What to do about a file of more than 5 MB, as a sentence."""
     fraction: Callable[[str], Any] = float
     """What `0.09` becomes; money is no float."""
 

@@ -12,7 +12,8 @@ import yaml
 from tasks.fleet.problems import Problem
 from tasks.fleet.shape import FLEET_FILE, FileKind
 
-MAX_BYTES = 20_000_000
+MAX_BYTES = 5_000_000
+"""Of a file of ours: 5,000 hosts take less than 1 MB."""
 MAX_DEPTH = 50
 """Blocks within blocks; a fleet file needs eight."""
 _SAFE_DEPTH = 500
@@ -35,12 +36,12 @@ class TextInvalid(Exception):
 
 
 def refused(message: str, fix: str, line: int = 1, column: int = 1) -> TextInvalid:
-    """A text that is refused as a whole."""
-    return TextInvalid(Problem(line, column, "", message, fix))
+    """A text that is refused as a whole, in words of ours alone."""
+    return TextInvalid(Problem(line, column, "", message, fix, is_ours=True))
 
 
 def read_source(path: Path, kind: FileKind = FLEET_FILE) -> str:
-    """The text of a file: UTF-8, at most 20 MB, without control characters, not nested too deeply.
+    """The text of a file: UTF-8, at most 5 MB, without control characters, not nested too deeply.
 
     Raises TextInvalid with the place where it is not.
     """
@@ -71,7 +72,7 @@ def _bytes(path: Path, kind: FileKind) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise refused(f"{path} cannot be read: {reason}.", "Name a readable file.") from None
     if len(raw) > MAX_BYTES:
-        raise refused("the file is larger than 20 MB.", kind.large)
+        raise refused("the file is larger than 5 MB.", kind.large)
     return raw
 
 

@@ -12,8 +12,12 @@ from tasks.fleet.problems import Mistake, Path_, Problem, dotted
 from tasks.fleet.shape import FLEET_FILE, FileKind
 from tasks.fleet.source import MAX_DEPTH, Loader, TextInvalid, refused, too_deep
 
-MAX_VALUES = 2_000_000
-"""Values after aliases and merges are followed: a file that grows beyond is no fleet."""
+MAX_VALUES = 500_000
+"""Values after aliases and merges are followed: a file that grows beyond is no fleet. 5,000 hosts have some 40,000."""
+_BETWEEN_VALUES = ("\n", "\r", ",", "[", "{", "- ", ": ")
+"""One of these stands before each value but the first."""
+_LETTERS_A_VALUE = 200
+"""A longer text counts as several values: one of a megabyte, meant a thousand times, is a gigabyte to look through."""
 
 _TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 _PLAIN_TAGS = {_TEXT, _MERGE} | {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null", "timestamp")}
@@ -89,6 +93,7 @@ class Positions:
             return {key: self._plain(value, (*path, key), depth + 1) for key, (_, value) in entries.items()}
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(child, (*path, i), depth + 1) for i, child in enumerate(node.value)]
+        self._spend(len(node.value) // _LETTERS_A_VALUE)
         return node.value if node.tag == _TEXT else _scalar(node.value, self._fraction)
 
     def _entries(self, node: yaml.MappingNode, path: Path_, depth: int) -> _Entries:
@@ -136,17 +141,23 @@ class Positions:
     def _spend(self, values: int) -> None:
         self._values_left -= values
         if self._values_left < 0:
-            raise refused(
-                f"aliases make this file larger than {MAX_VALUES:,} values.",
-                "Write what is meant in full in place of aliases (*name) of aliases.",
-            )
+            raise _too_many()
 
     def _problem(self, node: yaml.Node, path: Path_, message: str, fix: str) -> None:
         mark = node.start_mark
         self.problems.append(Problem(mark.line + 1, mark.column + 1, dotted(path), message, fix))
 
 
+def _too_many() -> TextInvalid:
+    return refused(
+        f"this file has more than {MAX_VALUES:,} values, with what aliases (*name) stand for.",
+        "Write what is meant in full in place of aliases of aliases, and declare one fleet a file.",
+    )
+
+
 def _composed(text: str, kind: FileKind) -> yaml.MappingNode:
+    if sum(map(text.count, _BETWEEN_VALUES)) > MAX_VALUES:
+        raise _too_many()
     loader = Loader(text)
     try:
         root = loader.get_single_node()
@@ -171,7 +182,8 @@ def _not_yaml(error: yaml.MarkedYAMLError, text: str, kind: FileKind) -> TextInv
     if "another document" in str(error.problem):
         message, fix = "a second document begins here.", f"Delete the line ---; declare one {kind.name} a file."
     else:
-        words = " ".join(filter(None, (error.context, error.problem)))
+        # pyyaml without libyaml quotes names there, and nothing of a text that is no YAML is told
+        words = re.sub(r" '[^']{2,}'", "", " ".join(filter(None, (error.context, error.problem))))
         begun = error.context_mark.line + 1 if error.context_mark else mark.line + 1
         message = f"this is not YAML: {words}" + (f" (begun on line {begun})." if begun <= mark.line else ".")
         fix = "Correct the YAML on this line or just above."

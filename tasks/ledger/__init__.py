@@ -1,5 +1,6 @@
 """What was observed and done, written down as it happens."""
 
+from tasks.ledger.files import private_folder, sync_folder, write_whole
 from tasks.ledger.spool import RowInvalid, Spool
 from tasks.ledger.tables import (
     CHANGES,
@@ -27,4 +28,7 @@ __all__ = [
     "RowInvalid",
     "Spool",
     "Table",
+    "private_folder",
+    "sync_folder",
+    "write_whole",
 ]

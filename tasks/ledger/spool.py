@@ -8,7 +8,6 @@ never sees half a file: it is written under another name, synced, and renamed.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.ledger.files import write_whole
 from tasks.ledger.tables import TEXT, TIME, Table
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Spool:
     def append(self, table: Table, run_id: str, batch: str, rows: Sequence[Row]) -> Path:
         """Write one batch, durably and atomically; the same batch again replaces it.
 
-        Raises RowInvalid for a column that the table has not or a time without a zone.
+        Raises RowInvalid for a column that the table has not or a time without a zone, and OSError.
         """
         written_at = datetime.now(UTC)
         lines = [
@@ -47,20 +47,8 @@ class Spool:
             )
             for row in rows
         ]
-        folder = self.root / table.name / _file_name(run_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{_file_name(batch)}.jsonl"
-        partial = folder / f".{path.name}.{os.getpid()}"
-        with partial.open("w", encoding="utf-8") as file:
-            file.writelines(line + "\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        path = self.root / table.name / _file_name(run_id) / f"{_file_name(batch)}.jsonl"
+        write_whole(path, "".join(f"{line}\n" for line in lines))
         return path
 
     def rows(self, table: Table, run_id: str | None = None) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tasks.ledger import write_whole
 from tasks.outcomes import HostState
 from tasks.runs.markdown import with_commands
 
@@ -81,6 +82,5 @@ class Live:
         return "\n".join(lines) + "\n"
 
     def write(self, file: Path) -> None:
-        """The view as a file."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(self.text(), encoding="utf-8")
+        """The view as a file. Raises OSError."""
+        write_whole(file, self.text())

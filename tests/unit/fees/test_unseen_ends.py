@@ -79,12 +79,14 @@ def test_the_range_is_of_the_month_it_lies_in(tmp_path: Path) -> None:
     ],
 )
 def test_problems(tmp_path: Path, row: str, message: str) -> None:
-    with pytest.raises(EvidenceInvalid, match=message) as caught:
+    with pytest.raises(EvidenceInvalid) as caught:
         told(tmp_path, row)
+    assert message in caught.value.in_full
     assert {problem.path for problem in caught.value.problems} == {"not_before"}
 
 
 def test_seen_ends_that_differ_are_still_a_contradiction(tmp_path: Path) -> None:
     again = RELEASED.replace("15:40", "17:40").replace("2026-10-05T12:10:00+08:00", "")
-    with pytest.raises(EvidenceInvalid, match="released again"):
+    with pytest.raises(EvidenceInvalid) as caught:
         told(tmp_path, CREATED, RELEASED, again)
+    assert "released again" in caught.value.in_full

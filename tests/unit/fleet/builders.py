@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.fleet import Fleet, Problem, check_fleet, load_fleet
+from tasks.fleet import Fleet, check_fleet, load_fleet
+from tasks.fleet.problems import Problems
 
 GOOD = """\
 fleet: acme
@@ -71,7 +72,7 @@ def changed(*changes: tuple[str, str]) -> str:
     return text
 
 
-def problems_of(folder: Path, text: str | bytes) -> tuple[Problem, ...]:
+def problems_of(folder: Path, text: str | bytes) -> Problems:
     return check_fleet(a_file(folder, text))[1]
 
 

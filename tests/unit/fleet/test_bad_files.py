@@ -7,14 +7,15 @@ import time
 import pytest
 
 from tasks.fleet import FleetInvalid, Problem, load_fleet
+from tasks.fleet.problems import TOLD
 from tasks.fleet.source import MAX_BYTES
 from tests.unit.fleet.builders import GOOD, a_file, problems_of
 
 BEGIN = "Begin with `fleet: NAME`, then clusters, sites, pools, hosts."
 NESTED = "here blocks are nested more than 50 deep."
 UNNEST = "Take out what is nested; an alias (*name) must not stand inside its own anchor (&name)."
-LARGER = "aliases make this file larger than 2,000,000 values."
-IN_FULL = "Write what is meant in full in place of aliases (*name) of aliases."
+LARGER = "this file has more than 500,000 values, with what aliases (*name) stand for."
+IN_FULL = "Write what is meant in full in place of aliases of aliases, and declare one fleet a file."
 CORRECT = "Correct the YAML on this line or just above."
 
 
@@ -104,11 +105,11 @@ FILES = [
         IN_FULL,
     ),
     (
-        "more than 20 MB",
+        "more than 5 MB",
         b"#" * (MAX_BYTES + 1),
         1,
         1,
-        "the file is larger than 20 MB.",
+        "the file is larger than 5 MB.",
         "Declare one fleet a file; 5,000 hosts take less than 1 MB.",
     ),
 ]
@@ -134,9 +135,63 @@ def test_a_byte_order_mark_and_other_line_ends_do_no_harm(tmp_path):
 def test_what_cannot_be_loaded_says_all_in_its_message(tmp_path):
     with pytest.raises(FleetInvalid) as raised:
         load_fleet(a_file(tmp_path, "hosts: 1\nmode: act\nmoed: act\n"))
-    assert str(raised.value).splitlines()[:3] == [
+    assert raised.value.in_full.splitlines()[:3] == [
         "fleet.yaml has 6 problems:",
         "fleet.yaml:1:1: clusters: clusters is missing. Add `clusters:`.",
         "fleet.yaml:1:1: fleet: fleet is missing. Add `fleet:`.",
     ]
     assert len(raised.value.problems) == 6
+
+
+HOST = "  n{0}: {{address: 10.1.{1}.{2}, site: fra1, pool: general, domain: rack1}}\n"
+BEFORE_HOSTS = GOOD[: GOOD.index("hosts:")]
+
+
+def with_hosts(row: str, count: int) -> str:
+    return f"{BEFORE_HOSTS}hosts:\n" + "".join(row.format(n, n >> 8, n & 255) for n in range(1, count + 1))
+
+
+MANY = {
+    "a port of letters": (HOST.replace("}}", ", port: x}}"), 1),
+    "an unknown key and a missing one": (HOST.replace("address", "adress"), 2),
+    "a pool that there is not": (HOST.replace("general", "genral{0}"), 1),
+    "a domain that there is not": (HOST.replace("rack1", "rak{0}"), 1),
+    "one name again and again": (HOST.replace("n{0}", "n"), 1),
+    "tags": (HOST.replace("fra1", "!x fra1"), 1),
+}
+
+
+@pytest.mark.parametrize(("row", "each"), MANY.values(), ids=MANY)
+def test_tens_of_thousands_of_wrong_hosts_are_counted_and_the_first_are_told(tmp_path, row, each):
+    text = with_hosts(row, 12_000)
+    assert len(text) < MAX_BYTES
+    began = time.process_time()
+    problems = problems_of(tmp_path, text)
+    assert time.process_time() - began < 15
+    assert len(problems) == TOLD
+    assert 12_000 * each - 2 <= problems.in_all <= 12_000 * each + 10
+    assert [p.line for p in problems] == sorted(p.line for p in problems)
+
+
+SECRET = "LTAI5tQ7m2Xz8Kd4Wv9Rb3Ncaaaa"
+BOMBS = {
+    "one long text, meant again and again": f"a: &a {'x' * 1_000_000}\nb: [{'*a, ' * 100_000}]\n",
+    "as hosts": BEFORE_HOSTS + "hosts:\n  n0: &a {labels: {a: " + "x" * 500_000 + "}}\n"
+    + "".join(f"  n{n}: *a\n" for n in range(1, 100_000)),
+    "millions of small values": f"a: [{'1,' * 2_400_000}]\n",
+    "millions of lines": "a:\n" + "- 1\n" * 1_200_000,
+    "secrets": "".join(f"k{n}: {SECRET}{n}\n" for n in range(30_000)),
+    "secrets in comments": "a: 1\n" + "".join(f"# {SECRET}{n}\n" for n in range(30_000)),
+    "one key without an end": f"{'k' * 4_000_000}: 1\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_what_is_small_and_stands_for_much_is_answered_soon_and_briefly(tmp_path, text):
+    assert len(text) < MAX_BYTES
+    began = time.process_time()
+    problems = problems_of(tmp_path, text)
+    assert time.process_time() - began < 15
+    told = "".join(f"{p.path} {p.message} {p.fix}" for p in problems)
+    assert 0 < len(told) < 200_000
+    assert SECRET not in told
