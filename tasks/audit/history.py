@@ -13,7 +13,7 @@ from tasks.audit.nights import Compared, Gone, Key, PastRun, PathKey, Seen, firs
 from tasks.fleet.model import Fleet
 from tasks.ledger import FINDINGS, PROBES, RUNS, Spool
 from tasks.outcomes import HostState, Subject
-from tasks.runs.recording import finding_row
+from tasks.runs.recording import Recorder, finding_row
 
 FLOW = "audit"
 CARRIED = "unknown"
@@ -83,13 +83,13 @@ def _durations(spool: Spool, run_id: str) -> dict[PathKey, float]:
     }
 
 
-def write_findings(spool: Spool, run_id: str, compared: Compared) -> None:
+def write_findings(recorder: Recorder, compared: Compared) -> None:
     """What a run found, and what it has to say of findings of earlier runs, so that the next one needs no other."""
     kept = (*compared.not_measured, *compared.elsewhere)
     rows = [{**finding_row(told.finding, FLOW), "since": told.since, "nights": told.nights} for told in compared.told]
     rows += [_row(gone, CARRIED) for gone in kept]
     rows += [_row(gone, FIXED) for gone in compared.fixed]
-    spool.append(FINDINGS, run_id, "audit.audit", rows)  # also where there are none: a run may be tried again
+    recorder.write(FINDINGS, "audit.audit", rows)  # also where there are none: a run may be tried again
 
 
 def _row(gone: Gone, how: str) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _row(gone: Gone, how: str) -> dict[str, Any]:
     }
 
 
-def write_facts(spool: Spool, run_id: str, facts: Sequence[Measured], sites: Mapping[str, str], now: datetime) -> None:
+def write_facts(recorder: Recorder, facts: Sequence[Measured], sites: Mapping[str, str], now: datetime) -> None:
     """Every fact of a run, one row a source and check.
 
     sites: by host
@@ -126,7 +126,7 @@ def write_facts(spool: Spool, run_id: str, facts: Sequence[Measured], sites: Map
         for (source, check), of_one in sorted(together.items())
     ]
     if rows:
-        spool.append(PROBES, run_id, "probes", rows)
+        recorder.write(PROBES, "probes", rows)
 
 
 def _rounded(duration_ms: float | None) -> float | None:

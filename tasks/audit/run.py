@@ -224,8 +224,8 @@ class AuditRun:
         )
         report = self._report = conclude(evening, datetime.now(UTC))
         sites = {name: host.site.name for name, host in self.hosts.items()}
-        history.write_facts(spool, self.recorder.run_id, report.facts, sites, report.ended_at)
-        history.write_findings(spool, self.recorder.run_id, report.compared)
+        history.write_facts(self.recorder, report.facts, sites, report.ended_at)
+        history.write_findings(self.recorder, report.compared)
         return report
 
 

@@ -110,9 +110,7 @@ async def conclude(run: AuditRun) -> None:
 @task(name="publish report", cache_policy=NO_CACHE)
 async def publish_report(run: AuditRun, folder: Path) -> str:
     """The page in the run's own folder, and a table with one row a finding; the page's path."""
-    folder = folder / run.recorder.run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "audit.html"
-    path.write_text(await asyncio.to_thread(page, run.report), encoding="utf-8")
+    path = folder / run.recorder.run_id / "audit.html"
+    run.recorder.file(path, await asyncio.to_thread(page, run.report))
     await table("audit-findings", finding_rows(run.report), run.report.summary)
     return str(path)

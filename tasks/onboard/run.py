@@ -9,7 +9,7 @@ import asyncio
 import statistics
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -209,8 +209,7 @@ class OnboardRun:
                 evidence,
                 "Run this again: it takes the host up where it stands. A node that had joined stays cordoned.",
             )
-        with suppress(OSError):  # a full disk may be what broke it off, and the other hosts go on
-            self.recorder.findings(name, "outcome", [finding])
+        self.recorder.findings(name, "outcome", [finding])
         self.recorder.say(f"{name}: failed: {finding.evidence.observed}")
         spent = dict(self.recorder.phase_s.get(name, {}))
         return HostOutcome(name, HostState.FAILED, finding.evidence.observed, (finding,), spent)

@@ -62,6 +62,8 @@ class RunState(StrEnum):
 
     COMPLETED = "completed"
     LEFT_OUT = "completed with hosts left out"
+    UNRECORDED = "ended without its record"
+    """What was done is as it is told; of what was seen and done, some could not be written down."""
     FAILED = "failed"
     INVALID = "invalid"
     """What was asked for makes no sense; nothing was touched."""

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.fleet.model import AckProvider, Cluster, Fleet, SecretRef
-from tasks.ledger import LIFECYCLE, Spool
+from tasks.ledger import LIFECYCLE
 from tasks.outcomes import Secret
 from tasks.provider.ack import Ack
 from tasks.provider.interface import ProviderError
+from tasks.runs.recording import Recorder
 
 GONE_CODES = frozenset({"ErrorClusterNotFound"})
 """What ACK answers for an id that it does not list, or lists no more."""
@@ -48,15 +49,13 @@ def secrets_of_providers(fleet: Fleet) -> set[SecretRef]:
     return {key for key in keys if key is not None}
 
 
-async def record_clusters(
-    fleet: Fleet, secret: Callable[[SecretRef], Secret], spool: Spool, run_id: str
-) -> tuple[str, ...]:
+async def record_clusters(fleet: Fleet, secret: Callable[[SecretRef], Secret], recorder: Recorder) -> tuple[str, ...]:
     """Write down when each cluster was created, what state it is in, or that it is gone; a line for the log of each.
 
     A cluster that no provider bills is passed over, in a line of its own, and so is one that earlier runs saw and the
     fleet file has no more. Raises ProviderError, also for a cluster that is not there and never was, and SecretMissing.
     """
-    before = seen_before(spool.rows(LIFECYCLE))
+    before = seen_before(recorder.spool.rows(LIFECYCLE))
     told = []
     asked = set()
     for cluster in fleet.clusters.values():
@@ -73,7 +72,7 @@ async def record_clusters(
             life = None
         rows, line = life_rows(cluster, cluster.provider, life, seen, datetime.now(UTC))
         if rows:
-            spool.append(LIFECYCLE, run_id, f"cluster.{cluster.name}", rows)
+            recorder.write(LIFECYCLE, f"cluster.{cluster.name}", rows)
         told.append(f"cluster {cluster.name}: {line}")
     for cluster_id in sorted(before.keys() - asked):
         if not before[cluster_id].is_released:

@@ -563,8 +563,7 @@ class RolloutRun:
             evidence = Evidence(named(error), "an end of its work", "rollout")
             next_step = "Run this again: it takes the host up where it stands. Until then its node stays cordoned."
             finding = Finding("rollout.broke-off", Severity.BLOCKER, subject, evidence, next_step)
-        with suppress(OSError):  # a full disk may be what broke it off, and the other hosts go on
-            self.recorder.findings(host.name, "outcome", [finding])
+        self.recorder.findings(host.name, "outcome", [finding])
         summary = finding.evidence.observed
         self.live.end(host.name, HostState.FAILED, summary)
         spent = dict(self.recorder.phase_s.get(host.name, {}))

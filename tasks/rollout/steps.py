@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
@@ -18,9 +17,9 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from tasks.cluster import ApiError, ClusterUnreachable
 from tasks.hosts import HostError
 from tasks.hosts.fence import FencedOff
-from tasks.outcomes import HostOutcome
+from tasks.outcomes import HostOutcome, visible
 from tasks.provider import ProviderError
-from tasks.runs.steps import table
+from tasks.runs.steps import page, table
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
@@ -81,13 +80,13 @@ async def showing(live: Live, key: str, file: Path) -> AsyncIterator[None]:
     async def show() -> None:
         nonlocal artifact
         live.changed.clear()
-        live.write(file)
+        with suppress(OSError):  # on a full disk the artifact is what there is
+            live.write(file)
         if artifact is None:
-            told = "what it is doing, and how to stop it"
-            artifact = await acreate_markdown_artifact(live.text(), key=key, description=told)
+            artifact = await page(key, live.text(), "what it is doing, and how to stop it")
             return
         async with get_client() as client:
-            await client.update_artifact(artifact, ArtifactUpdate(data=live.text()))
+            await client.update_artifact(artifact, ArtifactUpdate(data=visible(live.text())))
 
     async def keep_showing() -> None:
         while True:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.outcomes import Change, Finding, Gate, HostOutcome, HostState, RunState, by_severity, run_state
+from tasks.outcomes import Change, Finding, Gate, HostOutcome, HostState, RunState, by_severity, run_state, visible
 from tasks.runs.markdown import plain, with_commands
 from tasks.runs.recording import Recorder
 
@@ -99,10 +99,12 @@ class Answer:
 
     flow: str
     recorder: Recorder
-    state: RunState
-    summary: str
+    reached: RunState
+    told: str
+    """The summary, as far as the run itself knew."""
     outcomes: tuple[HostOutcome, ...]
-    text: str
+    page: str
+    """The text, as far as the run itself knew."""
     halted: str = ""
     """Why, at some point, nothing new was to start."""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -147,10 +149,35 @@ class Answer:
         text = markdown(flow, told, outcomes, (), dry_run=False, beside=recorder.beside)
         return cls(flow, recorder, RunState.FAILED, told, outcomes, text)
 
+    @property
+    def state(self) -> RunState:
+        """How it ended; a run that could not be written down did not end well, whatever it has done."""
+        done = self.reached in (RunState.COMPLETED, RunState.LEFT_OUT)
+        return RunState.UNRECORDED if done and self.recorder.unrecorded else self.reached
+
+    @property
+    def summary(self) -> str:
+        """The end in one line, with what could not be written down."""
+        if not (unrecorded := self.recorder.unrecorded):
+            return visible(self.told)
+        told = self.told.removeprefix(f"{self.reached}: ")
+        return visible(f"{self.state}: {told}; {unrecorded}")
+
+    @property
+    def text(self) -> str:
+        """What people read."""
+        if not (unrecorded := self.recorder.unrecorded):
+            return visible(self.page)
+        lines = [self.page, "## What could not be written down", "", f"{plain(unrecorded)}.", ""]
+        lines += ["Make room there. Runs after this one, audits and bills know nothing of it."]
+        if events := self.recorder.unrecorded_events:
+            lines += ["A bill misses these; give it them as events:", "", "```", *events, "```"]
+        return visible("\n".join(lines) + "\n")
+
     def write(self, folder: Path) -> list[str]:
-        """Summary and answer as files in the run's own folder, and the run's row; the files' paths."""
+        """Summary and answer as files in the run's own folder, and the run's row; their paths."""
+        self.recorder.try_again()
         folder = folder / self.recorder.run_id
-        folder.mkdir(parents=True, exist_ok=True)
         summary, outcome = folder / "summary.md", folder / "outcome.json"
         files = [str(summary), str(outcome), *self.more_files]
         answer = {
@@ -162,7 +189,7 @@ class Answer:
             "files": files,
             **self.more,
         }
-        summary.write_text(self.text, encoding="utf-8")
-        outcome.write_text(json.dumps(answer, indent=2), encoding="utf-8")
-        self.recorder.end(self.flow, self.state, self.summary, self.outcomes)
+        self.recorder.file(summary, self.text)
+        self.recorder.file(outcome, json.dumps(answer, indent=2))
+        self.recorder.end(self.flow, str(self.state), self.summary, self.outcomes)
         return files

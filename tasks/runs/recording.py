@@ -3,22 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from tasks.cluster.nodes import NodeRow
 from tasks.fleet.model import Host
 from tasks.hosts import HostFacts
-from tasks.ledger import CHANGES, FINDINGS, HOST_FACTS, LIFECYCLE, RUNS, SKIPS, STEPS, Spool
-from tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, RunState, named
+from tasks.ledger import (
+    CHANGES,
+    FINDINGS,
+    HOST_FACTS,
+    LIFECYCLE,
+    RUNS,
+    SKIPS,
+    STEPS,
+    RowInvalid,
+    Spool,
+    Table,
+    write_whole,
+)
+from tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, named
+
+KEPT = 20_000
+"""Batches that could not be written and are tried again; of more, the run only tells that there were."""
+
+
+class Batch(NamedTuple):
+    """Rows on their way to the spool."""
+
+    table: Table
+    name: str
+    rows: Sequence[Mapping[str, Any]]
 
 
 @dataclass(slots=True)
 class Recorder:
-    """One run's pen. Every method writes one batch to the spool at once."""
+    """One run's pen. Every method writes one batch to the spool at once, and none of them fails.
+
+    What is done to hosts and nodes never depends on a row: what cannot be written, as on a full disk, is told once,
+    tried again at the end, and then stands in the run's answer and in its state.
+    """
 
     spool: Spool
     run_id: str
@@ -33,6 +61,56 @@ class Recorder:
     """What is wrong with no host: with the way to the cluster."""
     _attempts: dict[tuple[str, str], int] = field(default_factory=dict)
     _changes: int = 0
+    _unwritten: list[Batch] = field(default_factory=list)
+    _lost: list[str] = field(default_factory=list)
+    """What nobody tries again: names of files, of batches beyond those that are kept."""
+    _why: str = ""
+
+    def write(self, table: Table, batch: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows of this run. The same batch again replaces it."""
+        if not self._written(one := Batch(table, batch, rows)):
+            if len(self._unwritten) < KEPT:
+                self._unwritten.append(one)
+            else:
+                self._lost.append(f"{table.name}/{batch}")
+
+    def file(self, path: Path, text: str) -> bool:
+        """One of the run's own files; whether it could be written."""
+        try:
+            write_whole(path, text)
+        except OSError as error:
+            self._tell(error)
+            self._lost.append(path.name)
+            return False
+        return True
+
+    def _written(self, one: Batch) -> bool:
+        try:
+            self.spool.append(one.table, self.run_id, one.name, one.rows)
+        except (OSError, RowInvalid, TypeError, ValueError) as error:  # full, read-only, or rows that are none
+            self._tell(error)
+            return False
+        return True
+
+    def _tell(self, error: Exception) -> None:
+        first, self._why = not self._why, (getattr(error, "strerror", None) or str(error) or type(error).__name__)[:200]
+        if first:
+            self.say(f"this run cannot be written down ({self._why}); it goes on, and tries again at its end")
+
+    @property
+    def unrecorded(self) -> str:
+        """What could not be written down, as a clause; empty: all of it is."""
+        if not self._unwritten and not self._lost:
+            return ""
+        names = [*(f"{one.table.name}/{one.name}" for one in self._unwritten), *self._lost]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f"{', '.join(names[:3])}{more} could not be written below {self.spool.root.parent}: {self._why}"
+
+    @property
+    def unrecorded_events(self) -> tuple[str, ...]:
+        """What a bill depends on and is not written down, as lines of a file of events: `resource_id,kind,event,at`."""
+        rows = [row for batch in self._unwritten if batch.table is LIFECYCLE for row in batch.rows]
+        return tuple(f"{row['resource_id']},{row['kind']},{row['event']},{row['at'].isoformat()}" for row in rows)
 
     @asynccontextmanager
     async def phase(self, host: str, phase: str) -> AsyncIterator[None]:
@@ -59,7 +137,7 @@ class Recorder:
                 "result": result,
                 "detail": detail,
             }
-            self.spool.append(STEPS, self.run_id, f"{host}.{phase}.{attempt}", [row])
+            self.write(STEPS, f"{host}.{phase}.{attempt}", [row])
 
     def facts(self, host: Host, seen_at: datetime, known: Mapping[str, Any], unknown: Mapping[str, str]) -> None:
         """What was read of a host, and what could not be read and why."""
@@ -72,26 +150,26 @@ class Recorder:
             "facts": known,
             "unknown": unknown,
         }
-        self.spool.append(HOST_FACTS, self.run_id, f"{host.name}.facts", [row])
+        self.write(HOST_FACTS, f"{host.name}.facts", [row])
 
     def findings(self, host: str, phase: str, findings: Iterable[Finding]) -> None:
         """A host's findings of one phase."""
         rows = [finding_row(finding, host) for finding in findings]
         if rows:
-            self.spool.append(FINDINGS, self.run_id, f"{host}.{phase}", rows)
+            self.write(FINDINGS, f"{host}.{phase}", rows)
 
     def about_the_run(self, findings: Iterable[Finding]) -> None:
         """Findings about no host of it: told in the log, in the spool, and in the summary at the end."""
         for finding in findings:
             self.beside.append(finding)
             self.say(str(finding))
-            self.spool.append(FINDINGS, self.run_id, f"{finding.subject.name}.{finding.id}", [finding_row(finding, "")])
+            self.write(FINDINGS, f"{finding.subject.name}.{finding.id}", [finding_row(finding, "")])
 
     def skips(self, skips: Mapping[str, str]) -> None:
         """The checks that were skipped by name, and why."""
         rows = [{"check": name, "reason": reason, "by_run": self.run_id} for name, reason in skips.items()]
         if rows:
-            self.spool.append(SKIPS, self.run_id, "skips", rows)
+            self.write(SKIPS, "skips", rows)
 
     def change(self, change: Change) -> None:
         """A mutation that the gate let pass, before it is made."""
@@ -103,7 +181,7 @@ class Recorder:
             "sentence": change.sentence,
             "at": datetime.now(UTC),
         }
-        self.spool.append(CHANGES, self.run_id, f"{self._changes:06}", [row])
+        self.write(CHANGES, f"{self._changes:06}", [row])
 
     def lifecycle(self, host: Host, event: str, node: NodeRow, at: datetime, facts: HostFacts | None = None) -> None:
         """A node joined, left, was resized or changed state: what a bill depends on.
@@ -122,20 +200,24 @@ class Recorder:
             "labels": {**host.labels, "pool": host.pool.name, "site": host.site.name},
         }
         batch = f"{host.name}.{event.replace(':', '-')}.{node.uid}"  # one run may see two Nodes of a host leave
-        self.spool.append(LIFECYCLE, self.run_id, batch, [row])
+        self.write(LIFECYCLE, batch, [row])
 
-    def end(self, flow: str, state: RunState, summary: str, outcomes: Iterable[HostOutcome]) -> None:
+    def try_again(self) -> None:
+        """Write what could not be written before: by now somebody may have made room."""
+        self._unwritten = [one for one in self._unwritten if not self._written(one)]
+
+    def end(self, flow: str, state: str, summary: str, outcomes: Iterable[HostOutcome]) -> None:
         """The run's own row, last."""
         row = {
             "flow": flow,
             "fleet": self.fleet,
-            "state": str(state),
+            "state": state,
             "summary": summary,
             "started_at": self.started_at,
             "ended_at": datetime.now(UTC),
             "hosts": {outcome.name: str(outcome.state) for outcome in outcomes},
         }
-        self.spool.append(RUNS, self.run_id, "run", [row])
+        self.write(RUNS, "run", [row])
 
 
 def finding_row(finding: Finding, host: str) -> dict[str, Any]:

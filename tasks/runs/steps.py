@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from tasks.outcomes import visible
 from tasks.runs.answer import TABLE_ROWS, outcome_rows
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ async def publish_answer(answer: Answer, folder: Path) -> list[str]:
     """Files, a table with one row a host, and the readable summary."""
     files = answer.write(folder)
     await table(f"{answer.flow}-hosts", outcome_rows(answer.outcomes), answer.summary)
-    await acreate_markdown_artifact(answer.text, key=f"{answer.flow}-summary", description=answer.summary)
+    await page(f"{answer.flow}-summary", answer.text, answer.summary)
     return files
 
 
@@ -29,5 +31,14 @@ async def table(key: str, rows: Sequence[dict[str, Any]], description: str) -> N
     """A table under a stable key, so that runs form a history; long ones are cut, and say so."""
     if len(rows) > TABLE_ROWS:
         description += f" (the first {TABLE_ROWS} of {len(rows)} rows; all are in the run's files)"
-    shown: Any = list(rows[:TABLE_ROWS])
-    await acreate_table_artifact(shown, key=key, description=description)
+    shown: Any = [{name: _shown(value) for name, value in row.items()} for row in rows[:TABLE_ROWS]]
+    await acreate_table_artifact(shown, key=key, description=visible(description))
+
+
+async def page(key: str, text: str, description: str) -> UUID:
+    """A text under a stable key; the artifact's id."""
+    return await acreate_markdown_artifact(visible(text), key=key, description=visible(description))
+
+
+def _shown(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) else value

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tasks.ledger import CHANGES, FINDINGS, HOST_FACTS, LIFECYCLE, RUNS, SKIPS, STEPS, Spool
+from tasks.ledger import CHANGES, FINDINGS, HOST_FACTS, LIFECYCLE, RUNS, SKIPS, STEPS, Spool, write_whole
 from tasks.outcomes import Change, HostOutcome, HostState, RunState, Severity, Subject
+from tasks.runs.answer import Answer
 from tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import NOW, a_finding, a_host, a_node, some_facts, unread
 
@@ -134,3 +136,88 @@ def test_the_end(recorder: Recorder) -> None:
     assert row["hosts"] == {"a": "accepted", "b": "failed"}
     assert row["state"] == "completed with hosts left out"
     assert row["started_at"] <= row["ended_at"]
+
+
+# what cannot be written
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path, said: list[str]) -> Recorder:
+    """Where its folder is to be, there is a file, until somebody removes it."""
+    (tmp_path / "state").write_text("")
+    return Recorder(Spool(tmp_path / "state/spool"), "run-1", said.append)
+
+
+def make_room(recorder: Recorder) -> None:
+    recorder.spool.root.parent.unlink()
+
+
+def write_all(recorder: Recorder) -> None:
+    recorder.skips({"hosts.swap.off": "zram only"})
+    recorder.facts(a_host(), NOW, {}, {})
+    recorder.findings("fra1-n01", "preflight", [a_finding()])
+    recorder.lifecycle(a_host(), "joined", a_node(), NOW)
+    recorder.change(Change(Subject("node", "n1"), "do a thing"))
+
+
+async def test_what_cannot_be_written_stops_nothing_and_is_told_once(unwritable: Recorder, said: list[str]) -> None:
+    write_all(unwritable)
+    async with unwritable.phase("n1", "join"):
+        pass
+    with pytest.raises(RuntimeError, match="line lost"):
+        async with unwritable.phase("n1", "join"):
+            raise RuntimeError("line lost")
+    told = "this run cannot be written down (Not a directory); it goes on, and tries again at its end"
+    assert [line for line in said if "written" in line] == [told]
+
+
+def test_what_could_not_be_written_is_tried_again_at_the_end(unwritable: Recorder, tmp_path: Path) -> None:
+    write_all(unwritable)
+    make_room(unwritable)
+    answer = Answer.without_hosts("onboard", unwritable, RunState.COMPLETED, "completed: 1 accepted of 1 hosts")
+    files = answer.write(tmp_path / "runs")
+    for table in (SKIPS, HOST_FACTS, FINDINGS, LIFECYCLE, CHANGES, RUNS):
+        assert len(list(unwritable.spool.rows(table))) == 1, table.name
+    assert (answer.state, answer.summary) == (RunState.COMPLETED, "completed: 1 accepted of 1 hosts")
+    assert json.loads(Path(files[1]).read_text())["state"] == "completed"
+    assert "written down" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("reached", "state"),
+    [
+        (RunState.COMPLETED, "ended without its record"),
+        (RunState.LEFT_OUT, "ended without its record"),
+        (RunState.FAILED, "failed"),
+        (RunState.INVALID, "invalid"),
+    ],
+)
+def test_what_could_not_be_written_stands_in_the_answer_and_in_its_state(
+    unwritable: Recorder, tmp_path: Path, reached: RunState, state: str
+) -> None:
+    write_all(unwritable)
+    answer = Answer.without_hosts("onboard", unwritable, reached, f"{reached}: 1 of 1 hosts")
+    answer.write(tmp_path / "state/runs")
+    assert answer.state == state
+    assert answer.summary == (
+        f"{state}: 1 of 1 hosts; skips/skips, host_facts/fra1-n01.facts, findings/fra1-n01.preflight and 5 more could not"
+        f" be written below {tmp_path}/state: Not a directory"
+    )
+    assert "main/fra1-n01/u-1,node,joined,2026-" in answer.text  # what a bill would miss
+    assert "Make room there." in answer.text
+
+
+def test_rows_that_are_none_stop_nothing_either(recorder: Recorder, said: list[str]) -> None:
+    recorder.write(FINDINGS, "n1.x", [{"observed": ["no", "text"]}])
+    recorder.write(FINDINGS, "n1.y", [{"no such column": 1}])
+    recorder.write(HOST_FACTS, "n1.z", [{"facts": object()}])
+    assert "findings/n1.x, findings/n1.y, host_facts/n1.z could not be written" in recorder.unrecorded
+    assert len(said) == 1
+
+
+def test_a_half_written_file_is_not_left(tmp_path: Path) -> None:
+    path = tmp_path / "runs/outcome.json"
+    path.mkdir(parents=True)  # nothing can be put in its place
+    with pytest.raises(OSError, match="outcome"):
+        write_whole(path, "{}")
+    assert [found.name for found in path.parent.iterdir()] == ["outcome.json"]

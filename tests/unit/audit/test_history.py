@@ -14,6 +14,7 @@ from tasks.audit.measured import Measured, Quality
 from tasks.audit.nights import Compared, Gone, Seen, Since, Told, baselines, compare
 from tasks.ledger import FINDINGS, RUNS, Spool
 from tasks.outcomes import Evidence, Finding, Severity, Subject
+from tasks.runs.recording import Recorder
 from tests.unit.audit.test_planning import fleet
 from tests.unit.onboard.builders import a_host
 
@@ -65,7 +66,7 @@ N1, N2 = Subject("host", "n1"), Subject("host", "n2")
 
 
 def write(spool: Spool, run_id: str, ago: int, compared: Compared, **more: Any) -> None:
-    write_findings(spool, run_id, compared)
+    write_findings(Recorder(spool, run_id, print), compared)
     end(spool, run_id, ago, **more)
 
 
@@ -133,7 +134,7 @@ def measure(spool: Spool, run_id: str, ago: float, durations: str, hosts: str = 
         Measured("connect.host", source, "m", Quality.OK if took else Quality.SLOW, "", frozenset(), float(took or 9))
         for source, _, took in (pair.partition("=") for pair in durations.split())
     ]
-    write_facts(spool, run_id, facts, {}, NOW)
+    write_facts(Recorder(spool, run_id, print), facts, {}, NOW)
     end(spool, run_id, ago, hosts)
 
 
