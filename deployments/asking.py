@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from deployments.terminal import echo
+
 if TYPE_CHECKING:
     from tasks.cluster import ClusterApi
     from tasks.fleet import Cluster, Fleet
@@ -42,7 +44,7 @@ def loaded(fleet: str | None) -> Fleet:
     try:
         return load_fleet(fleet_path(fleet))
     except FleetInvalid as error:
-        bad_input(str(error))
+        bad_input(error.in_full)
 
 
 def in_cluster(fleet: str | None, name: str | None, act: Callable[[ClusterApi], Coroutine[Any, Any, Any]]) -> Any:
@@ -121,10 +123,10 @@ def finding_out() -> Iterator[None]:
     except NoSuchContext as error:
         bad_input(str(error))
     except (ApiError, ClusterUnreachable, ProviderError, SecretMissing) as error:
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         sys.exit(COULD_NOT_FIND_OUT)
 
 
 def bad_input(message: str) -> NoReturn:
-    click.echo(message, err=True)
+    echo(message, err=True)
     sys.exit(BAD_INPUT)

@@ -30,6 +30,7 @@ from deployments.asking import (
     reached,
     seconds,
 )
+from deployments.terminal import echo
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -78,14 +79,16 @@ def check(fleet: str | None, as_json: bool) -> None:
         rows = [
             {"line": p.line, "column": p.column, "path": p.path, "message": p.message, "fix": p.fix} for p in problems
         ]
-        click.echo(json.dumps({"ok": not problems, "problems": rows}, indent=2))
+        more = {"in_all": problems.in_all} if problems.in_all > len(problems) else {}
+        echo(json.dumps({"ok": not problems, "problems": rows, **more}, indent=2))
     elif problems:
         for p in problems:
-            click.echo(f"{path.name}:{p.line}:{p.column}: {p.path or '(file)'}: {p.message}\n    fix: {p.fix}")
-        click.echo(f"\n{counted(len(problems), 'problem')} in {path}")
+            echo(f"{path.name}:{p.line}:{p.column}: {p.path or '(file)'}: {p.message}\n    fix: {p.fix}")
+        first = f" (the first {len(problems)} are told)" if problems.in_all > len(problems) else ""
+        echo(f"\n{counted(problems.in_all, 'problem')} in {path}{first}")
     elif found is not None:
         hosts, pools = counted(len(found.hosts), "host"), counted(len(found.pools), "pool")
-        click.echo(f"{path}: {hosts} in {pools}: no problems")
+        echo(f"{path}: {hosts} in {pools}: no problems")
     sys.exit(BAD_INPUT if problems else FINE)
 
 
@@ -94,7 +97,7 @@ def schema() -> None:
     """Print the fleet file's JSON Schema, for editors."""
     from tasks.fleet import fleet_schema
 
-    click.echo(json.dumps(fleet_schema(), indent=2))
+    echo(json.dumps(fleet_schema(), indent=2))
 
 
 @main.command()
@@ -108,7 +111,7 @@ def status(fleet: str | None, selection: str, as_json: bool) -> None:
     declared, hosts = chosen(fleet, selection)
     rows = asyncio.run(view.read(hosts))
     if as_json:
-        click.echo(json.dumps({"fleet": declared.name, "hosts": rows}, indent=2))
+        echo(json.dumps({"fleet": declared.name, "hosts": rows}, indent=2))
     else:
         view.show(rows)
     if any(row["state"] == "unknown" for row in rows):
@@ -127,7 +130,7 @@ def probe(fleet: str | None, hosts: tuple[str, ...], as_json: bool) -> None:
     declared, wanted = chosen(fleet, "|".join(hosts) if len(hosts) > 1 else hosts[0])
     answer = asked(probing.probe(declared, wanted))
     if as_json:
-        click.echo(json.dumps({"hosts": answer}, indent=2))
+        echo(json.dumps({"hosts": answer}, indent=2))
     else:
         probing.show(answer)
     verdicts = {check["verdict"] for row in answer for check in row["checks"]}
@@ -174,7 +177,7 @@ def forecast(
     except forecasting.NodesMistyped as error:
         bad_input(str(error))
     if as_json:
-        click.echo(json.dumps(forecasting.rows(made), indent=2))
+        echo(json.dumps(forecasting.rows(made), indent=2))
     else:
         forecasting.show(made)
     effects = {str(node.effect) for node in made.nodes}
@@ -207,12 +210,12 @@ def windows(site: str, start: str | None, end: str | None, fleet: str | None, as
     except (OSError, CalendarInvalid) as error:
         bad_input(f"the freezes of site {site} cannot be read: {error}")
     if as_json:
-        click.echo(json.dumps([{"start": i.start.isoformat(), "end": i.end.isoformat()} for i in found], indent=2))
+        echo(json.dumps([{"start": i.start.isoformat(), "end": i.end.isoformat()} for i in found], indent=2))
         return
     for interval in found:
-        click.echo(f"{interval.start:%a %Y-%m-%d %H:%M} to {interval.end:%a %Y-%m-%d %H:%M} UTC")
+        echo(f"{interval.start:%a %Y-%m-%d %H:%M} to {interval.end:%a %Y-%m-%d %H:%M} UTC")
     if not found:
-        click.echo(f"no window at {site} between {first.isoformat()} and {last.isoformat()}")
+        echo(f"no window at {site} between {first.isoformat()} and {last.isoformat()}")
 
 
 def _moment(option: str, text: str) -> datetime:
@@ -241,7 +244,7 @@ def run(flow: str, parameters: tuple[str, ...], fleet: str | None, only_paramete
 
     if only_parameters:
         known = running.parameters(flow)
-        click.echo(json.dumps(known, indent=2) if as_json else "\n".join(running.shown_parameters(known)))
+        echo(json.dumps(known, indent=2) if as_json else "\n".join(running.shown_parameters(known)))
         return
 
     given = dict(map(_parameter, parameters))
@@ -252,10 +255,10 @@ def run(flow: str, parameters: tuple[str, ...], fleet: str | None, only_paramete
     except running.BadParameters as error:
         bad_input(str(error))
     except running.RunBroken as error:
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         sys.exit(COULD_NOT_FIND_OUT)
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
+        echo(json.dumps(answer, indent=2))
     else:
         running.show(answer)
     sys.exit({"completed": FINE, "invalid": BAD_INPUT}.get(answer["state"], WRONG_OUT_THERE))

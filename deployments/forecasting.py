@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deployments.terminal import console
 from tasks.cluster import ClusterApi
 from tasks.cluster.snapshot import read_snapshot
 from tasks.outcomes import Finding, Unknown
@@ -87,21 +88,21 @@ def _pod_row(each: PodForecast) -> dict[str, Any]:
 
 def show(made: Forecast) -> None:
     """Each node with its pods that something is wrong with, blocked nodes first, and what to do."""
-    console = Console(highlight=False, emoji=False)
+    terminal = console(markup=True)
     order = list(Effect)
     for node in sorted(made.nodes, key=lambda each: order.index(each.effect)):
         style = _STYLES[node.effect]
-        console.print(f"[bold]{escape(node.node)}[/bold]: [{style}]{node.effect}[/{style}] ({_counts(node)})")
+        terminal.print(f"[bold]{escape(node.node)}[/bold]: [{style}]{node.effect}[/{style}] ({_counts(node)})")
         listed = [each for each in node.pods if each.verdict not in _QUIET]
         if listed:
-            console.print(_table(listed))
+            terminal.print(_table(listed))
         for finding in _worth_telling(findings([node], made.seen_at)):
-            console.print(f"  next: {finding.subject}: {finding.next_step}", markup=False)
-    _show_services(console, made)
+            terminal.print(f"  next: {finding.subject}: {finding.next_step}", markup=False)
+    _show_services(terminal, made)
     for told in made.unread[:_UNREAD_TOLD]:
-        console.print(f"cannot be read: {told}", markup=False)
+        terminal.print(f"cannot be read: {told}", markup=False)
     if len(made.unread) > _UNREAD_TOLD:
-        console.print(f"and {len(made.unread) - _UNREAD_TOLD} more objects that cannot be read")
+        terminal.print(f"and {len(made.unread) - _UNREAD_TOLD} more objects that cannot be read")
 
 
 def _counts(node: NodeForecast) -> str:
@@ -131,12 +132,12 @@ def _worth_telling(found: Iterable[Finding]) -> list[Finding]:
     return list(told.values())
 
 
-def _show_services(console: Console, made: Forecast) -> None:
+def _show_services(terminal: Console, made: Forecast) -> None:
     if isinstance(made.services, Unknown):
-        console.print(f"which Services lose endpoints is unknown: {made.services.reason}", markup=False)
+        terminal.print(f"which Services lose endpoints is unknown: {made.services.reason}", markup=False)
         return
     for loss in made.services.value:
-        console.print(
+        terminal.print(
             f"Service {loss.namespace}/{loss.name}: {loss.ready} Ready endpoints now, {loss.left} while"
             f" {', '.join(loss.nodes)} is drained",
             markup=False,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
+from deployments.terminal import console
 from tasks.audit.measured import Measured, Quality
 from tasks.audit.report import AuditReport
 from tasks.audit.run import open_run as open_audit
@@ -72,19 +72,19 @@ def _checked(fact: Measured) -> dict[str, str]:
 
 def show(answer: Sequence[dict[str, Any]]) -> None:
     """Each host with its counts and its findings."""
-    console = Console(highlight=False, emoji=False)
+    terminal = console(markup=True)
     for row in answer:
         verdicts = [check["verdict"] for check in row["checks"]]
         counts = ", ".join(f"{verdicts.count(v)} {v}" for v in Verdict if verdicts.count(v))
         told = f"{row['standing']}: {row['reason']} ({counts or 'not read'})"
-        console.print(f"[bold]{escape(row['name'])}[/bold]: {escape(told)}")
+        terminal.print(f"[bold]{escape(row['name'])}[/bold]: {escape(told)}")
         for check in row["checks"]:
             if check["verdict"] in ("fail", "unknown") and check["target"]:  # of the others there are findings
-                console.print(
+                terminal.print(
                     f"  {check['verdict']} {check['check']} {check['target']}: {check['reason']}", markup=False
                 )
         for finding in row["findings"]:
-            console.print(
+            terminal.print(
                 f"  {finding['severity']} {finding['id']}: {finding['evidence']['observed']}"
                 f" (expected: {finding['evidence']['expected']})\n    next: {finding['next_step']}",
                 markup=False,

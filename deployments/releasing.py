@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-import click
-
 from deployments.forecasting import NodesMistyped
+from deployments.terminal import echo
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from tasks.cluster.leases import DURATION_S, RENEWALS, amend_lease, list_leases, release_lease
 from tasks.cluster.marks import MarkedByOthers, Phase, give_back_node
@@ -36,13 +35,13 @@ async def held(api: ClusterApi, nodes: Sequence[str]) -> tuple[Held, ...]:
 def show(found: Sequence[Held]) -> None:
     """What is held, each with the commands that a person can type in place of us."""
     if not found:
-        click.echo("nothing of ours is held in this cluster")
+        echo("nothing of ours is held in this cluster")
     for one in found:
         by_name = one.kind in ("node", "intent")
         kept = "" if one.proven else " (kept, unless the node is named)" if by_name else " (kept)"
-        click.echo(f"{one.kind} {one.name}: {one.why}{kept}")
+        echo(f"{one.kind} {one.name}: {one.why}{kept}")
         for command in one.commands:
-            click.echo(f"    {command}")
+            echo(f"    {command}")
 
 
 async def give_back(api: ClusterApi, found: Sequence[Held], named: Sequence[str]) -> list[str]:

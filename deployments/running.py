@@ -12,14 +12,14 @@ import inspect
 import json
 import logging
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from deployments.terminal import console, echo
+from tasks.ledger import private_folder
 from tasks.settings import state_folder
 
 SERVER_SETTINGS = {
@@ -49,7 +49,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("PREFECT_HOME", str(state_folder() / "prefect"))
     for name, value in SERVER_SETTINGS.items():
         os.environ.setdefault(name, value)
-    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect itself makes only the last folder
+    private_folder(Path(os.environ["PREFECT_HOME"]))  # Prefect itself makes only the last folder, for everyone
 
 
 def run(flow: str, given: Mapping[str, str]) -> dict[str, Any]:
@@ -72,7 +72,9 @@ def run(flow: str, given: Mapping[str, str]) -> dict[str, Any]:
     finally:
         logging.disable(logging.NOTSET)
     if not os.environ.get("PREFECT_API_URL"):
-        print("no PREFECT_API_URL: starting an ephemeral Prefect server (some 10 s)", file=sys.stderr)
+        echo("no PREFECT_API_URL: starting an ephemeral Prefect server (some 10 s)", err=True)
+    os.umask(0o077)  # what Prefect writes into the state folder is for its owner alone as well
+    os.environ["POOLKEEPER_FILES"] = os.sep  # parameters are typed by the one whom the files are open to anyway
     state: Any = asyncio.run(_run(chosen, parameters))
     outcome = state_folder() / "runs" / str(state.state_details.flow_run_id) / "outcome.json"
     if not outcome.is_file():
@@ -117,7 +119,7 @@ async def _run(flow: Any, parameters: dict[str, Any]) -> Any:
 
 def show(answer: dict[str, Any]) -> None:
     """The outcome for a terminal: those that need a person last, where the eye is."""
-    console = Console(highlight=False, markup=False, emoji=False)  # hosts have written what is in it
+    terminal = console()
     table = Table(box=None, header_style="bold")
     for column in ("host", "state", "summary", "took"):
         table.add_column(column, overflow="fold")
@@ -125,15 +127,15 @@ def show(answer: dict[str, Any]) -> None:
     for host in sorted(answer["hosts"], key=lambda host: (host["state"] not in good, host["name"])):
         table.add_row(host["name"], host["state"], host["summary"], f"{sum(host['phase_s'].values()):.1f} s")
     if answer["hosts"] and "audit" not in answer:
-        console.print(table)
+        terminal.print(table)
     for about, finding in _findings(answer):
         if finding["severity"] != "info":
-            console.print(f"\n{about}: {finding['severity']} {finding['id']}")
-            console.print(f"  seen: {finding['evidence']['observed']}")
-            console.print(f"  next: {finding['next_step']}")
-    console.print(f"\n{answer['summary']}", style="bold")
+            terminal.print(f"\n{about}: {finding['severity']} {finding['id']}")
+            terminal.print(f"  seen: {finding['evidence']['observed']}")
+            terminal.print(f"  next: {finding['next_step']}")
+    terminal.print(f"\n{answer['summary']}", style="bold")
     for file in answer["files"]:
-        console.print(file, soft_wrap=True)
+        terminal.print(file, soft_wrap=True)
 
 
 def _findings(answer: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from deployments.terminal import console
 from tasks.cluster import ApiError, ClusterUnreachable, connect
 from tasks.cluster.nodes import NodeRow, list_nodes
 from tasks.cluster.stops import Stops, read_stops
@@ -92,4 +92,4 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(str(row.get(c) or "") for c in ("host", "node", "pool", "site", "state", "kubelet", "detail")))
-    Console(markup=False, emoji=False).print(table)  # kubelets and people have written what is in it
+    console().print(table)

@@ -23,6 +23,7 @@ from deployments.asking import (
     json_option,
     loaded,
 )
+from deployments.terminal import echo
 
 if TYPE_CHECKING:
     from tasks.cluster import ClusterApi
@@ -41,7 +42,7 @@ def freeze(fleet: str | None, cluster: str | None, reason: str) -> None:
     from tasks.cluster import stops
 
     in_cluster(fleet, cluster, lambda api: stops.freeze(api, _word(reason)))
-    click.echo("frozen: nothing is changed until `poolkeeper thaw`")
+    echo("frozen: nothing is changed until `poolkeeper thaw`")
 
 
 @click.command()
@@ -52,7 +53,7 @@ def thaw(fleet: str | None, cluster: str | None) -> None:
     from tasks.cluster import stops
 
     was_frozen = in_cluster(fleet, cluster, stops.thaw)
-    click.echo("thawed" if was_frozen else "it was not frozen")
+    echo("thawed" if was_frozen else "it was not frozen")
 
 
 @click.command()
@@ -72,7 +73,7 @@ def hold(node: str, fleet: str | None, cluster: str | None, reason: str) -> None
         await stops.hold(api, node, _word(reason))
 
     in_cluster(fleet, cluster, held)
-    click.echo(f"held: {node} is not touched until `poolkeeper unhold {node}`")
+    echo(f"held: {node} is not touched until `poolkeeper unhold {node}`")
 
 
 @click.command()
@@ -85,7 +86,7 @@ def unhold(node: str, fleet: str | None, cluster: str | None) -> None:
 
     _refuse_host_name("unhold", node, fleet)
     was_held = in_cluster(fleet, cluster, lambda api: stops.unhold(api, node))
-    click.echo(f"{node} is free again" if was_held else f"{node} was not held")
+    echo(f"{node} is free again" if was_held else f"{node} was not held")
 
 
 async def _no_such_node(api: ClusterApi, node: str, fleet: str | None) -> str | None:
@@ -125,7 +126,7 @@ def stop(run: str, fleet: str | None, cluster: str | None, reason: str) -> None:
         return found
 
     found = in_cluster(fleet, cluster, say)
-    click.echo(f"told: run {found} starts nothing new, finishes or gives back what is in flight, and ends")
+    echo(f"told: run {found} starts nothing new, finishes or gives back what is in flight, and ends")
 
 
 async def _running(api: ClusterApi, run: str) -> str:
@@ -182,7 +183,7 @@ def _give_word(run: str, fleet: str | None, cluster: str | None, word: str, reas
     in_cluster(fleet, cluster, lambda api: write_approval(api, spoken))
     url = os.environ.get("PREFECT_API_URL", "")
     after = suspended.resume(url, asked.run) if word == "approved" else suspended.cancel(url, asked.run)
-    click.echo(f"{word}: plan {asked.key} of run {asked.run}; {after}")
+    echo(f"{word}: plan {asked.key} of run {asked.run}; {after}")
 
 
 async def _asked_for(api: ClusterApi, run: str) -> Approval:
@@ -207,15 +208,15 @@ def _show_plan(asked: Approval) -> None:
     """What a person says yes to, on stderr."""
     plan = asked.plan
     goal = json.dumps(plan.get("goal"), sort_keys=True)
-    click.echo(f"{plan.get('flow')} of pool {plan.get('pool')}: {goal}", err=True)
-    click.echo(f"  asked at {asked.asked_at}, since {plan.get('why')}", err=True)
+    echo(f"{plan.get('flow')} of pool {plan.get('pool')}: {goal}", err=True)
+    echo(f"  asked at {asked.asked_at}, since {plan.get('why')}", err=True)
     waves: dict[int, list[str]] = {}
     for name, wave in plan.get("hosts") or ():
         waves.setdefault(wave, []).append(name)
     for wave, names in sorted(waves.items()):
-        click.echo(f"  wave {wave}: {', '.join(names)}", err=True)
+        echo(f"  wave {wave}: {', '.join(names)}", err=True)
     limits = ", ".join(f"{name} {value}" for name, value in sorted((plan.get("limits") or {}).items()))
-    click.echo(f"  limits: {limits}", err=True)
+    echo(f"  limits: {limits}", err=True)
 
 
 @click.command()
@@ -240,7 +241,7 @@ def release(nodes: tuple[str, ...], fleet: str | None, cluster: str | None, yes:
         bad_input(str(error))
     if as_json:
         rows = [{"kind": h.kind, "name": h.name, "why": h.why, "commands": list(h.commands)} for h in held]
-        click.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
     else:
         releasing.show(held)
     mine = [one for one in held if one.proven or (one.kind in ("node", "intent") and one.name in nodes)]
@@ -249,7 +250,7 @@ def release(nodes: tuple[str, ...], fleet: str | None, cluster: str | None, yes:
     if not yes:
         click.confirm(f"Give these {len(mine)} back?", abort=True, err=True)
     left = in_cluster(fleet, cluster, lambda api: releasing.give_back(api, mine, nodes))
-    click.echo("\n".join([*left, f"given back: {len(mine) - len(left)}"]), err=as_json)
+    echo("\n".join([*left, f"given back: {len(mine) - len(left)}"]), err=as_json)
     sys.exit(WRONG_OUT_THERE if left else FINE)
 
 

@@ -20,7 +20,8 @@ from tasks.audit import steps
 from tasks.audit.afar import ask_here
 from tasks.fleet import FleetInvalid, load_fleet
 from tasks.hosts import Sessions
-from tasks.settings import SecretMissing, fleet_path
+from tasks.outcomes import visible
+from tasks.settings import SecretMissing, fleet_of_parameter
 
 
 @flow(name="ask-site", flow_run_name=lambda: f"ask {len(flow_run.parameters['sheets'])} hosts")
@@ -29,15 +30,15 @@ async def ask_site(sheets: dict[str, str], fleet: str = "") -> State[Any]:
 
     Args:
         sheets: Host by name, and its questions as the audit writes them.
-        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+        fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
     try:
-        declared = load_fleet(fleet_path(fleet))
+        declared = load_fleet(fleet_of_parameter(fleet))
         keys = {host.ssh.key for name in sheets if (host := declared.hosts.get(name)) and host.ssh.key}
         async with Sessions(declared.ssh_limits, await secrets(keys)) as sessions:
             said = await ask_here(declared, sessions, sheets)
     except (FleetInvalid, SecretMissing, OSError) as error:
-        return Failed(message=str(error))
+        return Failed(message=visible(str(error)))
     await steps.leave_answers(said)
     asked = sum("stdout" in one for one in said.values())
     return Completed(message=f"{asked} of {len(said)} hosts asked")

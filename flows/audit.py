@@ -29,7 +29,7 @@ from tasks.provider.endpoints import required_endpoints
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid, choose_hosts_of_any, secrets_of
 from tasks.runs.recording import Recorder
-from tasks.settings import SecretMissing, fleet_path, state_folder
+from tasks.settings import SecretMissing, fleet_of_parameter, state_folder
 
 BATCH = 100
 """Hosts per asking task."""
@@ -51,11 +51,11 @@ async def audit(
         hosts: Which of them, such as `site=fra1,name=fra1-n0*`; `all` for every one.
         pod_nodes: On how many nodes to run a test pod, others every night; 0 for none.
         fail_on: What makes the run's state Failed: `nothing` it finds, `new-blockers`, or `blockers`.
-        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+        fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
     recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
     try:
-        declared = load_fleet(fleet_path(fleet))
+        declared = load_fleet(fleet_of_parameter(fleet))
         recorder.fleet = declared.name
         chosen = choose_hosts_of_any(declared, pool, hosts)
         secret = await secrets(secrets_of(chosen), at_use=True)

@@ -44,7 +44,7 @@ async def maintain(
         delete_emptydir_data: Evict pods with emptyDir volumes too; their data is lost.
         drain_timeout_s: How long one drain may take, in seconds.
         outside_windows: Start although the site has no window now; freezes count all the same.
-        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+        fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
     limits = Limits(
         on_blocked=on_blocked,

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -32,6 +31,7 @@ from tasks.fees import (
     evidence_of_csv,
     evidence_of_spool,
     load_tariff,
+    shipped_tariffs,
     steps,
     tariff_path,
 )
@@ -46,13 +46,14 @@ from tasks.fees.reconciling import NotReconcilable, Reconciliation, check_asked
 from tasks.fees.tariff import Tariff
 from tasks.fleet import Fleet, SecretRef, load_fleet
 from tasks.fleet.problems import FileInvalid
-from tasks.ledger import RUNS, Spool
-from tasks.outcomes import Secret
+from tasks.ledger import Spool
+from tasks.outcomes import Secret, visible
 from tasks.provider import ProviderError
 from tasks.provider.bss import bill_of_fleet
 from tasks.provider.lifetimes import record_clusters, secrets_of_providers
 from tasks.provider.resources import Billed, billed_of
-from tasks.settings import SecretMissing, fleet_path, state_folder
+from tasks.runs.recording import Recorder
+from tasks.settings import SecretMissing, file_of_parameter, fleet_of_parameter, state_folder
 
 ReadSecret = Callable[[SecretRef], Secret]
 
@@ -80,22 +81,21 @@ async def meter(
 
     Args:
         period: Month such as `2026-10`; `last` for the one before this one, empty for this one (in UTC+8).
-        tariff: Name of a tariff that comes along, such as `ack-pro`, or path of a file on the worker.
+        tariff: Name of a tariff that comes along, such as `ack-pro`, or a file in a folder that the worker allows.
         close: Close the month for good. What is learned later is charged as an adjustment in the next one.
         share_by: How what is shared is split: `nodes`, `vcpus`, `gpus`, `evenly`, or weights like `web=3,batch=1`.
-        bill: `bss` to compare with the bill that the provider has for the account, or path of a CSV export of the
-            console on the worker. Empty: nothing is compared.
+        bill: `bss` to compare with the bill that the provider has for the account, or a CSV export of the console
+            in a folder that the worker allows. Empty: nothing is compared.
         hypothetical_price: Price of the fee that is not charged today, such as `0.029`, to see what it would come to.
         hypothetical_unit: What that price is for, such as `per_vcpu_day` or `per_node_day`.
         planned_joins: Nodes that are planned to join, such as `20x64` (vCPUs) or `4x96x8` (and GPUs), with commas.
         planned_leaves: Nodes that are planned to leave, such as `5:pool=general`, with commas.
-        events: CSV file of events on the worker, in place of the spool and the provider.
-        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+        events: CSV file of events in a folder that the worker allows, in place of the spool and the provider.
+        fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
-    began, run_id = datetime.now(UTC), str(flow_run.id)
-    spool = Spool(state_folder() / "spool")
+    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
     try:
-        prices, key, month = load_tariff(tariff_path(tariff)), ShareKey.of(share_by), _month(period, began)
+        prices, key, month = _tariff(tariff), ShareKey.of(share_by), _month(period, recorder.started_at)
         asked = Asked.of(
             "" if hypothetical_price is None else str(hypothetical_price),
             hypothetical_unit,
@@ -105,11 +105,11 @@ async def meter(
         declared, secret = await _declared(fleet) if not events or bill == "bss" else (None, None)
         theirs, before, billed = await _vendors_bill(bill, prices, month, declared, secret)
         if declared and secret and not events:
-            for line in await record_clusters(declared, secret, spool, run_id):
-                run_log()(line)
+            for line in await record_clusters(declared, secret, recorder):
+                recorder.say(line)
         # after the bill: what it has of a running month, the evidence reaches
         now = datetime.now(UTC)
-        evidence = evidence_of_csv(Path(events), now) if events else evidence_of_spool(spool, now)
+        evidence = evidence_of_csv(file_of_parameter(events), now) if events else evidence_of_spool(recorder.spool, now)
         closed = ClosedPeriods.of(state_folder(), prices)
         if close:
             close_month(evidence, prices, month, instant(now), closed)
@@ -120,20 +120,25 @@ async def meter(
             )
         files = await steps.publish(metered, state_folder() / "reports")
     except (FileInvalid, KeyInvalid, NotReconcilable, OutlookInvalid, PeriodInvalid) as error:
-        return _end(spool, run_id, began, "invalid", str(error), [])
-    except (ProviderError, SecretMissing, NotClosable, ClosedDamaged) as error:
-        return _end(spool, run_id, began, "failed", str(error), [])
+        return _end(recorder, "invalid", str(error), [])
+    except (ProviderError, SecretMissing, NotClosable, ClosedDamaged, OSError) as error:
+        return _end(recorder, "failed", str(error), [])
     state = "completed"
     if metered.reconciliation and metered.reconciliation.needs_a_person:
         state = "completed with a bill to look at"
     elif metered.statement.unpriced:
         state = "completed with usage left out"
-    return _end(spool, run_id, began, state, metered.summary, files, metered.reconciliation)
+    return _end(recorder, state, metered.summary, files, metered.reconciliation)
+
+
+def _tariff(given: str) -> Tariff:
+    """One that comes along, by its name, else a file that a parameter may name. Raises FileInvalid."""
+    return load_tariff(tariff_path(given) if given in shipped_tariffs() else file_of_parameter(given))
 
 
 async def _declared(fleet: str) -> tuple[Fleet, ReadSecret]:
     """The fleet, and its providers' secrets. Raises FileInvalid and SecretMissing."""
-    declared = load_fleet(fleet_path(fleet))
+    declared = load_fleet(fleet_of_parameter(fleet))
     return declared, await secrets(secrets_of_providers(declared))
 
 
@@ -148,7 +153,7 @@ async def _vendors_bill(
     if not bill:
         return theirs, before, billed
     if bill != "bss":
-        theirs = bill_of_csv(Path(bill), month, prices.currency)
+        theirs = bill_of_csv(file_of_parameter(bill), month, prices.currency)
     check_asked(prices, month)
     if declared and secret:
         if bill == "bss":
@@ -169,20 +174,13 @@ def _month(text: str, now: datetime) -> Period:
 
 
 def _end(
-    spool: Spool,
-    run_id: str,
-    began: datetime,
-    state: str,
-    summary: str,
-    files: list[str],
-    found: Reconciliation | None = None,
+    recorder: Recorder, state: str, summary: str, files: list[str], found: Reconciliation | None = None
 ) -> State[Any]:
     """The run's answer for scripts, its row, and a state that is honest."""
-    folder = state_folder() / "runs" / run_id
-    folder.mkdir(parents=True, exist_ok=True)
+    recorder.try_again()
     answer: dict[str, Any] = {
         "flow": "meter",
-        "run_id": run_id,
+        "run_id": recorder.run_id,
         "state": state,
         "summary": summary,
         "hosts": [],
@@ -190,11 +188,13 @@ def _end(
     }
     if found:
         answer["reconciliation"] = found.row()
-    (folder / "outcome.json").write_text(json.dumps(answer, indent=2), encoding="utf-8")
-    ended = {"started_at": began, "ended_at": datetime.now(UTC), "hosts": {}}
-    spool.append(RUNS, run_id, "run", [{"flow": "meter", "state": state, "summary": summary, **ended}])
+    recorder.file(state_folder() / "runs" / recorder.run_id / "outcome.json", json.dumps(answer, indent=2))
+    recorder.end("meter", state, summary, ())
+    told = visible("; ".join(filter(None, (summary, recorder.unrecorded))))
     if state in ("failed", "invalid"):
-        return Failed(message=summary)
+        return Failed(message=told)
+    if recorder.unrecorded:
+        return Failed(name="NotRecorded", message=told)
     if state != "completed":
-        return Completed(name="".join(word.capitalize() for word in state.split()), message=summary)
-    return Completed(message=summary)
+        return Completed(name="".join(word.capitalize() for word in state.split()), message=told)
+    return Completed(message=told)

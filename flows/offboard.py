@@ -50,7 +50,7 @@ async def offboard(
         failure_budget: As soon as so many hosts have failed, nothing new starts.
         drain_timeout_s: How long one drain may take, in seconds.
         outside_windows: Start although a site has no window now; freezes count all the same.
-        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+        fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
     limits = Limits(
         on_blocked=on_blocked,

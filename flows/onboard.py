@@ -29,7 +29,7 @@ from tasks.provider import ProviderError
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid, choose_hosts, secrets_of
 from tasks.runs.recording import Recorder
-from tasks.settings import SecretMissing, fleet_path, state_folder
+from tasks.settings import SecretMissing, fleet_of_parameter, state_folder
 
 BATCH = 100
 """Hosts per observing task."""
@@ -50,11 +50,11 @@ async def onboard(
         hosts: Which of them, such as `site=fra1,name=fra1-n0*`; `all` for every one.
         dry_run: Check and publish the plan, and change nothing.
         skip_checks: Preflight checks to skip by name, each with the reason, which is recorded.
-        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+        fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
     recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
     try:
-        declared = load_fleet(fleet_path(fleet))
+        declared = load_fleet(fleet_of_parameter(fleet))
         recorder.fleet = declared.name
         chosen = choose_hosts(declared, pool, hosts)
         skips = check_skips(skip_checks or {})

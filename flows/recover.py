@@ -36,7 +36,7 @@ from tasks.rollout.run import RolloutRun, open_rollout
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid, choose_pools, secrets_of
 from tasks.runs.recording import Recorder
-from tasks.settings import SecretMissing, SettingInvalid, fleet_path, state_folder
+from tasks.settings import SecretMissing, SettingInvalid, fleet_of_parameter, state_folder
 from tasks.upgrade.goal import Goal as Versions
 
 FINISHES: dict[str, Callable[[RolloutRun, Found], HostWork]] = {
@@ -55,12 +55,12 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
     Args:
         pool: The pool, as named in the fleet file; empty for every one.
         dry_run: Tell what would be done, and change nothing.
-        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+        fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
     recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
     everything, outcomes, troubles = Gate(dry_run=dry_run), list[HostOutcome](), list[str]()
     try:
-        declared = load_fleet(fleet_path(fleet))
+        declared = load_fleet(fleet_of_parameter(fleet))
         recorder.fleet = declared.name
         for name in choose_pools(declared, pool):
             try:

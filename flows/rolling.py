@@ -30,7 +30,7 @@ from tasks.rollout.run import Looked, RolloutRun, open_rollout
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid, choose_hosts, only_pool, refuse_split_domains, secrets_of
 from tasks.runs.recording import Recorder
-from tasks.settings import SecretMissing, SettingInvalid, fleet_path, state_folder
+from tasks.settings import SecretMissing, SettingInvalid, fleet_of_parameter, state_folder
 
 APPROVAL_WITHIN_S = 7 * 24 * 3600
 """A suspended run that nobody approves fails after that time."""
@@ -50,7 +50,7 @@ async def answered(
     """Load and choose, open what a rollout needs, carry it out, and publish how it ended, whatever that is."""
     recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
     try:
-        declared = load_fleet(fleet_path(fleet))
+        declared = load_fleet(fleet_of_parameter(fleet))
         recorder.fleet = declared.name
         chosen = choose_hosts(declared, pool, hosts)
         only_pool(chosen)

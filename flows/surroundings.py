@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from prefect import get_run_logger
@@ -11,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from tasks.fleet import SecretRef
-from tasks.outcomes import RunState, Secret
+from tasks.outcomes import RunState, Secret, on_one_line, visible
 from tasks.runs.answer import Answer
 from tasks.runs.steps import publish_answer
 from tasks.settings import SecretMissing, secret_reader, state_folder
@@ -28,8 +30,25 @@ def run_name(asked: Mapping[str, Any], flow: str, *, only_looks: bool = False) -
 
 
 def run_log() -> Callable[[str], None]:
-    """A function that writes one line to the run's log."""
-    return get_run_logger().info
+    """A function that writes one line to the run's log, and no more than one, whatever stands in it."""
+    log = get_run_logger()
+    return lambda line: log.info("%s", on_one_line(line))
+
+
+def _visible_record(*arguments: Any, **named: Any) -> logging.LogRecord:
+    """A record of whatever is logged in a run's process, Prefect's own errors too; none does anything to a terminal."""
+    record = _new_record(*arguments, **named)
+    if record.exc_info:
+        record.exc_text = visible(logging.Formatter().formatException(record.exc_info))
+    with suppress(Exception):  # a message that does not fit its arguments is told by whoever formats it
+        told = record.getMessage()
+        if (seen := visible(told)) != told:
+            record.msg, record.args = seen, None
+    return record
+
+
+_new_record = logging.getLogRecordFactory()
+logging.setLogRecordFactory(_visible_record)
 
 
 async def secrets(references: Iterable[SecretRef], *, at_use: bool = False) -> Callable[[SecretRef], Secret]:
@@ -64,6 +83,8 @@ async def ended(answer: Answer) -> State[Any]:
     await publish_answer(answer, state_folder() / "runs")
     if answer.state in (RunState.FAILED, RunState.INVALID):
         return Failed(message=answer.summary)
+    if answer.state is RunState.UNRECORDED:
+        return Failed(name="NotRecorded", message=answer.summary)
     if answer.state is RunState.LEFT_OUT:
         return Completed(name="CompletedWithHostsLeftOut", message=answer.summary)
     return Completed(message=answer.summary)

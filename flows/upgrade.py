@@ -68,7 +68,7 @@ async def upgrade(
         drain_timeout_s: How long one drain may take, in seconds.
         outside_windows: Start although a site has no window now; freezes count all the same.
         one_minor_steps: Go through every minor version on the way, all hosts through each before the next.
-        fleet: Path of the fleet file on the worker; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
+        fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
     limits = Limits(
         on_blocked=on_blocked,

@@ -10,6 +10,7 @@ import click
 from deployments.asking import COULD_NOT_FIND_OUT, json_option
 from deployments.bill.inputs import a_period, bad_input, inputs, period_option, read_case, sound
 from deployments.bill.shown import answer_of, show
+from deployments.terminal import echo
 
 
 @click.command("close")
@@ -24,13 +25,13 @@ def close_command(tariff: str, events: str | None, until: str | None, period: st
     try:
         closing = sound(lambda: close(case.evidence, case.tariff, a_period(period), case.now_us, case.closed))
     except PriceMissing as error:
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         sys.exit(COULD_NOT_FIND_OUT)
     except NotClosable as error:
         bad_input(str(error))
     if as_json:
         answer = answer_of(closing.statement) | {"closed": True, "was_closed": closing.was_closed}
-        click.echo(json.dumps(answer, indent=2))
+        echo(json.dumps(answer, indent=2))
     else:
         show(closing.statement, is_closed=True)
-        click.echo("it was closed before: nothing was done" if closing.was_closed else "closed")
+        echo("it was closed before: nothing was done" if closing.was_closed else "closed")

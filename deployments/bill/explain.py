@@ -8,6 +8,7 @@ import click
 
 from deployments.asking import json_option
 from deployments.bill.inputs import a_period, against_closed_option, bad_input, inputs, read_case
+from deployments.terminal import echo
 
 
 @click.command("explain")
@@ -30,6 +31,6 @@ def explain_command(
         bad_input(f"there is no line {line} in {period.name}: `{command}` has their ids.")
     words = explain(found, statement.tariff)
     if as_json:
-        click.echo(json.dumps({"line": found.record(), "explanation": words.splitlines()}, indent=2))
+        echo(json.dumps({"line": found.record(), "explanation": words.splitlines()}, indent=2))
     else:
-        click.echo(words)
+        echo(words)

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from deployments.asking import BAD_INPUT, WRONG_OUT_THERE
+from deployments.terminal import echo
 
 if TYPE_CHECKING:
     from tasks.fees.evidence import Evidence
     from tasks.fees.metering import Statement
     from tasks.fees.periods import Period
     from tasks.fees.tariff import Tariff
+    from tasks.fleet.problems import FileInvalid
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -116,22 +118,22 @@ def sound(read: Callable[[], T]) -> T:
     try:
         return read()
     except ClosedDamaged as error:
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         sys.exit(WRONG_OUT_THERE)
 
 
-def bad_file(error: Any, as_json: bool) -> NoReturn:
+def bad_file(error: FileInvalid, as_json: bool) -> NoReturn:
     """Every problem of a file, as the command was asked to tell it."""
     if as_json:
         rows = [
             {"line": p.line, "column": p.column, "path": p.path, "message": p.message, "fix": p.fix}
             for p in error.problems
         ]
-        click.echo(json.dumps({"ok": False, "problems": rows}, indent=2))
-    click.echo(str(error), err=True)
+        echo(json.dumps({"ok": False, "problems": rows}, indent=2))
+    echo(error.in_full, err=True)
     sys.exit(BAD_INPUT)
 
 
 def bad_input(message: str) -> NoReturn:
-    click.echo(message, err=True)
+    echo(message, err=True)
     sys.exit(BAD_INPUT)

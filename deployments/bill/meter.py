@@ -10,6 +10,7 @@ import click
 from deployments.asking import COULD_NOT_FIND_OUT, FINE, json_option
 from deployments.bill.inputs import a_period, against_closed_option, bad_input, inputs, period_option, read_case
 from deployments.bill.shown import answer_of, money_of, show
+from deployments.terminal import echo
 
 
 @click.command("meter")
@@ -43,9 +44,9 @@ def meter_command(
     if allocation:
         answer["allocation"] = allocation.row()
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
+        echo(json.dumps(answer, indent=2))
     else:
         show(statement, is_closed=is_closed)
         for group, amount in allocation.totals().items() if allocation else ():
-            click.echo(f"  {by} {group or '(none)'}: {money_of(amount, statement.tariff)}")
+            echo(f"  {by} {group or '(none)'}: {money_of(amount, statement.tariff)}")
     sys.exit(COULD_NOT_FIND_OUT if statement.unpriced else FINE)

@@ -9,6 +9,7 @@ import click
 
 from deployments.asking import json_option
 from deployments.bill.inputs import a_period, bad_input, inputs, read_case
+from deployments.terminal import echo
 
 
 @click.command("outlook")
@@ -46,7 +47,7 @@ def outlook_command(
         bad_input(str(error))
     answer = {"period": month.name, "currency": case.tariff.currency, "outlook": [one.row() for one in found]}
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
+        echo(json.dumps(answer, indent=2))
     else:
         _show_outlook(answer)
 
@@ -55,12 +56,12 @@ def _show_outlook(answer: dict[str, Any]) -> None:
     currency = answer["currency"]
     for row in answer["outlook"]:
         label = "HYPOTHETICAL, nobody has published this price: " if row["hypothetical"] else ""
-        click.echo(f"{label}{row['tariff']}")
-        click.echo(
+        echo(f"{label}{row['tariff']}")
+        echo(
             f"  {answer['period']} will come to some {currency} {row['likely']}, from {row['low']} (all goes now)"
             f" to {row['high']}"
         )
         if row["unpriced"]:
-            click.echo(f"  and {row['unpriced']} usages without a price, in no total")
+            echo(f"  and {row['unpriced']} usages without a price, in no total")
         for cost in row.get("planned_change", ()):
-            click.echo(f"  the planned change adds {currency} {cost['amount']} in {cost['period']}: {cost['total']}")
+            echo(f"  the planned change adds {currency} {cost['amount']} in {cost['period']}: {cost['total']}")

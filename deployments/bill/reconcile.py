@@ -23,7 +23,9 @@ from deployments.bill.inputs import (
     period_option,
     read_case,
 )
-from tasks.ledger import RUNS, Spool
+from deployments.terminal import echo
+from tasks.ledger import Spool
+from tasks.outcomes import RunState
 from tasks.settings import fleet_path, secret_reader, state_folder
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def reconcile_command(
     except FileInvalid as error:
         bad_file(error, as_json)
     except (ProviderError, SecretMissing) as error:
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         sys.exit(COULD_NOT_FIND_OUT)
     if theirs is None:
         theirs = asked.bill
@@ -109,7 +111,7 @@ def reconcile_command(
         )  # fmt: skip
     except NotReconcilable as error:
         bad_input(str(error))
-    click.echo(json.dumps(found.row(), indent=2) if as_json else reconciled_words(found))
+    echo(json.dumps(found.row(), indent=2) if as_json else reconciled_words(found))
     sys.exit(WRONG_OUT_THERE if found.needs_a_person else FINE)
 
 
@@ -154,12 +156,12 @@ async def _ask(
 async def _record(declared: Fleet, secret: Callable[[SecretRef], Secret]) -> None:
     """Since when the clusters exist, as evidence in the spool."""
     from tasks.provider.lifetimes import record_clusters
+    from tasks.runs.recording import Recorder
 
-    began, spool = datetime.now(UTC), Spool(state_folder() / "spool")
-    run_id = f"bill-reconcile-{began:%Y%m%dT%H%M%S.%f}"
-    told = await record_clusters(declared, secret, spool, run_id)
-    ended = {"state": "completed", "summary": "; ".join(told), "ended_at": datetime.now(UTC)}
-    spool.append(RUNS, run_id, "run", [{"flow": "bill reconcile", "started_at": began, "hosts": {}, **ended}])
+    run_id = f"bill-reconcile-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
+    recorder = Recorder(Spool(state_folder() / "spool"), run_id, lambda line: echo(line, err=True))
+    told = await record_clusters(declared, secret, recorder)
+    recorder.end("bill reconcile", RunState.COMPLETED, "; ".join(told), ())
 
 
 def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:

@@ -6,6 +6,8 @@ import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from deployments.terminal import console
+
 if TYPE_CHECKING:
     from tasks.fees.lines import FeeLine
     from tasks.fees.metering import Statement
@@ -45,11 +47,10 @@ def answer_of(statement: Statement) -> dict[str, Any]:
 
 def show(statement: Statement, *, is_closed: bool) -> None:
     """The statement for a terminal: dearest lines first, what needs a person last."""
-    from rich.console import Console
     from rich.table import Table
 
     # into a file or pipe as wide as it is, so that an id is found by grep
-    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
+    terminal = console(width=None if sys.stdout.isatty() else WIDTH)
     tariff = statement.tariff
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("line", no_wrap=True)
@@ -68,15 +69,15 @@ def show(statement: Statement, *, is_closed: bool) -> None:
             "waived" if line.waiver else text_of(line.unit_price),
             _amount(line),
         )
-    console.print(table)
+    terminal.print(table)
     if len(lines) > SHOWN_LINES:
-        console.print(f"and {len(lines) - SHOWN_LINES} more lines: --json has all")
+        terminal.print(f"and {len(lines) - SHOWN_LINES} more lines: --json has all")
     if tariff.comparator:
-        console.print(f"A comparator, not a bill: {tariff.title}.")
+        terminal.print(f"A comparator, not a bill: {tariff.title}.")
     for usage in statement.unpriced:
-        console.print(f"no price: {usage.rule} of {usage.resource_id}: {usage.reason}")
+        terminal.print(f"no price: {usage.rule} of {usage.resource_id}: {usage.reason}")
     kind = "closed" if is_closed else "open" if statement.is_whole else "still running"
-    console.print(
+    terminal.print(
         f"\n{statement.period.name} ({kind}): {money_of(statement.total, tariff)},"
         f" evidence for {float(statement.coverage):.1%}" + _range(statement),
     )

@@ -18,6 +18,7 @@ import click
 from deployments.lab import lifecycle
 from deployments.lab.faults import FAULTS, Fault
 from deployments.lab.layout import MAX_HOSTS, OLDER_KUBELETS, POOLS, LabFolder
+from deployments.terminal import echo
 from tasks.settings import state_folder
 
 T = TypeVar("T")
@@ -77,11 +78,11 @@ def up(
         started = _tried(lambda: lifecycle.start_prefect(place)) or started
     told = lifecycle.status(place)
     if as_json:
-        click.echo(json.dumps({"started": started, **told}, indent=2))
+        echo(json.dumps({"started": started, **told}, indent=2))
         return
     first = told["hosts"][0]
     took = f"up after {time.monotonic() - began:.1f} s" if started else "was up already, as it was started then"
-    click.echo(
+    echo(
         f"The lab {took}, on {told['network']}:\n"
         f"  Kubernetes API   {told['api_url']}\n"
         f"  provider         {told['provider_url'] or 'kubeadm'}\n"
@@ -91,11 +92,11 @@ def up(
         f"  fleet file       {told['fleet']}"
     )
     if told["prefect_api_url"]:
-        click.echo(f"  Prefect          {told['prefect_api_url'].removesuffix('/api')}")
-    click.echo(f"Work in it:\n  export POOLKEEPER_FLEET={told['fleet']}")
+        echo(f"  Prefect          {told['prefect_api_url'].removesuffix('/api')}")
+    echo(f"Work in it:\n  export POOLKEEPER_FLEET={told['fleet']}")
     if told["prefect_api_url"]:
-        click.echo(f"  export PREFECT_API_URL={told['prefect_api_url']}")
-    click.echo(
+        echo(f"  export PREFECT_API_URL={told['prefect_api_url']}")
+    echo(
         f"Look around:\n"
         f"  {told['kubectl']} --kubeconfig {place.admin_kubeconfig} get nodes,pods -A\n"
         f"  ssh -i {place.keys / 'ops'} -o UserKnownHostsFile={place.keys / 'known_hosts'}"
@@ -111,9 +112,9 @@ def down(folder: Path | None, as_json: bool) -> None:
     place = _place(folder)
     was_there = _tried(lambda: lifecycle.down(place))
     if as_json:
-        click.echo(json.dumps({"stopped": was_there, "folder": str(place.path)}))
+        echo(json.dumps({"stopped": was_there, "folder": str(place.path)}))
     else:
-        click.echo(f"the lab in {place.path} is gone" if was_there else f"there was no lab in {place.path}")
+        echo(f"the lab in {place.path} is gone" if was_there else f"there was no lab in {place.path}")
 
 
 @lab.command()
@@ -125,18 +126,18 @@ def status(folder: Path | None, as_json: bool) -> None:
     try:
         told = lifecycle.status(place)
     except lifecycle.NotALab as error:
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         sys.exit(WRONG_OUT_THERE)
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        echo(json.dumps(told, indent=2))
         return
     for key in ("api_url", "provider_url", "billing_url", "prefect_api_url", "dns", "fleet", "kubeconfig"):
-        click.echo(f"{key:<16} {told[key] or '-'}")
+        echo(f"{key:<16} {told[key] or '-'}")
     for host in told["hosts"]:
-        click.echo(f"{host['name']:<16} {host['address']}:{host['port']:<6} {host['fault'] or ''}".rstrip())
+        echo(f"{host['name']:<16} {host['address']}:{host['port']:<6} {host['fault'] or ''}".rstrip())
     for place in (*told["sites"], told["cloud"]):
         if place["fault"]:
-            click.echo(f"{place['name']:<16} {place['fault']}")
+            echo(f"{place['name']:<16} {place['fault']}")
 
 
 @lab.command(name="break")
@@ -147,7 +148,7 @@ def break_(subject: str, fault: str, folder: Path | None) -> None:
     """Break a SUBJECT, which is a host, a site or `cloud`, with a FAULT; `lab faults` lists them."""
     chosen = _chosen(subject, fault)
     _tried(lambda: lifecycle.break_host(_place(folder), subject, chosen))
-    click.echo(f"{subject} is broken: {FAULTS[chosen].description}")
+    echo(f"{subject} is broken: {FAULTS[chosen].description}")
 
 
 @lab.command()
@@ -158,7 +159,7 @@ def mend(subject: str, fault: str | None, folder: Path | None) -> None:
     """Mend one FAULT of a SUBJECT, which is a host, a site or `cloud`, or all of them."""
     chosen = _chosen(subject, fault) if fault else None
     _tried(lambda: lifecycle.mend_host(_place(folder), subject, chosen))
-    click.echo(f"{subject} is mended" + (f" of {fault}" if fault else ""))
+    echo(f"{subject} is mended" + (f" of {fault}" if fault else ""))
 
 
 @lab.command()
@@ -181,11 +182,9 @@ def deploy(name: str, pool: str, replicas: int, min_available: int, folder: Path
     try:
         asyncio.run(deployed())
     except TimeoutError:
-        click.echo(
-            f"{name} was not Ready within {DEPLOYED_WITHIN_S:.0f} s; is a node of pool {pool} accepted?", err=True
-        )
+        echo(f"{name} was not Ready within {DEPLOYED_WITHIN_S:.0f} s; is a node of pool {pool} accepted?", err=True)
         sys.exit(WRONG_OUT_THERE)
-    click.echo(f"{name}: {replicas} replicas on pool {pool}, of which {min_available} must stay available")
+    echo(f"{name}: {replicas} replicas on pool {pool}, of which {min_available} must stay available")
 
 
 @lab.command()
@@ -196,11 +195,11 @@ def faults(as_json: bool) -> None:
         rows = {
             fault: {"subjects": about.subjects, "description": about.description} for fault, about in FAULTS.items()
         }
-        click.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
         return
     for fault, about in FAULTS.items():
         end = " (machines only)" if about.machines_only else ""
-        click.echo(f"{fault:<26} {' or '.join(about.subjects):<13} {about.description}{end}")
+        echo(f"{fault:<26} {' or '.join(about.subjects):<13} {about.description}{end}")
 
 
 def _chosen(subject: str, fault: str) -> Fault:
@@ -220,8 +219,8 @@ def _tried(act: Callable[[], T]) -> T:
     try:
         return act()
     except lifecycle.NotALab as error:
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         sys.exit(BAD_INPUT)
     except lifecycle.LabError as error:
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         sys.exit(COULD_NOT_FIND_OUT)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +28,8 @@ def eventually(check: Callable[[], Any]) -> Any:
     raise AssertionError(f"not within {DEADLINE_S:.0f} s")
 
 
-def deployment(cluster: Cluster, name: str) -> Json:
-    found: Json = ask(cluster, "GET", f"/deployments/name/onboard/{name}")
+def deployment(cluster: Cluster, name: str, flow: str = "onboard") -> Json:
+    found: Json = ask(cluster, "GET", f"/deployments/name/{flow}/{name}")
     return found
 
 
@@ -108,12 +110,38 @@ def test_an_event_starts_a_run(prefect_lab: Cluster) -> None:
     ],
 )
 def test_a_run_with_wrong_parameters_says_what_to_write(prefect_lab: Cluster, parameters: Json, says: str) -> None:
-    made = ask(
-        prefect_lab,
-        "POST",
-        f"/deployments/{deployment(prefect_lab, 'onboard')['id']}/create_flow_run",
-        {"parameters": parameters, "state": {"type": "SCHEDULED"}},
-    )
-    done = eventually(lambda: ended(prefect_lab, made["id"]))
+    done = ran(prefect_lab, deployment(prefect_lab, "onboard"), parameters)
     assert done["state_name"] == "Failed"
     assert says.lower() in done["state"]["message"].lower()
+
+
+def ran(cluster: Cluster, deployed: Json, parameters: Json) -> Json:
+    """A deployment's run, once it has ended."""
+    wanted = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+    made = ask(cluster, "POST", f"/deployments/{deployed['id']}/create_flow_run", wanted)
+    return eventually(lambda: ended(cluster, made["id"]))
+
+
+@pytest.mark.parametrize(
+    ("flow", "name", "parameter"),
+    [
+        ("onboard", "onboard", "fleet"),
+        ("recover", "recover", "fleet"),
+        ("audit", "audit-nightly", "fleet"),
+        ("meter", "fees-nightly", "fleet"),
+        ("meter", "fees-nightly", "events"),
+        ("meter", "fees-nightly", "tariff"),
+        ("meter", "fees-nightly", "bill"),
+    ],
+)
+def test_a_parameter_names_no_file_that_the_worker_does_not_allow(
+    prefect_lab: Cluster, tmp_path: Path, flow: str, name: str, parameter: str
+) -> None:
+    secret = tmp_path / "shadow"
+    secret.write_text("root:hunter2:19000:0:99999:7:::\nhosts: hunter2\n")
+    done = ran(prefect_lab, deployment(prefect_lab, name, flow), {parameter: str(secret)})
+    assert done["state_name"] == "Failed"
+    assert "runs on this worker may not read" in done["state"]["message"]
+    about = {"flow_runs": {"id": {"any_": [done["id"]]}}}
+    kept = [ask(prefect_lab, "POST", f"/{kind}/filter", about) for kind in ("artifacts", "logs")]
+    assert "hunter2" not in json.dumps([done, *kept])

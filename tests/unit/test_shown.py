@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployments import forecasting, probing, running, status
+from deployments import forecasting, probing, releasing, running, status
+from deployments.terminal import echo
+from flows import surroundings
+from tasks.outcomes import visible
+from tasks.rollout.held import Held
 from tests.unit.onboard.builders import a_node
 from tests.unit.rollout.builders import a_pod, a_snapshot, seen
 
@@ -59,3 +68,61 @@ def test_what_a_probe_has_found(text: str, capsys: pytest.CaptureFixture[str]) -
 def test_why_a_forecast_is_unknown(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     forecasting.show(seen(a_snapshot([a_pod("web-1"), a_pod("spare", "n3")], budgets=text), "n1"))
     assert text in capsys.readouterr().out
+
+
+ACTING = "\x1b]0;owned\x07 \x1b[2J\x9b31m \u202eoff\u2066 \u200bn1\r"
+SHOWN = r"\x1b]0;owned\x07 \x1b[2J\x9b31m \u202eoff\u2066 \u200bn1\x0d"
+
+
+def all_that_is_shown() -> Iterator[tuple[str, Callable[[], None]]]:
+    """Each way to the terminal, with a text from outside on it."""
+    finding = {"severity": "blocker", "id": "a.b", "evidence": {"observed": ACTING, "expected": ACTING}}
+    told: dict[str, Any] = {**finding, "next_step": ACTING}
+    host: dict[str, Any] = {"name": ACTING, "state": ACTING, "summary": ACTING, "phase_s": {}, "findings": [told]}
+    yield "a run", lambda: running.show({"hosts": [host], "summary": ACTING, "files": [ACTING]})
+    row = {"host": ACTING, "node": ACTING, "state": ACTING, "detail": ACTING, "kubelet": ACTING}
+    yield "status", lambda: status.show([row])
+    check = {"check": ACTING, "target": ACTING, "verdict": "fail", "reason": ACTING}
+    probed = {"name": ACTING, "standing": ACTING, "reason": ACTING, "checks": [check], "findings": [told]}
+    yield "probe", lambda: probing.show([probed])
+    yield "forecast", lambda: forecasting.show(seen(a_snapshot([a_pod("web-1")], budgets=ACTING), "n1"))
+    yield "release", lambda: releasing.show([Held("node", ACTING, ACTING, proven=True, commands=(ACTING,))])
+    yield "a sentence", lambda: echo(ACTING)
+    yield "an error", lambda: echo(ACTING, err=True)
+
+
+@pytest.mark.parametrize("show", [pytest.param(show, id=what) for what, show in all_that_is_shown()])
+def test_nothing_that_others_have_written_acts_on_the_terminal(
+    show: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    show()
+    out = "".join(capsys.readouterr())
+    assert SHOWN in out
+    assert [letter for letter in out if letter != "\n" and visible(letter) != letter] == []
+
+
+def test_nothing_else_writes_to_the_terminal() -> None:
+    """The demo has two lines of its own, in colours."""
+    writes = re.compile(r"(?<![\w.])(print|click\.secho|click\.echo|Console|sys\.std(out|err)\.write)\(")
+    folder = Path(running.__file__).parent
+    files = [*folder.glob("*.py"), *(folder / "bill").glob("*.py"), folder / "lab/cli.py"]
+    others = [path.name for path in files if writes.search(path.read_text())]
+    assert sorted(others) == ["demo.py", "terminal.py"]
+
+
+def test_nothing_that_others_have_written_acts_in_the_log() -> None:
+    """Prefect's own records of what went wrong included, which quote it."""
+    assert surroundings  # whoever imports a flow logs so
+    log, seen = logging.getLogger("poolkeeper.of-a-test"), io.StringIO()
+    handler = logging.StreamHandler(seen)
+    log.addHandler(handler)
+    try:
+        raise RuntimeError(ACTING)
+    except RuntimeError:
+        log.exception("it said %s", ACTING)
+    finally:
+        log.removeHandler(handler)
+    told = seen.getvalue()
+    assert f"it said {SHOWN}" in told
+    assert f"RuntimeError: {SHOWN}" in told
+    assert visible(told) == told
