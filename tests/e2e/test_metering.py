@@ -86,5 +86,5 @@ def test_a_bill_that_is_not_one_is_answered_whole(new_lab: Callable[[int], Clust
     bad.write_text((EXAMPLE.parent / "vendor-bill.csv").read_text().replace("USD", "CNY"))
     ended = cluster.poolkeeper("run", "meter", "-p", "period=2026-10", "-p", f"bill={bad}", "--json")
     assert (ended.code, ended.answer["state"]) == (2, "invalid")
-    assert "in CNY, and the tariff is in USD" in ended.answer["summary"]
+    assert "bill.csv:2:1: Currency" in ended.answer["summary"]
     assert not (cluster.state / "reports").exists()

@@ -27,11 +27,11 @@ from tasks.upgrade.goal import _PACKAGE, _PACKAGE_VERSION
 from tests.unit.onboard.builders import a_fleet, a_host
 
 FLEET = a_fleet(a_host("n1"))
-SMALL, TIMES = 8_000, 4
+SMALL, TIMES = 2_000, 4
 MOST = 10.0
 """How much longer four times the text may take: a quadratic look takes sixteen times as long."""
 QUICK_S = 0.02
-"""What took no longer is not quadratic: the larger text has a thousand million pairs of letters."""
+"""What took no longer is not quadratic: the larger text has sixty million pairs of letters."""
 
 
 def whole(pattern: str | re.Pattern[str]) -> Callable[[str], Any]:
@@ -77,10 +77,10 @@ PIECES = (
 
 
 def hostile(size: int) -> Iterator[tuple[str, str]]:
-    """Every piece and every two of them, over and over, with something at the end that spoils it."""
+    """Every piece and every two of them, over and over, after a good beginning, with something at the end that spoils it."""
     for piece in (*PIECES, *("".join(two) for two in pairwise(PIECES))):
-        for end in ("", "!"):
-            yield f"{piece!r} {end!r}", piece * (size // len(piece)) + end
+        for begin, end in (("", ""), ("", "!"), ("A1a" * 20, "!")):
+            yield f"{begin!r} {piece!r} {end!r}", begin + piece * (size // len(piece)) + end
 
 
 def spent_s(look: Callable[[str], Any], text: str) -> float:
@@ -97,9 +97,6 @@ def spent_s(look: Callable[[str], Any], text: str) -> float:
 
 @pytest.mark.parametrize("what", LOOKS)
 def test_four_times_the_text_takes_some_four_times_as_long(what: str) -> None:
-    slow = []
     for (named, small), (_, large) in zip(hostile(SMALL), hostile(SMALL * TIMES), strict=True):
         took_s = spent_s(LOOKS[what], large)
-        if took_s > QUICK_S and took_s > MOST * (least_s := spent_s(LOOKS[what], small)):
-            slow.append(f"{named}: {took_s * 1000:.1f} ms after {least_s * 1000:.1f} ms")
-    assert slow == []
+        assert took_s <= QUICK_S or took_s <= MOST * spent_s(LOOKS[what], small), named

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
+from flows import surroundings
 from tasks.ledger import private_folder, write_whole
 from tasks.settings import FileRefused, file_of_parameter, fleet_of_parameter, state_folder
 
@@ -95,6 +97,17 @@ def test_without_a_setting_a_parameter_names_the_workers_own_file_or_none(
     for given in ("allowed/berlin.yaml", "fleet.yaml", ""):
         with pytest.raises(FileRefused):
             file_of_parameter(given)
+
+
+def test_flows_reach_a_file_by_its_parameter_in_no_other_way() -> None:
+    for path in Path(surroundings.__file__).parent.glob("*.py"):
+        text = path.read_text()
+        assert not re.findall(r"(?<![\w.])(?:fleet_path|Path|open)\(", text), path.name
+        for function in ("load_fleet", "load_tariff", "evidence_of_csv", "bill_of_csv"):
+            for given in re.findall(rf"(?<![\w.]){function}\((.*)", text):
+                assert re.match(
+                    r"(tariff_path\(given\) if given in shipped_tariffs\(\) else )?(file|fleet)_of_parameter\(", given
+                )
 
 
 # the state folder
