@@ -17,8 +17,14 @@ RUNS_LOOKED_AT = 20
 
 
 def measured_s(spool: Spool, flow: str, hosts: Collection[str]) -> float | None:
-    """The 95th percentile over the latest runs of a flow on these hosts, in seconds; None: too few to tell."""
-    return percentile_s(spool.rows(RUNS), lambda run: spool.rows(STEPS, run), flow, hosts)
+    """The 95th percentile over the latest runs of a flow on these hosts, in seconds; None: too few to tell.
+
+    None as well where the spool cannot be read: what is left on a node is not left there because of a broken file.
+    """
+    try:
+        return percentile_s(spool.rows(RUNS), lambda run: spool.rows(STEPS, run), flow, hosts)
+    except (OSError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return None
 
 
 def percentile_s(

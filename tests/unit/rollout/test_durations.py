@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.rollout.durations import RUNS_LOOKED_AT, percentile_s
+from tasks.ledger import RUNS, STEPS, Spool, Table
+from tasks.rollout.durations import RUNS_LOOKED_AT, measured_s, percentile_s
 from tests.unit.onboard.builders import NOW
 
 HOSTS = [f"h{n}" for n in range(10)]
@@ -56,3 +58,28 @@ def test_expected(
 ) -> None:
     found = percentile_s(runs, written.__getitem__, "upgrade", hosts)
     assert found == (pytest.approx(expected_s) if expected_s is not None else None)
+
+
+@pytest.mark.parametrize("table", [RUNS, STEPS])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(b'{"run_id": "a", "flow": "upg', id="half a row"),
+        pytest.param(b"\xff\xfe\n", id="no text"),
+        pytest.param(b"[]\n", id="no row"),
+        pytest.param(b"7\n", id="a number"),
+        pytest.param(b"[" * 100_000, id="too deep"),
+        pytest.param(b'{"flow": "upgrade", "ended_at": "yesterday"}\n', id="no time"),
+        pytest.param(b'{"flow": "upgrade", "ended_at": null, "hosts": [1]}\n', id="odd types"),
+    ],
+)
+def test_a_broken_file_of_the_spool_is_no_measure_and_stops_nothing(
+    table: Table, broken: bytes, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path)
+    hosts = dict.fromkeys(HOSTS, "done")
+    spool.append(RUNS, "a", "run", [{"flow": "upgrade", "ended_at": NOW, "hosts": hosts}])
+    spool.append(STEPS, "a", "steps", steps())
+    assert measured_s(spool, "upgrade", HOSTS) == 90.0
+    (tmp_path / table.name / "a/broken.jsonl").write_bytes(broken)
+    assert measured_s(spool, "upgrade", HOSTS) in (None, 90.0)
