@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from deployments.lab import lifecycle
@@ -33,6 +34,9 @@ from deployments.lab.real.machines.need import lacking_for_good, lacking_for_mac
 from deployments.lab.real.pins import CONTROL_PLANE, KUBERNETES, MACHINES, go_version
 from deployments.lab.real.programs import lacking
 from tests.contract.audit.pythons import lacking_pythons
+
+settings.register_profile("anywhere", deadline=None)  # what a machine has else to do fails no rule
+settings.load_profile("anywhere")
 
 TESTS = Path(__file__).parent
 

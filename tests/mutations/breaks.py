@@ -1352,14 +1352,6 @@ BREAKS = (
         _REDACTION,
     ),
     Break(
-        "the shape of a URL's password is not redacted",
-        "tasks/outcomes/redaction.py",
-        r"""    re.compile(r"(://[^\s/:@]*:)[^\s/]+(?=@)"),
-""",
-        "",
-        _REDACTION,
-    ),
-    Break(
         "the last half of a private key is not redacted",
         "tasks/outcomes/redaction.py",
         r"""    re.compile(r"()\A(?:(?!-----BEGIN ).)*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),

@@ -25,7 +25,7 @@ from tasks.outcomes.redaction import MAX_CHARACTERS
         ),
         pytest.param("abc\nZm9v\n-----END RSA PRIVATE KEY-----\nok", f"{REDACTED}\nok", id="a key's last half"),
         pytest.param("via http://ops:hunter2@proxy:3128/", f"via http://ops:{REDACTED}@proxy:3128/", id="proxy"),
-        pytest.param("git clone ssh://git@host/x", "git clone ssh://git@host/x", id="a user alone"),
+        pytest.param("git clone ssh://git@host/x", f"git clone ssh://{REDACTED}@host/x", id="a user alone, or a token"),
         pytest.param(
             "ids x-eyJhbGciOi.eyJzdWIi.c2ln end", f"ids x-{REDACTED} end", id="service account token in a word"
         ),
