@@ -174,7 +174,8 @@ class ClusterApi:
         if isinstance(error, aiohttp.ClientHttpProxyError):
             told = f"HTTP {error.status} {quoted(error.message, most=100)}".rstrip()
             login = "Correct its user and password" if error.status == 407 else "Let it pass connections to that server"
-            return f"{through} on the way to {server} answers {told}. {login}, or exempt the server ($NO_PROXY)."
+            exempt = ", or exempt the server ($NO_PROXY)" if proxy and proxy.source.startswith("$") else ""
+            return f"{through} on the way to {server} answers {told}. {login}{exempt}."
         if isinstance(error, aiohttp.ClientProxyConnectionError):
             return f"{through} on the way to {server} cannot be reached: {words}. {_WAY}"
         if isinstance(error, aiohttp.ClientConnectorCertificateError):

@@ -256,6 +256,7 @@ async def test_a_proxy_that_refuses(
         f"the proxy http://127.0.0.1:{proxy.port} ({source}) on the way to the API server at https://"
     )
     assert words in said
+    assert ("$NO_PROXY" in said) is (where == "environment")  # which does not count for a proxy-url
     await proxy.stop()
 
 
