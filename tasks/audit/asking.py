@@ -11,6 +11,7 @@ from importlib.resources import files
 from tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
 from tasks.fleet.model import Host
 from tasks.hosts.sessions import Sessions
+from tasks.outcomes import redact
 
 PROBE = files("tasks.audit").joinpath("probe.py").read_text(encoding="ascii")
 SHELL = files("tasks.audit").joinpath("probe.sh").read_text(encoding="ascii")
@@ -171,7 +172,7 @@ def _answer(fields: list[str]) -> Answer | None:
         duration_ms = None
     pairs = (field.partition("=") for field in fields[3 : 3 + _MOST_VALUES])
     values = {name: decoded(value) for name, equals, value in pairs if equals and re.fullmatch("[a-z_]{1,40}", name)}
-    return Answer(outcome, duration_ms, values, decoded(fields[2]))
+    return Answer(outcome, duration_ms, values, redact(decoded(fields[2])))
 
 
 def _fields(number: int, question: Question) -> tuple[str, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.audit import run as auditing
-from tasks.fleet.model import Fleet, Host, KubeadmProvider, SecretRef
+from tasks.fleet.model import AuditSettings, AuditTarget, Fleet, Host, KubeadmProvider, SecretRef
 from tasks.ledger import FINDINGS, Spool
 from tasks.onboard.run import open_run
 from tasks.outcomes import Gate, Secret
@@ -61,6 +62,18 @@ async def test_a_run_over_hosts_tells_it(fleet: Fleet, host: Host, tmp_path: Pat
     assert (row["id"], row["severity"], row["subject_name"]) == ("cluster.connection.unverified", "warning", "main")
     answer = Answer.of_run("upgrade", recorder, [], [], Gate())
     assert "- **warning** `cluster.connection.unverified`: the certificate of the API server at " in answer.text
+
+
+async def test_the_authority_of_a_target_may_have_any_words_around_it(
+    fleet: Fleet, host: Host, api: Api, tmp_path: Path
+) -> None:
+    pem = api.ca_file.read_text()
+    (tmp_path / "target.crt").write_bytes(b"# M\xfcller\n" + pem.encode())
+    target = AuditTarget("registry", frozenset(), "tls", "10.0.0.1", 443, authority=tmp_path / "target.crt")
+    fleet = replace(fleet, audit=AuditSettings(targets=(target,)))
+    recorder = Recorder(Spool(tmp_path), "run-1", [].append)
+    async with auditing.open_run(fleet, [host], secret, recorder, required=lambda cluster, way: ()) as run:
+        assert run.plan.authorities[host.name] == {str(target.authority): pem}
 
 
 async def test_an_audit_tells_it(fleet: Fleet, host: Host, tmp_path: Path) -> None:

@@ -151,6 +151,11 @@ def test_hostile_output_gives_one_answer_for_each_question(noise: str, lines: li
             2 * (Answer(Outcome.UNKNOWN, reason="the probe program did not begin: last words"),),
             id="never begun",
         ),
+        pytest.param(
+            f"{BEGIN}0\tok\t1.5\t\n1\ttimeout\t\thttp://u:example-password@proxy hangs\n{END}",
+            (OK, Answer(Outcome.TIMEOUT, None, {}, "http://u:[redacted]@proxy hangs")),
+            id="a proxy's password",
+        ),
         pytest.param(f"{BEGIN}0\tfine\t1\t\n0\tok\t1.5\t\n1\tok\t1.5\t\n{END}", (OK, OK), id="an outcome that is none"),
         pytest.param(
             f"{BEGIN}0\tdns\t\n1\ttimeout\tinf\tno%0Aanswer\tX=1\trcode=%25\tx\n{END}",

@@ -83,6 +83,7 @@ def cluster_info(server: Any = "https://10.0.0.1:6443", pem: str | None = EC, **
         pytest.param(cluster_info("https://api.example.com"), "api.example.com:443", id="a name alone"),
         pytest.param(cluster_info("https://[fd00::1]:6443"), "[fd00::1]:6443", id="IPv6"),
         pytest.param({**cluster_info(), "jws-kubeconfig-abcdef": "x..y"}, "10.0.0.1:6443", id="signed"),
+        pytest.param(cluster_info(pem=f"# M\u00fcller\n{EC}"), "10.0.0.1:6443", id="words around the authority"),
     ],
 )
 def test_what_machines_are_told(data: dict[str, str], endpoint: str) -> None:
