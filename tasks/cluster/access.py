@@ -178,7 +178,7 @@ def _server(text: str) -> str:
     if url.scheme not in ("http", "https") or not url.raw_host:
         raise KubeconfigUnusable("its server is no URL, such as https://HOST:6443")
     if url.user is not None or url.password is not None:
-        raise KubeconfigUnusable("its server holds a user or a password: take it out; tokens belong to the user entry")
+        raise KubeconfigUnusable("its server holds a login, which belongs to the user entry")
     return f"{url.scheme}://{url.raw_authority}{url.raw_path.rstrip('/')}"
 
 

@@ -345,6 +345,7 @@ def _checked(text: str) -> dict[str, Any]:
     """A kubeconfig's data, once all of it has the right shape. Raises KubeconfigUnusable."""
     if len(text) > MOST_BYTES:
         raise KubeconfigUnusable("it is larger than 4 MB")
+    text = text.removeprefix("\ufeff")
     if text.lstrip().startswith("{"):
         text = text.replace("\t", " ")  # in JSON it parts words, in YAML it is refused
     try:
@@ -454,4 +455,4 @@ _VERSIONS = " and ".join(EXEC_VERSIONS)
 
 
 def _both(whose: str, one: str, other: str) -> NoReturn:
-    raise KubeconfigUnusable(f"{whose} has both {one} and {other}: only one of them is allowed")
+    raise KubeconfigUnusable(f"{whose} has both {one} and {other}, where only one of them may be")

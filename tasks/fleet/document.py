@@ -308,7 +308,7 @@ class AckEntry(Part):
     cluster_id: Text
     region: Text
     endpoint: Endpoint | None = Field(None, description="host:port in place of the region's own endpoint.")
-    protocol: Literal["https", "http"] = "https"
+    protocol: Literal["https", "http"] = Field("https", description="http only to an endpoint on this machine.")
     access_key_id: SecretEntry | None = None
     access_key_secret: SecretEntry | None = None
     reset_command: Command = Field("edgeadm reset", description="Takes ACK's parts off a host.")

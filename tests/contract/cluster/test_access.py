@@ -361,7 +361,7 @@ async def test_a_server_that_is_none(kubeconfig: Kubeconfig, url: str) -> None:
 
 async def test_a_server_with_a_login_is_refused_without_it(kubeconfig: Kubeconfig) -> None:
     said = await refused(kubeconfig.of({}, server=f"https://user:{PASSWORD}@127.0.0.1:1"))
-    assert "its server holds a user or a password" in said
+    assert "its server holds a login, which belongs to the user entry." in said
 
 
 async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from deployments.lab.kubernetes import LabCA
 from tasks.cluster import ApiError, ClusterUnreachable
@@ -92,12 +93,26 @@ class Case:
     entries: Callable[[World], Row]
     """What differs in the cluster's entry, and the user's."""
     environment: Callable[[World], Mapping[str, str]] = field(default=lambda world: {})
+    written: Callable[[str], str] = field(default=str)
+    """What becomes of the kubeconfig's text."""
     stricter: bool = False
     """Whether we refuse what kubectl takes, and say so in the table of `tasks.cluster.kubeconfig`."""
 
 
 TAKEN: dict[str, Case] = {
     "token": Case(lambda w: ({}, {"token": "known-token"})),
+    "byte order mark": Case(lambda w: ({}, {"token": "t"}), written=lambda text: f"\ufeff{text}"),
+    "line ends of Windows": Case(lambda w: ({}, {"token": "t"}), written=lambda text: text.replace("\n", "\r\n")),
+    "JSON with tabs": Case(
+        lambda w: ({}, {"token": "t"}), written=lambda text: json.dumps(yaml.safe_load(text), indent="\t")
+    ),
+    "a document's marks and comments": Case(lambda w: ({}, {"token": "t"}), written=lambda text: f"---\n# k\n{text}..."),
+    "aliases and merges": Case(
+        lambda w: ({}, {"token": "t"}),
+        written=lambda text: text.replace("user:\n    token: t", "user: &u {token: t}\n- name: v\n  user:\n    <<: *u"),
+    ),
+    "keys of others": Case(lambda w: ({"unknown": ["x"]}, {"token": "t", "expiry": 7})),
+    "nothing behind keys": Case(lambda w: ({"extensions": None}, {"token": "t", "exec": None, "as-groups": None})),
     "token with blanks": Case(lambda w: ({}, {"token": "known token"})),
     "token file": Case(lambda w: ({}, {"tokenFile": w.file("t", " in-file\n")})),
     "token and token file": Case(lambda w: ({}, {"token": "first", "tokenFile": w.file("t", "in-file\n")})),
@@ -279,7 +294,9 @@ class Heard:
 def _kubeconfig(world: World, case: Case) -> Path:
     cluster, user = case.entries(world)
     entry = {"server": world.server.url, "certificate-authority": "ca.crt"} | cluster
-    return kubeconfig_of(world.folder / "config", {k: v for k, v in entry.items() if v is not None}, user)
+    path = kubeconfig_of(world.folder / "config", {k: v for k, v in entry.items() if v is not None}, user)
+    path.write_bytes(case.written(path.read_text()).encode())
+    return path
 
 
 def _heard(world: World, answered: bool, said: str) -> Heard:
@@ -351,4 +368,4 @@ async def test_what_kubectl_refuses_is_refused_with_a_sentence(
     assert ours.asked == []
     assert ours.said.endswith((".", "`kubectl --kubeconfig FILE version` on this machine."))
     assert "pw" not in ours.said
-    assert "example-password" not in ours.said
+    assert "[redacted]" not in ours.said, "our own words are taken for a secret"

@@ -13,10 +13,10 @@ import yaml
 
 from tasks.cluster import kubeconfig as module
 from tasks.cluster.access import authorities
-from tasks.cluster.kubeconfig import KubeconfigUnusable, read_kubeconfig
+from tasks.cluster.kubeconfig import KubeconfigUnusable, read_kubeconfig, unusable
 from tasks.cluster.plugin import Credential
 from tasks.fleet.model import SecretRef
-from tasks.outcomes import Secret
+from tasks.outcomes import REDACTED, Secret
 from tests.unit.onboard.builders import CLUSTER
 
 SECRET = "s3cr3t-t0ken-of-the-kubeconfig"
@@ -37,6 +37,7 @@ def document(cluster: dict[str, Any] | None = None, user: dict[str, Any] | None 
 def refused(text: str) -> str:
     with pytest.raises(KubeconfigUnusable) as caught:
         read_kubeconfig(CLUSTER, Secret(text))
+    assert REDACTED not in str(unusable(CLUSTER, str(caught.value))), "its words look like a secret's"
     assert SECRET not in str(caught.value) + repr(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     return str(caught.value)
