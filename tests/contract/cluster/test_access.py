@@ -194,6 +194,17 @@ def _until_ended(pid: int) -> None:
         assert ended.poll(10)
 
 
+async def test_a_plugin_that_hangs_later_costs_a_request_its_own_deadline(
+    kubeconfig: Kubeconfig, server: NotingServer
+) -> None:
+    once = f"[ $(wc -l < '{kubeconfig.folder}/calls') -lt 2 ] || sleep 600"
+    path = kubeconfig.plugin(f"{once}\n{kubeconfig.gives(token='one', expirationTimestamp=PAST)}")
+    async with asyncio.timeout(20), reach(path, timeout_s=0.5) as api:
+        with pytest.raises(ClusterUnreachable, match=r"exec plugin gave no credential within 0.5 s\. Run it by hand\."):
+            await api.request("GET", "/version")
+    assert server.asked == []
+
+
 async def test_a_plugin_that_is_not_installed_says_how_it_is(kubeconfig: Kubeconfig) -> None:
     path = kubeconfig.plugin("", command="no-such-program", installHint="brew install it\nwith more words")
     assert "its exec plugin `no-such-program` is not there (brew install it)" in await refused(path)
