@@ -159,8 +159,9 @@ class Recorder:
             self.write(FINDINGS, f"{host}.{phase}", rows)
 
     def about_the_run(self, findings: Iterable[Finding]) -> None:
-        """Findings about no host of it: told in the log, in the spool, and in the summary at the end."""
-        for finding in findings:
+        """Findings about no host of it: told once in the log, in the spool, and in the summary at the end."""
+        known = {(finding.id, finding.subject) for finding in self.beside}
+        for finding in (finding for finding in findings if (finding.id, finding.subject) not in known):
             self.beside.append(finding)
             self.say(str(finding))
             self.write(FINDINGS, f"{finding.subject.name}.{finding.id}", [finding_row(finding, "")])

@@ -1817,9 +1817,9 @@ BREAKS = (
     ),
     Break(
         "the audit verifies the API server against its address, whatever it is to be verified against",
-        "tasks/audit/probe.sh",
-        '"$1://${server_name:-$where}:$port${2:-/}"',
-        '"$1://$where:$port${2:-/}"',
+        "tasks/audit/asking.py",
+        "        question.server_name,\n",
+        '        "",\n',
         "tests/contract/audit/test_without_python.py::test_curl",
     ),
     Break(

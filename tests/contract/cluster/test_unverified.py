@@ -55,9 +55,10 @@ def a_rollout(fleet: Fleet, host: Host, recorder: Recorder) -> AbstractAsyncCont
 async def test_a_run_over_hosts_tells_it(fleet: Fleet, host: Host, tmp_path: Path, opened: Callable[..., Any]) -> None:
     said: list[str] = []
     recorder = Recorder(Spool(tmp_path), "run-1", said.append)
-    async with opened(fleet, host, recorder):
-        pass
-    assert TOLD in said[0]
+    for _ in range(2):  # as `recover` does, pool by pool
+        async with opened(fleet, host, recorder):
+            pass
+    assert len([line for line in said if TOLD in line]) == 1
     (row,) = recorder.spool.rows(FINDINGS)
     assert (row["id"], row["severity"], row["subject_name"]) == ("cluster.connection.unverified", "warning", "main")
     answer = Answer.of_run("upgrade", recorder, [], [], Gate())
