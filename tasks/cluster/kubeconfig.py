@@ -7,7 +7,7 @@ Nothing of a kubeconfig's content is in an error: positions, names of contexts, 
 |---|---|
 | `apiVersion`, `kind` | `v1` and `Config`, or absent |
 | `current-context` | used where the fleet file names no context, and there is but one |
-| `preferences`, `extensions` | nothing, as kubectl; of a cluster's extensions, see `exec` |
+| `preferences` (`colors`), `extensions` (`name`, `extension`) | nothing, as kubectl; but see `provideClusterInfo` |
 | `clusters[].cluster` | |
 | `server` | http or https, with its path; without a user or password, which kubectl would send |
 | `tls-server-name` | sent as SNI, and verified, in place of the server's host; by hosts too |
@@ -20,8 +20,13 @@ Nothing of a kubeconfig's content is in an error: positions, names of contexts, 
 | `token`, `tokenFile` | the file wins and is read again; not in one with `username` |
 | `username`, `password` | basic authentication |
 | `as`, `as-uid`, `as-groups`, `as-user-extra` | sent as Impersonate headers; not without `as` |
-| `exec` | run without a terminal, see `tasks.cluster.plugin`; not where one of the above is a credential |
-| `auth-provider` | `oidc`: its `id-token`, until it expires; renewing it is left to kubectl. Others are refused |
+| `auth-provider` (`name`, `config`) | `oidc`: its id-token, until it expires; kubectl renews it. Others are refused |
+| `exec` | asked where nothing above is a credential; again as that expires, or the server answers 401 |
+| `command`, `args`, `env` | with a slash from the kubeconfig's folder, else by `$PATH`; `env` is added to our own |
+| `apiVersion` (of `exec`) | `client.authentication.k8s.io/v1` or `v1beta1`, which the answer has to have as well |
+| `interactiveMode` | `Never`, or `IfAvailable`, which it is not; `Always` is refused, and so is none in `v1` |
+| `provideClusterInfo` | it is told of the cluster, and of its extension `client.authentication.k8s.io/exec` |
+| `installHint` | told where there is no such program |
 | `contexts[].context` | |
 | `cluster`, `user` | which; both have to be there |
 | `namespace` | nothing: every request of ours names its own |
