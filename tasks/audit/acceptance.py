@@ -41,6 +41,8 @@ class NodeEvidence:
     """Why the API server would not have a test pod on the node; empty: it had nothing against it."""
     next_step: str = ""
     """What to do about that."""
+    may_pass: bool = False
+    """It may have it a little later."""
 
 
 BY_TEST_POD = (

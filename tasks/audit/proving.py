@@ -38,6 +38,8 @@ class Probed:
     """Why the API server would not have a pod of ours on the node; empty where it had none against it."""
     next_step: str = ""
     """What to do about that."""
+    may_pass: bool = False
+    """It may have it a little later."""
 
 
 def choose_cloud_node(nodes: Mapping[str, NodeRow], node: str) -> str | None:
@@ -134,7 +136,8 @@ class _Trial:
         except ApiError as no:
             if not isinstance(no, Denied) and not no.missing_right:
                 raise
-            return Probed(PodAnswers(), str(no), refused=no.message, next_step=no.next_step), ""
+            may_pass = isinstance(no, Denied) and no.may_pass
+            return Probed(PodAnswers(), str(no), refused=no.message, next_step=no.next_step, may_pass=may_pass), ""
         try:
             async with asyncio.timeout(self.timeout_s):
                 row = await wait_pod(self.api, NAMESPACE, name, waited_for)

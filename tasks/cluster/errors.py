@@ -102,6 +102,11 @@ class Denied(ApiError):
         """Whether a quota is used up, which others give back by and by."""
         return _BY_QUOTA.match(self.message) is not None
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether the very same request may be let pass a little later: by a webhook, or once a quota has room."""
+        return self.for_want_of_quota or _BY_WEBHOOK.match(self.message) is not None
+
     def _next_step(self) -> str:
         if webhook := _BY_WEBHOOK.match(self.message):
             kinds = "validatingwebhookconfigurations,mutatingwebhookconfigurations"

@@ -65,7 +65,7 @@ async def test_a_test_pod_that_may_not_be_there_is_an_answer_with_its_next_step(
     probed = await probe(await faulty(server))
     assert probed.refused == 'admission webhook "guard.example.com" denied the request: not tonight'
     assert "see whose webhook guard.example.com is" in probed.next_step
-    assert (probed.ran, probed.refused in probed.log_error) == (False, True)
+    assert (probed.ran, probed.refused in probed.log_error, probed.may_pass) == (False, True, True)
     assert [method for method, _ in server.asked] == ["POST"]
 
 
@@ -73,6 +73,7 @@ async def test_a_missing_right_is_told_as_one(joe: ClusterApi) -> None:
     probed = await probe(joe)
     assert 'User "joe" cannot create resource "pods"' in probed.refused
     assert probed.next_step.startswith("Give the kubeconfig's user this right")
+    assert not probed.may_pass
 
 
 async def test_a_quota_that_is_used_up_is_waited_for(faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:

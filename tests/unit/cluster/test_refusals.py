@@ -89,6 +89,22 @@ def test_what_to_do_about_it(error: ApiError, next_step: str) -> None:
     assert str(error).endswith(error.next_step)
 
 
+@pytest.mark.parametrize(
+    ("message", "passes"),
+    [
+        (f"{WEBHOOK}: not now", True),
+        ('pods "a" is forbidden: exceeded quota: few, requested: pods=1', True),
+        (f'pods "a" is forbidden: {POLICY}', False),
+        ('pods "a" is forbidden: violates PodSecurity "restricted:latest": x', False),
+    ],
+    ids=["webhook", "quota", "policy", "Pod Security"],
+)
+def test_what_may_be_let_pass_a_little_later(message: str, passes: bool) -> None:
+    error = answer(403, message)
+    assert isinstance(error, Denied)
+    assert error.may_pass is passes
+
+
 def test_why_is_what_was_said() -> None:
     assert judged(answer(429, "no", details=BUDGET)).why == "The disruption budget web needs 1"
     assert judged(answer(403, f"{WEBHOOK}: move the leader away first")).why == f"{WEBHOOK}: move the leader away first"
