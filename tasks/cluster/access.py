@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
+from multidict import CIMultiDict
 from yarl import URL
 
 from tasks.cluster.kubeconfig import (
@@ -103,22 +104,28 @@ class Access:
         except KubeconfigUnusable as error:
             raise unusable(self.cluster, str(error)) from None
 
-    def headers(self, credential: Credential) -> list[tuple[str, str]]:
-        """What goes with every request."""
-        headers = [("User-Agent", "poolkeeper"), *self.impersonation]
+    def headers(self, credential: Credential) -> CIMultiDict[str]:
+        """What goes with a request by this credential, whose certificate the way has from then on.
+
+        Raises ClusterUnreachable.
+        """
+        if self.url.startswith("https:"):
+            self._context_for(credential.certificate)
+        headers = CIMultiDict([("User-Agent", "poolkeeper"), *self.impersonation])
         if credential.authorization:
-            headers.append(("Authorization", credential.authorization))
+            headers.add("Authorization", credential.authorization)
         if not self.compressed:
-            headers.append(("Accept-Encoding", "identity"))
+            headers.add("Accept-Encoding", "identity")
         if self.proxy and self.proxy.authorization and self.url.startswith("http:"):
-            headers.append(("Proxy-Authorization", self.proxy.authorization.reveal()))
+            headers.add("Proxy-Authorization", self.proxy.authorization.reveal())
         return headers
 
-    def options(self, credential: Credential) -> dict[str, Any]:
-        """How aiohttp is to send a request. Raises ClusterUnreachable."""
-        options: dict[str, Any] = {"headers": self.headers(credential)}
-        if self.url.startswith("https:"):
-            options["ssl"] = self._context_for(credential.certificate)
+    @property
+    def way(self) -> dict[str, Any]:
+        """How aiohttp is to send a request."""
+        options: dict[str, Any] = {"allow_redirects": False}
+        if self._context is not None:
+            options["ssl"] = self._context[1]
             options["server_hostname"] = self.server_name or None
         if self.proxy:
             options["proxy"] = self.proxy.url
@@ -146,7 +153,7 @@ async def open_access(cluster: Cluster, kubeconfig: Secret) -> Access:
         entry, user = read_kubeconfig(cluster, kubeconfig)
         access = _way(cluster, entry)
         _identify(access, entry, user)
-        access.options(await access.credential())
+        access.headers(await access.credential())
     except (KubeconfigUnusable, ProxyUnusable) as error:
         raise unusable(cluster, str(error)) from None
     return access

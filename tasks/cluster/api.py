@@ -7,7 +7,6 @@ Every call has a deadline. What goes wrong is in `tasks.cluster.errors`.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
+from kubernetes.aio.client import ApiClient, Configuration
 from yarl import URL
 
 from tasks.cluster.access import Access, open_access
@@ -63,8 +63,8 @@ class WatchEvent:
 class ClusterApi:
     """One API server. Make it with `connect`."""
 
-    def __init__(self, access: Access, session: aiohttp.ClientSession, *, timeout_s: float = 30.0) -> None:
-        self._access, self._session = access, session
+    def __init__(self, access: Access, client: ApiClient, *, timeout_s: float = 30.0) -> None:
+        self._access, self._client = access, client
         self.timeout_s = timeout_s
 
     @property
@@ -131,20 +131,17 @@ class ClusterApi:
         """
         wanted = {key: value for key, value in (query or {}).items() if value not in (None, "")}
         text = f"{self.url}{quote(path, safe=_PATH)}{'?' if wanted else ''}{urlencode(wanted, quote_via=quote)}"
-        request: dict[str, Any] = {"timeout": timeout or aiohttp.ClientTimeout(total=self.timeout_s)}
-        if body is not None:
-            request["data"] = json.dumps(body)
+        url, limit = URL(text, encoded=True), timeout or aiohttp.ClientTimeout(total=self.timeout_s)
         ends_at = asyncio.get_running_loop().time() + self.timeout_s
         refused: Credential | None = None
         try:
             while True:
                 credential = await self._credential(ends_at, refused)
-                options = self._access.options(credential)
-                options["headers"] += [("Accept", "application/json"), ("Content-Type", content_type)]
+                headers = self._access.headers(credential)
+                headers.extend({"Accept": "application/json", "Content-Type": content_type})
                 async with asyncio.timeout_at(ends_at if timeout is None else None):
-                    response = await self._session.request(
-                        method, URL(text, encoded=True), allow_redirects=False, **request, **options
-                    )
+                    answer = await self._client.call_api(method, url, headers, body, _request_timeout=limit)
+                response: aiohttp.ClientResponse = answer.response
                 if response.status != 401 or refused is not None or not self._access.renews:
                     return response
                 response.release()
@@ -370,6 +367,23 @@ async def connect(cluster: Cluster, kubeconfig: Secret, *, timeout_s: float = 30
     access = await open_access(cluster, kubeconfig)
     if access.warning:
         logging.getLogger(__name__).warning("%s", access.warning)
-    session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=_LONGEST_EVENT)
-    async with session:
-        yield ClusterApi(access, session, timeout_s=timeout_s)
+    client = ApiClient(Configuration(host=access.url))
+    client.rest_client.pool_manager = _Session(access)
+    async with client:
+        yield ClusterApi(access, client, timeout_s=timeout_s)
+
+
+class _Session:
+    """What the official client sends requests with: by the kubeconfig's way, as kubectl does."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=_LONGEST_EVENT)
+
+    async def request(self, **arguments: Any) -> aiohttp.ClientResponse:
+        """One request."""
+        return await self._session.request(**arguments, **self._access.way)
+
+    async def close(self) -> None:
+        """No more are sent."""
+        await self._session.close()

@@ -1509,9 +1509,9 @@ BREAKS = (
     ),
     Break(
         "a redirect takes the credential elsewhere",
-        "tasks/cluster/api.py",
-        "allow_redirects=False",
-        "allow_redirects=True",
+        "tasks/cluster/access.py",
+        '{"allow_redirects": False}',
+        '{"allow_redirects": True}',
         f"{_ACCESS}::test_a_redirect_is_not_followed",
     ),
     Break(
