@@ -38,6 +38,7 @@ from tasks.runs.choosing import ChoiceInvalid, choose_pools, secrets_of
 from tasks.runs.recording import Recorder
 from tasks.settings import SecretMissing, SettingInvalid, fleet_of_parameter, state_folder
 from tasks.upgrade.goal import Goal as Versions
+from tasks.upgrade.goal import GoalInvalid
 
 FINISHES: dict[str, Callable[[RolloutRun, Found], HostWork]] = {
     "upgrade": lambda run, found: upgrade_of(run, Versions.of_row(found.goal.wanted)),
@@ -66,7 +67,7 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
             try:
                 async for outcome in _recover_pool(declared, name, recorder, everything):
                     outcomes.append(outcome)
-            except (ClusterUnreachable, ApiError, LeaseLost, ProviderError, SecretMissing) as error:
+            except (ClusterUnreachable, ApiError, LeaseLost, ProviderError, SecretMissing, GoalInvalid) as error:
                 troubles.append(f"pool {name}: {error}")
     except (FleetInvalid, ChoiceInvalid, SettingInvalid) as error:
         return await ended(Answer.without_hosts("recover", recorder, RunState.INVALID, str(error)))

@@ -66,6 +66,12 @@ def goes_back(now: str, to: str) -> bool | None:
     return _newer_build(_build(now), _build(to))
 
 
+def vendor_of(version: str) -> str:
+    """Whose build a version of Kubernetes is: `aliyun` of `v1.36.3-aliyun.1`; empty: it names none."""
+    words = [word for word in _build(version) if word.isalpha()]
+    return "" if _before_release(version) else words[0] if words else ""
+
+
 def _before_release(version: str) -> bool:
     found = _NUMBERS.match(version)
     return bool(found and _PRERELEASE.match(version, found.end()))

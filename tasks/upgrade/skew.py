@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks.fleet.versions import goes_back, minor_of, numbers, same_version
+from tasks.fleet.versions import goes_back, minor_of, numbers, same_version, vendor_of
 from tasks.outcomes import Checked, Evidence, Finding, Severity, Subject, blockers
 from tasks.provider.upgrading import UPSTREAM, UpgradeRule
 from tasks.upgrade.goal import Goal, GoalInvalid
@@ -48,7 +48,7 @@ def plan_steps(
     control_plane: what `Provider.check_pool` said
     """
     findings = [c.finding for c in control_plane if c.finding is not None]
-    whole = _refusals(goal, cluster, api_server, rule)
+    whole = _refusals(goal, cluster, api_server, kubelets.values(), rule)
     if blockers((*findings, *whole)):
         return SkewPlan({}, (*findings, *whole))
     steps: dict[str, tuple[str, ...]] = {}
@@ -107,7 +107,7 @@ def goals_in_turn(goal: Goal, ways: Mapping[str, Sequence[str]]) -> list[Goal]:
     return [*(replace(goal, kubernetes=step, packages={}) for step in ordered), goal]
 
 
-def _refusals(goal: str, cluster: str, api_server: str, rule: UpgradeRule) -> list[Finding]:
+def _refusals(goal: str, cluster: str, api_server: str, kubelets: Iterable[str], rule: UpgradeRule) -> list[Finding]:
     """Why no node may go there."""
     here, server, wanted = Subject("cluster", cluster), minor_of(api_server), minor_of(goal)
     allowed = min(rule.minors_behind, UPSTREAM.minors_behind)
@@ -136,6 +136,14 @@ def _refusals(goal: str, cluster: str, api_server: str, rule: UpgradeRule) -> li
             f"the goal {goal} is newer than the API server's {api_server}",
             "a kubelet that is not newer than the API server",
             "Upgrade the control plane first, then start again; or choose an older goal.",
+        )
+    vendor = vendor_of(goal)
+    if vendor and vendor not in map(vendor_of, (api_server, *kubelets)):
+        return refusal(
+            "upgrade.skew.builds",
+            f"the goal {goal} is a build of {vendor}; the API server is {api_server}",
+            "a build of whom the API server's or a kubelet's is: no other kubelet would ever tell that version",
+            "Write the goal without its build, such as 1.36.3.",
         )
     behind = server[1] - wanted[1]
     if wanted[0] != server[0] or behind > allowed:

@@ -50,6 +50,8 @@ def test_steps_of_a_node(kubelet: str, goal: str, rule: UpgradeRule, steps: tupl
         pytest.param("1.32.9", "v1.36.3", LAX, "upgrade.skew.goal-too-old", id="a laxer vendor does not count"),
         pytest.param("1.36.3", "", UPSTREAM, "upgrade.skew.api-unknown", id="an API server without a version"),
         pytest.param("latest", "v1.36.3", UPSTREAM, "upgrade.skew.goal-unknown", id="a goal that is none"),
+        pytest.param("1.36.3-deb12u1", "v1.36.3", UPSTREAM, "upgrade.skew.builds", id="a build of nobody"),
+        pytest.param("1.36.3-aliyun.1", "v1.36.3+k3s1", UPSTREAM, "upgrade.skew.builds", id="a build of another"),
     ],
 )
 def test_goals_that_no_node_may_have(goal: str, api_server: str, rule: UpgradeRule, id: str) -> None:
@@ -74,7 +76,6 @@ def test_goals_at_the_border(goal: str, rule: UpgradeRule) -> None:
         pytest.param("v1.36.0", "1.35", "upgrade.skew.downgrade", id="a minor back"),
         pytest.param("v1.36.3-aliyun.2", "1.36.3-aliyun.1", "upgrade.skew.downgrade", id="a build back"),
         pytest.param("v1.36.3", "1.36.3-rc.0", "upgrade.skew.downgrade", id="before its release"),
-        pytest.param("v1.36.3", "1.36.3-aliyun.1", "upgrade.skew.builds", id="a build of another"),
         pytest.param("", "1.36.3", "upgrade.skew.unknown", id="a Node without a version"),
         pytest.param("dev", "1.36.3", "upgrade.skew.unknown", id="a version that is none"),
     ],
@@ -84,6 +85,21 @@ def test_one_bad_node_costs_the_others_nothing(kubelet: str, goal: str, id: str)
     assert found.steps == {"n02": (goal,)}
     assert [(f.id, f.subject, f.severity) for f in found.findings] == [(id, Subject("node", "n01"), Severity.BLOCKER)]
     assert not found.refused
+
+
+@pytest.mark.parametrize(
+    ("goal", "kubelet", "ids"),
+    [
+        pytest.param("1.36.3-aliyun.2", "v1.36.3-aliyun.1", [], id="a newer one"),
+        pytest.param("1.36.3-aliyun.1", "v1.35.4", [], id="the first one of that vendor"),
+        pytest.param("1.36.3-aliyun.1", "v1.36.3", ["upgrade.skew.builds"], id="the same numbers, and no build"),
+        pytest.param("1.36.3-aliyun.1", "v1.36.3-eks.1", ["upgrade.skew.builds"], id="the same numbers, and another's"),
+    ],
+)
+def test_builds_of_whom_the_api_servers_is(goal: str, kubelet: str, ids: list[str]) -> None:
+    found = plan(goal, "v1.36.3-aliyun.1", n01=kubelet)
+    assert [(f.id, f.subject) for f in found.findings] == [(id, Subject("node", "n01")) for id in ids]
+    assert found.steps == ({} if ids else {"n01": (goal,)})
 
 
 def test_a_node_that_is_too_far_behind_is_told_and_upgraded() -> None:
