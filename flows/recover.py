@@ -67,7 +67,7 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
             try:
                 async for outcome in _recover_pool(declared, name, recorder, everything):
                     outcomes.append(outcome)
-            except (ClusterUnreachable, ApiError, LeaseLost, ProviderError, SecretMissing, GoalInvalid) as error:
+            except (ClusterUnreachable, ApiError, LeaseLost, ProviderError, SecretMissing) as error:
                 troubles.append(f"pool {name}: {error}")
     except (FleetInvalid, ChoiceInvalid, SettingInvalid) as error:
         return await ended(Answer.without_hosts("recover", recorder, RunState.INVALID, str(error)))
@@ -94,8 +94,8 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
             async with run.recovering() as lease:
                 await run.read_again()  # while the lease was waited for, a living run may have ended by itself
                 found = await run.left_behind(WITHOUT_NODE)
-                for one in found:
-                    work = FINISHES[one.goal.flow](run, one) if one.remedy is Remedy.FINISH else None
+                for left in found:
+                    one, work = _finishing(run, left)
                     if work is not None:
                         work.remember(shared_by(lease.note, one.goal.id))
                     limits = Limits(node_is_dead=one.node_is_dead)
@@ -105,3 +105,13 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
         except LeaseHeld as held:
             for one in found:
                 yield recovering.at_work(one, held)
+
+
+def _finishing(run: RolloutRun, one: Found) -> tuple[Found, HostWork | None]:
+    """What finishes it, if that is to be done; a goal that nobody can reach is told and costs no other host."""
+    if one.remedy is not Remedy.FINISH:
+        return one, None
+    try:
+        return one, FINISHES[one.goal.flow](run, one)
+    except GoalInvalid as error:
+        return recovering.unreachable(one, str(error)), None

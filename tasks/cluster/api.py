@@ -1,4 +1,4 @@
-"""The Kubernetes API as raw JSON, over aiohttp.
+"""The Kubernetes API as raw JSON, by the official client.
 
 Lists are read page by page and never turned into generated models (they cost ten times the memory).
 Every call has a deadline. What goes wrong is in `tasks.cluster.errors`.

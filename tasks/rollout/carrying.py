@@ -34,7 +34,6 @@ from tasks.cluster.nodes import NodeRow, get_node, list_nodes, wait_node, watch_
 from tasks.cluster.pods import PodRow
 from tasks.cluster.stops import NAMESPACE
 from tasks.fleet.model import Host
-from tasks.hosts import HostError
 from tasks.hosts.fence import Begun, Fence
 from tasks.outcomes import (
     Done,
@@ -122,7 +121,7 @@ class HostRecords(Protocol):
     """What hosts keep of the rollouts that change them; see `tasks.hosts.fence`."""
 
     async def forget(self, host: Host, begun: Begun) -> None:
-        """The host is what it was to be. Raises HostError."""
+        """The host is what it was to be."""
 
 
 class Carrier:
@@ -180,6 +179,7 @@ class Carrier:
                 node = await get_node(self.api, host.node_name)
                 standing = self._standing(host, node, at_goal=await self.work.at_goal(host, node))
             if standing.step is Step.NOTHING:
+                await self._forget_begun(host)
                 return self._outcome(host, HostState.DONE, standing.reason)
             if standing.step is Step.LEAVE:
                 raise NotOurs(standing)
@@ -305,14 +305,10 @@ class Carrier:
         return self._outcome(host, HostState.DONE, f"changed, proven{end}", findings)
 
     async def _forget_begun(self, host: Host) -> None:
-        """It is proven: what stays on the host says nothing any more, and is in nobody's way."""
+        """It is proven, or was at the goal already."""
         intent = self._intent(host)
-        if intent is None or intent.node_is_dead:
-            return
-        try:
+        if intent is not None and not intent.node_is_dead:
             await self._records.forget(host, intent.begun(self.goal.id))
-        except HostError as error:
-            self.recorder.say(f"{host.name}: {error}")
 
     # taking
 

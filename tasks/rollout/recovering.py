@@ -44,6 +44,16 @@ async def recover(
     return outcome
 
 
+def unreachable(one: Found, why: str) -> Found:
+    """A host that was begun on with a goal that nobody can reach."""
+    evidence = Evidence(f"half changed by {one.goal.flow}: {why}", "a goal that can be reached", "pool's Lease")
+    next_step = (
+        f"Start {one.goal.flow} with a goal that it can reach once `poolkeeper release {one.host.node_name}` is done."
+    )
+    finding = Finding("recover.goal", Severity.BLOCKER, Subject("host", one.host.name), evidence, next_step)
+    return replace(one, remedy=Remedy.LEAVE, finding=finding)
+
+
 def _waits(one: Found, why: str) -> Finding:
     evidence = Evidence(f"half changed by {one.goal.flow}, and not to be finished now: {why}", "finished", "recovery")
     next_step = f"Nothing to do: a later recovery finishes it; or start {one.goal.flow} again for it."

@@ -292,7 +292,10 @@ class RolloutRun:
         done: hosts of which nothing is to be finished any more
         nodes_go: the rollout removes the plan's Nodes
         """
-        for name in intents_by(lease.note, plan.goal.id).keys() & set(done):
+        for name in sorted(intents_by(lease.note, plan.goal.id).keys() & set(done)):
+            intent = intents_by(lease.note, plan.goal.id)[name]
+            if name in self.hosts and not intent.node_is_dead:
+                await self.forget(self.hosts[name], intent.begun(plan.goal.id))
             await lease.change(partial(with_intent, rollout=plan.goal.id, host=name, intent=None))
         await self.read_again()
         earlier = [members_of(lease.note) for lease in (await list_leases(self.api)).values()]
@@ -419,8 +422,11 @@ class RolloutRun:
             return Unknown(str(error), datetime.now(UTC))
 
     async def forget(self, host: Host, begun: Begun) -> None:
-        """It is what it was to be. Raises HostError."""
-        await forget_begun(self.sessions, host, begun)
+        """It is what it was to be; what stays on it says nothing any more, and is in nobody's way."""
+        try:
+            await forget_begun(self.sessions, host, begun)
+        except HostError as error:
+            self.recorder.say(f"{host.name}: {error}")
 
     async def carry_out(
         self,

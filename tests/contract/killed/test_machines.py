@@ -29,7 +29,7 @@ async def offboard(ground: Ground) -> Json:
     """The one host out of its pool."""
     provider = cast(Provider, machines.Listed(ground.folder))
     async with rollouts.opened(ground) as run, open_sessions() as sessions:
-        run.provider = provider
+        run.provider, run.sessions = provider, sessions
         leaving = Offboarding(
             api=run.api,
             sessions=sessions,
