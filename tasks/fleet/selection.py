@@ -71,7 +71,7 @@ def _term(fleet: Fleet, text: str, position: int) -> Callable[[Host], bool]:
     named = frozenset(values).difference(patterns)
     for value in values:
         if value not in known and not (value in patterns and any(_is_like(name, value) for name in known)):
-            raise wrong(f"no {what} is {value}. {nearest(value, known)}")
+            raise wrong(f"no {what} is {value[:200]}. {nearest(value, known)}")
     wanted = found["operator"] != "!="
 
     def matches(host: Host) -> bool:

@@ -80,3 +80,27 @@ def test_what_means_nothing_says_where_and_what_to_write(tmp_path, expression, m
     with pytest.raises(SelectionInvalid) as raised:
         select(a_fleet(tmp_path, *CHANGES), expression)
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        pytest.param("n01|" * 30_000, "cannot choose hosts by 120,000 characters", id="too long"),
+        pytest.param("n0*|" * 201 + "n01", "at most 200 of * and ?", id="too many patterns"),
+        pytest.param("n0[1-2]", "no host is n0[1-2].", id="a bracket is a bracket"),
+        pytest.param(
+            "x" * 5_000, f"by `{'x' * 200}...` (position 1): no host is {'x' * 200}. ", id="a long word is not repeated"
+        ),
+    ],
+)
+def test_what_would_take_for_ever_is_refused(tmp_path, expression, told):
+    with pytest.raises(SelectionInvalid) as refused:
+        select(a_fleet(tmp_path, *CHANGES), expression)
+    assert told in str(refused.value)
+
+
+def test_every_host_may_be_named(tmp_path):
+    assert [host.name for host in select(a_fleet(tmp_path, *CHANGES), "|".join(["n01", "n03"] * 5_000))] == [
+        "n01",
+        "n03",
+    ]
