@@ -61,18 +61,22 @@ class Recorder:
     """What is wrong with no host: with the way to the cluster."""
     _attempts: dict[tuple[str, str], int] = field(default_factory=dict)
     _changes: int = 0
-    _unwritten: list[Batch] = field(default_factory=list)
+    _unwritten: dict[tuple[str, str], Batch] = field(default_factory=dict)
+    """By table and name: only the latest of one name is tried again."""
     _lost: list[str] = field(default_factory=list)
     """What nobody tries again: names of files, of batches beyond those that are kept."""
     _why: str = ""
 
     def write(self, table: Table, batch: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Rows of this run. The same batch again replaces it."""
-        if not self._written(one := Batch(table, batch, rows)):
-            if len(self._unwritten) < KEPT:
-                self._unwritten.append(one)
-            else:
-                self._lost.append(f"{table.name}/{batch}")
+        key = table.name, batch
+        self._unwritten.pop(key, None)
+        if self._written(one := Batch(table, batch, rows)):
+            return
+        if len(self._unwritten) < KEPT:
+            self._unwritten[key] = one
+        else:
+            self._lost.append("/".join(key))
 
     def file(self, path: Path, text: str) -> bool:
         """One of the run's own files; whether it could be written."""
@@ -87,7 +91,8 @@ class Recorder:
     def _written(self, one: Batch) -> bool:
         try:
             self.spool.append(one.table, self.run_id, one.name, one.rows)
-        except (OSError, RowInvalid, TypeError, ValueError) as error:  # full, read-only, or rows that are none
+        except (OSError, RecursionError, RowInvalid, TypeError, ValueError) as error:
+            # full, read-only, or rows that are none
             self._tell(error)
             return False
         return True
@@ -102,14 +107,14 @@ class Recorder:
         """What could not be written down, as a clause; empty: all of it is."""
         if not self._unwritten and not self._lost:
             return ""
-        names = [*(f"{one.table.name}/{one.name}" for one in self._unwritten), *self._lost]
+        names = [*map("/".join, self._unwritten), *self._lost]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return f"{', '.join(names[:3])}{more} could not be written below {self.spool.root.parent}: {self._why}"
 
     @property
     def unrecorded_events(self) -> tuple[str, ...]:
         """What a bill depends on and is not written down, as lines of a file of events: `resource_id,kind,event,at`."""
-        rows = [row for batch in self._unwritten if batch.table is LIFECYCLE for row in batch.rows]
+        rows = [row for batch in self._unwritten.values() if batch.table is LIFECYCLE for row in batch.rows]
         return tuple(f"{row['resource_id']},{row['kind']},{row['event']},{row['at'].isoformat()}" for row in rows)
 
     @asynccontextmanager
@@ -205,7 +210,7 @@ class Recorder:
 
     def try_again(self) -> None:
         """Write what could not be written before: by now somebody may have made room."""
-        self._unwritten = [one for one in self._unwritten if not self._written(one)]
+        self._unwritten = {key: one for key, one in self._unwritten.items() if not self._written(one)}
 
     def end(self, flow: str, state: str, summary: str, outcomes: Iterable[HostOutcome]) -> None:
         """The run's own row, last."""

@@ -207,6 +207,15 @@ def test_what_could_not_be_written_stands_in_the_answer_and_in_its_state(
     assert "Make room there." in answer.text
 
 
+def test_what_was_written_since_is_not_replaced_by_what_could_not_be(unwritable: Recorder) -> None:
+    unwritable.findings("fra1-n01", "outcome", [a_finding()])
+    make_room(unwritable)
+    unwritable.findings("fra1-n01", "outcome", [a_finding("onboard.join.failed")])
+    unwritable.try_again()
+    assert [row["id"] for row in unwritable.spool.rows(FINDINGS)] == ["onboard.join.failed"]
+    assert unwritable.unrecorded == ""
+
+
 def test_rows_that_are_none_stop_nothing_either(recorder: Recorder, said: list[str]) -> None:
     recorder.write(FINDINGS, "n1.x", [{"observed": ["no", "text"]}])
     recorder.write(FINDINGS, "n1.y", [{"no such column": 1}])
