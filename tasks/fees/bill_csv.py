@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tasks.fees.bill import COLUMNS, TELLING, Bill, BillInvalid, BillReader, BillRow
-from tasks.fees.csv_records import csv_records, csv_text, separator_problem
+from tasks.fees.csv_records import MAX_PROBLEMS, csv_records, csv_text, not_read_on, separator_problem
 from tasks.fees.periods import Period
 from tasks.fleet.problems import Problem, nearest
 from tasks.fleet.source import TextInvalid
@@ -88,6 +88,9 @@ class _Reading:
         seen: dict[tuple[str, ...], int] = {}
         repeats: list[tuple[int, int]] = []
         for line, fields in csv_records(text, _EXPORT):
+            if len(self.problems) >= MAX_PROBLEMS:
+                self.problems.append(not_read_on(line))
+                return
             if isinstance(fields, Problem):
                 self._broken = True
                 self.problems.append(fields)

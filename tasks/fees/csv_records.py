@@ -11,6 +11,8 @@ from tasks.fleet.problems import Problem
 from tasks.fleet.source import decoded, refused
 
 MAX_BYTES = 1_000_000_000
+MAX_PROBLEMS = 10_000
+"""A file with more of them is not read to its end."""
 
 
 def csv_text(path: Path, option: str, cut: str) -> str:
@@ -49,6 +51,12 @@ def csv_records(text: str, fix: str) -> Iterator[tuple[int, list[str] | Problem]
             continue
         if fields:
             yield line, fields
+
+
+def not_read_on(line: int) -> Problem:
+    """What is told in place of all problems after the first `MAX_PROBLEMS`."""
+    message = f"from here on nothing is read: {MAX_PROBLEMS:,} problems stand before."
+    return Problem(line, 1, "", message, "Mend these first.", is_ours=True)
 
 
 def separator_problem(header: list[str], line: int) -> Problem | None:

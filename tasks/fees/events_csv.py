@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tasks.fees.csv_records import csv_records, csv_text, separator_problem
+from tasks.fees.csv_records import MAX_PROBLEMS, csv_records, csv_text, not_read_on, separator_problem
 from tasks.fees.events import COLUMNS, NOT_BEFORE, REQUIRED, Event, EventReader
 from tasks.fleet.problems import Problem, nearest
 from tasks.fleet.source import TextInvalid
@@ -23,6 +23,9 @@ def read_csv(path: Path, reader: EventReader) -> tuple[list[Event], list[Problem
     lines, source = _Lines(text), path.name
     header: list[str] | None = None
     for line, fields in csv_records(text, "Write a quote within quotes twice."):
+        if len(problems) >= MAX_PROBLEMS:
+            problems.append(not_read_on(line))
+            break
         if isinstance(fields, Problem):
             problems.append(fields)
             continue

@@ -11,6 +11,7 @@ import pytest
 
 from tasks.fees import Period, evidence_of_csv, load_tariff
 from tasks.fees.bill_csv import bill_of_csv
+from tasks.fees.csv_records import MAX_PROBLEMS
 from tasks.fleet import load_fleet
 from tasks.fleet.problems import TOLD, FileInvalid, Problem, Problems
 
@@ -74,3 +75,21 @@ def test_of_many_problems_the_first_are_told_and_all_are_counted() -> None:
     assert [problem.line for problem in error.problems] == list(range(1, TOLD + 1))
     assert error.in_full.splitlines()[0] == "x has 5007 problems:"
     assert error.in_full.splitlines()[-1] == f"and {5_007 - TOLD} more: mend these first."
+
+
+@pytest.mark.parametrize(
+    ("read", "head"),
+    [
+        (READ["events"], "resource_id,kind,event,at\n"),
+        (READ["bill"], "InstanceID,Currency,PretaxGrossAmount,PretaxAmount,BillingItem,BillingCycle\n"),
+    ],
+    ids=["events", "bill"],
+)
+def test_a_table_of_nothing_but_mistakes_is_not_read_to_its_end(
+    read: Callable[[Path], object], head: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "named.csv"
+    path.write_text(head + "".join(f"{n},x\n" for n in range(3 * MAX_PROBLEMS)))
+    with pytest.raises(FileInvalid) as told:
+        read(path)
+    assert told.value.in_all == MAX_PROBLEMS + 1
