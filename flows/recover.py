@@ -21,7 +21,7 @@ from flows.rolling import carried_safely
 from flows.surroundings import ended, run_log, run_name, secrets
 from flows.upgrade import upgrade_of
 from tasks.cluster import ApiError, ClusterUnreachable
-from tasks.cluster.leases import LeaseHeld, LeaseLost
+from tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost
 from tasks.fleet import Fleet, FleetInvalid, load_fleet
 from tasks.ledger import Spool
 from tasks.outcomes import Gate, HostOutcome, RunState
@@ -77,7 +77,7 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
 
 async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everything: Gate) -> AsyncIterator[HostOutcome]:
     """What was left in one pool, each with what became of it, as soon as that is known."""
-    hosts = tuple(host for host in declared.hosts.values() if host.active and host.pool.name == pool)
+    hosts = tuple(host for host in declared.hosts.values() if host.pool.name == pool)
     if not hosts:
         return
     secret = await secrets(secrets_of(hosts))
@@ -93,18 +93,26 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
         try:
             async with run.recovering() as lease:
                 await run.read_again()  # while the lease was waited for, a living run may have ended by itself
-                found = await run.left_behind(WITHOUT_NODE)
-                for left in found:
-                    one, work = _finishing(run, left)
-                    if work is not None:
-                        work.remember(shared_by(lease.note, one.goal.id))
-                    limits = Limits(node_is_dead=one.node_is_dead)
-                    carrier = run.carrier(one.goal, limits, work or TakeBack(run.works), lease)
-                    carry, not_now = partial(carried_safely, run, carrier), partial(run.not_now, one.host)
-                    yield await recovering.recover(one, carrier, lease, carry, not_now)
+                for one in await run.left_behind(WITHOUT_NODE):
+                    try:
+                        yield await _recover_host(run, one, lease)
+                    except LeaseLost:
+                        raise
+                    except Exception as error:  # whatever it is, the others are waiting
+                        yield run.broke_off(one.host, error)
         except LeaseHeld as held:
             for one in found:
-                yield recovering.at_work(one, held)
+                yield recovering.at_work(one, held, run.recorder)
+
+
+async def _recover_host(run: RolloutRun, left: Found, lease: HeldLease) -> HostOutcome:
+    one, work = _finishing(run, left)
+    if work is not None:
+        work.remember(shared_by(lease.note, one.goal.id))
+    limits = Limits(node_is_dead=one.node_is_dead)
+    carrier = run.carrier(one.goal, limits, work or TakeBack(run.works), lease)
+    carry, not_now = partial(carried_safely, run, carrier), partial(run.not_now, one.host)
+    return await recovering.recover(one, carrier, lease, carry, not_now)
 
 
 def _finishing(run: RolloutRun, one: Found) -> tuple[Found, HostWork | None]:

@@ -27,6 +27,7 @@ from tasks.rollout.carrying import Carrier, HostWork
 from tasks.rollout.goal import Goal, Limits
 from tasks.rollout.plan import Plan, PlannedHost
 from tasks.rollout.run import Looked, RolloutRun, open_rollout
+from tasks.rollout.standing import Step
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid, choose_hosts, only_pool, refuse_split_domains, secrets_of
 from tasks.runs.recording import Recorder
@@ -94,9 +95,10 @@ async def roll(
     await steps.publish_plan(plan)
 
     planned = {p.host.name for p in plan.hosts}
+    done = {name for name, one in looked.items() if one.standing.step is Step.NOTHING and name not in kept_out}
     settled = [run.settled(one) for name, one in looked.items() if name not in planned]
     if not run.gate.dry_run and not plan.hosts:
-        await run.clear_up(plan, settled)
+        await run.clear_up(plan, done)
     if run.gate.dry_run or not plan.hosts:
         rehearsed = [await run.rehearse(one, limits, work, outlook) for one in plan.hosts]
         return _answer(run, goal, [*settled, *rehearsed])
@@ -110,7 +112,6 @@ async def roll(
     live_file = state_folder() / "runs" / run.recorder.run_id / "live.md"
     goes = work.works_without_node
     async with run.holding(plan, nodes_go=goes) as lease, steps.showing(run.live, f"{goal.flow}-live", live_file):
-        done = {outcome.name for outcome in settled if outcome.state is HostState.DONE}
         plan = await run.resumed(plan, lease, done, nodes_go=goes)
         unfit = await run.prepare(plan, work, lease)
         fit = plan.without({outcome.name for outcome in unfit})

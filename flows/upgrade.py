@@ -9,7 +9,7 @@ Killed at any point: start it again with the same goal; every host gets the vers
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +20,10 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from flows.rolling import answered, roll
 from flows.surroundings import run_name
-from tasks.cluster.marks import mark_of
 from tasks.fleet.versions import numbers
 from tasks.outcomes import Finding, HostOutcome, HostState, blockers
 from tasks.rollout.goal import Goal, Limits, OnBlocked
+from tasks.rollout.memory import intents_of
 from tasks.rollout.run import RolloutRun
 from tasks.runs.answer import Answer
 from tasks.runs.choosing import ChoiceInvalid
@@ -86,16 +86,18 @@ async def upgrade(
         skew = await _skew(run, versions, one_minor_steps=one_minor_steps)
         if skew.refused:
             return Answer.refused("upgrade", run.recorder, list(run.hosts), skew.findings)
-        ways, answers = ways_by(skew.steps, _left_behind(run, versions)), list[Answer]()
+        await run.read_note()
+        ways, answers, waiting = ways_by(skew.steps, _left_behind(run, versions)), list[Answer](), frozenset[str]()
         for step in goals_in_turn(versions, ways):
             goal, kept_out = Goal("upgrade", run.pool.name, step.row()), _kept_out(run, skew, ways, step, versions)
             answer = await roll(run, goal, limits, upgrade_of(run, step), approval=approval, kept_out=kept_out)
             answers.append(answer)
             undone = answer.halted or any(outcome.state is not HostState.DONE for outcome in answer.outcomes)
             if undone and not dry_run:
+                waiting = frozenset(name for name, finding in kept_out.items() if finding is None)
                 break
             await run.read_again()
-        return answers[0] if len(answers) == 1 else _whole(run, answers)
+        return answers[0] if len(answers) == 1 and not waiting else _whole(run, answers, waiting)
 
     return await answered("upgrade", pool, hosts, fleet, carry_out, dry_run=dry_run)
 
@@ -125,23 +127,27 @@ async def _skew(run: RolloutRun, versions: Versions, *, one_minor_steps: bool) -
 def _left_behind(run: RolloutRun, goal: Versions) -> dict[str, str]:
     """Node -> the minor on the way to the goal that an earlier run was bringing it to, and has not proven."""
     found = {}
-    for host in run.hosts.values():
-        node = run.nodes.get(host.node_name)
-        mark = mark_of(node) if node is not None else None
-        step = minor_on_the_way(mark.goal, goal) if mark is not None and mark.flow == "upgrade" else None
+    for _, one, name, _ in intents_of(run.note):
+        node = run.nodes.get(run.hosts[name].node_name) if name in run.hosts else None
+        step = minor_on_the_way(one.goal, goal) if one.flow == "upgrade" else None
         if node is not None and step is not None and numbers(node.kubelet_version)[:2] <= numbers(step):
-            found[host.node_name] = step
+            found[node.name] = step
     return found
 
 
-def _whole(run: RolloutRun, answers: Sequence[Answer]) -> Answer:
-    """One answer for all steps: of each host the first outcome that is not *done*, or the last one; all findings."""
+def _whole(run: RolloutRun, answers: Sequence[Answer], waiting: Collection[str]) -> Answer:
+    """One answer for all steps: of each host the first outcome that is not *done*, or the last one; all findings.
+
+    waiting: hosts of later steps, which nothing was begun on since this one is not done
+    """
     outcomes: dict[str, HostOutcome] = {}
     for outcome in (outcome for answer in answers for outcome in answer.outcomes):
         before = outcomes.get(outcome.name, outcome)
         told = outcome if before.state is HostState.DONE else before
         findings = tuple(dict.fromkeys((*before.findings, *outcome.findings)))
         outcomes[outcome.name] = replace(told, findings=findings)
+    for name in waiting:
+        outcomes[name] = HostOutcome(name, HostState.LEFT, "nothing was begun: the step before its own is not done")
     halted = answers[-1].halted
     return Answer.of_run("upgrade", run.recorder, list(run.hosts), list(outcomes.values()), run.gate, halted=halted)
 

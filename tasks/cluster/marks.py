@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from tasks.cluster.api import ClusterApi, Json
 from tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow, change_node
-from tasks.cluster.written import LAST_GENERATION, STRICT, Short, Unreadable, read_written
+from tasks.cluster.written import LAST_GENERATION, STRICT, Unreadable, Word, read_written
 
 
 class Phase(StrEnum):
@@ -41,15 +41,15 @@ class Mark:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    rollout: Short
+    rollout: Word
     """Id of the rollout: the same goal for the same pool has the same."""
-    flow: Short
+    flow: Word
     goal: Mapping[str, Any]
     """The flow's own parameters that decide what is to be true in the end."""
-    run: Short
+    run: Word
     generation: Annotated[int, Field(ge=0, le=LAST_GENERATION)]
     phase: Phase
-    since: Short
+    since: Word
     """ISO 8601, UTC: when this phase began."""
 
 

@@ -21,6 +21,9 @@ LAST_GENERATION = 10**15
 Short = Annotated[str, StringConstraints(max_length=253)]
 """A name, an id or a moment; as long as names of Kubernetes may be."""
 
+Word = Annotated[str, StringConstraints(max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+-]*$")]
+"""The same where it may stand in a command that people are told to type."""
+
 JsonObject: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 
 

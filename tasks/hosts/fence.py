@@ -71,7 +71,8 @@ claim() {
   if [ "$theirs" -gt "$own" ]; then echo "$theirs" >&2; return %(fenced)d; fi
   [ "$theirs" -eq "$own" ] || put "$own" "$file" || return 1
   there=
-  if [ -e "$home/rollout" ]; then read -r there < "$home/rollout"; fi
+  if [ -e "$home/rollout" ]; then read -r there < "$home/rollout" || [ -n "$there" ] || there=unreadable; fi
+  if [ -z "$begun" ]; then printf '%%.200s\\n' "$there"; return; fi
   [ "$there" = "$begun" ] || put "$begun" "$home/rollout"
 }
 put() { echo "$1" > "$2.$$" && mv "$2.$$" "$2" || { rm -f "$2.$$"; return 1; }; }
@@ -120,7 +121,7 @@ printf '%.200s\\n' "$there"
 _FORGET_BEGUN = """\
 file="${POOLKEEPER_ROOT-}/var/lib/poolkeeper/rollout"
 [ -e "$file" ] || exit 0
-read -r there < "$file" && [ "$there" != '%(begun)s' ] && exit 0
+read -r there _ < "$file" && [ "$there" != '%(rollout)s' ] && exit 0
 rm -f "$file"
 """
 _BEGUN = re.compile(r"([0-9a-f]{12}) ([0-9a-f]{16})")
@@ -128,23 +129,28 @@ _BEGUN = re.compile(r"([0-9a-f]{12}) ([0-9a-f]{16})")
 
 async def read_begun(sessions: Sessions, host: Host) -> Observed[Begun | None]:
     """For what the host was changed last, and not given back since; None: for nothing. Raises HostError."""
-    result, now = await sessions.run(host, _READ_BEGUN, timeout_s=30), datetime.now(UTC)
+    result = await sessions.run(host, _READ_BEGUN, timeout_s=30)
     if result.exit_status != 0:
         reason = f"/var/lib/poolkeeper/rollout cannot be read on the host: exit status {result.exit_status}"
-        return Unknown(reason, now)
-    if not (said := result.stdout.strip()):
+        return Unknown(reason, datetime.now(UTC))
+    return _told(result.stdout)
+
+
+def _told(said: str) -> Observed[Begun | None]:
+    said, now = said.strip(), datetime.now(UTC)
+    if not said:
         return Known(None, now)
     if (found := _BEGUN.fullmatch(said)) is None:
         return Unknown("/var/lib/poolkeeper/rollout on the host names no rollout and token", now)
     return Known(Begun(found[1], found[2]), now)
 
 
-async def forget_begun(sessions: Sessions, host: Host, begun: Begun) -> None:
-    """The host is what it was to be: nothing of that is begun on it any more. Another rollout's stays.
+async def forget_begun(sessions: Sessions, host: Host, rollout: str) -> None:
+    """Nothing of that rollout is begun on the host any more. Another rollout's stays.
 
     Raises HostError.
     """
-    program = _FORGET_BEGUN % {"begun": f"{begun.rollout} {begun.token}"}
+    program = _FORGET_BEGUN % {"rollout": rollout}
     result = await sessions.run(host, program, timeout_s=30)
     if result.exit_status != 0:
         raise HostError(
@@ -153,15 +159,30 @@ async def forget_begun(sessions: Sessions, host: Host, begun: Begun) -> None:
         )
 
 
+async def turn_away(sessions: Sessions, host: Host, generation: int) -> Observed[Begun | None]:
+    """Show a host our number, and ask for what it was changed: from now on no earlier run begins anything there.
+
+    Raises FencedOff, and HostError where it cannot be told.
+    """
+    return _told(await _show(sessions, host, generation, ""))
+
+
 async def claim(sessions: Sessions, host: Host, fence: Fence) -> None:
     """Show a host our number, which it remembers unless a greater one was shown before, and then for what it is.
 
     The same number passes again.
     Raises FencedOff, and HostError where it cannot be told.
     """
-    generation, begun = fence.generation, f"{fence.begun.rollout} {fence.begun.token}"
-    if not 1 <= generation < 10**18 or not _BEGUN.fullmatch(begun):
+    begun = f"{fence.begun.rollout} {fence.begun.token}"
+    if not _BEGUN.fullmatch(begun):
         raise ValueError(f"no fence: {fence}")
+    await _show(sessions, host, fence.generation, begun)
+
+
+async def _show(sessions: Sessions, host: Host, generation: int, begun: str) -> str:
+    """What the host says: for what it was changed, where nothing new is to be."""
+    if not 1 <= generation < 10**18:
+        raise ValueError(f"no fence: generation {generation}")
     program = _CLAIM % {
         "own": generation,
         "begun": f"'{begun}'",
@@ -174,7 +195,7 @@ async def claim(sessions: Sessions, host: Host, fence: Fence) -> None:
     }
     result = await sessions.run(host, program, timeout_s=LOCK_WAIT_S * 10 + 30)
     if result.exit_status == 0:
-        return
+        return result.stdout
     said = result.stderr.strip()[-200:]
     if result.exit_status == _FENCED:
         raise FencedOff(f"a run with generation {said} has this host, which is later than ours, {generation}")

@@ -34,6 +34,7 @@ from tasks.cluster.nodes import NodeRow, get_node, list_nodes, wait_node, watch_
 from tasks.cluster.pods import PodRow
 from tasks.cluster.stops import NAMESPACE
 from tasks.fleet.model import Host
+from tasks.hosts import HostError
 from tasks.hosts.fence import Begun, Fence
 from tasks.outcomes import (
     Done,
@@ -43,6 +44,8 @@ from tasks.outcomes import (
     GateRefused,
     HostOutcome,
     HostState,
+    Known,
+    Observed,
     Severity,
     Subject,
     blockers,
@@ -113,6 +116,10 @@ class LeftForLater(Exception):
     """Nothing more is to start; what this host had begun can be given back."""
 
 
+class Changed(Exception):
+    """A host that was to be given back as it was has been changed."""
+
+
 class NodeLost(Exception):
     """The Node went while its host was worked on, and nothing more is to be done to that."""
 
@@ -120,8 +127,14 @@ class NodeLost(Exception):
 class HostRecords(Protocol):
     """What hosts keep of the rollouts that change them; see `tasks.hosts.fence`."""
 
-    async def forget(self, host: Host, begun: Begun) -> None:
-        """The host is what it was to be."""
+    async def told(self, host: Host) -> Observed[Begun | None]:
+        """For what a host was changed last, as it says itself."""
+
+    async def turned_away(self, host: Host, generation: int) -> Observed[Begun | None]:
+        """The same, once the host turns away every earlier run. Raises HostError."""
+
+    async def forget(self, host: Host, rollout: str) -> None:
+        """Nothing of that rollout is begun on the host any more. Raises HostError."""
 
 
 class Carrier:
@@ -219,12 +232,19 @@ class Carrier:
     def _intent(self, host: Host) -> Intent | None:
         return intent_for(self.lease.note, self.goal.id, host.name)
 
-    async def _intend(self, host: Host, node: NodeRow | None) -> Intent:
-        """What is about to be done, written down before anything of it is. Raises LeaseLost."""
+    async def _intend(self, host: Host, node: NodeRow | None, *, anew: bool = False) -> Intent:
+        """What is about to be done, written down before anything of it is. Raises LeaseLost.
+
+        anew: the Node is about to be taken
+        """
         there, is_dead = self._intent(host), self.limits.node_is_dead
+        new = Intent.of(host.node_name, node, node_is_dead=is_dead)
+        if anew and there is not None and (there.node, there.machine_id) != (new.node, new.machine_id):
+            there = None  # of the machine that had this name before
         if there is not None and there.node_is_dead == is_dead:
             return there
-        new = Intent.of(host.node_name, node, node_is_dead=is_dead)
+        if anew and there is None and not is_dead:
+            await self._records.forget(host, self.goal.id)  # a person has given it back since, or it is another machine
         intent = new if there is None else replace(there, node_is_dead=is_dead)
         await self.lease.change(lambda note: with_intent(note, self.goal.id, host.name, intent))
         if self._intent(host) != intent:
@@ -232,14 +252,22 @@ class Carrier:
         return intent
 
     async def _take_back_intent(self, host: Host, *, done: bool) -> None:
-        """Once nothing of it is left on the Node; where that cannot be written, `recover` sees the same."""
-        if self._intent(host) is None:
+        """Once nothing of it is left on Node and host; where that cannot be written, `recover` sees the same."""
+        if (intent := self._intent(host)) is None:
             return
         with suppress(ApiError, ClusterUnreachable, LeaseLost):
             node = await get_node(self.api, host.node_name)
             mark = mark_of(node) if node is not None else None
-            if done or (node is not None and (mark is None or mark.rollout != self.goal.id)):
+            unmarked = node is not None and (mark is None or mark.rollout != self.goal.id)
+            if done or (unmarked and await self._is_unchanged(host, intent)):
                 await self.lease.change(lambda note: with_intent(note, self.goal.id, host.name, None))
+
+    async def _is_unchanged(self, host: Host, intent: Intent) -> bool:
+        """Whether the host says so: one whose mark was taken off may be half changed all the same."""
+        if intent.node_is_dead:
+            return True
+        told = await self._records.told(host)
+        return isinstance(told, Known) and told.value != intent.begun(self.goal.id)
 
     async def _not_itself(self, host: Host, node: NodeRow) -> tuple[Finding, ...]:
         """What keeps a Node out that is not the one which was proven: it was deleted, and has registered anew."""
@@ -247,7 +275,11 @@ class Carrier:
             return ()
         self.recorder.say(f"{host.name}: its Node was registered anew since it was proven: proving it first")
         async with self._phase(host, "prove it first"):
-            if bad := blockers(await self._works(host)):
+            try:
+                bad = blockers(await self._works(host))
+            except HostError as error:
+                bad = (error.finding(Subject("host", host.name)),)
+            if bad:
                 return bad
         await self.lease.change(lambda note: with_member(note, node))
         return ()
@@ -307,8 +339,12 @@ class Carrier:
     async def _forget_begun(self, host: Host) -> None:
         """It is proven, or was at the goal already."""
         intent = self._intent(host)
-        if intent is not None and not intent.node_is_dead:
-            await self._records.forget(host, intent.begun(self.goal.id))
+        if intent is None or intent.node_is_dead:
+            return
+        try:
+            await self._records.forget(host, self.goal.id)
+        except HostError as error:  # what stays on it says nothing any more, and is in nobody's way
+            self.recorder.say(f"{host.name}: {error}")
 
     # taking
 
@@ -332,8 +368,9 @@ class Carrier:
                         now = nodes.get(host.node_name)
                         if now is not None and before is not None and now.uid != before.uid:
                             raise LeftForLater("its Node was registered anew while it waited: it is to be proven first")
+                        if room.free:
+                            await self._intend(host, now, anew=True)
                         if room.free and (domain is None or domain.remaining_s > self.api.timeout_s):
-                            await self._intend(host, now)
                             return await self._cordon(host, domain)
                     if room.why != told:
                         told = room.why
@@ -517,24 +554,52 @@ class Carrier:
 
     # endings
 
-    async def _give_back(self, host: Host, only: Phase | None = None) -> bool:
-        """Remove mark and cordon; whether there were any. only: if it is still in that phase"""
+    async def _give_back(self, host: Host, only: Phase | None = None, *, turns_away: bool = False) -> bool:
+        """Remove mark and cordon; whether there were any.
+
+        only: if it is still in that phase
+        turns_away: once the host turns away every earlier run
+        """
         node = await get_node(self.api, host.node_name)
         if node is None or mark_of(node) is None:
             return False
+
+        async def act() -> NodeRow:
+            if turns_away:
+                await self._turn_away(host)
+            return await give_back_node(self.api, host.node_name, self._new_mark(Phase.DRAINING), only)
+
         with suppress(NotFound):
-            await self._mutate(
-                Subject("node", host.node_name),
-                f"give node {host.node_name} back: remove our mark and our cordon",
-                lambda: give_back_node(self.api, host.node_name, self._new_mark(Phase.DRAINING), only),
-            )
+            sentence = f"give node {host.node_name} back: remove our mark and our cordon"
+            await self._mutate(Subject("node", host.node_name), sentence, act)
         return True
 
     async def give_back_unchanged(self, host: Host) -> HostOutcome:
-        """The end of a host that a killed run had taken, and that says itself that nothing on it was changed."""
-        outcome = await self.give_back_untouched(host, HostState.DONE, "nothing on it was changed", only=None)
+        """The end of a host that a killed run had taken, and that says itself that nothing on it was changed.
+
+        That run may only sleep: the host turns it away before anything runs on the node again. Raises HostError.
+        """
+        try:
+            outcome = await self.give_back_untouched(host, HostState.DONE, "nothing on it was changed", only=None)
+        except Changed as changed:
+            finding = self._finding(
+                host,
+                "rollout.host.changed",
+                str(changed),
+                "a host that was not changed",
+                "Nothing to do: the next recovery finishes it.",
+            )
+            return self._outcome(host, HostState.STOPPED, str(changed), [finding])
         await self._take_back_intent(host, done=False)
         return outcome
+
+    async def _turn_away(self, host: Host) -> None:
+        intent = self._intent(host)
+        if intent is None or intent.node_is_dead:
+            return
+        told = await self._records.turned_away(host, self.lease.generation)
+        if not isinstance(told, Known) or told.value == intent.begun(self.goal.id):
+            raise Changed(f"{host.name} was changed meanwhile, or does not tell")
 
     async def give_back_untouched(
         self,
@@ -546,7 +611,7 @@ class Carrier:
     ) -> HostOutcome:
         """The end of a host that was drained in part and not changed."""
         try:
-            given = await self._give_back(host, only)
+            given = await self._give_back(host, only, turns_away=only is None)
         except (GateRefused, MarkedByOthers, Denied) as error:
             kept = self._finding(
                 host,

@@ -19,7 +19,7 @@ from pydantic import AwareDatetime, ConfigDict, StringConstraints, TypeAdapter
 
 from tasks.cluster.leases import Note
 from tasks.cluster.nodes import NodeRow
-from tasks.cluster.written import STRICT, Short, Unreadable, read_part
+from tasks.cluster.written import STRICT, Short, Unreadable, Word, read_part
 from tasks.hosts.fence import Begun
 from tasks.rollout.goal import Goal
 
@@ -61,7 +61,7 @@ class Unfinished:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    flow: Short
+    flow: Word
     goal: Mapping[str, Any]
     at: AwareDatetime
     """When it was carried on last."""

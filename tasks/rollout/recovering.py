@@ -81,6 +81,8 @@ def left_alone(one: Found, recorder: Recorder) -> HostOutcome:
     return HostOutcome(one.host.name, state, findings[0].evidence.observed if findings else "", findings)
 
 
-def at_work(one: Found, held: LeaseHeld) -> HostOutcome:
-    """A node that a living run works on: nothing was left."""
+def at_work(one: Found, held: LeaseHeld, recorder: Recorder) -> HostOutcome:
+    """A node that a living run works on: nothing was left. Of a mark that no run has written that cannot be said."""
+    if one.intent is None:
+        return left_alone(one, recorder)
     return HostOutcome(one.host.name, HostState.DONE, f"a living run works on it: {held}")

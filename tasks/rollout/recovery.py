@@ -94,7 +94,8 @@ def left_behind(
         if mark is not None and mark.rollout not in dict(known):
             goal = Goal(mark.flow, host.pool.name, mark.goal)
             found.append(_Look(host, node, goal, None, mark, now).of_nobody())
-    return tuple(found)
+    # what is quick comes first: to finish one may take hours
+    return tuple(sorted(found, key=lambda one: one.remedy is Remedy.FINISH))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,12 @@ class _Look:
         intent, mark, node = self.intent, self.mark, self.node
         if intent is None:
             raise AssertionError("without an intent there is nothing to judge")
+        if not self.host.active:
+            return self._left(
+                "recover.host.inactive",
+                f"{self.goal.flow} was begun on it, and the fleet file says active: false since",
+                f"Set active: true until it is finished, or, if it works, `poolkeeper release {self.host.node_name}`.",
+            )
         if node is not None and node.machine_id != intent.machine_id:
             return self._left(
                 "recover.other-machine",
@@ -124,15 +131,15 @@ class _Look:
             return self._left(
                 "recover.with-a-person",
                 f"a person has it since {mark.since}",
-                f"When the work is done: `poolkeeper run {mark.flow} -p hosts={self.host.name} -p back=true"
+                f"When the work is done: `poolkeeper run {self.goal.flow} -p hosts={self.host.name} -p back=true"
                 " -p dry_run=false`.",
                 Severity.INFO,
             )
         if mark is not None and mark.phase is Phase.FAILED:
             return self._left(
                 "recover.failed",
-                f"flow {mark.flow} failed on it, in run {mark.run}, and keeps it cordoned since {mark.since}",
-                f"Mend it, then start {mark.flow} again: it proves the node and gives it back.",
+                f"flow {self.goal.flow} failed on it, in run {mark.run}, and keeps it cordoned since {mark.since}",
+                f"Mend it, then start {self.goal.flow} again: it proves the node and gives it back.",
                 Severity.WARNING,
             )
         if intent.node_is_dead:  # there is nobody to ask: a person's word stands on the Lease

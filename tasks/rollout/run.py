@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from tasks.audit.node_proof import Wanted, Ways, prove_node
+from tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
 from tasks.cluster.eviction import must_go
@@ -26,7 +26,7 @@ from tasks.cluster.snapshot import read_snapshot
 from tasks.cluster.stops import forget_run, read_stops
 from tasks.fleet.model import Cluster, Fleet, Host, Pool, SecretRef
 from tasks.hosts import FactsRequest, HostError, Sessions
-from tasks.hosts.fence import Begun, forget_begun, read_begun
+from tasks.hosts.fence import Begun, forget_begun, read_begun, turn_away
 from tasks.outcomes import (
     Evidence,
     Finding,
@@ -47,7 +47,7 @@ from tasks.outcomes import (
 from tasks.provider import Provider, ProviderError, open_provider
 from tasks.rollout.approving import narrowed, plan_row
 from tasks.rollout.between import BetweenWaves
-from tasks.rollout.carrying import Carrier, HostWork
+from tasks.rollout.carrying import NODE_GONE, Carrier, HostWork
 from tasks.rollout.durations import measured_s
 from tasks.rollout.findings import findings as forecast_findings
 from tasks.rollout.forecast import forecast_each
@@ -162,7 +162,7 @@ class RolloutRun:
 
     async def look(self, names: Sequence[str], goal: Goal, limits: Limits, work: HostWork) -> dict[str, Looked]:
         """Where hosts stand before anything is done; one that cannot be read costs the others nothing."""
-        self.note = (await self._lease_row()).note
+        await self.read_note()
 
         async def one(name: str) -> Looked:
             host, node = self.hosts[name], self.nodes.get(self.hosts[name].node_name)
@@ -189,9 +189,15 @@ class RolloutRun:
 
         return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
+    async def read_note(self) -> None:
+        """What the pool's Lease says now."""
+        self.note = (await self._lease_row()).note
+
     async def read_again(self) -> None:
-        """The Nodes as they are now, before another goal is carried out."""
+        """The Nodes as they are now, and which there were, before anything is carried out."""
         self.nodes = await list_nodes(self.api)
+        earlier = [members_of(lease.note) for lease in (await list_leases(self.api)).values()]
+        self._members = in_service(self.nodes).union(*earlier)
 
     def kept_out(self, name: str, finding: Finding | None) -> Looked:
         """A host that may not be touched, or that there is nothing to do for."""
@@ -276,10 +282,9 @@ class RolloutRun:
             findings.append(Finding("rollout.window", Severity.INFO, Subject("host", host.name), evidence, next_step))
         return HostOutcome(host.name, HostState.PLANNED, f"wave {planned.wave}: {planned.reason}", tuple(findings))
 
-    async def clear_up(self, plan: Plan, settled: Iterable[HostOutcome]) -> None:
+    async def clear_up(self, plan: Plan, done: Collection[str]) -> None:
         """Take back what a killed run had still to take back of hosts that are done. Raises LeaseHeld."""
-        done = {outcome.name for outcome in settled if outcome.state is HostState.DONE}
-        if done & intents_by(self.note, plan.goal.id).keys():
+        if intents_by(self.note, plan.goal.id).keys() & set(done):
             async with self.holding(plan) as lease:
                 await self.resumed(plan, lease, done)
                 self.goes_on = False
@@ -289,20 +294,25 @@ class RolloutRun:
     ) -> Plan:
         """The plan by the marks as they are now, where the lease was waited for: its holder may have left some.
 
-        done: hosts of which nothing is to be finished any more
+        done: hosts that were at the goal; what was begun on them is taken back where their Nodes have no mark now
         nodes_go: the rollout removes the plan's Nodes
         """
-        for name in sorted(intents_by(lease.note, plan.goal.id).keys() & set(done)):
-            intent = intents_by(lease.note, plan.goal.id)[name]
-            if name in self.hosts and not intent.node_is_dead:
-                await self.forget(self.hosts[name], intent.begun(plan.goal.id))
-            await lease.change(partial(with_intent, rollout=plan.goal.id, host=name, intent=None))
         await self.read_again()
-        earlier = [members_of(lease.note) for lease in (await list_leases(self.api)).values()]
-        self._members = in_service(self.nodes).union(*earlier) - _going(plan, nodes_go=nodes_go)
+        self._members -= _going(plan, nodes_go=nodes_go)
         marks = {name: mark_of(self.nodes[h.node_name]) for name, h in self.hosts.items() if h.node_name in self.nodes}
+        for name in sorted(intents_by(lease.note, plan.goal.id).keys() & set(done)):
+            if marks.get(name) is None:
+                await self._take_back(self.hosts[name], lease, plan.goal)
         mine = {name for name, mark in marks.items() if mark is not None and mark.rollout == plan.goal.id}
         return plan.half_done_first(mine)
+
+    async def _take_back(self, host: Host, lease: HeldLease, goal: Goal) -> None:
+        if not intents_by(lease.note, goal.id)[host.name].node_is_dead:
+            try:
+                await self.forget(host, goal.id)
+            except HostError as error:  # what stays on it says nothing any more, and is in nobody's way
+                self.recorder.say(f"{host.name}: {error}")
+        await lease.change(lambda note: with_intent(note, goal.id, host.name, None))
 
     async def prepare(self, plan: Plan, work: HostWork, lease: HeldLease) -> list[HostOutcome]:
         """Everything that can be done before the first cordon; the outcomes of those that it keeps out.
@@ -412,7 +422,10 @@ class RolloutRun:
     async def works(self, host: Host) -> tuple[Finding, ...]:
         """A node's proof as onboarding gives it: Ready, its pods, both ways, DNS; blockers are why it does not."""
         ways = Ways(self.api, self.sessions, self.gate, self.request)
-        return await prove_node(ways, host, Wanted(None, host.pool.join_timeout_s))
+        try:
+            return await prove_node(ways, host, Wanted(None, host.pool.join_timeout_s))
+        except NodeGone:
+            return (_gone(host),)
 
     async def told(self, host: Host) -> Observed[Begun | None]:
         """For what a host was changed last, as it says itself."""
@@ -421,12 +434,13 @@ class RolloutRun:
         except HostError as error:
             return Unknown(str(error), datetime.now(UTC))
 
-    async def forget(self, host: Host, begun: Begun) -> None:
-        """It is what it was to be; what stays on it says nothing any more, and is in nobody's way."""
-        try:
-            await forget_begun(self.sessions, host, begun)
-        except HostError as error:
-            self.recorder.say(f"{host.name}: {error}")
+    async def turned_away(self, host: Host, generation: int) -> Observed[Begun | None]:
+        """The same, once the host turns away every earlier run. Raises HostError."""
+        return await turn_away(self.sessions, host, generation)
+
+    async def forget(self, host: Host, rollout: str) -> None:
+        """Nothing of that rollout is begun on it any more. Raises HostError."""
+        await forget_begun(self.sessions, host, rollout)
 
     async def carry_out(
         self,
@@ -505,7 +519,7 @@ class RolloutRun:
 
         Its windows count, and room does as long as pods are on it: one that is empty serves nobody already.
         """
-        if why := self.may_start(host, Limits()):
+        if why := (await self.stopped() or self.may_start(host, Limits())):
             return why
         if not any(map(must_go, await pods_on(self.api, host.node_name))):
             return ""
@@ -574,6 +588,12 @@ class RolloutRun:
         self.live.end(host.name, HostState.FAILED, summary)
         spent = dict(self.recorder.phase_s.get(host.name, {}))
         return HostOutcome(host.name, HostState.FAILED, summary, (finding,), spent)
+
+
+def _gone(host: Host) -> Finding:
+    evidence = Evidence(f"there is no Node {host.node_name}", "its Node", "Nodes", datetime.now(UTC))
+    next_step = "Find out who deleted it (audit log); onboard the host again."
+    return Finding(NODE_GONE, Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
 
 
 def _not_told(host: Host, error: ProviderError) -> Finding:

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.fleet.model import Host
 from tasks.hosts import HostError, Sessions
-from tasks.hosts.fence import Begun, FencedOff, claim, forget_begun, read_begun
+from tasks.hosts.fence import Begun, FencedOff, claim, forget_begun, read_begun, turn_away
 from tasks.outcomes import Known, Unknown
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.fences import BEGUN, fence
@@ -118,11 +118,11 @@ async def test_a_host_tells_for_what_it_was_changed(
             assert await told() == begun
         with pytest.raises(FencedOff):
             await claim(sessions, host, fence(3, ANOTHER))
-        await forget_begun(sessions, host, ANOTHER)
+        await forget_begun(sessions, host, ANOTHER.rollout)
         assert await told() == BEGUN
-        await forget_begun(sessions, host, BEGUN)
+        await forget_begun(sessions, host, BEGUN.rollout)
         assert (await told(), machine.has(ROLLOUT)) == (None, False)
-        await forget_begun(sessions, host, BEGUN)
+        await forget_begun(sessions, host, BEGUN.rollout)
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,25 @@ async def test_what_a_host_says_otherwise_is_unknown(world: World, sessions: Ses
         known = await read_begun(sessions, host)
     assert isinstance(known, Unknown)
     assert text.strip() not in known.reason or not text
+
+
+@BOTH
+async def test_who_recovers_is_told_and_no_earlier_run_begins_anything_any_more(
+    world: World, sessions: Sessions, tools: tuple[str, ...]
+) -> None:
+    """A run that sleeps on its way to its first change wakes up, when its node has been given back."""
+    async with host_on(world, tools) as (host, machine):
+        told = await turn_away(sessions, host, 8)
+        assert isinstance(told, Known)
+        assert told.value is None
+        with pytest.raises(FencedOff):
+            await claim(sessions, host, fence(7))
+        assert not machine.has(ROLLOUT)
+        await claim(sessions, host, fence(9))
+        told = await turn_away(sessions, host, 9)
+        assert isinstance(told, Known)
+        assert told.value == BEGUN
+        with pytest.raises(FencedOff):
+            await turn_away(sessions, host, 8)
+        machine.put(ROLLOUT, "")
+        assert isinstance(await turn_away(sessions, host, 10), Unknown)

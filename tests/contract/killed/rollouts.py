@@ -210,9 +210,14 @@ class OnDisks(RolloutRun):
         begun = Disk(self.folder, host.name).record.begun
         return Known(Begun(*begun.split()) if begun else None, datetime.now(UTC))
 
-    async def forget(self, host: Host, begun: Begun) -> None:
+    async def turned_away(self, host: Host, generation: int) -> Observed[Begun | None]:
         disk = Disk(self.folder, host.name)
-        if disk.record.begun == f"{begun.rollout} {begun.token}":
+        disk.write(replace(disk.record, generation=max(generation, disk.record.generation)))
+        return await self.told(host)
+
+    async def forget(self, host: Host, rollout: str) -> None:
+        disk = Disk(self.folder, host.name)
+        if disk.record.begun.startswith(rollout):
             disk.write(replace(disk.record, begun=""))
 
 
@@ -237,10 +242,10 @@ async def rolled(
     plan = run.plan(goal, limits, looked.values(), outlook)
     planned, goes = {one.host.name for one in plan.hosts}, work.works_without_node
     outcomes = [run.settled(one) for name, one in looked.items() if name not in planned]
+    done = {outcome.name for outcome in outcomes if outcome.state is HostState.DONE}
     if not plan.hosts:
-        await run.clear_up(plan, outcomes)
+        await run.clear_up(plan, done)
     else:
-        done = {outcome.name for outcome in outcomes if outcome.state is HostState.DONE}
         async with run.holding(plan, nodes_go=goes) as lease:
             plan = await run.resumed(plan, lease, done, nodes_go=goes)
             unfit = await run.prepare(plan, work, lease)

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ import pytest
 
 from tasks.audit.testpod import peer_pod
 from tasks.cluster import ClusterApi, ClusterUnreachable
-from tasks.cluster.leases import HeldLease, LeaseLost, hold_lease, list_leases, release_lease, take_lease
+from tasks.cluster.leases import HeldLease, LeaseLost, Note, hold_lease, list_leases, release_lease, take_lease
 from tasks.cluster.marks import Mark, MarkedByOthers, Phase, give_back_node, mark_of, take_node, write_mark
 from tasks.cluster.nodes import NodeRow, get_node, list_nodes
 from tasks.cluster.pods import pods_on
@@ -39,7 +39,7 @@ from tasks.rollout.carrying import Carrier
 from tasks.rollout.goal import Goal, Limits, OnBlocked
 from tasks.rollout.live import Live
 from tasks.rollout.maintenance import HandOver
-from tasks.rollout.memory import shared_by, spent_by, with_spent
+from tasks.rollout.memory import begun, shared_by, spent_by, with_spent
 from tasks.rollout.plan import PlannedHost
 from tasks.rollout.run import RolloutRun
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
@@ -759,7 +759,12 @@ async def test_no_node_is_cordoned_on_a_count_that_may_not_hold_any_more(
 ) -> None:
     """The domain's lease lasts as long as the pool's: here no longer than one request may take."""
     run, limits = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path), replace(QUICK, room_timeout_s=1.0)
-    async with hold_lease(cluster, "pool-general", run.holder, duration_s=int(cluster.timeout_s) - 1) as lease:
+    short_s = int(cluster.timeout_s) - 1
+
+    def note(before: Note) -> Note:
+        return begun(before, GOAL, {}, datetime.now(UTC))
+
+    async with hold_lease(cluster, "pool-general", run.holder, duration_s=short_s, note=note) as lease:
         outcome = await carrier_of(run, lease, limits).carry(run.hosts["n0"])
     assert (str(outcome.state), await left(cluster)) == ("left for later", [])
 

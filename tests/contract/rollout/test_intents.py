@@ -24,7 +24,7 @@ from tasks.hosts.fence import Begun, Fence
 from tasks.outcomes import Change, Finding, HostOutcome, Known, Observed
 from tasks.rollout import recovering
 from tasks.rollout.goal import Goal, OnBlocked
-from tasks.rollout.memory import intent_for, intents_by, spent_by
+from tasks.rollout.memory import Intent, intent_for, intents_by, spent_by
 from tasks.rollout.plan import PlannedHost
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.rollout.instant import Instant, WithoutHosts, carried, half_done, open_run
@@ -56,8 +56,8 @@ class Hosts(WithoutHosts):
     async def told(self, host: Host) -> Observed[Begun | None]:
         return Known(self.begun.get(host.name), datetime.now(UTC))
 
-    async def forget(self, host: Host, begun: Begun) -> None:
-        if self.begun.get(host.name) == begun:
+    async def forget(self, host: Host, rollout: str) -> None:
+        if host.name in self.begun and self.begun[host.name].rollout == rollout:
             del self.begun[host.name]
 
 
@@ -375,3 +375,78 @@ async def test_junk_on_the_lease_is_dropped_and_told(
         assert any("cannot be read" in line for line in said) or "members" in text
         assert not any("yesterday" in line for line in said)
         assert json.dumps((await list_leases(cluster))["pool-general"].note).count("yesterday") == 0
+
+
+async def intent_of_n0(cluster: ClusterApi) -> Intent | None:
+    """What the pool's Lease says of it."""
+    row = await get_lease(cluster, "pool-general")
+    return intent_for(row.note, GOAL.id, "n0") if row is not None else None
+
+
+async def test_a_host_that_is_changed_while_it_is_given_back_is_kept(
+    cluster: ClusterApi, nodes: Nodes, tmp_path: Path
+) -> None:
+    """The killed run had only slept: it has shown the host its intent between our look and our word."""
+    hosts = nodes(1, pool=1, rack=1)
+    await half_done(cluster, GOAL, "n0", Phase.CHANGING)
+    intent = await intent_of_n0(cluster)
+    assert intent is not None
+
+    class WakesUp(Hosts):
+        async def turned_away(self, host: Host, generation: int) -> Observed[Begun | None]:
+            assert intent is not None
+            return Known(intent.begun(GOAL.id), datetime.now(UTC))
+
+    run = await open_run(cluster, hosts, tmp_path, "run-1", WakesUp)
+    assert isinstance(run, WakesUp)
+    run.begun = {}
+    outcome = (await recovered(run, Watched()))["n0"]
+    assert (str(outcome.state), [f.id for f in outcome.findings]) == ("stopped", ["rollout.host.changed"])
+    assert (await left(cluster), await intent_of_n0(cluster)) == (["n0"], intent)
+
+
+async def test_a_reinstalled_machine_has_an_intent_of_its_own(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path
+) -> None:
+    """The one before had failed; its Node was deleted, and the new machine has the old name."""
+    hosts = nodes(1, pool=1, rack=1)
+    await half_done(cluster, GOAL, "n0", Phase.FAILED)
+    old, status = await intent_of_n0(cluster), embedded.store.get("nodes", "n0")["status"]
+    embedded.store.delete("nodes", "n0")
+    status = {**status, "nodeInfo": {**status["nodeInfo"], "machineID": "m-2"}}
+    embedded.store.create("nodes", {"metadata": {"name": "n0"}, "status": status})
+    seen = list[Intent | None]()
+
+    class Looks(Watched):
+        async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
+            seen.append(await intent_of_n0(cluster))
+            return await super().change(host, node, fence)
+
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, Looks())
+    assert str(outcomes["n0"].state) == "done"
+    (new,) = seen
+    assert old is not None
+    assert new is not None
+    assert (new.machine_id, new.token != old.token) == ("m-2", True)
+
+
+@pytest.mark.parametrize("changed", [True, False])
+async def test_what_was_begun_on_a_host_is_not_forgotten_because_its_mark_is(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path, changed: bool
+) -> None:
+    """A person has taken mark and cordon off a half changed node; the next run does not get so far."""
+    hosts = nodes(1, pool=1, rack=1)
+    await half_done(cluster, GOAL, "n0", Phase.CHANGING)
+    intent = await intent_of_n0(cluster)
+    assert intent is not None
+    body = {"metadata": {"annotations": {"poolkeeper.io/rollout": None, "poolkeeper.io/cordon": None}}}
+    await cluster.request(
+        "PATCH", f"{PATH}/n0", body={**body, "spec": {"unschedulable": None}}, content_type=MERGE_PATCH
+    )
+    put_pod(embedded, "web", "n0", "no owner")
+    run = await open_run(cluster, hosts, tmp_path, "run-1", Hosts)
+    assert isinstance(run, Hosts)
+    run.begun = {"n0": intent.begun(GOAL.id)} if changed else {}
+    outcomes, _ = await carried(run, GOAL, QUICK, Watched())
+    assert str(outcomes["n0"].state) == "blocked"
+    assert (await intent_of_n0(cluster) == intent) is changed

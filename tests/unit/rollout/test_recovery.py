@@ -135,6 +135,25 @@ def test_a_mark_beside_another_rollouts_intent_is_told_and_the_intent_judged_by_
     assert found == [(Remedy.FORGET, ""), (Remedy.LEAVE, "recover.mark.unknown")]
 
 
+def test_a_host_that_is_not_active_any_more_is_told() -> None:
+    node = a_node(**marked(Phase.CHANGING))
+    hosts, told = [a_host(active=False)], {"fra1-n01": changed_for(UPGRADE)}
+    (found,) = left_behind(hosts, {"fra1-n01": node}, a_lease(UPGRADE), told, FINISHES, NOW)
+    assert found.finding is not None
+    assert (found.remedy, found.finding.id) == (Remedy.LEAVE, "recover.host.inactive")
+
+
+def test_what_takes_long_comes_last() -> None:
+    note = with_intent(a_lease(UPGRADE), UPGRADE.id, "fra1-n02", replace(INTENT, node="fra1-n02"))
+    nodes = {"fra1-n01": a_node(**marked(Phase.CHANGING)), "fra1-n02": a_node("fra1-n02", **marked(Phase.DRAINING))}
+    told = {"fra1-n01": changed_for(UPGRADE), "fra1-n02": UNCHANGED}
+    found = left_behind([a_host(), a_host("fra1-n02")], nodes, note, told, FINISHES, NOW)
+    assert [(one.host.name, one.remedy) for one in found] == [
+        ("fra1-n02", Remedy.GIVE_BACK),
+        ("fra1-n01", Remedy.FINISH),
+    ]
+
+
 def test_what_carries_nothing_of_ours_is_not_ours() -> None:
     nodes = {
         "fra1-n01": a_node(unschedulable=True),

@@ -151,6 +151,8 @@ def test_a_mark_that_can_be_read(written: str) -> None:
         pytest.param(text(phase="resting"), id="no phase"),
         pytest.param(text(run=["r1"]), id="a run of another type"),
         pytest.param(text(run="r" * 254), id="a long run"),
+        pytest.param(text(flow="x`; reboot #"), id="a flow that is a command"),
+        pytest.param(text(since="now\nand then"), id="a moment of two lines"),
         pytest.param(text(goal=[1]), id="a goal of another type"),
         pytest.param('{"phase": "changing"}', id="half"),
         pytest.param("\ud800", id="no text"),
