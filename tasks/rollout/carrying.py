@@ -238,13 +238,13 @@ class Carrier:
         anew: the Node is about to be taken
         """
         there, is_dead = self._intent(host), self.limits.node_is_dead
-        new = Intent.of(host.node_name, node, node_is_dead=is_dead)
+        new = Intent.of(host.node_name, node, node_is_dead=is_dead, hands_over=self.work.hands_over)
         if anew and there is not None and (there.node, there.machine_id) != (new.node, new.machine_id):
             there = None  # of the machine that had this name before
         if there is not None and there.node_is_dead == is_dead:
             return there
-        if anew and there is None and not is_dead:
-            await self._records.forget(host, self.goal.id)  # a person has given it back since, or it is another machine
+        if anew and there is None and new.asks_host:
+            await self._forget_earlier(host)  # a person has given it back since, or it is another machine
         intent = new if there is None else replace(there, node_is_dead=is_dead)
         await self.lease.change(lambda note: with_intent(note, self.goal.id, host.name, intent))
         if self._intent(host) != intent:
@@ -264,7 +264,7 @@ class Carrier:
 
     async def _is_unchanged(self, host: Host, intent: Intent) -> bool:
         """Whether the host says so: one whose mark was taken off may be half changed all the same."""
-        if intent.node_is_dead:
+        if not intent.asks_host:
             return True
         told = await self._records.told(host)
         return isinstance(told, Known) and told.value != intent.begun(self.goal.id)
@@ -339,11 +339,14 @@ class Carrier:
     async def _forget_begun(self, host: Host) -> None:
         """It is proven, or was at the goal already."""
         intent = self._intent(host)
-        if intent is None or intent.node_is_dead:
-            return
+        if intent is not None and intent.asks_host:
+            await self._forget_earlier(host)
+
+    async def _forget_earlier(self, host: Host) -> None:
+        """What the host says of this rollout is over; where it stays, it is in nobody's way."""
         try:
             await self._records.forget(host, self.goal.id)
-        except HostError as error:  # what stays on it says nothing any more, and is in nobody's way
+        except HostError as error:
             self.recorder.say(f"{host.name}: {error}")
 
     # taking
@@ -595,7 +598,7 @@ class Carrier:
 
     async def _turn_away(self, host: Host) -> None:
         intent = self._intent(host)
-        if intent is None or intent.node_is_dead:
+        if intent is None or not intent.asks_host:
             return
         told = await self._records.turned_away(host, self.lease.generation)
         if not isinstance(told, Known) or told.value == intent.begun(self.goal.id):

@@ -43,12 +43,19 @@ class Intent:
     """Stands on the host as well before it is changed."""
     node_is_dead: bool = False
     """A person has said that the machine is gone for good; whoever finishes it goes by that word."""
+    hands_over: bool = False
+    """The node goes to a person: on its host nothing is changed by us."""
 
     @classmethod
-    def of(cls, name: str, node: NodeRow | None, *, node_is_dead: bool) -> Intent:
+    def of(cls, name: str, node: NodeRow | None, *, node_is_dead: bool = False, hands_over: bool = False) -> Intent:
         """A new one for the Node of that name, as it is."""
-        machine_id = node.machine_id if node is not None else ""
-        return cls(node=name, machine_id=machine_id[:253], token=secrets.token_hex(8), node_is_dead=node_is_dead)
+        machine_id = node.machine_id[:253] if node is not None else ""
+        return cls(name, machine_id, secrets.token_hex(8), node_is_dead, hands_over)
+
+    @property
+    def asks_host(self) -> bool:
+        """Whether the host tells what was begun on it: not a dead one, nor one that is only handed over."""
+        return not self.node_is_dead and not self.hands_over
 
     def begun(self, rollout: str) -> Begun:
         """What the host has to say if it was changed for this."""

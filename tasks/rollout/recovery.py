@@ -63,8 +63,8 @@ class Found:
 
 
 def intended(note: Note, hosts: Iterable[Host]) -> dict[str, Host]:
-    """The hosts that some rollout of the pool has begun something on, or was about to."""
-    names = {name for _, _, name, _ in intents_of(note)}
+    """The hosts that some rollout of the pool has changed, or was about to, and that can tell."""
+    names = {name for _, _, name, intent in intents_of(note) if intent.asks_host}
     return {host.name: host for host in hosts if host.name in names}
 
 
@@ -144,6 +144,8 @@ class _Look:
             )
         if intent.node_is_dead:  # there is nobody to ask: a person's word stands on the Lease
             changed = node is None or (mark is not None and mark.phase is Phase.CHANGING)
+        elif intent.hands_over:
+            changed = False
         elif told is None or isinstance(told, Unknown):
             return self._left(
                 "recover.host.unknown",

@@ -307,7 +307,7 @@ class RolloutRun:
         return plan.half_done_first(mine)
 
     async def _take_back(self, host: Host, lease: HeldLease, goal: Goal) -> None:
-        if not intents_by(lease.note, goal.id)[host.name].node_is_dead:
+        if intents_by(lease.note, goal.id)[host.name].asks_host:
             try:
                 await self.forget(host, goal.id)
             except HostError as error:  # what stays on it says nothing any more, and is in nobody's way

@@ -128,7 +128,7 @@ async def test_what_a_rollout_has_begun_on_a_named_node_is_forgotten(
     nodes = {"n01": "node-1", "n02": "node-2", "n03": "node-3"}
     held = await take_lease(cluster, "pool-general", "run-1", note=lambda _: begun({}, GOAL, {}, datetime.now(UTC)))
     for host, node in nodes.items():
-        intent = Intent.of(node, None, node_is_dead=False)
+        intent = Intent.of(node, None)
         await held.change(partial(with_intent, rollout=GOAL.id, host=host, intent=intent))
     await held.give_back(lambda note: note)
     for node in ("node-1", "node-2"):

@@ -110,7 +110,7 @@ async def open_run(
 async def half_done(api: ClusterApi, goal: Goal, node: str, phase: Phase) -> Mark:
     """What an earlier run of a goal has left: its intent on the pool's Lease, and a node that it took and brought so far."""
     row = await get_node(api, node)
-    intent = Intent.of(node, row, node_is_dead=False)
+    intent = Intent.of(node, row)
     held = await take_lease(
         api, f"pool-{goal.pool}", "run-0/1", note=lambda before: begun(before, goal, {}, datetime.now(UTC))
     )

@@ -20,10 +20,12 @@ from tasks.cluster.marks import Mark, Phase, mark_of, mark_text
 from tasks.cluster.nodes import PATH, NodeRow, get_node, list_nodes
 from tasks.cluster.pods import pods_on
 from tasks.fleet.model import Host, Window
+from tasks.hosts import HostError
 from tasks.hosts.fence import Begun, Fence
-from tasks.outcomes import Change, Finding, HostOutcome, Known, Observed
+from tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, Unknown
 from tasks.rollout import recovering
 from tasks.rollout.goal import Goal, OnBlocked
+from tasks.rollout.maintenance import HandOver
 from tasks.rollout.memory import Intent, intent_for, intents_by, spent_by
 from tasks.rollout.plan import PlannedHost
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
@@ -450,3 +452,32 @@ async def test_what_was_begun_on_a_host_is_not_forgotten_because_its_mark_is(
     outcomes, _ = await carried(run, GOAL, QUICK, Watched())
     assert str(outcomes["n0"].state) == "blocked"
     assert (await intent_of_n0(cluster) == intent) is changed
+
+
+class Dark(Hosts):
+    """Hosts that do not answer over SSH."""
+
+    async def told(self, host: Host) -> Observed[Begun | None]:
+        return Unknown("ConnectTimeout: no answer", datetime.now(UTC))
+
+    async def turned_away(self, host: Host, generation: int) -> Observed[Begun | None]:
+        raise HostError("no answer")
+
+    async def forget(self, host: Host, rollout: str) -> None:
+        raise HostError("no answer")
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+async def test_a_host_that_does_not_answer_can_be_handed_over(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path, blocked: bool
+) -> None:
+    """That is what it is taken out for. What could not be drained is given back all the same, and nothing is left of it."""
+    hosts, goal = nodes(1, pool=1, rack=1), Goal("maintain", "general")
+    if blocked:
+        put_pod(embedded, "web", "n0", "no owner")
+    outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path, "run-1", Dark), goal, QUICK, HandOver())
+    assert str(outcomes["n0"].state) == ("blocked" if blocked else "handed over")
+    row = await get_lease(cluster, "pool-general")
+    assert row is not None
+    assert (intent_for(row.note, goal.id, "n0") is None) is blocked
+    assert await left(cluster) == ([] if blocked else ["n0"])

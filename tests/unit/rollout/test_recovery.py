@@ -13,7 +13,7 @@ from tasks.hosts.fence import Begun
 from tasks.outcomes import Known, Observed, Unknown
 from tasks.rollout.goal import Goal
 from tasks.rollout.memory import Intent, begun, with_intent
-from tasks.rollout.recovery import Found, Remedy, left_behind
+from tasks.rollout.recovery import Found, Remedy, intended, left_behind
 from tests.unit.onboard.builders import NOW, a_host, a_node
 
 UPGRADE = Goal("upgrade", "general", {"kubernetes": "v1.36.3"})
@@ -113,6 +113,14 @@ def test_of_a_machine_that_a_person_has_said_to_be_gone_nobody_is_asked(
     node: dict[str, Any] | None, remedy: Remedy
 ) -> None:
     assert judged(node, a_lease(OFFBOARD, DEAD), UNASKED) == [(remedy, "")]
+
+
+def test_a_host_that_is_handed_over_is_not_asked() -> None:
+    """It may be what a person is to mend: nothing was changed on it by us."""
+    note = a_lease(MAINTAIN, replace(INTENT, hands_over=True))
+    assert intended(note, [a_host()]) == {}
+    assert judged(marked(Phase.DRAINING, MAINTAIN), note, UNASKED) == [(Remedy.GIVE_BACK, "")]
+    assert intended(a_lease(UPGRADE), [a_host()]) == {"fra1-n01": a_host()}
 
 
 @pytest.mark.parametrize("phase", Phase)
