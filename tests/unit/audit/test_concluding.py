@@ -137,7 +137,7 @@ def test_a_site_that_has_been_without_a_worker_for_long_is_one_finding_still() -
         pytest.param({}, {Severity.BLOCKER, Severity.WARNING}, "", id="nothing is going on with it"),
         pytest.param({"unschedulable": True}, {Severity.INFO}, "; it is cordoned", id="it is cordoned"),
         pytest.param(
-            {"annotations": {ROLLOUT: mark_text(Mark("r", "upgrade", {}, "run-1", 1, Phase.CHANGING, ""))}},
+            {"annotations": {ROLLOUT: mark_text(Mark("r", "upgrade", {}, "run-1", 1, Phase.CHANGING, "now"))}},
             {Severity.INFO},
             "; upgrade works on it (changing)",
             id="an upgrade works on it",
