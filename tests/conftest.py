@@ -202,7 +202,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or config.option.numprocesses is None:
         return
     folders = config._tmp_path_factory.getbasetemp()
-    for folder in map(LabFolder, folders.glob("*/*/lab*")):
+    for folder in (LabFolder(path) for path in folders.glob("*/*/lab*") if path.is_dir()):
         with suppress(LabError):
             lifecycle.down(folder)
     for mark in folders.glob("*/*/plane/lab-id"):
