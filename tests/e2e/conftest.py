@@ -90,7 +90,7 @@ class Cluster:
             method=method,
             headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}", "Content-Type": kind},
         )
-        with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
             told: Json = json.load(answer)
         return told
 
@@ -200,7 +200,7 @@ def ask_prefect(cluster: Cluster, method: str, path: str, body: Any = None) -> A
     deadline = time.monotonic() + 30
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=90) as answer:
                 raw = answer.read()
             return json.loads(raw) if raw else None
         except urllib.error.HTTPError as error:

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.conftest import Cluster, Json
 from tests.e2e.conftest import ask_prefect as ask
 
-DEADLINE_S = 90.0
+DEADLINE_S = 240.0
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 
 from deployments.lab.kubernetes import LabCA
@@ -182,8 +183,11 @@ async def test_a_missing_right(
     await cluster.request("POST", f"/api/v1/namespaces/{space}/serviceaccounts", body=account)
     path = f"/api/v1/namespaces/{space}/serviceaccounts/nobody/token"
     token = (await cluster.request("POST", path, body={"spec": {}}))["status"]["token"]
-    async with reach(real_control_plane.admin_kubeconfig) as nobody:
-        nobody._client.configuration.api_key["BearerToken"] = f"Bearer {token}"
+    config = yaml.safe_load(real_control_plane.admin_kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token}
+    nobodys = real_control_plane.admin_kubeconfig.with_name(f"{space}.kubeconfig")
+    nobodys.write_text(yaml.safe_dump(config))
+    async with reach(nobodys) as nobody:
         answer = await evict(nobody, pod)
     assert answer.state is EvictionState.NEVER
     assert 'cannot create resource "pods/eviction" in API group ""' in answer.why

@@ -60,7 +60,7 @@ async def test_what_would_go_back_is_refused_before_anything_is_touched(world: W
     await world.run(host, "apt-get -y -q install containerd=1.6.24~ds1-1+deb12u1")
     before = await world.run(host, "dpkg-query -W")
     older = world.upgrade(Goal(packages={"containerd": "1.6.20~ds1-1+deb12u1"}))
-    for findings in (await older.stage(host), await older.change(host, 1)):
+    for findings in (await older.stage(host), await older.change(host, fence())):
         assert ids(findings) == ["upgrade.packages.downgrade"]
     for goal in ("1.35.3", f"{OLD}-rc.0"):
         assert ids(await world.upgrade(Goal(goal)).stage(host)) == ["upgrade.skew.downgrade"]
