@@ -409,18 +409,23 @@ def _micro_time() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def refusal_of(lease: HeldLease, *, lands_within_s: float) -> Refusal | None:
+    """Why nothing may be done under a lease: a request sent now might land after it is gone. None: it may."""
+    if lease.remaining_s > lands_within_s:
+        return None
+    reason = lease.lost_because or f"it was not renewed for {lease.duration_s - lease.remaining_s:.0f} s"
+    return Refusal(
+        "lease",
+        f"lease {lease.name} is not surely ours: {reason}",
+        "Look at `kubectl get lease -n poolkeeper`; start this again once no other run holds it.",
+        temporary=not lease.lost_because,
+    )
+
+
 def lease_guard(api: ClusterApi, lease: HeldLease) -> Guard:
     """Refuses once a request sent now might land after the lease is gone."""
 
     async def guard(change: Change) -> Refusal | None:
-        if lease.remaining_s > api.timeout_s:
-            return None
-        reason = lease.lost_because or f"it was not renewed for {lease.duration_s - lease.remaining_s:.0f} s"
-        return Refusal(
-            "lease",
-            f"lease {lease.name} is not surely ours: {reason}",
-            "Look at `kubectl get lease -n poolkeeper`; start this again once no other run holds it.",
-            temporary=not lease.lost_because,
-        )
+        return refusal_of(lease, lands_within_s=api.timeout_s)
 
     return guard

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, NotFound
 from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, delete_now, evict
-from tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost, hold_lease
+from tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost, hold_lease, refusal_of
 from tasks.cluster.marks import (
     Mark,
     MarkedByOthers,
@@ -37,6 +37,7 @@ from tasks.fleet.model import Host
 from tasks.hosts import HostError
 from tasks.hosts.fence import Begun, Fence
 from tasks.outcomes import (
+    Change,
     Done,
     Evidence,
     Finding,
@@ -188,6 +189,7 @@ class Carrier:
 
     async def _carry_to_an_end(self, host: Host) -> HostOutcome:
         try:
+            self._refuse_if_lost(host)
             async with self._phase(host, "look"):
                 node = await get_node(self.api, host.node_name)
                 standing = self._standing(host, node, at_goal=await self.work.at_goal(host, node))
@@ -382,6 +384,11 @@ class Carrier:
                     await self._wait_for_room(host)
         except TimeoutError:
             raise LeftForLater(f"no room within {self.limits.room_timeout_s:.0f} s: {room.why}") from None
+
+    def _refuse_if_lost(self, host: Host) -> None:
+        """What another run brings about meanwhile is not ours to tell."""
+        if refusal := refusal_of(self.lease, lands_within_s=0):
+            raise GateRefused(Change(Subject("host", host.name), f"go on with {host.name}"), refusal)
 
     async def _refuse_if_over(self, host: Host) -> None:
         if why := (self._halted() or self._may_start(host) or await self._stopped()):

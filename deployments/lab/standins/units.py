@@ -1,8 +1,8 @@
 """systemctl, systemd-run, journalctl and reboot: units as folders, transient ones really run.
 
 A unit's folder in `state/units/` holds `active` (active, inactive, failed), `enabled`, `journal`, and for a
-transient unit `transient`, `pid`, `exit`, `runs` (running, exited). What `systemd-run` starts has left the
-caller's session, so that a dropped SSH connection does not end it.
+transient unit `transient`, `pid`, `exit`, `runs` (running, exited), and `supervisor`, who writes these. What
+`systemd-run` starts has left the caller's session, so that a dropped SSH connection does not end it.
 """
 
 from __future__ import annotations
@@ -90,13 +90,26 @@ class Unit:
             return False
         return True
 
+    def wait_written(self) -> None:
+        """Once its main process has ended, until it is written down how: nothing is written of it later."""
+        import time
+
+        until = time.monotonic() + 10
+        while (pid := self.read("supervisor")) and self.active != "active" and time.monotonic() < until:
+            if not Path(f"/proc/{pid}").exists():
+                return
+            time.sleep(0.02)
+
     def forget(self) -> None:
-        for path in self.folder.iterdir() if self.folder.exists() else ():
-            path.unlink(missing_ok=True)
+        """All at once: a unit that is half gone would be one that is there."""
+        gone = UNITS / f".{self.name}.gone.{os.getpid()}"
         try:
-            self.folder.rmdir()
-        except OSError:
-            pass
+            self.folder.rename(gone)
+        except OSError:  # someone else was quicker
+            return
+        for path in gone.iterdir():
+            path.unlink()
+        gone.rmdir()
 
     def properties(self) -> dict[str, str]:
         active, runs, status = self.active, self.read("runs"), self.read("exit", "0")
@@ -128,17 +141,19 @@ def change(verb: str, unit: Unit) -> int:
     if verb in ("start", "restart", "reload-or-restart"):
         unit.write("active", "active")
     elif verb in ("stop", "kill"):
-        if unit.transient and unit.active == "active":
-            import signal
+        if unit.transient:
+            if unit.active == "active":
+                import signal
 
-            try:
-                os.killpg(int(unit.read("pid")), signal.SIGTERM)
-            except (ProcessLookupError, ValueError):
-                pass
+                try:
+                    os.killpg(int(unit.read("pid")), signal.SIGTERM)
+                except (ProcessLookupError, ValueError):
+                    pass
+            unit.wait_written()
+            if unit.read("runs") == "exited":
+                unit.forget()
         elif unit.loaded:
             unit.write("active", "inactive")
-        if unit.transient and unit.read("runs") == "exited":
-            unit.forget()
     elif verb in ("enable", "disable"):
         if verb == "enable":
             unit.write("enabled", "yes")
@@ -146,6 +161,7 @@ def change(verb: str, unit: Unit) -> int:
             (unit.folder / "enabled").unlink(missing_ok=True)
     elif verb == "reset-failed" and unit.active == "failed":
         if unit.transient:
+            unit.wait_written()
             unit.forget()
         else:
             unit.write("active", "inactive")
@@ -203,7 +219,8 @@ def systemctl(arguments: list[str]) -> int:
         return 0 if all(unit.active == "active" for unit in units) else 3
     if verb == "list-units":
         for folder in sorted(UNITS.iterdir()) if UNITS.exists() else ():
-            if not words[1:] or any(folder.match(pattern) for pattern in words[1:]):
+            hidden = folder.name.startswith(".")
+            if not hidden and (not words[1:] or any(folder.match(pattern) for pattern in words[1:])):
                 told = Unit(folder.name).properties()
                 print(f"{folder.name} loaded {told['ActiveState']} {told['SubState']} {folder.name}")
         return 0
@@ -328,6 +345,7 @@ def _supervise(wanted: Transient, unit: Unit, tells: int) -> NoReturn:
         unit.write("runs", "exited")
         unit.write("active", "failed")
         os._exit(0)
+    unit.write("supervisor", str(os.getpid()))
     unit.write("pid", str(command.pid))
     unit.write("runs", "running")
     unit.write("active", "active")

@@ -76,9 +76,9 @@ async def test_what_a_command_says_last_arrives_however_fast_it_ends(host: Host,
 
 
 async def test_unit_under_systemd(host: Host, root: Path, sessions: Sessions) -> None:
-    os.mkfifo(root / "tmp/gate")
     script = Secret(f"echo run >> {root}/tmp/ran\nread -r word < {root}/tmp/gate\necho heard $word\n")
     assert await unit_state(sessions, host, JOIN) == UnitState(UnitRun.ABSENT)
+    os.mkfifo(root / "tmp/gate")
     await asyncio.gather(*(start_unit(sessions, host, JOIN, script, timeout_s=60) for _ in range(3)))
     assert (await unit_state(sessions, host, JOIN)).state is UnitRun.RUNNING
     await asyncio.to_thread((root / "tmp/gate").write_text, "go\n")

@@ -801,6 +801,25 @@ async def test_a_rollout_that_has_lost_its_lease_changes_nothing(
     assert "was taken over" in refused.value.refusal.reason
 
 
+async def test_what_others_bring_about_after_the_lease_is_lost_is_not_told_as_done(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """A run that wakes up late finds its hosts at the goal, perhaps while another proves them."""
+    (host,) = nodes(1, pool=1, rack=1)
+    run, work = await open_run(cluster, [host], tmp_path), Instant()
+    looked = await run.look(["n0"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    async with run.holding(plan) as lease:
+        carrier = run.carrier(GOAL, QUICK, work, lease)
+        await release_lease(cluster, lease.name)
+        with pytest.raises(LeaseLost):
+            await lease.renew()
+        work.changed.add("n0")
+        assert await work.at_goal(host, None)
+        outcome = await carrier.carry(host)
+    assert (outcome.state, [finding.id for finding in outcome.findings]) == (HostState.REFUSED, ["gate.lease"])
+
+
 async def test_outside_of_its_window_no_node_is_cordoned(
     cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
 ) -> None:
