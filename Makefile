@@ -17,7 +17,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 .PHONY: demo test fast lab bench mutations lint types programs tests lock clean
 
 demo: .venv/installed  ## a practice world, two broken hosts in it, onboarded before your eyes
-	@$(BIN)/python -m deployments.demo
+	@$(BIN)/python -m poolkeeper.deployments.demo
 
 lab: .venv/installed  ## the practice world left running, with its Prefect UI
 	@$(BIN)/poolkeeper lab up --prefect --kubelet v1.35.4

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from deployments.terminal import echo
+from poolkeeper.deployments.terminal import echo
 
 if TYPE_CHECKING:
-    from tasks.cluster import ClusterApi
-    from tasks.fleet import Cluster, Fleet
-    from tasks.outcomes import Secret
+    from poolkeeper.tasks.cluster import ClusterApi
+    from poolkeeper.tasks.fleet import Cluster, Fleet
+    from poolkeeper.tasks.outcomes import Secret
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JS
 
 
 def chosen(fleet: str | None, selection: str) -> tuple[Fleet, tuple[Any, ...]]:
-    from tasks.fleet import SelectionInvalid, select
+    from poolkeeper.tasks.fleet import SelectionInvalid, select
 
     declared_world = loaded(fleet)
     try:
@@ -38,8 +38,8 @@ def chosen(fleet: str | None, selection: str) -> tuple[Fleet, tuple[Any, ...]]:
 
 
 def loaded(fleet: str | None) -> Fleet:
-    from tasks.fleet import FleetInvalid, load_fleet
-    from tasks.settings import fleet_path
+    from poolkeeper.tasks.fleet import FleetInvalid, load_fleet
+    from poolkeeper.tasks.settings import fleet_path
 
     try:
         return load_fleet(fleet_path(fleet))
@@ -49,8 +49,8 @@ def loaded(fleet: str | None) -> Fleet:
 
 def in_cluster(fleet: str | None, name: str | None, act: Callable[[ClusterApi], Coroutine[Any, Any, Any]]) -> Any:
     """Act on one cluster of the fleet file."""
-    from tasks.cluster import connect
-    from tasks.settings import secret_reader
+    from poolkeeper.tasks.cluster import connect
+    from poolkeeper.tasks.settings import secret_reader
 
     cluster = declared(fleet, name)
 
@@ -76,8 +76,8 @@ def reached(fleet: str | None, name: str | None, kubeconfig: str | None, context
     from dataclasses import replace
     from pathlib import Path
 
-    from tasks.cluster.kubeconfig import kubectls_cluster
-    from tasks.settings import fleet_path, secret_reader
+    from poolkeeper.tasks.cluster.kubeconfig import kubectls_cluster
+    from poolkeeper.tasks.settings import fleet_path, secret_reader
 
     if kubeconfig is not None:
         if fleet is not None or name is not None:
@@ -113,10 +113,10 @@ def asked(question: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def finding_out() -> Iterator[None]:
-    from tasks.cluster import ApiError, ClusterUnreachable
-    from tasks.cluster.kubeconfig import NoSuchContext
-    from tasks.provider import ProviderError
-    from tasks.settings import SecretMissing
+    from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
+    from poolkeeper.tasks.cluster.kubeconfig import NoSuchContext
+    from poolkeeper.tasks.provider import ProviderError
+    from poolkeeper.tasks.settings import SecretMissing
 
     try:
         yield

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployments import words
-from deployments.asking import (
+from poolkeeper.deployments import words
+from poolkeeper.deployments.asking import (
     BAD_INPUT,
     COULD_NOT_FIND_OUT,
     FINE,
@@ -30,7 +30,7 @@ from deployments.asking import (
     reached,
     seconds,
 )
-from deployments.terminal import echo
+from poolkeeper.deployments.terminal import echo
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,11 +44,11 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name == "bill":
-            from deployments.bill import bill
+            from poolkeeper.deployments.bill import bill
 
             return bill
         if name == "lab":
-            from deployments.lab.cli import lab
+            from poolkeeper.deployments.lab.cli import lab
 
             return lab
         return super().get_command(ctx, name)
@@ -69,9 +69,9 @@ for _command in words.COMMANDS:
 @json_option
 def check(fleet: str | None, as_json: bool) -> None:
     """Name every problem of a fleet FILE, with line, column and fix."""
-    from tasks.fleet import check_fleet
-    from tasks.fleet.problems import counted
-    from tasks.settings import fleet_path
+    from poolkeeper.tasks.fleet import check_fleet
+    from poolkeeper.tasks.fleet.problems import counted
+    from poolkeeper.tasks.settings import fleet_path
 
     path = fleet_path(fleet)
     found, problems = check_fleet(path)
@@ -95,7 +95,7 @@ def check(fleet: str | None, as_json: bool) -> None:
 @main.command()
 def schema() -> None:
     """Print the fleet file's JSON Schema, for editors."""
-    from tasks.fleet import fleet_schema
+    from poolkeeper.tasks.fleet import fleet_schema
 
     echo(json.dumps(fleet_schema(), indent=2))
 
@@ -106,7 +106,7 @@ def schema() -> None:
 @json_option
 def status(fleet: str | None, selection: str, as_json: bool) -> None:
     """Show hosts and nodes: declared against observed."""
-    from deployments import status as view
+    from poolkeeper.deployments import status as view
 
     declared, hosts = chosen(fleet, selection)
     rows = asyncio.run(view.read(hosts))
@@ -125,7 +125,7 @@ def status(fleet: str | None, selection: str, as_json: bool) -> None:
 @json_option
 def probe(fleet: str | None, hosts: tuple[str, ...], as_json: bool) -> None:
     """Run the preflight checks on HOSTS, now; nothing is changed."""
-    from deployments import probing
+    from poolkeeper.deployments import probing
 
     declared, wanted = chosen(fleet, "|".join(hosts) if len(hosts) > 1 else hosts[0])
     answer = asked(probing.probe(declared, wanted))
@@ -161,8 +161,8 @@ def forecast(
     Needs a kubeconfig with read rights only: --kubeconfig, else that of the fleet file, else kubectl's own. Answers 0
     when all of them are clear, 1 when one is blocked or loses something, 3 when that cannot be told.
     """
-    from deployments import forecasting
-    from tasks.cluster import connect
+    from poolkeeper.deployments import forecasting
+    from poolkeeper.tasks.cluster import connect
 
     deadline_s = seconds(deadline)
     with finding_out():
@@ -196,7 +196,7 @@ def windows(site: str, start: str | None, end: str | None, fleet: str | None, as
     """Show when work may start at a SITE: its windows minus its freezes, in UTC."""
     from datetime import UTC, datetime, timedelta
 
-    from tasks.fleet import CalendarInvalid, open_intervals
+    from poolkeeper.tasks.fleet import CalendarInvalid, open_intervals
 
     sites = loaded(fleet).sites
     if site not in sites:
@@ -239,8 +239,8 @@ def run(flow: str, parameters: tuple[str, ...], fleet: str | None, only_paramete
 
     Uses the server of $PREFECT_API_URL, else an ephemeral one in the state folder, which costs some 10 s.
     """
-    from deployments import running
-    from tasks.settings import fleet_path
+    from poolkeeper.deployments import running
+    from poolkeeper.tasks.settings import fleet_path
 
     if only_parameters:
         known = running.parameters(flow)

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from deployments.cli import main as commands
-from deployments.lab import lifecycle
-from deployments.lab.layout import LabFolder
-from tasks.fees.periods import Period, billing_day, instant
-from tasks.settings import state_folder
+from poolkeeper.deployments.cli import main as commands
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.tasks.fees.periods import Period, billing_day, instant
+from poolkeeper.tasks.settings import state_folder
 
 BROKEN = {"ams1-n02": "resolver-dead", "fra1-n05": "leftovers"}
 OVERNIGHT = {"fra1-n01": "api-unreachable", "ams1-n05": "power-lost"}
@@ -117,7 +117,7 @@ def two_nights(lab: Path) -> None:
 
 def nodes_of(name: str, lab: Path) -> list[str]:
     """The nodes that carry a Deployment's pods."""
-    from deployments.lab import practice
+    from poolkeeper.deployments.lab import practice
 
     return asyncio.run(practice.nodes_of(LabFolder(lab), name))
 
@@ -154,7 +154,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupted)
     began = time.monotonic()
     try:
-        code = subprocess.run([sys.executable, "-m", "deployments.demo", "steps"], check=False).returncode
+        code = subprocess.run([sys.executable, "-m", "poolkeeper.deployments.demo", "steps"], check=False).returncode
     finally:
         lifecycle.down(LabFolder(state_folder() / "demo"))
     if code:

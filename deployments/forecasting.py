@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deployments.terminal import console
-from tasks.cluster import ClusterApi
-from tasks.cluster.snapshot import read_snapshot
-from tasks.outcomes import Finding, Unknown
-from tasks.rollout import Effect, Forecast, NodeForecast, PodForecast, PodVerdict, forecast
-from tasks.rollout.findings import findings
-from tasks.rollout.forecast import NoSuchNode
+from poolkeeper.deployments.terminal import console
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.snapshot import read_snapshot
+from poolkeeper.tasks.outcomes import Finding, Unknown
+from poolkeeper.tasks.rollout import Effect, Forecast, NodeForecast, PodForecast, PodVerdict, forecast
+from poolkeeper.tasks.rollout.findings import findings
+from poolkeeper.tasks.rollout.forecast import NoSuchNode
 
 _STYLES = {Effect.BLOCKED: "red", Effect.UNKNOWN: "magenta", Effect.LOSSY: "yellow", Effect.CLEAR: "green"}
 _QUIET = (PodVerdict.EVICTABLE, PodVerdict.DAEMONSET, PodVerdict.STATIC, PodVerdict.FINISHED, PodVerdict.GOING)

@@ -10,17 +10,17 @@ from typing import Any
 
 from rich.markup import escape
 
-from deployments.terminal import console
-from tasks.audit.measured import Measured, Quality
-from tasks.audit.report import AuditReport
-from tasks.audit.run import open_run as open_audit
-from tasks.fleet import Fleet, Host
-from tasks.ledger import Spool
-from tasks.onboard.run import open_run
-from tasks.outcomes import Verdict, by_severity
-from tasks.provider.endpoints import required_endpoints
-from tasks.runs.recording import Recorder
-from tasks.settings import secret_reader
+from poolkeeper.deployments.terminal import console
+from poolkeeper.tasks.audit.measured import Measured, Quality
+from poolkeeper.tasks.audit.report import AuditReport
+from poolkeeper.tasks.audit.run import open_run as open_audit
+from poolkeeper.tasks.fleet import Fleet, Host
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.onboard.run import open_run
+from poolkeeper.tasks.outcomes import Verdict, by_severity
+from poolkeeper.tasks.provider.endpoints import required_endpoints
+from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.settings import secret_reader
 
 
 async def probe(fleet: Fleet, hosts: Sequence[Host]) -> list[dict[str, Any]]:

@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from deployments.forecasting import NodesMistyped
-from deployments.terminal import echo
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
-from tasks.cluster.leases import DURATION_S, RENEWALS, amend_lease, list_leases, release_lease
-from tasks.cluster.marks import MarkedByOthers, Phase, give_back_node
-from tasks.cluster.nodes import list_nodes
-from tasks.cluster.pods import delete_pod, list_pods
-from tasks.cluster.stops import NAMESPACE
-from tasks.rollout.held import Held, all_held
-from tasks.rollout.memory import without_node
+from poolkeeper.deployments.forecasting import NodesMistyped
+from poolkeeper.deployments.terminal import echo
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
+from poolkeeper.tasks.cluster.leases import DURATION_S, RENEWALS, amend_lease, list_leases, release_lease
+from poolkeeper.tasks.cluster.marks import MarkedByOthers, Phase, give_back_node
+from poolkeeper.tasks.cluster.nodes import list_nodes
+from poolkeeper.tasks.cluster.pods import delete_pod, list_pods
+from poolkeeper.tasks.cluster.stops import NAMESPACE
+from poolkeeper.tasks.rollout.held import Held, all_held
+from poolkeeper.tasks.rollout.memory import without_node
 
 SEEN_WITHIN_S = DURATION_S / RENEWALS + 2
 """A holder renews so often, and learns by that."""

@@ -18,9 +18,9 @@ from typing import Any
 
 from rich.table import Table
 
-from deployments.terminal import console, echo
-from tasks.ledger import private_folder
-from tasks.settings import state_folder
+from poolkeeper.deployments.terminal import console, echo
+from poolkeeper.tasks.ledger import private_folder
+from poolkeeper.tasks.settings import state_folder
 
 SERVER_SETTINGS = {
     "DO_NOT_TRACK": "1",
@@ -59,7 +59,9 @@ def run(flow: str, given: Mapping[str, str]) -> dict[str, Any]:
     Raises BadParameters before anything is started, and RunBroken when the run did not come to its own end.
     """
     prepare_environment()
-    chosen: Any = getattr(importlib.import_module(f"flows.{flow}"), flow)  # two seconds: it brings Prefect along
+    chosen: Any = getattr(
+        importlib.import_module(f"poolkeeper.flows.{flow}"), flow
+    )  # two seconds: it brings Prefect along
     known = inspect.signature(chosen.fn, eval_str=True).parameters
     if unknown := [name for name in given if name not in known]:
         raise BadParameters(f"flow {flow} has no parameter {', '.join(unknown)}; it has: {', '.join(known)}")
@@ -86,7 +88,7 @@ def run(flow: str, given: Mapping[str, str]) -> dict[str, Any]:
 def parameters(flow: str) -> list[dict[str, Any]]:
     """What a flow can be told: `name`, `default` and `about` of each parameter."""
     prepare_environment()
-    chosen: Any = getattr(importlib.import_module(f"flows.{flow}"), flow)
+    chosen: Any = getattr(importlib.import_module(f"poolkeeper.flows.{flow}"), flow)
     found = chosen.parameters.properties.items()
     return [
         {"name": name, "default": about.get("default"), "about": " ".join(about.get("description", "").split())}

@@ -7,12 +7,12 @@ from typing import Any
 
 from rich.table import Table
 
-from deployments.terminal import console
-from tasks.cluster import ApiError, ClusterUnreachable, connect
-from tasks.cluster.nodes import NodeRow, list_nodes
-from tasks.cluster.stops import Stops, read_stops
-from tasks.fleet import Cluster, Host
-from tasks.settings import SecretMissing, secret_reader
+from poolkeeper.deployments.terminal import console
+from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable, connect
+from poolkeeper.tasks.cluster.nodes import NodeRow, list_nodes
+from poolkeeper.tasks.cluster.stops import Stops, read_stops
+from poolkeeper.tasks.fleet import Cluster, Host
+from poolkeeper.tasks.settings import SecretMissing, secret_reader
 
 
 async def read(hosts: Sequence[Host]) -> list[dict[str, Any]]:

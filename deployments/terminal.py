@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks.outcomes import visible
+from poolkeeper.tasks.outcomes import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

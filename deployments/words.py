@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.asking import (
+from poolkeeper.deployments.asking import (
     FINE,
     WRONG_OUT_THERE,
     bad_input,
@@ -23,12 +23,12 @@ from deployments.asking import (
     json_option,
     loaded,
 )
-from deployments.terminal import echo
+from poolkeeper.deployments.terminal import echo
 
 if TYPE_CHECKING:
-    from tasks.cluster import ClusterApi
-    from tasks.cluster.approvals import Approval
-    from tasks.cluster.stops import Stop
+    from poolkeeper.tasks.cluster import ClusterApi
+    from poolkeeper.tasks.cluster.approvals import Approval
+    from poolkeeper.tasks.cluster.stops import Stop
 
 _reason = click.option("--reason", required=True, help="Why; everyone who is refused reads it.")
 
@@ -39,7 +39,7 @@ _reason = click.option("--reason", required=True, help="Why; everyone who is ref
 @_reason
 def freeze(fleet: str | None, cluster: str | None, reason: str) -> None:
     """Stop every later mutation in a cluster, wherever it is ordered from."""
-    from tasks.cluster import stops
+    from poolkeeper.tasks.cluster import stops
 
     in_cluster(fleet, cluster, lambda api: stops.freeze(api, _word(reason)))
     echo("frozen: nothing is changed until `poolkeeper thaw`")
@@ -50,7 +50,7 @@ def freeze(fleet: str | None, cluster: str | None, reason: str) -> None:
 @cluster_option
 def thaw(fleet: str | None, cluster: str | None) -> None:
     """Take a freeze back."""
-    from tasks.cluster import stops
+    from poolkeeper.tasks.cluster import stops
 
     was_frozen = in_cluster(fleet, cluster, stops.thaw)
     echo("thawed" if was_frozen else "it was not frozen")
@@ -63,7 +63,7 @@ def thaw(fleet: str | None, cluster: str | None) -> None:
 @_reason
 def hold(node: str, fleet: str | None, cluster: str | None, reason: str) -> None:
     """Stop every later mutation of one NODE and its host; it also keeps a host from joining."""
-    from tasks.cluster import stops
+    from poolkeeper.tasks.cluster import stops
 
     _refuse_host_name("hold", node, fleet)
 
@@ -82,7 +82,7 @@ def hold(node: str, fleet: str | None, cluster: str | None, reason: str) -> None
 @cluster_option
 def unhold(node: str, fleet: str | None, cluster: str | None) -> None:
     """Take a hold back."""
-    from tasks.cluster import stops
+    from poolkeeper.tasks.cluster import stops
 
     _refuse_host_name("unhold", node, fleet)
     was_held = in_cluster(fleet, cluster, lambda api: stops.unhold(api, node))
@@ -91,8 +91,8 @@ def unhold(node: str, fleet: str | None, cluster: str | None) -> None:
 
 async def _no_such_node(api: ClusterApi, node: str, fleet: str | None) -> str | None:
     """What to say of a name that is neither a Node's nor that of a host which may become one; None: it is one."""
-    from tasks.cluster.nodes import list_nodes
-    from tasks.fleet.problems import nearest
+    from poolkeeper.tasks.cluster.nodes import list_nodes
+    from poolkeeper.tasks.fleet.problems import nearest
 
     names = {*(await list_nodes(api)), *(host.node_name for host in loaded(fleet).hosts.values())}
     if node in names:
@@ -118,7 +118,7 @@ def stop(run: str, fleet: str | None, cluster: str | None, reason: str) -> None:
 
     RUN is its id, or the beginning of it.
     """
-    from tasks.cluster import stops
+    from poolkeeper.tasks.cluster import stops
 
     async def say(api: ClusterApi) -> str:
         found = await _running(api, run)
@@ -131,7 +131,7 @@ def stop(run: str, fleet: str | None, cluster: str | None, reason: str) -> None:
 
 async def _running(api: ClusterApi, run: str) -> str:
     """The id of the one rollout that is meant, among those that hold a pool. Bad input where there is none."""
-    from tasks.cluster.leases import list_leases
+    from poolkeeper.tasks.cluster.leases import list_leases
 
     rows = (await list_leases(api)).values()
     holders = {row.holder.partition("/")[0] for row in rows if row.name.startswith("pool-") and row.holder}
@@ -171,8 +171,8 @@ def reject(run: str, fleet: str | None, cluster: str | None, reason: str) -> Non
 def _give_word(run: str, fleet: str | None, cluster: str | None, word: str, reason: str, *, yes: bool) -> None:
     from dataclasses import replace
 
-    from deployments import suspended
-    from tasks.cluster.approvals import write_approval
+    from poolkeeper.deployments import suspended
+    from poolkeeper.tasks.cluster.approvals import write_approval
 
     asked: Approval = in_cluster(fleet, cluster, lambda api: _asked_for(api, run))
     _show_plan(asked)
@@ -188,7 +188,7 @@ def _give_word(run: str, fleet: str | None, cluster: str | None, word: str, reas
 
 async def _asked_for(api: ClusterApi, run: str) -> Approval:
     """The one plan that is meant, among those that wait for a word. Bad input where there is none."""
-    from tasks.cluster.approvals import read_approvals
+    from poolkeeper.tasks.cluster.approvals import read_approvals
 
     waiting = [one for one in (await read_approvals(api)).values() if not one.word]
     found = [one for one in waiting if one.run.startswith(run) or one.key.startswith(run)]
@@ -232,8 +232,8 @@ def release(nodes: tuple[str, ...], fleet: str | None, cluster: str | None, yes:
     quarantine is kept in any case. With --json it is only shown, unless --yes is said too. A run that still lives loses
     what it holds, and stops.
     """
-    from deployments import releasing
-    from deployments.forecasting import NodesMistyped
+    from poolkeeper.deployments import releasing
+    from poolkeeper.deployments.forecasting import NodesMistyped
 
     try:
         held = in_cluster(fleet, cluster, lambda api: releasing.held(api, nodes))
@@ -258,7 +258,7 @@ COMMANDS = (freeze, thaw, hold, unhold, stop, approve, reject, release)
 
 
 def _word(reason: str) -> Stop:
-    from tasks.cluster.stops import Stop
+    from poolkeeper.tasks.cluster.stops import Stop
 
     by = f"{getpass.getuser()}@{socket.gethostname()}"
     return Stop(by, datetime.now(UTC).isoformat(timespec="seconds"), reason)

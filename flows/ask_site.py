@@ -15,13 +15,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.surroundings import secrets
-from tasks.audit import steps
-from tasks.audit.afar import ask_here
-from tasks.fleet import FleetInvalid, load_fleet
-from tasks.hosts import Sessions
-from tasks.outcomes import visible
-from tasks.settings import SecretMissing, fleet_of_parameter
+from poolkeeper.flows.surroundings import secrets
+from poolkeeper.tasks.audit import steps
+from poolkeeper.tasks.audit.afar import ask_here
+from poolkeeper.tasks.fleet import FleetInvalid, load_fleet
+from poolkeeper.tasks.hosts import Sessions
+from poolkeeper.tasks.outcomes import visible
+from poolkeeper.tasks.settings import SecretMissing, fleet_of_parameter
 
 
 @flow(name="ask-site", flow_run_name=lambda: f"ask {len(flow_run.parameters['sheets'])} hosts")

@@ -17,19 +17,19 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
-from flows.surroundings import ended, run_log, run_name, secrets
-from tasks.audit import steps
-from tasks.audit.afar import batches
-from tasks.audit.run import AuditRun, open_run
-from tasks.audit.telling import as_json, host_outcomes, markdown, run_state
-from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
-from tasks.ledger import Spool
-from tasks.outcomes import RunState, batched, in_slots
-from tasks.provider.endpoints import required_endpoints
-from tasks.runs.answer import Answer
-from tasks.runs.choosing import ChoiceInvalid, choose_hosts_of_any, secrets_of
-from tasks.runs.recording import Recorder
-from tasks.settings import SecretMissing, fleet_of_parameter, state_folder
+from poolkeeper.flows.surroundings import ended, run_log, run_name, secrets
+from poolkeeper.tasks.audit import steps
+from poolkeeper.tasks.audit.afar import batches
+from poolkeeper.tasks.audit.run import AuditRun, open_run
+from poolkeeper.tasks.audit.telling import as_json, host_outcomes, markdown, run_state
+from poolkeeper.tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.outcomes import RunState, batched, in_slots
+from poolkeeper.tasks.provider.endpoints import required_endpoints
+from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.choosing import ChoiceInvalid, choose_hosts_of_any, secrets_of
+from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.settings import SecretMissing, fleet_of_parameter, state_folder
 
 BATCH = 100
 """Hosts per asking task."""

@@ -19,8 +19,8 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.surroundings import run_log, secrets
-from tasks.fees import (
+from poolkeeper.flows.surroundings import run_log, secrets
+from poolkeeper.tasks.fees import (
     ClosedDamaged,
     ClosedPeriods,
     KeyInvalid,
@@ -35,25 +35,25 @@ from tasks.fees import (
     steps,
     tariff_path,
 )
-from tasks.fees import (
+from poolkeeper.tasks.fees import (
     close as close_month,
 )
-from tasks.fees.bill import Bill, account_bills
-from tasks.fees.bill_csv import bill_of_csv
-from tasks.fees.outlook import Asked, OutlookInvalid
-from tasks.fees.periods import billing_day, instant
-from tasks.fees.reconciling import NotReconcilable, Reconciliation, check_asked
-from tasks.fees.tariff import Tariff
-from tasks.fleet import Fleet, SecretRef, load_fleet
-from tasks.fleet.problems import FileInvalid
-from tasks.ledger import Spool
-from tasks.outcomes import Secret, visible
-from tasks.provider import ProviderError
-from tasks.provider.bss import bill_of_fleet
-from tasks.provider.lifetimes import record_clusters, secrets_of_providers
-from tasks.provider.resources import Billed, billed_of
-from tasks.runs.recording import Recorder
-from tasks.settings import SecretMissing, file_of_parameter, fleet_of_parameter, state_folder
+from poolkeeper.tasks.fees.bill import Bill, account_bills
+from poolkeeper.tasks.fees.bill_csv import bill_of_csv
+from poolkeeper.tasks.fees.outlook import Asked, OutlookInvalid
+from poolkeeper.tasks.fees.periods import billing_day, instant
+from poolkeeper.tasks.fees.reconciling import NotReconcilable, Reconciliation, check_asked
+from poolkeeper.tasks.fees.tariff import Tariff
+from poolkeeper.tasks.fleet import Fleet, SecretRef, load_fleet
+from poolkeeper.tasks.fleet.problems import FileInvalid
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.outcomes import Secret, visible
+from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.provider.bss import bill_of_fleet
+from poolkeeper.tasks.provider.lifetimes import record_clusters, secrets_of_providers
+from poolkeeper.tasks.provider.resources import Billed, billed_of
+from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.settings import SecretMissing, file_of_parameter, fleet_of_parameter, state_folder
 
 ReadSecret = Callable[[SecretRef], Secret]
 

@@ -15,12 +15,12 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import PositiveFloat, PositiveInt
 
-from flows.rolling import answered, roll
-from flows.surroundings import run_name
-from tasks.onboard.offboarding import Offboarding
-from tasks.rollout.goal import Goal, Limits, OnBlocked
-from tasks.rollout.run import RolloutRun
-from tasks.runs.answer import Answer
+from poolkeeper.flows.rolling import answered, roll
+from poolkeeper.flows.surroundings import run_name
+from poolkeeper.tasks.onboard.offboarding import Offboarding
+from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
+from poolkeeper.tasks.rollout.run import RolloutRun
+from poolkeeper.tasks.runs.answer import Answer
 
 
 @flow(name="offboard", flow_run_name=lambda: run_name(flow_run.parameters, "offboard"))

@@ -16,20 +16,20 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.surroundings import ended, run_log, run_name, secrets
-from tasks.cluster import ApiError, ClusterUnreachable
-from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
-from tasks.ledger import Spool
-from tasks.onboard import steps
-from tasks.onboard.choosing import check_skips
-from tasks.onboard.plan import plan_joins
-from tasks.onboard.run import OnboardRun, Reading, open_run
-from tasks.outcomes import HostOutcome, RunState, batched, in_slots
-from tasks.provider import ProviderError
-from tasks.runs.answer import Answer
-from tasks.runs.choosing import ChoiceInvalid, choose_hosts, secrets_of
-from tasks.runs.recording import Recorder
-from tasks.settings import SecretMissing, fleet_of_parameter, state_folder
+from poolkeeper.flows.surroundings import ended, run_log, run_name, secrets
+from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
+from poolkeeper.tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.onboard import steps
+from poolkeeper.tasks.onboard.choosing import check_skips
+from poolkeeper.tasks.onboard.plan import plan_joins
+from poolkeeper.tasks.onboard.run import OnboardRun, Reading, open_run
+from poolkeeper.tasks.outcomes import HostOutcome, RunState, batched, in_slots
+from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.choosing import ChoiceInvalid, choose_hosts, secrets_of
+from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.settings import SecretMissing, fleet_of_parameter, state_folder
 
 BATCH = 100
 """Hosts per observing task."""

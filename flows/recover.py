@@ -16,29 +16,29 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.offboard import offboarding_of
-from flows.rolling import carried_safely
-from flows.surroundings import ended, run_log, run_name, secrets
-from flows.upgrade import upgrade_of
-from tasks.cluster import ApiError, ClusterUnreachable
-from tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost
-from tasks.fleet import Fleet, FleetInvalid, load_fleet
-from tasks.ledger import Spool
-from tasks.outcomes import Gate, HostOutcome, RunState
-from tasks.provider import ProviderError
-from tasks.rollout import recovering
-from tasks.rollout.carrying import HostWork
-from tasks.rollout.goal import Limits
-from tasks.rollout.maintenance import TakeBack
-from tasks.rollout.memory import shared_by
-from tasks.rollout.recovery import Found, Remedy
-from tasks.rollout.run import RolloutRun, open_rollout
-from tasks.runs.answer import Answer
-from tasks.runs.choosing import ChoiceInvalid, choose_pools, secrets_of
-from tasks.runs.recording import Recorder
-from tasks.settings import SecretMissing, SettingInvalid, fleet_of_parameter, state_folder
-from tasks.upgrade.goal import Goal as Versions
-from tasks.upgrade.goal import GoalInvalid
+from poolkeeper.flows.offboard import offboarding_of
+from poolkeeper.flows.rolling import carried_safely
+from poolkeeper.flows.surroundings import ended, run_log, run_name, secrets
+from poolkeeper.flows.upgrade import upgrade_of
+from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
+from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost
+from poolkeeper.tasks.fleet import Fleet, FleetInvalid, load_fleet
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.outcomes import Gate, HostOutcome, RunState
+from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.rollout import recovering
+from poolkeeper.tasks.rollout.carrying import HostWork
+from poolkeeper.tasks.rollout.goal import Limits
+from poolkeeper.tasks.rollout.maintenance import TakeBack
+from poolkeeper.tasks.rollout.memory import shared_by
+from poolkeeper.tasks.rollout.recovery import Found, Remedy
+from poolkeeper.tasks.rollout.run import RolloutRun, open_rollout
+from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.choosing import ChoiceInvalid, choose_pools, secrets_of
+from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.settings import SecretMissing, SettingInvalid, fleet_of_parameter, state_folder
+from poolkeeper.tasks.upgrade.goal import Goal as Versions
+from poolkeeper.tasks.upgrade.goal import GoalInvalid
 
 FINISHES: dict[str, Callable[[RolloutRun, Found], HostWork]] = {
     "upgrade": lambda run, found: upgrade_of(run, Versions.of_row(found.goal.wanted)),

@@ -14,24 +14,24 @@ from prefect.client.schemas.objects import State
 from prefect.flow_runs import asuspend_flow_run
 from prefect.runtime import deployment, flow_run
 
-from flows.surroundings import ended, run_log, secrets
-from tasks.cluster import ApiError, ClusterUnreachable
-from tasks.cluster.leases import LeaseHeld, LeaseLost, LeaseUnfinished
-from tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
-from tasks.ledger import Spool
-from tasks.outcomes import Finding, HostOutcome, HostState, RunState, batched
-from tasks.provider import ProviderError
-from tasks.rollout import steps
-from tasks.rollout.approving import needs_approval
-from tasks.rollout.carrying import Carrier, HostWork
-from tasks.rollout.goal import Goal, Limits
-from tasks.rollout.plan import Plan, PlannedHost
-from tasks.rollout.run import Looked, RolloutRun, open_rollout
-from tasks.rollout.standing import Step
-from tasks.runs.answer import Answer
-from tasks.runs.choosing import ChoiceInvalid, choose_hosts, only_pool, refuse_split_domains, secrets_of
-from tasks.runs.recording import Recorder
-from tasks.settings import SecretMissing, SettingInvalid, fleet_of_parameter, state_folder
+from poolkeeper.flows.surroundings import ended, run_log, secrets
+from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
+from poolkeeper.tasks.cluster.leases import LeaseHeld, LeaseLost, LeaseUnfinished
+from poolkeeper.tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, RunState, batched
+from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.rollout import steps
+from poolkeeper.tasks.rollout.approving import needs_approval
+from poolkeeper.tasks.rollout.carrying import Carrier, HostWork
+from poolkeeper.tasks.rollout.goal import Goal, Limits
+from poolkeeper.tasks.rollout.plan import Plan, PlannedHost
+from poolkeeper.tasks.rollout.run import Looked, RolloutRun, open_rollout
+from poolkeeper.tasks.rollout.standing import Step
+from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.choosing import ChoiceInvalid, choose_hosts, only_pool, refuse_split_domains, secrets_of
+from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.settings import SecretMissing, SettingInvalid, fleet_of_parameter, state_folder
 
 APPROVAL_WITHIN_S = 7 * 24 * 3600
 """A suspended run that nobody approves fails after that time."""

@@ -12,11 +12,11 @@ from prefect.blocks.system import Secret as SecretBlock
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from tasks.fleet import SecretRef
-from tasks.outcomes import RunState, Secret, on_one_line, visible
-from tasks.runs.answer import Answer
-from tasks.runs.steps import publish_answer
-from tasks.settings import SecretMissing, secret_reader, state_folder
+from poolkeeper.tasks.fleet import SecretRef
+from poolkeeper.tasks.outcomes import RunState, Secret, on_one_line, visible
+from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.steps import publish_answer
+from poolkeeper.tasks.settings import SecretMissing, secret_reader, state_folder
 
 
 def run_name(asked: Mapping[str, Any], flow: str, *, only_looks: bool = False) -> str:

@@ -18,21 +18,21 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from flows.rolling import answered, roll
-from flows.surroundings import run_name
-from tasks.fleet.versions import numbers
-from tasks.outcomes import Finding, HostOutcome, HostState, blockers
-from tasks.rollout.goal import Goal, Limits, OnBlocked
-from tasks.rollout.memory import intents_of
-from tasks.rollout.run import RolloutRun
-from tasks.runs.answer import Answer
-from tasks.runs.choosing import ChoiceInvalid
-from tasks.upgrade.change import Limits as UpgradeLimits
-from tasks.upgrade.change import Upgrade
-from tasks.upgrade.goal import Goal as Versions
-from tasks.upgrade.goal import GoalInvalid
-from tasks.upgrade.skew import SkewPlan, goals_in_turn, minor_on_the_way, plan_steps, ways_by
-from tasks.upgrade.work import UpgradeWork
+from poolkeeper.flows.rolling import answered, roll
+from poolkeeper.flows.surroundings import run_name
+from poolkeeper.tasks.fleet.versions import numbers
+from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, blockers
+from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
+from poolkeeper.tasks.rollout.memory import intents_of
+from poolkeeper.tasks.rollout.run import RolloutRun
+from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.choosing import ChoiceInvalid
+from poolkeeper.tasks.upgrade.change import Limits as UpgradeLimits
+from poolkeeper.tasks.upgrade.change import Upgrade
+from poolkeeper.tasks.upgrade.goal import Goal as Versions
+from poolkeeper.tasks.upgrade.goal import GoalInvalid
+from poolkeeper.tasks.upgrade.skew import SkewPlan, goals_in_turn, minor_on_the_way, plan_steps, ways_by
+from poolkeeper.tasks.upgrade.work import UpgradeWork
 
 
 @flow(name="upgrade", flow_run_name=lambda: run_name(flow_run.parameters, "upgrade"))

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tasks.fleet.model import SecretRef
-from tasks.fleet.problems import FleetInvalid, Problem
-from tasks.outcomes import Secret
+from poolkeeper.tasks.fleet.model import SecretRef
+from poolkeeper.tasks.fleet.problems import FleetInvalid, Problem
+from poolkeeper.tasks.outcomes import Secret
 
 _IN_STATE = frozenset(("spool", "runs", "reports", "fees", "prefect", "lab", "demo", "demo-runs"))
 """Folders of ours below the state folder."""

@@ -26,13 +26,13 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-from deployments.lab import lifecycle
-from deployments.lab.layout import LabFolder
-from deployments.lab.lifecycle import LabError
-from deployments.lab.processes import kill_marked
-from deployments.lab.real.machines.need import lacking_for_good, lacking_for_machines
-from deployments.lab.real.pins import CONTROL_PLANE, KUBERNETES, MACHINES, go_version
-from deployments.lab.real.programs import lacking
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab.lifecycle import LabError
+from poolkeeper.deployments.lab.processes import kill_marked
+from poolkeeper.deployments.lab.real.machines.need import lacking_for_good, lacking_for_machines
+from poolkeeper.deployments.lab.real.pins import CONTROL_PLANE, KUBERNETES, MACHINES, go_version
+from poolkeeper.deployments.lab.real.programs import lacking
 from tests.contract.audit.pythons import lacking_pythons
 
 settings.register_profile("anywhere", deadline=None)  # what a machine has else to do fails no rule

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import sys
 
-from deployments.lab.real.building import Unavailable, say_on_stderr
-from deployments.lab.real.machines.need import lacking_for_machines, prepare
-from deployments.lab.real.pins import CONTROL_PLANE, HOLLOW_NODES, MACHINES
-from deployments.lab.real.programs import find, lacking
+from poolkeeper.deployments.lab.real.building import Unavailable, say_on_stderr
+from poolkeeper.deployments.lab.real.machines.need import lacking_for_machines, prepare
+from poolkeeper.deployments.lab.real.pins import CONTROL_PLANE, HOLLOW_NODES, MACHINES
+from poolkeeper.deployments.lab.real.programs import find, lacking
 
 
 def main() -> None:

@@ -33,8 +33,14 @@ COMMAND_TIMEOUT_S = 180.0
 START_TIMEOUT_S = 120.0
 IMPORTED = (
     "prefect.main",
-    *(f"flows.{name}" for name in ("onboard", "upgrade", "maintain", "offboard", "recover", "audit", "meter")),
-    *(f"deployments.{name}" for name in ("bill", "forecasting", "lab.cli", "probing", "releasing", "status")),
+    *(
+        f"poolkeeper.flows.{name}"
+        for name in ("onboard", "upgrade", "maintain", "offboard", "recover", "audit", "meter")
+    ),
+    *(
+        f"poolkeeper.deployments.{name}"
+        for name in ("bill", "forecasting", "lab.cli", "probing", "releasing", "status")
+    ),
     # what these import when they first need it
     *("alibabacloud_bssopenapi20171214.client", "alibabacloud_cs20151215.client", "fastapi", "rich.console"),
     *("anyio._backends._asyncio", "prefect.flow_engine", "prefect.task_engine"),
@@ -169,7 +175,7 @@ def _run(request: dict[str, Any], out: int, err: int) -> None:
 
         from prefect.context import refresh_global_settings_context
 
-        from deployments import cli, running
+        from poolkeeper.deployments import cli, running
         from tests.e2e.killing import arm
 
         running.prepare_environment()

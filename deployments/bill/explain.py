@@ -6,9 +6,9 @@ import json
 
 import click
 
-from deployments.asking import json_option
-from deployments.bill.inputs import a_period, against_closed_option, bad_input, inputs, read_case
-from deployments.terminal import echo
+from poolkeeper.deployments.asking import json_option
+from poolkeeper.deployments.bill.inputs import a_period, against_closed_option, bad_input, inputs, read_case
+from poolkeeper.deployments.terminal import echo
 
 
 @click.command("explain")
@@ -20,7 +20,7 @@ def explain_command(
     line: str, tariff: str, events: str | None, until: str | None, against_closed: bool, as_json: bool
 ) -> None:
     """Tell in words what a LINE follows from: rule, inputs, price, evidence. Ids of lines are in `bill meter`."""
-    from tasks.fees.explaining import explain
+    from poolkeeper.tasks.fees.explaining import explain
 
     case = read_case(tariff, events, until, as_json)
     period = a_period(line.rpartition("-")[0])

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from deployments.asking import BAD_INPUT, WRONG_OUT_THERE
-from deployments.terminal import echo
+from poolkeeper.deployments.asking import BAD_INPUT, WRONG_OUT_THERE
+from poolkeeper.deployments.terminal import echo
 
 if TYPE_CHECKING:
-    from tasks.fees.evidence import Evidence
-    from tasks.fees.metering import Statement
-    from tasks.fees.periods import Period
-    from tasks.fees.tariff import Tariff
-    from tasks.fleet.problems import FileInvalid
+    from poolkeeper.tasks.fees.evidence import Evidence
+    from poolkeeper.tasks.fees.metering import Statement
+    from poolkeeper.tasks.fees.periods import Period
+    from poolkeeper.tasks.fees.tariff import Tariff
+    from poolkeeper.tasks.fleet.problems import FileInvalid
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -53,15 +53,15 @@ class Case:
 
     @property
     def closed(self) -> Any:
-        from tasks.fees.closed import ClosedPeriods
-        from tasks.settings import state_folder
+        from poolkeeper.tasks.fees.closed import ClosedPeriods
+        from poolkeeper.tasks.settings import state_folder
 
         return ClosedPeriods.of(state_folder(), self.tariff)
 
     def statement(self, period: Period, *, fresh: bool) -> tuple[Statement, bool]:
         """A period's statement, and whether it is closed. `fresh`: counted as if nothing had ever been closed."""
-        from tasks.fees.closing import statement_of
-        from tasks.fees.metering import meter
+        from poolkeeper.tasks.fees.closing import statement_of
+        from poolkeeper.tasks.fees.metering import meter
 
         if fresh:
             return meter(self.evidence, self.tariff, period, self.now_us), False
@@ -70,12 +70,12 @@ class Case:
 
 def read_case(tariff: str, events: str | None, until: str | None, as_json: bool) -> Case:
     """Read prices and evidence; what is wrong with either is told whole."""
-    from tasks.fees.evidence import evidence_of_csv, evidence_of_spool
-    from tasks.fees.periods import instant
-    from tasks.fees.tariff_loading import load_tariff, tariff_path
-    from tasks.fleet.problems import FileInvalid
-    from tasks.ledger import Spool
-    from tasks.settings import state_folder
+    from poolkeeper.tasks.fees.evidence import evidence_of_csv, evidence_of_spool
+    from poolkeeper.tasks.fees.periods import instant
+    from poolkeeper.tasks.fees.tariff_loading import load_tariff, tariff_path
+    from poolkeeper.tasks.fleet.problems import FileInvalid
+    from poolkeeper.tasks.ledger import Spool
+    from poolkeeper.tasks.settings import state_folder
 
     now = datetime.now(UTC)
     gathered = _moment(until) if until else now
@@ -103,7 +103,7 @@ def _moment(text: str) -> datetime:
 
 
 def a_period(text: str) -> Period:
-    from tasks.fees.periods import Period, PeriodInvalid
+    from poolkeeper.tasks.fees.periods import Period, PeriodInvalid
 
     try:
         return Period.of(text)
@@ -113,7 +113,7 @@ def a_period(text: str) -> Period:
 
 def sound(read: Callable[[], T]) -> T:
     """What is read of closed periods; one that is not as it was closed ends the command."""
-    from tasks.fees.closed import ClosedDamaged
+    from poolkeeper.tasks.fees.closed import ClosedDamaged
 
     try:
         return read()

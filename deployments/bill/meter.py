@@ -7,10 +7,17 @@ import sys
 
 import click
 
-from deployments.asking import COULD_NOT_FIND_OUT, FINE, json_option
-from deployments.bill.inputs import a_period, against_closed_option, bad_input, inputs, period_option, read_case
-from deployments.bill.shown import answer_of, money_of, show
-from deployments.terminal import echo
+from poolkeeper.deployments.asking import COULD_NOT_FIND_OUT, FINE, json_option
+from poolkeeper.deployments.bill.inputs import (
+    a_period,
+    against_closed_option,
+    bad_input,
+    inputs,
+    period_option,
+    read_case,
+)
+from poolkeeper.deployments.bill.shown import answer_of, money_of, show
+from poolkeeper.deployments.terminal import echo
 
 
 @click.command("meter")
@@ -31,7 +38,7 @@ def meter_command(
     as_json: bool,
 ) -> None:
     """Count a period and price it. A closed period is told as it was closed."""
-    from tasks.fees.allocation import KeyInvalid, ShareKey, allocate
+    from poolkeeper.tasks.fees.allocation import KeyInvalid, ShareKey, allocate
 
     case = read_case(tariff, events, until, as_json)
     try:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from deployments.asking import json_option
-from deployments.bill.inputs import a_period, bad_input, inputs, read_case
-from deployments.terminal import echo
+from poolkeeper.deployments.asking import json_option
+from poolkeeper.deployments.bill.inputs import a_period, bad_input, inputs, read_case
+from poolkeeper.deployments.terminal import echo
 
 
 @click.command("outlook")
@@ -34,8 +34,8 @@ def outlook_command(
     as_json: bool,
 ) -> None:
     """Estimate the month's end; the exposure to a fee at a hypothetical price; the cost of a planned change."""
-    from tasks.fees.outlook import Asked, OutlookInvalid, estimates
-    from tasks.fees.periods import Period, billing_day
+    from poolkeeper.tasks.fees.outlook import Asked, OutlookInvalid, estimates
+    from poolkeeper.tasks.fees.periods import Period, billing_day
 
     case = read_case(tariff, events, until, as_json)
     today = billing_day(case.now_us)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.asking import COULD_NOT_FIND_OUT, FINE, WRONG_OUT_THERE, json_option
-from deployments.bill.inputs import (
+from poolkeeper.deployments.asking import COULD_NOT_FIND_OUT, FINE, WRONG_OUT_THERE, json_option
+from poolkeeper.deployments.bill.inputs import (
     a_period,
     against_closed_option,
     bad_file,
@@ -23,16 +23,16 @@ from deployments.bill.inputs import (
     period_option,
     read_case,
 )
-from deployments.terminal import echo
-from tasks.ledger import Spool
-from tasks.outcomes import RunState
-from tasks.settings import fleet_path, secret_reader, state_folder
+from poolkeeper.deployments.terminal import echo
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.outcomes import RunState
+from poolkeeper.tasks.settings import fleet_path, secret_reader, state_folder
 
 if TYPE_CHECKING:
-    from tasks.fees.bill import Bill
-    from tasks.fees.periods import Period
-    from tasks.fleet.model import Fleet, SecretRef
-    from tasks.outcomes import Secret
+    from poolkeeper.tasks.fees.bill import Bill
+    from poolkeeper.tasks.fees.periods import Period
+    from poolkeeper.tasks.fleet.model import Fleet, SecretRef
+    from poolkeeper.tasks.outcomes import Secret
 
 
 @click.command("reconcile")
@@ -69,12 +69,12 @@ def reconcile_command(
     With a fleet file, its providers tell which clusters and cloud resources are ours; with --bill and --events none is
     read unless --fleet names it.
     """
-    from tasks.fees.bill_csv import bill_of_csv
-    from tasks.fees.reconciled_words import reconciled_words
-    from tasks.fees.reconciling import NotReconcilable, check_asked, reconcile
-    from tasks.fleet.problems import FileInvalid
-    from tasks.provider import ProviderError
-    from tasks.settings import SecretMissing
+    from poolkeeper.tasks.fees.bill_csv import bill_of_csv
+    from poolkeeper.tasks.fees.reconciled_words import reconciled_words
+    from poolkeeper.tasks.fees.reconciling import NotReconcilable, check_asked, reconcile
+    from poolkeeper.tasks.fleet.problems import FileInvalid
+    from poolkeeper.tasks.provider import ProviderError
+    from poolkeeper.tasks.settings import SecretMissing
 
     month = a_period(period)
     told = {"names": _pairs("--name", names), "resources": _pairs("--resource", resources)}
@@ -137,10 +137,10 @@ async def _ask(
     Without a file of events, since when the clusters exist is asked too, and kept in the spool as evidence.
     Raises FileInvalid, ProviderError and SecretMissing.
     """
-    from tasks.fees.bill import account_bills
-    from tasks.fleet import load_fleet
-    from tasks.provider.bss import bill_of_fleet
-    from tasks.provider.resources import billed_of
+    from poolkeeper.tasks.fees.bill import account_bills
+    from poolkeeper.tasks.fleet import load_fleet
+    from poolkeeper.tasks.provider.bss import bill_of_fleet
+    from poolkeeper.tasks.provider.resources import billed_of
 
     declared, secret = load_fleet(fleet_path(fleet)), secret_reader()
     bill = before = None
@@ -155,8 +155,8 @@ async def _ask(
 
 async def _record(declared: Fleet, secret: Callable[[SecretRef], Secret]) -> None:
     """Since when the clusters exist, as evidence in the spool."""
-    from tasks.provider.lifetimes import record_clusters
-    from tasks.runs.recording import Recorder
+    from poolkeeper.tasks.provider.lifetimes import record_clusters
+    from poolkeeper.tasks.runs.recording import Recorder
 
     run_id = f"bill-reconcile-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
     recorder = Recorder(Spool(state_folder() / "spool"), run_id, lambda line: echo(line, err=True))

@@ -6,12 +6,12 @@ import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from deployments.terminal import console
+from poolkeeper.deployments.terminal import console
 
 if TYPE_CHECKING:
-    from tasks.fees.lines import FeeLine
-    from tasks.fees.metering import Statement
-    from tasks.fees.tariff import Tariff
+    from poolkeeper.tasks.fees.lines import FeeLine
+    from poolkeeper.tasks.fees.metering import Statement
+    from poolkeeper.tasks.fees.tariff import Tariff
 
 WIDTH = 200
 SHOWN_LINES = 40
@@ -19,7 +19,7 @@ SHOWN_LINES = 40
 
 
 def answer_of(statement: Statement) -> dict[str, Any]:
-    from tasks.fees.periods import moment
+    from poolkeeper.tasks.fees.periods import moment
 
     return {
         "period": statement.period.name,
@@ -95,7 +95,7 @@ def _amount(line: FeeLine) -> str:
 
 
 def text_of(amount: Decimal) -> str:
-    from tasks.fees.money import money_text
+    from poolkeeper.tasks.fees.money import money_text
 
     return money_text(amount)
 

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from deployments.lab.ack_signature import SignatureRefused, verify
-from deployments.lab.billing import CLOUD_RESOURCES
-from deployments.lab.layout import ACK_PORT, CLUSTER_ID, POOLS, REGION, listening_socket
-from deployments.lab.tokens import JoinTokens, TokenRefused
+from poolkeeper.deployments.lab.ack_signature import SignatureRefused, verify
+from poolkeeper.deployments.lab.billing import CLOUD_RESOURCES
+from poolkeeper.deployments.lab.layout import ACK_PORT, CLUSTER_ID, POOLS, REGION, listening_socket
+from poolkeeper.deployments.lab.tokens import JoinTokens, TokenRefused
 
 Json = dict[str, Any]
 JOIN_PATH = "/edge/join"

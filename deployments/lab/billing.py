@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
-from deployments.lab.layout import CLUSTER_ID, REGION
+from poolkeeper.deployments.lab.layout import CLUSTER_ID, REGION
 
 Json = dict[str, Any]
 

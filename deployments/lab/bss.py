@@ -15,8 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
-from deployments.lab.ack_signature import SignatureRefused, verify
-from deployments.lab.layout import BSS_PORT, listening_socket
+from poolkeeper.deployments.lab.ack_signature import SignatureRefused, verify
+from poolkeeper.deployments.lab.layout import BSS_PORT, listening_socket
 
 VERSION = "2017-12-14"
 DEFAULT_RESULTS, MAX_RESULTS = 20, 300

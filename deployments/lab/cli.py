@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import click
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import FAULTS, Fault
-from deployments.lab.layout import MAX_HOSTS, OLDER_KUBELETS, POOLS, LabFolder
-from deployments.terminal import echo
-from tasks.settings import state_folder
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import FAULTS, Fault
+from poolkeeper.deployments.lab.layout import MAX_HOSTS, OLDER_KUBELETS, POOLS, LabFolder
+from poolkeeper.deployments.terminal import echo
+from poolkeeper.tasks.settings import state_folder
 
 T = TypeVar("T")
 HOSTS, MACHINES = 12, 3
@@ -170,7 +170,7 @@ def mend(subject: str, fault: str | None, folder: Path | None) -> None:
 @_folder
 def deploy(name: str, pool: str, replicas: int, min_available: int, folder: Path | None) -> None:
     """Run a Deployment with a PodDisruptionBudget on a pool, or change its numbers: something for drains to meet."""
-    from deployments.lab import practice
+    from poolkeeper.deployments.lab import practice
 
     place = _place(folder)
 

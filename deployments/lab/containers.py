@@ -11,8 +11,8 @@ from typing import Any
 
 import aiohttp
 
-from deployments.lab.node_object import iso_now
-from deployments.lab.processes import ended, exited, signal_group, spawn
+from poolkeeper.deployments.lab.node_object import iso_now
+from poolkeeper.deployments.lab.processes import ended, exited, signal_group, spawn
 
 Json = dict[str, Any]
 

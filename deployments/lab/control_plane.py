@@ -7,12 +7,12 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from deployments.lab.ack import JoinRefused
-from deployments.lab.kubeconfig import by_token, kubeconfig
-from deployments.lab.kubernetes import ApiServer, LabCA, StatusError, Store, User
-from deployments.lab.kubernetes.controllers import Controllers
-from deployments.lab.layout import API_PORT, POOLS, LabHost, Network, listening_socket, node_mask
-from deployments.lab.seeds import POOLKEEPER, seed
+from poolkeeper.deployments.lab.ack import JoinRefused
+from poolkeeper.deployments.lab.kubeconfig import by_token, kubeconfig
+from poolkeeper.deployments.lab.kubernetes import ApiServer, LabCA, StatusError, Store, User
+from poolkeeper.deployments.lab.kubernetes.controllers import Controllers
+from poolkeeper.deployments.lab.layout import API_PORT, POOLS, LabHost, Network, listening_socket, node_mask
+from poolkeeper.deployments.lab.seeds import POOLKEEPER, seed
 
 Json = dict[str, Any]
 VERSION = "v1.36.3"

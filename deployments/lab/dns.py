@@ -13,7 +13,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from deployments.lab.layout import DNS_PORT, listening_socket
+from poolkeeper.deployments.lab.layout import DNS_PORT, listening_socket
 
 TTL_S = 30
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from deployments.lab.layout import CLOUD, SITES
+from poolkeeper.deployments.lab.layout import CLOUD, SITES
 
 
 class Subject(StrEnum):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import yaml
 
-from deployments.lab.billing import LINE_ID
-from deployments.lab.layout import (
+from poolkeeper.deployments.lab.billing import LINE_ID
+from poolkeeper.deployments.lab.layout import (
     CLUSTER_ID,
     DOMAINS_PER_SITE,
     POOLS,
@@ -18,8 +18,8 @@ from deployments.lab.layout import (
     Network,
     node_mask,
 )
-from deployments.lab.real.machines.intranet import CLOUD_NAME, site_name
-from deployments.lab.seeds import BUSYBOX_IMAGE
+from poolkeeper.deployments.lab.real.machines.intranet import CLOUD_NAME, site_name
+from poolkeeper.deployments.lab.seeds import BUSYBOX_IMAGE
 
 EXTERNAL_NAME = "aliyun.com"
 INTERNAL_NAME = "kubernetes.default.svc.cluster.local"

@@ -7,9 +7,9 @@ import shutil
 import uuid
 from dataclasses import dataclass
 
-from deployments.lab.faults import Fault, NotedFaults
-from deployments.lab.layout import LabFolder, LabHost
-from deployments.lab.processes import HOST_MARK, LAB_MARK
+from poolkeeper.deployments.lab.faults import Fault, NotedFaults
+from poolkeeper.deployments.lab.layout import LabFolder, LabHost
+from poolkeeper.deployments.lab.processes import HOST_MARK, LAB_MARK
 
 KERNEL = "6.1.0-37-amd64"
 MEMORY_BYTES = 32 * 1024**3

@@ -11,11 +11,11 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterable
 
-from deployments.lab.control_plane import ControlPlane
-from deployments.lab.host_folder import HostFolder
-from deployments.lab.layout import POOLS
-from deployments.lab.ssh_hosts import SshHost
-from deployments.lab.tokens import JoinTokens
+from poolkeeper.deployments.lab.control_plane import ControlPlane
+from poolkeeper.deployments.lab.host_folder import HostFolder
+from poolkeeper.deployments.lab.layout import POOLS
+from poolkeeper.deployments.lab.ssh_hosts import SshHost
+from poolkeeper.deployments.lab.tokens import JoinTokens
 
 COPIED = (
     "root/etc/containerd",

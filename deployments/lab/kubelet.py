@@ -9,15 +9,15 @@ from typing import Any
 
 import aiohttp
 
-from deployments.lab.containers import Container
-from deployments.lab.faults import Fault
-from deployments.lab.host_folder import HostFolder
-from deployments.lab.kube_client import ApiRefused, KubeClient
-from deployments.lab.kubelet_logs import LogServer
-from deployments.lab.kubernetes import LabCA
-from deployments.lab.layout import LabFolder
-from deployments.lab.node_object import KubeletSettings, iso_micro_now, node_object, node_status, readiness
-from deployments.lab.pod_worker import PodWorker
+from poolkeeper.deployments.lab.containers import Container
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.host_folder import HostFolder
+from poolkeeper.deployments.lab.kube_client import ApiRefused, KubeClient
+from poolkeeper.deployments.lab.kubelet_logs import LogServer
+from poolkeeper.deployments.lab.kubernetes import LabCA
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab.node_object import KubeletSettings, iso_micro_now, node_object, node_status, readiness
+from poolkeeper.deployments.lab.pod_worker import PodWorker
 
 Json = dict[str, Any]
 

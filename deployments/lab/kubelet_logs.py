@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from deployments.lab.containers import Container
-from deployments.lab.kubernetes import LabCA
-from deployments.lab.layout import KUBELET_PORT, listening_socket
+from poolkeeper.deployments.lab.containers import Container
+from poolkeeper.deployments.lab.kubernetes import LabCA
+from poolkeeper.deployments.lab.layout import KUBELET_PORT, listening_socket
 
 FindContainer = Callable[[str, str, str], Container | None]
 _KNOWN = {"follow", "tailLines", "limitBytes"}

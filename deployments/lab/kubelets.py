@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from deployments.lab.control_plane import VERSION, ControlPlane
-from deployments.lab.host_folder import HostFolder, LabSettings
-from deployments.lab.kubelet import Kubelet
-from deployments.lab.layout import CLOUD_NODE, REGION, LabHost, Network
-from deployments.lab.node_object import KubeletSettings, read_settings
+from poolkeeper.deployments.lab.control_plane import VERSION, ControlPlane
+from poolkeeper.deployments.lab.host_folder import HostFolder, LabSettings
+from poolkeeper.deployments.lab.kubelet import Kubelet
+from poolkeeper.deployments.lab.layout import CLOUD_NODE, REGION, LabHost, Network
+from poolkeeper.deployments.lab.node_object import KubeletSettings, read_settings
 
 
 class Kubelets:

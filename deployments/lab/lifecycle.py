@@ -18,11 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deployments.lab import control, prefect_server
-from deployments.lab.faults import FAULTS, Fault, NotedFaults, Subject, faults_of, subject_of
-from deployments.lab.layout import CLOUD, SITES, LabFolder, Network
-from deployments.lab.processes import LAB_MARK, environment_of, kill_marked
-from tasks.ledger import private_folder
+import poolkeeper
+from poolkeeper.deployments.lab import control, prefect_server
+from poolkeeper.deployments.lab.faults import FAULTS, Fault, NotedFaults, Subject, faults_of, subject_of
+from poolkeeper.deployments.lab.layout import CLOUD, SITES, LabFolder, Network
+from poolkeeper.deployments.lab.processes import LAB_MARK, environment_of, kill_marked
+from poolkeeper.tasks.ledger import private_folder
 
 Json = dict[str, Any]
 
@@ -46,7 +47,15 @@ def up(folder: LabFolder, hosts: int, *, kubelet: str | None = None, joined: boo
     kubelet: version that hosts join with, as `v1.35.4`; None: the API server's
     joined: they are nodes from the beginning, as after somebody else's joins
     """
-    command = [sys.executable, "-m", "deployments.lab.serve", "--folder", str(folder.path), "--hosts", str(hosts)]
+    command = [
+        sys.executable,
+        "-m",
+        "poolkeeper.deployments.lab.serve",
+        "--folder",
+        str(folder.path),
+        "--hosts",
+        str(hosts),
+    ]
     command += ["--kubelet", kubelet] if kubelet else []
     command += ["--joined"] if joined else []
     with _alone(folder):
@@ -55,9 +64,9 @@ def up(folder: LabFolder, hosts: int, *, kubelet: str | None = None, joined: boo
 
 def up_machines(folder: LabFolder, machines: int) -> bool:
     """The same with real machines and a real cluster. What is made once is made now. Raises LabError, NotALab."""
-    from deployments.lab.real.building import Unavailable
-    from deployments.lab.real.machines.need import prepare
-    from deployments.lab.real.machines.serve import OWN_MOUNTS
+    from poolkeeper.deployments.lab.real.building import Unavailable
+    from poolkeeper.deployments.lab.real.machines.need import prepare
+    from poolkeeper.deployments.lab.real.machines.serve import OWN_MOUNTS
 
     if found := set(str(folder.path)) & set(_OF_MOUNT_OPTIONS):
         raise LabError(f"mounts cannot be told a path with {' '.join(sorted(found))} in it: choose another --folder")
@@ -65,7 +74,7 @@ def up_machines(folder: LabFolder, machines: int) -> bool:
         prepare()
     except Unavailable as missing:
         raise LabError(f"machines cannot be had here: {missing}") from None
-    module = "deployments.lab.real.machines.serve"
+    module = "poolkeeper.deployments.lab.real.machines.serve"
     serve = [sys.executable, "-m", module, "--folder", str(folder.path), "--machines", str(machines)]
     with _alone(folder):
         return _up(folder, [*OWN_MOUNTS, *serve], MACHINES_TIMEOUT_S)
@@ -93,7 +102,7 @@ def _up(folder: LabFolder, command: Sequence[str], timeout_s: float) -> bool:
     private_folder(folder.path)  # it holds the keys to its cluster
     lab = secrets.token_hex(8)
     folder.identity.write_text(lab)
-    code = Path(__file__).parents[2]
+    code = Path(poolkeeper.__path__[0]).parent
     with folder.log.open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -179,8 +188,8 @@ def _down(folder: LabFolder) -> bool:
 
 def _remove_machines(folder: LabFolder, lab: str) -> None:
     """What the kernel keeps of machines beyond their lab's own processes. Raises LabError."""
-    from deployments.lab.real.machines.control_groups import ControlGroups
-    from deployments.lab.real.machines.network import NetworkRefused, unplug
+    from poolkeeper.deployments.lab.real.machines.control_groups import ControlGroups
+    from poolkeeper.deployments.lab.real.machines.network import NetworkRefused, unplug
 
     try:
         groups = ControlGroups(lab)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from deployments.lab.faults import Fault
-from deployments.lab.host_folder import CPUS, KERNEL, MEMORY_BYTES, HostFolder
-from deployments.lab.seeds import CNI_CONFIG
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.host_folder import CPUS, KERNEL, MEMORY_BYTES, HostFolder
+from poolkeeper.deployments.lab.seeds import CNI_CONFIG
 
 Json = dict[str, Any]
 

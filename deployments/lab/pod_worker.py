@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from deployments.lab.containers import CannotStart, Container, probe
-from deployments.lab.faults import Fault
-from deployments.lab.host_folder import HostFolder
-from deployments.lab.kube_client import ApiRefused, KubeClient
-from deployments.lab.node_object import has_network, iso_now
-from deployments.lab.seeds import TERWAY_IMAGE
+from poolkeeper.deployments.lab.containers import CannotStart, Container, probe
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.host_folder import HostFolder
+from poolkeeper.deployments.lab.kube_client import ApiRefused, KubeClient
+from poolkeeper.deployments.lab.node_object import has_network, iso_now
+from poolkeeper.deployments.lab.seeds import TERWAY_IMAGE
 
 Json = dict[str, Any]
 

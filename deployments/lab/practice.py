@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployments.lab.layout import POOLS, LabFolder
-from deployments.lab.seeds import BUSYBOX_IMAGE
-from tasks.cluster import ClusterApi, NotFound, connect
-from tasks.cluster.api import MERGE_PATCH
-from tasks.cluster.kubeconfig import kubectls_cluster
-from tasks.cluster.nodes import POOL_ID_LABEL
+from poolkeeper.deployments.lab.layout import POOLS, LabFolder
+from poolkeeper.deployments.lab.seeds import BUSYBOX_IMAGE
+from poolkeeper.tasks.cluster import ClusterApi, NotFound, connect
+from poolkeeper.tasks.cluster.api import MERGE_PATCH
+from poolkeeper.tasks.cluster.kubeconfig import kubectls_cluster
+from poolkeeper.tasks.cluster.nodes import POOL_ID_LABEL
 
 NAMESPACE = "default"
 

@@ -13,10 +13,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from deployments.lab.layout import LabFolder, Network
-from deployments.lab.processes import LAB_MARK
-from deployments.running import SERVER_SETTINGS
-from tasks.settings import state_folder
+import poolkeeper
+from poolkeeper.deployments.lab.layout import LabFolder, Network
+from poolkeeper.deployments.lab.processes import LAB_MARK
+from poolkeeper.deployments.running import SERVER_SETTINGS
+from poolkeeper.tasks.settings import state_folder
 
 PORT = 4200
 WORK_POOL = "poolkeeper"
@@ -24,7 +25,7 @@ START_TIMEOUT_S = 120.0
 """A cold start on a busy machine takes half a minute."""
 DEPLOY_TIMEOUT_S = 120.0
 
-_CHECKOUT = Path(__file__).parents[2]
+_CHECKOUT = Path(poolkeeper.__path__[0]).parent
 
 
 class PrefectNotStarted(Exception):

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from deployments.lab.kubernetes import Store
+from poolkeeper.deployments.lab.kubernetes import Store
 
 Json = dict[str, Any]
 

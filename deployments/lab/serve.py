@@ -1,4 +1,4 @@
-"""The lab's own process: `python -m deployments.lab.serve --folder F --hosts N`, started by `lab up`."""
+"""The lab's own process: `python -m poolkeeper.deployments.lab.serve --folder F --hosts N`, started by `lab up`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import resource
 import signal
 from pathlib import Path
 
-from deployments.lab.control_plane import VERSION
-from deployments.lab.layout import LabFolder
-from deployments.lab.processes import LAB_MARK
-from deployments.lab.world import World
+from poolkeeper.deployments.lab.control_plane import VERSION
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab.processes import LAB_MARK
+from poolkeeper.deployments.lab.world import World
 
 
 async def _serve(folder: LabFolder, hosts: int, kubelet: str, joined: bool) -> None:

@@ -13,10 +13,10 @@ import subprocess
 
 import asyncssh
 
-from deployments.lab.faults import Fault
-from deployments.lab.host_folder import HostFolder
-from deployments.lab.layout import SSH_PORT, SSH_USER, listening_socket
-from deployments.lab.processes import ended, spawn
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.host_folder import HostFolder
+from poolkeeper.deployments.lab.layout import SSH_PORT, SSH_USER, listening_socket
+from poolkeeper.deployments.lab.processes import ended, spawn
 
 _CHUNK = 65536
 

@@ -12,23 +12,31 @@ from typing import Any
 
 import asyncssh
 
-from deployments.lab.ack import JOIN_PATH, AckOpenApi
-from deployments.lab.audit import AuditLog
-from deployments.lab.billing import CREATED_AT, bill_rows
-from deployments.lab.bss import BssOpenApi
-from deployments.lab.control import ControlError, ControlServer, socket_name
-from deployments.lab.control_plane import VERSION, ControlPlane
-from deployments.lab.dns import NameServer
-from deployments.lab.faults import MACHINES_ONLY, Fault, NotedFaults
-from deployments.lab.fleet_file import EXTERNAL_NAME, INTERNAL_NAME, fleet_file
-from deployments.lab.host_folder import HostFolder, LabSettings
-from deployments.lab.joined import join_all
-from deployments.lab.kubelets import Kubelets
-from deployments.lab.layout import CLOUD_NODE, LabFolder, LabHost, Network, claim_network, plan_hosts, write_private
-from deployments.lab.processes import kill_marked
-from deployments.lab.ssh_hosts import SshHost
-from deployments.lab.standins.install import install
-from deployments.lab.tokens import JoinTokens
+from poolkeeper.deployments.lab.ack import JOIN_PATH, AckOpenApi
+from poolkeeper.deployments.lab.audit import AuditLog
+from poolkeeper.deployments.lab.billing import CREATED_AT, bill_rows
+from poolkeeper.deployments.lab.bss import BssOpenApi
+from poolkeeper.deployments.lab.control import ControlError, ControlServer, socket_name
+from poolkeeper.deployments.lab.control_plane import VERSION, ControlPlane
+from poolkeeper.deployments.lab.dns import NameServer
+from poolkeeper.deployments.lab.faults import MACHINES_ONLY, Fault, NotedFaults
+from poolkeeper.deployments.lab.fleet_file import EXTERNAL_NAME, INTERNAL_NAME, fleet_file
+from poolkeeper.deployments.lab.host_folder import HostFolder, LabSettings
+from poolkeeper.deployments.lab.joined import join_all
+from poolkeeper.deployments.lab.kubelets import Kubelets
+from poolkeeper.deployments.lab.layout import (
+    CLOUD_NODE,
+    LabFolder,
+    LabHost,
+    Network,
+    claim_network,
+    plan_hosts,
+    write_private,
+)
+from poolkeeper.deployments.lab.processes import kill_marked
+from poolkeeper.deployments.lab.ssh_hosts import SshHost
+from poolkeeper.deployments.lab.standins.install import install
+from poolkeeper.deployments.lab.tokens import JoinTokens
 
 Json = dict[str, Any]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.audit.testpod import PodAnswers
-from tasks.cluster.nodes import NodeRow
-from tasks.cluster.pods import PodRow
-from tasks.fleet.versions import same_version
-from tasks.outcomes import Checked, Evidence, Finding, Severity, Subject, Verdict
+from poolkeeper.tasks.audit.testpod import PodAnswers
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.cluster.pods import PodRow
+from poolkeeper.tasks.fleet.versions import same_version
+from poolkeeper.tasks.outcomes import Checked, Evidence, Finding, Severity, Subject, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tasks.audit.asking import last_words, read_answers, read_sheet, sheet_text, told_by
-from tasks.audit.questions import Answer, Sheet
-from tasks.fleet.model import Fleet, Host
-from tasks.hosts import HostError, Sessions
-from tasks.outcomes import named
+from poolkeeper.tasks.audit.asking import last_words, read_answers, read_sheet, sheet_text, told_by
+from poolkeeper.tasks.audit.questions import Answer, Sheet
+from poolkeeper.tasks.fleet.model import Fleet, Host
+from poolkeeper.tasks.hosts import HostError, Sessions
+from poolkeeper.tasks.outcomes import named
 
 BATCH_BYTES = 250_000
 """Of questions for one run of a worker: Prefect takes parameters of up to 512 KiB."""

@@ -8,13 +8,13 @@ import shlex
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
-from tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
-from tasks.fleet.model import Host
-from tasks.hosts.sessions import Sessions
-from tasks.outcomes import redact
+from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts.sessions import Sessions
+from poolkeeper.tasks.outcomes import redact
 
-PROBE = files("tasks.audit").joinpath("probe.py").read_text(encoding="ascii")
-SHELL = files("tasks.audit").joinpath("probe.sh").read_text(encoding="ascii")
+PROBE = files("poolkeeper.tasks.audit").joinpath("probe.py").read_text(encoding="ascii")
+SHELL = files("poolkeeper.tasks.audit").joinpath("probe.sh").read_text(encoding="ascii")
 BEGIN, END = "poolkeeper-probe begin", "poolkeeper-probe end"
 
 STARTING_S = 15.0

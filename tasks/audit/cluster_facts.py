@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.audit.measured import NOT_READY, Fault, Measured, Part, Quality, Suspect
-from tasks.audit.planning import View, dns_names
-from tasks.audit.proving import Probed, choose_cloud_node
-from tasks.audit.report import Place
-from tasks.audit.suspects import (
+from poolkeeper.tasks.audit.measured import NOT_READY, Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.planning import View, dns_names
+from poolkeeper.tasks.audit.proving import Probed, choose_cloud_node
+from poolkeeper.tasks.audit.report import Place
+from poolkeeper.tasks.audit.suspects import (
     API_SERVER,
     Server,
     of_cluster,
@@ -19,9 +19,9 @@ from tasks.audit.suspects import (
     suspects_of_ready,
     suspects_of_stub,
 )
-from tasks.cluster.marks import mark_of
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import Host
+from poolkeeper.tasks.cluster.marks import mark_of
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import Host
 
 _CLOUD_PODS = "pods in the cloud"
 _CACHE_SET = "DaemonSet kube-system/node-local-dns"

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tasks.audit.afar import WorkerAway
-from tasks.audit.cluster_facts import node_facts, place_of, pod_facts, unread_node
-from tasks.audit.findings import finding_of, key_of
-from tasks.audit.folding import Cause, fold
-from tasks.audit.judging import agree, judge
-from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
-from tasks.audit.nights import (
+from poolkeeper.tasks.audit.afar import WorkerAway
+from poolkeeper.tasks.audit.cluster_facts import node_facts, place_of, pod_facts, unread_node
+from poolkeeper.tasks.audit.findings import finding_of, key_of
+from poolkeeper.tasks.audit.folding import Cause, fold
+from poolkeeper.tasks.audit.judging import agree, judge
+from poolkeeper.tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.nights import (
     Baseline,
     Key,
     PastRun,
@@ -25,17 +25,17 @@ from tasks.audit.nights import (
     night_of,
     silent,
 )
-from tasks.audit.planning import NightPlan, View
-from tasks.audit.proving import Probed
-from tasks.audit.questions import Answer, Kind, Outcome
-from tasks.audit.relief import relief
-from tasks.audit.report import AuditReport
-from tasks.audit.suspects import CLOUD, suspects_from_here, suspects_of_login
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import Fleet, Host
-from tasks.hosts import HostError
-from tasks.hosts.errors import ConnectRefused, ConnectTimeout, Unreachable
-from tasks.outcomes import Evidence, Finding, Severity, Subject, by_severity
+from poolkeeper.tasks.audit.planning import NightPlan, View
+from poolkeeper.tasks.audit.proving import Probed
+from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome
+from poolkeeper.tasks.audit.relief import relief
+from poolkeeper.tasks.audit.report import AuditReport
+from poolkeeper.tasks.audit.suspects import CLOUD, suspects_from_here, suspects_of_login
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import Fleet, Host
+from poolkeeper.tasks.hosts import HostError
+from poolkeeper.tasks.hosts.errors import ConnectRefused, ConnectTimeout, Unreachable
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject, by_severity
 
 SILENT = "audit.host.silent"
 SLOW_TOGETHER = 3

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from tasks.audit.folding import Cause
-from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
-from tasks.audit.nights import Key
-from tasks.audit.report import Place
-from tasks.outcomes import Evidence, Finding, Severity, Subject
+from poolkeeper.tasks.audit.folding import Cause
+from poolkeeper.tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.nights import Key
+from poolkeeper.tasks.audit.report import Place
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
 
 _KINDS: Mapping[Part, tuple[str, str]] = {
     Part.PATH: ("path", "path"),

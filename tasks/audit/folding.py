@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from tasks.audit.measured import NOT_READY, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.measured import NOT_READY, Measured, Part, Quality, Suspect
 
 AGAINST = 2
 """What a fact costs that speaks against a cause, in causes: above two thirds failing, one cause may explain them."""

@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tasks.audit.measured import Measured, Quality
-from tasks.audit.nights import Compared, Gone, Key, PastRun, PathKey, Seen, first_night, worth_reading
-from tasks.fleet.model import Fleet
-from tasks.ledger import FINDINGS, PROBES, RUNS, Spool
-from tasks.outcomes import HostState, Subject
-from tasks.runs.recording import Recorder, finding_row
+from poolkeeper.tasks.audit.measured import Measured, Quality
+from poolkeeper.tasks.audit.nights import Compared, Gone, Key, PastRun, PathKey, Seen, first_night, worth_reading
+from poolkeeper.tasks.fleet.model import Fleet
+from poolkeeper.tasks.ledger import FINDINGS, PROBES, RUNS, Spool
+from poolkeeper.tasks.outcomes import HostState, Subject
+from poolkeeper.tasks.runs.recording import Recorder, finding_row
 
 FLOW = "audit"
 CARRIED = "unknown"

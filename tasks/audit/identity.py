@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.nodes import MACHINE_ID, NodeRow, get_node
-from tasks.fleet.model import Host
-from tasks.hosts import FactsRequest, Sessions, read_facts
-from tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.nodes import MACHINE_ID, NodeRow, get_node
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import FactsRequest, Sessions, read_facts
+from poolkeeper.tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject
 
 
 async def another_machine(api: ClusterApi, sessions: Sessions, host: Host) -> Finding | None:

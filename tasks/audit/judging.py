@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tasks.audit.measured import TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality, Suspect
-from tasks.audit.planning import CLOCK, MTU_LEAST, NEGATIVE_TTL, Asked
-from tasks.audit.questions import Answer, Kind, Outcome
-from tasks.audit.suspects import Stage
+from poolkeeper.tasks.audit.measured import TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.planning import CLOCK, MTU_LEAST, NEGATIVE_TTL, Asked
+from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome
+from poolkeeper.tasks.audit.suspects import Stage
 
 SLOW_MS = {Kind.TCP: 500.0, Kind.DNS: 1000.0, Kind.STUB: 2000.0, Kind.API: 3000.0, Kind.TLS: 2000.0}
 """From here on an answer is slow whatever it was on other nights."""

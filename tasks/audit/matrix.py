@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tasks.audit.measured import Measured, Quality
-from tasks.audit.report import Place
-from tasks.audit.suspects import CLOUD
+from poolkeeper.tasks.audit.measured import Measured, Quality
+from poolkeeper.tasks.audit.report import Place
+from poolkeeper.tasks.audit.suspects import CLOUD
 
 WORST_FIRST = (Quality.FAIL, Quality.UNKNOWN, Quality.SLOW, Quality.OK)
 IN_THE_CLOUD = Place(CLOUD, "")

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tasks.fleet.model import Host
+from poolkeeper.tasks.fleet.model import Host
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from itertools import groupby
 
-from tasks.audit.measured import Measured, Quality
-from tasks.outcomes import Finding, Subject
+from poolkeeper.tasks.audit.measured import Measured, Quality
+from poolkeeper.tasks.outcomes import Finding, Subject
 
 Key = tuple[str, Subject]
 """`(id, subject)` of a finding."""

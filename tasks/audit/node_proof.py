@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 
-from tasks.audit.acceptance import NodeEvidence, check_acceptance
-from tasks.audit.identity import another_machine
-from tasks.audit.proving import Probed, choose_cloud_node, probe_node
-from tasks.audit.testpod import PodAnswers
-from tasks.cluster import ClusterApi
-from tasks.cluster.nodes import CLOUD_NODES, NodeRow, get_node, list_nodes, wait_node
-from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
-from tasks.fleet.model import Host
-from tasks.hosts import FactsRequest, Sessions, read_facts
-from tasks.outcomes import Finding, Gate, Unknown, blockers
+from poolkeeper.tasks.audit.acceptance import NodeEvidence, check_acceptance
+from poolkeeper.tasks.audit.identity import another_machine
+from poolkeeper.tasks.audit.proving import Probed, choose_cloud_node, probe_node
+from poolkeeper.tasks.audit.testpod import PodAnswers
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.nodes import CLOUD_NODES, NodeRow, get_node, list_nodes, wait_node
+from poolkeeper.tasks.cluster.pods import PodRow, pods_on, wait_pods_on
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import FactsRequest, Sessions, read_facts
+from poolkeeper.tasks.outcomes import Finding, Gate, Unknown, blockers
 
 ATTEMPTS = 3
 """Node-local DNS answers with errors for a moment after it has started."""

@@ -10,15 +10,15 @@ import html
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from tasks.audit.matrix import Cell, Spot, by_domain, by_site, count, places_by_name
-from tasks.audit.measured import Measured, Quality
-from tasks.audit.nights import BASELINE_AT_LEAST, Gone, Since, Told
-from tasks.audit.report import AuditReport, Place, counted
-from tasks.audit.stages import Stage, stages
-from tasks.audit.suspects import CLOUD
-from tasks.audit.telling import by_check, elsewhere, explained, lasted, moment, stands, verdict
-from tasks.outcomes import Severity
-from tasks.runs.markdown import commands
+from poolkeeper.tasks.audit.matrix import Cell, Spot, by_domain, by_site, count, places_by_name
+from poolkeeper.tasks.audit.measured import Measured, Quality
+from poolkeeper.tasks.audit.nights import BASELINE_AT_LEAST, Gone, Since, Told
+from poolkeeper.tasks.audit.report import AuditReport, Place, counted
+from poolkeeper.tasks.audit.stages import Stage, stages
+from poolkeeper.tasks.audit.suspects import CLOUD
+from poolkeeper.tasks.audit.telling import by_check, elsewhere, explained, lasted, moment, stands, verdict
+from poolkeeper.tasks.outcomes import Severity
+from poolkeeper.tasks.runs.markdown import commands
 
 SHOWN_FINDINGS = 100
 SHOWN_PATHS = 5

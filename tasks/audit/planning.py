@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from tasks.audit.measured import Fault, Part, Suspect
-from tasks.audit.mesh import Mesh, in_turn, plan_mesh
-from tasks.audit.questions import Kind, Question
-from tasks.audit.suspects import (
+from poolkeeper.tasks.audit.measured import Fault, Part, Suspect
+from poolkeeper.tasks.audit.mesh import Mesh, in_turn, plan_mesh
+from poolkeeper.tasks.audit.questions import Kind, Question
+from poolkeeper.tasks.audit.suspects import (
     CLOUD,
     Server,
     Stage,
@@ -24,9 +24,9 @@ from tasks.audit.suspects import (
     suspects_of_stub,
     suspects_of_target,
 )
-from tasks.cluster.dns import METRICS_PORT, NODE_LOCAL, ClusterDns
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import AuditName, AuditTarget, Fleet, Host
+from poolkeeper.tasks.cluster.dns import METRICS_PORT, NODE_LOCAL, ClusterDns
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import AuditName, AuditTarget, Fleet, Host
 
 ABSENT = AuditName("poolkeeper-absent.invalid", absent=True)
 """A name that nobody may answer for (RFC 6761): who does, answers for every mistyped one."""

@@ -9,13 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks.audit import testpod
-from tasks.audit.testpod import NAMESPACE, PodAnswers
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied
-from tasks.cluster.nodes import NodeRow
-from tasks.cluster.pods import PodRow, create_pod, delete_pod, pod_log, wait_pod, wait_pod_log
-from tasks.fleet.model import Host
-from tasks.outcomes import Gate, Planned, Subject
+from poolkeeper.tasks.audit import testpod
+from poolkeeper.tasks.audit.testpod import NAMESPACE, PodAnswers
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.cluster.pods import PodRow, create_pod, delete_pod, pod_log, wait_pod, wait_pod_log
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.outcomes import Gate, Planned, Subject
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tasks.audit.suspects import CLOUD
+from poolkeeper.tasks.audit.suspects import CLOUD
 
 
 @dataclass(frozen=True, slots=True)

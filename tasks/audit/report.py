@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tasks.audit.measured import Measured, Quality
-from tasks.audit.nights import Baseline, Compared, Key, PathKey, Since, Told
-from tasks.outcomes import Severity
+from poolkeeper.tasks.audit.measured import Measured, Quality
+from poolkeeper.tasks.audit.nights import Baseline, Compared, Key, PathKey, Since, Told
+from poolkeeper.tasks.outcomes import Severity
 
 
 @dataclass(frozen=True, slots=True)

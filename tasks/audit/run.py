@@ -15,29 +15,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tasks.audit import history, testpod
-from tasks.audit.afar import WorkerAway, answers_of
-from tasks.audit.asking import ask_host
-from tasks.audit.concluding import Evening, Heard, conclude
-from tasks.audit.mesh import in_turn
-from tasks.audit.nights import baselines
-from tasks.audit.planning import NightPlan, View, plan_night
-from tasks.audit.proving import Probed, choose_cloud_node, probe_node
-from tasks.audit.questions import Sheet
-from tasks.audit.report import AuditReport
-from tasks.audit.testpod import PodAnswers
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
-from tasks.cluster.access import authorities
-from tasks.cluster.dns import ClusterDns, read_cluster_dns
-from tasks.cluster.kubeconfig import KubeconfigUnusable, read_bytes
-from tasks.cluster.nodes import ROLLOUT, get_node, list_nodes
-from tasks.cluster.pods import delete_pod, pods_older_than
-from tasks.fleet.model import AuditTarget, Cluster, Fleet, Host, SecretRef
-from tasks.hosts import HostError, Sessions
-from tasks.outcomes import Gate, GateRefused, Secret, Subject, named, quoted
-from tasks.runs.gate import gate_of
-from tasks.runs.recording import Recorder
-from tasks.settings import SecretMissing
+from poolkeeper.tasks.audit import history, testpod
+from poolkeeper.tasks.audit.afar import WorkerAway, answers_of
+from poolkeeper.tasks.audit.asking import ask_host
+from poolkeeper.tasks.audit.concluding import Evening, Heard, conclude
+from poolkeeper.tasks.audit.mesh import in_turn
+from poolkeeper.tasks.audit.nights import baselines
+from poolkeeper.tasks.audit.planning import NightPlan, View, plan_night
+from poolkeeper.tasks.audit.proving import Probed, choose_cloud_node, probe_node
+from poolkeeper.tasks.audit.questions import Sheet
+from poolkeeper.tasks.audit.report import AuditReport
+from poolkeeper.tasks.audit.testpod import PodAnswers
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
+from poolkeeper.tasks.cluster.access import authorities
+from poolkeeper.tasks.cluster.dns import ClusterDns, read_cluster_dns
+from poolkeeper.tasks.cluster.kubeconfig import KubeconfigUnusable, read_bytes
+from poolkeeper.tasks.cluster.nodes import ROLLOUT, get_node, list_nodes
+from poolkeeper.tasks.cluster.pods import delete_pod, pods_older_than
+from poolkeeper.tasks.fleet.model import AuditTarget, Cluster, Fleet, Host, SecretRef
+from poolkeeper.tasks.hosts import HostError, Sessions
+from poolkeeper.tasks.outcomes import Gate, GateRefused, Secret, Subject, named, quoted
+from poolkeeper.tasks.runs.gate import gate_of
+from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.settings import SecretMissing
 
 DEADLINE_S = 15.0
 """For all questions of one host."""

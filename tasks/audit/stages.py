@@ -9,9 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tasks.audit.matrix import places
-from tasks.audit.measured import Measured, Quality
-from tasks.audit.report import Place
+from poolkeeper.tasks.audit.matrix import places
+from poolkeeper.tasks.audit.measured import Measured, Quality
+from poolkeeper.tasks.audit.report import Place
 
 STAGES = {
     "dns.stub": "host's own lookup",

@@ -17,14 +17,14 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
-from tasks.audit.afar import NotTaken, Said, WorkerAway
-from tasks.audit.page import page
-from tasks.audit.telling import finding_rows
-from tasks.outcomes import named
-from tasks.runs.steps import table
+from poolkeeper.tasks.audit.afar import NotTaken, Said, WorkerAway
+from poolkeeper.tasks.audit.page import page
+from poolkeeper.tasks.audit.telling import finding_rows
+from poolkeeper.tasks.outcomes import named
+from poolkeeper.tasks.runs.steps import table
 
 if TYPE_CHECKING:
-    from tasks.audit.run import AuditRun
+    from poolkeeper.tasks.audit.run import AuditRun
 
 ANSWERS = "poolkeeper-answers"
 """Type of the artifact in which a site's worker leaves what it has heard; it has no key, so that no page shows it."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from tasks.audit.measured import Fault, Part, Suspect
-from tasks.fleet.model import Domain, Host
+from poolkeeper.tasks.audit.measured import Fault, Part, Suspect
+from poolkeeper.tasks.fleet.model import Domain, Host
 
 CLOUD = "cloud"
 """Where the control plane is, and whatever no site of the fleet holds."""

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from tasks.audit.measured import Measured, Quality
-from tasks.audit.nights import Gone, Since, Told
-from tasks.audit.report import AuditReport, counted
-from tasks.outcomes import Finding, HostOutcome, HostState, RunState, Severity
-from tasks.runs.markdown import plain, with_commands
+from poolkeeper.tasks.audit.measured import Measured, Quality
+from poolkeeper.tasks.audit.nights import Gone, Since, Told
+from poolkeeper.tasks.audit.report import AuditReport, counted
+from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, RunState, Severity
+from poolkeeper.tasks.runs.markdown import plain, with_commands
 
 SHOWN_FINDINGS = 25
 """At most so many in the summary; the page and the JSON have more."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.fleet.model import SiteDns
+from poolkeeper.tasks.fleet.model import SiteDns
 
 NAMESPACE = "poolkeeper"
 PORT = 18080

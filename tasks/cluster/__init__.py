@@ -1,7 +1,7 @@
 """The Kubernetes API: connection, nodes, pods, and the stops that a person can put on every run."""
 
-from tasks.cluster.api import ClusterApi, connect
-from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, Denied, Gone, NotFound, Throttled
+from poolkeeper.tasks.cluster.api import ClusterApi, connect
+from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, Denied, Gone, NotFound, Throttled
 
 __all__ = [
     "ApiError",

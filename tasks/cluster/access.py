@@ -20,7 +20,7 @@ import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
-from tasks.cluster.kubeconfig import (
+from poolkeeper.tasks.cluster.kubeconfig import (
     EXEC_EXTENSION,
     AuthProviderEntry,
     ClusterEntry,
@@ -30,10 +30,10 @@ from tasks.cluster.kubeconfig import (
     read_kubeconfig,
     unusable,
 )
-from tasks.cluster.plugin import Credential, ask_plugin
-from tasks.cluster.proxies import Proxy, ProxyUnusable, declared_proxy, environments_proxy
-from tasks.fleet.model import Cluster
-from tasks.outcomes import Secret
+from poolkeeper.tasks.cluster.plugin import Credential, ask_plugin
+from poolkeeper.tasks.cluster.proxies import Proxy, ProxyUnusable, declared_proxy, environments_proxy
+from poolkeeper.tasks.fleet.model import Cluster
+from poolkeeper.tasks.outcomes import Secret
 
 _CERTIFICATE = re.compile(
     rb"^-----BEGIN CERTIFICATE-----[ \t]*\r?\n[A-Za-z0-9+/=\s]+?-----END CERTIFICATE-----", re.MULTILINE

@@ -21,12 +21,12 @@ import orjson
 from kubernetes.aio.client import ApiClient, Configuration
 from yarl import URL
 
-from tasks.cluster.access import Access, open_access
-from tasks.cluster.errors import ApiError, ClusterUnreachable, Gone, Throttled, api_error
-from tasks.cluster.fields import at, text_at
-from tasks.cluster.plugin import Credential
-from tasks.fleet.model import Cluster
-from tasks.outcomes import Evidence, Finding, Secret, Severity, Subject, quoted
+from poolkeeper.tasks.cluster.access import Access, open_access
+from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Gone, Throttled, api_error
+from poolkeeper.tasks.cluster.fields import at, text_at
+from poolkeeper.tasks.cluster.plugin import Credential
+from poolkeeper.tasks.fleet.model import Cluster
+from poolkeeper.tasks.outcomes import Evidence, Finding, Secret, Severity, Subject, quoted
 
 Json = dict[str, Any]
 T = TypeVar("T")

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
-from tasks.cluster.api import MERGE_PATCH, ClusterApi
-from tasks.cluster.errors import Conflict, NotFound
-from tasks.cluster.fields import Unread
-from tasks.cluster.stops import NAMESPACE, PATH
-from tasks.cluster.written import STRICT, JsonObject, Short, Unreadable, read_part, read_written
+from poolkeeper.tasks.cluster.api import MERGE_PATCH, ClusterApi
+from poolkeeper.tasks.cluster.errors import Conflict, NotFound
+from poolkeeper.tasks.cluster.fields import Unread
+from poolkeeper.tasks.cluster.stops import NAMESPACE, PATH
+from poolkeeper.tasks.cluster.written import STRICT, JsonObject, Short, Unreadable, read_part, read_written
 
 NAME = "approvals"
 

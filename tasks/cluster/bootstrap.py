@@ -23,12 +23,12 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tasks.cluster.access import authorities
-from tasks.cluster.api import ClusterApi, Json
-from tasks.cluster.errors import Conflict, NotFound
-from tasks.cluster.fields import Unread
-from tasks.cluster.kubeconfig import KubeconfigUnusable
-from tasks.outcomes import Secret
+from poolkeeper.tasks.cluster.access import authorities
+from poolkeeper.tasks.cluster.api import ClusterApi, Json
+from poolkeeper.tasks.cluster.errors import Conflict, NotFound
+from poolkeeper.tasks.cluster.fields import Unread
+from poolkeeper.tasks.cluster.kubeconfig import KubeconfigUnusable
+from poolkeeper.tasks.outcomes import Secret
 
 SECRETS = "/api/v1/namespaces/kube-system/secrets"
 CLUSTER_INFO = "/api/v1/namespaces/kube-public/configmaps"

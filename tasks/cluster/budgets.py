@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tasks.cluster.api import Json
-from tasks.cluster.fields import Odd, Unread, pairs, required, section, sections, text, total, whole
-from tasks.cluster.quantities import Count
-from tasks.cluster.selectors import EVERYTHING, Selector, parse_selector
+from poolkeeper.tasks.cluster.api import Json
+from poolkeeper.tasks.cluster.fields import Odd, Unread, pairs, required, section, sections, text, total, whole
+from poolkeeper.tasks.cluster.quantities import Count
+from poolkeeper.tasks.cluster.selectors import EVERYTHING, Selector, parse_selector
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tasks.cluster.api import ClusterApi, Json
-from tasks.cluster.fields import Unread, required, section, sections, text, texts, total
-from tasks.cluster.scheduling import Taint, parse_needs
+from poolkeeper.tasks.cluster.api import ClusterApi, Json
+from poolkeeper.tasks.cluster.fields import Unread, required, section, sections, text, texts, total
+from poolkeeper.tasks.cluster.scheduling import Taint, parse_needs
 
 NODE_LOCAL = "169.254.20.10"
 """Where NodeLocal DNSCache listens on each node; in ACK it changes by ticket only."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tasks.cluster.fields import at, text_at
-from tasks.outcomes import redact
+from poolkeeper.tasks.cluster.fields import at, text_at
+from poolkeeper.tasks.outcomes import redact
 
 _NEXT_STEPS = {
     401: "Renew the credential in the kubeconfig: the API server does not know it.",

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from tasks.cluster.api import ClusterApi, Json
-from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, Denied, NotFound, Throttled
-from tasks.cluster.pods import PodRow, wait_pods_on
+from poolkeeper.tasks.cluster.api import ClusterApi, Json
+from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, Denied, NotFound, Throttled
+from poolkeeper.tasks.cluster.pods import PodRow, wait_pods_on
 
 RETURNS = 5
 """So many pods of one controller may come to a cordoned node while it is drained: to evict more has no end."""

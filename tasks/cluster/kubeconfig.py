@@ -54,13 +54,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from tasks.cluster.errors import ClusterUnreachable
-from tasks.fleet.model import Cluster, KubeadmProvider, SecretRef
-from tasks.fleet.problems import Mistake, Path_, dotted
-from tasks.fleet.shape import FileKind
-from tasks.fleet.source import TextInvalid, decoded, plain
-from tasks.fleet.text import Positions
-from tasks.outcomes import Secret, quoted
+from poolkeeper.tasks.cluster.errors import ClusterUnreachable
+from poolkeeper.tasks.fleet.model import Cluster, KubeadmProvider, SecretRef
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, dotted
+from poolkeeper.tasks.fleet.shape import FileKind
+from poolkeeper.tasks.fleet.source import TextInvalid, decoded, plain
+from poolkeeper.tasks.fleet.text import Positions
+from poolkeeper.tasks.outcomes import Secret, quoted
 
 MOST_BYTES = 4_000_000
 """Of a kubeconfig, and of any file that it names."""

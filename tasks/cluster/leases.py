@@ -18,11 +18,11 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
-from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
-from tasks.cluster.fields import Unread, pairs, required, section, text, text_at, total, whole
-from tasks.cluster.written import LAST_GENERATION, JsonObject, Unreadable, read_written
-from tasks.outcomes import Change, Guard, Refusal
+from poolkeeper.tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
+from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
+from poolkeeper.tasks.cluster.fields import Unread, pairs, required, section, text, text_at, total, whole
+from poolkeeper.tasks.cluster.written import LAST_GENERATION, JsonObject, Unreadable, read_written
+from poolkeeper.tasks.outcomes import Change, Guard, Refusal
 
 NAMESPACE = "poolkeeper"
 PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"

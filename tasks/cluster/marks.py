@@ -17,9 +17,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from tasks.cluster.api import ClusterApi, Json
-from tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow, change_node
-from tasks.cluster.written import LAST_GENERATION, STRICT, Unreadable, Word, read_written
+from poolkeeper.tasks.cluster.api import ClusterApi, Json
+from poolkeeper.tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow, change_node
+from poolkeeper.tasks.cluster.written import LAST_GENERATION, STRICT, Unreadable, Word, read_written
 
 
 class Phase(StrEnum):

@@ -13,11 +13,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
-from tasks.cluster.errors import ClusterUnreachable, Conflict, NotFound
-from tasks.cluster.fields import Unread, at, moment, pairs, required, section, sections, text, text_at, total, truth
-from tasks.cluster.quantities import thousandths
-from tasks.cluster.written import JsonObject, Unreadable, read_written
+from poolkeeper.tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
+from poolkeeper.tasks.cluster.errors import ClusterUnreachable, Conflict, NotFound
+from poolkeeper.tasks.cluster.fields import (
+    Unread,
+    at,
+    moment,
+    pairs,
+    required,
+    section,
+    sections,
+    text,
+    text_at,
+    total,
+    truth,
+)
+from poolkeeper.tasks.cluster.quantities import thousandths
+from poolkeeper.tasks.cluster.written import JsonObject, Unreadable, read_written
 
 PATH = "/api/v1/nodes"
 

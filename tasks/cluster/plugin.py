@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 
 import orjson
 
-from tasks.cluster.kubeconfig import ExecEntry, KubeconfigUnusable
-from tasks.outcomes import Secret, quoted
+from poolkeeper.tasks.cluster.kubeconfig import ExecEntry, KubeconfigUnusable
+from poolkeeper.tasks.outcomes import Secret, quoted
 
 EXEC_TIMEOUT_S = 30.0
 MOST_BYTES = 1_000_000

@@ -8,9 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tasks.cluster.api import ClusterApi, Json
-from tasks.cluster.errors import ClusterUnreachable, Conflict, Denied, NotFound
-from tasks.cluster.fields import Unread, moment, pairs, required, section, sections, text, texts, total, truth
+from poolkeeper.tasks.cluster.api import ClusterApi, Json
+from poolkeeper.tasks.cluster.errors import ClusterUnreachable, Conflict, Denied, NotFound
+from poolkeeper.tasks.cluster.fields import (
+    Unread,
+    moment,
+    pairs,
+    required,
+    section,
+    sections,
+    text,
+    texts,
+    total,
+    truth,
+)
 
 QUOTA_PAUSE_S = 1.0
 """Between two tries to create a pod in a namespace whose quota is used up."""

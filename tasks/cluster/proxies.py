@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tasks.outcomes import Secret
+from poolkeeper.tasks.outcomes import Secret
 
 _PORTS = {"http": 80, "https": 443}
 

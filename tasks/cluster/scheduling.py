@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tasks.cluster.api import Json
-from tasks.cluster.fields import pairs, required, section, sections, text, texts, whole
-from tasks.cluster.quantities import thousandths
-from tasks.cluster.selectors import (
+from poolkeeper.tasks.cluster.api import Json
+from poolkeeper.tasks.cluster.fields import pairs, required, section, sections, text, texts, whole
+from poolkeeper.tasks.cluster.quantities import thousandths
+from poolkeeper.tasks.cluster.selectors import (
     NodeTerms,
     Requirement,
     Selector,

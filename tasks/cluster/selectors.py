@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.cluster.api import Json
-from tasks.cluster.fields import Odd, pairs, sections, text, texts
+from poolkeeper.tasks.cluster.api import Json
+from poolkeeper.tasks.cluster.fields import Odd, pairs, sections, text, texts
 
 Labels = Mapping[str, str]
 

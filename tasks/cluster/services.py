@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.cluster.api import Json
-from tasks.cluster.fields import Unread, at, pairs, required, section, sections, text, total, truth
-from tasks.cluster.selectors import NOTHING, Selector, equal_to
+from poolkeeper.tasks.cluster.api import Json
+from poolkeeper.tasks.cluster.fields import Unread, at, pairs, required, section, sections, text, total, truth
+from poolkeeper.tasks.cluster.selectors import NOTHING, Selector, equal_to
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 HAND_MADE = "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io"

@@ -15,17 +15,17 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
-from tasks.cluster.api import ClusterApi, Json
-from tasks.cluster.budgets import Budget, parse_budget
-from tasks.cluster.errors import ApiError
-from tasks.cluster.fields import Unread, pairs, required, section, sections, text, total, truth
-from tasks.cluster.quantities import thousandths
-from tasks.cluster.scheduling import Amounts, Taint
-from tasks.cluster.selectors import Labels
-from tasks.cluster.services import HAND_MADE, Service, Slice, parse_service, parse_slice
-from tasks.cluster.volumes import Claim, Volume, parse_claim, parse_volume
-from tasks.cluster.workloads import Pod, Shared, Workload, parse_pod, parse_workload
-from tasks.outcomes import Known, Observed, Unknown
+from poolkeeper.tasks.cluster.api import ClusterApi, Json
+from poolkeeper.tasks.cluster.budgets import Budget, parse_budget
+from poolkeeper.tasks.cluster.errors import ApiError
+from poolkeeper.tasks.cluster.fields import Unread, pairs, required, section, sections, text, total, truth
+from poolkeeper.tasks.cluster.quantities import thousandths
+from poolkeeper.tasks.cluster.scheduling import Amounts, Taint
+from poolkeeper.tasks.cluster.selectors import Labels
+from poolkeeper.tasks.cluster.services import HAND_MADE, Service, Slice, parse_service, parse_slice
+from poolkeeper.tasks.cluster.volumes import Claim, Volume, parse_claim, parse_volume
+from poolkeeper.tasks.cluster.workloads import Pod, Shared, Workload, parse_pod, parse_workload
+from poolkeeper.tasks.outcomes import Known, Observed, Unknown
 
 T = TypeVar("T")
 

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
-from tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
-from tasks.cluster.fields import Odd, section, text_at, texts
-from tasks.cluster.written import JsonObject, Unreadable, read_written
-from tasks.outcomes import Change, Guard, Refusal
+from poolkeeper.tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
+from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
+from poolkeeper.tasks.cluster.fields import Odd, section, text_at, texts
+from poolkeeper.tasks.cluster.written import JsonObject, Unreadable, read_written
+from poolkeeper.tasks.outcomes import Change, Guard, Refusal
 
 NAMESPACE = "poolkeeper"
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"

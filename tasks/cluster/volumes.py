@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.cluster.api import Json
-from tasks.cluster.fields import Unread, required, section, text, total
-from tasks.cluster.selectors import NodeTerms, parse_node_terms
+from poolkeeper.tasks.cluster.api import Json
+from poolkeeper.tasks.cluster.fields import Unread, required, section, text, total
+from poolkeeper.tasks.cluster.selectors import NodeTerms, parse_node_terms
 
 
 @dataclass(frozen=True, slots=True)

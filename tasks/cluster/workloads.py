@@ -9,10 +9,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from tasks.cluster.api import Json
-from tasks.cluster.fields import Unread, moment, pairs, required, section, sections, text, texts, total, truth, whole
-from tasks.cluster.scheduling import Needs, NeedsKey, parse_needs
-from tasks.cluster.selectors import NOTHING, Labels, Selector, parse_selector
+from poolkeeper.tasks.cluster.api import Json
+from poolkeeper.tasks.cluster.fields import (
+    Unread,
+    moment,
+    pairs,
+    required,
+    section,
+    sections,
+    text,
+    texts,
+    total,
+    truth,
+    whole,
+)
+from poolkeeper.tasks.cluster.scheduling import Needs, NeedsKey, parse_needs
+from poolkeeper.tasks.cluster.selectors import NOTHING, Labels, Selector, parse_selector
 
 T = TypeVar("T")
 

@@ -5,17 +5,17 @@ In this order: `tariff_loading` and `evidence` read files, `histories` makes lif
 Pure but for the files that are named; knows no cluster and no provider.
 """
 
-from tasks.fees.allocation import Allocation, KeyInvalid, ShareKey, allocate
-from tasks.fees.closed import ClosedDamaged, ClosedPeriods
-from tasks.fees.closing import Closing, NotClosable, PriceMissing, close, statement_of
-from tasks.fees.events import EvidenceInvalid
-from tasks.fees.evidence import Evidence, evidence_of_csv, evidence_of_spool
-from tasks.fees.explaining import explain
-from tasks.fees.lines import FeeLine
-from tasks.fees.metering import Statement, Unpriced, meter
-from tasks.fees.periods import Period, PeriodInvalid
-from tasks.fees.tariff import Tariff
-from tasks.fees.tariff_loading import TariffInvalid, check_tariff, load_tariff, shipped_tariffs, tariff_path
+from poolkeeper.tasks.fees.allocation import Allocation, KeyInvalid, ShareKey, allocate
+from poolkeeper.tasks.fees.closed import ClosedDamaged, ClosedPeriods
+from poolkeeper.tasks.fees.closing import Closing, NotClosable, PriceMissing, close, statement_of
+from poolkeeper.tasks.fees.events import EvidenceInvalid
+from poolkeeper.tasks.fees.evidence import Evidence, evidence_of_csv, evidence_of_spool
+from poolkeeper.tasks.fees.explaining import explain
+from poolkeeper.tasks.fees.lines import FeeLine
+from poolkeeper.tasks.fees.metering import Statement, Unpriced, meter
+from poolkeeper.tasks.fees.periods import Period, PeriodInvalid
+from poolkeeper.tasks.fees.tariff import Tariff
+from poolkeeper.tasks.fees.tariff_loading import TariffInvalid, check_tariff, load_tariff, shipped_tariffs, tariff_path
 
 __all__ = [
     "Allocation",

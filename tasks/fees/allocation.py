@@ -12,15 +12,15 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from tasks.fees.evidence import Evidence
-from tasks.fees.histories import History
-from tasks.fees.metering import Statement
-from tasks.fees.money import EXACT, money_text, total
-from tasks.fees.periods import DAY_US, Period, slot_of
-from tasks.fees.slots import Run, merged
-from tasks.fees.stretches import Horizon, Peers, Reading, stretches
-from tasks.fees.tariff import Rule
-from tasks.fees.units import UNITS, Counting, Measure
+from poolkeeper.tasks.fees.evidence import Evidence
+from poolkeeper.tasks.fees.histories import History
+from poolkeeper.tasks.fees.metering import Statement
+from poolkeeper.tasks.fees.money import EXACT, money_text, total
+from poolkeeper.tasks.fees.periods import DAY_US, Period, slot_of
+from poolkeeper.tasks.fees.slots import Run, merged
+from poolkeeper.tasks.fees.stretches import Horizon, Peers, Reading, stretches
+from poolkeeper.tasks.fees.tariff import Rule
+from poolkeeper.tasks.fees.units import UNITS, Counting, Measure
 
 NOBODY = ""
 """The group of what has no such label, and of what is shared when there is nobody to share it."""

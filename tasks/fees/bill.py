@@ -15,9 +15,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from tasks.fees.money import ZERO, total
-from tasks.fees.periods import Period, PeriodInvalid
-from tasks.fleet.problems import FileInvalid, Problem, told
+from poolkeeper.tasks.fees.money import ZERO, total
+from poolkeeper.tasks.fees.periods import Period, PeriodInvalid
+from poolkeeper.tasks.fleet.problems import FileInvalid, Problem, told
 
 MAX_DIGITS = 30
 """Of an amount, before and after the point; no bill needs more."""

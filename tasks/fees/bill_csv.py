@@ -13,11 +13,11 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.fees.bill import COLUMNS, TELLING, Bill, BillInvalid, BillReader, BillRow
-from tasks.fees.csv_records import MAX_PROBLEMS, csv_records, csv_text, not_read_on, separator_problem
-from tasks.fees.periods import Period
-from tasks.fleet.problems import Problem, nearest
-from tasks.fleet.source import TextInvalid
+from poolkeeper.tasks.fees.bill import COLUMNS, TELLING, Bill, BillInvalid, BillReader, BillRow
+from poolkeeper.tasks.fees.csv_records import MAX_PROBLEMS, csv_records, csv_text, not_read_on, separator_problem
+from poolkeeper.tasks.fees.periods import Period
+from poolkeeper.tasks.fleet.problems import Problem, nearest
+from poolkeeper.tasks.fleet.source import TextInvalid
 
 _EXPORT = "Export the bill again: Expenses and Costs > Bill Details, statistic item Billable Item."
 

@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from tasks.fees.bill import Bill, BillRow
-from tasks.fees.metering import Statement
-from tasks.fees.money import money_text, total
-from tasks.outcomes import Evidence, Finding, Severity, Subject, by_severity
+from poolkeeper.tasks.fees.bill import Bill, BillRow
+from poolkeeper.tasks.fees.metering import Statement
+from poolkeeper.tasks.fees.money import money_text, total
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject, by_severity
 
 NEW_ITEM = "fees.bill.item.new"
 WHOLLY_DISCOUNTED = "fees.bill.item.discounted"

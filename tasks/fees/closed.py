@@ -23,13 +23,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tasks.fees.lines import FeeLine
-from tasks.fees.metering import Statement, Unpriced
-from tasks.fees.money import money_text
-from tasks.fees.periods import Period, PeriodInvalid
-from tasks.fees.tariff import Tariff
-from tasks.fees.tariff_loading import tariff_of
-from tasks.ledger import private_folder, sync_folder
+from poolkeeper.tasks.fees.lines import FeeLine
+from poolkeeper.tasks.fees.metering import Statement, Unpriced
+from poolkeeper.tasks.fees.money import money_text
+from poolkeeper.tasks.fees.periods import Period, PeriodInvalid
+from poolkeeper.tasks.fees.tariff import Tariff
+from poolkeeper.tasks.fees.tariff_loading import tariff_of
+from poolkeeper.tasks.ledger import private_folder, sync_folder
 
 FORMAT = 1
 """Of the files; only keys are added to it."""

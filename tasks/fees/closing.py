@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-from tasks.fees.closed import ClosedPeriods
-from tasks.fees.evidence import Evidence
-from tasks.fees.histories import Lifetime, Phase
-from tasks.fees.lines import FeeLine, line_id
-from tasks.fees.metering import Statement, collective, meter
-from tasks.fees.money import EXACT, ZERO, money_text
-from tasks.fees.periods import Period, moment
-from tasks.fees.tariff import Tariff
-from tasks.fees.units import Measure
+from poolkeeper.tasks.fees.closed import ClosedPeriods
+from poolkeeper.tasks.fees.evidence import Evidence
+from poolkeeper.tasks.fees.histories import Lifetime, Phase
+from poolkeeper.tasks.fees.lines import FeeLine, line_id
+from poolkeeper.tasks.fees.metering import Statement, collective, meter
+from poolkeeper.tasks.fees.money import EXACT, ZERO, money_text
+from poolkeeper.tasks.fees.periods import Period, moment
+from poolkeeper.tasks.fees.tariff import Tariff
+from poolkeeper.tasks.fees.units import Measure
 
 
 class NotClosable(Exception):

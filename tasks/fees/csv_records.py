@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.fleet.problems import Problem
-from tasks.fleet.source import decoded, refused
+from poolkeeper.tasks.fleet.problems import Problem
+from poolkeeper.tasks.fleet.source import decoded, refused
 
 MAX_BYTES = 1_000_000_000
 MAX_PROBLEMS = 10_000

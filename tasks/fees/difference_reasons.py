@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from tasks.fees.bill import Bill, BillRow
-from tasks.fees.lines import FeeLine
-from tasks.fees.metering import Statement
-from tasks.fees.money import money_text, times, total
-from tasks.fees.periods import HOUR_US, moment
-from tasks.fees.tariff import Rule
-from tasks.fees.units import Counting
+from poolkeeper.tasks.fees.bill import Bill, BillRow
+from poolkeeper.tasks.fees.lines import FeeLine
+from poolkeeper.tasks.fees.metering import Statement
+from poolkeeper.tasks.fees.money import money_text, times, total
+from poolkeeper.tasks.fees.periods import HOUR_US, moment
+from poolkeeper.tasks.fees.tariff import Rule
+from poolkeeper.tasks.fees.units import Counting
 
 FINAL_AFTER = timedelta(days=2, hours=12)
 """A month's bill is final at noon of the third day after it

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tasks.fees.periods import instant
-from tasks.fleet.problems import FileInvalid, nearest, told
+from poolkeeper.tasks.fees.periods import instant
+from poolkeeper.tasks.fleet.problems import FileInvalid, nearest, told
 
 COLUMNS = ("resource_id", "kind", "event", "at", "vcpus", "gpus", "labels")
 REQUIRED = COLUMNS[:4]

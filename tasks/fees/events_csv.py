@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tasks.fees.csv_records import MAX_PROBLEMS, csv_records, csv_text, not_read_on, separator_problem
-from tasks.fees.events import COLUMNS, NOT_BEFORE, REQUIRED, Event, EventReader
-from tasks.fleet.problems import Problem, nearest
-from tasks.fleet.source import TextInvalid
+from poolkeeper.tasks.fees.csv_records import MAX_PROBLEMS, csv_records, csv_text, not_read_on, separator_problem
+from poolkeeper.tasks.fees.events import COLUMNS, NOT_BEFORE, REQUIRED, Event, EventReader
+from poolkeeper.tasks.fleet.problems import Problem, nearest
+from poolkeeper.tasks.fleet.source import TextInvalid
 
 
 def read_csv(path: Path, reader: EventReader) -> tuple[list[Event], list[Problem], set[str]]:

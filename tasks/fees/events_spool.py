@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from tasks.fees.events import Event, EventReader, place
-from tasks.fees.periods import instant
-from tasks.fleet.problems import Problem
-from tasks.ledger import LIFECYCLE, Spool
+from poolkeeper.tasks.fees.events import Event, EventReader, place
+from poolkeeper.tasks.fees.periods import instant
+from poolkeeper.tasks.fleet.problems import Problem
+from poolkeeper.tasks.ledger import LIFECYCLE, Spool
 
 
 def read_spool(spool: Spool, reader: EventReader) -> tuple[list[Event], list[Problem], set[str]]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from tasks.fees.events import Event, EventReader, EvidenceInvalid
-from tasks.fees.events_csv import read_csv
-from tasks.fees.events_spool import read_spool
-from tasks.fees.histories import History, histories_of
-from tasks.fees.periods import instant
-from tasks.fleet.problems import Problem
-from tasks.ledger import Spool
+from poolkeeper.tasks.fees.events import Event, EventReader, EvidenceInvalid
+from poolkeeper.tasks.fees.events_csv import read_csv
+from poolkeeper.tasks.fees.events_spool import read_spool
+from poolkeeper.tasks.fees.histories import History, histories_of
+from poolkeeper.tasks.fees.periods import instant
+from poolkeeper.tasks.fleet.problems import Problem
+from poolkeeper.tasks.ledger import Spool
 
 
 @dataclass(frozen=True, slots=True)

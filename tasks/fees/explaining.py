@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from tasks.fees.lines import FeeLine, Span, Told
-from tasks.fees.metering import ALL
-from tasks.fees.money import money_text
-from tasks.fees.periods import BILLING_ZONE, moment
-from tasks.fees.tariff import Tariff
-from tasks.fees.units import Counting
+from poolkeeper.tasks.fees.lines import FeeLine, Span, Told
+from poolkeeper.tasks.fees.metering import ALL
+from poolkeeper.tasks.fees.money import money_text
+from poolkeeper.tasks.fees.periods import BILLING_ZONE, moment
+from poolkeeper.tasks.fees.tariff import Tariff
+from poolkeeper.tasks.fees.units import Counting
 
 SPANS = 12
 """At most so many stretches of time are told; the line itself has them all."""

@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator
 from decimal import Decimal
 
-from tasks.fees.lines import FeeLine
-from tasks.fees.metering import Statement
-from tasks.fees.money import money_text, times
-from tasks.fees.periods import moment
+from poolkeeper.tasks.fees.lines import FeeLine
+from poolkeeper.tasks.fees.metering import Statement
+from poolkeeper.tasks.fees.money import money_text, times
+from poolkeeper.tasks.fees.periods import moment
 
 PROVIDER = "Alibaba Cloud"
 SERVICE = "Container Service for Kubernetes"

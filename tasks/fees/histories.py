@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from tasks.fees.events import BEGINS, RESIZED, STATE, Event, by_resource, place
-from tasks.fees.periods import moment
-from tasks.fleet.problems import Problem
+from poolkeeper.tasks.fees.events import BEGINS, RESIZED, STATE, Event, by_resource, place
+from poolkeeper.tasks.fees.periods import moment
+from poolkeeper.tasks.fleet.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from tasks.fees.events import Event
-from tasks.fees.money import money_text
-from tasks.fees.periods import instant, moment
-from tasks.fees.units import UNITS, Unit
+from poolkeeper.tasks.fees.events import Event
+from poolkeeper.tasks.fees.money import money_text
+from poolkeeper.tasks.fees.periods import instant, moment
+from poolkeeper.tasks.fees.units import UNITS, Unit
 
 
 class Told(NamedTuple):

@@ -17,15 +17,15 @@ from datetime import date, timedelta
 from decimal import Decimal
 from operator import attrgetter
 
-from tasks.fees.evidence import Evidence
-from tasks.fees.histories import History, Phase
-from tasks.fees.lines import FeeLine, Span, Told, line_id
-from tasks.fees.money import ZERO, times, total
-from tasks.fees.periods import DAY_US, Period, billing_day, day_start, slot_of, slot_start
-from tasks.fees.slots import Run, clipped, merged
-from tasks.fees.stretches import Horizon, Known, Peers, Reading, Sizes, Stretch, known_time, stretches
-from tasks.fees.tariff import Piece, Rule, Tariff, Tier
-from tasks.fees.units import Counting, Measure
+from poolkeeper.tasks.fees.evidence import Evidence
+from poolkeeper.tasks.fees.histories import History, Phase
+from poolkeeper.tasks.fees.lines import FeeLine, Span, Told, line_id
+from poolkeeper.tasks.fees.money import ZERO, times, total
+from poolkeeper.tasks.fees.periods import DAY_US, Period, billing_day, day_start, slot_of, slot_start
+from poolkeeper.tasks.fees.slots import Run, clipped, merged
+from poolkeeper.tasks.fees.stretches import Horizon, Known, Peers, Reading, Sizes, Stretch, known_time, stretches
+from poolkeeper.tasks.fees.tariff import Piece, Rule, Tariff, Tier
+from poolkeeper.tasks.fees.units import Counting, Measure
 
 ALL = "all"
 """The kind of a line that is counted over all resources together."""

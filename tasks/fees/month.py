@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tasks.fees.allocation import Allocation, ShareKey, allocate
-from tasks.fees.closed import ClosedPeriods
-from tasks.fees.closing import statement_of
-from tasks.fees.evidence import Evidence
-from tasks.fees.metering import Statement
-from tasks.fees.money import money_text
-from tasks.fees.outlook import Asked, Estimate, estimates
-from tasks.fees.periods import Period
-from tasks.fees.reconciling import Reconciliation
-from tasks.fees.tariff import Tariff
-from tasks.fleet.problems import counted
+from poolkeeper.tasks.fees.allocation import Allocation, ShareKey, allocate
+from poolkeeper.tasks.fees.closed import ClosedPeriods
+from poolkeeper.tasks.fees.closing import statement_of
+from poolkeeper.tasks.fees.evidence import Evidence
+from poolkeeper.tasks.fees.metering import Statement
+from poolkeeper.tasks.fees.money import money_text
+from poolkeeper.tasks.fees.outlook import Asked, Estimate, estimates
+from poolkeeper.tasks.fees.periods import Period
+from poolkeeper.tasks.fees.reconciling import Reconciliation
+from poolkeeper.tasks.fees.tariff import Tariff
+from poolkeeper.tasks.fleet.problems import counted
 
 BY = ("site", "pool", "team")
 """Labels that the page splits by."""

@@ -14,13 +14,13 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from tasks.fees.evidence import Evidence
-from tasks.fees.histories import History, Lifetime, Phase
-from tasks.fees.metering import Statement, meter
-from tasks.fees.money import EXACT, money_text
-from tasks.fees.periods import Period, billing_day
-from tasks.fees.tariff import Price, Rule, Source, Tariff, Tier
-from tasks.fees.units import UNITS, Counting, Unit
+from poolkeeper.tasks.fees.evidence import Evidence
+from poolkeeper.tasks.fees.histories import History, Lifetime, Phase
+from poolkeeper.tasks.fees.metering import Statement, meter
+from poolkeeper.tasks.fees.money import EXACT, money_text
+from poolkeeper.tasks.fees.periods import Period, billing_day
+from poolkeeper.tasks.fees.tariff import Price, Rule, Source, Tariff, Tier
+from poolkeeper.tasks.fees.units import UNITS, Counting, Unit
 
 LONG_AGO = date(2000, 1, 1)
 

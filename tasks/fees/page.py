@@ -11,11 +11,11 @@ import io
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from tasks.fees.metering import Statement
-from tasks.fees.money import money_text, total
-from tasks.fees.month import Month
-from tasks.fees.periods import moment
-from tasks.fees.reconciling import Compared, Reconciliation
+from poolkeeper.tasks.fees.metering import Statement
+from poolkeeper.tasks.fees.money import money_text, total
+from poolkeeper.tasks.fees.month import Month
+from poolkeeper.tasks.fees.periods import moment
+from poolkeeper.tasks.fees.reconciling import Compared, Reconciliation
 
 SHOWN_LINES = 200
 """At most so many lines of a table; the CSV has all of them."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.fees.money import money_text, total
-from tasks.fees.reconciling import Compared, Reconciliation
-from tasks.fleet.problems import counted
+from poolkeeper.tasks.fees.money import money_text, total
+from poolkeeper.tasks.fees.reconciling import Compared, Reconciliation
+from poolkeeper.tasks.fleet.problems import counted
 
 SHOWN = 40
 """At most so many lines of a kind; `--json` has all of them."""

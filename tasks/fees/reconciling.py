@@ -17,15 +17,15 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from tasks.fees.bill import Bill, BillRow
-from tasks.fees.bill_findings import bill_findings
-from tasks.fees.difference_reasons import Around, Sides, likely_reason
-from tasks.fees.lines import FeeLine
-from tasks.fees.metering import Statement
-from tasks.fees.money import money_text, total
-from tasks.fees.periods import Period
-from tasks.fees.tariff import Rule, Tariff
-from tasks.outcomes import Finding, Severity
+from poolkeeper.tasks.fees.bill import Bill, BillRow
+from poolkeeper.tasks.fees.bill_findings import bill_findings
+from poolkeeper.tasks.fees.difference_reasons import Around, Sides, likely_reason
+from poolkeeper.tasks.fees.lines import FeeLine
+from poolkeeper.tasks.fees.metering import Statement
+from poolkeeper.tasks.fees.money import money_text, total
+from poolkeeper.tasks.fees.periods import Period
+from poolkeeper.tasks.fees.tariff import Rule, Tariff
+from poolkeeper.tasks.outcomes import Finding, Severity
 
 
 class NotReconcilable(Exception):

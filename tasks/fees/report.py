@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.fees.focus import COLUMNS, focus_rows
-from tasks.fees.metering import Statement
-from tasks.fees.month import Month
-from tasks.fees.page import page
-from tasks.fees.reconciling import Reconciliation
-from tasks.ledger import write_whole
+from poolkeeper.tasks.fees.focus import COLUMNS, focus_rows
+from poolkeeper.tasks.fees.metering import Statement
+from poolkeeper.tasks.fees.month import Month
+from poolkeeper.tasks.fees.page import page
+from poolkeeper.tasks.fees.reconciling import Reconciliation
+from poolkeeper.tasks.ledger import write_whole
 
 
 def write(month: Month, folder: Path) -> list[str]:

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.fees import month, report
-from tasks.fees.money import money_text
-from tasks.fees.reconciled_words import reconciled_words
-from tasks.fees.reconciling import reconcile
-from tasks.runs.steps import page, table
+from poolkeeper.tasks.fees import month, report
+from poolkeeper.tasks.fees.money import money_text
+from poolkeeper.tasks.fees.reconciled_words import reconciled_words
+from poolkeeper.tasks.fees.reconciling import reconcile
+from poolkeeper.tasks.runs.steps import page, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasks.fees.allocation import ShareKey
-    from tasks.fees.bill import Bill
-    from tasks.fees.closed import ClosedPeriods
-    from tasks.fees.evidence import Evidence
-    from tasks.fees.month import Month
-    from tasks.fees.outlook import Asked
-    from tasks.fees.periods import Period
-    from tasks.fees.tariff import Tariff
+    from poolkeeper.tasks.fees.allocation import ShareKey
+    from poolkeeper.tasks.fees.bill import Bill
+    from poolkeeper.tasks.fees.closed import ClosedPeriods
+    from poolkeeper.tasks.fees.evidence import Evidence
+    from poolkeeper.tasks.fees.month import Month
+    from poolkeeper.tasks.fees.outlook import Asked
+    from poolkeeper.tasks.fees.periods import Period
+    from poolkeeper.tasks.fees.tariff import Tariff
 
 
 @task(name="meter", task_run_name="meter {period.name}", cache_policy=NO_CACHE)

@@ -12,10 +12,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from tasks.fees.histories import History, Lifetime, Phase
-from tasks.fees.periods import moment
-from tasks.fees.tariff import Rule
-from tasks.fees.units import Measure
+from poolkeeper.tasks.fees.histories import History, Lifetime, Phase
+from poolkeeper.tasks.fees.periods import moment
+from poolkeeper.tasks.fees.tariff import Rule
+from poolkeeper.tasks.fees.units import Measure
 
 
 class Reading(StrEnum):

@@ -13,7 +13,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, 
 from itertools import pairwise
 from typing import TypeVar
 
-from tasks.fees.units import Counting, Unit
+from poolkeeper.tasks.fees.units import Counting, Unit
 
 MODES = {"half_up": ROUND_HALF_UP, "half_even": ROUND_HALF_EVEN, "up": ROUND_CEILING, "down": ROUND_FLOOR}
 """How amounts are rounded -> Python's word for it. `up` and `down` are those of the number line."""

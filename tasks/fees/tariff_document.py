@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from tasks.fees.units import UNITS, Counting
-from tasks.fleet.document import Part, Text, Truth
-from tasks.fleet.problems import nearest
-from tasks.fleet.shape import FileKind, Shape
+from poolkeeper.tasks.fees.units import UNITS, Counting
+from poolkeeper.tasks.fleet.document import Part, Text, Truth
+from poolkeeper.tasks.fleet.problems import nearest
+from poolkeeper.tasks.fleet.shape import FileKind, Shape
 
 UNKNOWN = "unknown"
 """What stands for a price that the provider has not published."""

@@ -6,14 +6,14 @@ from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
-from tasks.fees import tariff as model
-from tasks.fees.tariff_document import TARIFF, TARIFF_FILE, UNKNOWN, PriceEntry, RuleEntry, TariffDocument
-from tasks.fees.tariff_rules import check_tariff_draft
-from tasks.fees.units import UNITS
-from tasks.fleet.draft import MAX_MISTAKES, read_draft
-from tasks.fleet.problems import FileInvalid, Problems
-from tasks.fleet.source import TextInvalid, read_source
-from tasks.fleet.text import Positions
+from poolkeeper.tasks.fees import tariff as model
+from poolkeeper.tasks.fees.tariff_document import TARIFF, TARIFF_FILE, UNKNOWN, PriceEntry, RuleEntry, TariffDocument
+from poolkeeper.tasks.fees.tariff_rules import check_tariff_draft
+from poolkeeper.tasks.fees.units import UNITS
+from poolkeeper.tasks.fleet.draft import MAX_MISTAKES, read_draft
+from poolkeeper.tasks.fleet.problems import FileInvalid, Problems
+from poolkeeper.tasks.fleet.source import TextInvalid, read_source
+from poolkeeper.tasks.fleet.text import Positions
 
 SHIPPED = Path(__file__).parent / "tariffs"
 

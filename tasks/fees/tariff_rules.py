@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from tasks.fees.tariff_document import DatedEntry, PriceEntry, RuleEntry, TariffDocument
-from tasks.fees.units import UNITS, Counting
-from tasks.fleet.draft import DraftOf
-from tasks.fleet.problems import Mistake, Path_, told
+from poolkeeper.tasks.fees.tariff_document import DatedEntry, PriceEntry, RuleEntry, TariffDocument
+from poolkeeper.tasks.fees.units import UNITS, Counting
+from poolkeeper.tasks.fleet.draft import DraftOf
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, told
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 

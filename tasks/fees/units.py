@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tasks.fees.periods import DAY_US, HOUR_US
+from poolkeeper.tasks.fees.periods import DAY_US, HOUR_US
 
 
 class Counting(StrEnum):

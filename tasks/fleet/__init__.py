@@ -1,12 +1,12 @@
 """The declared world: the fleet file, its problems, choosing hosts, windows. Pure; touches files, never the network."""
 
-from tasks.fleet.calendars import CalendarInvalid
-from tasks.fleet.document import fleet_schema
-from tasks.fleet.loading import check_fleet, load_fleet
-from tasks.fleet.model import Cluster, Fleet, Host, Mode, Pool, SecretRef, Site, SshAccess, SshLimits
-from tasks.fleet.problems import FleetInvalid, Problem
-from tasks.fleet.selection import SelectionInvalid, select
-from tasks.fleet.windows import Interval, freeze_at, open_intervals
+from poolkeeper.tasks.fleet.calendars import CalendarInvalid
+from poolkeeper.tasks.fleet.document import fleet_schema
+from poolkeeper.tasks.fleet.loading import check_fleet, load_fleet
+from poolkeeper.tasks.fleet.model import Cluster, Fleet, Host, Mode, Pool, SecretRef, Site, SshAccess, SshLimits
+from poolkeeper.tasks.fleet.problems import FleetInvalid, Problem
+from poolkeeper.tasks.fleet.selection import SelectionInvalid, select
+from poolkeeper.tasks.fleet.windows import Interval, freeze_at, open_intervals
 
 __all__ = [
     "CalendarInvalid",

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.fleet.document import Document, HostEntry, SshEntry
-from tasks.fleet.draft import Draft
-from tasks.fleet.model import Network
-from tasks.fleet.problems import Mistake, Path_
+from poolkeeper.tasks.fleet.document import Document, HostEntry, SshEntry
+from poolkeeper.tasks.fleet.draft import Draft
+from poolkeeper.tasks.fleet.model import Network
+from poolkeeper.tasks.fleet.problems import Mistake, Path_
 
 ALIBABA_SERVICES = ip_network("100.64.0.0/10")
 """Alibaba Cloud's internal services, reached over the private line; nothing of one's own may overlap."""

@@ -17,7 +17,7 @@ import icalendar
 import recurring_ical_events
 from dateutil.rrule import rrulestr  # type: ignore[import-untyped]
 
-from tasks.fleet.model import Freeze
+from poolkeeper.tasks.fleet.model import Freeze
 
 MAX_BYTES = 5_000_000
 MAX_EVENTS = 5_000

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from tasks.fleet.model import Mode
-from tasks.fleet.versions import KUBERNETES_VERSION
+from poolkeeper.tasks.fleet.model import Mode
+from poolkeeper.tasks.fleet.versions import KUBERNETES_VERSION
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

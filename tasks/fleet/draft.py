@@ -8,10 +8,10 @@ from typing import Any, Generic
 
 from pydantic import ValidationError
 
-from tasks.fleet.document import Document
-from tasks.fleet.problems import Mistake, Path_
-from tasks.fleet.shape import FLEET, D, Shape
-from tasks.fleet.wording import mistake_of
+from poolkeeper.tasks.fleet.document import Document
+from poolkeeper.tasks.fleet.problems import Mistake, Path_
+from poolkeeper.tasks.fleet.shape import FLEET, D, Shape
+from poolkeeper.tasks.fleet.wording import mistake_of
 
 SECTIONS = FLEET.sections
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from tasks.fleet.calendars import CalendarInvalid
-from tasks.fleet.model import Host, Mode
-from tasks.fleet.windows import freeze_at
-from tasks.outcomes import Change, Guard, Refusal
+from poolkeeper.tasks.fleet.calendars import CalendarInvalid
+from poolkeeper.tasks.fleet.model import Host, Mode
+from poolkeeper.tasks.fleet.windows import freeze_at
+from poolkeeper.tasks.outcomes import Change, Guard, Refusal
 
 
 def observe_guard(hosts: Sequence[Host]) -> Guard:

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tasks.fleet import document as doc
-from tasks.fleet import model
-from tasks.fleet.draft import MAX_MISTAKES, read_draft
-from tasks.fleet.pasted import hidden, pasted_secrets, secrets_in_comments
-from tasks.fleet.paths import from_folder
-from tasks.fleet.problems import FleetInvalid, Problems
-from tasks.fleet.rules import check_draft
-from tasks.fleet.shape import FLEET
-from tasks.fleet.source import TextInvalid, read_source
-from tasks.fleet.text import Positions
+from poolkeeper.tasks.fleet import document as doc
+from poolkeeper.tasks.fleet import model
+from poolkeeper.tasks.fleet.draft import MAX_MISTAKES, read_draft
+from poolkeeper.tasks.fleet.pasted import hidden, pasted_secrets, secrets_in_comments
+from poolkeeper.tasks.fleet.paths import from_folder
+from poolkeeper.tasks.fleet.problems import FleetInvalid, Problems
+from poolkeeper.tasks.fleet.rules import check_draft
+from poolkeeper.tasks.fleet.shape import FLEET
+from poolkeeper.tasks.fleet.source import TextInvalid, read_source
+from poolkeeper.tasks.fleet.text import Positions
 
 
 def load_fleet(path: Path) -> model.Fleet:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks.fleet.problems import Mistake, Path_, Problem
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, Problem
 
 _PASTED = (
     ("a private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|PuTTY-User-Key-File-\d|LS0tLS1CRUdJTi")),

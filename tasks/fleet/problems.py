@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Self
 
-from tasks.fleet.document import Document
+from poolkeeper.tasks.fleet.document import Document
 
 Path_ = tuple[str | int, ...]
 """Keys and positions from the document's root to a value."""

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.fleet.document import Document, SecretEntry, SshEntry
-from tasks.fleet.draft import Draft
-from tasks.fleet.paths import why_unusable
-from tasks.fleet.problems import Mistake, Path_, told
+from poolkeeper.tasks.fleet.document import Document, SecretEntry, SshEntry
+from poolkeeper.tasks.fleet.draft import Draft
+from poolkeeper.tasks.fleet.paths import why_unusable
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, told
 
 
 def files(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:

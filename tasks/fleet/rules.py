@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tasks.fleet.addresses import addresses, is_this_machine, ranges
-from tasks.fleet.document import Document
-from tasks.fleet.draft import SECTIONS, Draft
-from tasks.fleet.problems import Mistake, Path_, counted, nearest, told
-from tasks.fleet.references import files, secrets_in
-from tasks.fleet.times import calendars, times
+from poolkeeper.tasks.fleet.addresses import addresses, is_this_machine, ranges
+from poolkeeper.tasks.fleet.document import Document
+from poolkeeper.tasks.fleet.draft import SECTIONS, Draft
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, counted, nearest, told
+from poolkeeper.tasks.fleet.references import files, secrets_in
+from poolkeeper.tasks.fleet.times import calendars, times
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")

@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
-from tasks.fleet.model import Fleet, Host
-from tasks.fleet.problems import nearest
+from poolkeeper.tasks.fleet.model import Fleet, Host
+from poolkeeper.tasks.fleet.problems import nearest
 
 _TERM = re.compile(r"(?:(?P<key>[^=!|,\s]+)\s*(?P<operator>!?=)\s*)?(?P<values>[^=!,]+)")
 _KEYS = ("pool", "site", "domain", "cluster", "name")

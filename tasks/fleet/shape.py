@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from tasks.fleet.document import Document
+from poolkeeper.tasks.fleet.document import Document
 
 D = TypeVar("D", bound=BaseModel)
 

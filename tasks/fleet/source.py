@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from tasks.fleet.problems import Problem
-from tasks.fleet.shape import FLEET_FILE, FileKind
+from poolkeeper.tasks.fleet.problems import Problem
+from poolkeeper.tasks.fleet.shape import FLEET_FILE, FileKind
 
 MAX_BYTES = 5_000_000
 """Of a file of ours: 5,000 hosts take less than 1 MB."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from tasks.fleet.problems import Mistake, Path_, Problem, dotted
-from tasks.fleet.shape import FLEET_FILE, FileKind
-from tasks.fleet.source import MAX_DEPTH, Loader, TextInvalid, refused, too_deep
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, Problem, dotted
+from poolkeeper.tasks.fleet.shape import FLEET_FILE, FileKind
+from poolkeeper.tasks.fleet.source import MAX_DEPTH, Loader, TextInvalid, refused, too_deep
 
 MAX_VALUES = 500_000
 """Values after aliases and merges are followed: a file that grows beyond is no fleet. 5,000 hosts have some 40,000."""

@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from tasks.fleet.calendars import CalendarInvalid, read_calendar
-from tasks.fleet.document import Document
-from tasks.fleet.draft import Draft
-from tasks.fleet.paths import from_folder, why_unusable
-from tasks.fleet.problems import Mistake, Path_, nearest, told
+from poolkeeper.tasks.fleet.calendars import CalendarInvalid, read_calendar
+from poolkeeper.tasks.fleet.document import Document
+from poolkeeper.tasks.fleet.draft import Draft
+from poolkeeper.tasks.fleet.paths import from_folder, why_unusable
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, nearest, told
 
 LONGEST_FREEZE = timedelta(days=3650)
 """What is frozen for longer is not frozen but not to be changed at all."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
-from tasks.fleet.calendars import calendar_freezes
-from tasks.fleet.model import Freeze, Site, Window
+from poolkeeper.tasks.fleet.calendars import calendar_freezes
+from poolkeeper.tasks.fleet.model import Freeze, Site, Window
 
 
 @dataclass(frozen=True, slots=True, order=True)

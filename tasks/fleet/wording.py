@@ -7,8 +7,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from tasks.fleet.problems import Mistake, Path_, nearest, told
-from tasks.fleet.shape import FLEET, Shape
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, nearest, told
+from poolkeeper.tasks.fleet.shape import FLEET, Shape
 
 SECRET_KEYS = frozenset({"key", "kubeconfig", "access_key_id", "access_key_secret"})
 """What stands under these is never shown: it may be the secret itself."""

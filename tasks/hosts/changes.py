@@ -13,9 +13,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from tasks.fleet.model import Host
-from tasks.hosts.errors import HostError
-from tasks.hosts.sessions import Sessions
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts.errors import HostError
+from poolkeeper.tasks.hosts.sessions import Sessions
 
 PATHS: Mapping[str, str] = {
     "kubernetes-config": "/etc/kubernetes",

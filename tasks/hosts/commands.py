@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncssh
 
-from tasks.hosts import errors
+from poolkeeper.tasks.hosts import errors
 
 OUTPUT_LIMIT_BYTES = 1_000_000
 _FACTOR = r"verification code|one-time|\botp\b|passcode|second factor|two-factor|yubikey|security key"

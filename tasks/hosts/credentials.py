@@ -9,10 +9,10 @@ from typing import Any
 
 import asyncssh
 
-from tasks.fleet.model import SecretRef, SshAccess
-from tasks.hosts import errors
-from tasks.outcomes import Secret
-from tasks.settings import SecretMissing
+from poolkeeper.tasks.fleet.model import SecretRef, SshAccess
+from poolkeeper.tasks.hosts import errors
+from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.settings import SecretMissing
 
 AGENT_TIMEOUT_S = 10.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tasks.outcomes import Evidence, Finding, Severity, Subject, quoted
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject, quoted
 
 
 class HostError(Exception):

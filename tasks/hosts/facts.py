@@ -13,13 +13,13 @@ from ipaddress import ip_address, ip_network
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from tasks.fleet.model import Host
-from tasks.hosts.sessions import Sessions
-from tasks.outcomes import Known, Observed, Unknown
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts.sessions import Sessions
+from poolkeeper.tasks.outcomes import Known, Observed, Unknown
 
 T = TypeVar("T")
 
-FACTS_PROGRAM = files("tasks.hosts").joinpath("facts.sh").read_text(encoding="utf-8")
+FACTS_PROGRAM = files("poolkeeper.tasks.hosts").joinpath("facts.sh").read_text(encoding="utf-8")
 FACTS_TIMEOUT_S = 60.0
 
 _LONGEST_VALUE = 4096

@@ -15,10 +15,10 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tasks.fleet.model import Host
-from tasks.hosts.errors import HostError
-from tasks.hosts.sessions import Sessions
-from tasks.outcomes import Known, Observed, Unknown
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts.errors import HostError
+from poolkeeper.tasks.hosts.sessions import Sessions
+from poolkeeper.tasks.outcomes import Known, Observed, Unknown
 
 LOCK_WAIT_S = 10
 """How long others are waited for who compare at this moment; it takes them milliseconds."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tasks.fleet.model import Host
-from tasks.hosts.errors import HostError
-from tasks.hosts.sessions import Sessions
-from tasks.outcomes import Known, Observed, Unknown
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts.errors import HostError
+from poolkeeper.tasks.hosts.sessions import Sessions
+from poolkeeper.tasks.outcomes import Known, Observed, Unknown
 
 _STARTED_AT_BOOT = {
     "enabled": True,

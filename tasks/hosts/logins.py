@@ -13,11 +13,11 @@ from typing import Any
 
 import asyncssh
 
-from tasks.fleet.model import Host, SecretRef, Site, SshAccess
-from tasks.hosts import errors
-from tasks.hosts.commands import reason
-from tasks.hosts.credentials import Credentials, fingerprint
-from tasks.outcomes import Secret
+from poolkeeper.tasks.fleet.model import Host, SecretRef, Site, SshAccess
+from poolkeeper.tasks.hosts import errors
+from poolkeeper.tasks.hosts.commands import reason
+from poolkeeper.tasks.hosts.credentials import Credentials, fingerprint
+from poolkeeper.tasks.outcomes import Secret
 
 KEEPALIVES_MISSED = 3
 """So many without an answer, and the line is dead."""

@@ -10,12 +10,12 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tasks.fleet.model import Host
-from tasks.fleet.versions import same_version
-from tasks.hosts.errors import HostError
-from tasks.hosts.sessions import Sessions
-from tasks.hosts.units import UnitRun, forget_unit, start_unit, wait_unit
-from tasks.outcomes import Secret
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.fleet.versions import same_version
+from poolkeeper.tasks.hosts.errors import HostError
+from poolkeeper.tasks.hosts.sessions import Sessions
+from poolkeeper.tasks.hosts.units import UnitRun, forget_unit, start_unit, wait_unit
+from poolkeeper.tasks.outcomes import Secret
 
 LOCK_WAIT_S = 300
 """How long others' locks are waited for: an unattended upgrade takes minutes."""

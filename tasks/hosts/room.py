@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tasks.fleet.model import Site
-from tasks.hosts import errors
+from poolkeeper.tasks.fleet.model import Site
+from poolkeeper.tasks.hosts import errors
 
 
 class Tenant(Protocol):

@@ -15,12 +15,12 @@ from types import TracebackType
 
 import asyncssh
 
-from tasks.fleet.model import Host, SecretRef, Site, SshLimits
-from tasks.hosts import errors
-from tasks.hosts.commands import OUTPUT_LIMIT_BYTES, CommandResult, NotStarted, reason, run_program
-from tasks.hosts.logins import Logins
-from tasks.hosts.room import Room
-from tasks.outcomes import Secret
+from poolkeeper.tasks.fleet.model import Host, SecretRef, Site, SshLimits
+from poolkeeper.tasks.hosts import errors
+from poolkeeper.tasks.hosts.commands import OUTPUT_LIMIT_BYTES, CommandResult, NotStarted, reason, run_program
+from poolkeeper.tasks.hosts.logins import Logins
+from poolkeeper.tasks.hosts.room import Room
+from poolkeeper.tasks.outcomes import Secret
 
 
 class Sessions:

@@ -15,10 +15,10 @@ import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tasks.fleet.model import Host
-from tasks.hosts.errors import HostError
-from tasks.hosts.sessions import Sessions
-from tasks.outcomes import Secret, redact, whole_words
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts.errors import HostError
+from poolkeeper.tasks.hosts.sessions import Sessions
+from poolkeeper.tasks.outcomes import Secret, redact, whole_words
 
 OUTPUT_KEPT_BYTES = 16_384
 _POLL_S = 8

@@ -1,8 +1,8 @@
 """What was observed and done, written down as it happens."""
 
-from tasks.ledger.files import private_folder, sync_folder, write_whole
-from tasks.ledger.spool import RowInvalid, Spool
-from tasks.ledger.tables import (
+from poolkeeper.tasks.ledger.files import private_folder, sync_folder, write_whole
+from poolkeeper.tasks.ledger.spool import RowInvalid, Spool
+from poolkeeper.tasks.ledger.tables import (
     CHANGES,
     FINDINGS,
     HOST_FACTS,

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from tasks.outcomes import visible
+from poolkeeper.tasks.outcomes import visible
 
 
 def private_folder(folder: Path) -> Path:

@@ -15,8 +15,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.ledger.files import write_whole
-from tasks.ledger.tables import TEXT, TIME, Table
+from poolkeeper.tasks.ledger.files import write_whole
+from poolkeeper.tasks.ledger.tables import TEXT, TIME, Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
-from tasks.audit.proving import probe_sentence
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
-from tasks.cluster.marks import mark_of
-from tasks.cluster.nodes import (
+from poolkeeper.tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
+from poolkeeper.tasks.audit.proving import probe_sentence
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
+from poolkeeper.tasks.cluster.marks import mark_of
+from poolkeeper.tasks.cluster.nodes import (
     HYBRID_TAINT,
     NodeRow,
     WorkedOn,
@@ -28,12 +28,12 @@ from tasks.cluster.nodes import (
     list_nodes,
     wait_node,
 )
-from tasks.cluster.pods import PodRow, pods_on
-from tasks.fleet.model import Host
-from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
-from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
-from tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, last_words, remove_node
-from tasks.onboard.standing import (
+from poolkeeper.tasks.cluster.pods import PodRow, pods_on
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
+from poolkeeper.tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
+from poolkeeper.tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, last_words, remove_node
+from poolkeeper.tasks.onboard.standing import (
     Join,
     Standing,
     Step,
@@ -43,8 +43,8 @@ from tasks.onboard.standing import (
     taken_into_service,
     where_it_stands,
 )
-from tasks.onboard.wording import removing
-from tasks.outcomes import (
+from poolkeeper.tasks.onboard.wording import removing
+from poolkeeper.tasks.outcomes import (
     Done,
     Evidence,
     Finding,
@@ -61,8 +61,8 @@ from tasks.outcomes import (
     Unknown,
     by_severity,
 )
-from tasks.provider import Provider, ProviderError
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.provider import Provider, ProviderError
+from poolkeeper.tasks.runs.recording import Recorder
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from tasks.onboard.preflight import REGISTRY
-from tasks.runs.choosing import ChoiceInvalid
+from poolkeeper.tasks.onboard.preflight import REGISTRY
+from poolkeeper.tasks.runs.choosing import ChoiceInvalid
 
 
 def check_skips(skips: Mapping[str, str]) -> Mapping[str, str]:

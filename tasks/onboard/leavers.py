@@ -10,14 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.cluster.nodes import MACHINE_ID, NodeRow
-from tasks.cluster.pods import PodRow
-from tasks.fleet.model import Host
-from tasks.hosts import HostError
-from tasks.hosts.kubelet import Trace
-from tasks.hosts.units import UnitRun
-from tasks.onboard.standing import other_names
-from tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject, Unknown
+from poolkeeper.tasks.cluster.nodes import MACHINE_ID, NodeRow
+from poolkeeper.tasks.cluster.pods import PodRow
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import HostError
+from poolkeeper.tasks.hosts.kubelet import Trace
+from poolkeeper.tasks.hosts.units import UnitRun
+from poolkeeper.tasks.onboard.standing import other_names
+from poolkeeper.tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject, Unknown
 
 
 class MayNotLeave(HostError):

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.nodes import NodeRow, delete_node, note_leaving
-from tasks.fleet.model import Host
-from tasks.hosts import Sessions, changes
-from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, stop_unit, unit_state, wait_unit
-from tasks.outcomes import Secret
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.nodes import NodeRow, delete_node, note_leaving
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import Sessions, changes
+from poolkeeper.tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, stop_unit, unit_state, wait_unit
+from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.runs.recording import Recorder
 
 JOIN_UNIT = "poolkeeper-join"
 LEAVE_UNIT = "poolkeeper-leave"

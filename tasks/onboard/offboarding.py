@@ -12,16 +12,16 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.nodes import NodeRow, delete_node, get_node, list_nodes, wait_node
-from tasks.cluster.pods import PodRow, pods_on, wait_pods_on
-from tasks.fleet.model import Host
-from tasks.hosts import FactsRequest, HostError, Sessions, read_facts
-from tasks.hosts.errors import ConnectTimeout, Unreachable
-from tasks.hosts.fence import Fence, FencedOff, claim
-from tasks.hosts.kubelet import read_trace, switch_off
-from tasks.hosts.units import forget_unit, unit_state
-from tasks.onboard.leavers import (
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.nodes import NodeRow, delete_node, get_node, list_nodes, wait_node
+from poolkeeper.tasks.cluster.pods import PodRow, pods_on, wait_pods_on
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import FactsRequest, HostError, Sessions, read_facts
+from poolkeeper.tasks.hosts.errors import ConnectTimeout, Unreachable
+from poolkeeper.tasks.hosts.fence import Fence, FencedOff, claim
+from poolkeeper.tasks.hosts.kubelet import read_trace, switch_off
+from poolkeeper.tasks.hosts.units import forget_unit, unit_state
+from poolkeeper.tasks.onboard.leavers import (
     MayNotLeave,
     Remains,
     alive,
@@ -35,10 +35,10 @@ from tasks.onboard.leavers import (
     stays_away,
     still_declared,
 )
-from tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, record_leaving
-from tasks.outcomes import Finding, Gate, Observed, Planned, Subject
-from tasks.provider import Provider, ProviderError
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, record_leaving
+from poolkeeper.tasks.outcomes import Finding, Gate, Observed, Planned, Subject
+from poolkeeper.tasks.provider import Provider, ProviderError
+from poolkeeper.tasks.runs.recording import Recorder
 
 SILENCE = (ConnectTimeout, Unreachable)
 """What a machine that is gone looks like from here, or from its jump host where that tells; whatever refuses a

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tasks.fleet.model import Host
-from tasks.onboard.standing import Standing, Step
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.onboard.standing import Standing, Step
 
 _WORK = (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN, Step.ACCEPT, Step.ADOPT)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.onboard.plan import Plan
+from poolkeeper.tasks.onboard.plan import Plan
 
 
 def plan_rows(plan: Plan) -> list[dict[str, Any]]:

@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.cluster import connect
-from tasks.cluster.nodes import NodeRow, list_nodes
-from tasks.fleet.model import Cluster, Fleet, Host, SecretRef
-from tasks.hosts import FactsRequest, HostError, HostFacts, Sessions
-from tasks.onboard.admission import Admission, Look
-from tasks.onboard.preflight import REGISTRY, Batch, HostView, run_check, run_checks
-from tasks.onboard.standing import Standing, Step, is_loose
-from tasks.outcomes import (
+from poolkeeper.tasks.cluster import connect
+from poolkeeper.tasks.cluster.nodes import NodeRow, list_nodes
+from poolkeeper.tasks.fleet.model import Cluster, Fleet, Host, SecretRef
+from poolkeeper.tasks.hosts import FactsRequest, HostError, HostFacts, Sessions
+from poolkeeper.tasks.onboard.admission import Admission, Look
+from poolkeeper.tasks.onboard.preflight import REGISTRY, Batch, HostView, run_check, run_checks
+from poolkeeper.tasks.onboard.standing import Standing, Step, is_loose
+from poolkeeper.tasks.outcomes import (
     Checked,
     Evidence,
     Finding,
@@ -38,9 +38,9 @@ from tasks.outcomes import (
     by_severity,
     named,
 )
-from tasks.provider import open_provider
-from tasks.runs.gate import gate_of
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.provider import open_provider
+from poolkeeper.tasks.runs.gate import gate_of
+from poolkeeper.tasks.runs.recording import Recorder
 
 DESTROYED_BY_A_JOIN = ("hosts.leftovers.none", "hosts.runtime.known")
 """Checks that are made again just before a host is joined."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tasks.cluster.marks import mark_of
-from tasks.cluster.nodes import CORDON, MACHINE_ID, NodeRow
-from tasks.fleet.model import Host
-from tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject
+from poolkeeper.tasks.cluster.marks import mark_of
+from poolkeeper.tasks.cluster.nodes import CORDON, MACHINE_ID, NodeRow
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject
 
 DEAD_AFTER = timedelta(minutes=5)
 """How long a Node of an earlier life must have been not Ready before it may be deleted."""

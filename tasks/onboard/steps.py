@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.cluster import ApiError, ClusterUnreachable
-from tasks.hosts import HostError
-from tasks.onboard.report import plan_rows
-from tasks.outcomes import HostOutcome
-from tasks.runs.steps import table
+from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
+from poolkeeper.tasks.hosts import HostError
+from poolkeeper.tasks.onboard.report import plan_rows
+from poolkeeper.tasks.outcomes import HostOutcome
+from poolkeeper.tasks.runs.steps import table
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.tasks import Task
 
-    from tasks.onboard.plan import Plan
-    from tasks.onboard.run import OnboardRun, Reading
+    from poolkeeper.tasks.onboard.plan import Plan
+    from poolkeeper.tasks.onboard.run import OnboardRun, Reading
 
 TEMPORARY = (HostError, ClusterUnreachable, ApiError)
 """A host or a cluster that could not be reached: admitting it once more takes it up where it stands."""

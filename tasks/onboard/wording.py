@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.fleet.model import Cluster
+from poolkeeper.tasks.fleet.model import Cluster
 
 
 def removing(cluster: Cluster, node: str, *, called: str = "") -> str:

@@ -1,7 +1,7 @@
 """What a run can say: observed values, findings, changes through the one gate, outcomes per host."""
 
-from tasks.outcomes.fanout import batched, in_slots
-from tasks.outcomes.findings import (
+from poolkeeper.tasks.outcomes.fanout import batched, in_slots
+from poolkeeper.tasks.outcomes.findings import (
     Checked,
     Evidence,
     Finding,
@@ -11,12 +11,12 @@ from tasks.outcomes.findings import (
     blockers,
     by_severity,
 )
-from tasks.outcomes.gate import Change, Done, Gate, GateRefused, Guard, Planned, Refusal
-from tasks.outcomes.quoting import named, quoted
-from tasks.outcomes.redaction import REDACTED, Secret, redact, whole_words
-from tasks.outcomes.runs import HostOutcome, HostState, RunState, run_state
-from tasks.outcomes.values import Known, NotKnown, Observed, Unknown, known
-from tasks.outcomes.visible import on_one_line, visible
+from poolkeeper.tasks.outcomes.gate import Change, Done, Gate, GateRefused, Guard, Planned, Refusal
+from poolkeeper.tasks.outcomes.quoting import named, quoted
+from poolkeeper.tasks.outcomes.redaction import REDACTED, Secret, redact, whole_words
+from poolkeeper.tasks.outcomes.runs import HostOutcome, HostState, RunState, run_state
+from poolkeeper.tasks.outcomes.values import Known, NotKnown, Observed, Unknown, known
+from poolkeeper.tasks.outcomes.visible import on_one_line, visible
 
 __all__ = [
     "REDACTED",

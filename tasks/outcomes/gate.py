@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from tasks.outcomes.findings import Evidence, Finding, Severity, Subject
+from poolkeeper.tasks.outcomes.findings import Evidence, Finding, Severity, Subject
 
 T = TypeVar("T")
 

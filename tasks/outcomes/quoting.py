@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.outcomes.redaction import Secret, redact
+from poolkeeper.tasks.outcomes.redaction import Secret, redact
 
 MOST = 300
 """Characters of somebody else's words that a sentence of ours has room for."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from tasks.outcomes.findings import Finding, by_severity
+from poolkeeper.tasks.outcomes.findings import Finding, by_severity
 
 
 class HostState(StrEnum):

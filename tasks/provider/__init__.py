@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from tasks.fleet.model import AckProvider, Cluster, SecretRef
-from tasks.outcomes import Secret
-from tasks.provider.interface import OutcomeUnknown, Provider, ProviderError, Throttled
+from poolkeeper.tasks.fleet.model import AckProvider, Cluster, SecretRef
+from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.provider.interface import OutcomeUnknown, Provider, ProviderError, Throttled
 
 
 @asynccontextmanager
 async def open_provider(cluster: Cluster, secret: Callable[[SecretRef], Secret]) -> AsyncIterator[Provider]:
     """The provider that the fleet file names, closed at the end. Raises SecretMissing and ClusterUnreachable."""
     if isinstance(cluster.provider, AckProvider):
-        from tasks.provider.ack import Ack
+        from poolkeeper.tasks.provider.ack import Ack
 
         yield Ack(cluster, cluster.provider, secret)
     else:
-        from tasks.provider.kubeadm import open_kubeadm
+        from poolkeeper.tasks.provider.kubeadm import open_kubeadm
 
         async with open_kubeadm(cluster, cluster.provider, secret(cluster.kubeconfig)) as provider:
             yield provider

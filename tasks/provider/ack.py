@@ -12,12 +12,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
-from tasks.fleet.model import AckProvider, Cluster, Host, Pool, SecretRef
-from tasks.fleet.versions import numbers, same_version
-from tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict, quoted
-from tasks.provider.interface import OutcomeUnknown, ProviderError
-from tasks.provider.sdk import WAY, Api, Connection, JsonObject
-from tasks.provider.upgrading import ByCall, HandOff, OnHost, UpgradeRule, Way
+from poolkeeper.tasks.fleet.model import AckProvider, Cluster, Host, Pool, SecretRef
+from poolkeeper.tasks.fleet.versions import numbers, same_version
+from poolkeeper.tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict, quoted
+from poolkeeper.tasks.provider.interface import OutcomeUnknown, ProviderError
+from poolkeeper.tasks.provider.sdk import WAY, Api, Connection, JsonObject
+from poolkeeper.tasks.provider.upgrading import ByCall, HandOff, OnHost, UpgradeRule, Way
 
 JOIN_TOKEN_S = 3600
 """Life of a join token; ACK Edge's default is the same hour."""

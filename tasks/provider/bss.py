@@ -12,10 +12,10 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from tasks.fleet.model import AckProvider, Fleet, SecretRef
-from tasks.outcomes import Secret
-from tasks.provider.interface import OutcomeUnknown, ProviderError
-from tasks.provider.sdk import WAY, Api, Connection, JsonObject, first_line
+from poolkeeper.tasks.fleet.model import AckProvider, Fleet, SecretRef
+from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.provider.interface import OutcomeUnknown, ProviderError
+from poolkeeper.tasks.provider.sdk import WAY, Api, Connection, JsonObject, first_line
 
 ACTION = "DescribeInstanceBill"
 

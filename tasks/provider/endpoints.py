@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tasks.fleet.model import AckProvider, AuditTarget, Cluster
+from poolkeeper.tasks.fleet.model import AckProvider, AuditTarget, Cluster
 
 _ACK: Mapping[str, tuple[tuple[str, str], ...]] = {
     "private": (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from tasks.fleet.model import Host, Pool
-from tasks.outcomes import Checked, Secret
-from tasks.provider.upgrading import UpgradeRule, Way
+from poolkeeper.tasks.fleet.model import Host, Pool
+from poolkeeper.tasks.outcomes import Checked, Secret
+from poolkeeper.tasks.provider.upgrading import UpgradeRule, Way
 
 
 class ProviderError(Exception):

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, NotFound, connect
-from tasks.cluster.bootstrap import (
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, NotFound, connect
+from poolkeeper.tasks.cluster.bootstrap import (
     BootstrapToken,
     ClusterInfo,
     ClusterInfoUnusable,
@@ -24,11 +24,11 @@ from tasks.cluster.bootstrap import (
     revoke_token,
     wait_signed,
 )
-from tasks.fleet.model import Cluster, Host, KubeadmProvider, Pool
-from tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict
-from tasks.provider import kubeadm_scripts as scripts
-from tasks.provider.interface import OutcomeUnknown, ProviderError
-from tasks.provider.upgrading import OnHost, UpgradeRule, Way
+from poolkeeper.tasks.fleet.model import Cluster, Host, KubeadmProvider, Pool
+from poolkeeper.tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict
+from poolkeeper.tasks.provider import kubeadm_scripts as scripts
+from poolkeeper.tasks.provider.interface import OutcomeUnknown, ProviderError
+from poolkeeper.tasks.provider.upgrading import OnHost, UpgradeRule, Way
 
 TOKEN_MARGIN = timedelta(minutes=5)
 """From making a token to the start of the unit that uses it; the unit itself may run for the join's timeout."""

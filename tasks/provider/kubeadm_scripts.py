@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.cluster.nodes import POOL_ID_LABEL, POOL_TYPE_LABEL
-from tasks.fleet.model import Host, KubeadmProvider
-from tasks.hosts.packages import APT, INSTALL, pins
+from poolkeeper.tasks.cluster.nodes import POOL_ID_LABEL, POOL_TYPE_LABEL
+from poolkeeper.tasks.fleet.model import Host, KubeadmProvider
+from poolkeeper.tasks.hosts.packages import APT, INSTALL, pins
 
 API_VERSION = "kubeadm.k8s.io/v1beta4"
 FIRST_KUBEADM_MINOR = 31

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.fleet.model import AckProvider, Cluster, Fleet, SecretRef
-from tasks.ledger import LIFECYCLE
-from tasks.outcomes import Secret
-from tasks.provider.ack import Ack
-from tasks.provider.interface import ProviderError
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.fleet.model import AckProvider, Cluster, Fleet, SecretRef
+from poolkeeper.tasks.ledger import LIFECYCLE
+from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.provider.ack import Ack
+from poolkeeper.tasks.provider.interface import ProviderError
+from poolkeeper.tasks.runs.recording import Recorder
 
 GONE_CODES = frozenset({"ErrorClusterNotFound"})
 """What ACK answers for an id that it does not list, or lists no more."""

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.fleet.model import AckProvider, Cluster, Fleet, SecretRef
-from tasks.outcomes import Secret
-from tasks.provider.ack import Ack
-from tasks.provider.interface import ProviderError
-from tasks.settings import SecretMissing
+from poolkeeper.tasks.fleet.model import AckProvider, Cluster, Fleet, SecretRef
+from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.provider.ack import Ack
+from poolkeeper.tasks.provider.interface import ProviderError
+from poolkeeper.tasks.settings import SecretMissing
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.fleet.model import SecretRef
-from tasks.outcomes import Secret, quoted
-from tasks.provider.interface import OutcomeUnknown, ProviderError, Throttled
+from poolkeeper.tasks.fleet.model import SecretRef
+from poolkeeper.tasks.outcomes import Secret, quoted
+from poolkeeper.tasks.provider.interface import OutcomeUnknown, ProviderError, Throttled
 
 THROTTLED_TRIES = 4
 THROTTLED_WAIT_S = 10.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tasks.outcomes import Secret
+from poolkeeper.tasks.outcomes import Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Disruptive changes carried across a pool: forecast, plan, leases, waves, recovery. Knows no provider."""
 
-from tasks.rollout.forecast import forecast, forecast_each
-from tasks.rollout.verdicts import (
+from poolkeeper.tasks.rollout.forecast import forecast, forecast_each
+from poolkeeper.tasks.rollout.verdicts import (
     Effect,
     Forecast,
     NodeForecast,

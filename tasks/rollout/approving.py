@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tasks.cluster.approvals import Approval
-from tasks.rollout.goal import OnBlocked
-from tasks.rollout.plan import Plan
+from poolkeeper.tasks.cluster.approvals import Approval
+from poolkeeper.tasks.rollout.goal import OnBlocked
+from poolkeeper.tasks.rollout.plan import Plan
 
 GOOD_FOR = timedelta(days=7)
 """An approval that nobody has used by then is none any more."""

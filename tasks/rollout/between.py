@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
-from tasks.cluster.nodes import NodeRow, list_nodes
-from tasks.fleet.model import Pool
-from tasks.outcomes import Evidence, Finding, Severity, Subject
-from tasks.provider import Provider, ProviderError
-from tasks.rollout.checks import failing
-from tasks.rollout.gates import Workload, list_workloads, lost_nodes, lost_workloads
-from tasks.rollout.others import other_actors
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
+from poolkeeper.tasks.cluster.nodes import NodeRow, list_nodes
+from poolkeeper.tasks.fleet.model import Pool
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
+from poolkeeper.tasks.provider import Provider, ProviderError
+from poolkeeper.tasks.rollout.checks import failing
+from poolkeeper.tasks.rollout.gates import Workload, list_workloads, lost_nodes, lost_workloads
+from poolkeeper.tasks.rollout.others import other_actors
 
 UNSEEN = "rollout.unseen"
 LOOK_S = 2.0

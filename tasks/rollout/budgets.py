@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.cluster.budgets import Budget
-from tasks.cluster.quantities import scaled_up
-from tasks.cluster.workloads import Pod
-from tasks.rollout.verdicts import PodVerdict, Reason
+from poolkeeper.tasks.cluster.budgets import Budget
+from poolkeeper.tasks.cluster.quantities import scaled_up
+from poolkeeper.tasks.cluster.workloads import Pod
+from poolkeeper.tasks.rollout.verdicts import PodVerdict, Reason
 
 MAX_DISRUPTED_PODS = 2000
 """More evictions that were granted and not seen to happen make the API server refuse any other with 403."""

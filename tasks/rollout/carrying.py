@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, NotFound
-from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, delete_now, evict
-from tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost, hold_lease, refusal_of
-from tasks.cluster.marks import (
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, NotFound
+from poolkeeper.tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, delete_now, evict
+from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost, hold_lease, refusal_of
+from poolkeeper.tasks.cluster.marks import (
     Mark,
     MarkedByOthers,
     Phase,
@@ -30,13 +30,13 @@ from tasks.cluster.marks import (
     take_node,
     write_mark,
 )
-from tasks.cluster.nodes import NodeRow, get_node, list_nodes, wait_node, watch_nodes
-from tasks.cluster.pods import PodRow
-from tasks.cluster.stops import NAMESPACE
-from tasks.fleet.model import Host
-from tasks.hosts import HostError
-from tasks.hosts.fence import Begun, Fence
-from tasks.outcomes import (
+from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, list_nodes, wait_node, watch_nodes
+from poolkeeper.tasks.cluster.pods import PodRow
+from poolkeeper.tasks.cluster.stops import NAMESPACE
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import HostError
+from poolkeeper.tasks.hosts.fence import Begun, Fence
+from poolkeeper.tasks.outcomes import (
     Change,
     Done,
     Evidence,
@@ -51,13 +51,13 @@ from tasks.outcomes import (
     Subject,
     blockers,
 )
-from tasks.rollout.contention import Contention
-from tasks.rollout.goal import Goal, Limits, OnBlocked
-from tasks.rollout.live import Live
-from tasks.rollout.memory import Intent, intent_for, members_of, with_intent, with_member
-from tasks.rollout.room import Room, counted_against, room_for
-from tasks.rollout.standing import Standing, Step, where_it_stands
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.rollout.contention import Contention
+from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
+from poolkeeper.tasks.rollout.live import Live
+from poolkeeper.tasks.rollout.memory import Intent, intent_for, members_of, with_intent, with_member
+from poolkeeper.tasks.rollout.room import Room, counted_against, room_for
+from poolkeeper.tasks.rollout.standing import Standing, Step, where_it_stands
+from poolkeeper.tasks.runs.recording import Recorder
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import httpx
 
-from tasks.fleet.model import UserCheck
-from tasks.outcomes import Evidence, Finding, Severity, Subject, redact
+from poolkeeper.tasks.fleet.model import UserCheck
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject, redact
 
 TOLD_CHARACTERS = 300
 

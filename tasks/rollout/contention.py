@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from tasks.cluster import ApiError, ClusterApi
-from tasks.cluster.budgets import Budget, parse_budget
-from tasks.cluster.workloads import Pod, Shared, parse_pod
+from poolkeeper.tasks.cluster import ApiError, ClusterApi
+from poolkeeper.tasks.cluster.budgets import Budget, parse_budget
+from poolkeeper.tasks.cluster.workloads import Pod, Shared, parse_pod
 
 _ALL = "every budget"
 

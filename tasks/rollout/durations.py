@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from tasks.ledger import RUNS, STEPS, Spool
+from poolkeeper.tasks.ledger import RUNS, STEPS, Spool
 
 PHASES = ("drain", "change", "prove", "give back")
 """What takes a node out of service; waiting for room comes before it."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tasks.cluster.services import Service
-from tasks.cluster.workloads import Pod
-from tasks.outcomes import Known, Observed, Unknown
-from tasks.rollout.verdicts import ServiceLoss
-from tasks.rollout.world import World
+from poolkeeper.tasks.cluster.services import Service
+from poolkeeper.tasks.cluster.workloads import Pod
+from poolkeeper.tasks.outcomes import Known, Observed, Unknown
+from poolkeeper.tasks.rollout.verdicts import ServiceLoss
+from poolkeeper.tasks.rollout.world import World
 
 
 def losses(world: World, at_once: Sequence[Pod]) -> Observed[tuple[ServiceLoss, ...]]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.outcomes import Evidence, Finding, Severity, Subject, by_severity
-from tasks.rollout.verdicts import Effect, NodeForecast, PodForecast, PodVerdict, Reason, effect_of
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject, by_severity
+from poolkeeper.tasks.rollout.verdicts import Effect, NodeForecast, PodForecast, PodVerdict, Reason, effect_of
 
 _NAMED = 3
 """So many pods are named in a sentence; of more the number is told."""

@@ -13,15 +13,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from tasks.cluster.scheduling import CORDON
-from tasks.cluster.selectors import NodeTerms
-from tasks.cluster.snapshot import Node, Snapshot
-from tasks.cluster.workloads import Pod
-from tasks.outcomes import Known, NotKnown, Unknown, known
-from tasks.rollout.budgets import Budgets, needs_budget
-from tasks.rollout.endpoints import losses
-from tasks.rollout.placement import NoRoom, Outlook, Placement, Rooms, Terms, Unsure
-from tasks.rollout.verdicts import (
+from poolkeeper.tasks.cluster.scheduling import CORDON
+from poolkeeper.tasks.cluster.selectors import NodeTerms
+from poolkeeper.tasks.cluster.snapshot import Node, Snapshot
+from poolkeeper.tasks.cluster.workloads import Pod
+from poolkeeper.tasks.outcomes import Known, NotKnown, Unknown, known
+from poolkeeper.tasks.rollout.budgets import Budgets, needs_budget
+from poolkeeper.tasks.rollout.endpoints import losses
+from poolkeeper.tasks.rollout.placement import NoRoom, Outlook, Placement, Rooms, Terms, Unsure
+from poolkeeper.tasks.rollout.verdicts import (
     REFUSED_AT_FIRST,
     Forecast,
     NodeForecast,
@@ -31,7 +31,7 @@ from tasks.rollout.verdicts import (
     by_verdict,
     worst_first,
 )
-from tasks.rollout.world import WorkloadKey, World
+from poolkeeper.tasks.rollout.world import WorkloadKey, World
 
 REMOVED_IN_TIME = frozenset({"batch.kubernetes.io/job-tracking", "foregroundDeletion", "orphan"})
 """Finalizers that Kubernetes' own controllers take away as soon as a pod has ended."""

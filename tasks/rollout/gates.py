@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.api import Json
-from tasks.cluster.fields import Unread, required, section, total, whole
-from tasks.cluster.marks import mark_of
-from tasks.cluster.nodes import NodeRow
-from tasks.outcomes import Evidence, Finding, Severity, Subject
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.api import Json
+from poolkeeper.tasks.cluster.fields import Unread, required, section, total, whole
+from poolkeeper.tasks.cluster.marks import mark_of
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
 
 
 @dataclass(frozen=True, slots=True)

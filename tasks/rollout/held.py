@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tasks.cluster.leases import NAMESPACE, LeaseRow
-from tasks.cluster.marks import Phase, mark_of
-from tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow
-from tasks.cluster.pods import PodRow
-from tasks.rollout.memory import intents_of
+from poolkeeper.tasks.cluster.leases import NAMESPACE, LeaseRow
+from poolkeeper.tasks.cluster.marks import Phase, mark_of
+from poolkeeper.tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow
+from poolkeeper.tasks.cluster.pods import PodRow
+from poolkeeper.tasks.rollout.memory import intents_of
 
 
 @dataclass(frozen=True, slots=True)

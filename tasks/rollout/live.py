@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.ledger import write_whole
-from tasks.outcomes import HostState
-from tasks.runs.markdown import with_commands
+from poolkeeper.tasks.ledger import write_whole
+from poolkeeper.tasks.outcomes import HostState
+from poolkeeper.tasks.runs.markdown import with_commands
 
 
 class Live:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import Host
-from tasks.hosts.fence import Fence
-from tasks.outcomes import Finding
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts.fence import Fence
+from poolkeeper.tasks.outcomes import Finding
 
 Prove = Callable[[Host], Awaitable[tuple[Finding, ...]]]
 """Shows that a node works; blockers are why it does not."""

@@ -17,11 +17,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AwareDatetime, ConfigDict, StringConstraints, TypeAdapter
 
-from tasks.cluster.leases import Note
-from tasks.cluster.nodes import NodeRow
-from tasks.cluster.written import STRICT, Short, Unreadable, Word, read_part
-from tasks.hosts.fence import Begun
-from tasks.rollout.goal import Goal
+from poolkeeper.tasks.cluster.leases import Note
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.cluster.written import STRICT, Short, Unreadable, Word, read_part
+from poolkeeper.tasks.hosts.fence import Begun
+from poolkeeper.tasks.rollout.goal import Goal
 
 KEPT = 5
 """So many unfinished rollouts; of more, those that were carried on longest ago are forgotten."""

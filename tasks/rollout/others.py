@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from tasks.cluster.nodes import NodeRow
-from tasks.outcomes import Evidence, Finding, Severity, Subject
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
 
 KURED = ("weave.works/kured-reboot-in-progress", "kured.dev/reboot-in-progress")
 """Annotations that kured puts on a node that it reboots (--annotate-nodes)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tasks.cluster.workloads import Pod
+from poolkeeper.tasks.cluster.workloads import Pod
 
 PREFECT = frozenset({"prefect-server", "prefect-worker"})
 """`app.kubernetes.io/name` of the pods that Prefect's Helm charts make."""

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from tasks.cluster.scheduling import CORDON, REPELLING, Needs, PodTerm, Spread
-from tasks.cluster.selectors import NodeTerms, any_holds
-from tasks.cluster.snapshot import Node
-from tasks.cluster.workloads import Pod
-from tasks.rollout.world import World
+from poolkeeper.tasks.cluster.scheduling import CORDON, REPELLING, Needs, PodTerm, Spread
+from poolkeeper.tasks.cluster.selectors import NodeTerms, any_holds
+from poolkeeper.tasks.cluster.snapshot import Node
+from poolkeeper.tasks.cluster.workloads import Pod
+from poolkeeper.tasks.rollout.world import World
 
 Terms = tuple[NodeTerms, ...]
 """Node selectors of bound volumes: every one must hold."""

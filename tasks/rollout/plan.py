@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks.fleet.model import Host
-from tasks.rollout.goal import Goal, Limits
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.rollout.goal import Goal, Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from tasks.cluster.leases import HeldLease, LeaseHeld
-from tasks.cluster.marks import Phase
-from tasks.outcomes import Evidence, Finding, Gate, HostOutcome, HostState, Severity, Subject
-from tasks.rollout.carrying import Carrier
-from tasks.rollout.memory import with_intent, with_spent, without_member
-from tasks.rollout.plan import PlannedHost
-from tasks.rollout.recovery import Found, Remedy
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld
+from poolkeeper.tasks.cluster.marks import Phase
+from poolkeeper.tasks.outcomes import Evidence, Finding, Gate, HostOutcome, HostState, Severity, Subject
+from poolkeeper.tasks.rollout.carrying import Carrier
+from poolkeeper.tasks.rollout.memory import with_intent, with_spent, without_member
+from poolkeeper.tasks.rollout.plan import PlannedHost
+from poolkeeper.tasks.rollout.recovery import Found, Remedy
+from poolkeeper.tasks.runs.recording import Recorder
 
 
 async def recover(

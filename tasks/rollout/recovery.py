@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from tasks.cluster.leases import Note
-from tasks.cluster.marks import Mark, Phase, mark_of
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import Host
-from tasks.hosts.fence import Begun
-from tasks.outcomes import Evidence, Finding, Observed, Severity, Subject, Unknown
-from tasks.rollout.goal import Goal
-from tasks.rollout.memory import Intent, intents_of, unfinished
+from poolkeeper.tasks.cluster.leases import Note
+from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_of
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts.fence import Begun
+from poolkeeper.tasks.outcomes import Evidence, Finding, Observed, Severity, Subject, Unknown
+from poolkeeper.tasks.rollout.goal import Goal
+from poolkeeper.tasks.rollout.memory import Intent, intents_of, unfinished
 
 Hosts = Mapping[str, Observed[Begun | None]]
 """By host: for what it was changed last, as it tells itself."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from tasks.cluster.marks import Phase, mark_of
-from tasks.cluster.nodes import POOL_ID_LABEL, NodeRow
-from tasks.fleet.model import Host, KubeadmProvider, Pool
+from poolkeeper.tasks.cluster.marks import Phase, mark_of
+from poolkeeper.tasks.cluster.nodes import POOL_ID_LABEL, NodeRow
+from poolkeeper.tasks.fleet.model import Host, KubeadmProvider, Pool
 
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 """Key of the taint by which a person says that a machine is off: whatever was on it is deleted by force."""

@@ -14,20 +14,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
-from tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
-from tasks.cluster.eviction import must_go
-from tasks.cluster.leases import HeldLease, LeaseRow, Note, get_lease, hold_lease, lease_guard, list_leases
-from tasks.cluster.marks import mark_of, now_text
-from tasks.cluster.nodes import NodeRow, list_nodes
-from tasks.cluster.pods import pods_on
-from tasks.cluster.snapshot import read_snapshot
-from tasks.cluster.stops import forget_run, read_stops
-from tasks.fleet.model import Cluster, Fleet, Host, Pool, SecretRef
-from tasks.hosts import FactsRequest, HostError, Sessions
-from tasks.hosts.fence import Begun, forget_begun, read_begun, turn_away
-from tasks.outcomes import (
+from poolkeeper.tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
+from poolkeeper.tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
+from poolkeeper.tasks.cluster.eviction import must_go
+from poolkeeper.tasks.cluster.leases import HeldLease, LeaseRow, Note, get_lease, hold_lease, lease_guard, list_leases
+from poolkeeper.tasks.cluster.marks import mark_of, now_text
+from poolkeeper.tasks.cluster.nodes import NodeRow, list_nodes
+from poolkeeper.tasks.cluster.pods import pods_on
+from poolkeeper.tasks.cluster.snapshot import read_snapshot
+from poolkeeper.tasks.cluster.stops import forget_run, read_stops
+from poolkeeper.tasks.fleet.model import Cluster, Fleet, Host, Pool, SecretRef
+from poolkeeper.tasks.hosts import FactsRequest, HostError, Sessions
+from poolkeeper.tasks.hosts.fence import Begun, forget_begun, read_begun, turn_away
+from poolkeeper.tasks.outcomes import (
     Evidence,
     Finding,
     Gate,
@@ -44,16 +44,16 @@ from tasks.outcomes import (
     in_slots,
     named,
 )
-from tasks.provider import Provider, ProviderError, open_provider
-from tasks.rollout.approving import narrowed, plan_row
-from tasks.rollout.between import BetweenWaves
-from tasks.rollout.carrying import NODE_GONE, Carrier, HostWork
-from tasks.rollout.durations import measured_s
-from tasks.rollout.findings import findings as forecast_findings
-from tasks.rollout.forecast import forecast_each
-from tasks.rollout.goal import Goal, Limits
-from tasks.rollout.live import Live
-from tasks.rollout.memory import (
+from poolkeeper.tasks.provider import Provider, ProviderError, open_provider
+from poolkeeper.tasks.rollout.approving import narrowed, plan_row
+from poolkeeper.tasks.rollout.between import BetweenWaves
+from poolkeeper.tasks.rollout.carrying import NODE_GONE, Carrier, HostWork
+from poolkeeper.tasks.rollout.durations import measured_s
+from poolkeeper.tasks.rollout.findings import findings as forecast_findings
+from poolkeeper.tasks.rollout.forecast import forecast_each
+from poolkeeper.tasks.rollout.goal import Goal, Limits
+from poolkeeper.tasks.rollout.live import Live
+from poolkeeper.tasks.rollout.memory import (
     begun,
     ended,
     intent_for,
@@ -65,18 +65,18 @@ from tasks.rollout.memory import (
     with_intent,
     with_shared,
 )
-from tasks.rollout.ourselves import carriers_of_us
-from tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
-from tasks.rollout.recovery import Found, Hosts, intended, left_behind
-from tasks.rollout.room import in_service, room_for
-from tasks.rollout.standing import Standing, Step, where_it_stands
-from tasks.rollout.verdicts import NodeForecast, risk
-from tasks.rollout.waves import Waves
-from tasks.rollout.windows import start_refusal
-from tasks.runs.choosing import ChoiceInvalid
-from tasks.runs.gate import gate_of
-from tasks.runs.recording import Recorder
-from tasks.settings import lease_duration_s
+from poolkeeper.tasks.rollout.ourselves import carriers_of_us
+from poolkeeper.tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
+from poolkeeper.tasks.rollout.recovery import Found, Hosts, intended, left_behind
+from poolkeeper.tasks.rollout.room import in_service, room_for
+from poolkeeper.tasks.rollout.standing import Standing, Step, where_it_stands
+from poolkeeper.tasks.rollout.verdicts import NodeForecast, risk
+from poolkeeper.tasks.rollout.waves import Waves
+from poolkeeper.tasks.rollout.windows import start_refusal
+from poolkeeper.tasks.runs.choosing import ChoiceInvalid
+from poolkeeper.tasks.runs.gate import gate_of
+from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.settings import lease_duration_s
 
 API_TIMEOUT_S = 10.0
 """Of one request: well below a lease's duration, so that none is sent that could land after it."""

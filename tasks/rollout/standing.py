@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from tasks.cluster.marks import Mark, Phase, mark_of
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import Host
-from tasks.outcomes import Evidence, Finding, Severity, Subject
-from tasks.rollout.goal import Goal
-from tasks.rollout.memory import Intent
+from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_of
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
+from poolkeeper.tasks.rollout.goal import Goal
+from poolkeeper.tasks.rollout.memory import Intent
 
 
 class Step(StrEnum):

@@ -14,23 +14,23 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from tasks.cluster import ApiError, ClusterUnreachable
-from tasks.hosts import HostError
-from tasks.hosts.fence import FencedOff
-from tasks.outcomes import HostOutcome, visible
-from tasks.provider import ProviderError
-from tasks.runs.steps import page, table
+from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
+from poolkeeper.tasks.hosts import HostError
+from poolkeeper.tasks.hosts.fence import FencedOff
+from poolkeeper.tasks.outcomes import HostOutcome, visible
+from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.runs.steps import page, table
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.tasks import Task
 
-    from tasks.fleet import Host
-    from tasks.rollout.carrying import Carrier, HostWork
-    from tasks.rollout.goal import Goal, Limits
-    from tasks.rollout.live import Live
-    from tasks.rollout.plan import Plan
-    from tasks.rollout.run import Looked, RolloutRun
+    from poolkeeper.tasks.fleet import Host
+    from poolkeeper.tasks.rollout.carrying import Carrier, HostWork
+    from poolkeeper.tasks.rollout.goal import Goal, Limits
+    from poolkeeper.tasks.rollout.live import Live
+    from poolkeeper.tasks.rollout.plan import Plan
+    from poolkeeper.tasks.rollout.run import Looked, RolloutRun
 
 TEMPORARY = (HostError, ClusterUnreachable, ApiError, ProviderError)
 """A host, a cluster or a provider that could not be reached: carrying it again takes it up where it stands."""

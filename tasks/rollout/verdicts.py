@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from tasks.cluster.workloads import Pod
-from tasks.outcomes import Observed
+from poolkeeper.tasks.cluster.workloads import Pod
+from poolkeeper.tasks.outcomes import Observed
 
 
 class Effect(StrEnum):

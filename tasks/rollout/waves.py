@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tasks.cluster import ApiError, ClusterUnreachable
-from tasks.cluster.leases import HeldLease, LeaseLost
-from tasks.outcomes import Finding, HostOutcome, HostState, in_slots
-from tasks.rollout.carrying import NODE_GONE
-from tasks.rollout.goal import OnBlocked
-from tasks.rollout.live import Live
-from tasks.rollout.memory import spent_by, with_spent
-from tasks.rollout.plan import Plan, PlannedHost
+from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
+from poolkeeper.tasks.cluster.leases import HeldLease, LeaseLost
+from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, in_slots
+from poolkeeper.tasks.rollout.carrying import NODE_GONE
+from poolkeeper.tasks.rollout.goal import OnBlocked
+from poolkeeper.tasks.rollout.live import Live
+from poolkeeper.tasks.rollout.memory import spent_by, with_spent
+from poolkeeper.tasks.rollout.plan import Plan, PlannedHost
 
 STOP_LOOK_S = 5.0
 """Between two looks for a stop while nothing else happens."""

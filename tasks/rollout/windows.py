@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from tasks.fleet.calendars import CalendarInvalid
-from tasks.fleet.model import Site
-from tasks.fleet.windows import open_intervals
+from poolkeeper.tasks.fleet.calendars import CalendarInvalid
+from poolkeeper.tasks.fleet.model import Site
+from poolkeeper.tasks.fleet.windows import open_intervals
 
 HORIZON = timedelta(days=32)
 """How far ahead the next window is looked for."""

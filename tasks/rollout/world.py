@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from tasks.cluster.budgets import Budget
-from tasks.cluster.selectors import Selector
-from tasks.cluster.services import Service
-from tasks.cluster.snapshot import Snapshot
-from tasks.cluster.workloads import Pod, Workload, deployment_of
-from tasks.outcomes import Unknown
+from poolkeeper.tasks.cluster.budgets import Budget
+from poolkeeper.tasks.cluster.selectors import Selector
+from poolkeeper.tasks.cluster.services import Service
+from poolkeeper.tasks.cluster.snapshot import Snapshot
+from poolkeeper.tasks.cluster.workloads import Pod, Workload, deployment_of
+from poolkeeper.tasks.outcomes import Unknown
 
 _T = TypeVar("_T")
 

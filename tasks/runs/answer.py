@@ -9,9 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.outcomes import Change, Finding, Gate, HostOutcome, HostState, RunState, by_severity, run_state, visible
-from tasks.runs.markdown import plain, with_commands
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.outcomes import (
+    Change,
+    Finding,
+    Gate,
+    HostOutcome,
+    HostState,
+    RunState,
+    by_severity,
+    run_state,
+    visible,
+)
+from poolkeeper.tasks.runs.markdown import plain, with_commands
+from poolkeeper.tasks.runs.recording import Recorder
 
 TABLE_ROWS = 500
 """At most so many rows in an artifact; they all stand in the file."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.fleet import Fleet, Host, Pool, SecretRef, select
-from tasks.fleet.model import AckProvider
+from poolkeeper.tasks.fleet import Fleet, Host, Pool, SecretRef, select
+from poolkeeper.tasks.fleet.model import AckProvider
 
 
 class ChoiceInvalid(Exception):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.stops import stops_guard
-from tasks.fleet.guards import freeze_guard, observe_guard
-from tasks.fleet.model import Host
-from tasks.outcomes import Gate
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.stops import stops_guard
+from poolkeeper.tasks.fleet.guards import freeze_guard, observe_guard
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.outcomes import Gate
+from poolkeeper.tasks.runs.recording import Recorder
 
 
 def gate_of(api: ClusterApi, hosts: Sequence[Host], recorder: Recorder, *, dry_run: bool) -> Gate:

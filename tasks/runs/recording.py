@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import Host
-from tasks.hosts import HostFacts
-from tasks.ledger import (
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import HostFacts
+from poolkeeper.tasks.ledger import (
     CHANGES,
     FINDINGS,
     HOST_FACTS,
@@ -26,7 +26,7 @@ from tasks.ledger import (
     Table,
     write_whole,
 )
-from tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, named
+from poolkeeper.tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, named
 
 KEPT = 20_000
 """Batches that could not be written and are tried again; of more, the run only tells that there were."""

@@ -11,11 +11,11 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks.outcomes import visible
-from tasks.runs.answer import TABLE_ROWS, outcome_rows
+from poolkeeper.tasks.outcomes import visible
+from poolkeeper.tasks.runs.answer import TABLE_ROWS, outcome_rows
 
 if TYPE_CHECKING:
-    from tasks.runs.answer import Answer
+    from poolkeeper.tasks.runs.answer import Answer
 
 
 @task(name="publish outcome", cache_policy=NO_CACHE)

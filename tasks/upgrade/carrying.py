@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.nodes import NodeRow, get_node, wait_node
-from tasks.fleet.model import Host
-from tasks.fleet.versions import same_version
-from tasks.hosts import Sessions
-from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
-from tasks.outcomes import Finding, Secret
-from tasks.provider.upgrading import ByCall, HandOff
-from tasks.upgrade.telling import blocker, node_gone
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, wait_node
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.fleet.versions import same_version
+from poolkeeper.tasks.hosts import Sessions
+from poolkeeper.tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
+from poolkeeper.tasks.outcomes import Finding, Secret
+from poolkeeper.tasks.provider.upgrading import ByCall, HandOff
+from poolkeeper.tasks.upgrade.telling import blocker, node_gone
 
 UPGRADE_UNIT = "poolkeeper-upgrade"
 GRACE_S = 30.0

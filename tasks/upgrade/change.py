@@ -11,27 +11,27 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from tasks.audit.identity import another_machine
-from tasks.audit.node_proof import Ways
-from tasks.audit.proving import probe_sentence
-from tasks.cluster import ClusterApi
-from tasks.cluster.nodes import NodeRow, get_node, wait_node
-from tasks.fleet.model import Host
-from tasks.hosts import FactsRequest, Sessions
-from tasks.hosts.fence import Fence, claim
-from tasks.hosts.packages import PackageError, download, hold_again, no_room, pins, read_need, read_packages
-from tasks.hosts.units import forget_unit
-from tasks.outcomes import Finding, Gate, GateRefused, Planned, Severity, Subject, blockers
-from tasks.provider import Provider, ProviderError
-from tasks.provider.upgrading import ByCall, HandOff, OnHost, Way
-from tasks.upgrade.carrying import UPGRADE_UNIT, call_provider, run_script, wait_for_person
-from tasks.upgrade.goal import Goal
-from tasks.upgrade.pinning import Pins
-from tasks.upgrade.proof import is_at, prove_upgrade
-from tasks.upgrade.resolving import Resolver
-from tasks.upgrade.scripts import end_mark, upgrade_script
-from tasks.upgrade.skew import SkewPlan, plan_steps
-from tasks.upgrade.telling import blocker, node_gone, provider_refused
+from poolkeeper.tasks.audit.identity import another_machine
+from poolkeeper.tasks.audit.node_proof import Ways
+from poolkeeper.tasks.audit.proving import probe_sentence
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, wait_node
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import FactsRequest, Sessions
+from poolkeeper.tasks.hosts.fence import Fence, claim
+from poolkeeper.tasks.hosts.packages import PackageError, download, hold_again, no_room, pins, read_need, read_packages
+from poolkeeper.tasks.hosts.units import forget_unit
+from poolkeeper.tasks.outcomes import Finding, Gate, GateRefused, Planned, Severity, Subject, blockers
+from poolkeeper.tasks.provider import Provider, ProviderError
+from poolkeeper.tasks.provider.upgrading import ByCall, HandOff, OnHost, Way
+from poolkeeper.tasks.upgrade.carrying import UPGRADE_UNIT, call_provider, run_script, wait_for_person
+from poolkeeper.tasks.upgrade.goal import Goal
+from poolkeeper.tasks.upgrade.pinning import Pins
+from poolkeeper.tasks.upgrade.proof import is_at, prove_upgrade
+from poolkeeper.tasks.upgrade.resolving import Resolver
+from poolkeeper.tasks.upgrade.scripts import end_mark, upgrade_script
+from poolkeeper.tasks.upgrade.skew import SkewPlan, plan_steps
+from poolkeeper.tasks.upgrade.telling import blocker, node_gone, provider_refused
 
 SHOWS_WITHIN_S = 30.0
 """In which a Node tells what its restarted kubelet is: it writes its status as it starts, and every 10 s."""

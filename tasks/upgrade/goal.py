@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tasks.fleet.versions import KUBERNETES_VERSION, numbers
+from poolkeeper.tasks.fleet.versions import KUBERNETES_VERSION, numbers
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 """Debian Policy 5.6.1."""

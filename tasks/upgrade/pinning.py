@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.fleet.versions import numbers, older_package, same_version
-from tasks.hosts.packages import Package, newest
-from tasks.upgrade.goal import Goal
+from poolkeeper.tasks.fleet.versions import numbers, older_package, same_version
+from poolkeeper.tasks.hosts.packages import Package, newest
+from poolkeeper.tasks.upgrade.goal import Goal
 
 
 @dataclass(frozen=True, slots=True)

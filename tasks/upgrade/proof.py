@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
-from tasks.cluster.nodes import NodeRow, get_node
-from tasks.fleet.model import Host
-from tasks.fleet.versions import same_version
-from tasks.hosts.packages import Package, pins, read_packages
-from tasks.outcomes import Finding
-from tasks.upgrade.pinning import same_runtime
-from tasks.upgrade.telling import blocker, node_gone
+from poolkeeper.tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
+from poolkeeper.tasks.cluster.nodes import NodeRow, get_node
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.fleet.versions import same_version
+from poolkeeper.tasks.hosts.packages import Package, pins, read_packages
+from poolkeeper.tasks.outcomes import Finding
+from poolkeeper.tasks.upgrade.pinning import same_runtime
+from poolkeeper.tasks.upgrade.telling import blocker, node_gone
 
 
 def is_at(node: NodeRow, version: str | None, packages: Mapping[str, str]) -> bool:

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from tasks.fleet.model import Host
-from tasks.hosts import Sessions
-from tasks.hosts.packages import NotResolved, Package, newest, read_packages, update_lists
-from tasks.outcomes import Finding, Gate, Subject
-from tasks.provider import Provider
-from tasks.upgrade.goal import Goal
-from tasks.upgrade.pinning import Choice, Pins, choose, exact_version
-from tasks.upgrade.telling import blocker
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import Sessions
+from poolkeeper.tasks.hosts.packages import NotResolved, Package, newest, read_packages, update_lists
+from poolkeeper.tasks.outcomes import Finding, Gate, Subject
+from poolkeeper.tasks.provider import Provider
+from poolkeeper.tasks.upgrade.goal import Goal
+from poolkeeper.tasks.upgrade.pinning import Choice, Pins, choose, exact_version
+from poolkeeper.tasks.upgrade.telling import blocker
 
 
 class Resolver:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from tasks.hosts.packages import APT, INSTALL, pins
-from tasks.outcomes import Secret
-from tasks.provider.upgrading import OnHost
-from tasks.upgrade.pinning import RUNTIMES
+from poolkeeper.tasks.hosts.packages import APT, INSTALL, pins
+from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.provider.upgrading import OnHost
+from poolkeeper.tasks.upgrade.pinning import RUNTIMES
 
 _PACKAGES = """\
 install_exactly "$@" || { echo "apt-get could not install $*: see its lines above" >&2; exit 1; }

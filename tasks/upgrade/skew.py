@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks.fleet.versions import goes_back, minor_of, numbers, same_version, vendor_of
-from tasks.outcomes import Checked, Evidence, Finding, Severity, Subject, blockers
-from tasks.provider.upgrading import UPSTREAM, UpgradeRule
-from tasks.upgrade.goal import Goal, GoalInvalid
+from poolkeeper.tasks.fleet.versions import goes_back, minor_of, numbers, same_version, vendor_of
+from poolkeeper.tasks.outcomes import Checked, Evidence, Finding, Severity, Subject, blockers
+from poolkeeper.tasks.provider.upgrading import UPSTREAM, UpgradeRule
+from poolkeeper.tasks.upgrade.goal import Goal, GoalInvalid
 
 
 @dataclass(frozen=True, slots=True)

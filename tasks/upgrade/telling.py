@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tasks.fleet.model import Host
-from tasks.outcomes import Evidence, Finding, Severity, Subject
-from tasks.provider import ProviderError
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
+from poolkeeper.tasks.provider import ProviderError
 
 
 def blocker(host: Host, id: str, observed: str, expected: str, next_step: str, *, source: str = "upgrade") -> Finding:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import Host
-from tasks.hosts.fence import Fence
-from tasks.outcomes import Finding
-from tasks.upgrade.change import Upgrade
-from tasks.upgrade.pinning import Pins
-from tasks.upgrade.telling import node_gone
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts.fence import Fence
+from poolkeeper.tasks.outcomes import Finding
+from poolkeeper.tasks.upgrade.change import Upgrade
+from poolkeeper.tasks.upgrade.pinning import Pins
+from poolkeeper.tasks.upgrade.telling import node_gone
 
 
 class UpgradeWork:

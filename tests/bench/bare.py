@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncssh
 
-from tasks.fleet.model import SshLimits
+from poolkeeper.tasks.fleet.model import SshLimits
 
 HERE = "127.0.0.1"
 

@@ -32,21 +32,21 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tasks.audit.asking import END, program, python_program, read_answers
-from tasks.audit.concluding import Heard
-from tasks.audit.measured import Quality
-from tasks.audit.planning import ABSENT, Asked, NightPlan, plan_night
-from tasks.audit.questions import Answer, Kind, Outcome, Sheet
-from tasks.audit.report import AuditReport
-from tasks.audit.run import DEADLINE_S, JITTER_S, PARALLEL, AuditRun, Clusters
-from tasks.audit.telling import host_outcomes
-from tasks.fleet.model import AuditName, AuditSettings, Domain, Fleet, SecretRef, Site, SiteDns, SshAccess
-from tasks.hosts import Sessions
-from tasks.hosts.errors import ConnectTimeout
-from tasks.ledger import Spool
-from tasks.outcomes import RunState
-from tasks.runs.recording import Recorder
-from tasks.settings import secret_reader
+from poolkeeper.tasks.audit.asking import END, program, python_program, read_answers
+from poolkeeper.tasks.audit.concluding import Heard
+from poolkeeper.tasks.audit.measured import Quality
+from poolkeeper.tasks.audit.planning import ABSENT, Asked, NightPlan, plan_night
+from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Sheet
+from poolkeeper.tasks.audit.report import AuditReport
+from poolkeeper.tasks.audit.run import DEADLINE_S, JITTER_S, PARALLEL, AuditRun, Clusters
+from poolkeeper.tasks.audit.telling import host_outcomes
+from poolkeeper.tasks.fleet.model import AuditName, AuditSettings, Domain, Fleet, SecretRef, Site, SiteDns, SshAccess
+from poolkeeper.tasks.hosts import Sessions
+from poolkeeper.tasks.hosts.errors import ConnectTimeout
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.outcomes import RunState
+from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.settings import secret_reader
 from tests.bench.bare import Bare, make_key
 from tests.bench.memory import peak_mb
 from tests.bench.probed_hosts import HERE

@@ -23,11 +23,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from tasks.fleet.model import AckProvider, Cluster, Host, Pool, SecretRef, Site, SshAccess, SshLimits
-from tasks.hosts import FactsRequest, HostError, Sessions, read_facts
-from tasks.hosts.facts import FACTS_PROGRAM
-from tasks.outcomes import Known
-from tasks.settings import secret_reader
+from poolkeeper.tasks.fleet.model import AckProvider, Cluster, Host, Pool, SecretRef, Site, SshAccess, SshLimits
+from poolkeeper.tasks.hosts import FactsRequest, HostError, Sessions, read_facts
+from poolkeeper.tasks.hosts.facts import FACTS_PROGRAM
+from poolkeeper.tasks.outcomes import Known
+from poolkeeper.tasks.settings import secret_reader
 from tests.bench.bare import Bare, make_key
 
 HANDSHAKES, OPEN = 32, 400

@@ -20,12 +20,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from tasks.fees.closed import ClosedPeriods
-from tasks.fees.closing import close
-from tasks.fees.evidence import Evidence, evidence_of_csv
-from tasks.fees.metering import meter
-from tasks.fees.periods import Period, instant
-from tasks.fees.tariff import Tariff
+from poolkeeper.tasks.fees.closed import ClosedPeriods
+from poolkeeper.tasks.fees.closing import close
+from poolkeeper.tasks.fees.evidence import Evidence, evidence_of_csv
+from poolkeeper.tasks.fees.metering import meter
+from poolkeeper.tasks.fees.periods import Period, instant
+from poolkeeper.tasks.fees.tariff import Tariff
 from tests.bench.memory import peak_mb
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, Row, csv_file
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from tasks.fleet import check_fleet, load_fleet, select
+from poolkeeper.tasks.fleet import check_fleet, load_fleet, select
 
 ROUNDS = 5
 SITES = 20

@@ -17,10 +17,10 @@ import time
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
-from tasks.audit.folding import Cause, fold
-from tasks.audit.measured import Measured, Part, Quality, Suspect
-from tasks.audit.suspects import suspects_of_connect
-from tasks.fleet.model import Domain, Site
+from poolkeeper.tasks.audit.folding import Cause, fold
+from poolkeeper.tasks.audit.measured import Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.suspects import suspects_of_connect
+from poolkeeper.tasks.fleet.model import Domain, Site
 from tests.bench.memory import peak_mb
 from tests.unit.onboard.builders import a_host
 

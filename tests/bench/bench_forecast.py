@@ -20,10 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.cluster import connect
-from tasks.cluster.kubeconfig import kubectls_cluster
-from tasks.cluster.snapshot import Snapshot, read_snapshot
-from tasks.rollout import forecast, forecast_each
+from poolkeeper.tasks.cluster import connect
+from poolkeeper.tasks.cluster.kubeconfig import kubectls_cluster
+from poolkeeper.tasks.cluster.snapshot import Snapshot, read_snapshot
+from poolkeeper.tasks.rollout import forecast, forecast_each
 from tests.bench.memory import peak_mb
 
 WAVE = 50

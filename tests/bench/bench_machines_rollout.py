@@ -29,10 +29,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from deployments.lab import lifecycle
-from deployments.lab.layout import LabFolder
-from deployments.lab.real.machines.need import lacking_for_machines
-from tasks.ledger import RUNS, STEPS, Spool
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab.real.machines.need import lacking_for_machines
+from poolkeeper.tasks.ledger import RUNS, STEPS, Spool
 from tests.e2e.conftest import MachinesCluster
 from tests.e2e.machines.test_rollout_of_machines import NODES, UPGRADE, WEB, one_pool
 

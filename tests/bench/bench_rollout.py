@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tasks.cluster import connect
-from tasks.cluster.kubeconfig import kubectls_cluster
-from tasks.fleet.model import Limit
-from tasks.rollout.goal import Goal, Limits
+from poolkeeper.tasks.cluster import connect
+from poolkeeper.tasks.cluster.kubeconfig import kubectls_cluster
+from poolkeeper.tasks.fleet.model import Limit
+from poolkeeper.tasks.rollout.goal import Goal, Limits
 from tests.bench.memory import peak_mb
 from tests.contract.rollout.instant import Instant, carried, open_run
 from tests.unit.onboard.builders import a_host

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deployments.lab.kubernetes import ApiServer, LabCA, Store, User
-from deployments.lab.kubernetes.journal import encode
+from poolkeeper.deployments.lab.kubernetes import ApiServer, LabCA, Store, User
+from poolkeeper.deployments.lab.kubernetes.journal import encode
 from tests.contract.kubernetes.conftest import write_kubeconfig
 
 Json = dict[str, Any]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import asyncssh
 
-from deployments.lab.dns import NameServer
+from poolkeeper.deployments.lab.dns import NameServer
 from tests.bench.loopback_hosts import serve
 
 HERE = "127.0.0.1"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab.real.control_plane import RealControlPlane
-from deployments.lab.real.kubeadm import make_joinable
-from deployments.lab.real.pins import CONTROL_PLANE
-from deployments.lab.real.programs import find, lacking
+from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
+from poolkeeper.deployments.lab.real.kubeadm import make_joinable
+from poolkeeper.deployments.lab.real.pins import CONTROL_PLANE
+from poolkeeper.deployments.lab.real.programs import find, lacking
 
 
 @pytest.fixture(scope="session")

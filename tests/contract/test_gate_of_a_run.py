@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.stops import Stop, freeze, hold
-from tasks.fleet.model import Freeze, Host, Mode
-from tasks.ledger import Spool
-from tasks.outcomes import Done, GateRefused, Subject
-from tasks.runs.gate import gate_of
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.stops import Stop, freeze, hold
+from poolkeeper.tasks.fleet.model import Freeze, Host, Mode
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.outcomes import Done, GateRefused, Subject
+from poolkeeper.tasks.runs.gate import gate_of
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import admin, api, ca, cluster, embedded
 from tests.unit.onboard.builders import SITE, a_host
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from tasks.fleet.model import UserCheck
-from tasks.rollout.checks import failing
+from poolkeeper.tasks.fleet.model import UserCheck
+from poolkeeper.tasks.rollout.checks import failing
 
 ANSWERS = {
     "nothing": {"status": "success", "data": {"resultType": "vector", "result": []}},

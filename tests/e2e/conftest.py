@@ -20,11 +20,11 @@ import asyncssh
 import pytest
 import yaml
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
-from deployments.lab.layout import CLOUD_NODE, SSH_USER, LabFolder, Network
-from deployments.lab.real.machines.kubernetes_packages import packaged_version
-from deployments.lab.real.pins import EARLIER_KUBERNETES, KUBERNETES
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import CLOUD_NODE, SSH_USER, LabFolder, Network
+from poolkeeper.deployments.lab.real.machines.kubernetes_packages import packaged_version
+from poolkeeper.deployments.lab.real.pins import EARLIER_KUBERNETES, KUBERNETES
 from tests import warm
 from tests.warm import COMMAND_TIMEOUT_S, Ended
 

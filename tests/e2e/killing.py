@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tasks.cluster import ClusterApi
-from tasks.hosts import Sessions
-from tasks.outcomes import Gate, Subject
-from tasks.runs.answer import Answer
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.hosts import Sessions
+from poolkeeper.tasks.outcomes import Gate, Subject
+from poolkeeper.tasks.runs.answer import Answer
 
 ANSWER = "the answer"
 _PLACE = re.compile(r"(before|after) (?:(program|write) (\d+) of )?(?:change (\d+) of )?(.+)")

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab.layout import LabFolder
 from tests.e2e.history import Event, History, Key, Write
 
 Json = dict[str, Any]

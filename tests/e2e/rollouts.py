@@ -11,8 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from deployments.lab import lifecycle
-from deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.layout import LabFolder
 from tests import warm
 from tests.e2e.conftest import Cluster, Json
 from tests.e2e.history import ACCEPTED, MARK, Event, Group, groups_of

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
-from deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import LabFolder
 from tests.e2e.conftest import Cluster, Json
 from tests.warm import Ended
 

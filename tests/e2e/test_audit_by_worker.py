@@ -17,7 +17,9 @@ CHECKOUT = Path(__file__).parents[2]
 HOSTS = 4
 POOL = "inside-fra1"
 AWAY = ("audit.target.cut", f"target worker of {POOL}")
-IMPATIENT = "import tasks.audit.steps as s; s.WORKER_S = 3.0; from deployments.cli import main; main()"
+IMPATIENT = (
+    "import poolkeeper.tasks.audit.steps as s; s.WORKER_S = 3.0; from poolkeeper.deployments.cli import main; main()"
+)
 
 
 def prefect(cluster: Cluster, *words: str) -> None:
@@ -72,7 +74,7 @@ def test_a_site_is_asked_by_its_own_worker(new_lab: Callable[[int], Cluster]) ->
     assert "has no deployment ask-site/" in nobody.answer["audit"]["findings"][0]["evidence"]["observed"]
 
     prefect(cluster, "work-pool", "create", "--type", "process", POOL)
-    prefect(cluster, "deploy", "flows.ask_site.ask_site", "--name", POOL, "--pool", POOL)
+    prefect(cluster, "deploy", "poolkeeper.flows.ask_site.ask_site", "--name", POOL, "--pool", POOL)
     late = cluster.program(sys.executable, "-c", IMPATIENT, *audit)
     assert told(late) == [AWAY], late.answer["audit"]
     assert "was taken by no worker" in late.answer["audit"]["findings"][0]["evidence"]["observed"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deployments.lab.faults import MACHINES_ONLY, OF_UPGRADES, Fault
+from poolkeeper.deployments.lab.faults import MACHINES_ONLY, OF_UPGRADES, Fault
 from tests.e2e.conftest import Cluster, Json
 
 EXPECTED = {

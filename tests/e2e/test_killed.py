@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.faults import Fault
 from tests.e2e.conftest import Cluster, Json
 
 WHILE_ADMITTING = (

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from deployments.lab.faults import Fault
-from tasks.ledger import LIFECYCLE, Spool
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.tasks.ledger import LIFECYCLE, Spool
 from tests.e2e.conftest import Cluster, Json
 from tests.e2e.rollouts import until
 from tests.e2e.test_killed import files_of_ours, ids

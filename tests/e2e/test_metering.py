@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-from deployments.lab.billing import CREATED_AT, OTHER_CLUSTER, bill_rows
+from poolkeeper.deployments.lab.billing import CREATED_AT, OTHER_CLUSTER, bill_rows
 from tests.e2e.conftest import Cluster, ask_prefect
 
 EXAMPLE = Path(__file__).parents[2] / "deployments/examples/fee-events.csv"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from deployments.lab import lifecycle
-from deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.layout import LabFolder
 from tests.e2e.conftest import Cluster
 from tests.e2e.history import POOLKEEPER, Event, Group, History, Write, groups_of
 from tests.e2e.observer import NotWhole, Observer

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
-from deployments.lab.layout import LabFolder
-from tasks.ledger import CHANGES, HOST_FACTS, LIFECYCLE, RUNS, STEPS, Spool
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.tasks.ledger import CHANGES, HOST_FACTS, LIFECYCLE, RUNS, STEPS, Spool
 from tests.e2e.conftest import Cluster, Json
 from tests.warm import Ended
 

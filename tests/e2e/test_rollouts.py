@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
 from tests.e2e.conftest import Json
 from tests.e2e.history import POOLKEEPER, Event, History, Write
 from tests.e2e.observer import Observer

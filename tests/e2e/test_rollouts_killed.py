@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.faults import Fault
 from tests.e2e.history import History
 from tests.e2e.observer import Observer
 from tests.e2e.rollouts import OLD, WANTED, RolloutLab, TestPool, rollout_lab, states, upgrade_words

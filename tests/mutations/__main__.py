@@ -24,7 +24,7 @@ from xml.etree import ElementTree
 from tests.mutations.breaks import BREAKS, Break
 
 CHECKOUT = Path(__file__).parents[2]
-PACKAGES = ("tasks", "flows", "deployments", "tests")
+PACKAGES = ("poolkeeper", "tests")
 TIMEOUT_S = 120.0
 """For one test, broken or not."""
 NO_TEST_FAILURE = ("ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError", "NameError")
@@ -57,9 +57,9 @@ def copy_checkout(to: Path) -> None:
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
         source, target = CHECKOUT / name, to / name
-        if source.is_file():  # one that was deleted and not committed is listed as well
+        if source.is_file() or source.is_symlink():  # one that was deleted and not committed is listed as well
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
+            shutil.copy2(source, target, follow_symlinks=False)
 
 
 def environment_of(folder: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from deployments.cli import main
+from poolkeeper.deployments.cli import main
 from tests.unit.fleet.builders import GOOD, a_file, changed
 
 MISTAKES = Path(__file__).parent / "fleet" / "mistakes.yaml"

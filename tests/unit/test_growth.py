@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from tasks.audit.testpod import _ANSWER
-from tasks.fees.bill import _NUMBER as BILLED
-from tasks.fees.tariff_document import _NUMBER as PRICED
-from tasks.fleet import SelectionInvalid, select
-from tasks.fleet.document import _DNS_NAME, _TAINT, _VERSION
-from tasks.fleet.pasted import pasted_secrets, secrets_in_comments
-from tasks.fleet.rules import NODE_NAME
-from tasks.fleet.source import TextInvalid, _refuse_depth
-from tasks.fleet.text import _DECIMAL
-from tasks.fleet.versions import numbers
-from tasks.hosts.commands import _PROMPT, _PROMPT_BYTES
-from tasks.outcomes import on_one_line, redact
-from tasks.upgrade.goal import _PACKAGE, _PACKAGE_VERSION
+from poolkeeper.tasks.audit.testpod import _ANSWER
+from poolkeeper.tasks.fees.bill import _NUMBER as BILLED
+from poolkeeper.tasks.fees.tariff_document import _NUMBER as PRICED
+from poolkeeper.tasks.fleet import SelectionInvalid, select
+from poolkeeper.tasks.fleet.document import _DNS_NAME, _TAINT, _VERSION
+from poolkeeper.tasks.fleet.pasted import pasted_secrets, secrets_in_comments
+from poolkeeper.tasks.fleet.rules import NODE_NAME
+from poolkeeper.tasks.fleet.source import TextInvalid, _refuse_depth
+from poolkeeper.tasks.fleet.text import _DECIMAL
+from poolkeeper.tasks.fleet.versions import numbers
+from poolkeeper.tasks.hosts.commands import _PROMPT, _PROMPT_BYTES
+from poolkeeper.tasks.outcomes import on_one_line, redact
+from poolkeeper.tasks.upgrade.goal import _PACKAGE, _PACKAGE_VERSION
 from tests.unit.onboard.builders import a_fleet, a_host
 
 FLEET = a_fleet(a_host("n1"))

@@ -58,7 +58,7 @@ def test_what_is_scheduled_begins_nothing(entry: dict) -> None:
     if entry["name"] == "recover":  # it gives back what is ours already, and begins nothing
         return
     assert "only-looks" in entry["tags"]
-    if entry["entrypoint"] == "flows.onboard.onboard":
+    if entry["entrypoint"] == "poolkeeper.flows.onboard.onboard":
         assert entry["parameters"]["dry_run"] is True
     else:
         assert not entry.get("parameters", {}).get("close")

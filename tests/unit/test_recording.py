@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.ledger import CHANGES, FINDINGS, HOST_FACTS, LIFECYCLE, RUNS, SKIPS, STEPS, Spool, write_whole
-from tasks.outcomes import Change, HostOutcome, HostState, RunState, Severity, Subject
-from tasks.runs.answer import Answer
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.ledger import CHANGES, FINDINGS, HOST_FACTS, LIFECYCLE, RUNS, SKIPS, STEPS, Spool, write_whole
+from poolkeeper.tasks.outcomes import Change, HostOutcome, HostState, RunState, Severity, Subject
+from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import NOW, a_finding, a_host, a_node, some_facts, unread
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployments.running import BadParameters, parameters, run, shown_parameters
+from poolkeeper.deployments.running import BadParameters, parameters, run, shown_parameters
 
 
 @pytest.mark.parametrize(

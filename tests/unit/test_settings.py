@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import surroundings
-from tasks.ledger import private_folder, write_whole
-from tasks.settings import FileRefused, file_of_parameter, fleet_of_parameter, state_folder
+from poolkeeper.flows import surroundings
+from poolkeeper.tasks.ledger import private_folder, write_whole
+from poolkeeper.tasks.settings import FileRefused, file_of_parameter, fleet_of_parameter, state_folder
 
 
 @pytest.fixture

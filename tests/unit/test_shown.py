@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from deployments import forecasting, probing, releasing, running, status
-from deployments.terminal import echo
-from flows import surroundings
-from tasks.outcomes import visible
-from tasks.rollout.held import Held
+from poolkeeper.deployments import forecasting, probing, releasing, running, status
+from poolkeeper.deployments.terminal import echo
+from poolkeeper.flows import surroundings
+from poolkeeper.tasks.outcomes import visible
+from poolkeeper.tasks.rollout.held import Held
 from tests.unit.onboard.builders import a_node
 from tests.unit.rollout.builders import a_pod, a_snapshot, seen
 

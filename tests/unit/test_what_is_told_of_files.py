@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.fees import Period, evidence_of_csv, load_tariff
-from tasks.fees.bill_csv import bill_of_csv
-from tasks.fees.csv_records import MAX_PROBLEMS
-from tasks.fleet import load_fleet
-from tasks.fleet.problems import TOLD, FileInvalid, Problem, Problems
+from poolkeeper.tasks.fees import Period, evidence_of_csv, load_tariff
+from poolkeeper.tasks.fees.bill_csv import bill_of_csv
+from poolkeeper.tasks.fees.csv_records import MAX_PROBLEMS
+from poolkeeper.tasks.fleet import load_fleet
+from poolkeeper.tasks.fleet.problems import TOLD, FileInvalid, Problem, Problems
 
 SECRET = "hunter2-hunter2"
 SHADOW = f"root:$6${SECRET}:19000:0:99999:7:::\nops:$6${SECRET}:19000:0:99999:7:::\n"

@@ -14,12 +14,12 @@ such as server-side apply.
 Nothing here knows of hosts, SSH or any provider. `api.store` is for seeding: `create("nodes", {...})`, `get`, `list`.
 """
 
-from deployments.lab.kubernetes.certificates import Certificate, LabCA
-from deployments.lab.kubernetes.controllers import Controllers
-from deployments.lab.kubernetes.faults import Faults
-from deployments.lab.kubernetes.identity import User
-from deployments.lab.kubernetes.server import ApiServer
-from deployments.lab.kubernetes.statuses import StatusError
-from deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes.certificates import Certificate, LabCA
+from poolkeeper.deployments.lab.kubernetes.controllers import Controllers
+from poolkeeper.deployments.lab.kubernetes.faults import Faults
+from poolkeeper.deployments.lab.kubernetes.identity import User
+from poolkeeper.deployments.lab.kubernetes.server import ApiServer
+from poolkeeper.deployments.lab.kubernetes.statuses import StatusError
+from poolkeeper.deployments.lab.kubernetes.store import Store
 
 __all__ = ["ApiServer", "Certificate", "Controllers", "Faults", "LabCA", "StatusError", "Store", "User"]

@@ -10,7 +10,7 @@ import platform
 import re
 from typing import Any
 
-from deployments.lab.kubernetes.resources import RESOURCES, VERBS, Resource
+from poolkeeper.deployments.lab.kubernetes.resources import RESOURCES, VERBS, Resource
 
 Json = dict[str, Any]
 

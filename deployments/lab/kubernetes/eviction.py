@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployments.lab.kubernetes import pods, statuses
-from deployments.lab.kubernetes.selectors import from_label_selector, labels_of
-from deployments.lab.kubernetes.statuses import StatusError
-from deployments.lab.kubernetes.store import Store, timestamp
+from poolkeeper.deployments.lab.kubernetes import pods, statuses
+from poolkeeper.deployments.lab.kubernetes.selectors import from_label_selector, labels_of
+from poolkeeper.deployments.lab.kubernetes.statuses import StatusError
+from poolkeeper.deployments.lab.kubernetes.store import Store, timestamp
 
 Json = dict[str, Any]
 

@@ -9,16 +9,16 @@ from typing import Any
 
 from aiohttp import web
 
-from deployments.lab.kubernetes import eviction, patches, statuses, subresources, tables
-from deployments.lab.kubernetes.identity import User
-from deployments.lab.kubernetes.journal import encode
-from deployments.lab.kubernetes.listing import Page, read_page
-from deployments.lab.kubernetes.requests import Target, is_dry_run, read_body, read_object
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.selectors import matcher
-from deployments.lab.kubernetes.shapes import mistyped
-from deployments.lab.kubernetes.store import Store
-from deployments.lab.kubernetes.watches import serve_watch
+from poolkeeper.deployments.lab.kubernetes import eviction, patches, statuses, subresources, tables
+from poolkeeper.deployments.lab.kubernetes.identity import User
+from poolkeeper.deployments.lab.kubernetes.journal import encode
+from poolkeeper.deployments.lab.kubernetes.listing import Page, read_page
+from poolkeeper.deployments.lab.kubernetes.requests import Target, is_dry_run, read_body, read_object
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.selectors import matcher
+from poolkeeper.deployments.lab.kubernetes.shapes import mistyped
+from poolkeeper.deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes.watches import serve_watch
 
 Json = dict[str, Any]
 

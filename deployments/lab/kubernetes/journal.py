@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
 
 Json = dict[str, Any]
 Key = tuple[str, str]

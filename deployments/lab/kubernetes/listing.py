@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deployments.lab.kubernetes.journal import HistoryGone, Key, Match
-from deployments.lab.kubernetes.requests import number
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.statuses import Flaw, bad_request, expired, invalid_options, too_large_version
-from deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes.journal import HistoryGone, Key, Match
+from poolkeeper.deployments.lab.kubernetes.requests import number
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.statuses import (
+    Flaw,
+    bad_request,
+    expired,
+    invalid_options,
+    too_large_version,
+)
+from poolkeeper.deployments.lab.kubernetes.store import Store
 
 Json = dict[str, Any]
 

@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from deployments.lab.kubernetes import statuses
-from deployments.lab.kubernetes.requests import is_true
-from deployments.lab.kubernetes.statuses import StatusError
-from deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes import statuses
+from poolkeeper.deployments.lab.kubernetes.requests import is_true
+from poolkeeper.deployments.lab.kubernetes.statuses import StatusError
+from poolkeeper.deployments.lab.kubernetes.store import Store
 
 Json = dict[str, Any]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.statuses import Flaw
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.statuses import Flaw
 
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployments.lab.kubernetes import quantities
-from deployments.lab.kubernetes.names import key_flaws
-from deployments.lab.kubernetes.statuses import Flaw
+from poolkeeper.deployments.lab.kubernetes import quantities
+from poolkeeper.deployments.lab.kubernetes.names import key_flaws
+from poolkeeper.deployments.lab.kubernetes.statuses import Flaw
 
 Json = dict[str, Any]
 

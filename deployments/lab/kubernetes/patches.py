@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from deployments.lab.kubernetes.statuses import StatusError, bad_request
+from poolkeeper.deployments.lab.kubernetes.statuses import StatusError, bad_request
 
 Json = dict[str, Any]
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from deployments.lab.kubernetes.quantities import quantity
-from deployments.lab.kubernetes.selectors import from_expressions, labels_of
+from poolkeeper.deployments.lab.kubernetes.quantities import quantity
+from poolkeeper.deployments.lab.kubernetes.selectors import from_expressions, labels_of
 
 Json = dict[str, Any]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployments.lab.kubernetes.names import LABEL, LABEL_RULE
-from deployments.lab.kubernetes.statuses import Flaw
+from poolkeeper.deployments.lab.kubernetes.names import LABEL, LABEL_RULE
+from poolkeeper.deployments.lab.kubernetes.statuses import Flaw
 
 Json = dict[str, Any]
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deployments.lab.kubernetes.identity import AUTHENTICATED, MASTERS, User
-from deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes.identity import AUTHENTICATED, MASTERS, User
+from poolkeeper.deployments.lab.kubernetes.store import Store
 
 Json = dict[str, Any]
 

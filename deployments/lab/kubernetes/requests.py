@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from deployments.lab.kubernetes import protobuf, resources
-from deployments.lab.kubernetes.rbac import Attributes
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.shapes import mistyped
-from deployments.lab.kubernetes.statuses import (
+from poolkeeper.deployments.lab.kubernetes import protobuf, resources
+from poolkeeper.deployments.lab.kubernetes.rbac import Attributes
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.shapes import mistyped
+from poolkeeper.deployments.lab.kubernetes.statuses import (
     StatusError,
     bad_request,
     method_not_allowed,

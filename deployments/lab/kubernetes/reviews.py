@@ -6,12 +6,12 @@ from typing import Any
 
 from aiohttp import web
 
-from deployments.lab.kubernetes import statuses
-from deployments.lab.kubernetes.handlers import json_response
-from deployments.lab.kubernetes.identity import User
-from deployments.lab.kubernetes.rbac import Attributes, allowed, rules_for
-from deployments.lab.kubernetes.requests import Target, read_body
-from deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes import statuses
+from poolkeeper.deployments.lab.kubernetes.handlers import json_response
+from poolkeeper.deployments.lab.kubernetes.identity import User
+from poolkeeper.deployments.lab.kubernetes.rbac import Attributes, allowed, rules_for
+from poolkeeper.deployments.lab.kubernetes.requests import Target, read_body
+from poolkeeper.deployments.lab.kubernetes.store import Store
 
 Json = dict[str, Any]
 

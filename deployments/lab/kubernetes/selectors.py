@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from deployments.lab.kubernetes.journal import Match
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.statuses import bad_request
+from poolkeeper.deployments.lab.kubernetes.journal import Match
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.statuses import bad_request
 
 Json = dict[str, Any]
 Labels = Mapping[str, str]

@@ -9,16 +9,16 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from deployments.lab.kubernetes import discovery, handlers, logs, reviews, statuses
-from deployments.lab.kubernetes.certificates import LabCA
-from deployments.lab.kubernetes.faults import Faults
-from deployments.lab.kubernetes.handlers import Call, json_response
-from deployments.lab.kubernetes.identity import User, authenticate
-from deployments.lab.kubernetes.rbac import Attributes, allowed, refusal
-from deployments.lab.kubernetes.requests import Target, parse_path, verb_of
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.statuses import StatusError
-from deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes import discovery, handlers, logs, reviews, statuses
+from poolkeeper.deployments.lab.kubernetes.certificates import LabCA
+from poolkeeper.deployments.lab.kubernetes.faults import Faults
+from poolkeeper.deployments.lab.kubernetes.handlers import Call, json_response
+from poolkeeper.deployments.lab.kubernetes.identity import User, authenticate
+from poolkeeper.deployments.lab.kubernetes.rbac import Attributes, allowed, refusal
+from poolkeeper.deployments.lab.kubernetes.requests import Target, parse_path, verb_of
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.statuses import StatusError
+from poolkeeper.deployments.lab.kubernetes.store import Store
 
 Json = dict[str, Any]
 Audit = Callable[[Json], None]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
 
 Json = dict[str, Any]
 

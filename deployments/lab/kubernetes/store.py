@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deployments.lab.kubernetes import nodes, pods, resources, strategies
-from deployments.lab.kubernetes.journal import Journal, Key, Match, Subscription
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.selectors import everything
-from deployments.lab.kubernetes.statuses import (
+from poolkeeper.deployments.lab.kubernetes import nodes, pods, resources, strategies
+from poolkeeper.deployments.lab.kubernetes.journal import Journal, Key, Match, Subscription
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.selectors import everything
+from poolkeeper.deployments.lab.kubernetes.statuses import (
     Flaw,
     already_exists,
     bad_request,

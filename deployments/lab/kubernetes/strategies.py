@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from deployments.lab.kubernetes import nodes, pods, quantities
-from deployments.lab.kubernetes.names import QUALIFIED, key_flaws, name_flaws
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.statuses import Flaw
+from poolkeeper.deployments.lab.kubernetes import nodes, pods, quantities
+from poolkeeper.deployments.lab.kubernetes.names import QUALIFIED, key_flaws, name_flaws
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.statuses import Flaw
 
 Json = dict[str, Any]
 

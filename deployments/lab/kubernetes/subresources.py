@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deployments.lab.kubernetes import statuses
-from deployments.lab.kubernetes.identity import User
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.statuses import Flaw
-from deployments.lab.kubernetes.store import Store, timestamp
+from poolkeeper.deployments.lab.kubernetes import statuses
+from poolkeeper.deployments.lab.kubernetes.identity import User
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.statuses import Flaw
+from poolkeeper.deployments.lab.kubernetes.store import Store, timestamp
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
 
 Json = dict[str, Any]
 Column = tuple[str, int]

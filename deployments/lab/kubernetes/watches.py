@@ -9,11 +9,11 @@ from typing import Any
 
 from aiohttp import web
 
-from deployments.lab.kubernetes.journal import Event, HistoryGone, Match, encode
-from deployments.lab.kubernetes.requests import is_true, number
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.statuses import StatusError, expired
-from deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes.journal import Event, HistoryGone, Match, encode
+from poolkeeper.deployments.lab.kubernetes.requests import is_true, number
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.statuses import StatusError, expired
+from poolkeeper.deployments.lab.kubernetes.store import Store
 
 Json = dict[str, Any]
 Render = Callable[[Json], Json]

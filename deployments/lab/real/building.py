@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from deployments.lab.real.pins import Module, go_version
+from poolkeeper.deployments.lab.real.pins import Module, go_version
 
 Say = Callable[[str], None]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.lab.layout import Network
-from deployments.lab.real.credentials import CONTROLLER_MANAGER, SCHEDULER, Credentials
+from poolkeeper.deployments.lab.layout import Network
+from poolkeeper.deployments.lab.real.credentials import CONTROLLER_MANAGER, SCHEDULER, Credentials
 
 NODE_GRACE_S = 3600
 """How long a node may be silent. Nodes that a test only writes down never report, and must stay Ready."""

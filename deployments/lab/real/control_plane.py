@@ -19,13 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from deployments.lab.kubernetes.certificates import Certificate
-from deployments.lab.layout import API_PORT, Network, claim_network, listening_socket
-from deployments.lab.processes import LAB_MARK, kill_marked
-from deployments.lab.real import commands
-from deployments.lab.real.credentials import Credentials
-from deployments.lab.real.daemons import Daemon
-from deployments.lab.real.loopback import ask
+from poolkeeper.deployments.lab.kubernetes.certificates import Certificate
+from poolkeeper.deployments.lab.layout import API_PORT, Network, claim_network, listening_socket
+from poolkeeper.deployments.lab.processes import LAB_MARK, kill_marked
+from poolkeeper.deployments.lab.real import commands
+from poolkeeper.deployments.lab.real.credentials import Credentials
+from poolkeeper.deployments.lab.real.daemons import Daemon
+from poolkeeper.deployments.lab.real.loopback import ask
 
 Json = dict[str, Any]
 

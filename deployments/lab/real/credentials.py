@@ -7,9 +7,9 @@ import ssl
 from collections.abc import Iterable
 from pathlib import Path
 
-from deployments.lab.kubeconfig import by_certificate, by_token, kubeconfig
-from deployments.lab.kubernetes.certificates import LabCA, load_certificate
-from deployments.lab.layout import Network
+from poolkeeper.deployments.lab.kubeconfig import by_certificate, by_token, kubeconfig
+from poolkeeper.deployments.lab.kubernetes.certificates import LabCA, load_certificate
+from poolkeeper.deployments.lab.layout import Network
 
 MASTERS = "system:masters"
 CONTROLLER_MANAGER = "system:kube-controller-manager"

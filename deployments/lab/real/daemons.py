@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deployments.lab.processes import signal_group, spawn
-from deployments.lab.real.loopback import ask
+from poolkeeper.deployments.lab.processes import signal_group, spawn
+from poolkeeper.deployments.lab.real.loopback import ask
 
 STOP_TIMEOUT_S = 10.0
 """From SIGTERM to SIGKILL."""

@@ -12,8 +12,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deployments.lab.real.control_plane import RealControlPlane
-from deployments.lab.real.daemons import Daemon
+from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
+from poolkeeper.deployments.lab.real.daemons import Daemon
 
 
 class HollowNode:

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from deployments.lab.real.control_plane import RealControlPlane
-from deployments.lab.real.daemons import NotStarted
-from deployments.lab.real.pins import KUBERNETES
+from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
+from poolkeeper.deployments.lab.real.daemons import NotStarted
+from poolkeeper.deployments.lab.real.pins import KUBERNETES
 
 PHASE_TIMEOUT_S = 60.0
 _NOBODY = "192.0.2.1"

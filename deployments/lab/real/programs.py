@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from deployments.lab.real.building import Say, Unavailable, built, lacks, say_on_stderr
-from deployments.lab.real.pins import KUBERNETES, module_of
+from poolkeeper.deployments.lab.real.building import Say, Unavailable, built, lacks, say_on_stderr
+from poolkeeper.deployments.lab.real.pins import KUBERNETES, module_of
 
 ASSETS = "KUBEBUILDER_ASSETS"
 """Environment variable of Kubernetes' own test tools: a folder with etcd, kube-apiserver and kubectl, perhaps more."""

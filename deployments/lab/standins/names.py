@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from deployments.lab.standins.paths import Path
+from poolkeeper.deployments.lab.standins.paths import Path
 
 ROOT = Path(os.environ["POOLKEEPER_ROOT"])
 PORT = int(os.environ["POOLKEEPER_LAB_DNS_PORT"])

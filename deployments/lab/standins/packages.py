@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from deployments.lab.standins.paths import Path
+from poolkeeper.deployments.lab.standins.paths import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
-names = importlib.import_module("deployments.lab.standins.names")
+sys.path.insert(0, str(Path(__file__).parents[4]))
+names = importlib.import_module("poolkeeper.deployments.lab.standins.names")
 del sys.path[0]  # the program that is run must not find what lies here
 
 ROOT = Path(os.environ["POOLKEEPER_ROOT"])

@@ -8,6 +8,6 @@ import sys
 
 if __name__ == "__main__":
     here, module, name, *arguments = sys.argv
-    sys.path.insert(0, here.rpartition("/deployments/")[0])
-    imported = __import__(f"deployments.lab.standins.{module}", fromlist=["PROGRAMS"])
+    sys.path.insert(0, here.rpartition("/poolkeeper/deployments/")[0])
+    imported = __import__(f"poolkeeper.deployments.lab.standins.{module}", fromlist=["PROGRAMS"])
     sys.exit(imported.PROGRAMS[name](arguments))

@@ -1,7 +1,7 @@
 """Preflight: named checks, each a pure function of what was read, run before anything is changed."""
 
-from tasks.onboard.preflight import identity, machine, network
-from tasks.onboard.preflight.check import REGISTRY, Batch, Check, HostView, run_check, run_checks
+from poolkeeper.tasks.onboard.preflight import identity, machine, network
+from poolkeeper.tasks.onboard.preflight.check import REGISTRY, Batch, Check, HostView, run_check, run_checks
 
 __all__ = [
     "REGISTRY",

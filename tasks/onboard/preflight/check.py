@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import Host
-from tasks.hosts import HostFacts
-from tasks.onboard.standing import Join, own_node
-from tasks.outcomes import Checked, Evidence, Finding, NotKnown, Observed, Severity, Subject, Verdict
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import HostFacts
+from poolkeeper.tasks.onboard.standing import Join, own_node
+from poolkeeper.tasks.outcomes import Checked, Evidence, Finding, NotKnown, Observed, Severity, Subject, Verdict
 
 
 @dataclass(frozen=True, slots=True)

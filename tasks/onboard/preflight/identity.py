@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
-from tasks.cluster.nodes import MACHINE_ID, POOL_ID_LABEL
-from tasks.fleet.model import Address
-from tasks.onboard.preflight.check import Batch, HostView, Wrong, check
-from tasks.onboard.wording import removing
-from tasks.outcomes import Severity, known
+from poolkeeper.tasks.cluster.nodes import MACHINE_ID, POOL_ID_LABEL
+from poolkeeper.tasks.fleet.model import Address
+from poolkeeper.tasks.onboard.preflight.check import Batch, HostView, Wrong, check
+from poolkeeper.tasks.onboard.wording import removing
+from poolkeeper.tasks.outcomes import Severity, known
 
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LABEL_LENGTH = 63

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tasks.fleet.model import AcceptedSystem, KubeadmProvider
-from tasks.fleet.problems import counted
-from tasks.fleet.versions import at_least, minor_of
-from tasks.hosts import HostFacts
-from tasks.hosts.facts import OtherRuntime
-from tasks.onboard.preflight.check import Batch, HostView, Unsure, Wrong, check
-from tasks.outcomes import Known, NotKnown, Observed, Severity, known
+from poolkeeper.tasks.fleet.model import AcceptedSystem, KubeadmProvider
+from poolkeeper.tasks.fleet.problems import counted
+from poolkeeper.tasks.fleet.versions import at_least, minor_of
+from poolkeeper.tasks.hosts import HostFacts
+from poolkeeper.tasks.hosts.facts import OtherRuntime
+from poolkeeper.tasks.onboard.preflight.check import Batch, HostView, Unsure, Wrong, check
+from poolkeeper.tasks.outcomes import Known, NotKnown, Observed, Severity, known
 
 GIB = 1024**3
 MIB = 1024**2

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from tasks.fleet.model import Address, Host, Network
-from tasks.onboard.preflight.check import Batch, HostView, Unsure, Wrong, check
-from tasks.onboard.preflight.identity import addresses_of
-from tasks.outcomes import Severity, Unknown, known
+from poolkeeper.tasks.fleet.model import Address, Host, Network
+from poolkeeper.tasks.onboard.preflight.check import Batch, HostView, Unsure, Wrong, check
+from poolkeeper.tasks.onboard.preflight.identity import addresses_of
+from poolkeeper.tasks.outcomes import Severity, Unknown, known
 
 ALIBABA_SERVICES = ip_network("100.64.0.0/10")
 """Where Alibaba Cloud's internal services live, reached over the private line."""

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from deployments.lab.kubernetes import LabCA
+from poolkeeper.deployments.lab.kubernetes import LabCA
 
 HERE = "127.0.0.1"
 EXPIRED_AT = datetime(2024, 2, 29, 12, 30, 1, tzinfo=UTC)

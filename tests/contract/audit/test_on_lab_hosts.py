@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
-from deployments.lab.layout import LabFolder
-from tasks.audit.asking import ask_host
-from tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
-from tasks.fleet import load_fleet
-from tasks.fleet.model import Host
-from tasks.hosts import Sessions, errors
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.tasks.audit.asking import ask_host
+from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.fleet import load_fleet
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import Sessions, errors
 from tests.contract.hosts.conftest import open_sessions
 
 

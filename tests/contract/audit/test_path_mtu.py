@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tasks.audit.asking import python_program, read_answers
-from tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.asking import python_program, read_answers
+from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
 
 pytestmark = pytest.mark.tier("machines")
 

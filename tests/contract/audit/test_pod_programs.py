@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tasks.audit.testpod import PodAnswers, parse_log, peer_pod, probe_pod, way_back_pod
-from tasks.fleet.model import SiteDns
+from poolkeeper.tasks.audit.testpod import PodAnswers, parse_log, peer_pod, probe_pod, way_back_pod
+from poolkeeper.tasks.fleet.model import SiteDns
 from tests.contract.audit.conftest import ProbedHost
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab.real.machines.base import base_tree
-from tasks.audit.asking import program, python_program, read_answers
-from tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.deployments.lab.real.machines.base import base_tree
+from poolkeeper.tasks.audit.asking import program, python_program, read_answers
+from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
 from tests.contract.audit.conftest import ProbedHost
 from tests.contract.audit.pythons import MINORS, lacking_pythons, python
 from tests.contract.audit.servers import EXPIRED_AT, HERE, World

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from aiohttp import web
 
-from deployments.lab.kubernetes import ApiServer, Controllers, LabCA, User
-from tasks.cluster import ClusterApi, connect
-from tasks.fleet.model import Cluster, SecretRef
-from tasks.outcomes import Secret
+from poolkeeper.deployments.lab.kubernetes import ApiServer, Controllers, LabCA, User
+from poolkeeper.tasks.cluster import ClusterApi, connect
+from poolkeeper.tasks.fleet.model import Cluster, SecretRef
+from poolkeeper.tasks.outcomes import Secret
 from tests.contract.cluster.faulty import FaultyServer
 from tests.contract.kubernetes.conftest import admin, api, ca, namespace
 from tests.unit.onboard.builders import CLUSTER

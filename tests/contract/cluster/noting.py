@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from deployments.lab.kubernetes import LabCA
+from poolkeeper.deployments.lab.kubernetes import LabCA
 
 HOST = "0.0.0.0"  # this machine to whoever connects, and no loopback address to those who exempt these from proxies
 KNOWN = "known-token"

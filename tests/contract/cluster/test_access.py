@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from deployments.lab.kubernetes import LabCA
-from deployments.lab.kubernetes.certificates import Certificate, load_certificate
-from tasks.cluster import ApiError, ClusterUnreachable
-from tasks.cluster.kubeconfig import ExecEntry, KubeconfigUnusable
-from tasks.cluster.plugin import ask_plugin
+from poolkeeper.deployments.lab.kubernetes import LabCA
+from poolkeeper.deployments.lab.kubernetes.certificates import Certificate, load_certificate
+from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
+from poolkeeper.tasks.cluster.kubeconfig import ExecEntry, KubeconfigUnusable
+from poolkeeper.tasks.cluster.plugin import ask_plugin
 from tests.contract.cluster import faulty as servers
 from tests.contract.cluster.conftest import kubeconfig_of, reach
 from tests.contract.cluster.noting import HOST, NotingProxy, NotingServer, plain_environment

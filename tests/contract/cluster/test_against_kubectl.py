@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.lab.kubernetes import LabCA
-from tasks.cluster import ApiError, ClusterUnreachable
+from poolkeeper.deployments.lab.kubernetes import LabCA
+from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
 from tests.contract.cluster.conftest import DEADLINE_S, kubeconfig_of, reach
 from tests.contract.cluster.noting import HOST, Asked, NotingProxy, NotingServer, plain_environment
 

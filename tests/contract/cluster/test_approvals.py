@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.approvals import Approval, read_approvals, write_approval
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.approvals import Approval, read_approvals, write_approval
 from tests.contract.cluster.conftest import SomeoneIsQuicker
 
 PLAN: dict[str, Any] = {"flow": "upgrade", "pool": "general", "goal": {}, "limits": {}, "hosts": [["h1", 1], ["h2", 2]]}

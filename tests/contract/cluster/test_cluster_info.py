@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from deployments.lab.kubernetes import LabCA
-from tasks.cluster import ClusterApi
-from tasks.cluster.bootstrap import SECRETS, SIGNATURE
-from tasks.fleet.model import KubeadmProvider
-from tasks.outcomes import Finding, redact
-from tasks.provider import ProviderError
-from tasks.provider.kubeadm import Kubeadm
+from poolkeeper.deployments.lab.kubernetes import LabCA
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.bootstrap import SECRETS, SIGNATURE
+from poolkeeper.tasks.fleet.model import KubeadmProvider
+from poolkeeper.tasks.outcomes import Finding, redact
+from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.provider.kubeadm import Kubeadm
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 from tests.contract.kubernetes.conftest import Api, Client, cluster_info
 from tests.unit.onboard.builders import CLUSTER, a_host

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from deployments.lab.kubernetes import ApiServer, LabCA, User
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, NotFound, Throttled, connect
-from tasks.cluster.nodes import get_node
-from tasks.outcomes import Secret
+from poolkeeper.deployments.lab.kubernetes import ApiServer, LabCA, User
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, NotFound, Throttled, connect
+from poolkeeper.tasks.cluster.nodes import get_node
+from poolkeeper.tasks.outcomes import Secret
 from tests.contract.cluster import faulty as servers
 from tests.contract.cluster.conftest import DEADLINE_S, declared, kubeconfig_of, reach
 from tests.contract.kubernetes.conftest import Api

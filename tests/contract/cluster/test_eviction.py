@@ -8,12 +8,21 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ClusterApi
-from tasks.cluster import eviction as module
-from tasks.cluster.api import MERGE_PATCH
-from tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict, must_go
-from tasks.cluster.pods import PodRow, pods_on
-from tasks.rollout.contention import Contention
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster import eviction as module
+from poolkeeper.tasks.cluster.api import MERGE_PATCH
+from poolkeeper.tasks.cluster.eviction import (
+    Blockers,
+    Drain,
+    DrainBlocked,
+    Eviction,
+    EvictionState,
+    delete_now,
+    evict,
+    must_go,
+)
+from poolkeeper.tasks.cluster.pods import PodRow, pods_on
+from poolkeeper.tasks.rollout.contention import Contention
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 
 Json = dict[str, Any]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.lab.kubernetes import ApiServer
+from poolkeeper.deployments.lab.kubernetes import ApiServer
 from tests.contract.cluster.conftest import kubeconfig_of
 from tests.contract.kubernetes.conftest import Api, Client, make_node, pod_body, report_pod, run_pod
 from tests.contract.kubernetes.test_eviction import counted, make_budget

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ClusterApi
-from tasks.cluster import leases as module
-from tasks.cluster.leases import (
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster import leases as module
+from poolkeeper.tasks.cluster.leases import (
     PATH,
     HeldLease,
     LeaseHeld,
@@ -24,7 +24,7 @@ from tasks.cluster.leases import (
     list_leases,
     take_lease,
 )
-from tasks.outcomes import Change, Subject
+from poolkeeper.tasks.outcomes import Change, Subject
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 
 SHORT_S = 1

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from deployments.lab.kubernetes import ApiServer, LabCA, User
-from tasks.cluster import ApiError, ClusterApi, Gone
-from tasks.cluster import api as cluster_api
-from tasks.cluster.nodes import NodeRow, wait_node
+from poolkeeper.deployments.lab.kubernetes import ApiServer, LabCA, User
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, Gone
+from poolkeeper.tasks.cluster import api as cluster_api
+from poolkeeper.tasks.cluster.nodes import NodeRow, wait_node
 from tests.contract.cluster import faulty as servers
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from deployments.lab.kubernetes import ApiServer
-from tasks.cluster import ClusterApi
-from tasks.cluster.api import MERGE_PATCH
-from tasks.cluster.marks import (
+from poolkeeper.deployments.lab.kubernetes import ApiServer
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.api import MERGE_PATCH
+from poolkeeper.tasks.cluster.marks import (
     Mark,
     MarkedByOthers,
     Phase,
@@ -22,7 +22,7 @@ from tasks.cluster.marks import (
     take_node,
     write_mark,
 )
-from tasks.cluster.nodes import CORDON, PATH, ROLLOUT, cordon, get_node
+from poolkeeper.tasks.cluster.nodes import CORDON, PATH, ROLLOUT, cordon, get_node
 from tests.contract.cluster.conftest import SomeoneIsQuicker
 
 MARK = Mark("0123456789ab", "upgrade", {}, "run-1", 7, Phase.DRAINING, "2026-05-01T00:00:00+00:00")

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ClusterApi, Conflict, NotFound
-from tasks.cluster.api import MERGE_PATCH
-from tasks.cluster.marks import Mark, Phase, take_node
-from tasks.cluster.nodes import (
+from poolkeeper.tasks.cluster import ClusterApi, Conflict, NotFound
+from poolkeeper.tasks.cluster.api import MERGE_PATCH
+from poolkeeper.tasks.cluster.marks import Mark, Phase, take_node
+from poolkeeper.tasks.cluster.nodes import (
     ACCEPTED,
     CORDON,
     LEAVING,

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ClusterApi, ClusterUnreachable
-from tasks.cluster.eviction import Drain, DrainBlocked, Eviction
-from tasks.cluster.nodes import change_node, get_node, list_nodes
-from tasks.cluster.pods import PodRow, pods_older_than, pods_on
-from tasks.cluster.snapshot import read_snapshot
-from tasks.rollout import Effect, forecast
-from tasks.rollout.contention import Contention
-from tasks.rollout.gates import list_workloads
-from tasks.rollout.goal import Limits
-from tasks.rollout.run import Looked
-from tasks.rollout.standing import Standing, Step
+from poolkeeper.tasks.cluster import ClusterApi, ClusterUnreachable
+from poolkeeper.tasks.cluster.eviction import Drain, DrainBlocked, Eviction
+from poolkeeper.tasks.cluster.nodes import change_node, get_node, list_nodes
+from poolkeeper.tasks.cluster.pods import PodRow, pods_older_than, pods_on
+from poolkeeper.tasks.cluster.snapshot import read_snapshot
+from poolkeeper.tasks.rollout import Effect, forecast
+from poolkeeper.tasks.rollout.contention import Contention
+from poolkeeper.tasks.rollout.gates import list_workloads
+from poolkeeper.tasks.rollout.goal import Limits
+from poolkeeper.tasks.rollout.run import Looked
+from poolkeeper.tasks.rollout.standing import Standing, Step
 from tests.contract.cluster import faulty as servers
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 from tests.contract.rollout.instant import open_run

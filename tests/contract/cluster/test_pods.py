@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
-from deployments.lab.kubernetes import ApiServer, LabCA
-from tasks.cluster import ApiError, ClusterApi
-from tasks.cluster.pods import create_pod, delete_pod, pod_log, pods_on, wait_pod, wait_pod_log, wait_pods_on
+from poolkeeper.deployments.lab.kubernetes import ApiServer, LabCA
+from poolkeeper.tasks.cluster import ApiError, ClusterApi
+from poolkeeper.tasks.cluster.pods import create_pod, delete_pod, pod_log, pods_on, wait_pod, wait_pod_log, wait_pods_on
 from tests.contract.cluster import faulty as servers
 from tests.contract.cluster.conftest import DEADLINE_S
 from tests.contract.kubernetes.conftest import Client, pod_body, report_pod, run_pod

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tasks.audit.proving import Probed, probe_node
-from tasks.audit.testpod import pod_name, way_back_pod
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, pods
-from tasks.cluster.pods import create_pod
-from tasks.outcomes import Gate
+from poolkeeper.tasks.audit.proving import Probed, probe_node
+from poolkeeper.tasks.audit.testpod import pod_name, way_back_pod
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, pods
+from poolkeeper.tasks.cluster.pods import create_pod
+from poolkeeper.tasks.outcomes import Gate
 from tests.contract.cluster import faulty as servers
 from tests.contract.cluster.conftest import DEADLINE_S
 from tests.unit.onboard.builders import a_host, a_node

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
-from tasks.cluster.stops import (
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
+from poolkeeper.tasks.cluster.stops import (
     FINALIZER,
     Stop,
     Stops,
@@ -22,7 +22,7 @@ from tasks.cluster.stops import (
     thaw,
     unhold,
 )
-from tasks.outcomes import Done, Gate, GateRefused, Planned, Subject
+from poolkeeper.tasks.outcomes import Done, Gate, GateRefused, Planned, Subject
 from tests.contract.cluster import faulty as servers
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 

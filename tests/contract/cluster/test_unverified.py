@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tasks.audit import run as auditing
-from tasks.fleet.model import AuditSettings, AuditTarget, Fleet, Host, KubeadmProvider, SecretRef
-from tasks.ledger import FINDINGS, Spool
-from tasks.onboard.run import open_run
-from tasks.outcomes import Gate, Secret
-from tasks.rollout.run import open_rollout
-from tasks.runs.answer import Answer
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.audit import run as auditing
+from poolkeeper.tasks.fleet.model import AuditSettings, AuditTarget, Fleet, Host, KubeadmProvider, SecretRef
+from poolkeeper.tasks.ledger import FINDINGS, Spool
+from poolkeeper.tasks.onboard.run import open_run
+from poolkeeper.tasks.outcomes import Gate, Secret
+from poolkeeper.tasks.rollout.run import open_rollout
+from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import kubeconfig_of
 from tests.contract.kubernetes.conftest import Api
 from tests.unit.onboard.builders import a_host

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.leases import list_leases, take_lease
-from tasks.cluster.marks import Mark, Phase, take_node, write_mark
-from tasks.cluster.nodes import PATH, list_nodes
-from tasks.cluster.stops import read_stops
-from tasks.rollout.goal import Goal
-from tasks.rollout.memory import Intent, begun, intents_by, with_intent
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.leases import list_leases, take_lease
+from poolkeeper.tasks.cluster.marks import Mark, Phase, take_node, write_mark
+from poolkeeper.tasks.cluster.nodes import PATH, list_nodes
+from poolkeeper.tasks.cluster.stops import read_stops
+from poolkeeper.tasks.rollout.goal import Goal
+from poolkeeper.tasks.rollout.memory import Intent, begun, intents_by, with_intent
 from tests.contract.cluster.conftest import SomeoneIsQuicker
 from tests.unit.fleet.builders import a_file, changed
 

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import asyncssh
 import pytest
 
-from tasks.fleet.model import AckProvider, Cluster, Host, Pool, SecretRef, Site, SshAccess, SshLimits
-from tasks.hosts import Sessions
-from tasks.settings import secret_reader
+from poolkeeper.tasks.fleet.model import AckProvider, Cluster, Host, Pool, SecretRef, Site, SshAccess, SshLimits
+from poolkeeper.tasks.hosts import Sessions
+from poolkeeper.tasks.settings import secret_reader
 from tests.contract.hosts.servers import Obliging, Seen, Server, public_line, serving, write_key
 
 SITE = Site("fra1", ZoneInfo("Europe/Berlin"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.hosts.fence import Begun, Fence
+from poolkeeper.tasks.hosts.fence import Begun, Fence
 
 BEGUN = Begun("0123456789ab", "0123456789abcdef")
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deployments.lab.kubernetes import LabCA
-from tasks.hosts.facts import FactsRequest, facts_program, parse_facts
-from tasks.outcomes import Known
+from poolkeeper.deployments.lab.kubernetes import LabCA
+from poolkeeper.tasks.hosts.facts import FactsRequest, facts_program, parse_facts
+from poolkeeper.tasks.outcomes import Known
 from tests.contract.cluster.noting import NotingServer
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.fleet.model import Host
-from tasks.hosts import HostError, Sessions, changes
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import HostError, Sessions, changes
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.machines import SHELLS, TOOLS, Machine
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tasks.hosts import Sessions, errors
+from poolkeeper.tasks.hosts import Sessions, errors
 from tests.contract.hosts import servers
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.wires import wire_to

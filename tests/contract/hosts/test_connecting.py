@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tasks.hosts import Sessions, errors
+from poolkeeper.tasks.hosts import Sessions, errors
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.servers import HangsInLogin
 from tests.contract.hosts.wires import full_backlog, nothing_listens, saying, wire_to
@@ -108,7 +108,7 @@ async def test_a_refusal_is_not_tried_again(world: World, sessions: Sessions) ->
 
 
 async def test_findings_name_cause_and_next_step(world: World, sessions: Sessions) -> None:
-    from tasks.outcomes import Severity, Subject
+    from poolkeeper.tasks.outcomes import Severity, Subject
 
     with nothing_listens() as port, pytest.raises(errors.HostError) as caught:
         await sessions.run(world.host(port), "true")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.hosts.facts import FACTS_PROGRAM, HostFacts, OtherRuntime, parse_facts
-from tasks.outcomes import Known, Observed
+from poolkeeper.tasks.hosts.facts import FACTS_PROGRAM, HostFacts, OtherRuntime, parse_facts
+from poolkeeper.tasks.outcomes import Known, Observed
 from tests.contract.hosts.machines import SHELLS, Machine
 
 CONTAINERD = "containerd containerd.io 1.7.24 0000000"

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tasks.fleet.model import Host
-from tasks.hosts import HostError, Sessions
-from tasks.hosts.fence import Begun, FencedOff, claim, forget_begun, read_begun, turn_away
-from tasks.outcomes import Known, Unknown
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import HostError, Sessions
+from poolkeeper.tasks.hosts.fence import Begun, FencedOff, claim, forget_begun, read_begun, turn_away
+from poolkeeper.tasks.outcomes import Known, Unknown
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.fences import BEGUN, fence
 from tests.contract.hosts.machines import SHELLS, TOOLS, Machine

@@ -8,8 +8,8 @@ import time
 import asyncssh
 import pytest
 
-from tasks.fleet.model import SshJump
-from tasks.hosts import Sessions, errors
+from poolkeeper.tasks.fleet.model import SshJump
+from poolkeeper.tasks.hosts import Sessions, errors
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.servers import HangsInLogin, Obliging
 from tests.contract.hosts.wires import nothing_listens, saying, wire_to

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tasks.fleet.model import SshLimits
-from tasks.hosts import Sessions, errors
+from poolkeeper.tasks.fleet.model import SshLimits
+from poolkeeper.tasks.hosts import Sessions, errors
 from tests.contract.hosts.conftest import World, open_sessions, site_of
 from tests.contract.hosts.servers import HangsAfterLogin, HangsInLogin, Obliging, Seen
 from tests.contract.hosts.wires import saying

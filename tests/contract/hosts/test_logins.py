@@ -11,9 +11,9 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from tasks.hosts import Sessions, errors
-from tasks.hosts.credentials import Credentials
-from tasks.settings import secret_reader
+from poolkeeper.tasks.hosts import Sessions, errors
+from poolkeeper.tasks.hosts.credentials import Credentials
+from poolkeeper.tasks.settings import secret_reader
 from tests.contract.hosts.conftest import World, open_sessions
 from tests.contract.hosts.servers import AsksForMore, public_line, serving, write_key
 

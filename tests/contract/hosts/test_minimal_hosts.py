@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.hosts import FactsRequest, Sessions, read_facts
-from tasks.hosts.facts import Resolver
-from tasks.outcomes import Known
+from poolkeeper.tasks.hosts import FactsRequest, Sessions, read_facts
+from poolkeeper.tasks.hosts.facts import Resolver
+from poolkeeper.tasks.outcomes import Known
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.machines import Machine
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
-from deployments.lab.layout import LabFolder
-from tasks.fleet import load_fleet
-from tasks.fleet.model import Host
-from tasks.hosts import FactsRequest, Sessions, changes, errors, read_facts
-from tasks.hosts.fence import FencedOff, claim
-from tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
-from tasks.outcomes import Known, Secret
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.tasks.fleet import load_fleet
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import FactsRequest, Sessions, changes, errors, read_facts
+from poolkeeper.tasks.hosts.fence import FencedOff, claim
+from poolkeeper.tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
+from poolkeeper.tasks.outcomes import Known, Secret
 from tests.contract.hosts.conftest import open_sessions
 from tests.contract.hosts.fences import fence
 

@@ -14,9 +14,9 @@ from types import MappingProxyType
 
 import pytest
 
-from tasks.fleet.model import Host
-from tasks.hosts import Sessions
-from tasks.hosts.packages import (
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import Sessions
+from poolkeeper.tasks.hosts.packages import (
     APT,
     INSTALL,
     Locked,

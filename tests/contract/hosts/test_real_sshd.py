@@ -12,8 +12,8 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from tasks.fleet.model import Host, SshJump
-from tasks.hosts import Sessions, errors
+from poolkeeper.tasks.fleet.model import Host, SshJump
+from poolkeeper.tasks.hosts import Sessions, errors
 from tests.contract.hosts.conftest import World, open_sessions, site_of
 from tests.contract.hosts.openssh import RealSshd, real_sshd
 from tests.contract.hosts.servers import public_line, write_key

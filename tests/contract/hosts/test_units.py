@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.fleet.model import Host
-from tasks.hosts import HostError, Sessions, errors
-from tasks.hosts.units import (
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import HostError, Sessions, errors
+from poolkeeper.tasks.hosts.units import (
     OUTPUT_KEPT_BYTES,
     UnitRun,
     UnitState,
@@ -26,7 +26,7 @@ from tasks.hosts.units import (
     unit_state,
     wait_unit,
 )
-from tasks.outcomes import REDACTED, Secret
+from poolkeeper.tasks.outcomes import REDACTED, Secret
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.machines import SHELLS, TOOLS, Machine
 from tests.contract.hosts.wires import Wire, wire_to

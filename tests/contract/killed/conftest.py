@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab.kubernetes import LabCA
+from poolkeeper.deployments.lab.kubernetes import LabCA
 from tests.contract.killed.stories import Theatre
 
 IN_MEMORY = Path("/dev/shm")

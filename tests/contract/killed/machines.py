@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deployments.lab.kubernetes.journal import Event
-from deployments.lab.kubernetes.resources import Resource
-from tasks.fleet.model import Host, Pool
-from tasks.ledger import LIFECYCLE, Spool
-from tasks.outcomes import Checked, Secret
+from poolkeeper.deployments.lab.kubernetes.journal import Event
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.tasks.fleet.model import Host, Pool
+from poolkeeper.tasks.ledger import LIFECYCLE, Spool
+from poolkeeper.tasks.outcomes import Checked, Secret
 from tests.contract.hosts.conftest import World as Ssh
 from tests.contract.hosts.machines import TOOLS, Machine
 from tests.contract.hosts.servers import Seen

@@ -13,19 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.cluster.api import MERGE_PATCH
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import Host, Limit
-from tasks.hosts.fence import Begun, Fence
-from tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Known, Observed, Severity, Subject
-from tasks.rollout import recovering
-from tasks.rollout.carrying import Carrier, HostWork
-from tasks.rollout.goal import Goal, Limits
-from tasks.rollout.maintenance import HandOver, Prove, TakeBack
-from tasks.rollout.memory import shared_by
-from tasks.rollout.plan import PlannedHost
-from tasks.rollout.recovery import Remedy
-from tasks.rollout.run import RolloutRun
+from poolkeeper.tasks.cluster.api import MERGE_PATCH
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import Host, Limit
+from poolkeeper.tasks.hosts.fence import Begun, Fence
+from poolkeeper.tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Known, Observed, Severity, Subject
+from poolkeeper.tasks.rollout import recovering
+from poolkeeper.tasks.rollout.carrying import Carrier, HostWork
+from poolkeeper.tasks.rollout.goal import Goal, Limits
+from poolkeeper.tasks.rollout.maintenance import HandOver, Prove, TakeBack
+from poolkeeper.tasks.rollout.memory import shared_by
+from poolkeeper.tasks.rollout.plan import PlannedHost
+from poolkeeper.tasks.rollout.recovery import Remedy
+from poolkeeper.tasks.rollout.run import RolloutRun
 from tests.contract.cluster.conftest import reach
 from tests.contract.killed.runs import Ground
 from tests.contract.killed.stories import Story

@@ -21,8 +21,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from tasks.fleet.model import Host
-from tasks.outcomes import Done, Gate, Planned, Subject
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.outcomes import Done, Gate, Planned, Subject
 
 Json = dict[str, Any]
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from deployments.lab.kubernetes import LabCA
+from poolkeeper.deployments.lab.kubernetes import LabCA
 from tests.contract.killed.runs import Ended, Kind, Point, Run
 from tests.contract.killed.worlds import World, a_world
 from tests.e2e.history import History

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from deployments.lab.kubernetes import LabCA
-from tasks.ledger import RUNS, STEPS, Spool
-from tasks.outcomes import HostState, RunState
-from tasks.runs.answer import Answer
+from poolkeeper.deployments.lab.kubernetes import LabCA
+from poolkeeper.tasks.ledger import RUNS, STEPS, Spool
+from poolkeeper.tasks.outcomes import HostState, RunState
+from poolkeeper.tasks.runs.answer import Answer
 from tests.contract.killed import rollouts
 from tests.contract.killed.rollouts import GOAL, LIMITS, NAMES, OLD, WANTED, OnDisk, Recover, opened, rolled
 from tests.contract.killed.runs import Ground, Kind, Point, Run, When

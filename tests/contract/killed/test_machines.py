@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from tasks.cluster.stops import stops_guard
-from tasks.hosts import FactsRequest
-from tasks.ledger import Spool
-from tasks.onboard.admission import Admission
-from tasks.onboard.offboarding import Offboarding
-from tasks.outcomes import Gate
-from tasks.provider import Provider
-from tasks.rollout.goal import Goal
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.cluster.stops import stops_guard
+from poolkeeper.tasks.hosts import FactsRequest
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.onboard.admission import Admission
+from poolkeeper.tasks.onboard.offboarding import Offboarding
+from poolkeeper.tasks.outcomes import Gate
+from poolkeeper.tasks.provider import Provider
+from poolkeeper.tasks.rollout.goal import Goal
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import reach
 from tests.contract.hosts.conftest import open_sessions
 from tests.contract.killed import machines, rollouts

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from tasks.audit.proving import probe_node
-from tasks.cluster.nodes import get_node
-from tasks.fees.closed import ClosedPeriods
-from tasks.fees.closing import close
-from tasks.fees.money import money_text
-from tasks.fees.periods import Period, instant
-from tasks.outcomes import Gate
+from poolkeeper.tasks.audit.proving import probe_node
+from poolkeeper.tasks.cluster.nodes import get_node
+from poolkeeper.tasks.fees.closed import ClosedPeriods
+from poolkeeper.tasks.fees.closing import close
+from poolkeeper.tasks.fees.money import money_text
+from poolkeeper.tasks.fees.periods import Period, instant
+from poolkeeper.tasks.outcomes import Gate
 from tests.contract.cluster.conftest import reach
 from tests.contract.killed.runs import Ground, Json, Kind
 from tests.contract.killed.stories import Flow, Story, Theatre

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasks.fleet.model import Host
-from tasks.outcomes import Finding
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.outcomes import Finding
 from tests.contract.killed import rollouts
 from tests.contract.killed.rollouts import NAMES, OLD, WANTED, Disk, OnDisk, Recover, Upgrade
 from tests.contract.killed.runs import Kind

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.cluster.api import MERGE_PATCH
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import Host
-from tasks.hosts.fence import Fence
-from tasks.outcomes import Finding, Subject
+from poolkeeper.tasks.cluster.api import MERGE_PATCH
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts.fence import Fence
+from poolkeeper.tasks.outcomes import Finding, Subject
 from tests.contract.cluster.conftest import reach
 from tests.contract.killed.rollouts import NAMES, WANTED, OnDisk, Upgrade
 from tests.contract.killed.runs import Ground, Json, Kind, Point, When

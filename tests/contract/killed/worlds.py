@@ -16,14 +16,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from deployments.lab.kubernetes import Controllers, LabCA, User
-from deployments.lab.kubernetes.journal import Event as Stored
-from deployments.lab.kubernetes.journal import Key
-from deployments.lab.kubernetes.requests import parse_path
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.store import Store
-from tasks.audit.testpod import FINISHED
-from tasks.fleet.model import Host
+from poolkeeper.deployments.lab.kubernetes import Controllers, LabCA, User
+from poolkeeper.deployments.lab.kubernetes.journal import Event as Stored
+from poolkeeper.deployments.lab.kubernetes.journal import Key
+from poolkeeper.deployments.lab.kubernetes.requests import parse_path
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.store import Store
+from poolkeeper.tasks.audit.testpod import FINISHED
+from poolkeeper.tasks.fleet.model import Host
 from tests.contract.cluster.conftest import SomeoneIsQuicker
 from tests.contract.killed.runs import Ended, Ground, Kind, Point, Run, When, in_child
 from tests.contract.kubernetes.conftest import write_kubeconfig

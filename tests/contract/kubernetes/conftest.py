@@ -23,8 +23,8 @@ import yaml
 from aiohttp import web
 from kubernetes.aio import client, config
 
-from deployments.lab.kubernetes import ApiServer, Controllers, LabCA, User
-from deployments.lab.real.control_plane import RealControlPlane
+from poolkeeper.deployments.lab.kubernetes import ApiServer, Controllers, LabCA, User
+from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tasks.cluster.errors import Throttled, api_error
+from poolkeeper.tasks.cluster.errors import Throttled, api_error
 from tests.contract.kubernetes.conftest import DEADLINE_S, Answer, Api, Client, tls
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deployments.lab.kubernetes import ApiServer
+from poolkeeper.deployments.lab.kubernetes import ApiServer
 from tests.contract.kubernetes.conftest import (
     MERGE,
     STRATEGIC,

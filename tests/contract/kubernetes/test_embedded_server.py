@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from deployments.lab.kubernetes import ApiServer, Controllers, Faults, LabCA, Store, User
+from poolkeeper.deployments.lab.kubernetes import ApiServer, Controllers, Faults, LabCA, Store, User
 from tests.contract.kubernetes.conftest import (
     DEADLINE_S,
     MERGE,

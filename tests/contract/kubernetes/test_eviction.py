@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tasks.cluster.errors import Throttled, api_error
+from poolkeeper.tasks.cluster.errors import Throttled, api_error
 from tests.contract.kubernetes.conftest import MERGE, Answer, Client, pod_body, report_pod, run_pod
 
 Json = dict[str, Any]

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.selectors import parse_selector
-from tasks.cluster.snapshot import read_snapshot
-from tasks.outcomes import Known
-from tasks.rollout import Forecast, PodForecast, PodVerdict, forecast
+from poolkeeper.tasks.cluster.selectors import parse_selector
+from poolkeeper.tasks.cluster.snapshot import read_snapshot
+from poolkeeper.tasks.outcomes import Known
+from poolkeeper.tasks.rollout import Forecast, PodForecast, PodVerdict, forecast
 from tests.contract.cluster.conftest import reach
 from tests.contract.kubernetes.conftest import (
     MERGE,

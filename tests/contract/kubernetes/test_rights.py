@@ -21,11 +21,11 @@ import aiohttp
 import pytest
 import yaml
 
-import deployments
-from tasks.audit.testpod import peer_pod, way_back_pod
-from tasks.cluster import ApiError, ClusterApi
-from tasks.cluster.approvals import Approval, read_approvals, write_approval
-from tasks.cluster.bootstrap import (
+from poolkeeper import deployments
+from poolkeeper.tasks.audit.testpod import peer_pod, way_back_pod
+from poolkeeper.tasks.cluster import ApiError, ClusterApi
+from poolkeeper.tasks.cluster.approvals import Approval, read_approvals, write_approval
+from poolkeeper.tasks.cluster.bootstrap import (
     CLUSTER_INFO,
     SECRETS,
     BootstrapToken,
@@ -36,13 +36,13 @@ from tasks.cluster.bootstrap import (
     token_object,
     wait_cluster_info,
 )
-from tasks.cluster.leases import PATH as LEASES
-from tasks.cluster.leases import get_lease, list_leases, take_lease
-from tasks.cluster.nodes import accept, cordon, delete_node, get_node, list_nodes, wait_node
-from tasks.cluster.pods import create_pod, delete_pod, pod_log, pods_on, wait_pods_on
-from tasks.cluster.snapshot import read_snapshot
-from tasks.cluster.stops import Stop, freeze, hold, read_stops, thaw, unhold
-from tasks.outcomes import Secret, Unknown
+from poolkeeper.tasks.cluster.leases import PATH as LEASES
+from poolkeeper.tasks.cluster.leases import get_lease, list_leases, take_lease
+from poolkeeper.tasks.cluster.nodes import accept, cordon, delete_node, get_node, list_nodes, wait_node
+from poolkeeper.tasks.cluster.pods import create_pod, delete_pod, pod_log, pods_on, wait_pods_on
+from poolkeeper.tasks.cluster.snapshot import read_snapshot
+from poolkeeper.tasks.cluster.stops import Stop, freeze, hold, read_stops, thaw, unhold
+from poolkeeper.tasks.outcomes import Secret, Unknown
 from tests.contract.cluster.conftest import reach
 from tests.contract.kubernetes.conftest import (
     DEADLINE_S,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from deployments.lab.kubernetes import placement, protobuf, tables
-from deployments.lab.kubernetes.patches import json_patch, merge_patch, strategic_patch
-from deployments.lab.kubernetes.quantities import quantity, scaled
-from deployments.lab.kubernetes.statuses import StatusError
+from poolkeeper.deployments.lab.kubernetes import placement, protobuf, tables
+from poolkeeper.deployments.lab.kubernetes.patches import json_patch, merge_patch, strategic_patch
+from poolkeeper.deployments.lab.kubernetes.quantities import quantity, scaled
+from poolkeeper.deployments.lab.kubernetes.statuses import StatusError
 
 Json = dict[str, Any]
 

@@ -17,9 +17,9 @@ import yaml
 from alibabacloud_cs20151215.client import Client as AckClient
 from alibabacloud_tea_openapi.utils_models import Config
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
-from deployments.lab.layout import CLUSTER_ID, LabFolder
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import CLUSTER_ID, LabFolder
 
 DEADLINE_S = 30
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from deployments.cli import main
-from deployments.lab.billing import CLOUD_RESOURCES, LINE_ID, OTHER_CLUSTER, bill_rows, billed_hours
-from deployments.lab.layout import CLUSTER_ID
-from tasks.fees.periods import Period, billing_day, instant
+from poolkeeper.deployments.cli import main
+from poolkeeper.deployments.lab.billing import CLOUD_RESOURCES, LINE_ID, OTHER_CLUSTER, bill_rows, billed_hours
+from poolkeeper.deployments.lab.layout import CLUSTER_ID
+from poolkeeper.tasks.fees.periods import Period, billing_day, instant
 from tests.contract.lab.conftest import RunningLab
 
 

@@ -13,9 +13,9 @@ import pytest
 from alibabacloud_cs20151215 import models
 from darabonba.exceptions import DaraException
 
-from deployments.lab.faults import Fault
-from deployments.lab.layout import CLUSTER_ID
-from tasks.audit.testpod import peer_pod
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import CLUSTER_ID
+from poolkeeper.tasks.audit.testpod import peer_pod
 from tests.contract.lab.conftest import DEADLINE_S, RunningLab, eventually
 
 pytestmark = pytest.mark.tier("kubectl")

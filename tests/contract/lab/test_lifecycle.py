@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from deployments.lab import lifecycle
-from deployments.lab.cli import lab as command
-from deployments.lab.faults import Fault
-from deployments.lab.layout import LabFolder
-from deployments.lab.processes import marked
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.cli import lab as command
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab.processes import marked
 from tests.contract.lab.conftest import RunningLab
 
 
@@ -31,7 +31,7 @@ def listening(network: str) -> list[str]:
 
 
 def test_fleet_file_loads_and_keys_are_private(shared_lab: RunningLab) -> None:
-    from tasks.fleet import load_fleet
+    from poolkeeper.tasks.fleet import load_fleet
 
     fleet = load_fleet(shared_lab.folder.fleet)
     assert sorted(fleet.hosts) == sorted(host["name"] for host in shared_lab.told["hosts"])

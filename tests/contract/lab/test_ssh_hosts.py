@@ -7,7 +7,7 @@ import asyncio
 import asyncssh
 import pytest
 
-from deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.faults import Fault
 from tests.contract.lab.conftest import RunningLab
 
 FACTS = {

@@ -8,8 +8,8 @@ import pytest
 from alibabacloud_cs20151215 import models
 from darabonba.exceptions import DaraException
 
-from deployments.lab.faults import Fault
-from deployments.lab.layout import CLUSTER_ID
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import CLUSTER_ID
 from tests.contract.lab.conftest import RunningLab, eventually
 
 UPGRADE = "apt-get -y -q install kubectl=1.36.3-1.1"

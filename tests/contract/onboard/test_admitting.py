@@ -9,16 +9,16 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.cluster import ClusterApi, ClusterUnreachable
-from tasks.cluster.nodes import ROLLOUT
-from tasks.fleet.model import Host
-from tasks.hosts import FactsRequest, Sessions
-from tasks.ledger import Spool
-from tasks.onboard.admission import Admission
-from tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT
-from tasks.onboard.standing import Join, Step
-from tasks.outcomes import Change, Gate, HostState, Refusal
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.cluster import ClusterApi, ClusterUnreachable
+from poolkeeper.tasks.cluster.nodes import ROLLOUT
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import FactsRequest, Sessions
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.onboard.admission import Admission
+from poolkeeper.tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT
+from poolkeeper.tasks.onboard.standing import Join, Step
+from poolkeeper.tasks.outcomes import Change, Gate, HostState, Refusal
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.hosts.conftest import World, open_sessions
 from tests.contract.hosts.machines import Machine

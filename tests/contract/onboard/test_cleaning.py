@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.fleet.model import Host
-from tasks.hosts import Sessions, changes
-from tasks.hosts.fence import FencedOff, claim
-from tasks.hosts.units import UnitRun, forget_unit, start_unit, unit_state
-from tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, clean_host
-from tasks.outcomes import Secret
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import Sessions, changes
+from poolkeeper.tasks.hosts.fence import FencedOff, claim
+from poolkeeper.tasks.hosts.units import UnitRun, forget_unit, start_unit, unit_state
+from poolkeeper.tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, clean_host
+from poolkeeper.tasks.outcomes import Secret
 from tests.contract.hosts.conftest import World, open_sessions
 from tests.contract.hosts.machines import Machine
 from tests.contract.hosts.overtaken import LATER, MINE, overtaken_at, show_later

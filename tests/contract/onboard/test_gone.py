@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.fleet.model import KubeadmProvider, SshJump
-from tasks.hosts import FactsRequest
-from tasks.onboard.leavers import MayNotLeave
-from tasks.onboard.offboarding import Offboarding
-from tasks.outcomes import Gate, Subject
-from tasks.provider.kubeadm import Kubeadm
+from poolkeeper.tasks.fleet.model import KubeadmProvider, SshJump
+from poolkeeper.tasks.hosts import FactsRequest
+from poolkeeper.tasks.onboard.leavers import MayNotLeave
+from poolkeeper.tasks.onboard.offboarding import Offboarding
+from poolkeeper.tasks.outcomes import Gate, Subject
+from poolkeeper.tasks.provider.kubeadm import Kubeadm
 from tests.contract.hosts.conftest import POOL, World, open_sessions
 from tests.contract.hosts.test_jump_hosts import answering, jump_at
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.nodes import NodeRow, get_node
-from tasks.fleet.model import Host, KubeadmProvider
-from tasks.hosts import FactsRequest, changes
-from tasks.hosts.fence import FencedOff
-from tasks.ledger import Spool
-from tasks.onboard.leaving import LEAVE_UNIT
-from tasks.onboard.offboarding import Offboarding
-from tasks.outcomes import Gate
-from tasks.provider.kubeadm import Kubeadm
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.nodes import NodeRow, get_node
+from poolkeeper.tasks.fleet.model import Host, KubeadmProvider
+from poolkeeper.tasks.hosts import FactsRequest, changes
+from poolkeeper.tasks.hosts.fence import FencedOff
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.onboard.leaving import LEAVE_UNIT
+from poolkeeper.tasks.onboard.offboarding import Offboarding
+from poolkeeper.tasks.outcomes import Gate
+from poolkeeper.tasks.provider.kubeadm import Kubeadm
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.hosts.conftest import POOL, World, open_sessions
 from tests.contract.hosts.machines import Machine

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.nodes import ACCEPTED, CORDON, get_node
-from tasks.fleet.model import KubeadmProvider
-from tasks.hosts import FactsRequest, Sessions, changes
-from tasks.ledger import Spool
-from tasks.onboard.admission import Admission
-from tasks.onboard.leaving import LEAVE_UNIT
-from tasks.outcomes import Change, Gate, HostState
-from tasks.provider.kubeadm import Kubeadm
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.nodes import ACCEPTED, CORDON, get_node
+from poolkeeper.tasks.fleet.model import KubeadmProvider
+from poolkeeper.tasks.hosts import FactsRequest, Sessions, changes
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.onboard.admission import Admission
+from poolkeeper.tasks.onboard.leaving import LEAVE_UNIT
+from poolkeeper.tasks.outcomes import Change, Gate, HostState
+from poolkeeper.tasks.provider.kubeadm import Kubeadm
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.hosts.conftest import POOL, World, open_sessions
 from tests.contract.hosts.machines import Machine

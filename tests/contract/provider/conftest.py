@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from deployments.lab.ack import AckOpenApi
-from deployments.lab.layout import CLUSTER_ID, REGION
-from deployments.lab.tokens import JoinTokens
-from tasks.fleet.model import AckProvider, Cluster, Pool, SecretRef
-from tasks.outcomes import Secret
-from tasks.provider import ProviderError
-from tasks.provider.ack import Ack
+from poolkeeper.deployments.lab.ack import AckOpenApi
+from poolkeeper.deployments.lab.layout import CLUSTER_ID, REGION
+from poolkeeper.deployments.lab.tokens import JoinTokens
+from poolkeeper.tasks.fleet.model import AckProvider, Cluster, Pool, SecretRef
+from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.provider.ack import Ack
 from tests.contract.cluster.faulty import FaultyServer
 from tests.unit.onboard.builders import CLUSTER, POOL, a_host
 

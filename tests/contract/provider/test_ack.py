@@ -17,17 +17,17 @@ from typing import Any
 
 import pytest
 
-from deployments.lab.ack import AckOpenApi
-from deployments.lab.layout import CLUSTER_ID
-from deployments.lab.tokens import JoinTokens
-from tasks.fleet.model import Cluster, Fleet
-from tasks.ledger import LIFECYCLE, Spool
-from tasks.outcomes import Secret, Severity, Verdict
-from tasks.provider import OutcomeUnknown, ProviderError, Throttled
-from tasks.provider.ack import JOIN_TOKEN_S, Ack
-from tasks.provider.lifetimes import record_clusters
-from tasks.provider.resources import billed_of
-from tasks.runs.recording import Recorder
+from poolkeeper.deployments.lab.ack import AckOpenApi
+from poolkeeper.deployments.lab.layout import CLUSTER_ID
+from poolkeeper.deployments.lab.tokens import JoinTokens
+from poolkeeper.tasks.fleet.model import Cluster, Fleet
+from poolkeeper.tasks.ledger import LIFECYCLE, Spool
+from poolkeeper.tasks.outcomes import Secret, Severity, Verdict
+from poolkeeper.tasks.provider import OutcomeUnknown, ProviderError, Throttled
+from poolkeeper.tasks.provider.ack import JOIN_TOKEN_S, Ack
+from poolkeeper.tasks.provider.lifetimes import record_clusters
+from poolkeeper.tasks.provider.resources import billed_of
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.faulty import CutsInMidAnswer, LoginPage, Says, Silent
 from tests.contract.provider import faulty as endpoints
 from tests.contract.provider.conftest import (
@@ -297,7 +297,7 @@ async def test_an_architecture_that_ack_does_not_have(ack: Ack) -> None:
 PROGRAM = """\
 import asyncio, sys
 from tests.contract.provider.conftest import HYBRID, ack_at
-from tasks.provider import ProviderError
+from poolkeeper.tasks.provider import ProviderError
 try:
     checked = asyncio.run(ack_at(sys.argv[1], access_key_id=None, access_key_secret=None).check_pool(HYBRID))
     print(*(c.verdict for c in checked))

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tasks.provider import OutcomeUnknown
-from tasks.provider.ack import Ack
+from poolkeeper.tasks.provider import OutcomeUnknown
+from poolkeeper.tasks.provider.ack import Ack
 from tests.contract.cluster.faulty import FaultyServer
 from tests.contract.hosts.machines import SHELLS, Machine
 from tests.contract.provider.conftest import DEADLINE_S, HOST, ack_at, refused

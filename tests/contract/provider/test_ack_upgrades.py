@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from deployments.lab.ack import AckOpenApi
-from tasks.provider import OutcomeUnknown, ProviderError
-from tasks.provider.ack import Ack
-from tasks.provider.upgrading import ByCall, HandOff, OnHost
+from poolkeeper.deployments.lab.ack import AckOpenApi
+from poolkeeper.tasks.provider import OutcomeUnknown, ProviderError
+from poolkeeper.tasks.provider.ack import Ack
+from poolkeeper.tasks.provider.upgrading import ByCall, HandOff, OnHost
 from tests.contract.cluster.faulty import FaultyServer
 from tests.contract.provider.conftest import DEADLINE_S, HOST, ack_at, refused
 

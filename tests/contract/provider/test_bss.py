@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from deployments.lab.bss import BssOpenApi
-from tasks.fees.bill import BillInvalid, bill_of_items
-from tasks.fleet.model import SecretRef
-from tasks.outcomes import Secret
-from tasks.provider import OutcomeUnknown, Throttled
-from tasks.provider.bss import REGIONS_OF_SITES, Bss
-from tasks.provider.sdk import THROTTLED_TRIES
+from poolkeeper.deployments.lab.bss import BssOpenApi
+from poolkeeper.tasks.fees.bill import BillInvalid, bill_of_items
+from poolkeeper.tasks.fleet.model import SecretRef
+from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.provider import OutcomeUnknown, Throttled
+from poolkeeper.tasks.provider.bss import REGIONS_OF_SITES, Bss
+from poolkeeper.tasks.provider.sdk import THROTTLED_TRIES
 from tests.contract.cluster.faulty import CutsInMidAnswer, FaultyServer, LoginPage, Says, Silent, StopsInMidAnswer
 from tests.contract.provider import faulty as endpoints
 from tests.contract.provider import faulty_bss as bills

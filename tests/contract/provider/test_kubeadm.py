@@ -17,13 +17,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from deployments.lab.real.control_plane import RealControlPlane
-from tasks.cluster import ApiError, ClusterApi
-from tasks.cluster.bootstrap import JOINERS, SECRETS, create_token, revoke_token
-from tasks.fleet.model import KubeadmProvider
-from tasks.outcomes import Secret, Verdict
-from tasks.provider import ProviderError
-from tasks.provider.kubeadm import Kubeadm
+from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
+from poolkeeper.tasks.cluster import ApiError, ClusterApi
+from poolkeeper.tasks.cluster.bootstrap import JOINERS, SECRETS, create_token, revoke_token
+from poolkeeper.tasks.fleet.model import KubeadmProvider
+from poolkeeper.tasks.outcomes import Secret, Verdict
+from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.provider.kubeadm import Kubeadm
 from tests.contract.kubernetes.conftest import DEADLINE_S, Api, Client, admin, real_api, tls
 from tests.contract.kubernetes.test_rights import OBJECTS, Cluster, cluster, rights_of
 from tests.unit.onboard.builders import CLUSTER, a_host

@@ -15,9 +15,15 @@ from typing import Any
 
 import pytest
 
-from tasks.fleet.model import Host, KubeadmProvider
-from tasks.outcomes import Secret, redact
-from tasks.provider.kubeadm_scripts import Discovery, join_configuration, join_script, leave_script, upgrade_script
+from poolkeeper.tasks.fleet.model import Host, KubeadmProvider
+from poolkeeper.tasks.outcomes import Secret, redact
+from poolkeeper.tasks.provider.kubeadm_scripts import (
+    Discovery,
+    join_configuration,
+    join_script,
+    leave_script,
+    upgrade_script,
+)
 from tests.unit.onboard.builders import POOL, a_host
 
 DEADLINE_S = 20.0

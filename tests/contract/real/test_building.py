@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab.processes import environment_of
-from deployments.lab.real import building, programs
-from deployments.lab.real.building import Unavailable, built, cache_folder, lacks
-from deployments.lab.real.pins import COREDNS, EARLIER_KUBERNETES, ETCD, KUBERNETES, Module, go_version
+from poolkeeper.deployments.lab.processes import environment_of
+from poolkeeper.deployments.lab.real import building, programs
+from poolkeeper.deployments.lab.real.building import Unavailable, built, cache_folder, lacks
+from poolkeeper.deployments.lab.real.pins import COREDNS, EARLIER_KUBERNETES, ETCD, KUBERNETES, Module, go_version
 
 DEADLINE_S = 20.0
 _GO = """\
@@ -135,8 +135,8 @@ def test_two_processes_build_once(tiny: Module, fake_go: Path, tmp_path: Path) -
     code = f"""
         import sys
         from pathlib import Path
-        from deployments.lab.real.building import built
-        from deployments.lab.real.pins import Module
+        from poolkeeper.deployments.lab.real.building import built
+        from poolkeeper.deployments.lab.real.pins import Module
         tiny = Module(Path({str(tiny.folder)!r}), {tiny.source!r}, {dict(tiny.packages)!r})
         print(built(tiny, "one")["one"].read_text())
     """

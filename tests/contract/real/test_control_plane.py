@@ -17,10 +17,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from deployments.lab.processes import kill_marked, marked
-from deployments.lab.real.control_plane import RealControlPlane
-from deployments.lab.real.hollow_nodes import HollowNode
-from deployments.lab.real.pins import CONTROL_PLANE, HOLLOW_NODES, KUBERNETES
+from poolkeeper.deployments.lab.processes import kill_marked, marked
+from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
+from poolkeeper.deployments.lab.real.hollow_nodes import HollowNode
+from poolkeeper.deployments.lab.real.pins import CONTROL_PLANE, HOLLOW_NODES, KUBERNETES
 from tests.contract.kubernetes.conftest import MERGE, Client
 
 pytestmark = pytest.mark.tier("real")
@@ -68,7 +68,7 @@ def test_a_killed_starter_leaves_nothing_that_the_mark_does_not_find(programs: P
     code = f"""
         import json, signal
         from pathlib import Path
-        from deployments.lab.real.control_plane import RealControlPlane
+        from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
         programs = {{name: Path(path) for name, path in json.loads({json.dumps(found)!r}).items()}}
         plane = RealControlPlane(Path({str(tmp_path / "plane")!r}), programs)
         plane.start()

@@ -13,11 +13,11 @@ import pytest
 import yaml
 from aiohttp import web
 
-from deployments.lab.kubernetes import LabCA
-from deployments.lab.real.control_plane import RealControlPlane
-from tasks.cluster import ApiError, ClusterApi, Conflict, Denied
-from tasks.cluster.eviction import Eviction, EvictionState, evict
-from tasks.cluster.pods import PodRow, create_pod, pods_on
+from poolkeeper.deployments.lab.kubernetes import LabCA
+from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
+from poolkeeper.tasks.cluster import ApiError, ClusterApi, Conflict, Denied
+from poolkeeper.tasks.cluster.eviction import Eviction, EvictionState, evict
+from poolkeeper.tasks.cluster.pods import PodRow, create_pod, pods_on
 from tests.contract.cluster.conftest import reach
 
 pytestmark = pytest.mark.tier("real")

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from deployments.lab.real.control_plane import RealControlPlane
-from tasks.cluster import ClusterApi, Conflict
-from tasks.cluster.api import MERGE_PATCH
-from tasks.cluster.marks import Mark, Phase, mark_of, mark_text
-from tasks.cluster.nodes import PATH, get_node
-from tasks.cluster.pods import pods_on
-from tasks.fleet.model import Host, Limit
-from tasks.outcomes import Change
-from tasks.rollout.goal import Goal, Limits
+from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
+from poolkeeper.tasks.cluster import ClusterApi, Conflict
+from poolkeeper.tasks.cluster.api import MERGE_PATCH
+from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_of, mark_text
+from poolkeeper.tasks.cluster.nodes import PATH, get_node
+from poolkeeper.tasks.cluster.pods import pods_on
+from poolkeeper.tasks.fleet.model import Host, Limit
+from poolkeeper.tasks.outcomes import Change
+from poolkeeper.tasks.rollout.goal import Goal, Limits
 from tests.contract.cluster.conftest import reach
 from tests.contract.rollout.instant import carried, open_run
 from tests.contract.rollout.test_intents import Hosts, Watched, recovered

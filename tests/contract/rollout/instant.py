@@ -8,22 +8,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.leases import take_lease
-from tasks.cluster.marks import Mark, Phase, take_node, write_mark
-from tasks.cluster.nodes import NodeRow, get_node, list_nodes
-from tasks.cluster.stops import stops_guard
-from tasks.fleet.model import Host
-from tasks.hosts import Sessions
-from tasks.hosts.fence import Begun, Fence
-from tasks.ledger import Spool
-from tasks.outcomes import Checked, Finding, Gate, HostOutcome, Known, Observed
-from tasks.provider import Provider
-from tasks.rollout.goal import Goal, Limits
-from tasks.rollout.memory import Intent, begun, ended, with_intent
-from tasks.rollout.plan import PlannedHost
-from tasks.rollout.run import RolloutRun
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.leases import take_lease
+from poolkeeper.tasks.cluster.marks import Mark, Phase, take_node, write_mark
+from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, list_nodes
+from poolkeeper.tasks.cluster.stops import stops_guard
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import Sessions
+from poolkeeper.tasks.hosts.fence import Begun, Fence
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.outcomes import Checked, Finding, Gate, HostOutcome, Known, Observed
+from poolkeeper.tasks.provider import Provider
+from poolkeeper.tasks.rollout.goal import Goal, Limits
+from poolkeeper.tasks.rollout.memory import Intent, begun, ended, with_intent
+from poolkeeper.tasks.rollout.plan import PlannedHost
+from poolkeeper.tasks.rollout.run import RolloutRun
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import a_fleet
 
 

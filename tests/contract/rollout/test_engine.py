@@ -12,16 +12,24 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.audit.testpod import peer_pod
-from tasks.cluster import ClusterApi, ClusterUnreachable
-from tasks.cluster.leases import HeldLease, LeaseLost, Note, hold_lease, list_leases, release_lease, take_lease
-from tasks.cluster.marks import Mark, MarkedByOthers, Phase, give_back_node, mark_of, take_node, write_mark
-from tasks.cluster.nodes import NodeRow, get_node, list_nodes
-from tasks.cluster.pods import pods_on
-from tasks.cluster.stops import Stop, freeze, hold, read_stops, stop_run
-from tasks.fleet.model import Host, Limit, Window
-from tasks.hosts.fence import Fence
-from tasks.outcomes import (
+from poolkeeper.tasks.audit.testpod import peer_pod
+from poolkeeper.tasks.cluster import ClusterApi, ClusterUnreachable
+from poolkeeper.tasks.cluster.leases import (
+    HeldLease,
+    LeaseLost,
+    Note,
+    hold_lease,
+    list_leases,
+    release_lease,
+    take_lease,
+)
+from poolkeeper.tasks.cluster.marks import Mark, MarkedByOthers, Phase, give_back_node, mark_of, take_node, write_mark
+from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, list_nodes
+from poolkeeper.tasks.cluster.pods import pods_on
+from poolkeeper.tasks.cluster.stops import Stop, freeze, hold, read_stops, stop_run
+from poolkeeper.tasks.fleet.model import Host, Limit, Window
+from poolkeeper.tasks.hosts.fence import Fence
+from poolkeeper.tasks.outcomes import (
     Change,
     Checked,
     Evidence,
@@ -32,16 +40,16 @@ from tasks.outcomes import (
     Severity,
     Subject,
 )
-from tasks.provider import Provider, ProviderError
-from tasks.rollout import recovering
-from tasks.rollout.between import UNSEEN, BetweenWaves
-from tasks.rollout.carrying import Carrier
-from tasks.rollout.goal import Goal, Limits, OnBlocked
-from tasks.rollout.live import Live
-from tasks.rollout.maintenance import HandOver
-from tasks.rollout.memory import begun, shared_by, spent_by, with_spent
-from tasks.rollout.plan import PlannedHost
-from tasks.rollout.run import RolloutRun
+from poolkeeper.tasks.provider import Provider, ProviderError
+from poolkeeper.tasks.rollout import recovering
+from poolkeeper.tasks.rollout.between import UNSEEN, BetweenWaves
+from poolkeeper.tasks.rollout.carrying import Carrier
+from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
+from poolkeeper.tasks.rollout.live import Live
+from poolkeeper.tasks.rollout.maintenance import HandOver
+from poolkeeper.tasks.rollout.memory import begun, shared_by, spent_by, with_spent
+from poolkeeper.tasks.rollout.plan import PlannedHost
+from poolkeeper.tasks.rollout.run import RolloutRun
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.rollout.instant import Idle, Instant, carried, half_done, open_run
 from tests.unit.onboard.builders import a_host

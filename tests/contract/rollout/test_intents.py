@@ -13,21 +13,21 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.api import MERGE_PATCH
-from tasks.cluster.leases import get_lease, list_leases
-from tasks.cluster.marks import Mark, Phase, mark_of, mark_text
-from tasks.cluster.nodes import PATH, NodeRow, get_node, list_nodes
-from tasks.cluster.pods import pods_on
-from tasks.fleet.model import Host, Window
-from tasks.hosts import HostError
-from tasks.hosts.fence import Begun, Fence
-from tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, Unknown
-from tasks.rollout import recovering
-from tasks.rollout.goal import Goal, OnBlocked
-from tasks.rollout.maintenance import HandOver
-from tasks.rollout.memory import Intent, intent_for, intents_by, spent_by
-from tasks.rollout.plan import PlannedHost
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.api import MERGE_PATCH
+from poolkeeper.tasks.cluster.leases import get_lease, list_leases
+from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_of, mark_text
+from poolkeeper.tasks.cluster.nodes import PATH, NodeRow, get_node, list_nodes
+from poolkeeper.tasks.cluster.pods import pods_on
+from poolkeeper.tasks.fleet.model import Host, Window
+from poolkeeper.tasks.hosts import HostError
+from poolkeeper.tasks.hosts.fence import Begun, Fence
+from poolkeeper.tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, Unknown
+from poolkeeper.tasks.rollout import recovering
+from poolkeeper.tasks.rollout.goal import Goal, OnBlocked
+from poolkeeper.tasks.rollout.maintenance import HandOver
+from poolkeeper.tasks.rollout.memory import Intent, intent_for, intents_by, spent_by
+from poolkeeper.tasks.rollout.plan import PlannedHost
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.rollout.instant import Instant, WithoutHosts, carried, half_done, open_run
 from tests.contract.rollout.test_engine import GOAL, QUICK, WRONG, left, nodes, put_pod

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ClusterApi
-from tasks.cluster.leases import get_lease, take_lease
-from tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Severity, Subject
-from tasks.rollout.goal import Goal, Limits, OnBlocked
-from tasks.rollout.live import Live
-from tasks.rollout.memory import begun, spent_by
-from tasks.rollout.plan import Candidate, PlannedHost, plan_rollout
-from tasks.rollout.waves import Waves
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.leases import get_lease, take_lease
+from poolkeeper.tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Severity, Subject
+from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
+from poolkeeper.tasks.rollout.live import Live
+from poolkeeper.tasks.rollout.memory import begun, spent_by
+from poolkeeper.tasks.rollout.plan import Candidate, PlannedHost, plan_rollout
+from poolkeeper.tasks.rollout.waves import Waves
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.unit.onboard.builders import a_host
 

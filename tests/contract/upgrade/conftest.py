@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
-from deployments.lab.layout import LabFolder
-from tasks.cluster import ClusterApi, connect
-from tasks.cluster.nodes import NodeRow, get_node, wait_node
-from tasks.fleet import load_fleet
-from tasks.fleet.model import AckProvider, Fleet, Host, KubeadmProvider
-from tasks.hosts import FactsRequest, Sessions
-from tasks.outcomes import Gate, Guard
-from tasks.provider import Provider
-from tasks.provider.ack import Ack
-from tasks.provider.kubeadm import Kubeadm
-from tasks.settings import secret_reader
-from tasks.upgrade import Goal, Limits, Pins, Upgrade
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.tasks.cluster import ClusterApi, connect
+from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, wait_node
+from poolkeeper.tasks.fleet import load_fleet
+from poolkeeper.tasks.fleet.model import AckProvider, Fleet, Host, KubeadmProvider
+from poolkeeper.tasks.hosts import FactsRequest, Sessions
+from poolkeeper.tasks.outcomes import Gate, Guard
+from poolkeeper.tasks.provider import Provider
+from poolkeeper.tasks.provider.ack import Ack
+from poolkeeper.tasks.provider.kubeadm import Kubeadm
+from poolkeeper.tasks.settings import secret_reader
+from poolkeeper.tasks.upgrade import Goal, Limits, Pins, Upgrade
 
 OLD, NEW = "v1.35.4", "v1.36.3"
 HOSTS = 40

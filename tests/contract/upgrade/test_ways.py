@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tasks.fleet.model import Host
-from tasks.upgrade import Goal, Pins, Upgrade
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.upgrade import Goal, Pins, Upgrade
 from tests.contract.hosts.fences import fence
 from tests.contract.upgrade.conftest import NEW, OLD, Told, World
 

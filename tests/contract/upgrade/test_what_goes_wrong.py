@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab.faults import Fault
-from tasks.fleet.model import Host
-from tasks.hosts.fence import FencedOff, claim
-from tasks.hosts.units import UnitRun, unit_state
-from tasks.outcomes import Change, Finding, GateRefused, Refusal
-from tasks.upgrade import Goal, Upgrade
-from tasks.upgrade.carrying import UPGRADE_UNIT
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts.fence import FencedOff, claim
+from poolkeeper.tasks.hosts.units import UnitRun, unit_state
+from poolkeeper.tasks.outcomes import Change, Finding, GateRefused, Refusal
+from poolkeeper.tasks.upgrade import Goal, Upgrade
+from poolkeeper.tasks.upgrade.carrying import UPGRADE_UNIT
 from tests.contract.hosts.fences import fence
 from tests.contract.upgrade.conftest import DEADLINE_S, NEW, OLD, Told, World, opened
 

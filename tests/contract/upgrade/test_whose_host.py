@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab.ack import AckOpenApi
-from tasks.cluster import ClusterApi
-from tasks.fleet.model import Host
-from tasks.hosts import FactsRequest, Sessions
-from tasks.hosts.fence import FencedOff
-from tasks.outcomes import Gate
-from tasks.upgrade import Goal, Limits, Upgrade
-from tasks.upgrade.carrying import UPGRADE_UNIT
+from poolkeeper.deployments.lab.ack import AckOpenApi
+from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.hosts import FactsRequest, Sessions
+from poolkeeper.tasks.hosts.fence import FencedOff
+from poolkeeper.tasks.outcomes import Gate
+from poolkeeper.tasks.upgrade import Goal, Limits, Upgrade
+from poolkeeper.tasks.upgrade.carrying import UPGRADE_UNIT
 from tests.contract.cluster.conftest import SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.hosts.conftest import World, open_sessions
 from tests.contract.hosts.machines import Machine

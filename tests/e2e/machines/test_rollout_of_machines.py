@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab import lifecycle
-from deployments.lab.layout import LabFolder
-from deployments.lab.real.machines.rebuilt_packages import CONTAINER_RUNTIME, REBUILT
-from tasks.upgrade.carrying import UPGRADE_UNIT
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab.real.machines.rebuilt_packages import CONTAINER_RUNTIME, REBUILT
+from poolkeeper.tasks.upgrade.carrying import UPGRADE_UNIT
 from tests.e2e.conftest import Json, MachinesCluster
 from tests.e2e.history import MARK
 

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.audit.acceptance import BY_TEST_POD, NodeEvidence, check_acceptance
-from tasks.audit.testpod import PodAnswers
-from tasks.cluster.pods import PodRow
-from tasks.outcomes import Severity, Verdict
+from poolkeeper.tasks.audit.acceptance import BY_TEST_POD, NodeEvidence, check_acceptance
+from poolkeeper.tasks.audit.testpod import PodAnswers
+from poolkeeper.tasks.cluster.pods import PodRow
+from poolkeeper.tasks.outcomes import Severity, Verdict
 from tests.unit.onboard.builders import NOW, a_node
 
 WELL = PodAnswers("", "", "", "", complete=True)

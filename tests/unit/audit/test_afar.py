@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tasks.audit.afar import BATCH_BYTES, BATCH_HOSTS, answers_of, batches
-from tasks.audit.asking import read_sheet
-from tasks.audit.questions import Kind, Outcome, Question, Sheet
-from tasks.hosts import HostError
-from tasks.hosts.errors import ConnectTimeout
+from poolkeeper.tasks.audit.afar import BATCH_BYTES, BATCH_HOSTS, answers_of, batches
+from poolkeeper.tasks.audit.asking import read_sheet
+from poolkeeper.tasks.audit.questions import Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.hosts import HostError
+from poolkeeper.tasks.hosts.errors import ConnectTimeout
 
 SHEET = Sheet((Question(Kind.TCP, "10.0.0.1", 22),))
 LONG = Sheet((Question(Kind.TCP, "a" * (BATCH_BYTES // 2), 22),))

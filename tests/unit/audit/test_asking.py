@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.audit import probe
-from tasks.audit.asking import decoded, encoded, program, read_answers, read_sheet, sheet_text
-from tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit import probe
+from poolkeeper.tasks.audit.asking import decoded, encoded, program, read_answers, read_sheet, sheet_text
+from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
 
 TWO = Sheet((Question(Kind.SETTINGS), Question(Kind.TCP, "10.0.0.1", 22)))
 BEGIN, END = "\npoolkeeper-probe begin\n", "poolkeeper-probe end\n"

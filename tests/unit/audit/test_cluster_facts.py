@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.audit.cluster_facts import node_facts, pod_facts
-from tasks.audit.folding import fold
-from tasks.audit.measured import Part, Quality, Suspect
-from tasks.audit.planning import View
-from tasks.audit.proving import Probed
-from tasks.audit.testpod import PodAnswers
-from tasks.cluster.dns import ClusterDns, DnsPod
-from tasks.fleet.model import SiteDns
+from poolkeeper.tasks.audit.cluster_facts import node_facts, pod_facts
+from poolkeeper.tasks.audit.folding import fold
+from poolkeeper.tasks.audit.measured import Part, Quality, Suspect
+from poolkeeper.tasks.audit.planning import View
+from poolkeeper.tasks.audit.proving import Probed
+from poolkeeper.tasks.audit.testpod import PodAnswers
+from poolkeeper.tasks.cluster.dns import ClusterDns, DnsPod
+from poolkeeper.tasks.fleet.model import SiteDns
 from tests.unit.audit.test_planning import a_node, a_view
 from tests.unit.onboard.builders import a_host
 

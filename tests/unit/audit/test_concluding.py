@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from tasks.audit.afar import WorkerAway
-from tasks.audit.concluding import SILENT, Evening, Heard, conclude
-from tasks.audit.measured import Quality
-from tasks.audit.nights import Gone, PastRun, Seen
-from tasks.audit.planning import View, plan_night
-from tasks.audit.questions import Answer, Kind, Outcome
-from tasks.audit.report import AuditReport
-from tasks.audit.telling import run_state
-from tasks.cluster.marks import Mark, Phase, mark_text
-from tasks.cluster.nodes import ROLLOUT
-from tasks.fleet.model import SiteDns
-from tasks.hosts.errors import AuthRefused, ConnectTimeout, HostError, HostKeyChanged
-from tasks.outcomes import RunState, Severity, Subject
+from poolkeeper.tasks.audit.afar import WorkerAway
+from poolkeeper.tasks.audit.concluding import SILENT, Evening, Heard, conclude
+from poolkeeper.tasks.audit.measured import Quality
+from poolkeeper.tasks.audit.nights import Gone, PastRun, Seen
+from poolkeeper.tasks.audit.planning import View, plan_night
+from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome
+from poolkeeper.tasks.audit.report import AuditReport
+from poolkeeper.tasks.audit.telling import run_state
+from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_text
+from poolkeeper.tasks.cluster.nodes import ROLLOUT
+from poolkeeper.tasks.fleet.model import SiteDns
+from poolkeeper.tasks.hosts.errors import AuthRefused, ConnectTimeout, HostError, HostKeyChanged
+from poolkeeper.tasks.outcomes import RunState, Severity, Subject
 from tests.unit.audit.test_planning import fleet
 from tests.unit.onboard.builders import CLUSTER, a_host, a_node
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasks.audit.findings import finding_of
-from tasks.audit.folding import Cause
-from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
-from tasks.outcomes import Finding, Severity
+from poolkeeper.tasks.audit.findings import finding_of
+from poolkeeper.tasks.audit.folding import Cause
+from poolkeeper.tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.outcomes import Finding, Severity
 from tests.unit.audit.reports import a_fact
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)

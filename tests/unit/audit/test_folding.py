@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.audit.folding import fold
-from tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
-from tasks.audit.suspects import Server, suspects_of_cache, suspects_of_resolver
+from poolkeeper.tasks.audit.folding import fold
+from poolkeeper.tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.suspects import Server, suspects_of_cache, suspects_of_resolver
 from tests.unit.audit.worlds import ENDPOINT, REGISTRY, World
 
 BIG, WRONG, DEAD, CLOCK = Fault.BIG, Fault.WRONG, Fault.DEAD, Fault.CLOCK

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tasks.audit.history import CARRIED, durations, earlier, write_facts, write_findings
-from tasks.audit.measured import Measured, Quality
-from tasks.audit.nights import Compared, Gone, Seen, Since, Told, baselines, compare
-from tasks.ledger import FINDINGS, RUNS, Spool
-from tasks.outcomes import Evidence, Finding, Severity, Subject
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.audit.history import CARRIED, durations, earlier, write_facts, write_findings
+from poolkeeper.tasks.audit.measured import Measured, Quality
+from poolkeeper.tasks.audit.nights import Compared, Gone, Seen, Since, Told, baselines, compare
+from poolkeeper.tasks.ledger import FINDINGS, RUNS, Spool
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.unit.audit.test_planning import fleet
 from tests.unit.onboard.builders import a_host
 

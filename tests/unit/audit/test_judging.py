@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.audit.judging import Agreed, agree, judge
-from tasks.audit.measured import Fault, Part, Quality, Suspect
-from tasks.audit.planning import CLOCK, NEGATIVE_TTL, Asked, Wants
-from tasks.audit.questions import Answer, Kind, Outcome, Question
-from tasks.audit.suspects import Server, Stage, suspects_of_target
+from poolkeeper.tasks.audit.judging import Agreed, agree, judge
+from poolkeeper.tasks.audit.measured import Fault, Part, Quality, Suspect
+from poolkeeper.tasks.audit.planning import CLOCK, NEGATIVE_TTL, Asked, Wants
+from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Question
+from poolkeeper.tasks.audit.suspects import Server, Stage, suspects_of_target
 from tests.unit.onboard.builders import a_host
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)

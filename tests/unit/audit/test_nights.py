@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from tasks.audit.measured import Measured, Part, Quality, Suspect
-from tasks.audit.nights import (
+from poolkeeper.tasks.audit.measured import Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.nights import (
     Baseline,
     Compared,
     Gone,
@@ -22,7 +22,7 @@ from tasks.audit.nights import (
     silent,
     worth_reading,
 )
-from tasks.outcomes import Evidence, Finding, Severity, Subject
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 LINE, HOST = Subject("line", "cloud -- fra1"), Subject("host", "n1")

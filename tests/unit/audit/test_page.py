@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tasks.audit.measured import Quality
-from tasks.audit.nights import Compared, Gone, Since
-from tasks.audit.page import SHOWN_SLOW, page
-from tasks.audit.report import AuditReport, Place
-from tasks.outcomes import Severity, Subject
+from poolkeeper.tasks.audit.measured import Quality
+from poolkeeper.tasks.audit.nights import Compared, Gone, Since
+from poolkeeper.tasks.audit.page import SHOWN_SLOW, page
+from poolkeeper.tasks.audit.report import AuditReport, Place
+from poolkeeper.tasks.outcomes import Severity, Subject
 from tests.unit.audit.reports import (
     HOSTS,
     a_bad_night,

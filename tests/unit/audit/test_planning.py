@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tasks.audit.measured import Part
-from tasks.audit.planning import NEGATIVE_TTL, NEGATIVE_TTL_S, Asked, NightPlan, View, plan_night
-from tasks.audit.questions import Kind
-from tasks.cluster.dns import ClusterDns, DnsPod
-from tasks.cluster.nodes import POOL_TYPE_LABEL, NodeRow
-from tasks.fleet.model import AuditName, AuditSettings, AuditTarget, Fleet, Host, SiteDns, SshAccess
+from poolkeeper.tasks.audit.measured import Part
+from poolkeeper.tasks.audit.planning import NEGATIVE_TTL, NEGATIVE_TTL_S, Asked, NightPlan, View, plan_night
+from poolkeeper.tasks.audit.questions import Kind
+from poolkeeper.tasks.cluster.dns import ClusterDns, DnsPod
+from poolkeeper.tasks.cluster.nodes import POOL_TYPE_LABEL, NodeRow
+from poolkeeper.tasks.fleet.model import AuditName, AuditSettings, AuditTarget, Fleet, Host, SiteDns, SshAccess
 from tests.unit.onboard.builders import CLUSTER, a_host, a_node
 
 NIGHT = 740_000

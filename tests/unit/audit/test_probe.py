@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deployments.lab.kubernetes import LabCA
-from tasks.audit import probe
+from poolkeeper.deployments.lab.kubernetes import LabCA
+from poolkeeper.tasks.audit import probe
 
 QUERY = b"\1\2" + probe.dns_query("a.lab", 1)[2:]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.audit.relief import Relief, relief
+from poolkeeper.tasks.audit.relief import Relief, relief
 
 ONE = {"hits": "90", "misses": "10"}
 

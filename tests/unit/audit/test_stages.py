@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.audit.matrix import places_by_name
-from tasks.audit.measured import Quality
-from tasks.audit.stages import stages, transport
+from poolkeeper.tasks.audit.matrix import places_by_name
+from poolkeeper.tasks.audit.measured import Quality
+from poolkeeper.tasks.audit.stages import stages, transport
 from tests.unit.audit.reports import HOSTS, a_fact
 
 

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tasks.audit.measured import Quality
-from tasks.audit.nights import Compared, Gone, Since
-from tasks.audit.telling import as_json, finding_rows, lasted, markdown, run_state, stands
-from tasks.outcomes import RunState, Severity, Subject
-from tasks.runs.markdown import commands
+from poolkeeper.tasks.audit.measured import Quality
+from poolkeeper.tasks.audit.nights import Compared, Gone, Since
+from poolkeeper.tasks.audit.telling import as_json, finding_rows, lasted, markdown, run_state, stands
+from poolkeeper.tasks.outcomes import RunState, Severity, Subject
+from poolkeeper.tasks.runs.markdown import commands
 from tests.unit.audit.reports import (
     NIGHT,
     a_bad_night,

@@ -1,7 +1,7 @@
 import pytest
 
-from tasks.audit.testpod import PodAnswers, parse_log, pod_name, probe_pod, way_back_pod
-from tasks.fleet.model import SiteDns
+from poolkeeper.tasks.audit.testpod import PodAnswers, parse_log, pod_name, probe_pod, way_back_pod
+from poolkeeper.tasks.fleet.model import SiteDns
 
 FINISHED = "poolkeeper: probed"
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from tasks.audit.measured import NOT_READY, TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality, Suspect
-from tasks.audit.suspects import (
+from poolkeeper.tasks.audit.measured import NOT_READY, TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.suspects import (
     API_SERVER,
     Server,
     Stage,
@@ -22,7 +22,7 @@ from tasks.audit.suspects import (
     suspects_of_stub,
     suspects_of_target,
 )
-from tasks.fleet.model import Domain, Host, Site
+from poolkeeper.tasks.fleet.model import Domain, Host, Site
 from tests.unit.onboard.builders import a_host
 
 ENDPOINT = Server("api.example:6443")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.cluster.bootstrap import (
+from poolkeeper.tasks.cluster.bootstrap import (
     ClusterInfo,
     ClusterInfoUnusable,
     parse_cluster_info,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.cluster.errors import api_error
+from poolkeeper.tasks.cluster.errors import api_error
 
 
 def test_a_webhooks_password_is_not_repeated() -> None:

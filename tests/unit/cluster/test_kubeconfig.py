@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.cluster import kubeconfig as module
-from tasks.cluster.access import authorities
-from tasks.cluster.kubeconfig import KubeconfigUnusable, read_kubeconfig, unusable
-from tasks.cluster.plugin import Credential
-from tasks.fleet.model import SecretRef
-from tasks.outcomes import REDACTED, Secret
+from poolkeeper.tasks.cluster import kubeconfig as module
+from poolkeeper.tasks.cluster.access import authorities
+from poolkeeper.tasks.cluster.kubeconfig import KubeconfigUnusable, read_kubeconfig, unusable
+from poolkeeper.tasks.cluster.plugin import Credential
+from poolkeeper.tasks.fleet.model import SecretRef
+from poolkeeper.tasks.outcomes import REDACTED, Secret
 from tests.unit.onboard.builders import CLUSTER
 
 SECRET = "s3cr3t-t0ken-of-the-kubeconfig"

@@ -12,18 +12,18 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic import TypeAdapter
 
-from tasks.cluster import dns, nodes, pods, snapshot
-from tasks.cluster.budgets import parse_budget
-from tasks.cluster.eviction import must_go
-from tasks.cluster.fields import moment
-from tasks.cluster.leases import parse_lease
-from tasks.cluster.services import parse_service, parse_slice
-from tasks.cluster.volumes import parse_claim, parse_volume
-from tasks.cluster.workloads import Shared, parse_pod, parse_workload
-from tasks.rollout import gates
-from tasks.rollout.contention import guards
-from tasks.rollout.gates import lost_workloads
-from tasks.rollout.room import is_down
+from poolkeeper.tasks.cluster import dns, nodes, pods, snapshot
+from poolkeeper.tasks.cluster.budgets import parse_budget
+from poolkeeper.tasks.cluster.eviction import must_go
+from poolkeeper.tasks.cluster.fields import moment
+from poolkeeper.tasks.cluster.leases import parse_lease
+from poolkeeper.tasks.cluster.services import parse_service, parse_slice
+from poolkeeper.tasks.cluster.volumes import parse_claim, parse_volume
+from poolkeeper.tasks.cluster.workloads import Shared, parse_pod, parse_workload
+from poolkeeper.tasks.rollout import gates
+from poolkeeper.tasks.rollout.contention import guards
+from poolkeeper.tasks.rollout.gates import lost_workloads
+from poolkeeper.tasks.rollout.room import is_down
 from tests.unit.onboard.builders import NOW
 from tests.unit.rollout.builders import a_pod
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.cluster.proxies import Proxy, ProxyUnusable, declared_proxy, environments_proxy
+from poolkeeper.tasks.cluster.proxies import Proxy, ProxyUnusable, declared_proxy, environments_proxy
 
 PROXY = {"HTTPS_PROXY": "http://proxy.example:3128"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.quantities import scaled_up, thousandths
+from poolkeeper.tasks.cluster.quantities import scaled_up, thousandths
 
 MOST = (2**63 - 1) * 1000
 

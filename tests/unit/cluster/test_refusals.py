@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster import ApiError, Conflict, Denied, Gone, NotFound, Throttled
-from tasks.cluster.errors import api_error
-from tasks.cluster.eviction import EvictionState, judged
+from poolkeeper.tasks.cluster import ApiError, Conflict, Denied, Gone, NotFound, Throttled
+from poolkeeper.tasks.cluster.errors import api_error
+from poolkeeper.tasks.cluster.eviction import EvictionState, judged
 
 Json = dict[str, Any]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.budgets import Budget, parse_budget
-from tasks.cluster.scheduling import PodTerm, Spread, Taint, Toleration, parse_needs
-from tasks.cluster.selectors import (
+from poolkeeper.tasks.cluster.budgets import Budget, parse_budget
+from poolkeeper.tasks.cluster.scheduling import PodTerm, Spread, Taint, Toleration, parse_needs
+from poolkeeper.tasks.cluster.selectors import (
     NOTHING,
     NodeTerm,
     Requirement,
@@ -18,10 +18,10 @@ from tasks.cluster.selectors import (
     parse_node_terms,
     parse_selector,
 )
-from tasks.cluster.services import Slice, parse_service, parse_slice
-from tasks.cluster.snapshot import Node, parse_node
-from tasks.cluster.volumes import Claim, Volume, parse_claim, parse_volume
-from tasks.cluster.workloads import Owner, Shared, Workload, deployment_of, parse_pod, parse_workload
+from poolkeeper.tasks.cluster.services import Slice, parse_service, parse_slice
+from poolkeeper.tasks.cluster.snapshot import Node, parse_node
+from poolkeeper.tasks.cluster.volumes import Claim, Volume, parse_claim, parse_volume
+from poolkeeper.tasks.cluster.workloads import Owner, Shared, Workload, deployment_of, parse_pod, parse_workload
 
 Json = dict[str, Any]
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"

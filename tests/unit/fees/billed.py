@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.fees.bill import Bill, bill_of_items
-from tasks.fees.periods import Period
+from poolkeeper.tasks.fees.bill import Bill, bill_of_items
+from poolkeeper.tasks.fees.periods import Period
 from tests.unit.fees.builders import OCTOBER
 
 CLUSTER_FEE = "ACK Pro Pricing"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.fees.allocation import KeyInvalid, ShareKey, allocate, shared_out
-from tasks.fees.metering import meter
-from tasks.fees.periods import instant
+from poolkeeper.tasks.fees.allocation import KeyInvalid, ShareKey, allocate, shared_out
+from poolkeeper.tasks.fees.metering import meter
+from poolkeeper.tasks.fees.periods import instant
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, NOW, OCTOBER, evidence_of
 from tests.unit.fees.histories import rows
 

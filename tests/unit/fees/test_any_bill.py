@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.fees.bill import BillInvalid
-from tasks.fees.bill_csv import bill_of_csv
-from tasks.fees.metering import Statement
-from tasks.fees.money import EXACT, money_text
-from tasks.fees.reconciling import Reconciliation, Verdict, reconcile
-from tasks.fees.tariff_loading import tariff_of
+from poolkeeper.tasks.fees.bill import BillInvalid
+from poolkeeper.tasks.fees.bill_csv import bill_of_csv
+from poolkeeper.tasks.fees.metering import Statement
+from poolkeeper.tasks.fees.money import EXACT, money_text
+from poolkeeper.tasks.fees.reconciling import Reconciliation, Verdict, reconcile
+from poolkeeper.tasks.fees.tariff_loading import tariff_of
 from tests.unit.fees.builders import OCTOBER, metered
 from tests.unit.fees.histories import rows
 

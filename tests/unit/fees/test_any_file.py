@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.fees.events import EvidenceInvalid
-from tasks.fees.evidence import Evidence, evidence_of_csv
-from tasks.fees.metering import meter
-from tasks.fees.periods import instant
-from tasks.fees.tariff_loading import check_tariff, shipped_tariffs, tariff_path
-from tasks.fleet import Problem
+from poolkeeper.tasks.fees.events import EvidenceInvalid
+from poolkeeper.tasks.fees.evidence import Evidence, evidence_of_csv
+from poolkeeper.tasks.fees.metering import meter
+from poolkeeper.tasks.fees.periods import instant
+from poolkeeper.tasks.fees.tariff_loading import check_tariff, shipped_tariffs, tariff_path
+from poolkeeper.tasks.fleet import Problem
 from tests.unit.fees.builders import EDGE, NOW, OCTOBER, csv_file
 from tests.unit.fees.histories import rows
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tasks.fees.bill import Bill, BillInvalid, account_bills, amount, bill_of_items
-from tasks.fees.bill_csv import bill_of_csv
-from tasks.fees.periods import Period
+from poolkeeper.tasks.fees.bill import Bill, BillInvalid, account_bills, amount, bill_of_items
+from poolkeeper.tasks.fees.bill_csv import bill_of_csv
+from poolkeeper.tasks.fees.periods import Period
 from tests.unit.fees.billed import item
 from tests.unit.fees.builders import OCTOBER
 

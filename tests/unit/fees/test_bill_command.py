@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from deployments.cli import main
-from tasks.fees.tariff_loading import SHIPPED
-from tasks.ledger import LIFECYCLE, Spool
+from poolkeeper.deployments.cli import main
+from poolkeeper.tasks.fees.tariff_loading import SHIPPED
+from poolkeeper.tasks.ledger import LIFECYCLE, Spool
 from tests.unit.fees.builders import csv_file, priced, tariff_text
 
 ROWS: list[tuple[Any, ...]] = [

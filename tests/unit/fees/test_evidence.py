@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tasks.fees.events import EvidenceInvalid
-from tasks.fees.evidence import Evidence, evidence_of_csv, evidence_of_spool
-from tasks.fees.metering import meter
-from tasks.fees.periods import instant
-from tasks.fleet import Problem
-from tasks.ledger import LIFECYCLE, Spool
+from poolkeeper.tasks.fees.events import EvidenceInvalid
+from poolkeeper.tasks.fees.evidence import Evidence, evidence_of_csv, evidence_of_spool
+from poolkeeper.tasks.fees.metering import meter
+from poolkeeper.tasks.fees.periods import instant
+from poolkeeper.tasks.fleet import Problem
+from poolkeeper.tasks.ledger import LIFECYCLE, Spool
 from tests.unit.fees.builders import ACK_PRO, EDGE, NOW, OCTOBER, csv_file, evidence_of, metered
 
 HEADER = "resource_id,kind,event,at,vcpus,gpus,labels\n"

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.fees.periods import Period
+from poolkeeper.tasks.fees.periods import Period
 from tests.unit.fees import oracle
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, metered, priced, tariff
 from tests.unit.fees.histories import START, rows

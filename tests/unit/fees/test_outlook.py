@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from tasks.fees import outlook
-from tasks.fees.outlook import Change, OutlookInvalid
-from tasks.fees.periods import instant
-from tasks.fees.units import UNITS
+from poolkeeper.tasks.fees import outlook
+from poolkeeper.tasks.fees.outlook import Change, OutlookInvalid
+from poolkeeper.tasks.fees.periods import instant
+from poolkeeper.tasks.fees.units import UNITS
 from tests.unit.fees.builders import ACK_PRO, EDGE, OCTOBER, evidence_of, metered
 
 NOW = datetime.fromisoformat("2026-10-21T12:00+08:00")

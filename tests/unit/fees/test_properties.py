@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.fees.metering import Statement, meter
-from tasks.fees.periods import Period, instant
+from poolkeeper.tasks.fees.metering import Statement, meter
+from poolkeeper.tasks.fees.periods import Period, instant
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, evidence_of, metered, priced, tariff
 from tests.unit.fees.histories import START, rows
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from tasks.fees import ClosedPeriods, Period, ShareKey, close, evidence_of_csv, load_tariff, tariff_path
-from tasks.fees.focus import COLUMNS, focus_rows
-from tasks.fees.month import NOTHING_ASKED, Month, month_of
-from tasks.fees.outlook import Asked
-from tasks.fees.page import page
-from tasks.fees.periods import instant
-from tasks.fees.reconciling import reconcile
-from tasks.fees.report import write
+from poolkeeper.tasks.fees import ClosedPeriods, Period, ShareKey, close, evidence_of_csv, load_tariff, tariff_path
+from poolkeeper.tasks.fees.focus import COLUMNS, focus_rows
+from poolkeeper.tasks.fees.month import NOTHING_ASKED, Month, month_of
+from poolkeeper.tasks.fees.outlook import Asked
+from poolkeeper.tasks.fees.page import page
+from poolkeeper.tasks.fees.periods import instant
+from poolkeeper.tasks.fees.reconciling import reconcile
+from poolkeeper.tasks.fees.report import write
 from tests.unit.fees.billed import billed, item
 
 EXAMPLE = Path(__file__).parents[3] / "deployments/examples/fee-events.csv"

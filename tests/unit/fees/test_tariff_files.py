@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tasks.fees.tariff_loading import TariffInvalid, check_tariff, load_tariff, shipped_tariffs, tariff_of, tariff_path
-from tasks.fees.units import UNITS, Counting
+from poolkeeper.tasks.fees.tariff_loading import (
+    TariffInvalid,
+    check_tariff,
+    load_tariff,
+    shipped_tariffs,
+    tariff_of,
+    tariff_path,
+)
+from poolkeeper.tasks.fees.units import UNITS, Counting
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, priced, tariff
 
 MISTAKES = Path(__file__).parent / "tariff-mistakes.yaml"

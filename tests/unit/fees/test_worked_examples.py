@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.fees.periods import Period
+from poolkeeper.tasks.fees.periods import Period
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, metered, priced, tariff
 
 DAY = Period.of("2026-10-05")

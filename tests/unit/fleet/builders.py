@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.fleet import Fleet, check_fleet, load_fleet
-from tasks.fleet.problems import Problems
+from poolkeeper.tasks.fleet import Fleet, check_fleet, load_fleet
+from poolkeeper.tasks.fleet.problems import Problems
 
 GOOD = """\
 fleet: acme

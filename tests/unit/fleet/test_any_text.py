@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.fleet import check_fleet
+from poolkeeper.tasks.fleet import check_fleet
 from tests.unit.fleet.builders import GOOD, a_file
 
 EXAMPLE = (Path(__file__).parents[3] / "deployments" / "examples" / "fleet.yaml").read_text()

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from tasks.fleet import FleetInvalid, Problem, load_fleet
-from tasks.fleet.problems import TOLD
-from tasks.fleet.source import MAX_BYTES
+from poolkeeper.tasks.fleet import FleetInvalid, Problem, load_fleet
+from poolkeeper.tasks.fleet.problems import TOLD
+from poolkeeper.tasks.fleet.source import MAX_BYTES
 from tests.unit.fleet.builders import GOOD, a_file, problems_of
 
 BEGIN = "Begin with `fleet: NAME`, then clusters, sites, pools, hosts."

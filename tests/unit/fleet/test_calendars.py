@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.fleet import Site, calendars, open_intervals
-from tasks.fleet.calendars import CalendarInvalid, calendar_freezes, read_calendar
+from poolkeeper.tasks.fleet import Site, calendars, open_intervals
+from poolkeeper.tasks.fleet.calendars import CalendarInvalid, calendar_freezes, read_calendar
 from tests.unit.fleet.builders import changed, problems_of
 
 BERLIN, SHANGHAI, NEW_YORK = (ZoneInfo(name) for name in ("Europe/Berlin", "Asia/Shanghai", "America/New_York"))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.fleet import Mode, SecretRef, SshAccess
-from tasks.fleet.model import (
+from poolkeeper.tasks.fleet import Mode, SecretRef, SshAccess
+from poolkeeper.tasks.fleet.model import (
     AcceptedSystem,
     AckProvider,
     AuditName,

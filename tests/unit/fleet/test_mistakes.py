@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.fleet import Problem
+from poolkeeper.tasks.fleet import Problem
 from tests.unit.fleet.builders import GOOD, changed, problems_of
 
 N01 = "  n01: {address: 10.1.0.11, site: fra1, pool: general, domain: rack1}"

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
-from tasks.fleet import check_fleet, fleet_schema
-from tasks.fleet.source import read_source
-from tasks.fleet.text import Positions
+from poolkeeper.tasks.fleet import check_fleet, fleet_schema
+from poolkeeper.tasks.fleet.source import read_source
+from poolkeeper.tasks.fleet.text import Positions
 from tests.unit.fleet.builders import GOOD, a_file, changed
 
 ROOT = Path(__file__).parents[3]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.fleet import SelectionInvalid, select
+from poolkeeper.tasks.fleet import SelectionInvalid, select
 from tests.unit.fleet.builders import a_fleet
 
 CHANGES = (

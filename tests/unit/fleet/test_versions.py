@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.fleet.versions import at_least, goes_back, minor_of, older_package, same_version
+from poolkeeper.tasks.fleet.versions import at_least, goes_back, minor_of, older_package, same_version
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.fleet import Interval, Site, open_intervals
-from tasks.fleet.model import Freeze, Window
+from poolkeeper.tasks.fleet import Interval, Site, open_intervals
+from poolkeeper.tasks.fleet.model import Freeze, Window
 
 BERLIN, SHANGHAI = "Europe/Berlin", "Asia/Shanghai"
 EVERY_DAY, SATURDAY, SUNDAY = frozenset(range(7)), frozenset({5}), frozenset({6})

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import asyncssh
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
-from deployments.lab.layout import LabFolder
-from tasks.hosts.facts import FACTS_PROGRAM
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.tasks.hosts.facts import FACTS_PROGRAM
 
 RECORDED = Path(__file__).parent / "recorded"
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.hosts.changes import PATHS, compare
+from poolkeeper.tasks.hosts.changes import PATHS, compare
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.hosts import HostError
-from tasks.outcomes import Subject
+from poolkeeper.tasks.hosts import HostError
+from poolkeeper.tasks.outcomes import Subject
 
 
 def test_words_of_others_are_one_line_without_secrets() -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.hosts import facts as facts_module
-from tasks.hosts.facts import Disk, HostFacts, OtherRuntime, Resolver, parse_facts
-from tasks.outcomes import Known, Unknown
+from poolkeeper.tasks.hosts import facts as facts_module
+from poolkeeper.tasks.hosts.facts import Disk, HostFacts, OtherRuntime, Resolver, parse_facts
+from poolkeeper.tasks.outcomes import Known, Unknown
 
 RECORDED = Path(__file__).parent / "recorded"
 SEEN_AT = datetime.fromtimestamp(1795000001, UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.hosts.packages import (
+from poolkeeper.tasks.hosts.packages import (
     FileSystem,
     Need,
     NoApt,

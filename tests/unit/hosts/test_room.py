@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tasks.fleet.model import Site, SshLimits
-from tasks.hosts.errors import ConnectionLost
-from tasks.hosts.room import Room
+from poolkeeper.tasks.fleet.model import Site, SshLimits
+from poolkeeper.tasks.hosts.errors import ConnectionLost
+from poolkeeper.tasks.hosts.room import Room
 
 UTC_ZONE = ZoneInfo("UTC")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.hosts.units import OUTPUT_KEPT_BYTES, UnitRun, UnitState, parse_state
-from tasks.outcomes import REDACTED, Secret
+from poolkeeper.tasks.hosts.units import OUTPUT_KEPT_BYTES, UnitRun, UnitState, parse_state
+from poolkeeper.tasks.outcomes import REDACTED, Secret
 
 LONG = OUTPUT_KEPT_BYTES + 1
 

@@ -10,14 +10,14 @@ from typing import cast
 import pytest
 from click.testing import CliRunner
 
-from deployments.lab.cli import lab as command
-from deployments.lab.faults import FAULTS, MACHINES_ONLY, Fault, NotedFaults, Subject, faults_of, subject_of
-from deployments.lab.layout import Network, plan_hosts
-from deployments.lab.real.machines.faults import of_cloud, of_host, of_site
-from deployments.lab.real.machines.intranet import Certificates
-from deployments.lab.real.machines.machine import PoweredMachine
-from deployments.lab.real.machines.network import Wires
-from deployments.lab.real.machines.resolvers import Resolvers
+from poolkeeper.deployments.lab.cli import lab as command
+from poolkeeper.deployments.lab.faults import FAULTS, MACHINES_ONLY, Fault, NotedFaults, Subject, faults_of, subject_of
+from poolkeeper.deployments.lab.layout import Network, plan_hosts
+from poolkeeper.deployments.lab.real.machines.faults import of_cloud, of_host, of_site
+from poolkeeper.deployments.lab.real.machines.intranet import Certificates
+from poolkeeper.deployments.lab.real.machines.machine import PoweredMachine
+from poolkeeper.deployments.lab.real.machines.network import Wires
+from poolkeeper.deployments.lab.real.machines.resolvers import Resolvers
 
 ALL_OF_A_SITE = "api-unreachable, line-cut, one-way, udp-53-blocked, mtu-lowered, resolver-lies"
 

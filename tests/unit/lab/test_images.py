@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab.real.machines.images import Image, media_type
-from deployments.lab.real.machines.kubernetes_packages import Package
-from deployments.lab.real.machines.network import port_of
+from poolkeeper.deployments.lab.real.machines.images import Image, media_type
+from poolkeeper.deployments.lab.real.machines.kubernetes_packages import Package
+from poolkeeper.deployments.lab.real.machines.network import port_of
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployments.lab.real.machines.rebuilt_packages import fields_of
+from poolkeeper.deployments.lab.real.machines.rebuilt_packages import fields_of
 
 STATUS = """\
 Package: containerd

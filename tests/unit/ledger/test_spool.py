@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasks.ledger import LIFECYCLE, RUNS, STEPS, RowInvalid, Spool
+from poolkeeper.tasks.ledger import LIFECYCLE, RUNS, STEPS, RowInvalid, Spool
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.model import AckProvider, Cluster, Domain, Fleet, Host, Pool, SecretRef, Site, SshAccess
-from tasks.hosts import HostFacts
-from tasks.hosts.facts import Disk, Resolver
-from tasks.onboard.preflight import Batch, HostView
-from tasks.onboard.run import make_batch
-from tasks.onboard.standing import Join
-from tasks.outcomes import Evidence, Finding, Known, Severity, Subject, Unknown
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import AckProvider, Cluster, Domain, Fleet, Host, Pool, SecretRef, Site, SshAccess
+from poolkeeper.tasks.hosts import HostFacts
+from poolkeeper.tasks.hosts.facts import Disk, Resolver
+from poolkeeper.tasks.onboard.preflight import Batch, HostView
+from poolkeeper.tasks.onboard.run import make_batch
+from poolkeeper.tasks.onboard.standing import Join
+from poolkeeper.tasks.outcomes import Evidence, Finding, Known, Severity, Subject, Unknown
 
 GIB = 1024**3
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.fleet import SelectionInvalid
-from tasks.fleet.model import AckProvider, KubeadmProvider, SecretRef, SshAccess
-from tasks.onboard.choosing import check_skips
-from tasks.onboard.preflight import REGISTRY
-from tasks.runs.choosing import ChoiceInvalid, choose_hosts, secrets_of
+from poolkeeper.tasks.fleet import SelectionInvalid
+from poolkeeper.tasks.fleet.model import AckProvider, KubeadmProvider, SecretRef, SshAccess
+from poolkeeper.tasks.onboard.choosing import check_skips
+from poolkeeper.tasks.onboard.preflight import REGISTRY
+from poolkeeper.tasks.runs.choosing import ChoiceInvalid, choose_hosts, secrets_of
 from tests.unit.onboard.builders import a_fleet, a_host
 
 FLEET = a_fleet(

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.pods import PodRow
-from tasks.hosts.kubelet import Trace, parse_trace
-from tasks.hosts.units import UnitRun
-from tasks.onboard.leavers import MayNotLeave, Remains, alive, keeps_in, lost_pods, stays_away
-from tasks.outcomes import Known, Observed, Severity, Subject, Unknown
+from poolkeeper.tasks.cluster.pods import PodRow
+from poolkeeper.tasks.hosts.kubelet import Trace, parse_trace
+from poolkeeper.tasks.hosts.units import UnitRun
+from poolkeeper.tasks.onboard.leavers import MayNotLeave, Remains, alive, keeps_in, lost_pods, stays_away
+from poolkeeper.tasks.outcomes import Known, Observed, Severity, Subject, Unknown
 from tests.unit.onboard.builders import NOW, a_host, a_node, unread
 
 OFF = ["enabled disabled", "active inactive", "end"]

@@ -1,5 +1,5 @@
-from tasks.onboard.plan import plan_joins
-from tasks.onboard.standing import Standing, Step
+from poolkeeper.tasks.onboard.plan import plan_joins
+from poolkeeper.tasks.onboard.standing import Standing, Step
 from tests.unit.onboard.builders import a_host
 
 

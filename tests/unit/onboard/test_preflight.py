@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.cluster.nodes import MACHINE_ID
-from tasks.fleet.model import AcceptedSystem, KubeadmProvider, SiteDns
-from tasks.hosts.facts import Disk, OtherRuntime, Resolver, parse_facts
-from tasks.onboard.preflight import REGISTRY, Check, HostView, run_check, run_checks
-from tasks.onboard.preflight.check import LONGEST_TOLD
-from tasks.onboard.standing import Join
-from tasks.outcomes import NotKnown, Severity, Verdict
+from poolkeeper.tasks.cluster.nodes import MACHINE_ID
+from poolkeeper.tasks.fleet.model import AcceptedSystem, KubeadmProvider, SiteDns
+from poolkeeper.tasks.hosts.facts import Disk, OtherRuntime, Resolver, parse_facts
+from poolkeeper.tasks.onboard.preflight import REGISTRY, Check, HostView, run_check, run_checks
+from poolkeeper.tasks.onboard.preflight.check import LONGEST_TOLD
+from poolkeeper.tasks.onboard.standing import Join
+from poolkeeper.tasks.outcomes import NotKnown, Severity, Verdict
 from tests.unit.onboard.builders import GIB, NOW, a_batch, a_node, a_view, unread
 
 ANY_STEP = "any"

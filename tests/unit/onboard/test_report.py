@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.ledger import RUNS, Spool
-from tasks.onboard.plan import plan_joins
-from tasks.onboard.report import plan_rows
-from tasks.onboard.standing import Standing, Step
-from tasks.outcomes import Change, Evidence, Gate, HostOutcome, HostState, RunState, Severity, Subject
-from tasks.runs.answer import Answer, markdown, outcome_rows, summary_line
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.ledger import RUNS, Spool
+from poolkeeper.tasks.onboard.plan import plan_joins
+from poolkeeper.tasks.onboard.report import plan_rows
+from poolkeeper.tasks.onboard.standing import Standing, Step
+from poolkeeper.tasks.outcomes import Change, Evidence, Gate, HostOutcome, HostState, RunState, Severity, Subject
+from poolkeeper.tasks.runs.answer import Answer, markdown, outcome_rows, summary_line
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import NOW, a_finding, a_host
 
 ACCEPTED = HostOutcome("a", HostState.ACCEPTED, "accepted and released", phase_s={"join": 12.345, "look": 0.04})

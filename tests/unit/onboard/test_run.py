@@ -9,19 +9,19 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.cluster import ApiError, ClusterApi
-from tasks.cluster.access import Access
-from tasks.cluster.nodes import NodeRow
-from tasks.fleet.guards import freeze_guard, observe_guard
-from tasks.fleet.model import Freeze, Host, Mode
-from tasks.hosts import FactsRequest, HostError
-from tasks.ledger import FINDINGS, Spool
-from tasks.onboard.admission import Admission, Look
-from tasks.onboard.preflight import REGISTRY
-from tasks.onboard.run import OnboardRun, Preflight, make_batch
-from tasks.onboard.standing import Join, Standing, Step, where_it_stands
-from tasks.outcomes import Change, Checked, Finding, Gate, HostState, Severity, Subject, Unknown, Verdict
-from tasks.runs.recording import Recorder
+from poolkeeper.tasks.cluster import ApiError, ClusterApi
+from poolkeeper.tasks.cluster.access import Access
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.guards import freeze_guard, observe_guard
+from poolkeeper.tasks.fleet.model import Freeze, Host, Mode
+from poolkeeper.tasks.hosts import FactsRequest, HostError
+from poolkeeper.tasks.ledger import FINDINGS, Spool
+from poolkeeper.tasks.onboard.admission import Admission, Look
+from poolkeeper.tasks.onboard.preflight import REGISTRY
+from poolkeeper.tasks.onboard.run import OnboardRun, Preflight, make_batch
+from poolkeeper.tasks.onboard.standing import Join, Standing, Step, where_it_stands
+from poolkeeper.tasks.outcomes import Change, Checked, Finding, Gate, HostState, Severity, Subject, Unknown, Verdict
+from poolkeeper.tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import CLUSTER, NOW, a_finding, a_host, a_view, some_facts, unread
 
 STOPPED = Standing(Step.STOP, "another machine", a_finding("onboard.identity.other-machine"))

@@ -4,10 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.cluster.marks import Mark, Phase, mark_text
-from tasks.cluster.nodes import ACCEPTED, CORDON, MACHINE_ID
-from tasks.onboard.standing import DEAD_AFTER, Join, Step, other_names, own_node, taken_into_service, where_it_stands
-from tasks.outcomes import Known, Unknown
+from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_text
+from poolkeeper.tasks.cluster.nodes import ACCEPTED, CORDON, MACHINE_ID
+from poolkeeper.tasks.onboard.standing import (
+    DEAD_AFTER,
+    Join,
+    Step,
+    other_names,
+    own_node,
+    taken_into_service,
+    where_it_stands,
+)
+from poolkeeper.tasks.outcomes import Known, Unknown
 from tests.unit.onboard.builders import NOW, a_host, a_node
 
 SEEN = Known("m-1", NOW)

@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.outcomes import Change, Done, Gate, GateRefused, Planned, Refusal, Subject
+from poolkeeper.tasks.outcomes import Change, Done, Gate, GateRefused, Planned, Refusal, Subject
 
 HOST = Subject("host", "fra1-n01")
 NO = Refusal("freeze", "the cluster is frozen", "Run `poolkeeper thaw`.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.outcomes import Secret, named, quoted
+from poolkeeper.tasks.outcomes import Secret, named, quoted
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 
-from tasks.outcomes import REDACTED, Secret, redact
-from tasks.outcomes.redaction import MAX_CHARACTERS
+from poolkeeper.tasks.outcomes import REDACTED, Secret, redact
+from poolkeeper.tasks.outcomes.redaction import MAX_CHARACTERS
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from tasks.outcomes import HostOutcome, HostState, RunState, in_slots, run_state
+from poolkeeper.tasks.outcomes import HostOutcome, HostState, RunState, in_slots, run_state
 
 
 def outcome(name: str, state: HostState) -> HostOutcome:

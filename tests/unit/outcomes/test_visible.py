@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from tasks.outcomes import on_one_line, visible
+from poolkeeper.tasks.outcomes import on_one_line, visible
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.provider import ProviderError
-from tasks.provider.kubeadm import minor_of, skew_between
-from tasks.provider.kubeadm_scripts import packages_of
+from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.provider.kubeadm import minor_of, skew_between
+from poolkeeper.tasks.provider.kubeadm_scripts import packages_of
 
 API = "v1.36.3"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tasks.fees import Period, evidence_of_spool, meter
-from tasks.fees.periods import instant
-from tasks.fleet.model import AckProvider
-from tasks.ledger import LIFECYCLE, Spool
-from tasks.provider.lifetimes import ClusterLife, Seen, life_rows, seen_before
+from poolkeeper.tasks.fees import Period, evidence_of_spool, meter
+from poolkeeper.tasks.fees.periods import instant
+from poolkeeper.tasks.fleet.model import AckProvider
+from poolkeeper.tasks.ledger import LIFECYCLE, Spool
+from poolkeeper.tasks.provider.lifetimes import ClusterLife, Seen, life_rows, seen_before
 from tests.unit.fees.builders import ACK_PRO
 from tests.unit.onboard.builders import CLUSTER
 

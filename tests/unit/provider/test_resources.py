@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tasks.fleet.model import AckProvider, Cluster, KubeadmProvider
-from tasks.provider.resources import Billed, belonging, named
+from poolkeeper.tasks.fleet.model import AckProvider, Cluster, KubeadmProvider
+from poolkeeper.tasks.provider.resources import Billed, belonging, named
 from tests.unit.onboard.builders import CLUSTER
 
 ACK = AckProvider("c-1", "cn-hangzhou")

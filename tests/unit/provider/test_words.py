@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.provider.sdk import first_line
+from poolkeeper.tasks.provider.sdk import first_line
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.cluster.budgets import Budget
-from tasks.cluster.quantities import thousandths
-from tasks.cluster.scheduling import Amounts, Needs
-from tasks.cluster.selectors import Selector
-from tasks.cluster.snapshot import Node, Snapshot
-from tasks.cluster.workloads import Owner, Pod, Workload
-from tasks.outcomes import Known, Unknown
-from tasks.rollout import Forecast, forecast
+from poolkeeper.tasks.cluster.budgets import Budget
+from poolkeeper.tasks.cluster.quantities import thousandths
+from poolkeeper.tasks.cluster.scheduling import Amounts, Needs
+from poolkeeper.tasks.cluster.selectors import Selector
+from poolkeeper.tasks.cluster.snapshot import Node, Snapshot
+from poolkeeper.tasks.cluster.workloads import Owner, Pod, Workload
+from poolkeeper.tasks.outcomes import Known, Unknown
+from poolkeeper.tasks.rollout import Forecast, forecast
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DEADLINE_S = 300.0

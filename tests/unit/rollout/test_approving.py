@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.approvals import Approval
-from tasks.rollout.approving import narrowed, needs_approval, plan_row
-from tasks.rollout.goal import Goal, Limits, OnBlocked
-from tasks.rollout.plan import Candidate, Plan, plan_rollout
+from poolkeeper.tasks.cluster.approvals import Approval
+from poolkeeper.tasks.rollout.approving import narrowed, needs_approval, plan_row
+from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
+from poolkeeper.tasks.rollout.plan import Candidate, Plan, plan_rollout
 from tests.unit.onboard.builders import NOW, a_host
 
 GOAL = Goal("upgrade", "general", {"kubernetes": "v1.36.3"})

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.selectors import NOTHING, Selector
-from tasks.cluster.workloads import Pod
+from poolkeeper.tasks.cluster.selectors import NOTHING, Selector
+from poolkeeper.tasks.cluster.workloads import Pod
 from tests.unit.rollout.builders import a_budget, a_node, a_pod, a_snapshot, seen, verdicts, web
 
 ELSEWHERE = a_pod("other", "n2")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tasks.ledger import RUNS, STEPS, Spool, Table
-from tasks.rollout.durations import RUNS_LOOKED_AT, measured_s, percentile_s
+from poolkeeper.tasks.ledger import RUNS, STEPS, Spool, Table
+from poolkeeper.tasks.rollout.durations import RUNS_LOOKED_AT, measured_s, percentile_s
 from tests.unit.onboard.builders import NOW
 
 HOSTS = [f"h{n}" for n in range(10)]

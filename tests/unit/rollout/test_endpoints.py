@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.selectors import NOTHING
-from tasks.cluster.services import Service, Slice
-from tasks.outcomes import Known, Unknown
-from tasks.rollout import ServiceLoss
+from poolkeeper.tasks.cluster.selectors import NOTHING
+from poolkeeper.tasks.cluster.services import Service, Slice
+from poolkeeper.tasks.outcomes import Known, Unknown
+from poolkeeper.tasks.rollout import ServiceLoss
 from tests.unit.rollout.builders import NOW, SELECTS_WEB, a_budget, a_pod, a_snapshot, seen
 
 SERVICE = Service("shop", "web", SELECTS_WEB)

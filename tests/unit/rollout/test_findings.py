@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.scheduling import CORDON, Toleration
-from tasks.outcomes import Finding
-from tasks.rollout import PodVerdict
-from tasks.rollout.findings import _KINDS, findings
-from tasks.rollout.verdicts import Effect, effect_of
+from poolkeeper.tasks.cluster.scheduling import CORDON, Toleration
+from poolkeeper.tasks.outcomes import Finding
+from poolkeeper.tasks.rollout import PodVerdict
+from poolkeeper.tasks.rollout.findings import _KINDS, findings
+from poolkeeper.tasks.rollout.verdicts import Effect, effect_of
 from tests.unit.rollout.builders import a_budget, a_node, a_pod, a_snapshot, seen
 
 

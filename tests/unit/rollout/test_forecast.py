@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.scheduling import Taint, Toleration
-from tasks.cluster.selectors import EVERYTHING, NOTHING, NodeTerm, Requirement
-from tasks.cluster.volumes import Claim, Volume
-from tasks.cluster.workloads import Owner, Workload
-from tasks.rollout import Effect, NodeForecast, forecast_each, risk
-from tasks.rollout.forecast import NoSuchNode
-from tasks.rollout.world import World
+from poolkeeper.tasks.cluster.scheduling import Taint, Toleration
+from poolkeeper.tasks.cluster.selectors import EVERYTHING, NOTHING, NodeTerm, Requirement
+from poolkeeper.tasks.cluster.volumes import Claim, Volume
+from poolkeeper.tasks.cluster.workloads import Owner, Workload
+from poolkeeper.tasks.rollout import Effect, NodeForecast, forecast_each, risk
+from poolkeeper.tasks.rollout.forecast import NoSuchNode
+from poolkeeper.tasks.rollout.world import World
 from tests.unit.rollout.builders import (
     DEADLINE_S,
     NOW,

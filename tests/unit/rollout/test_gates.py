@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.rollout.gates import lost_nodes
+from poolkeeper.tasks.rollout.gates import lost_nodes
 from tests.unit.onboard.builders import NOW, a_node
 from tests.unit.rollout.test_standing import Phase, marked
 

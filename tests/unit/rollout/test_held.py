@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.cluster.leases import LeaseRow
-from tasks.cluster.marks import Mark, Phase, mark_text
-from tasks.rollout.held import all_held
+from poolkeeper.tasks.cluster.leases import LeaseRow
+from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_text
+from poolkeeper.tasks.rollout.held import all_held
 from tests.unit.onboard.builders import a_node
 
 CORDON = {"poolkeeper.io/cordon": "{}"}

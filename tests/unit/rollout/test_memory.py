@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.leases import Note
-from tasks.rollout.goal import Goal
-from tasks.rollout.memory import (
+from poolkeeper.tasks.cluster.leases import Note
+from poolkeeper.tasks.rollout.goal import Goal
+from poolkeeper.tasks.rollout.memory import (
     KEPT,
     Intent,
     begun,

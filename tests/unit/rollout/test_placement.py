@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.scheduling import PodTerm, Spread, Taint, Toleration
-from tasks.cluster.selectors import NodeTerm, Requirement, Selector
-from tasks.cluster.snapshot import Node
-from tasks.cluster.volumes import Claim, Volume
+from poolkeeper.tasks.cluster.scheduling import PodTerm, Spread, Taint, Toleration
+from poolkeeper.tasks.cluster.selectors import NodeTerm, Requirement, Selector
+from poolkeeper.tasks.cluster.snapshot import Node
+from poolkeeper.tasks.cluster.volumes import Claim, Volume
 from tests.unit.rollout.builders import SELECTS_WEB, a_node, a_pod, a_snapshot, amounts, seen, verdicts
 
 HOST, ZONE = "kubernetes.io/hostname", "zone"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasks.rollout.goal import Goal, Limits
-from tasks.rollout.plan import Candidate, Plan, plan_rollout
+from poolkeeper.tasks.rollout.goal import Goal, Limits
+from poolkeeper.tasks.rollout.plan import Candidate, Plan, plan_rollout
 from tests.unit.onboard.builders import a_host
 
 GOAL = Goal("upgrade", "general", {"kubernetes": "v1.36.3"})

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.leases import Note
-from tasks.cluster.marks import Mark, Phase, mark_text
-from tasks.hosts.fence import Begun
-from tasks.outcomes import Known, Observed, Unknown
-from tasks.rollout.goal import Goal
-from tasks.rollout.memory import Intent, begun, with_intent
-from tasks.rollout.recovery import Found, Remedy, intended, left_behind
+from poolkeeper.tasks.cluster.leases import Note
+from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_text
+from poolkeeper.tasks.hosts.fence import Begun
+from poolkeeper.tasks.outcomes import Known, Observed, Unknown
+from poolkeeper.tasks.rollout.goal import Goal
+from poolkeeper.tasks.rollout.memory import Intent, begun, with_intent
+from poolkeeper.tasks.rollout.recovery import Found, Remedy, intended, left_behind
 from tests.unit.onboard.builders import NOW, a_host, a_node
 
 UPGRADE = Goal("upgrade", "general", {"kubernetes": "v1.36.3"})

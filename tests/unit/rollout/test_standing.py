@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.marks import Mark, Phase, mark_of, mark_text
-from tasks.rollout.goal import Goal
-from tasks.rollout.memory import Intent
-from tasks.rollout.standing import Step, where_it_stands
+from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_of, mark_text
+from poolkeeper.tasks.rollout.goal import Goal
+from poolkeeper.tasks.rollout.memory import Intent
+from poolkeeper.tasks.rollout.standing import Step, where_it_stands
 from tests.unit.onboard.builders import NOW, a_host, a_node
 
 GOAL = Goal("upgrade", "general", {"kubernetes": "v1.36.3"})

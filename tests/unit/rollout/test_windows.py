@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tasks.fleet.model import Freeze, Site, Window
-from tasks.rollout.windows import start_refusal
+from poolkeeper.tasks.fleet.model import Freeze, Site, Window
+from poolkeeper.tasks.rollout.windows import start_refusal
 
 NIGHT = Window(frozenset(range(7)), time(1), timedelta(hours=4))
 BERLIN = ZoneInfo("Europe/Berlin")

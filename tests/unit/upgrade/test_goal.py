@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.upgrade.goal import Goal, GoalInvalid
+from poolkeeper.tasks.upgrade.goal import Goal, GoalInvalid
 
 CONTAINERD = {"containerd": "1.6.24~ds1-1+deb12u1"}
 

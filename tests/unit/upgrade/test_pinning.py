@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.hosts.packages import Package
-from tasks.upgrade.goal import Goal
-from tasks.upgrade.pinning import Choice, Pins, choose, exact_version, same_runtime
+from poolkeeper.tasks.hosts.packages import Package
+from poolkeeper.tasks.upgrade.goal import Goal
+from poolkeeper.tasks.upgrade.pinning import Choice, Pins, choose, exact_version, same_runtime
 
 CARRIERS = ("kubelet", "kubeadm", "kubectl")
 OFFERED = ("1.36.3-1.2", "1.36.3-1.1", "1.35.4-1.1")

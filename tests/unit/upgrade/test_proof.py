@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.nodes import NodeRow
-from tasks.hosts.packages import Package
-from tasks.upgrade.proof import unlike_before
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.hosts.packages import Package
+from poolkeeper.tasks.upgrade.proof import unlike_before
 from tests.unit.onboard.builders import a_host, a_node
 
 WANTED = {"containerd": "1.6.24~ds1-1+deb12u1"}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.outcomes import Secret
-from tasks.provider.upgrading import OnHost
-from tasks.upgrade.scripts import end_mark, upgrade_script
+from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.provider.upgrading import OnHost
+from poolkeeper.tasks.upgrade.scripts import end_mark, upgrade_script
 
 PROGRAMS = {
     "apt-get": 'echo "apt-get: ${*##*install }" >> "$world/did"; [ ! -e "$world/apt-fails" ]\n',

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tasks.outcomes import Checked, Severity, Subject, Verdict
-from tasks.provider.upgrading import UPSTREAM, UpgradeRule
-from tasks.upgrade.goal import Goal
-from tasks.upgrade.skew import SkewPlan, goals_in_turn, minor_on_the_way, plan_steps, ways_by
+from poolkeeper.tasks.outcomes import Checked, Severity, Subject, Verdict
+from poolkeeper.tasks.provider.upgrading import UPSTREAM, UpgradeRule
+from poolkeeper.tasks.upgrade.goal import Goal
+from poolkeeper.tasks.upgrade.skew import SkewPlan, goals_in_turn, minor_on_the_way, plan_steps, ways_by
 from tests.unit.onboard.builders import a_finding
 
 VENDOR = UpgradeRule(2, one_minor_steps=True, source="the vendor")

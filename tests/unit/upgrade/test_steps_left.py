@@ -5,13 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import cast
 
-from flows.upgrade import _left_behind
-from tasks.cluster.leases import Note
-from tasks.cluster.marks import Mark, Phase, mark_text
-from tasks.rollout.goal import Goal
-from tasks.rollout.memory import Intent, begun, with_intent
-from tasks.rollout.run import RolloutRun
-from tasks.upgrade.goal import Goal as Versions
+from poolkeeper.flows.upgrade import _left_behind
+from poolkeeper.tasks.cluster.leases import Note
+from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_text
+from poolkeeper.tasks.rollout.goal import Goal
+from poolkeeper.tasks.rollout.memory import Intent, begun, with_intent
+from poolkeeper.tasks.rollout.run import RolloutRun
+from poolkeeper.tasks.upgrade.goal import Goal as Versions
 from tests.unit.onboard.builders import NOW, a_host, a_node
 
 STEP = Goal("upgrade", "general", Versions("1.35").row())

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from deployments.lab.kubernetes.controllers.daemonsets import DaemonSets
-from deployments.lab.kubernetes.controllers.deployments import Deployments
-from deployments.lab.kubernetes.controllers.disruption import Disruption
-from deployments.lab.kubernetes.controllers.endpoints import ServiceEndpoints
-from deployments.lab.kubernetes.controllers.garbage import OwnerGarbage, PodGarbage
-from deployments.lab.kubernetes.controllers.indexes import Indexes
-from deployments.lab.kubernetes.controllers.loop import ControlLoop
-from deployments.lab.kubernetes.controllers.namespaces import Namespaces
-from deployments.lab.kubernetes.controllers.node_lifecycle import NodeLifecycle
-from deployments.lab.kubernetes.controllers.replicasets import ReplicaSets
-from deployments.lab.kubernetes.controllers.scheduler import Scheduler
-from deployments.lab.kubernetes.controllers.taint_eviction import TaintEviction
-from deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes.controllers.daemonsets import DaemonSets
+from poolkeeper.deployments.lab.kubernetes.controllers.deployments import Deployments
+from poolkeeper.deployments.lab.kubernetes.controllers.disruption import Disruption
+from poolkeeper.deployments.lab.kubernetes.controllers.endpoints import ServiceEndpoints
+from poolkeeper.deployments.lab.kubernetes.controllers.garbage import OwnerGarbage, PodGarbage
+from poolkeeper.deployments.lab.kubernetes.controllers.indexes import Indexes
+from poolkeeper.deployments.lab.kubernetes.controllers.loop import ControlLoop
+from poolkeeper.deployments.lab.kubernetes.controllers.namespaces import Namespaces
+from poolkeeper.deployments.lab.kubernetes.controllers.node_lifecycle import NodeLifecycle
+from poolkeeper.deployments.lab.kubernetes.controllers.replicasets import ReplicaSets
+from poolkeeper.deployments.lab.kubernetes.controllers.scheduler import Scheduler
+from poolkeeper.deployments.lab.kubernetes.controllers.taint_eviction import TaintEviction
+from poolkeeper.deployments.lab.kubernetes.store import Store
 
 __all__ = ["Controllers"]
 

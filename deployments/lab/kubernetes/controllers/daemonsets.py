@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deployments.lab.kubernetes import placement
-from deployments.lab.kubernetes.controllers.indexes import Indexes
-from deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key, owner_key
-from deployments.lab.kubernetes.controllers.workloads import count_ready, is_active, new_pod, template_hash
-from deployments.lab.kubernetes.journal import Key
-from deployments.lab.kubernetes.pods import FINISHED, is_ready
-from deployments.lab.kubernetes.quantities import scaled
-from deployments.lab.kubernetes.store import Store, key_of
+from poolkeeper.deployments.lab.kubernetes import placement
+from poolkeeper.deployments.lab.kubernetes.controllers.indexes import Indexes
+from poolkeeper.deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key, owner_key
+from poolkeeper.deployments.lab.kubernetes.controllers.workloads import count_ready, is_active, new_pod, template_hash
+from poolkeeper.deployments.lab.kubernetes.journal import Key
+from poolkeeper.deployments.lab.kubernetes.pods import FINISHED, is_ready
+from poolkeeper.deployments.lab.kubernetes.quantities import scaled
+from poolkeeper.deployments.lab.kubernetes.store import Store, key_of
 
 Json = dict[str, Any]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deployments.lab.kubernetes.controllers.indexes import Indexes
-from deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key, owner_key
-from deployments.lab.kubernetes.controllers.workloads import owner_reference, template_hash, with_condition
-from deployments.lab.kubernetes.journal import Key
-from deployments.lab.kubernetes.quantities import scaled
-from deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes.controllers.indexes import Indexes
+from poolkeeper.deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key, owner_key
+from poolkeeper.deployments.lab.kubernetes.controllers.workloads import owner_reference, template_hash, with_condition
+from poolkeeper.deployments.lab.kubernetes.journal import Key
+from poolkeeper.deployments.lab.kubernetes.quantities import scaled
+from poolkeeper.deployments.lab.kubernetes.store import Store
 
 Json = dict[str, Any]
 

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deployments.lab.kubernetes.controllers.loop import ControlLoop, controller_of, own_key
-from deployments.lab.kubernetes.controllers.workloads import with_condition
-from deployments.lab.kubernetes.journal import Key
-from deployments.lab.kubernetes.pods import is_ready
-from deployments.lab.kubernetes.quantities import scaled
-from deployments.lab.kubernetes.resources import by_kind
-from deployments.lab.kubernetes.selectors import from_label_selector, labels_of
-from deployments.lab.kubernetes.store import Store, key_of
+from poolkeeper.deployments.lab.kubernetes.controllers.loop import ControlLoop, controller_of, own_key
+from poolkeeper.deployments.lab.kubernetes.controllers.workloads import with_condition
+from poolkeeper.deployments.lab.kubernetes.journal import Key
+from poolkeeper.deployments.lab.kubernetes.pods import is_ready
+from poolkeeper.deployments.lab.kubernetes.quantities import scaled
+from poolkeeper.deployments.lab.kubernetes.resources import by_kind
+from poolkeeper.deployments.lab.kubernetes.selectors import from_label_selector, labels_of
+from poolkeeper.deployments.lab.kubernetes.store import Store, key_of
 
 Json = dict[str, Any]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key
-from deployments.lab.kubernetes.journal import Key
-from deployments.lab.kubernetes.pods import is_ready
-from deployments.lab.kubernetes.selectors import labels_of
-from deployments.lab.kubernetes.store import Store, key_of
+from poolkeeper.deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key
+from poolkeeper.deployments.lab.kubernetes.journal import Key
+from poolkeeper.deployments.lab.kubernetes.pods import is_ready
+from poolkeeper.deployments.lab.kubernetes.selectors import labels_of
+from poolkeeper.deployments.lab.kubernetes.store import Store, key_of
 
 Json = dict[str, Any]
 

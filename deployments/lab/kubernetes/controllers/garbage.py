@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deployments.lab.kubernetes.controllers.indexes import Indexes
-from deployments.lab.kubernetes.controllers.loop import ControlLoop
-from deployments.lab.kubernetes.journal import Key
-from deployments.lab.kubernetes.resources import RESOURCES, Resource, by_kind, by_name
-from deployments.lab.kubernetes.store import FOREGROUND, ORPHAN, Store, key_of
+from poolkeeper.deployments.lab.kubernetes.controllers.indexes import Indexes
+from poolkeeper.deployments.lab.kubernetes.controllers.loop import ControlLoop
+from poolkeeper.deployments.lab.kubernetes.journal import Key
+from poolkeeper.deployments.lab.kubernetes.resources import RESOURCES, Resource, by_kind, by_name
+from poolkeeper.deployments.lab.kubernetes.store import FOREGROUND, ORPHAN, Store, key_of
 
 Json = dict[str, Any]
 

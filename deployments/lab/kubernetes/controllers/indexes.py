@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from deployments.lab.kubernetes.journal import Event, Key
-from deployments.lab.kubernetes.resources import RESOURCES, Resource
-from deployments.lab.kubernetes.store import Store, key_of
+from poolkeeper.deployments.lab.kubernetes.journal import Event, Key
+from poolkeeper.deployments.lab.kubernetes.resources import RESOURCES, Resource
+from poolkeeper.deployments.lab.kubernetes.store import Store, key_of
 
 Json = dict[str, Any]
 

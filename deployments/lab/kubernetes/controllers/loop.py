@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from deployments.lab.kubernetes import resources
-from deployments.lab.kubernetes.journal import Event, Key
-from deployments.lab.kubernetes.resources import Resource
-from deployments.lab.kubernetes.statuses import StatusError
-from deployments.lab.kubernetes.store import Store, key_of
+from poolkeeper.deployments.lab.kubernetes import resources
+from poolkeeper.deployments.lab.kubernetes.journal import Event, Key
+from poolkeeper.deployments.lab.kubernetes.resources import Resource
+from poolkeeper.deployments.lab.kubernetes.statuses import StatusError
+from poolkeeper.deployments.lab.kubernetes.store import Store, key_of
 
 Json = dict[str, Any]
 Source = Callable[[Json], Iterable[Key]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key
-from deployments.lab.kubernetes.journal import Key
-from deployments.lab.kubernetes.resources import RESOURCES
-from deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key
+from poolkeeper.deployments.lab.kubernetes.journal import Key
+from poolkeeper.deployments.lab.kubernetes.resources import RESOURCES
+from poolkeeper.deployments.lab.kubernetes.store import Store
 
 Json = dict[str, Any]
 

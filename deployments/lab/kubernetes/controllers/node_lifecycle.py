@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from deployments.lab.kubernetes import placement
-from deployments.lab.kubernetes.controllers.indexes import Indexes
-from deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key
-from deployments.lab.kubernetes.journal import Key
-from deployments.lab.kubernetes.store import Store, key_of, timestamp
+from poolkeeper.deployments.lab.kubernetes import placement
+from poolkeeper.deployments.lab.kubernetes.controllers.indexes import Indexes
+from poolkeeper.deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key
+from poolkeeper.deployments.lab.kubernetes.journal import Key
+from poolkeeper.deployments.lab.kubernetes.store import Store, key_of, timestamp
 
 Json = dict[str, Any]
 

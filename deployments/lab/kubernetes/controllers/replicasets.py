@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployments.lab.kubernetes.controllers.indexes import Indexes
-from deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key, owner_key
-from deployments.lab.kubernetes.controllers.workloads import count_ready, is_active, new_pod
-from deployments.lab.kubernetes.journal import Key
-from deployments.lab.kubernetes.pods import is_ready
-from deployments.lab.kubernetes.store import Store
+from poolkeeper.deployments.lab.kubernetes.controllers.indexes import Indexes
+from poolkeeper.deployments.lab.kubernetes.controllers.loop import ControlLoop, own_key, owner_key
+from poolkeeper.deployments.lab.kubernetes.controllers.workloads import count_ready, is_active, new_pod
+from poolkeeper.deployments.lab.kubernetes.journal import Key
+from poolkeeper.deployments.lab.kubernetes.pods import is_ready
+from poolkeeper.deployments.lab.kubernetes.store import Store
 
 Json = dict[str, Any]
 

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from deployments.lab.kubernetes.pods import FINISHED, is_ready
-from deployments.lab.kubernetes.store import timestamp
+from poolkeeper.deployments.lab.kubernetes.pods import FINISHED, is_ready
+from poolkeeper.deployments.lab.kubernetes.store import timestamp
 
 Json = dict[str, Any]
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployments.lab.layout import SSH_USER
-from deployments.lab.real.building import Say, Unavailable, cache_home, say_on_stderr
+from poolkeeper.deployments.lab.layout import SSH_USER
+from poolkeeper.deployments.lab.real.building import Say, Unavailable, cache_home, say_on_stderr
 
 SUITE = "bookworm"
 PACKAGES = (

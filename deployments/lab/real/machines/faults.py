@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from deployments.lab.control import ControlError
-from deployments.lab.faults import Fault, NotedFaults
-from deployments.lab.layout import API_PORT, CLOUD, KUBELET_PORT, LabHost
-from deployments.lab.real.machines.intranet import Certificates
-from deployments.lab.real.machines.machine import PoweredMachine
-from deployments.lab.real.machines.network import Wires, bridge_of
-from deployments.lab.real.machines.resolvers import OLD_DOMAIN, Resolvers
+from poolkeeper.deployments.lab.control import ControlError
+from poolkeeper.deployments.lab.faults import Fault, NotedFaults
+from poolkeeper.deployments.lab.layout import API_PORT, CLOUD, KUBELET_PORT, LabHost
+from poolkeeper.deployments.lab.real.machines.intranet import Certificates
+from poolkeeper.deployments.lab.real.machines.machine import PoweredMachine
+from poolkeeper.deployments.lab.real.machines.network import Wires, bridge_of
+from poolkeeper.deployments.lab.real.machines.resolvers import OLD_DOMAIN, Resolvers
 
 NODE_LOCAL_DNS = "169.254.20.10"
 LOW_MTU_BYTES = 1400

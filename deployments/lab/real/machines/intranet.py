@@ -9,9 +9,9 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from deployments.lab.faults import Fault
-from deployments.lab.kubernetes.certificates import Certificate, LabCA
-from deployments.lab.layout import SITES, LabFolder, Network, write_private
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.kubernetes.certificates import Certificate, LabCA
+from poolkeeper.deployments.lab.layout import SITES, LabFolder, Network, write_private
 
 CLOUD_NAME = "intranet.lab"
 _EXPIRED_SINCE = timedelta(days=3)

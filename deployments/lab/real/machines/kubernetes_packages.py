@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.lab.real.building import Say, Unavailable, built, say_on_stderr
-from deployments.lab.real.pins import EARLIER_KUBERNETES, KUBERNETES, Module
+from poolkeeper.deployments.lab.real.building import Say, Unavailable, built, say_on_stderr
+from poolkeeper.deployments.lab.real.pins import EARLIER_KUBERNETES, KUBERNETES, Module
 
 NAMES = ("kubelet", "kubeadm", "kubectl")
 REVISION = "1.1"

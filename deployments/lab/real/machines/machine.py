@@ -18,10 +18,10 @@ from pathlib import Path
 
 import asyncssh
 
-from deployments.lab.layout import SSH_USER
-from deployments.lab.processes import HOST_MARK, exited, spawn
-from deployments.lab.real.machines.control_groups import ControlGroups
-from deployments.lab.real.machines.network import entering
+from poolkeeper.deployments.lab.layout import SSH_USER
+from poolkeeper.deployments.lab.processes import HOST_MARK, exited, spawn
+from poolkeeper.deployments.lab.real.machines.control_groups import ControlGroups
+from poolkeeper.deployments.lab.real.machines.network import entering
 
 SSH_PORT = 22
 BOOT_TIMEOUT_S = 60.0

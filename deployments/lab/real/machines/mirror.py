@@ -1,6 +1,6 @@
 """The site's mirror: an apt repository and a container registry, as one read-only web server.
 
-`python -m deployments.lab.real.machines.mirror FOLDER ADDRESS PORT`
+`python -m poolkeeper.deployments.lab.real.machines.mirror FOLDER ADDRESS PORT`
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from deployments.lab.real.machines.images import media_type
+from poolkeeper.deployments.lab.real.machines.images import media_type
 
 PORT = 80
 

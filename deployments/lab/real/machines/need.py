@@ -10,12 +10,12 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from deployments.lab.real.building import Say, Unavailable, say_on_stderr
-from deployments.lab.real.machines.base import base_tree
-from deployments.lab.real.machines.control_groups import cgroup2_folder
-from deployments.lab.real.machines.shelf import mirror_tree
-from deployments.lab.real.pins import MACHINES
-from deployments.lab.real.programs import find, lacking
+from poolkeeper.deployments.lab.real.building import Say, Unavailable, say_on_stderr
+from poolkeeper.deployments.lab.real.machines.base import base_tree
+from poolkeeper.deployments.lab.real.machines.control_groups import cgroup2_folder
+from poolkeeper.deployments.lab.real.machines.shelf import mirror_tree
+from poolkeeper.deployments.lab.real.pins import MACHINES
+from poolkeeper.deployments.lab.real.programs import find, lacking
 
 INOTIFY_INSTANCES = 1024
 """Room for 20 nodes and what else root runs."""

@@ -15,7 +15,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from deployments.lab.layout import CLOUD, SITES, Network
+from poolkeeper.deployments.lab.layout import CLOUD, SITES, Network
 
 ROUTER, CONTROL_PLANE = "router", "control-plane"
 _OPERATOR = "operator"

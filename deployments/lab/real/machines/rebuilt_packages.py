@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from deployments.lab.real.machines.kubernetes_packages import packed
+from poolkeeper.deployments.lab.real.machines.kubernetes_packages import packed
 
 CONTAINER_RUNTIME = "containerd"
 REBUILT = "+lab1"

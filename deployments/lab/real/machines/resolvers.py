@@ -10,9 +10,9 @@ import dns.asyncquery
 import dns.exception
 import dns.message
 
-from deployments.lab.fleet_file import EXTERNAL_NAME
-from deployments.lab.real.machines.intranet import CLOUD_NAME, site_name
-from deployments.lab.real.machines.network import Wires
+from poolkeeper.deployments.lab.fleet_file import EXTERNAL_NAME
+from poolkeeper.deployments.lab.real.machines.intranet import CLOUD_NAME, site_name
+from poolkeeper.deployments.lab.real.machines.network import Wires
 
 EXTERNAL_ADDRESS = "203.0.113.10"
 """What the external name resolves to: TEST-NET-3 of RFC 5737, which nothing answers at."""

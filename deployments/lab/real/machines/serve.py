@@ -1,6 +1,6 @@
 """The process of a lab of machines, started by `lab up --real` in a mount namespace of its own.
 
-`python -m deployments.lab.real.machines.serve --folder F --machines N`
+`python -m poolkeeper.deployments.lab.real.machines.serve --folder F --machines N`
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import os
 import signal
 from pathlib import Path
 
-from deployments.lab.layout import LabFolder
-from deployments.lab.processes import LAB_MARK
-from deployments.lab.real.machines.world import MachinesWorld
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab.processes import LAB_MARK
+from poolkeeper.deployments.lab.real.machines.world import MachinesWorld
 
 OWN_MOUNTS = ("unshare", "--mount", "--propagation", "slave", "--")
 """The beginning of its command: what is mounted from here on is seen by its own processes alone, and ends with them."""

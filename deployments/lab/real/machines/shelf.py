@@ -8,14 +8,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from deployments.lab.real.building import Say, cache_folder, cache_home, say_on_stderr
-from deployments.lab.real.machines import images, kubernetes_packages, rebuilt_packages
-from deployments.lab.real.machines.base import base_key, base_tree, locked
-from deployments.lab.real.machines.images import Image
-from deployments.lab.real.machines.kubernetes_packages import apt_repository
-from deployments.lab.real.machines.rebuilt_packages import CONTAINER_RUNTIME, rebuilt
-from deployments.lab.real.pins import COREDNS, EARLIER_KUBERNETES, KUBERNETES
-from deployments.lab.real.programs import find
+from poolkeeper.deployments.lab.real.building import Say, cache_folder, cache_home, say_on_stderr
+from poolkeeper.deployments.lab.real.machines import images, kubernetes_packages, rebuilt_packages
+from poolkeeper.deployments.lab.real.machines.base import base_key, base_tree, locked
+from poolkeeper.deployments.lab.real.machines.images import Image
+from poolkeeper.deployments.lab.real.machines.kubernetes_packages import apt_repository
+from poolkeeper.deployments.lab.real.machines.rebuilt_packages import CONTAINER_RUNTIME, rebuilt
+from poolkeeper.deployments.lab.real.pins import COREDNS, EARLIER_KUBERNETES, KUBERNETES
+from poolkeeper.deployments.lab.real.programs import find
 
 _APPLETS = (
     "cat", "cut", "echo", "grep", "head", "hostname", "httpd", "ip", "kill", "ls", "mkdir", "mktemp", "mv", "nc",

@@ -1,7 +1,7 @@
 """A small https service, which reads its certificate anew for each connection.
 
-`python -m deployments.lab.real.machines.web CERTIFICATE ADDRESS...`: a PEM file with key and certificate, and where to
-listen. `/` is a few bytes, `/large` more than fits into a packet.
+`python -m poolkeeper.deployments.lab.real.machines.web CERTIFICATE ADDRESS...`: a PEM file with key and certificate,
+and where to listen. `/` is a few bytes, `/large` more than fits into a packet.
 """
 
 from __future__ import annotations

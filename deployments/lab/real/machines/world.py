@@ -17,26 +17,40 @@ from typing import Any
 
 import asyncssh
 
-import deployments
-from deployments.lab.control import ControlError, ControlServer
-from deployments.lab.faults import Fault, NotedFaults
-from deployments.lab.fleet_file import machines_fleet_file
-from deployments.lab.kubeconfig import by_token, kubeconfig
-from deployments.lab.layout import CLOUD, CLOUD_NODE, SITES, SSH_USER, LabFolder, plan_hosts, write_private
-from deployments.lab.processes import LAB_MARK, kill_marked
-from deployments.lab.real.control_plane import PORTS, RealControlPlane, Seat
-from deployments.lab.real.daemons import Daemon
-from deployments.lab.real.kubeadm import make_joinable
-from deployments.lab.real.machines.base import base_tree
-from deployments.lab.real.machines.control_groups import ControlGroups
-from deployments.lab.real.machines.faults import NODE_LOCAL_DNS, Breakage, of_cloud, of_host, of_site
-from deployments.lab.real.machines.intranet import CLOUD_NAME, Certificates, cloud_address, site_address, site_name
-from deployments.lab.real.machines.machine import Machine, PoweredMachine
-from deployments.lab.real.machines.network import CONTROL_PLANE, ROUTER, NetworkRefused, Wires, entering, unplug
-from deployments.lab.real.machines.resolvers import Resolvers
-from deployments.lab.real.machines.shelf import BUSYBOX_IMAGE, mirror_tree
-from deployments.lab.real.pins import COREDNS, KUBERNETES, MACHINES
-from deployments.lab.real.programs import find
+import poolkeeper
+from poolkeeper import deployments
+from poolkeeper.deployments.lab.control import ControlError, ControlServer
+from poolkeeper.deployments.lab.faults import Fault, NotedFaults
+from poolkeeper.deployments.lab.fleet_file import machines_fleet_file
+from poolkeeper.deployments.lab.kubeconfig import by_token, kubeconfig
+from poolkeeper.deployments.lab.layout import CLOUD, CLOUD_NODE, SITES, SSH_USER, LabFolder, plan_hosts, write_private
+from poolkeeper.deployments.lab.processes import LAB_MARK, kill_marked
+from poolkeeper.deployments.lab.real.control_plane import PORTS, RealControlPlane, Seat
+from poolkeeper.deployments.lab.real.daemons import Daemon
+from poolkeeper.deployments.lab.real.kubeadm import make_joinable
+from poolkeeper.deployments.lab.real.machines.base import base_tree
+from poolkeeper.deployments.lab.real.machines.control_groups import ControlGroups
+from poolkeeper.deployments.lab.real.machines.faults import NODE_LOCAL_DNS, Breakage, of_cloud, of_host, of_site
+from poolkeeper.deployments.lab.real.machines.intranet import (
+    CLOUD_NAME,
+    Certificates,
+    cloud_address,
+    site_address,
+    site_name,
+)
+from poolkeeper.deployments.lab.real.machines.machine import Machine, PoweredMachine
+from poolkeeper.deployments.lab.real.machines.network import (
+    CONTROL_PLANE,
+    ROUTER,
+    NetworkRefused,
+    Wires,
+    entering,
+    unplug,
+)
+from poolkeeper.deployments.lab.real.machines.resolvers import Resolvers
+from poolkeeper.deployments.lab.real.machines.shelf import BUSYBOX_IMAGE, mirror_tree
+from poolkeeper.deployments.lab.real.pins import COREDNS, KUBERNETES, MACHINES
+from poolkeeper.deployments.lab.real.programs import find
 
 Json = dict[str, Any]
 
@@ -125,7 +139,7 @@ class MachinesWorld:
             names |= {f"{host.name}.{host.site}.lab": host.address, host.name: host.address}
         self.resolvers = Resolvers(self.folder.path / "resolvers", self.wires, names)
         self.certificates = Certificates(self.folder)
-        python, modules = [sys.executable, "-m"], "deployments.lab.real.machines"
+        python, modules = [sys.executable, "-m"], "poolkeeper.deployments.lab.real.machines"
         self._daemon("mirror", ROUTER, [*python, f"{modules}.mirror", str(mirror_tree()), mirror])
         self._daemon("site-dns", ROUTER, [str(self.programs["coredns"]), "-conf", str(self.resolvers.corefile)])
         self._daemon("intranet", _INTRANET, [*python, f"{modules}.web", str(self.certificates.cloud), cloud])
@@ -133,7 +147,7 @@ class MachinesWorld:
         self._daemon("intranet-of-sites", ROUTER, sites_web)
 
     def _daemon(self, name: str, where: str, command: list[str]) -> None:
-        environment = {**_ENVIRONMENT, LAB_MARK: self.lab, "PYTHONPATH": str(Path(deployments.__path__[0]).parent)}
+        environment = {**_ENVIRONMENT, LAB_MARK: self.lab, "PYTHONPATH": str(Path(poolkeeper.__path__[0]).parent)}
         self._daemons.append(Daemon(name, [*entering(where), *command], self.folder.path, environment))
 
     # machines

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.lab import lifecycle
-from deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.layout import LabFolder
 from tests.e2e.conftest import MachinesCluster
 
 

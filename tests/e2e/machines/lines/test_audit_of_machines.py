@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
 from tests.e2e.conftest import Json, MachinesCluster
 
 pytestmark = pytest.mark.tier("machines")

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
-from deployments.lab.layout import CLOUD_NODE
-from deployments.lab.real.machines import intranet
-from deployments.lab.real.machines.faults import NODE_LOCAL_DNS
-from deployments.lab.real.machines.resolvers import EXTERNAL_ADDRESS
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import CLOUD_NODE
+from poolkeeper.deployments.lab.real.machines import intranet
+from poolkeeper.deployments.lab.real.machines.faults import NODE_LOCAL_DNS
+from poolkeeper.deployments.lab.real.machines.resolvers import EXTERNAL_ADDRESS
 from tests.e2e.conftest import MachinesCluster
 
 pytestmark = pytest.mark.tier("machines")

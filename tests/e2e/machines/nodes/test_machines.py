@@ -14,12 +14,12 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from deployments.lab import lifecycle
-from deployments.lab.faults import Fault
-from deployments.lab.layout import LabFolder
-from deployments.lab.processes import marked
-from deployments.lab.real.machines.control_groups import ControlGroups
-from deployments.lab.real.machines.network import device_of
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.deployments.lab.processes import marked
+from poolkeeper.deployments.lab.real.machines.control_groups import ControlGroups
+from poolkeeper.deployments.lab.real.machines.network import device_of
 from tests.e2e.conftest import MachinesCluster
 
 pytestmark = pytest.mark.tier("machines")

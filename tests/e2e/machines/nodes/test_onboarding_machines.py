@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.lab.faults import Fault
-from tasks.cluster import connect
-from tasks.cluster.nodes import get_node
-from tasks.fleet import load_fleet
-from tasks.hosts import FactsRequest, Sessions
-from tasks.outcomes import Gate
-from tasks.provider import open_provider
-from tasks.settings import secret_reader
-from tasks.upgrade import Goal, Limits, Pins, Upgrade
+from poolkeeper.deployments.lab.faults import Fault
+from poolkeeper.tasks.cluster import connect
+from poolkeeper.tasks.cluster.nodes import get_node
+from poolkeeper.tasks.fleet import load_fleet
+from poolkeeper.tasks.hosts import FactsRequest, Sessions
+from poolkeeper.tasks.outcomes import Gate
+from poolkeeper.tasks.provider import open_provider
+from poolkeeper.tasks.settings import secret_reader
+from poolkeeper.tasks.upgrade import Goal, Limits, Pins, Upgrade
 from tests.contract.hosts.fences import fence
 from tests.e2e.conftest import Json, MachinesCluster
 from tests.warm import Ended
