@@ -60,6 +60,7 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
     """
     recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
     everything, outcomes, troubles = Gate(dry_run=dry_run), list[HostOutcome](), list[str]()
+    recorder.dry_run = dry_run
     try:
         declared = load_fleet(fleet_of_parameter(fleet))
         recorder.fleet = declared.name
@@ -82,12 +83,8 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
         return
     secret = await secrets(secrets_of(hosts))
     async with open_rollout(declared, hosts, "recover", secret, recorder, dry_run=everything.dry_run) as run:
-        run.gate.changes = everything.changes  # one list for all pools
+        run.gate.records = everything.records  # one list for all pools
         found = await run.left_behind(WITHOUT_NODE)
-        if run.gate.dry_run:
-            for one in found:
-                yield await recovering.rehearse(one, run.gate, run.recorder)
-            return
         if not found and not await run.lease_is_held():
             return
         try:
@@ -95,7 +92,8 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
                 await run.read_again()  # while the lease was waited for, a living run may have ended by itself
                 for one in await run.left_behind(WITHOUT_NODE):
                     try:
-                        yield await _recover_host(run, one, lease)
+                        outcome = await _recover_host(run, one, lease)
+                        yield run.gate.seen(outcome, rehearsed=recovering.rehearsed(one, outcome))
                     except LeaseLost:
                         raise
                     except Exception as error:  # whatever it is, the others are waiting

@@ -7,6 +7,7 @@ up where they stand. `recover` does the same for runs that nobody starts again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -97,14 +98,12 @@ async def roll(
     planned = {p.host.name for p in plan.hosts}
     done = {name for name, one in looked.items() if one.standing.step is Step.NOTHING and name not in kept_out}
     settled = [run.settled(one) for name, one in looked.items() if name not in planned]
-    if not run.gate.dry_run and not plan.hosts:
+    if not plan.hosts:
         await run.clear_up(plan, done)
-    if run.gate.dry_run or not plan.hosts:
-        rehearsed = [await run.rehearse(one, limits, work, outlook) for one in plan.hosts]
-        return _answer(run, goal, [*settled, *rehearsed])
+        return _answer(run, goal, settled)
 
     if why := needs_approval(plan, approval):
-        covered = await run.approved(plan, why)
+        covered = await run.gate.unless_dry_run(partial(run.approved, plan, why), rehearsed=plan)
         if covered is None:
             return await _wait_for_a_word(run, plan, why, settled)
         plan = covered
@@ -116,6 +115,10 @@ async def roll(
         unfit = await run.prepare(plan, work, lease)
         fit = plan.without({outcome.name for outcome in unfit})
         carrier = run.carrier(goal, limits, work, lease)
+        if run.gate.dry_run:  # its steps, host by host, without what is between the waves
+            walked = [(one, await carried_safely(run, carrier, one)) for one in fit.hosts]
+            carried = [run.rehearsed(one, outcome, limits, outlook) for one, outcome in walked]
+            return _answer(run, goal, [*settled, *unfit, *carried])
         carried, halted = await run.carry_out(
             fit, lease, lambda one: carried_safely(run, carrier, one), nodes_go=goes, one_by_one=work.one_by_one
         )

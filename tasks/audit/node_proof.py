@@ -10,8 +10,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 
 from poolkeeper.tasks.audit.acceptance import NodeEvidence, check_acceptance
@@ -19,7 +20,7 @@ from poolkeeper.tasks.audit.identity import another_machine
 from poolkeeper.tasks.audit.proving import Probed, choose_cloud_node, probe_node
 from poolkeeper.tasks.audit.testpod import PodAnswers
 from poolkeeper.tasks.cluster import ClusterApi
-from poolkeeper.tasks.cluster.nodes import CLOUD_NODES, NodeRow, get_node, list_nodes, wait_node
+from poolkeeper.tasks.cluster.nodes import CLOUD_NODES, NodeRow, get_node, list_nodes, new_node, wait_node
 from poolkeeper.tasks.cluster.pods import PodRow, pods_on, wait_pods_on
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import FactsRequest, Sessions, read_facts
@@ -62,14 +63,16 @@ async def prove_node(ways: Ways, host: Host, wanted: Wanted) -> tuple[Finding, .
 
     Raises NodeGone, GateRefused, HostError, ClusterUnreachable and ApiError.
     """
-    await settle(ways.api, host, wanted)
-    if (other := await another_machine(ways.api, ways.sessions, host)) is not None:
+    gate = ways.gate
+    await gate.unless_dry_run(partial(settle, ways.api, host, wanted), rehearsed=None)
+    is_another = partial(another_machine, ways.api, ways.sessions, host)
+    if (other := await gate.unless_dry_run(is_another, rehearsed=None)) is not None:
         return (other,)
     began = time.monotonic()
     for attempt in count(1):
         evidence = await read_evidence(ways, host, wanted.kubelet_version)
         checked = check_acceptance(evidence)
-        findings = blockers(c.finding for c in checked if c.finding is not None)
+        findings = gate.seen(blockers(c.finding for c in checked if c.finding is not None), rehearsed=())
         pause_s = look_again_after_s(evidence, attempt, time.monotonic() - began) if findings else None
         if pause_s is None:
             return findings
@@ -102,10 +105,11 @@ async def read_evidence(ways: Ways, host: Host, kubelet_version: str | None) -> 
     """Everything that acceptance looks at, read afresh. Raises NodeGone, and as `prove_node`."""
     pool, name = host.pool, host.node_name
     node = await get_node(ways.api, name)
+    node = ways.gate.seen(node, rehearsed=replace(node or new_node(name), ready=True))
     if node is None:
         raise NodeGone(name)
     pods = await pods_on(ways.api, name)
-    facts = await read_facts(ways.sessions, host, ways.request)
+    api_answer = await ways.gate.unless_dry_run(partial(_api_answer, ways, host), rehearsed=None)
     cloud_node = choose_cloud_node(await list_nodes(ways.api, CLOUD_NODES), name)
     probed = Probed(PodAnswers())
     if node.ready:
@@ -115,7 +119,7 @@ async def read_evidence(ways: Ways, host: Host, kubelet_version: str | None) -> 
         pods=pods,
         expected_version=kubelet_version,
         expected_pods=pool.expected_pods,
-        api_from_host=None if isinstance(facts.api_answer, Unknown) else facts.api_answer.value,
+        api_from_host=api_answer,
         answers=probed.answers,
         log_error=probed.log_error,
         cloud_node=cloud_node,
@@ -125,6 +129,12 @@ async def read_evidence(ways: Ways, host: Host, kubelet_version: str | None) -> 
         next_step=probed.next_step,
         may_pass=probed.may_pass,
     )
+
+
+async def _api_answer(ways: Ways, host: Host) -> str | None:
+    """What the API server answers the host; None: not known."""
+    answer = (await read_facts(ways.sessions, host, ways.request)).api_answer
+    return None if isinstance(answer, Unknown) else answer.value
 
 
 def _all_there(pods: tuple[PodRow, ...], prefixes: tuple[str, ...]) -> bool:

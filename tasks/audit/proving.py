@@ -15,10 +15,12 @@ from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, D
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.cluster.pods import PodRow, create_pod, delete_pod, pod_log, wait_pod, wait_pod_log
 from poolkeeper.tasks.fleet.model import Host
-from poolkeeper.tasks.outcomes import Gate, Planned, Subject
+from poolkeeper.tasks.outcomes import Gate, Subject
 
 Json = dict[str, Any]
 
+SOME_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing listens there
+"""Of a pod that a dry run does not make."""
 POD_TIMEOUT_S = 90.0
 """From creating a test pod to its last answer, image pull included."""
 
@@ -113,12 +115,19 @@ class _Trial:
     async def serve(self, pod: Json, pods: AsyncExitStack) -> str:
         """The address of a pod that serves. Raises TimeoutError, and what creating it raises."""
         await pods.enter_async_context(self._pod(pod))
-        async with asyncio.timeout(self.timeout_s):
-            row = await wait_pod(self.api, NAMESPACE, pod["metadata"]["name"], lambda p: p.ready and p.ip != "")
-        return row.ip
+
+        async def address() -> str:
+            async with asyncio.timeout(self.timeout_s):
+                row = await wait_pod(self.api, NAMESPACE, pod["metadata"]["name"], lambda p: p.ready and p.ip != "")
+            return row.ip
+
+        return await self.gate.unless_dry_run(address, rehearsed=SOME_ADDRESS)
 
     async def read(self, pod: Json, *, whole: bool) -> PodAnswers | None:
         """What a pod has answered, or has by now; None where its log cannot be read."""
+        return await self.gate.unless_dry_run(lambda: self._read(pod, whole=whole), rehearsed=None)
+
+    async def _read(self, pod: Json, *, whole: bool) -> PodAnswers | None:
         name = pod["metadata"]["name"]
         try:
             async with asyncio.timeout(self.timeout_s if whole else 5):
@@ -130,7 +139,6 @@ class _Trial:
 
     async def ask(self, pod: Json, pods: AsyncExitStack) -> tuple[Probed, str]:
         """What the pod on the node has shown, and its address. Raises GateRefused."""
-        name, waited_for, ran = pod["metadata"]["name"], _Begun(), False
         try:
             await pods.enter_async_context(self._pod(pod))
         except ApiError as no:
@@ -138,6 +146,12 @@ class _Trial:
                 raise
             may_pass = isinstance(no, Denied) and no.may_pass
             return Probed(PodAnswers(), str(no), refused=no.message, next_step=no.next_step, may_pass=may_pass), ""
+        name = pod["metadata"]["name"]
+        rehearsed = Probed(PodAnswers(), ran=True), SOME_ADDRESS
+        return await self.gate.unless_dry_run(lambda: self._answers(name, pod), rehearsed=rehearsed)
+
+    async def _answers(self, name: str, pod: Json) -> tuple[Probed, str]:
+        waited_for, ran = _Begun(), False
         try:
             async with asyncio.timeout(self.timeout_s):
                 row = await wait_pod(self.api, NAMESPACE, name, waited_for)
@@ -161,11 +175,15 @@ class _Trial:
     async def fetch(self, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str]:
         """What a pod that ends by itself answers, and why it could not be had."""
         name = pod["metadata"]["name"]
-        try:
-            await pods.enter_async_context(self._pod(pod))
+
+        async def log_of() -> str:
             async with asyncio.timeout(self.timeout_s):
                 await wait_pod(self.api, NAMESPACE, name, lambda p: p.phase in ("Succeeded", "Failed"))
-                log = await wait_pod_log(self.api, NAMESPACE, name, testpod.FINISHED)
+                return await wait_pod_log(self.api, NAMESPACE, name, testpod.FINISHED)
+
+        try:
+            await pods.enter_async_context(self._pod(pod))
+            log = await self.gate.unless_dry_run(log_of, rehearsed="")
         except TimeoutError:
             return PodAnswers(), f"the pod {name} did not finish within {self.timeout_s:.0f} s"
         except (ApiError, ClusterUnreachable) as error:
@@ -185,16 +203,17 @@ class _Trial:
             if place == node
             else f"run a test pod on node {place} to talk to {node}, and remove it"
         )
-        passed = await self.gate.change(Subject("node", node), sentence, lambda: self._create(pod))
+        created = await self.gate.change(Subject("node", node), sentence, lambda: self._create(pod), rehearsed=False)
         try:
             yield
         finally:
-            if not isinstance(passed, Planned):
+            if created:
                 await self._remove(name)
 
-    async def _create(self, pod: Json) -> None:
+    async def _create(self, pod: Json) -> bool:
         try:
             await create_pod(self.api, pod, timeout_s=self.timeout_s)
+            return True
         except BaseException as error:
             if not isinstance(error, ApiError) or error.temporary:
                 await self._remove(pod["metadata"]["name"])  # it may be there, and the word of it be lost

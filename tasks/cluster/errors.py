@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from poolkeeper.tasks.cluster.fields import at, text_at
-from poolkeeper.tasks.outcomes import redact
+from poolkeeper.tasks.outcomes import ChangeState, redact
 
 _NEXT_STEPS = {
     401: "Renew the credential in the kubeconfig: the API server does not know it.",
@@ -35,6 +35,8 @@ _UNWELL = (
 class ClusterUnreachable(Exception):
     """The API server could not be asked: no answer, no connection, or a kubeconfig that does not work."""
 
+    leaves = ChangeState.UNKNOWN
+
 
 class ApiError(Exception):
     """The API server answered with an error."""
@@ -52,6 +54,11 @@ class ApiError(Exception):
         self.next_step = self._next_step()
         told = f"{what}: HTTP {status} {self.reason} {self.message}".rstrip(" .")
         super().__init__(f"{told}. {self.next_step}".rstrip())
+
+    @property
+    def leaves(self) -> ChangeState:
+        """What it says of the change that was asked for: an answer from 500 on may be that of something in between."""
+        return ChangeState.REFUSED if self.status < 500 else ChangeState.UNKNOWN
 
     @property
     def missing_right(self) -> bool:
@@ -91,6 +98,11 @@ class Denied(ApiError):
     def temporary(self) -> bool:
         """The server is well: it was asked and has answered, with whatever status a webhook chose."""
         return False
+
+    @property
+    def leaves(self) -> ChangeState:
+        """What it says of the change that was asked for: an answer from 500 on may be that of something in between."""
+        return ChangeState.REFUSED if self.status < 500 else ChangeState.UNKNOWN
 
     @property
     def missing_right(self) -> bool:

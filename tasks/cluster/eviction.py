@@ -18,6 +18,7 @@ from functools import partial
 from poolkeeper.tasks.cluster.api import ClusterApi, Json
 from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, Denied, NotFound, Throttled
 from poolkeeper.tasks.cluster.pods import PodRow, wait_pods_on
+from poolkeeper.tasks.outcomes import ChangeState, End
 
 RETURNS = 5
 """So many pods of one controller may come to a cordoned node while it is drained: to evict more has no end."""
@@ -37,6 +38,8 @@ class EvictionState(StrEnum):
     """Two budgets select the pod, or we have no right to evict: asking again helps nothing."""
     LATER = "later"
     """The API server had too much to do, or was away: it says nothing about the pod."""
+    REHEARSED = "rehearsed"
+    """A dry run: it was not asked, and the pod counts as gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,13 @@ class Eviction:
 
     state: EvictionState
     why: str = ""
+
+    @property
+    def end(self) -> End:
+        """How the change ended: whoever says no has kept it from happening, one that did not answer may not have."""
+        if self.state in (EvictionState.ACCEPTED, EvictionState.GONE):
+            return ChangeState.DONE, ""
+        return (ChangeState.UNKNOWN if self.state is EvictionState.LATER else ChangeState.REFUSED), self.why
 
 
 async def evict(api: ClusterApi, pod: PodRow) -> Eviction:
@@ -140,6 +150,7 @@ class Drain:
         self._blockers: dict[tuple[str, str], str] = {}
         self._asked: set[str] = set()
         """Uids whose eviction was accepted."""
+        self._rehearsed: set[str] = set()
         self._first: frozenset[str] | None = None
         """Uids of the pods that were there as it began."""
         self._came = defaultdict[tuple[str, ...], set[str]](set)
@@ -158,11 +169,13 @@ class Drain:
         while True:
             there = await wait_pods_on(self._api, self._node, lambda pods: True)
             self._note_arrivals(there)
-            left = [pod for pod in there if must_go(pod) and not (self._node_is_dead and self._is_ending(pod))]
+            left = [pod for pod in there if must_go(pod) and not self._counts_as_gone(pod)]
             if not left:
                 self._tell({})
                 return
             progress = await self._try_all(left)
+            if all(map(self._counts_as_gone, left)):
+                continue
             pause_s = PATIENCE_S if progress else min(pause_s * 1.5, 5 * PATIENCE_S)
             with suppress(TimeoutError):  # a change is worth a new look; so is a while without one
                 async with asyncio.timeout(pause_s):
@@ -189,7 +202,9 @@ class Drain:
         progress = False
         for pod in todo:
             answer, key = await self._remove(pod), (pod.namespace, pod.name)
-            if answer.state in (EvictionState.ACCEPTED, EvictionState.GONE):
+            if answer.state is EvictionState.REHEARSED:
+                self._rehearsed.add(pod.uid)
+            elif answer.state in (EvictionState.ACCEPTED, EvictionState.GONE):
                 self._asked.add(pod.uid)
                 progress = True
                 blockers[key] = "it is ending"
@@ -217,6 +232,9 @@ class Drain:
             f"its {pod.owner_kind} brings its pods back to this node, {came} since the drain began: it names the node,"
             " or tolerates node.kubernetes.io/unschedulable"
         )
+
+    def _counts_as_gone(self, pod: PodRow) -> bool:
+        return pod.uid in self._rehearsed or (self._node_is_dead and self._is_ending(pod))
 
     def _is_ending(self, pod: PodRow) -> bool:
         return pod.deleting or pod.uid in self._asked

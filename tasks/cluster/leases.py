@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -245,6 +246,36 @@ class HeldLease:
                 return
             except (ClusterUnreachable, ApiError):
                 pause_s = min(1.0, self._row.duration_s / RENEWALS)
+
+
+class RehearsedLease(HeldLease):
+    """A dry run's: nobody holds anything, and what would be written stays here.
+
+    note: as it would stand on the Lease once it were taken
+    """
+
+    def __init__(self, name: str, note: Note) -> None:
+        self._row = LeaseRow(name, "", "", DURATION_S, 0, note)
+
+    @property
+    def remaining_s(self) -> float:
+        """It is lost to nobody."""
+        return math.inf
+
+    @property
+    def lost_because(self) -> str:
+        """It is not."""
+        return ""
+
+    async def renew(self) -> None:
+        """There is nothing to renew."""
+
+    async def change(self, note: Callable[[Note], Note]) -> None:
+        """For the steps that follow."""
+        self._row = replace(self._row, note=note(self._row.note))
+
+    async def give_back(self, left: Callable[[Note], Note] = lambda note: {}) -> None:
+        """There is nothing to give back."""
 
 
 def _text(note: Note) -> str | None:

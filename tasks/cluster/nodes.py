@@ -270,6 +270,12 @@ async def cordon(api: ClusterApi, name: str, *, why: str, run: str, at: datetime
     return await change_node(api, name, patch)
 
 
+def new_node(name: str) -> NodeRow:
+    """A Node of which nothing is known but that it will be there: what a dry run has in its place."""
+    created = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return parse_node({"metadata": {"name": name, "uid": "-", "resourceVersion": "-", "creationTimestamp": created}})
+
+
 async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_id: str, lift_taint: bool) -> NodeRow:
     """Write acceptance, give back our cordon (no other one), and lift ACK's taint if asked. Raises WorkedOn."""
 

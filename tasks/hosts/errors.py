@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject, quoted
+from poolkeeper.tasks.outcomes import ChangeState, Evidence, Finding, Severity, Subject, quoted
 
 
 class HostError(Exception):
@@ -13,6 +13,8 @@ class HostError(Exception):
     id = "hosts.ssh.failed"
     expected = "a session on the host"
     next_step = "Try it by hand: `ssh -v USER@HOST`."
+    leaves = ChangeState.FAILED
+    """What is known of a change that ended with it."""
 
     def __init__(self, observed: str, *, next_step: str | None = None) -> None:
         self.observed = quoted(observed, most=500)  # much of it is what hosts and asyncssh say
@@ -115,6 +117,7 @@ class JumpFailed(HostError):
 class CommandTimeout(HostError):
     """Logged in, but a command did not end in time."""
 
+    leaves = ChangeState.UNKNOWN
     id = "hosts.ssh.command-timeout"
     expected = "the command's end"
     next_step = "Log in and look what hangs: often a dead mount (`df` hangs too) or an exhausted machine."
@@ -123,6 +126,7 @@ class CommandTimeout(HostError):
 class ConnectionLost(HostError):
     """The line broke off in mid-command: what it did is not known."""
 
+    leaves = ChangeState.UNKNOWN
     id = "hosts.ssh.connection-lost"
     expected = "an answer before the line breaks"
     next_step = "Check the line (packet loss, a rebooting host, a killed sshd), then run this again."

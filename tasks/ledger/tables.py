@@ -88,8 +88,16 @@ LIFECYCLE = Table(
 )
 CHANGES = Table(
     "changes",
-    "one row per mutation that passed the gate",
-    {"subject_kind": TEXT, "subject_name": TEXT, "sentence": TEXT, "at": TIME},
+    "one row per mutation that came to the gate",
+    {
+        "subject_kind": TEXT,
+        "subject_name": TEXT,
+        "sentence": TEXT,
+        "at": TIME,  # when it was first tried
+        "outcome": TEXT,  # rehearsed, unknown (also: the run was killed meanwhile), done, refused or failed
+        "why": TEXT,  # it is not done
+        "attempts": INTEGER,
+    },
 )
 PROBES = Table(
     "probes",
@@ -111,6 +119,7 @@ RUNS = Table(
         "fleet": TEXT,  # null: it ended before a fleet file was read, or was written before this column was
         "state": TEXT,
         "summary": TEXT,
+        "dry_run": FLAG,  # null: its flow changes nothing, or it ended before it knew
         "started_at": TIME,
         "ended_at": TIME,
         "hosts": STRUCTURE,

@@ -12,10 +12,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from poolkeeper.tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
-from poolkeeper.tasks.audit.proving import probe_sentence
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from poolkeeper.tasks.cluster.marks import mark_of
 from poolkeeper.tasks.cluster.nodes import (
@@ -45,7 +43,6 @@ from poolkeeper.tasks.onboard.standing import (
 )
 from poolkeeper.tasks.onboard.wording import removing
 from poolkeeper.tasks.outcomes import (
-    Done,
     Evidence,
     Finding,
     Gate,
@@ -54,7 +51,6 @@ from poolkeeper.tasks.outcomes import (
     HostState,
     Known,
     Observed,
-    Planned,
     Secret,
     Severity,
     Subject,
@@ -63,8 +59,6 @@ from poolkeeper.tasks.outcomes import (
 )
 from poolkeeper.tasks.provider import Provider, ProviderError
 from poolkeeper.tasks.runs.recording import Recorder
-
-T = TypeVar("T")
 
 
 class NotAdmitted(Exception):
@@ -154,14 +148,13 @@ class Admission:
         kept_out = self.kept_out(host)
         if kept_out and not is_loose(standing, look.node, look.facts.machine_id):
             return self._outcome(host, HostState.STOPPED, _worst(kept_out), kept_out)
-        if self.gate.dry_run:
-            return await self._rehearse(host, standing, kept_out)
         landed: list[Finding] = []
         try:
             if kept_out:
                 async with self.recorder.phase(host.name, "quarantine"):
                     landed += await self._quarantine(host, look)
-                raise NotAdmitted(_worst(kept_out), kept_out, ends_as=HostState.QUARANTINED)
+                ends_as = self.gate.seen(HostState.QUARANTINED, rehearsed=HostState.STOPPED)
+                raise NotAdmitted(_worst(kept_out), kept_out, ends_as=ends_as)
             if standing.step is Step.UNDO_THEN_JOIN:
                 async with self.recorder.phase(host.name, "undo"):
                     left = await self._undo(host, look.node, look.facts.machine_id)
@@ -196,30 +189,15 @@ class Admission:
             return self._outcome(host, HostState.STOPPED, str(taken), [*landed, finding])
         except NotAdmitted as failure:
             return await self._give_up(host, look, failure, landed)
-        return self._outcome(host, HostState.ACCEPTED, "accepted and released", [*landed, *kept])
+        planned = HostState.PLANNED, f"{standing.step}: {standing.reason}"
+        state, summary = self.gate.seen((HostState.ACCEPTED, "accepted and released"), rehearsed=planned)
+        return self._outcome(host, state, summary, [*landed, *kept, *self._objections(host)])
 
-    async def _rehearse(self, host: Host, standing: Standing, kept_out: Sequence[Finding]) -> HostOutcome:
-        """A dry run: every sentence goes through the gate, in order, and nothing is done."""
-        here, there = Subject("host", host.name), Subject("node", host.node_name)
-        if kept_out:
-            await self.gate.rehearse(there, _quarantine_sentence(host))
-            return self._outcome(host, HostState.STOPPED, _worst(kept_out), kept_out)
-        sentences = []
-        if standing.step is Step.UNDO_THEN_JOIN:
-            sentences.append((here, _undo_sentence(host)))
-        if standing.stale_node is not None:
-            sentences.append((there, _stale_sentence(host)))
-        if standing.step in (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN):
-            sentences.append((here, _join_sentence(host, standing.step)))
-        elif standing.step is Step.ACCEPT:
-            sentences.append((there, _quarantine_sentence(host)))
-        sentences += [(there, probe_sentence(host.node_name)), (here, _record_sentence(host))]
-        sentences.append((there, _release_sentence(host)))
-        findings = []
-        for subject, sentence in sentences:
-            if refusal := await self.gate.rehearse(subject, sentence):
-                findings.append(refusal.finding(here, Severity.WARNING))
-        return self._outcome(host, HostState.PLANNED, f"{standing.step}: {standing.reason}", dict.fromkeys(findings))
+    def _objections(self, host: Host) -> list[Finding]:
+        """What guards have against the steps of a dry run."""
+        here = Subject("host", host.name)
+        found = self.gate.objections(here, Subject("node", host.node_name))
+        return [refusal.finding(here, Severity.WARNING) for refusal in found]
 
     # joining
 
@@ -238,10 +216,15 @@ class Admission:
 
         if (stale := standing.stale_node) is not None:
             await self.gate.change(
-                Subject("node", host.node_name), _stale_sentence(host), lambda: self._remove_stale(host, stale)
+                Subject("node", host.node_name),
+                _stale_sentence(host),
+                lambda: self._remove_stale(host, stale),
+                rehearsed=None,
             )
         try:
-            passed = await self.gate.change(Subject("host", host.name), _join_sentence(host, standing.step), act)
+            return await self.gate.change(
+                Subject("host", host.name), _join_sentence(host, standing.step), act, rehearsed=[]
+            )
         except ProviderError as error:
             raise NotAdmitted(
                 "no join script",
@@ -256,7 +239,6 @@ class Admission:
                 ],
                 ends_as=HostState.STOPPED,
             ) from None
-        return _value(passed)
 
     async def _remove_stale(self, host: Host, stale: NodeRow) -> None:
         """Delete the dead Node of an earlier life of this machine, if it still is what was looked at."""
@@ -402,12 +384,12 @@ class Admission:
 
     async def _quarantine(self, host: Host, look: Look) -> list[Finding]:
         """Cordon a Node that has joined and was not cordoned yet, or is so already."""
-        passed = await self.gate.change(
+        return await self.gate.change(
             Subject("node", host.node_name),
             _quarantine_sentence(host),
             lambda: self._cordon(host, look.facts, joined=look.joined_by_us),
+            rehearsed=[],
         )
-        return _value(passed)
 
     def _join_failed(self, host: Host, ended: UnitState, *, quotable: bool) -> NotAdmitted:
         """`quotable`: this run has the script, so that what the output quotes of it was redacted."""
@@ -454,7 +436,9 @@ class Admission:
         pool, name = host.pool, host.node_name
         seen = look.facts.machine_id
         machine_id = seen.value if isinstance(seen, Known) else ""
-        await self.gate.change(Subject("host", host.name), _record_sentence(host), lambda: self._record_changes(host))
+        await self.gate.change(
+            Subject("host", host.name), _record_sentence(host), lambda: self._record_changes(host), rehearsed=None
+        )
         await self.gate.change(
             Subject("node", name),
             _release_sentence(host),
@@ -466,7 +450,12 @@ class Admission:
                 machine_id=machine_id,
                 lift_taint=pool.lift_taint,
             ),
+            rehearsed=None,
         )
+        return await self.gate.unless_dry_run(lambda: self._look_at_released(host, look), rehearsed=[])
+
+    async def _look_at_released(self, host: Host, look: Look) -> list[Finding]:
+        name = host.node_name
         node = await get_node(self.api, name)
         if node is None or not node.accepted or node.cordoned_by_us:
             raise NotAdmitted(
@@ -556,9 +545,8 @@ class Admission:
             await forget_unit(self.sessions, host, LEAVE_UNIT)
             return kept
 
-        kept = _value(await self.gate.change(Subject("host", host.name), _undo_sentence(host), act))
-        facts = await read_facts(self.sessions, host, self.request)
-        left = () if isinstance(facts.leftovers, Unknown) else facts.leftovers.value
+        kept = await self.gate.change(Subject("host", host.name), _undo_sentence(host), act, rehearsed=())
+        left = await self.gate.unless_dry_run(lambda: self._leftovers(host), rehearsed=())
         if not kept and not left:
             return []
         return [
@@ -571,6 +559,10 @@ class Admission:
                 severity=Severity.WARNING,
             )
         ]
+
+    async def _leftovers(self, host: Host) -> tuple[str, ...]:
+        leftovers = (await read_facts(self.sessions, host, self.request)).leftovers
+        return () if isinstance(leftovers, Unknown) else leftovers.value
 
     async def _refuse_if_in_service(self, host: Host, node: NodeRow | None, machine_id: Observed[str]) -> None:
         """The last look before a reset: whoever has taken the machine into service meanwhile has pods on it."""
@@ -635,12 +627,6 @@ def _worst(findings: Iterable[Finding]) -> str:
 
 def _sentence(clause: str) -> str:
     return clause[:1].upper() + clause[1:]
-
-
-def _value(passed: Planned | Done[T]) -> T:
-    if isinstance(passed, Planned):
-        raise AssertionError("a dry run is rehearsed before anything is done")
-    return passed.value
 
 
 # what the gate is told; a dry run tells the same

@@ -36,7 +36,7 @@ from poolkeeper.tasks.onboard.leavers import (
     still_declared,
 )
 from poolkeeper.tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, record_leaving
-from poolkeeper.tasks.outcomes import Finding, Gate, Observed, Planned, Subject
+from poolkeeper.tasks.outcomes import Finding, Gate, Observed, Subject, refused_if
 from poolkeeper.tasks.provider import Provider, ProviderError
 from poolkeeper.tasks.runs.recording import Recorder
 
@@ -183,14 +183,15 @@ class Offboarding:
             return kept
 
         try:
-            passed = await self.gate.change(Subject("host", host.name), _clean_sentence(host), act)
+            kept = await self.gate.change(Subject("host", host.name), _clean_sentence(host), act, rehearsed=())
         except ResetFailed as failed:
             return (self._not_cleaned(host, str(failed)),)
         except TimeoutError:
             return (self._not_cleaned(host, "the provider's reset did not end in time"),)
-        if not isinstance(passed, Planned) and passed.value:
-            self._told[host.name].append(left_over(host, passed.value, datetime.now(UTC)))
-        return tuple(found for found in await self._look_again(host) if found.id == "offboard.kubelet.on")
+        if kept:
+            self._told[host.name].append(left_over(host, kept, datetime.now(UTC)))
+        again: list[Finding] = await self.gate.unless_dry_run(lambda: self._look_again(host), rehearsed=[])
+        return tuple(found for found in again if found.id == "offboard.kubelet.on")
 
     async def _look_again(self, host: Host) -> list[Finding]:
         facts, trace = await asyncio.gather(
@@ -221,14 +222,13 @@ class Offboarding:
                 return await self.provider.remove_node(host)
 
         try:
-            passed = await self.gate.change(here, _remove_sentence(host), unlist)
-            why = "" if isinstance(passed, Planned) else passed.value
+            why = await self.gate.change(here, _remove_sentence(host), unlist, rehearsed="", end=refused_if)
         except ProviderError as error:
             why = str(error)
         except TimeoutError:
             why = f"no end after {REMOVAL_TIMEOUT_S:.0f} s"
         if not why and node is not None:
-            await self.gate.change(here, _delete_sentence(host), lambda: delete_node(self.api, node))
+            await self.gate.change(here, _delete_sentence(host), lambda: delete_node(self.api, node), rehearsed=None)
         if not why:
             return ()
         return (
@@ -252,8 +252,9 @@ class Offboarding:
         if self._host_is_gone:
             found.append(not_cleaned(host, datetime.now(UTC)))
         else:
-            found += await self._look_again(host)
-        if (back := await self._comes_back(host)) is not None:
+            found += await self.gate.unless_dry_run(lambda: self._look_again(host), rehearsed=[])
+        back = await self.gate.unless_dry_run(lambda: self._comes_back(host), rehearsed=None)
+        if back is not None:
             found.append(
                 finding(
                     host,
@@ -265,7 +266,7 @@ class Offboarding:
                     source="Kubernetes API",
                 )
             )
-        elif stay := await self._bound_pods(host):
+        elif stay := await self.gate.unless_dry_run(lambda: self._bound_pods(host), rehearsed=()):
             found.append(pods_stay(host, stay, datetime.now(UTC)))
         return (*found, still_declared(host, datetime.now(UTC)))
 
@@ -282,11 +283,6 @@ class Offboarding:
             async with asyncio.timeout(PODS_GONE_WITHIN_S):
                 return await wait_pods_on(self.api, host.node_name, lambda pods: not pods)
         return await pods_on(self.api, host.node_name)
-
-    def sentences(self, host: Host) -> tuple[str, ...]:
-        """What the gate is told."""
-        away = (_remove_sentence(host), _delete_sentence(host))
-        return away if self._host_is_gone else (_clean_sentence(host), *away)
 
 
 def _clean_sentence(host: Host) -> str:

@@ -11,7 +11,19 @@ from poolkeeper.tasks.outcomes.findings import (
     blockers,
     by_severity,
 )
-from poolkeeper.tasks.outcomes.gate import Change, Done, Gate, GateRefused, Guard, Planned, Refusal
+from poolkeeper.tasks.outcomes.gate import (
+    DONE,
+    Change,
+    ChangeRecord,
+    ChangeState,
+    End,
+    Gate,
+    GateRefused,
+    Guard,
+    Refusal,
+    failed_by,
+    refused_if,
+)
 from poolkeeper.tasks.outcomes.quoting import named, quoted
 from poolkeeper.tasks.outcomes.redaction import REDACTED, Secret, redact, whole_words
 from poolkeeper.tasks.outcomes.runs import HostOutcome, HostState, RunState, run_state
@@ -20,9 +32,12 @@ from poolkeeper.tasks.outcomes.visible import on_one_line, visible
 
 __all__ = [
     "REDACTED",
+    "DONE",
     "Change",
+    "ChangeRecord",
+    "ChangeState",
+    "End",
     "Checked",
-    "Done",
     "Evidence",
     "Finding",
     "Gate",
@@ -33,7 +48,6 @@ __all__ = [
     "Known",
     "NotKnown",
     "Observed",
-    "Planned",
     "Refusal",
     "RunState",
     "Secret",
@@ -43,6 +57,8 @@ __all__ = [
     "Verdict",
     "batched",
     "blockers",
+    "failed_by",
+    "refused_if",
     "by_severity",
     "in_slots",
     "known",

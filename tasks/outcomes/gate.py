@@ -1,19 +1,24 @@
 """The one gate: every mutation of a host, a cluster or a provider passes it with a sentence.
 
-A dry run is the same code path: its sentences are the plan. Guards are asked afresh before every
-mutation, so that a freeze, a hold or a lost lease stops the next one, wherever it was ordered from.
-A guard that cannot answer refuses.
+A dry run walks the same steps: the gate makes no change, and answers what the change would have brought. Guards are
+asked afresh before every mutation, so that a freeze, a hold or a lost lease stops the next one, wherever it was ordered
+from. A guard that cannot answer refuses. Each change is recorded with how it ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TypeVar
 
-from poolkeeper.tasks.outcomes.findings import Evidence, Finding, Severity, Subject
+from poolkeeper.tasks.outcomes.findings import Evidence, Finding, Severity, Subject, blockers
+from poolkeeper.tasks.outcomes.quoting import named
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,65 +49,145 @@ class GateRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One mutation, told before it is made."""
+    """One mutation."""
 
     subject: Subject
     sentence: str
     """Imperative, without a full stop: `cordon node fra1-n01`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What a dry run answers in place of the mutation's own result."""
+class ChangeState(StrEnum):
+    """How a change ended, as far as it is known."""
+
+    REHEARSED = "rehearsed"
+    """A dry run: nothing was sent."""
+    UNKNOWN = "unknown"
+    """It was begun, and nobody has seen its end: it may or may not have taken effect."""
+    DONE = "done"
+    REFUSED = "refused"
+    """By a guard, or by whoever was asked: it took no effect."""
+    FAILED = "failed"
+    """It ended with an error; part of it may have taken effect."""
+
+
+@dataclass(slots=True, eq=False)
+class ChangeRecord:
+    """One change, and how it ended. Tried again after a refusal or an error, it stays one record."""
 
     change: Change
-    refusal: Refusal | None = None
-    """Why the real run would be refused if it came now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done(Generic[T]):
-    """The mutation was made; `value` is what it answered."""
-
-    change: Change
-    value: T
+    state: ChangeState
+    why: str = ""
+    """What speaks against it, or has gone wrong."""
+    attempts: int = 1
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When it was first tried, UTC."""
+    objection: Refusal | None = None
+    """What a guard has against it."""
 
 
 Guard = Callable[[Change], Awaitable[Refusal | None]]
 """Asked before a mutation; answers None when it has no objection."""
+End = tuple[ChangeState, str]
+"""How a change ended, and why it is not *done*."""
+DONE: End = (ChangeState.DONE, "")
+
+
+def refused_if(why: str) -> End:
+    """The end of a change whose answer is why it was refused; empty: it was made."""
+    return (ChangeState.REFUSED, why) if why else DONE
+
+
+def failed_by(findings: Iterable[Finding]) -> End:
+    """The end of a change whose answer is findings: a blocker among them is why it failed."""
+    return next(((ChangeState.FAILED, f"{f.id}: {f.evidence.observed}") for f in blockers(findings)), DONE)
 
 
 @dataclass(slots=True)
 class Gate:
-    """Passes or refuses mutations; remembers every sentence it passed, in order."""
+    """Passes or refuses mutations, and keeps a record of each."""
 
     guards: Sequence[Guard] = ()
     dry_run: bool = True
-    told: Callable[[Change], None] = lambda change: None
-    """Hears each change that passes, before it is made: the run's log."""
-    changes: list[Change] = field(default_factory=list)
+    hears: Callable[[ChangeRecord], None] = lambda record: None
+    """Called when a change begins and again when it has ended: the run's log and spool."""
+    records: list[ChangeRecord] = field(default_factory=list)
+    """In the order in which they were first tried."""
+    _latest: dict[Change, ChangeRecord] = field(default_factory=dict)
 
-    async def change(self, subject: Subject, sentence: str, act: Callable[[], Awaitable[T]]) -> Planned | Done[T]:
-        """Make one mutation, or in a dry run only tell it.
+    @property
+    def sentences(self) -> list[str]:
+        """What passed, or in a dry run would be tried, in order."""
+        return [one.change.sentence for one in self.records if one.state is not ChangeState.REFUSED]
 
-        Raises GateRefused when a guard objects, and whatever `act` raises. A dry run asks the guards too,
-        and carries their objection in its answer: a plan may be drawn while the real thing is not allowed.
+    async def change(
+        self,
+        subject: Subject,
+        sentence: str,
+        act: Callable[[], Awaitable[T]],
+        *,
+        rehearsed: R,
+        end: Callable[[T], End] = lambda value: DONE,
+    ) -> T | R:
+        """Make one mutation and answer what it brought; a dry run makes none, and answers `rehearsed`.
+
+        end: how the change ended, by what `act` answered
+
+        Raises GateRefused when a guard objects, and whatever `act` raises. A dry run asks the guards too, and only
+        records their objection: a plan may be drawn while the real thing is not allowed.
         """
         change = Change(subject, sentence)
         refusal = await self._objection(change)
-        if refusal is not None and not self.dry_run:
-            raise GateRefused(change, refusal)
-        self.changes.append(change)
-        self.told(change)
         if self.dry_run:
-            return Planned(change, refusal)
-        return Done(change, await act())
+            self._record(change, ChangeState.REHEARSED, refusal)
+            return rehearsed
+        if refusal is not None:
+            self._record(change, ChangeState.REFUSED, refusal)
+            raise GateRefused(change, refusal)
+        record = self._record(change, ChangeState.UNKNOWN)
+        try:
+            value = await act()
+        except BaseException as error:
+            self._ended(record, *_end_by(error))
+            raise
+        self._ended(record, *end(value))
+        return value
 
-    async def rehearse(self, subject: Subject, sentence: str) -> Refusal | None:
-        """A dry run's word on one mutation, and why the real run would be refused if it came now."""
-        assert self.dry_run
-        passed = await self.change(subject, sentence, _nothing)
-        return passed.refusal if isinstance(passed, Planned) else None
+    async def ask_again(self, subject: Subject, sentence: str) -> None:
+        """Ask the guards once more within a change that had to wait for its turn. Raises GateRefused."""
+        change = Change(subject, sentence)
+        if (refusal := await self._objection(change)) is not None:
+            raise GateRefused(change, refusal)
+
+    async def unless_dry_run(self, act: Callable[[], Awaitable[T]], *, rehearsed: R) -> T | R:
+        """What goes with changes and is none itself: waiting for what they bring, writing down what is intended."""
+        return rehearsed if self.dry_run else await act()
+
+    async def watch(self, look: Callable[[], Awaitable[T]]) -> T:
+        """What somebody else does while changes are made; a dry run waits for nobody, and this never ends there."""
+        return await (asyncio.Event().wait() if self.dry_run else look())  # type: ignore[return-value]
+
+    def seen(self, value: T, *, rehearsed: R) -> T | R:
+        """What was read of changes that were made; in a dry run what they would bring."""
+        return rehearsed if self.dry_run else value
+
+    def objections(self, *subjects: Subject) -> list[Refusal]:
+        """What guards have against the changes of a dry run to these subjects, each once."""
+        found = (one.objection for one in self.records if one.change.subject in subjects)
+        return list(dict.fromkeys(objection for objection in found if objection is not None))
+
+    def _record(self, change: Change, state: ChangeState, objection: Refusal | None = None) -> ChangeRecord:
+        record, why = self._latest.get(change), "" if objection is None else objection.reason
+        if record is None or record.state in (ChangeState.DONE, ChangeState.REHEARSED):
+            record = self._latest[change] = ChangeRecord(change, state, why, objection=objection)
+            self.records.append(record)
+        else:
+            record.state, record.why, record.objection, record.attempts = state, why, objection, record.attempts + 1
+        self.hears(record)
+        return record
+
+    def _ended(self, record: ChangeRecord, state: ChangeState, why: str) -> None:
+        record.state, record.why = state, why
+        self.hears(record)
 
     async def _objection(self, change: Change) -> Refusal | None:
         for guard in self.guards:
@@ -112,5 +197,10 @@ class Gate:
         return None
 
 
-async def _nothing() -> None:
-    """What a dry run does."""
+def _end_by(error: BaseException) -> End:
+    """What an error says of the change that it ended: one that was cut off may have been made all the same."""
+    if isinstance(error, TimeoutError) or not isinstance(error, Exception):
+        state = ChangeState.UNKNOWN
+    else:
+        state = getattr(error, "leaves", ChangeState.FAILED)
+    return state, named(error)

@@ -14,10 +14,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, NotFound
-from poolkeeper.tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, delete_now, evict
+from poolkeeper.tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict
 from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost, hold_lease, refusal_of
 from poolkeeper.tasks.cluster.marks import (
     Mark,
@@ -37,8 +38,9 @@ from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import HostError
 from poolkeeper.tasks.hosts.fence import Begun, Fence
 from poolkeeper.tasks.outcomes import (
+    DONE,
     Change,
-    Done,
+    End,
     Evidence,
     Finding,
     Gate,
@@ -100,9 +102,6 @@ class HostWork(Protocol):
 
     async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
         """Show that the node works and the goal holds; a blocker means that it does not, and the slot is kept."""
-
-    def sentences(self, host: Host) -> tuple[str, ...]:
-        """What `change` will tell the gate, for a dry run."""
 
 
 class NotOurs(Exception):
@@ -334,7 +333,8 @@ class Carrier:
                 return await self._failed(host, "not proven", bad)
         async with self._phase(host, "give back"):
             await self._forget_begun(host)
-            await self._give_back(host)
+            if not self.work.works_without_node:
+                await self._give_back(host, rehearsed=node)
         end = "; its Node is gone" if self.work.works_without_node else " and given back"
         return self._outcome(host, HostState.DONE, f"changed, proven{end}", findings)
 
@@ -347,7 +347,7 @@ class Carrier:
     async def _forget_earlier(self, host: Host) -> None:
         """What the host says of this rollout is over; where it stays, it is in nobody's way."""
         try:
-            await self._records.forget(host, self.goal.id)
+            await self.gate.unless_dry_run(lambda: self._records.forget(host, self.goal.id), rehearsed=None)
         except HostError as error:
             self.recorder.say(f"{host.name}: {error}")
 
@@ -366,17 +366,19 @@ class Carrier:
                     await self._refuse_if_over(host)
                     async with self._taking, self._domain(host) as domain:
                         nodes = await list_nodes(self.api)
-                        room = room_for(host, self._declared, nodes, self._members)
-                        standing = self._standing(host, nodes.get(host.node_name), at_goal=False)
-                        if standing.step is not Step.TAKE:  # it has become another node while it waited
-                            raise NotOurs(standing)
+                        room = self.gate.seen(
+                            room_for(host, self._declared, nodes, self._members), rehearsed=Room(True)
+                        )
                         now = nodes.get(host.node_name)
-                        if now is not None and before is not None and now.uid != before.uid:
+                        standing = self._standing(host, now, at_goal=False)
+                        if now is None or standing.step is not Step.TAKE:  # it has become another while it waited
+                            raise NotOurs(standing)
+                        if before is not None and now.uid != before.uid:
                             raise LeftForLater("its Node was registered anew while it waited: it is to be proven first")
                         if room.free:
                             await self._intend(host, now, anew=True)
                         if room.free and (domain is None or domain.remaining_s > self.api.timeout_s):
-                            return await self._cordon(host, domain)
+                            return await self._cordon(host, now, domain)
                     if room.why != told:
                         told = room.why
                         self.recorder.say(f"{host.name}: waits for room: {room.why}")
@@ -391,12 +393,18 @@ class Carrier:
             raise GateRefused(Change(Subject("host", host.name), f"go on with {host.name}"), refusal)
 
     async def _refuse_if_over(self, host: Host) -> None:
-        if why := (self._halted() or self._may_start(host) or await self._stopped()):
+        await self._refuse_if_ended()
+        if why := self.gate.seen(self._may_start(host), rehearsed=""):
             raise LeftForLater(why)
 
     async def _refuse_if_ended(self) -> None:
         """What nothing was changed on yet is given back when nothing new may start."""
-        if why := (self._halted() or await self._stopped()):
+        if why := self.gate.seen(self._halted(), rehearsed=""):
+            raise LeftForLater(why)
+        await self._refuse_if_stopped()
+
+    async def _refuse_if_stopped(self) -> None:
+        if why := await self.gate.unless_dry_run(self._stopped, rehearsed=""):
             raise LeftForLater(why)
 
     async def _wait_for_room(self, host: Host) -> None:
@@ -421,14 +429,14 @@ class Carrier:
                     patience_s=DOMAIN_PATIENCE_S,
                 )
                 try:
-                    held = await stack.enter_async_context(domain)
+                    held = await self.gate.unless_dry_run(lambda: stack.enter_async_context(domain), rehearsed=None)
                 except LeaseHeld as by:
                     raise LeftForLater(str(by)) from None
                 yield held
             else:
                 yield None
 
-    async def _cordon(self, host: Host, domain: HeldLease | None) -> NodeRow:
+    async def _cordon(self, host: Host, node: NodeRow, domain: HeldLease | None) -> NodeRow:
         """One more node of pool and domain: the count that allows it holds as long as both leases do."""
         mark, even_if_cordoned = self._new_mark(Phase.DRAINING), self.limits.works_on_cordoned
 
@@ -437,7 +445,10 @@ class Carrier:
             async with asyncio.timeout(surely_s):
                 return await take_node(self.api, host.node_name, mark, even_if_cordoned=even_if_cordoned)
 
-        return await self._mutate(Subject("node", host.node_name), f"cordon node {host.node_name}", act)
+        cordoned = replace(node, unschedulable=True)
+        return await self._mutate(
+            Subject("node", host.node_name), f"cordon node {host.node_name}", act, rehearsed=cordoned
+        )
 
     def _new_mark(self, phase: Phase) -> Mark:
         return Mark(
@@ -459,6 +470,7 @@ class Carrier:
                 Subject("node", host.node_name),
                 f"mark node {host.node_name} as {phase}",
                 lambda: write_mark(self.api, host.node_name, self._new_mark(phase)),
+                rehearsed=None,
             )
         except NotFound:
             raise NodeLost(f"Node {host.node_name} is gone") from None
@@ -506,7 +518,8 @@ class Carrier:
         def is_over(row: NodeRow | None) -> bool:
             return row is None or not row.unschedulable or not self._is_ours(row)
 
-        draining, watching = asyncio.create_task(drain), asyncio.create_task(wait_node(self.api, name, is_over))
+        watch = self.gate.watch(lambda: wait_node(self.api, name, is_over))
+        draining, watching = asyncio.create_task(drain), asyncio.create_task(watch)
         try:
             await asyncio.wait((draining, watching), return_when=asyncio.FIRST_COMPLETED)
             if not watching.done():
@@ -545,33 +558,40 @@ class Carrier:
         return ""
 
     async def _evict(self, host: Host, pod: PodRow) -> Eviction:
-        if why := await self._stopped():
-            raise LeftForLater(why)
+        await self._refuse_if_stopped()
         return await self._mutate(
             Subject("node", host.node_name),
             f"evict pod {pod.namespace}/{pod.name} from node {host.node_name}",
             lambda: evict(self.api, pod),
+            rehearsed=Eviction(EvictionState.REHEARSED),
+            end=attrgetter("end"),
         )
 
     async def _delete(self, host: Host, pod: PodRow) -> Eviction:
-        if why := await self._stopped():
-            raise LeftForLater(why)
+        await self._refuse_if_stopped()
         return await self._mutate(
             Subject("node", host.node_name),
             f"delete pod {pod.namespace}/{pod.name} on node {host.node_name}, whatever its budget says",
             lambda: delete_now(self.api, pod),
+            rehearsed=Eviction(EvictionState.REHEARSED),
+            end=attrgetter("end"),
         )
 
     # endings
 
-    async def _give_back(self, host: Host, only: Phase | None = None, *, turns_away: bool = False) -> bool:
+    async def _give_back(
+        self, host: Host, only: Phase | None = None, *, turns_away: bool = False, rehearsed: NodeRow | None = None
+    ) -> bool:
         """Remove mark and cordon; whether there were any.
 
         only: if it is still in that phase
         turns_away: once the host turns away every earlier run
+        rehearsed: its Node as it would have been taken
         """
         node = await get_node(self.api, host.node_name)
-        if node is None or mark_of(node) is None:
+        node = node if node is not None and mark_of(node) is not None else None
+        node = self.gate.seen(node, rehearsed=rehearsed or node)
+        if node is None:
             return False
 
         async def act() -> NodeRow:
@@ -581,7 +601,7 @@ class Carrier:
 
         with suppress(NotFound):
             sentence = f"give node {host.node_name} back: remove our mark and our cordon"
-            await self._mutate(Subject("node", host.node_name), sentence, act)
+            await self._mutate(Subject("node", host.node_name), sentence, act, rehearsed=node)
         return True
 
     async def give_back_unchanged(self, host: Host) -> HostOutcome:
@@ -607,7 +627,8 @@ class Carrier:
         intent = self._intent(host)
         if intent is None or not intent.asks_host:
             return
-        told = await self._records.turned_away(host, self.lease.generation)
+        turned_away = partial(self._records.turned_away, host, self.lease.generation)
+        told = await self.gate.unless_dry_run(turned_away, rehearsed=Known(None, datetime.now(UTC)))
         if not isinstance(told, Known) or told.value == intent.begun(self.goal.id):
             raise Changed(f"{host.name} was changed meanwhile, or does not tell")
 
@@ -699,7 +720,15 @@ class Carrier:
 
     # telling
 
-    async def _mutate(self, subject: Subject, sentence: str, act: Callable[[], Awaitable[T]]) -> T:
+    async def _mutate(
+        self,
+        subject: Subject,
+        sentence: str,
+        act: Callable[[], Awaitable[T]],
+        *,
+        rehearsed: T,
+        end: Callable[[T], End] = lambda value: DONE,
+    ) -> T:
         """One change through the gate, which is not waited for longer than the lease is surely ours."""
 
         async def in_time() -> T:
@@ -709,10 +738,7 @@ class Carrier:
             except TimeoutError:
                 raise ClusterUnreachable(f"to {sentence} took longer than the lease lasts") from None
 
-        passed = await self.gate.change(subject, sentence, in_time)
-        if not isinstance(passed, Done):
-            raise AssertionError("a dry run is rehearsed, not carried out")
-        return passed.value
+        return await self.gate.change(subject, sentence, in_time, rehearsed=rehearsed, end=end)
 
     @asynccontextmanager
     async def _phase(self, host: Host, phase: str) -> AsyncIterator[None]:

@@ -50,10 +50,6 @@ class HandOver(NothingToPrepare):
         """That comes when it is taken back."""
         raise AssertionError("a host that is handed over is not proven by us")
 
-    def sentences(self, host: Host) -> tuple[str, ...]:
-        """What a dry run tells beside cordon and drain."""
-        return (f"leave host {host.name} to a person",)
-
 
 class TakeBack(NothingToPrepare):
     """Prove what a person gives back, and let workloads return. A node that is not out is left alone."""
@@ -76,7 +72,3 @@ class TakeBack(NothingToPrepare):
     async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
         """As onboarding does."""
         return await self._prove(host)
-
-    def sentences(self, host: Host) -> tuple[str, ...]:
-        """What a dry run tells."""
-        return ()

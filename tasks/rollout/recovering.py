@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld
 from poolkeeper.tasks.cluster.marks import Phase
-from poolkeeper.tasks.outcomes import Evidence, Finding, Gate, HostOutcome, HostState, Severity, Subject
+from poolkeeper.tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Severity, Subject
 from poolkeeper.tasks.rollout.carrying import Carrier
 from poolkeeper.tasks.rollout.memory import with_intent, with_spent, without_member
 from poolkeeper.tasks.rollout.plan import PlannedHost
@@ -60,16 +60,11 @@ def _waits(one: Found, why: str) -> Finding:
     return Finding("recover.waits", Severity.WARNING, Subject("host", one.host.name), evidence, next_step)
 
 
-async def rehearse(one: Found, gate: Gate, recorder: Recorder) -> HostOutcome:
-    """A dry run's word on one node."""
-    if one.remedy is Remedy.LEAVE:
-        return left_alone(one, recorder)
-    node = one.host.node_name
-    if one.remedy is Remedy.GIVE_BACK:
-        await gate.rehearse(Subject("node", node), f"give node {node} back")
-    if one.remedy is Remedy.FINISH:
-        await gate.rehearse(Subject("node", node), f"finish host {one.host.name}")
-    return HostOutcome(one.host.name, HostState.PLANNED, f"{one.remedy}: {one.told}")
+def rehearsed(one: Found, outcome: HostOutcome) -> HostOutcome:
+    """What a dry run says of a host whose steps it has walked."""
+    if outcome.state is not HostState.DONE:
+        return outcome
+    return replace(outcome, state=HostState.PLANNED, summary=f"{one.remedy}: {one.told}")
 
 
 def left_alone(one: Found, recorder: Recorder) -> HostOutcome:

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +18,16 @@ from poolkeeper.tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from poolkeeper.tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
 from poolkeeper.tasks.cluster.eviction import must_go
-from poolkeeper.tasks.cluster.leases import HeldLease, LeaseRow, Note, get_lease, hold_lease, lease_guard, list_leases
+from poolkeeper.tasks.cluster.leases import (
+    HeldLease,
+    LeaseRow,
+    Note,
+    RehearsedLease,
+    get_lease,
+    hold_lease,
+    lease_guard,
+    list_leases,
+)
 from poolkeeper.tasks.cluster.marks import mark_of, now_text
 from poolkeeper.tasks.cluster.nodes import NodeRow, list_nodes
 from poolkeeper.tasks.cluster.pods import pods_on
@@ -35,7 +44,6 @@ from poolkeeper.tasks.outcomes import (
     HostOutcome,
     HostState,
     Observed,
-    Refusal,
     Secret,
     Severity,
     Subject,
@@ -260,26 +268,21 @@ class RolloutRun:
         self.live.end(name, state, standing.reason)
         return HostOutcome(name, state, standing.reason, findings)
 
-    async def rehearse(self, planned: PlannedHost, limits: Limits, work: HostWork, outlook: Outlook) -> HostOutcome:
-        """A dry run: every sentence goes through the gate, in order, and nothing is done."""
-        host, node = planned.host, Subject("node", planned.host.node_name)
-        sentences = [(Subject("host", host.name), sentence) for sentence in work.sentences(host)]
-        if host.node_name in self.nodes:
-            sentences[:0] = [(node, f"cordon node {host.node_name}"), (node, f"drain node {host.node_name}")]
-        if not work.hands_over and not work.works_without_node:
-            sentences.append((node, f"prove node {host.node_name} and give it back"))
-        refusals: dict[str, Refusal] = {}
-        for subject, sentence in sentences:
-            if refusal := await self.gate.rehearse(subject, sentence):
-                refusals[refusal.guard] = refusal
+    def rehearsed(self, planned: PlannedHost, outcome: HostOutcome, limits: Limits, outlook: Outlook) -> HostOutcome:
+        """What a dry run says of a host whose steps it has walked: what would keep it from them, and what they meet."""
+        host = planned.host
         here = Subject("host", host.name)
-        findings = [refusal.finding(here, Severity.WARNING) for refusal in refusals.values()]
+        findings = list(outcome.findings)
+        for refusal in self.gate.objections(here, Subject("node", host.node_name)):
+            findings.append(refusal.finding(here, Severity.WARNING))
         if (forecast := outlook.drains.get(host.node_name)) is not None:
             findings += forecast_findings([forecast], datetime.now(UTC))
         if why := self.may_start(host, limits):
             evidence = Evidence(why, "a window that is long enough", "fleet file")
             next_step = "Nothing to do: a run in that window begins with it."
-            findings.append(Finding("rollout.window", Severity.INFO, Subject("host", host.name), evidence, next_step))
+            findings.append(Finding("rollout.window", Severity.INFO, here, evidence, next_step))
+        if outcome.state not in (HostState.DONE, HostState.HANDED_OVER):
+            return replace(outcome, findings=tuple(findings))
         return HostOutcome(host.name, HostState.PLANNED, f"wave {planned.wave}: {planned.reason}", tuple(findings))
 
     async def clear_up(self, plan: Plan, done: Collection[str]) -> None:
@@ -309,7 +312,7 @@ class RolloutRun:
     async def _take_back(self, host: Host, lease: HeldLease, goal: Goal) -> None:
         if intents_by(lease.note, goal.id)[host.name].asks_host:
             try:
-                await self.forget(host, goal.id)
+                await self.gate.unless_dry_run(lambda: self.forget(host, goal.id), rehearsed=None)
             except HostError as error:  # what stays on it says nothing any more, and is in nobody's way
                 self.recorder.say(f"{host.name}: {error}")
         await lease.change(lambda note: with_intent(note, goal.id, host.name, None))
@@ -566,7 +569,11 @@ class RolloutRun:
             others=others,
             told=self.recorder.say,
         )
-        async with lasting as lease:
+        await self.read_note()
+        async with AsyncExitStack() as stack:
+            lease = await self.gate.unless_dry_run(
+                lambda: stack.enter_async_context(lasting), rehearsed=RehearsedLease(self._lease_name, note(self.note))
+            )
             before = self.gate.guards
             self.gate.guards = [*before, lease_guard(self.api, lease)]
             try:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from poolkeeper.tasks.outcomes import (
-    Change,
+    ChangeRecord,
+    ChangeState,
     Finding,
     Gate,
     HostOutcome,
@@ -69,7 +70,7 @@ def markdown(
     title: str,
     summary: str,
     outcomes: Sequence[HostOutcome],
-    changes: Sequence[Change],
+    records: Sequence[ChangeRecord],
     *,
     dry_run: bool,
     beside: Sequence[Finding] = (),
@@ -87,9 +88,29 @@ def markdown(
         lines.append(f"### {outcome.name}: {outcome.state}")
         lines.append("")
         lines += _found(outcome.findings)
-    lines += ["## What would be changed" if dry_run else "## What was changed", ""]
-    lines += [f"- {plain(change.sentence)}" for change in changes] or ["- nothing"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_changes(records, dry_run=dry_run)]) + "\n"
+
+
+def _changes(records: Sequence[ChangeRecord], *, dry_run: bool) -> list[str]:
+    """Lines for what was changed, and for what was tried and has taken no effect, or not all of it."""
+    rehearsed, made, not_made = list[str](), list[str](), list[str]()
+    for one in records:
+        line = f"- {plain(one.change.sentence)}"
+        times = f", {one.attempts} times" if one.attempts > 1 else ""
+        match one.state:
+            case ChangeState.REHEARSED:
+                rehearsed.append(f"{line} (would be refused now: {plain(one.why)})" if one.why else line)
+            case ChangeState.DONE:
+                made.append(line)
+            case ChangeState.UNKNOWN:
+                made.append(f"{line} (it may or may not have taken effect: {plain(one.why) or 'its end was not seen'})")
+            case ChangeState.REFUSED | ChangeState.FAILED:
+                not_made.append(f"{line} ({one.state}{times}: {plain(one.why)})")
+    if dry_run:
+        more = [f"- and {len(rehearsed) - TABLE_ROWS} more"] if len(rehearsed) > TABLE_ROWS else []
+        return ["## What would be changed", "", *(rehearsed[:TABLE_ROWS] or ["- nothing"]), *more]
+    lines = ["## What was changed", "", *(made or ["- nothing"])]
+    return [*lines, "", "## What was tried and not done", "", *not_made] if not_made else lines
 
 
 def _found(findings: Sequence[Finding]) -> list[str]:
@@ -141,7 +162,7 @@ class Answer:
         state = RunState.FAILED if failed else run_state(asked, outcomes)
         parts = [summary_line(outcomes), f"nothing new is started: {halted}" if halted else "", failed]
         summary = f"{state}: {'; '.join(filter(None, parts))}"
-        text = markdown(flow, summary, outcomes, gate.changes, dry_run=gate.dry_run, beside=recorder.beside)
+        text = markdown(flow, summary, outcomes, gate.records, dry_run=gate.dry_run, beside=recorder.beside)
         return cls(flow, recorder, state, summary, tuple(outcomes), text, halted)
 
     @classmethod

@@ -15,6 +15,7 @@ from poolkeeper.tasks.runs.recording import Recorder
 
 def gate_of(api: ClusterApi, hosts: Sequence[Host], recorder: Recorder, *, dry_run: bool) -> Gate:
     """What every change to these hosts, their nodes and their cluster has to pass."""
+    recorder.dry_run = dry_run
     return Gate(
         [
             observe_guard(hosts),
@@ -22,5 +23,5 @@ def gate_of(api: ClusterApi, hosts: Sequence[Host], recorder: Recorder, *, dry_r
             stops_guard(api, {host.name: host.node_name for host in hosts}),
         ],
         dry_run=dry_run,
-        told=recorder.change,
+        hears=recorder.change,
     )

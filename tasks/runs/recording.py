@@ -26,7 +26,7 @@ from poolkeeper.tasks.ledger import (
     Table,
     write_whole,
 )
-from poolkeeper.tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, named
+from poolkeeper.tasks.outcomes import ChangeRecord, ChangeState, Finding, HostOutcome, Known, Observed, named
 
 KEPT = 20_000
 """Batches that could not be written and are tried again; of more, the run only tells that there were."""
@@ -55,12 +55,15 @@ class Recorder:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     fleet: str | None = None
     """Name of the fleet that the run is about, once its file is read: several may share a spool."""
+    dry_run: bool | None = None
+    """None: of a flow that changes nothing, or not known yet."""
     phase_s: dict[str, dict[str, float]] = field(default_factory=dict)
     """Host -> phase -> seconds."""
     beside: list[Finding] = field(default_factory=list)
     """What is wrong with no host: with the way to the cluster."""
     _attempts: dict[tuple[str, str], int] = field(default_factory=dict)
-    _changes: int = 0
+    _changes: dict[ChangeRecord, int] = field(default_factory=dict)
+    """The number of each, by which its row is known."""
     _unwritten: dict[tuple[str, str], Batch] = field(default_factory=dict)
     """By table and name: only the latest of one name is tried again."""
     _lost: list[str] = field(default_factory=list)
@@ -119,7 +122,10 @@ class Recorder:
 
     @asynccontextmanager
     async def phase(self, host: str, phase: str) -> AsyncIterator[None]:
-        """Time one phase of a host and write its row, however it ends."""
+        """Time one phase of a host and write its row, however it ends; in a dry run nothing takes its time."""
+        if self.dry_run:
+            yield
+            return
         attempt = self._attempts[host, phase] = self._attempts.get((host, phase), 0) + 1
         started_at, start = datetime.now(UTC), time.monotonic()
         self.say(f"{host}: {phase}")
@@ -177,17 +183,23 @@ class Recorder:
         if rows:
             self.write(SKIPS, "skips", rows)
 
-    def change(self, change: Change) -> None:
-        """A mutation that the gate let pass, before it is made."""
-        self._changes += 1
-        self.say(change.sentence)
+    def change(self, record: ChangeRecord) -> None:
+        """A mutation: once as it begins, so that a killed run's stays *unknown*, and once more as it has ended."""
+        change, number = record.change, self._changes.setdefault(record, len(self._changes) + 1)
+        if record.state is ChangeState.REHEARSED:
+            self.say(f"would {change.sentence}")
+        elif record.state is ChangeState.UNKNOWN and not record.why:
+            self.say(change.sentence)
         row = {
             "subject_kind": change.subject.kind,
             "subject_name": change.subject.name,
             "sentence": change.sentence,
-            "at": datetime.now(UTC),
+            "at": record.at,
+            "outcome": str(record.state),
+            "why": record.why,
+            "attempts": record.attempts,
         }
-        self.write(CHANGES, f"{self._changes:06}", [row])
+        self.write(CHANGES, f"{number:06}", [row])
 
     def lifecycle(self, host: Host, event: str, node: NodeRow, at: datetime, facts: HostFacts | None = None) -> None:
         """A node joined, left, was resized or changed state: what a bill depends on.
@@ -219,6 +231,7 @@ class Recorder:
             "fleet": self.fleet,
             "state": state,
             "summary": summary,
+            "dry_run": self.dry_run,
             "started_at": self.started_at,
             "ended_at": datetime.now(UTC),
             "hosts": {outcome.name: str(outcome.state) for outcome in outcomes},

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 from poolkeeper.tasks.audit.identity import another_machine
 from poolkeeper.tasks.audit.node_proof import Ways
-from poolkeeper.tasks.audit.proving import probe_sentence
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, wait_node
 from poolkeeper.tasks.fleet.model import Host
@@ -21,7 +20,7 @@ from poolkeeper.tasks.hosts import FactsRequest, Sessions
 from poolkeeper.tasks.hosts.fence import Fence, claim
 from poolkeeper.tasks.hosts.packages import PackageError, download, hold_again, no_room, pins, read_need, read_packages
 from poolkeeper.tasks.hosts.units import forget_unit
-from poolkeeper.tasks.outcomes import Finding, Gate, GateRefused, Planned, Severity, Subject, blockers
+from poolkeeper.tasks.outcomes import Finding, Gate, GateRefused, Severity, Subject, blockers, failed_by
 from poolkeeper.tasks.provider import Provider, ProviderError
 from poolkeeper.tasks.provider.upgrading import ByCall, HandOff, OnHost, Way
 from poolkeeper.tasks.upgrade.carrying import UPGRADE_UNIT, call_provider, run_script, wait_for_person
@@ -141,7 +140,8 @@ class Upgrade:
         choice, lacking = await self._resolver.choose(host, version)
         if lacking:
             # a dry run has fetched no lists: what they lack may be there
-            return tuple(replace(f, severity=Severity.WARNING) for f in lacking) if self.gate.dry_run else lacking
+            warnings = tuple(replace(f, severity=Severity.WARNING) for f in lacking)
+            return self.gate.seen(lacking, rehearsed=warnings)
         need = await read_need(self.sessions, host, choice.versions)
         share = self.provider.upgrade_rule.min_disk_free_share if version else 0.0
         if why := no_room(need, min_free_share=share):
@@ -160,6 +160,7 @@ class Upgrade:
                 Subject("host", host.name),
                 f"fetch {', '.join(pins(choice.versions))} onto host {host.name}, installing nothing",
                 lambda: download(self.sessions, host, choice.versions, timeout_s=self.limits.stage_s),
+                rehearsed=None,
             )
         return ()
 
@@ -171,10 +172,13 @@ class Upgrade:
         fence: what the host is shown; see `tasks.hosts.fence`
         Raises GateRefused, FencedOff (a later run has the host), HostError, ClusterUnreachable and ApiError.
         """
-        passed = await self.gate.change(
-            Subject("host", host.name), self.sentence(host), lambda: self._change(host, fence)
+        return await self.gate.change(
+            Subject("host", host.name),
+            self.sentence(host),
+            lambda: self._change(host, fence),
+            rehearsed=(),
+            end=failed_by,
         )
-        return () if isinstance(passed, Planned) else passed.value
 
     async def _change(self, host: Host, fence: Fence) -> tuple[Finding, ...]:
         if (other := await self._another_machine(host)) is not None:
@@ -218,7 +222,7 @@ class Upgrade:
                 host,
                 way,
                 version,
-                may_call=lambda: self.gate.change(Subject("node", host.node_name), sentence, _nothing),
+                may_call=lambda: self.gate.ask_again(Subject("node", host.node_name), sentence),
                 timeout_s=limits.change_s,
             )
         if isinstance(way, HandOff) and version is not None:
@@ -284,11 +288,8 @@ class Upgrade:
         """Read afresh whether the node is at the goal and may take workloads again; no finding: it is proven.
 
         before: its Node as it was before the change
-        Raises GateRefused, HostError, ClusterUnreachable and ApiError. A dry run tells of the test pod alone.
+        Raises GateRefused, HostError, ClusterUnreachable and ApiError.
         """
-        if self.gate.dry_run:
-            await self.gate.rehearse(Subject("node", host.node_name), probe_sentence(host.node_name))
-            return ()
         ways = Ways(self.api, self.sessions, self.gate, self.request)
         try:
             version = await self._resolver.version(host)
@@ -312,7 +313,10 @@ class Upgrade:
 
         try:
             await self.gate.change(
-                Subject("host", host.name), f"clear away the ended unit {UPGRADE_UNIT} on host {host.name}{held}", act
+                Subject("host", host.name),
+                f"clear away the ended unit {UPGRADE_UNIT} on host {host.name}{held}",
+                act,
+                rehearsed=None,
             )
         except GateRefused as refused:
             self.say(f"{host.name}: {refused}")
@@ -331,7 +335,3 @@ class Upgrade:
             return f"hand host {host.name} over to a person for its upgrade to {self.goal}{rest}, and wait for the Node"
         by = " by a call to the provider" if isinstance(way, ByCall) else ""
         return f"upgrade host {host.name} to {self.goal}{by}"
-
-
-async def _nothing() -> None:
-    """What a dry run does."""

@@ -47,7 +47,8 @@ async def prove_upgrade(
     if node is None:
         return (node_gone(host),)
     here = await read_packages(ways.sessions, host, packages) if packages else {}
-    return (*map(_for_upgrades, findings), *unlike_before(host, before, node, packages, here))
+    other = ways.gate.seen(unlike_before(host, before, node, packages, here), rehearsed=())
+    return (*map(_for_upgrades, findings), *other)
 
 
 def unlike_before(

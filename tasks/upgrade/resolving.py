@@ -41,6 +41,7 @@ class Resolver:
             Subject("host", host.name),
             f"fetch the package lists of host {host.name} anew",
             lambda: update_lists(self._sessions, host),
+            rehearsed=None,
         )
 
     async def version(self, host: Host, *, lists_are_fresh: bool = False) -> str | None:
@@ -56,8 +57,6 @@ class Resolver:
                 found = await self._provider.newest_patch(wanted.removeprefix("v"))
                 if found is None:
                     found = await self._newest_patch_on(host, wanted, lists_are_fresh=lists_are_fresh)
-                if self._gate.dry_run:
-                    return found  # of lists that nobody has fetched for it
                 self._say(f"Kubernetes {wanted} is {found} in this rollout, by what {host.name} is offered")
                 self.pins = replace(self.pins, kubernetes=found)
             return self.pins.kubernetes
@@ -83,7 +82,7 @@ class Resolver:
         carriers = self._provider.upgrade_packages if version else ()
         # from here to the end nothing is awaited: of two hosts that ask at once, one is first
         choice = choose(self._goal, version, carriers, here, self.pins)
-        if not self._gate.dry_run and not choice.missing and not choice.going_back:
+        if not choice.missing and not choice.going_back:
             chosen = {name: choice.versions[name] for name in carriers if name in choice.versions}
             self.pins = replace(self.pins, packages={**chosen, **self.pins.packages})
         return choice, _lacking(host, choice, here)

@@ -52,7 +52,3 @@ class UpgradeWork:
     async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
         """Versions as wanted, and all that acceptance asks for."""
         return await self._upgrade.prove(host, before) if before is not None else (node_gone(host),)
-
-    def sentences(self, host: Host) -> tuple[str, ...]:
-        """What a dry run tells."""
-        return (self._upgrade.sentence(host),)

@@ -55,7 +55,7 @@ async def measure(kubeconfig: Path, hosts: int, folder: Path) -> dict[str, Any]:
         "s_per_host": round(whole_s / hosts, 3),
         "s_per_host_wanted": 1,
         "cpu_s": round(time.process_time() - busy_s, 2),
-        "changes": len(run.gate.changes),
+        "changes": len(run.gate.records),
         "peak_rss_mb": round(peak_mb()),
     }
 

@@ -13,7 +13,7 @@ from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.stops import Stop, freeze, hold
 from poolkeeper.tasks.fleet.model import Freeze, Host, Mode
 from poolkeeper.tasks.ledger import Spool
-from poolkeeper.tasks.outcomes import Done, GateRefused, Subject
+from poolkeeper.tasks.outcomes import GateRefused, Subject
 from poolkeeper.tasks.runs.gate import gate_of
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import admin, api, ca, cluster, embedded
@@ -64,7 +64,7 @@ async def test_who_is_asked(
     for subject in (Subject("host", "h1"), Subject("node", "n1")):
         if guard:
             with pytest.raises(GateRefused) as refused:
-                await gate.change(subject, "change it", act)
+                await gate.change(subject, "change it", act, rehearsed="")
             assert refused.value.refusal.guard == guard
         else:
-            assert isinstance(await gate.change(subject, "change it", act), Done)
+            assert await gate.change(subject, "change it", act, rehearsed="") == "made"

@@ -223,23 +223,44 @@ BREAKS = (
     Break(
         "the gate goes on where a guard objects",
         "tasks/outcomes/gate.py",
-        "if refusal is not None and not self.dry_run:",
-        "if refusal is not None and self.dry_run is None:",
-        f"{_GATE}::test_an_objection_stops_the_change_before_it_is_told",
+        "            raise GateRefused(change, refusal)\n        record =",
+        "        record =",
+        f"{_GATE}::test_an_objection_stops_the_change",
     ),
     Break(
         "the gate asks its first guard alone",
         "tasks/outcomes/gate.py",
         "for guard in self.guards:",
         "for guard in self.guards[:1]:",
-        f"{_GATE}::test_an_objection_stops_the_change_before_it_is_told",
+        f"{_GATE}::test_an_objection_stops_the_change",
     ),
     Break(
         "a dry run makes the change",
         "tasks/outcomes/gate.py",
-        "        if self.dry_run:\n            return Planned(change, refusal)\n",
-        "",
-        f"{_GATE}::test_a_dry_run_tells_the_same_and_changes_nothing",
+        "            return rehearsed\n        if refusal is not None:\n",
+        "        if refusal is not None:\n",
+        f"{_GATE}::test_a_dry_run_walks_on_with_what_the_change_would_have_brought",
+    ),
+    Break(
+        "a change that was cut off is told as not made",
+        "tasks/outcomes/gate.py",
+        "if isinstance(error, TimeoutError) or not isinstance(error, Exception):",
+        "if False:",
+        f"{_GATE}::test_how_a_change_ended_is_known_by_its_error",
+    ),
+    Break(
+        "an eviction that a budget refused is told as a change",
+        "tasks/cluster/eviction.py",
+        "return (ChangeState.UNKNOWN if self.state is EvictionState.LATER else ChangeState.REFUSED), self.why",
+        'return ChangeState.DONE, ""',
+        f"{_GATE}::test_how_a_change_ended_is_known_by_its_answer",
+    ),
+    Break(
+        "each try of a change is another change",
+        "tasks/outcomes/gate.py",
+        "if record is None or record.state in (ChangeState.DONE, ChangeState.REHEARSED):",
+        "if True:",
+        f"{_GATE}::test_what_is_tried_again_stays_one_change",
     ),
     Break(
         "stops that cannot be read stop nothing",
@@ -935,8 +956,8 @@ BREAKS = (
     Break(
         "a host that waited for room is not held to its window",
         "tasks/rollout/carrying.py",
-        "if why := (self._halted() or self._may_start(host) or await self._stopped()):",
-        "if why := (self._halted() or await self._stopped()):",
+        'if why := self.gate.seen(self._may_start(host), rehearsed=""):',
+        'if why := "":',
         f"{_ENGINE}::test_outside_of_its_window_no_node_is_cordoned",
     ),
     Break(
@@ -956,8 +977,8 @@ BREAKS = (
     Break(
         "a node that became another one while it waited is taken",
         "tasks/rollout/carrying.py",
-        "                        if standing.step is not Step.TAKE:  # it has become another node while it waited\n",
-        "                        if standing.step is Step.NOTHING:\n",
+        "if now is None or standing.step is not Step.TAKE:",
+        "if now is None or standing.step is Step.NOTHING:",
         f"{_ENGINE}::test_a_node_that_is_lost_while_it_waits_is_not_taken",
     ),
     # drains
@@ -966,8 +987,7 @@ BREAKS = (
         "tasks/rollout/carrying.py",
         """\
     async def _evict(self, host: Host, pod: PodRow) -> Eviction:
-        if why := await self._stopped():
-            raise LeftForLater(why)
+        await self._refuse_if_stopped()
 """,
         "    async def _evict(self, host: Host, pod: PodRow) -> Eviction:\n",
         f"{_ENGINE}::test_a_stop_that_comes_during_a_drain_ends_it",

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from poolkeeper.tasks.ledger import CHANGES, FINDINGS, HOST_FACTS, LIFECYCLE, RUNS, SKIPS, STEPS, Spool, write_whole
-from poolkeeper.tasks.outcomes import Change, HostOutcome, HostState, RunState, Severity, Subject
+from poolkeeper.tasks.outcomes import (
+    Change,
+    ChangeRecord,
+    ChangeState,
+    HostOutcome,
+    HostState,
+    RunState,
+    Severity,
+    Subject,
+)
 from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import NOW, a_finding, a_host, a_node, some_facts, unread
@@ -87,14 +96,36 @@ def test_skips_with_their_reasons(recorder: Recorder) -> None:
     assert (row["check"], row["reason"], row["by_run"]) == ("hosts.swap.off", "zram only", "run-1")
 
 
-def test_changes_in_their_order(recorder: Recorder, said: list[str]) -> None:
+def test_changes_in_their_order_with_how_each_ended(recorder: Recorder, said: list[str]) -> None:
     sentences = [f"do thing {number}" for number in range(12)]
-    for sentence in sentences:
-        recorder.change(Change(Subject("node", "n1"), sentence))
+    records = [begun(sentence) for sentence in sentences]
+    for record in records:
+        recorder.change(record)
+    assert {row["outcome"] for row in recorder.spool.rows(CHANGES)} == {"unknown"}, "as a killed run leaves them"
+    for record in records:
+        record.state = ChangeState.DONE
+        recorder.change(record)
+    records[3].state, records[3].why, records[3].attempts = ChangeState.REFUSED, "its budget", 5
+    recorder.change(records[3])
     rows = list(recorder.spool.rows(CHANGES))
     assert [row["sentence"] for row in rows] == sentences
     assert {(row["subject_kind"], row["subject_name"]) for row in rows} == {("node", "n1")}
-    assert len(said) == 12
+    ends = [(row["outcome"], row["why"], row["attempts"]) for row in rows]
+    assert ends == [("done", "", 1)] * 3 + [("refused", "its budget", 5)] + [("done", "", 1)] * 8
+    assert said == sentences
+
+
+async def test_a_dry_run_says_would_and_takes_no_time(recorder: Recorder, said: list[str]) -> None:
+    """Else the next plan would take its phases for how long a host takes."""
+    recorder.dry_run = True
+    async with recorder.phase("n1", "drain"):
+        recorder.change(ChangeRecord(Change(Subject("node", "n1"), "cordon node n1"), ChangeState.REHEARSED))
+    assert (said, list(recorder.spool.rows(STEPS)), recorder.phase_s) == (["would cordon node n1"], [], {})
+    assert [row["outcome"] for row in recorder.spool.rows(CHANGES)] == ["rehearsed"]
+
+
+def begun(sentence: str) -> ChangeRecord:
+    return ChangeRecord(Change(Subject("node", "n1"), sentence), ChangeState.UNKNOWN)
 
 
 def test_lifecycle_is_what_a_bill_depends_on(recorder: Recorder) -> None:
@@ -157,7 +188,7 @@ def write_all(recorder: Recorder) -> None:
     recorder.facts(a_host(), NOW, {}, {})
     recorder.findings("fra1-n01", "preflight", [a_finding()])
     recorder.lifecycle(a_host(), "joined", a_node(), NOW)
-    recorder.change(Change(Subject("node", "n1"), "do a thing"))
+    recorder.change(begun("do a thing"))
 
 
 async def test_what_cannot_be_written_stops_nothing_and_is_told_once(unwritable: Recorder, said: list[str]) -> None:

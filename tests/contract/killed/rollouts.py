@@ -160,11 +160,15 @@ class OnDisk:
             replace(disk.record, generation=fence.generation, begun=f"{fence.begun.rollout} {fence.begun.token}")
         )
         if disk.record.installed != build:
-            await self.run.gate.change(here, f"install {WANTED} on host {host.name}", lambda: self.install(host, build))
+            await self.run.gate.change(
+                here, f"install {WANTED} on host {host.name}", lambda: self.install(host, build), rehearsed=None
+            )
         if disk.broken.exists():
             return (finding(host, "it does not start"),)
         if disk.record.running != build:
-            await self.run.gate.change(here, f"restart the kubelet of host {host.name}", lambda: self.restart(host))
+            await self.run.gate.change(
+                here, f"restart the kubelet of host {host.name}", lambda: self.restart(host), rehearsed=None
+            )
         return ()
 
     async def install(self, host: Host, build: str) -> None:
@@ -186,9 +190,6 @@ class OnDisk:
             return (finding(host, "the kubelet is the old one"),)
         self.disk(host).log("proof", self.ground.run_id)
         return ()
-
-    def sentences(self, host: Host) -> tuple[str, ...]:
-        return (f"install {WANTED} on host {host.name}", f"restart the kubelet of host {host.name}")
 
 
 def finding(host: Host, observed: str) -> Finding:

@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from poolkeeper.tasks.fleet.model import Host
-from poolkeeper.tasks.outcomes import Done, Gate, Planned, Subject
+from poolkeeper.tasks.outcomes import DONE, End, Gate, Subject
 
 Json = dict[str, Any]
 T = TypeVar("T")
+R = TypeVar("R")
 
 DEADLINE_S = 30.0
 """Of one run, killed or not."""
@@ -148,10 +149,18 @@ class Deadly(Gate):
     """A gate at which the process that asks may end: before the change, or right after it."""
 
     def __init__(self, ground: Ground, gate: Gate) -> None:
-        super().__init__(gate.guards, gate.dry_run, gate.told, gate.changes)
+        super().__init__(gate.guards, gate.dry_run, gate.hears, gate.records)
         self._ground = ground
 
-    async def change(self, subject: Subject, sentence: str, act: Callable[[], Awaitable[T]]) -> Planned | Done[T]:
+    async def change(
+        self,
+        subject: Subject,
+        sentence: str,
+        act: Callable[[], Awaitable[T]],
+        *,
+        rehearsed: R,
+        end: Callable[[T], End] = lambda value: DONE,
+    ) -> T | R:
         """As every gate does, and counts what its guards let pass."""
 
         async def counted() -> T:
@@ -161,7 +170,7 @@ class Deadly(Gate):
             finally:
                 self._ground.passed(Kind.CHANGE, number)
 
-        return await super().change(subject, sentence, counted)
+        return await super().change(subject, sentence, counted, rehearsed=rehearsed, end=end)
 
 
 Run = Callable[[Ground], Awaitable[Json]]

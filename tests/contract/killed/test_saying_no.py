@@ -26,7 +26,10 @@ class Forgetful(OnDisk):
         disk = self.disk(host)
         disk.write(replace(disk.record, running=""))
         await self.run.gate.change(
-            Subject("host", host.name), f"install on {host.name}", lambda: self.install(host, self._shared["build"])
+            Subject("host", host.name),
+            f"install on {host.name}",
+            lambda: self.install(host, self._shared["build"]),
+            rehearsed=None,
         )
         return await super().change(host, node, fence)
 

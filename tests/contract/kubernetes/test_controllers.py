@@ -247,12 +247,15 @@ async def test_endpoints_are_the_ready_pods(admin: Client, namespace: str, node:
     assert [port["port"] for port in subset["ports"]] == [8080]
 
 
+def _reasons(budget: Any) -> list[str]:
+    return [condition["reason"] for condition in budget.get("status", {}).get("conditions", ())]
+
+
 async def test_a_budget_over_daemons_cannot_be_counted(admin: Client, namespace: str, node: str, kubelet: None) -> None:
     await admin("POST", f"{APPS}/{namespace}/daemonsets", workload("d"))
     await admin.until(pods(namespace), ready(1))
     path = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"
     spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "d"}}}
     await admin("POST", path, {"metadata": {"name": "b"}, "spec": spec})
-    found = await admin.until(path, lambda found: bool(found[0].get("status", {}).get("conditions")))
-    assert found[0]["status"]["conditions"][0]["reason"] == "SyncFailed"
+    found = await admin.until(path, lambda found: _reasons(found[0]) == ["SyncFailed"])  # once it knows of the pod
     assert found[0]["status"]["disruptionsAllowed"] == 0

@@ -17,7 +17,7 @@ from poolkeeper.tasks.ledger import Spool
 from poolkeeper.tasks.onboard.admission import Admission
 from poolkeeper.tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT
 from poolkeeper.tasks.onboard.standing import Join, Step
-from poolkeeper.tasks.outcomes import Change, Gate, HostState, Refusal
+from poolkeeper.tasks.outcomes import Change, ChangeRecord, ChangeState, Gate, HostState, Refusal
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.hosts.conftest import World, open_sessions
@@ -117,12 +117,12 @@ async def test_a_dead_node_that_has_come_back_is_not_deleted(
     status = {"nodeInfo": {"machineID": "1" * 32}, "conditions": [long_ago]}
     embedded.store.create("nodes", {"metadata": {"name": host.node_name}, "status": status})
 
-    def told(change: Change) -> None:
-        if change.sentence.startswith("delete the dead Node"):
+    def hears(record: ChangeRecord) -> None:
+        if record.state is ChangeState.UNKNOWN and record.change.sentence.startswith("delete the dead Node"):
             for part in ("", "status"):
                 embedded.store.modify("nodes", host.node_name, "", became, subresource=part)
 
-    gate = Gate(dry_run=False, told=told)
+    gate = Gate(dry_run=False, hears=hears)
     outcome = await admitting(cluster, sessions, tmp_path, gate).admit(replace(host, machine_id="2" * 32))
     assert [finding.id for finding in outcome.findings] == ["onboard.identity.came-back"]
     assert (outcome.state, outcome.summary) == (HostState.STOPPED, "its old Node came back")

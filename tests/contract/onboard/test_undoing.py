@@ -16,7 +16,7 @@ from poolkeeper.tasks.hosts import FactsRequest, Sessions, changes
 from poolkeeper.tasks.ledger import Spool
 from poolkeeper.tasks.onboard.admission import Admission
 from poolkeeper.tasks.onboard.leaving import LEAVE_UNIT
-from poolkeeper.tasks.outcomes import Change, Gate, HostState
+from poolkeeper.tasks.outcomes import ChangeRecord, ChangeState, Gate, HostState
 from poolkeeper.tasks.provider.kubeadm import Kubeadm
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import SomeoneIsQuicker, admin, api, ca, cluster, embedded
@@ -61,14 +61,14 @@ def renamed(server: SomeoneIsQuicker) -> None:
 
 
 def admission(
-    cluster: ClusterApi, sessions: Sessions, folder: Path, told: Callable[[Change], None] = lambda change: None
+    cluster: ClusterApi, sessions: Sessions, folder: Path, hears: Callable[[ChangeRecord], None] = lambda record: None
 ) -> Admission:
     """What admits hosts of a kubeadm cluster."""
     return Admission(
         api=cluster,
         sessions=sessions,
         provider=Kubeadm(POOL.cluster, KubeadmProvider(), cluster),
-        gate=Gate(dry_run=False, told=told),
+        gate=Gate(dry_run=False, hears=hears),
         recorder=Recorder(Spool(folder / "spool"), "run-1", lambda text: None),
         request=FactsRequest(),
     )
@@ -96,8 +96,9 @@ async def test_what_is_in_service_by_then_is_not_reset(
     machine, world = Machine(tmp_path / "machine"), World(tmp_path)
     machine.put("/etc/machine-id", f"{MACHINE_ID}\n")
 
-    def told(change: Change) -> None:
-        if meanwhile is not None and change.sentence.startswith("undo the failed join"):
+    def hears(record: ChangeRecord) -> None:
+        begins = record.state is ChangeState.UNKNOWN and record.change.sentence.startswith("undo the failed join")
+        if meanwhile is not None and begins:
             meanwhile(embedded)
 
     async with world.server(machine.behaviour()) as server, open_sessions() as sessions:
@@ -105,7 +106,7 @@ async def test_what_is_in_service_by_then_is_not_reset(
         await changes.remember(sessions, host)
         machine.put(BROUGHT)
         machine.put(f"/run/poolkeeper/{LEAVE_UNIT}/result", "1\n")
-        outcome = await admission(cluster, sessions, tmp_path, told).admit(host)
+        outcome = await admission(cluster, sessions, tmp_path, hears).admit(host)
     told_of = {finding.id: finding.evidence.observed for finding in outcome.findings}
     assert told_of.get("onboard.undo.in-service", "") == why
     there = await get_node(cluster, NODE) is not None

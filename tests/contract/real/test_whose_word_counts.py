@@ -22,7 +22,7 @@ from poolkeeper.tasks.fleet.model import Host, Limit
 from poolkeeper.tasks.outcomes import Change
 from poolkeeper.tasks.rollout.goal import Goal, Limits
 from tests.contract.cluster.conftest import reach
-from tests.contract.rollout.instant import carried, open_run
+from tests.contract.rollout.instant import as_they_begin, carried, open_run
 from tests.contract.rollout.test_intents import Hosts, Watched, recovered
 from tests.unit.onboard.builders import a_host
 
@@ -147,7 +147,7 @@ async def test_an_uncordon_ends_a_blocked_drain_and_is_told(pool: Pool) -> None:
             tasks.append(asyncio.create_task(uncordon()))
 
     alone = replace(pool, hosts=pool.hosts[:1])
-    assert await alone.rolled("run-1", Watched(), told=told) == {first: "stopped"}
+    assert await alone.rolled("run-1", Watched(), hears=as_they_begin(told)) == {first: "stopped"}
     await asyncio.gather(*tasks)
     assert evicted == [f"evict pod {space}/web-1 from node {first}"]
     row = await get_node(pool.api, first)

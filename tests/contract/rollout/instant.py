@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,17 @@ from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import Sessions
 from poolkeeper.tasks.hosts.fence import Begun, Fence
 from poolkeeper.tasks.ledger import Spool
-from poolkeeper.tasks.outcomes import Checked, Finding, Gate, HostOutcome, Known, Observed
+from poolkeeper.tasks.outcomes import (
+    Change,
+    ChangeRecord,
+    ChangeState,
+    Checked,
+    Finding,
+    Gate,
+    HostOutcome,
+    Known,
+    Observed,
+)
 from poolkeeper.tasks.provider import Provider
 from poolkeeper.tasks.rollout.goal import Goal, Limits
 from poolkeeper.tasks.rollout.memory import Intent, begun, ended, with_intent
@@ -25,6 +35,16 @@ from poolkeeper.tasks.rollout.plan import PlannedHost
 from poolkeeper.tasks.rollout.run import RolloutRun
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import a_fleet
+
+
+def as_they_begin(hear: Callable[[Change], None]) -> Callable[[ChangeRecord], None]:
+    """What a gate is to call, of which only the beginnings of changes are heard."""
+
+    def hears(record: ChangeRecord) -> None:
+        if record.state is ChangeState.UNKNOWN and not record.why:
+            hear(record.change)
+
+    return hears
 
 
 class Instant:
@@ -55,9 +75,6 @@ class Instant:
         return ()
 
     async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
-        return ()
-
-    def sentences(self, host: Host) -> tuple[str, ...]:
         return ()
 
 
@@ -100,7 +117,7 @@ async def open_run(
         api=api,
         sessions=cast(Sessions, None),
         provider=cast(Provider, Idle()),
-        gate=Gate([stops_guard(api, {h.name: h.node_name for h in declared})], dry_run=False, told=recorder.change),
+        gate=Gate([stops_guard(api, {h.name: h.node_name for h in declared})], dry_run=False, hears=recorder.change),
         recorder=recorder,
         nodes=await list_nodes(api),
         api_version="v1.36.3",

@@ -15,21 +15,21 @@ import pytest
 
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.api import MERGE_PATCH
-from poolkeeper.tasks.cluster.leases import get_lease, list_leases
+from poolkeeper.tasks.cluster.leases import LeaseRow, get_lease, list_leases
 from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_of, mark_text
 from poolkeeper.tasks.cluster.nodes import PATH, NodeRow, get_node, list_nodes
 from poolkeeper.tasks.cluster.pods import pods_on
 from poolkeeper.tasks.fleet.model import Host, Window
 from poolkeeper.tasks.hosts import HostError
 from poolkeeper.tasks.hosts.fence import Begun, Fence
-from poolkeeper.tasks.outcomes import Change, Finding, HostOutcome, Known, Observed, Unknown
+from poolkeeper.tasks.outcomes import Change, ChangeRecord, Finding, HostOutcome, Known, Observed, Unknown
 from poolkeeper.tasks.rollout import recovering
 from poolkeeper.tasks.rollout.goal import Goal, OnBlocked
 from poolkeeper.tasks.rollout.maintenance import HandOver
 from poolkeeper.tasks.rollout.memory import Intent, intent_for, intents_by, spent_by
 from poolkeeper.tasks.rollout.plan import PlannedHost
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
-from tests.contract.rollout.instant import Instant, WithoutHosts, carried, half_done, open_run
+from tests.contract.rollout.instant import Instant, WithoutHosts, as_they_begin, carried, half_done, open_run
 from tests.contract.rollout.test_engine import GOAL, QUICK, WRONG, left, nodes, put_pod
 
 __all__ = ["admin", "api", "ca", "cluster", "embedded", "nodes"]
@@ -129,6 +129,38 @@ async def test_a_forged_mark_beside_hosts_in_hand_costs_those_nothing(
     assert intents_by((await list_leases(cluster))["pool-general"].note, GOAL.id) == {}
 
 
+@pytest.mark.parametrize(("phase", "changes"), [(Phase.CHANGING, 2), (Phase.DRAINING, 1)], ids=["finish", "give back"])
+async def test_recovery_makes_the_changes_that_its_dry_run_told(
+    cluster: ClusterApi, nodes: Nodes, tmp_path: Path, phase: Phase, changes: int
+) -> None:
+    """The dry run writes nothing, neither to the Lease nor to a host."""
+    hosts = nodes(1, pool=1, rack=1)
+    await half_done(cluster, GOAL, "n0", phase)
+
+    async def left_now() -> tuple[Any, LeaseRow]:
+        node, lease = await get_node(cluster, "n0"), await get_lease(cluster, "pool-general")
+        assert node is not None
+        assert lease is not None
+        return (node.annotations, node.unschedulable), lease
+
+    before = await left_now()
+    intent = intent_for(before[1].note, GOAL.id, "n0")
+    assert intent is not None
+    told = list[list[str]]()
+    for dry_run in (True, False):
+        run = await open_run(cluster, hosts, tmp_path, f"run-{dry_run}", Hosts)
+        assert isinstance(run, Hosts)
+        run.gate.dry_run = dry_run
+        run.begun = {"n0": intent.begun(GOAL.id)} if phase is Phase.CHANGING else {}
+        outcomes = await recovered(run, Watched())
+        assert {name: str(one.state) for name, one in outcomes.items()} == {"n0": "done"}
+        told.append(run.gate.sentences)
+        assert (await left_now() == before) == dry_run
+        assert bool(run.begun) == (dry_run and phase is Phase.CHANGING)
+    assert told[0] == told[1]
+    assert len(told[0]) == changes, told
+
+
 async def test_what_is_begun_is_written_down_before_the_node_is_touched(
     cluster: ClusterApi, nodes: Nodes, tmp_path: Path
 ) -> None:
@@ -138,13 +170,13 @@ async def test_what_is_begun_is_written_down_before_the_node_is_touched(
     assert isinstance(run, Hosts)
     run.begun = {}
     seen = list[str]()
-    real = run.gate.told
+    real = run.gate.hears
 
-    def told(change: Change) -> None:
-        seen.append(change.sentence)
-        real(change)
+    def hears(record: ChangeRecord) -> None:
+        as_they_begin(lambda change: seen.append(change.sentence))(record)
+        real(record)
 
-    run.gate.told = told
+    run.gate.hears = hears
     tokens = list[str]()
 
     async def guard(change: Change) -> None:
@@ -244,7 +276,7 @@ async def test_a_drain_ends_with_its_node(
         if change.sentence.startswith("evict"):
             loop.call_soon(embedded.store.delete, "nodes", "n0")
 
-    run.gate.told = told
+    run.gate.hears = as_they_begin(told)
     async with asyncio.timeout(DEADLINE_S):
         outcomes, _ = await carried(run, GOAL, replace(QUICK, drain_timeout_s=600), work)
     assert (str(outcomes["n0"].state), work.fences) == ("stopped", {})
@@ -270,7 +302,7 @@ async def test_a_drain_ends_when_someone_uncordons_its_node(
             evicted.append(change.sentence)
             loop.call_soon(uncordon)
 
-    run.gate.told = told
+    run.gate.hears = as_they_begin(told)
     async with asyncio.timeout(DEADLINE_S):
         limits = replace(QUICK, drain_timeout_s=600, on_blocked=on_blocked)
         outcomes, _ = await carried(run, GOAL, limits, work)

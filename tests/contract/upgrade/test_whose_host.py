@@ -95,7 +95,7 @@ async def test_a_host_of_a_later_run_is_neither_called_for_nor_handed_over(
         upgrade = upgrading(cluster, sessions, openapi, way)
         with pytest.raises(FencedOff):
             await upgrade.change(host, MINE)
-    assert len(upgrade.gate.changes) == 1, "the provider was called"
+    assert len(upgrade.gate.sentences) == 1, "the provider was called"
 
 
 async def test_what_a_later_run_has_by_then_is_not_started(

@@ -11,8 +11,19 @@ from poolkeeper.tasks.ledger import RUNS, Spool
 from poolkeeper.tasks.onboard.plan import plan_joins
 from poolkeeper.tasks.onboard.report import plan_rows
 from poolkeeper.tasks.onboard.standing import Standing, Step
-from poolkeeper.tasks.outcomes import Change, Evidence, Gate, HostOutcome, HostState, RunState, Severity, Subject
-from poolkeeper.tasks.runs.answer import Answer, markdown, outcome_rows, summary_line
+from poolkeeper.tasks.outcomes import (
+    Change,
+    ChangeRecord,
+    ChangeState,
+    Evidence,
+    Gate,
+    HostOutcome,
+    HostState,
+    RunState,
+    Severity,
+    Subject,
+)
+from poolkeeper.tasks.runs.answer import TABLE_ROWS, Answer, markdown, outcome_rows, summary_line
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import NOW, a_finding, a_host
 
@@ -177,7 +188,11 @@ def test_the_text_for_people() -> None:
         "onboard",
         "completed with hosts left out: 1 accepted, 1 failed of 2 hosts",
         [ACCEPTED, FAILED],
-        [Change(Subject("host", "a"), "join host a to pool general")],
+        [
+            a_record("join host a to pool general"),
+            a_record("evict pod web", ChangeState.REFUSED, "its budget", 5),
+            a_record("restart host a", ChangeState.UNKNOWN),
+        ],
         dry_run=False,
     )
     assert text == (
@@ -193,12 +208,27 @@ def test_the_text_for_people() -> None:
         "  **Next:** Remove it.\n\n"
         "## What was changed\n\n"
         "- join host a to pool general\n"
+        "- restart host a (it may or may not have taken effect: its end was not seen)\n\n"
+        "## What was tried and not done\n\n"
+        "- evict pod web (refused, 5 times: its budget)\n"
     )
+
+
+def a_record(sentence: str, state: ChangeState = ChangeState.DONE, why: str = "", attempts: int = 1) -> ChangeRecord:
+    return ChangeRecord(Change(Subject("host", "a"), sentence), state, why, attempts)
 
 
 def test_a_dry_run_says_would() -> None:
     text = markdown("onboard", "completed", [], [], dry_run=True)
     assert text.endswith("## What would be changed\n\n- nothing\n")
+    records = [a_record("join host a", ChangeState.REHEARSED, "the cluster is frozen")]
+    text = markdown("onboard", "completed", [], records, dry_run=True)
+    assert text.endswith("## What would be changed\n\n- join host a (would be refused now: the cluster is frozen)\n")
+
+
+def test_what_a_big_dry_run_would_change_is_cut_short() -> None:
+    records = [a_record(f"evict pod web-{number}", ChangeState.REHEARSED) for number in range(TABLE_ROWS + 3)]
+    assert markdown("upgrade", "completed", [], records, dry_run=True).endswith("- and 3 more\n")
 
 
 def test_what_hosts_say_is_text_and_not_markup() -> None:

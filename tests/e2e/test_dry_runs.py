@@ -1,0 +1,85 @@
+"""The dry run is the real run: it tells each change that the run then makes, in that order, and makes none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from poolkeeper.deployments.lab import lifecycle
+from poolkeeper.deployments.lab.layout import LabFolder
+from poolkeeper.tasks.ledger import CHANGES, RUNS, Spool
+from tests.e2e.conftest import Cluster, Json
+from tests.e2e.history import POOLKEEPER
+from tests.e2e.observer import Observer
+from tests.e2e.rollouts import OLD, WANTED
+from tests.warm import Ended
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> Iterator[Cluster]:
+    place = tmp_path_factory.mktemp("dry-runs")
+    folder = LabFolder(place / "lab")
+    lifecycle.up(folder, 2, kubelet=OLD)
+    yield Cluster(folder, prefect_api_url, place / "state")
+    lifecycle.down(folder)
+
+
+FLOWS = [
+    ("onboard", {}, "accepted"),
+    ("upgrade", {"kubernetes": WANTED.removeprefix("v")}, "done"),
+    ("maintain", {}, "handed over"),
+    ("maintain", {"back": "true"}, "done"),
+    ("offboard", {}, "done"),
+]
+
+
+def test_each_flow_makes_the_changes_that_its_dry_run_told(cluster: Cluster) -> None:
+    """One host's whole life, each flow rehearsed first."""
+    host = cluster.names[0]
+    run(cluster, "onboard", host, dry_run="true")  # a host of the lab has its files once somebody has logged in
+    for flow, parameters, state in FLOWS:
+        before = files(cluster, host)
+        with Observer(cluster.folder) as observer:
+            began = observer.history().version
+            rehearsed = run(cluster, flow, host, dry_run="true", **parameters)
+            assert observer.history().writes_by(POOLKEEPER, since=began) == [], flow
+        assert files(cluster, host) == before, flow
+        made = run(cluster, flow, host, dry_run="false", **parameters)
+        assert (states(rehearsed), states(made)) == (["planned"], [state]), (flow, rehearsed.answer, made.answer)
+        assert sentences(cluster, rehearsed, "rehearsed") == sentences(cluster, made, "done"), flow
+        assert sentences(cluster, rehearsed, "rehearsed"), flow
+        assert [dry_run(cluster, one) for one in (rehearsed, made)] == [True, False]
+
+
+def run(cluster: Cluster, flow: str, host: str, **parameters: str) -> Ended:
+    words = [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
+    ended = cluster.poolkeeper("run", flow, "-p", f"hosts={host}", *words, "--json")
+    assert ended.code == 0, ended
+    return ended
+
+
+def states(ended: Ended) -> list[str]:
+    return [row["state"] for row in ended.answer["hosts"]]
+
+
+def rows(cluster: Cluster, ended: Ended) -> list[Json]:
+    return list(Spool(cluster.state / "spool").rows(CHANGES, ended.answer["run_id"]))
+
+
+def sentences(cluster: Cluster, ended: Ended, outcome: str) -> list[str]:
+    """What was told of, each once: a proof may try more than once."""
+    told = rows(cluster, ended)
+    assert {row["outcome"] for row in told} <= {outcome}, told
+    return list(dict.fromkeys(row["sentence"] for row in told))
+
+
+def dry_run(cluster: Cluster, ended: Ended) -> bool:
+    (row,) = Spool(cluster.state / "spool").rows(RUNS, ended.answer["run_id"])
+    return bool(row["dry_run"])
+
+
+def files(cluster: Cluster, host: str) -> dict[str, int]:
+    """What is on the host, and when it was last changed."""
+    root = cluster.root(host)
+    return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
