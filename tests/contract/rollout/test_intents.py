@@ -129,7 +129,7 @@ async def test_a_forged_mark_beside_hosts_in_hand_costs_those_nothing(
     assert intents_by((await list_leases(cluster))["pool-general"].note, GOAL.id) == {}
 
 
-@pytest.mark.parametrize(("phase", "changes"), [(Phase.CHANGING, 2), (Phase.DRAINING, 1)], ids=["finish", "give back"])
+@pytest.mark.parametrize(("phase", "changes"), [(Phase.CHANGING, 3), (Phase.DRAINING, 1)], ids=["finish", "give back"])
 async def test_recovery_makes_the_changes_that_its_dry_run_told(
     cluster: ClusterApi, nodes: Nodes, tmp_path: Path, phase: Phase, changes: int
 ) -> None:

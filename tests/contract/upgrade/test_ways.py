@@ -111,7 +111,6 @@ async def test_a_dry_run_tells_and_does_nothing(world: World, host: Host) -> Non
         f"upgrade host {host.name} to Kubernetes v1.36",
         f"run a test pod on node cloud-1 to talk to {host.name}, and remove it",
         f"run a test pod on node {host.name} and remove it",
-        f"run a test pod on node cloud-1 to talk to {host.name}, and remove it",
         f"clear away the ended unit poolkeeper-upgrade on host {host.name}, and hold again what it was to hold",
     ]
     assert (await world.node(host)).kubelet_version == OLD
