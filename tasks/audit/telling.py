@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from poolkeeper.tasks.audit.measured import Measured, Quality
 from poolkeeper.tasks.audit.nights import Gone, Since, Told
 from poolkeeper.tasks.audit.report import AuditReport, counted
 from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, RunState, Severity
-from poolkeeper.tasks.runs.markdown import plain, with_commands
+from poolkeeper.tasks.pages.markdown import plain, with_commands
+from poolkeeper.tasks.pages.parts import moment
 
 SHOWN_FINDINGS = 25
 """At most so many in the summary; the page and the JSON have more."""
@@ -47,11 +48,6 @@ def by_check(facts: Sequence[Measured]) -> str:
     counts = sorted(Counter(fact.check for fact in facts).items(), key=lambda item: (-item[1], item[0]))
     more = f" and {len(counts) - 6} other checks" if len(counts) > 6 else ""
     return ", ".join(f"{count:,} {check}" for check, count in counts[:6]) + more
-
-
-def moment(at: datetime) -> str:
-    """`2026-11-23 02:00 UTC`."""
-    return f"{at:%Y-%m-%d %H:%M %Z}".strip()
 
 
 def lasted(time: timedelta) -> str:

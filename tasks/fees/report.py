@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from poolkeeper.tasks.fees.month import Month
 from poolkeeper.tasks.fees.page import page
 from poolkeeper.tasks.fees.reconciling import Reconciliation
 from poolkeeper.tasks.ledger import write_whole
+from poolkeeper.tasks.pages.spreadsheet import csv_text
 
 
 def write(month: Month, folder: Path) -> list[str]:
@@ -22,11 +20,11 @@ def write(month: Month, folder: Path) -> list[str]:
     name = f"fees-{month.statement.period.name}"
     files = {
         f"{name}.html": page(month),
-        f"{name}.csv": _csv(LINE_COLUMNS, line_rows(month.statement)),
-        f"{name}-focus.csv": _csv(COLUMNS, focus_rows(month.statement)),
+        f"{name}.csv": csv_text(LINE_COLUMNS, line_rows(month.statement)),
+        f"{name}-focus.csv": csv_text(COLUMNS, focus_rows(month.statement)),
     }
     if month.reconciliation:
-        files[f"{name}-bill.csv"] = _csv(COMPARED_COLUMNS, compared_rows(month.reconciliation))
+        files[f"{name}-bill.csv"] = csv_text(COMPARED_COLUMNS, compared_rows(month.reconciliation))
     for file, text in files.items():
         write_whole(folder / file, text)
     return [str(folder / file) for file in files]
@@ -85,16 +83,3 @@ def compared_rows(found: Reconciliation) -> list[dict[str, Any]]:
     )
     rows = [one.row() for one in compared]
     return [{**row, **{key: " ".join(map(str, row[key])) for key in ("lines", "bill_lines")}} for row in rows]
-
-
-def _csv(columns: Sequence[str], rows: Any) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({column: _no_formula(value) for column, value in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def _no_formula(value: Any) -> Any:
-    """Labels come from hosts and people: a spreadsheet must not take one for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "@", "\t") else value

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from poolkeeper.tasks.ledger import write_whole
 from poolkeeper.tasks.outcomes import HostState
-from poolkeeper.tasks.runs.markdown import with_commands
+from poolkeeper.tasks.pages.markdown import with_commands
 
 
 class Live:

@@ -21,7 +21,7 @@ from poolkeeper.tasks.outcomes import (
     run_state,
     visible,
 )
-from poolkeeper.tasks.runs.markdown import plain, with_commands
+from poolkeeper.tasks.pages.markdown import plain, with_commands
 from poolkeeper.tasks.runs.recording import Recorder
 
 TABLE_ROWS = 500

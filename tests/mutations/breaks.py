@@ -26,6 +26,9 @@ _RECORDING = "tests/unit/test_recording.py"
 _SHOWN = "tests/unit/test_shown.py"
 _TOLD_OF_FILES = "tests/unit/test_what_is_told_of_files.py"
 _GROWTH = "tests/unit/test_growth.py"
+_PAGES = "tests/unit/pages/test_pages.py"
+_TEMPLATES = "tests/unit/pages/test_templates.py"
+_SPREADSHEET = "tests/unit/pages/test_spreadsheet.py"
 _RUN = "tests/unit/onboard/test_run.py"
 _RUN_GATE = "tests/contract/test_gate_of_a_run.py"
 _STOPS = "tests/contract/cluster/test_stops.py"
@@ -105,6 +108,90 @@ BREAKS = (
         "for one in found[:TOLD]",
         "for one in found",
         "tests/unit/fleet/test_bad_files.py::test_tens_of_thousands_of_wrong_hosts_are_counted_and_the_first_are_told",
+    ),
+    Break(
+        "a page shows a host's text as markup",
+        "tasks/pages/templates.py",
+        "autoescape=True,",
+        "autoescape=False,",
+        f"{_PAGES}::test_what_others_have_written_is_text",
+    ),
+    Break(
+        "a page has controls and text that turns around",
+        "tasks/pages/templates.py",
+        "return visible(_environment(template.parent).get_template(template.name).render(values)) + ",
+        "return _environment(template.parent).get_template(template.name).render(values) + ",
+        f"{_PAGES}::test_what_others_have_written_is_text",
+    ),
+    Break(
+        "a page is as long as a host's text",
+        "tasks/pages/templates.py",
+        "finalize=_shortened,",
+        "finalize=None,",
+        f"{_PAGES}::test_a_huge_text_is_cut_and_says_how_long_it_is",
+    ),
+    Break(
+        "a sentence on a page is as long as a host's text",
+        "tasks/pages/templates.py",
+        "commands(str(_shortened(text)))",
+        "commands(text)",
+        f"{_PAGES}::test_a_huge_text_is_cut_and_says_how_long_it_is",
+    ),
+    Break(
+        "a page may load and run what an attacker brings in",
+        "tasks/pages/layout.html.jinja",
+        "default-src 'none'; style-src",
+        "style-src",
+        f"{_PAGES}::test_nothing_comes_from_elsewhere",
+    ),
+    Break(
+        "a text leaves the attribute that it stands in",
+        "tasks/pages/parts.html.jinja",
+        '<article class="{{ it.status.tone }}">',
+        "<article class={{ it.status.tone }}>",
+        f"{_TEMPLATES}::test_no_template_makes_markup_of_a_text",
+    ),
+    Break(
+        "a template calls a text markup",
+        "tasks/audit/page.html.jinja",
+        "<p>{{ report.caches }}</p>",
+        "<p>{{ report.caches|safe }}</p>",
+        f"{_TEMPLATES}::test_no_template_makes_markup_of_a_text",
+    ),
+    Break(
+        "a table is cut and does not say so",
+        "tasks/pages/parts.html.jinja",
+        "{% if there_are > shown %}",
+        "{% if false %}",
+        "tests/unit/audit/test_page.py",
+    ),
+    Break(
+        "an installed package has no templates",
+        "pyproject.toml",
+        ', "*.jinja"]',
+        "]",
+        f"{_TEMPLATES}::test_every_template_is_in_the_wheel",
+    ),
+    Break(
+        "a label of a plot is mathematics",
+        "tasks/pages/plots.py",
+        '"text.parse_math": False',
+        '"text.parse_math": True',
+        "tests/unit/pages/test_plots.py",
+    ),
+    Break(
+        "a spreadsheet calculates what a host has written",
+        "tasks/pages/spreadsheet.py",
+        "{column: _no_formula(value) for column, value in row.items()}",
+        "{column: value for column, value in row.items()}",
+        _SPREADSHEET,
+    ),
+    Break(
+        "a spreadsheet that splits at semicolons calculates what stands behind one",
+        "tasks/pages/spreadsheet.py",
+        "for part in _SEPARATOR.split(value))",
+        "for part in [value])",
+        _SPREADSHEET,
     ),
     Break(
         "redaction takes four times as long for twice the text",

@@ -23,6 +23,8 @@ from poolkeeper.tasks.fleet.text import _DECIMAL
 from poolkeeper.tasks.fleet.versions import numbers
 from poolkeeper.tasks.hosts.commands import _PROMPT, _PROMPT_BYTES
 from poolkeeper.tasks.outcomes import on_one_line, redact
+from poolkeeper.tasks.pages.markdown import with_commands
+from poolkeeper.tasks.pages.spreadsheet import _no_formula
 from poolkeeper.tasks.upgrade.goal import _PACKAGE, _PACKAGE_VERSION
 from tests.unit.onboard.builders import a_fleet, a_host
 
@@ -67,6 +69,8 @@ LOOKS: dict[str, Callable[[str], Any]] = {
     "chosen hosts": chosen,
     "prompts": lambda text: _PROMPT.search(text.encode()[-_PROMPT_BYTES:]),
     "answers of test pods": _ANSWER.match,
+    "no formula": _no_formula,
+    "commands in a sentence": with_commands,
 }
 PIECES = (
     "-", "a", "a-", "eyJ", "eyJ-", "eyJa.", "token: ", "--token", "--token ", "-----BEGIN ", "-----BEGIN A ",

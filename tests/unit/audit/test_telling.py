@@ -12,7 +12,6 @@ from poolkeeper.tasks.audit.measured import Quality
 from poolkeeper.tasks.audit.nights import Compared, Gone, Since
 from poolkeeper.tasks.audit.telling import as_json, finding_rows, lasted, markdown, run_state, stands
 from poolkeeper.tasks.outcomes import RunState, Severity, Subject
-from poolkeeper.tasks.runs.markdown import commands
 from tests.unit.audit.reports import (
     NIGHT,
     a_bad_night,
@@ -109,20 +108,6 @@ def test_a_command_is_shown_as_it_is_typed() -> None:
     finding = a_finding(next_step="Run `kubectl get cm a -o json | jq '.data[\"x\"]' < f`, then *look*.")
     text = markdown(a_report(compared=Compared((told(finding),), ())))
     assert "**Next:** Run `kubectl get cm a -o json | jq '.data[\"x\"]' < f`, then \\*look\\*." in text
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("Run `a`.", [(False, "Run "), (True, "a"), (False, ".")]),
-        ("`a` or `b", [(True, "a"), (False, " or `b")]),
-        ("it`s", [(False, "it`s")]),
-        ("plain", [(False, "plain")]),
-        ("", []),
-    ],
-)
-def test_commands_stand_in_backticks(text: str, parts: list[tuple[bool, str]]) -> None:
-    assert list(commands(text)) == parts
 
 
 @pytest.mark.parametrize(
