@@ -177,6 +177,6 @@ def upgrade_of(run: RolloutRun, versions: Versions) -> UpgradeWork:
             say=run.tell,
             goal=versions,
             request=run.request,
-            limits=UpgradeLimits(settle_s=run.pool.join_timeout_s),
+            limits=UpgradeLimits(settle_s=run.pool.join.timeout_s),
         )
     )

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from poolkeeper.tasks.fleet.loading import FleetInvalid
 from poolkeeper.tasks.fleet.model import SecretRef
-from poolkeeper.tasks.fleet.problems import FleetInvalid, Problem
+from poolkeeper.tasks.fleet.problems import Problem
 from poolkeeper.tasks.outcomes import Secret
 
 _IN_STATE = frozenset(("spool", "runs", "reports", "fees", "prefect", "lab", "demo", "demo-runs"))

@@ -309,12 +309,13 @@ class _Asker:
     def _target(self, target: AuditTarget) -> Asked:
         kinds = {"tcp": Kind.TCP, "tls": Kind.TLS, "http": Kind.HTTP, "https": Kind.HTTPS}
         authority = str(target.authority) if target.authority else ""
-        name = {"tcp": "", "tls": target.address}.get(target.kind, target.path or "/")
-        question = Question(kinds[target.kind], target.address, target.port, name, authority=authority)
-        suspects = suspects_of_target(self._host, Server(target.name, target.at), answers=target.kind != "tcp")
+        service = target.service
+        name = {"tcp": "", "tls": service.address}.get(service.kind, service.path or "/")
+        question = Question(kinds[service.kind], service.address, service.port, name, authority=authority)
+        suspects = suspects_of_target(self._host, Server(target.name, target.at), answers=service.kind != "tcp")
         wants = Wants(expires_in_s=target.expires_in_s)
-        behind = self._behind_name(target.address)
-        return Asked(question, f"{target.kind}.target", target.name, _alone(suspects), wants, behind)
+        behind = self._behind_name(service.address)
+        return Asked(question, f"{service.kind}.target", target.name, _alone(suspects), wants, behind)
 
     def _behind_name(self, address: str) -> frozenset[Suspect]:
         """Whose failure makes an address of a name a wrong one, or none."""

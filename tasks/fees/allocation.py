@@ -152,7 +152,7 @@ def _weights(evidence: Evidence, period: Period, cut_us: int, by: str, key: Shar
 
 def _usage_rule(unit_name: str) -> Rule:
     """Counts every day on which a node was there, in whatever state."""
-    return Rule("usage", "", UNITS[unit_name], Counting.CALENDAR_DAYS_STARTED, frozenset(), frozenset(), (), ())
+    return Rule("usage", "", UNITS[unit_name], Counting.CALENDAR_DAYS_STARTED, prices=())
 
 
 def _days(history: History, rule: Rule, horizon: Horizon, peers: Peers) -> Sequence[Run]:

@@ -341,7 +341,7 @@ def _priced(tariff: Tariff, rule: Rule, piece: Piece, usage: _Usage, period: Per
             start_us=starts_us,
             end_us=ends_us,
             waiver=piece.waiver.reason if piece.waiver else "",
-            price_source=f"{price.source.address} ({price.source.dated})" if price else "",
+            price_source=f"{price.source} ({price.dated})" if price else "",
             gaps=usage.known.gaps,
             spans=tuple(_spans(likely, length)),
             evidence=tuple(_evidence(usage.histories, start_us, end_us)),

@@ -19,7 +19,7 @@ from poolkeeper.tasks.fees.histories import History, Lifetime, Phase
 from poolkeeper.tasks.fees.metering import Statement, meter
 from poolkeeper.tasks.fees.money import EXACT, money_text
 from poolkeeper.tasks.fees.periods import Period, billing_day
-from poolkeeper.tasks.fees.tariff import Price, Rule, Source, Tariff, Tier
+from poolkeeper.tasks.fees.tariff import Price, Rule, Tariff, Tier
 from poolkeeper.tasks.fees.units import UNITS, Counting, Unit
 
 LONG_AGO = date(2000, 1, 1)
@@ -168,7 +168,7 @@ def hypothetical(tariff: Tariff, rule: Rule, unit: Unit, price: Decimal) -> Tari
         title=f"{rule.title}, at a hypothetical price",
         unit=unit,
         counting=counting,
-        prices=(Price(LONG_AGO, None, (Tier(None, price),), Source(GIVEN, LONG_AGO)),),
+        prices=(Price(LONG_AGO, None, GIVEN, LONG_AGO, tiers=(Tier(None, price),)),),
         waivers=(),
     )
     return replace(tariff, title=f"{tariff.title}, hypothetical", rules=(charged,))

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from poolkeeper.tasks.fees.tariff_document import DatedEntry, PriceEntry, RuleEntry, TariffDocument
+from poolkeeper.tasks.fees.tariff import Dated, Price, Rule, Tariff
 from poolkeeper.tasks.fees.units import UNITS, Counting
 from poolkeeper.tasks.fleet.draft import DraftOf
 from poolkeeper.tasks.fleet.problems import Mistake, Path_, told
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
-TariffDraft = DraftOf[TariffDocument]
+TariffDraft = DraftOf[Tariff]
 
 
 def check_tariff_draft(draft: TariffDraft) -> Iterator[Mistake]:
@@ -25,19 +25,19 @@ def check_tariff_draft(draft: TariffDraft) -> Iterator[Mistake]:
         yield Mistake(draft.as_written(mistake.path), mistake.message, mistake.fix, mistake.at_key)
 
 
-def _mistakes(draft: TariffDraft, document: TariffDocument) -> Iterator[Mistake]:
-    if not _is_name(document.tariff) and not draft.unread("tariff"):
-        yield Mistake(("tariff",), f"{told(document.tariff)} cannot be a tariff's name.", _NAME_FIX)
+def _mistakes(draft: TariffDraft, tariff: Tariff) -> Iterator[Mistake]:
+    if not _is_name(tariff.name) and not draft.unread("tariff"):
+        yield Mistake(("tariff",), f"{told(tariff.name)} cannot be a tariff's name.", _NAME_FIX)
     if not draft.names["rules"] and not draft.unread("rules"):
         yield Mistake(("rules",), "there are no rules.", "Declare at least one fee.")
     for name in draft.names["rules"]:
         if not _is_name(name):
             yield Mistake(("rules", name), f"{told(name)} cannot be a rule's name.", _NAME_FIX, at_key=True)
-    for name, rule in document.rules.items():
-        yield from _counting(draft, name, rule)
-        yield from _states(name, rule)
-        yield from _prices(draft, name, rule)
-        yield from _dates(draft, ("rules", name, "waivers"), rule.waivers, "waiver")
+    for rule in tariff.rules:
+        yield from _counting(draft, rule)
+        yield from _states(draft, rule)
+        yield from _prices(draft, rule)
+        yield from _dates(draft, ("rules", rule.name, "waivers"), rule.waivers, "waiver")
 
 
 _NAME_FIX = "Use up to 63 lower-case letters, digits and dashes, beginning and ending with a letter or digit."
@@ -47,55 +47,55 @@ def _is_name(text: str) -> bool:
     return len(text) <= 63 and _NAME.fullmatch(text) is not None
 
 
-def _counting(draft: TariffDraft, name: str, rule: RuleEntry) -> Iterator[Mistake]:
-    unit = UNITS[rule.unit]
-    if draft.unread("rules", name, "unit") or draft.unread("rules", name, "counts"):
+def _counting(draft: TariffDraft, rule: Rule) -> Iterator[Mistake]:
+    if draft.unread("rules", rule.name, "unit") or draft.unread("rules", rule.name, "counts"):
         return
-    if rule.counts not in unit.counted_by:
-        fitting = [other.name for other in UNITS.values() if rule.counts in other.counted_by]
+    if rule.counting not in rule.unit.counted_by:
+        fitting = [other.name for other in UNITS.values() if rule.counting in other.counted_by]
         yield Mistake(
-            ("rules", name, "counts"),
-            f"a price {rule.unit} cannot be counted by {rule.counts}.",
-            f"Write {' or '.join(unit.counted_by)} here, or a unit that fits it: {', '.join(fitting)}.",
+            ("rules", rule.name, "counts"),
+            f"a price {rule.unit.name} cannot be counted by {rule.counting}.",
+            f"Write {' or '.join(rule.unit.counted_by)} here, or a unit that fits it: {', '.join(fitting)}.",
         )
 
 
-def _states(name: str, rule: RuleEntry) -> Iterator[Mistake]:
-    billed = {state.lower() for state in rule.states.billed}
-    for position, state in enumerate(rule.states.free):
-        if state.lower() in billed:
+def _states(draft: TariffDraft, rule: Rule) -> Iterator[Mistake]:
+    path: Path_ = ("rules", rule.name, "states", "free")
+    for position, state in enumerate(draft.given(*path) or ()):
+        if state.lower() in rule.states.billed:
             yield Mistake(
-                ("rules", name, "states", "free", position),
+                (*path, position),
                 f"{told(state)} stands under billed already.",
                 "Keep it in one of the two lists.",
             )
 
 
-def _prices(draft: TariffDraft, name: str, rule: RuleEntry) -> Iterator[Mistake]:
-    path: Path_ = ("rules", name, "prices")
+def _prices(draft: TariffDraft, rule: Rule) -> Iterator[Mistake]:
+    path: Path_ = ("rules", rule.name, "prices")
     if not rule.prices and not draft.unread(*path):
         yield Mistake(path, "there is no price.", "Write at least one, with from, price, source and dated.")
     for position, price in enumerate(rule.prices):
         here = (*path, position)
         if draft.unread(*draft.as_written(here)):
             continue
-        if (price.price is None) == (price.tiers is None):
+        has_table = draft.given(*here, "tiers") is not None
+        if (draft.given(*here, "price") is not None) == has_table:
             yield Mistake(
                 here,
                 "exactly one of price and tiers says what a unit costs.",
                 "Write price: 0.09, or tiers: [{up_to: 100, price: 2}, {price: 1}].",
             )
-        elif price.tiers is not None:
+        elif has_table:
             yield from _tiers(draft, (*here, "tiers"), rule, price)
     yield from _dates(draft, path, rule.prices, "price")
 
 
-def _tiers(draft: TariffDraft, path: Path_, rule: RuleEntry, price: PriceEntry) -> Iterator[Mistake]:
-    tiers = price.tiers or []
-    if rule.counts != Counting.DAILY_MAXIMUM and not draft.unread("rules", str(path[1]), "counts"):
+def _tiers(draft: TariffDraft, path: Path_, rule: Rule, price: Price) -> Iterator[Mistake]:
+    tiers = price.tiers
+    if rule.counting != Counting.DAILY_MAXIMUM and not draft.unread("rules", rule.name, "counts"):
         yield Mistake(
             path,
-            f"tiers are for counts: {Counting.DAILY_MAXIMUM}; here it is {rule.counts}.",
+            f"tiers are for counts: {Counting.DAILY_MAXIMUM}; here it is {rule.counting}.",
             f"Write counts: {Counting.DAILY_MAXIMUM}, or a single price.",
             at_key=True,
         )
@@ -123,7 +123,7 @@ def _tiers(draft: TariffDraft, path: Path_, rule: RuleEntry, price: PriceEntry) 
         )
 
 
-def _dates(draft: TariffDraft, path: Path_, parts: Sequence[DatedEntry], what: str) -> Iterator[Mistake]:
+def _dates(draft: TariffDraft, path: Path_, parts: Sequence[Dated], what: str) -> Iterator[Mistake]:
     """Ends lie after beginnings; no two hold on one day; prices leave no day without one."""
     readable = [
         (part.start, position, part)

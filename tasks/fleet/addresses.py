@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from poolkeeper.tasks.fleet.document import Document, HostEntry, SshEntry
 from poolkeeper.tasks.fleet.draft import Draft
-from poolkeeper.tasks.fleet.model import Network
+from poolkeeper.tasks.fleet.model import Cluster, Fleet, Host
 from poolkeeper.tasks.fleet.problems import Mistake, Path_
+from poolkeeper.tasks.fleet.values import Address, Network, literal
 
 ALIBABA_SERVICES = ip_network("100.64.0.0/10")
 """Alibaba Cloud's internal services, reached over the private line; nothing of one's own may overlap."""
@@ -20,19 +19,18 @@ _Range = tuple[Path_, str, Network]
 """Where a range is declared, what it is, and the range."""
 
 
-def addresses(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def addresses(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     """One machine is one host: no address twice, and each in a network of its site, where those are declared."""
     by_place: dict[tuple[str, str, int], str] = {}
-    by_node_address: dict[tuple[str, str], str] = {}
+    by_node_address: dict[tuple[str, Address], str] = {}
     networks = {
-        name: [ip_network(cidr) for cidr in site.cidrs]
-        for name, site in document.sites.items()
+        name: site.cidrs
+        for name, site in fleet.sites.items()
         if site.cidrs and not draft.unread("sites", name, "cidrs")
     }
-    for name, host in document.hosts.items():
-        pool = document.pools.get(host.pool)
-        if host.node_address and pool and not draft.unread("hosts", name, "node_address"):
-            first = by_node_address.setdefault((pool.cluster, host.node_address), name)
+    for name, host in fleet.hosts.items():
+        if host.node_address and host.pool.name in fleet.pools and not draft.unread("hosts", name, "node_address"):
+            first = by_node_address.setdefault((host.pool.cluster.name, host.node_address), name)
             if first != name:
                 yield Mistake(
                     ("hosts", name, "node_address"),
@@ -42,61 +40,57 @@ def addresses(draft: Draft, document: Document, folder: Path) -> Iterator[Mistak
         if draft.unread("hosts", name, "address"):
             continue
         if not draft.unread("hosts", name, "port") and not draft.unread("hosts", name, "ssh"):
-            first = by_place.setdefault(_way(document, host), name)
+            first = by_place.setdefault(_way(host), name)
             if first != name:
                 yield Mistake(
                     ("hosts", name, "address"),
                     f"host {first} has the address {host.address} already.",
                     "Correct one of the two; one machine is one host.",
                 )
-        literal = _literal(host.address) if host.site in networks else None
-        if literal and not any(literal in network for network in networks[host.site]):
+        site = host.site.name
+        address = literal(host.address) if site in networks else None
+        if address and not any(address in network for network in networks[site]):
             yield Mistake(
                 ("hosts", name, "address"),
-                f"{host.address} is in none of site {host.site}'s networks.",
-                f"Correct the address or the site, or add its network to sites.{host.site}.cidrs.",
+                f"{host.address} is in none of site {site}'s networks.",
+                f"Correct the address or the site, or add its network to sites.{site}.cidrs.",
             )
 
 
 def is_this_machine(endpoint: str) -> bool:
     """Whether `host:port` is an address of the machine itself."""
     host = urlsplit(f"//{endpoint}").hostname or ""
-    address = _literal(host)
+    address = literal(host)
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
-def _way(document: Document, host: HostEntry) -> tuple[str, str, int]:
+def _way(host: Host) -> tuple[str, str, int]:
     """What an address leads to: sites behind jump hosts of their own may use the same addresses."""
-    site = document.sites.get(host.site)
-    levels = (host.ssh, site.ssh if site else SshEntry(), document.ssh)
-    port = next((level.port for level in levels if level.port), 22)
-    jump = next((level.jump.address for level in levels if level.jump), "")
-    return jump, host.address.lower().rstrip("."), host.port or port
+    jump = host.ssh.jump.address if host.ssh.jump else ""
+    return jump, host.address.lower().rstrip("."), host.ssh.port
 
 
-def ranges(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def ranges(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     """Ranges of one cluster, and of the sites whose hosts join it, must not overlap."""
-    for name, cluster in document.clusters.items():
+    for name, cluster in fleet.clusters.items():
         declared: list[_Range] = []
         for kind in ("pod_cidrs", "service_cidrs"):
             for i, cidr in enumerate(getattr(cluster, kind)):
-                declared.append((("clusters", name, kind, i), kind[:-6] + " range", ip_network(cidr)))
+                declared.append((("clusters", name, kind, i), kind[:-6] + " range", cidr))
         if cluster.container_cidr:
-            declared.append(
-                (("clusters", name, "container_cidr"), "container range", ip_network(cluster.container_cidr))
-            )
-        pools = {p for p, pool in document.pools.items() if pool.cluster == name}
-        sites = {host.site for host in document.hosts.values() if host.pool in pools}
-        for site in sorted(sites & set(document.sites)):
-            for i, cidr in enumerate(document.sites[site].cidrs):
-                declared.append((("sites", site, "cidrs", i), f"network of site {site}", ip_network(cidr)))
+            declared.append((("clusters", name, "container_cidr"), "container range", cluster.container_cidr))
+        hosts = [host for host in fleet.hosts.values() if host.pool.cluster.name == name]
+        sites = {host.site.name for host in hosts}
+        for site in sorted(sites & set(fleet.sites)):
+            for i, cidr in enumerate(fleet.sites[site].cidrs):
+                declared.append((("sites", site, "cidrs", i), f"network of site {site}", cidr))
         for (_, what, one), (path, other_what, other) in _overlapping(declared):
             yield Mistake(
                 path,
                 f"{other} ({other_what}) overlaps {one} ({what}) in cluster {name}.",
                 "Choose ranges that have no address in common.",
             )
-        for path, what, network in declared if cluster.provider.ack else ():
+        for path, what, network in () if cluster.by_kubeadm else declared:
             if network.version == 4 and network.overlaps(ALIBABA_SERVICES):
                 yield Mistake(
                     path,
@@ -104,7 +98,7 @@ def ranges(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
                     "Choose a range outside of it, or ask ACK for PrivateLink endpoints.",
                 )
         if not draft.unread("clusters", name, "node_mask"):
-            yield from _capacity(document, name, pools)
+            yield from _capacity(cluster, sum(host.active for host in hosts))
 
 
 def _overlapping(ranges: list[_Range]) -> Iterator[tuple[_Range, _Range]]:
@@ -121,32 +115,25 @@ def _overlapping(ranges: list[_Range]) -> Iterator[tuple[_Range, _Range]]:
         yield ranges[first], ranges[second]
 
 
-def _capacity(document: Document, name: str, pools: set[str]) -> Iterator[Mistake]:
-    """2^(mask - prefix) nodes find room in the container range."""
-    cluster = document.clusters[name]
-    if cluster.container_cidr is None:
+def _capacity(cluster: Cluster, hosts: int) -> Iterator[Mistake]:
+    """2^(mask - prefix) nodes find room in the container range.
+
+    hosts: how many active ones join the cluster
+    """
+    container, mask = cluster.container_cidr, cluster.node_mask
+    if container is None or mask is None:
         return
-    container = ip_network(cluster.container_cidr)
-    mask = cluster.node_mask if cluster.node_mask is not None else 24
     if not container.prefixlen <= mask <= container.max_prefixlen:
         yield Mistake(
-            ("clusters", name, "node_mask"),
+            ("clusters", cluster.name, "node_mask"),
             f"a /{mask} for each node does not fit into {container}.",
             f"Choose a mask between {container.prefixlen} and {container.max_prefixlen}.",
         )
         return
     room = 2 ** (mask - container.prefixlen)
-    hosts = sum(host.pool in pools and host.active for host in document.hosts.values())
     if hosts > room:
         yield Mistake(
-            ("clusters", name, "container_cidr"),
+            ("clusters", cluster.name, "container_cidr"),
             f"{hosts} active hosts are declared, but {container} in parts of /{mask} has room for {room} nodes.",
             "Declare fewer hosts, a larger range, or a smaller part for each node (a larger node_mask).",
         )
-
-
-def _literal(address: str) -> Any:
-    try:
-        return ip_address(address)
-    except ValueError:
-        return None

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from pydantic import ValidationError
+from pydantic_core import ArgsKwargs
 
-from poolkeeper.tasks.fleet.document import Document
+from poolkeeper.tasks.fleet.model import Fleet
 from poolkeeper.tasks.fleet.problems import Mistake, Path_
 from poolkeeper.tasks.fleet.shape import FLEET, D, Shape
 from poolkeeper.tasks.fleet.wording import mistake_of
@@ -33,6 +34,8 @@ class DraftOf(Generic[D]):
     """Where values could not be read as they are written."""
     more: int
     """So many mistakes more are only counted."""
+    _read: Any
+    """What the document was read from."""
     _above: frozenset[Path_]
     _left_out: Mapping[Path_, tuple[int, ...]]
 
@@ -41,6 +44,13 @@ class DraftOf(Generic[D]):
         if not self.broken:
             return False
         return path in self._above or any(path[: n + 1] in self.broken for n in range(len(path)))
+
+    def given(self, *path: str | int) -> Any:
+        """What is written for a value of the document, or stands in for it; None where nothing is."""
+        value = self._read
+        for part in path:
+            value = _part(value, part)
+        return value
 
     def as_written(self, path: Path_) -> Path_:
         """A path into `document` as one into the file: list items that were left out are counted again."""
@@ -55,32 +65,40 @@ class DraftOf(Generic[D]):
         return found
 
 
-Draft = DraftOf[Document]
+Draft = DraftOf[Fleet]
 """The readable part of a fleet file."""
 
 
-def read_draft(data: Any, written: Callable[[Path_], str | None], shape: Shape[D]) -> DraftOf[D]:
-    """Read plain data. `written` gives a single value as it is written in the file."""
+def read_draft(
+    data: Any, written: Callable[[Path_], str | None], shape: Shape[D], *more: Any, context: Any = None
+) -> DraftOf[D]:
+    """Read plain data.
+
+    written: gives a single value as it is written in the file
+    more: the first fields of what is read, which are no part of the file
+    context: what the reading of values depends on
+    """
     mistakes: list[Mistake] = []
     broken: set[Path_] = set()
-    draft = _draft(shape, None, mistakes, data, broken)
     remaining = data
+    draft = _draft(shape, None, mistakes, data, broken, remaining)
     for attempt in range(8):
         try:
-            return _draft(shape, shape.document.model_validate(remaining), mistakes, data, broken)
+            document = shape.adapter.validate_python(ArgsKwargs(more, remaining), context=context)
+            return _draft(shape, document, mistakes, data, broken, remaining)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_context=False)
         if attempt == 0 and len(errors) > MAX_MISTAKES:
             first = errors[:MAX_MISTAKES]
             mistakes += [mistake_of(row, tuple(row["loc"]), written, shape) for row in first]
-            return _draft(shape, None, mistakes, data, broken, len(errors) - MAX_MISTAKES)
+            return _draft(shape, None, mistakes, data, broken, remaining, len(errors) - MAX_MISTAKES)
         paths = [draft.as_written(tuple(row["loc"])) for row in errors]
         if attempt == 0:
             mistakes += [mistake_of(row, path, written, shape) for row, path in zip(errors, paths, strict=True)]
         # a value with no stand-in that fails again takes what it is in with it
         broken |= {path[: max(1, len(path) - attempt)] for path in paths}
-        draft = _draft(shape, None, mistakes, data, broken)
         remaining = _without(data, broken, shape)
+        draft = _draft(shape, None, mistakes, data, broken, remaining)
     return draft
 
 
@@ -90,6 +108,7 @@ def _draft(
     mistakes: Iterable[Mistake],
     data: Any,
     broken: set[Path_],
+    read: Any,
     more: int = 0,
 ) -> DraftOf[D]:
     names = {section: tuple(data[section]) if isinstance(data.get(section), dict) else () for section in shape.sections}
@@ -97,7 +116,7 @@ def _draft(
     left_out: dict[Path_, tuple[int, ...]] = {}
     for path in sorted((path for path in broken if isinstance(path[-1], int)), key=lambda path: int(path[-1])):
         left_out[path[:-1]] = (*left_out.get(path[:-1], ()), int(path[-1]))
-    return DraftOf(document, tuple(mistakes), names, frozenset(broken), more, above, left_out)
+    return DraftOf(document, tuple(mistakes), names, frozenset(broken), more, read, above, left_out)
 
 
 def _without(data: Any, broken: Iterable[Path_], shape: Shape[Any]) -> Any:

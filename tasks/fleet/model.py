@@ -1,21 +1,63 @@
-"""The declared world, resolved: what a fleet file means once every default and reference is filled in.
+"""The declared world: what a fleet file says, once every default and reference is filled in.
 
-Frozen and plain. `tasks.fleet.document` holds the file's own shape, `tasks.fleet.loading` goes from one to the other.
+Each field is declared once, here, and pydantic reads it straight from the file. Its type says how it is written, its
+name without the unit is its key (`key_of`), and its docstring is what editors show. The first field of an entry is the
+key that the entry stands under. What a value means may depend on what was read before it (`Reading`), so fields are
+read in the order in which they stand: a site's `ssh` is its own over the fleet's, a host's `site` is a `Site`.
+
+The classes are plain frozen dataclasses: code that builds or replaces one is not checked. Rules that need more than
+one value are in `tasks.fleet.rules`. Only `tasks.fleet.loading` gives out a fleet, and only one that keeps all rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-Network = IPv4Network | IPv6Network
-Address = IPv4Address | IPv6Address
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic.json_schema import SkipJsonSchema
 
+from poolkeeper.tasks.fleet.reading import File, Reading, kept, named, section
+from poolkeeper.tasks.fleet.values import (
+    DAYS,
+    Cidr,
+    Command,
+    Count,
+    CriSocket,
+    Days,
+    Duration,
+    HostPort,
+    IpAddress,
+    IpText,
+    KubernetesVersion,
+    LimitText,
+    Moment,
+    Name,
+    NameAsked,
+    Part,
+    Place,
+    PlaceAndPort,
+    Port,
+    PrefixLength,
+    PreflightError,
+    ReadAs,
+    Seconds,
+    Size,
+    TaintText,
+    Text,
+    TimeOfDay,
+    Timeout,
+    TimeZone,
+    Truth,
+    Url,
+    Variable,
+    Version,
+    key_of,
+)
 
 ACK_PODS = ("terway", "node-local-dns")
 """DaemonSets that each hybrid node of an ACK cluster has a pod of: CNI and node-local DNS."""
@@ -31,82 +73,118 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SecretRef:
-    """Where a secret is kept. Exactly one is set; the secret itself never stands in a fleet file."""
+class SecretRef(Part):
+    """Where a secret is kept; exactly one of the three. The secret itself never stands in a fleet file."""
 
-    file: Path | None = None
-    env: str | None = None
-    block: str | None = None
-    """Name of a Prefect Secret block."""
+    file: File | None = None
+    """A file, relative to the fleet file."""
+    env: Variable | None = None
+    """An environment variable."""
+    block: Text | None = None
+    """A Prefect Secret block."""
 
 
 @dataclass(frozen=True, slots=True)
-class SshJump:
+class SshJump(Part):
     """The host that the way to other hosts goes through."""
 
-    address: str
-    port: int
-    user: str
+    address: Place
+    """Address or DNS name."""
+    port: Port = 22
+    user: Text = ""
+    """User there; absent: the same as on the hosts."""
 
 
 @dataclass(frozen=True, slots=True)
-class SshAccess:
-    """How to log in to a host: fleet, site and host settings merged, the nearest one winning."""
+class SshAccess(Part):
+    """How to log in. Fleet, site and host settings are merged; the nearest one wins."""
 
-    user: str
-    port: int = 22
+    user: Text = ""
+    """User to log in as."""
+    port: Port = 22
+    """Port of sshd."""
     key: SecretRef | None = None
-    certificate: Path | None = None
-    agent: bool = False
-    known_hosts: Path | None = None
-    """An OpenSSH known_hosts file, which may hold `@cert-authority` lines; without it the user's own."""
+    """Private key, by reference."""
+    certificate: File | None = None
+    """OpenSSH user certificate of that key."""
+    agent: Truth = False
+    """Use the keys of the agent at SSH_AUTH_SOCK."""
+    known_hosts: File | None = None
+    """known_hosts file; may hold @cert-authority lines. Absent: the user's own."""
     jump: SshJump | None = None
-    connect_timeout_s: float = 10.0
-    """TCP, key exchange and host key check."""
-    login_timeout_s: float = 10.0
-    command_timeout_s: float = 60.0
-    keepalive_s: float = 15.0
-    sudo: bool = True
-    """Use `sudo -n` where the user is not root."""
+    """Jump host."""
+    connect_timeout_s: Timeout = 10.0
+    """For the TCP connection."""
+    login_timeout_s: Timeout = 10.0
+    """For key exchange and login."""
+    command_timeout_s: Timeout = 60.0
+    """For one command, where nothing else is said."""
+    keepalive_s: Seconds = 15.0
+    """Interval of keepalives; 0s: none."""
+    sudo: Truth = True
+    """Use sudo -n where the user is not root."""
+
+
+def _over_level_above(given: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo[Reading]) -> SshAccess:
+    """A host's over its site's, a site's over the fleet's, key by key; an empty key says nothing."""
+    site: Site | None = info.data.get("site")
+    above: SshAccess = site.ssh if site else info.context.ssh
+    if isinstance(given, SshAccess):  # nothing is written: the level above's own, one object for nearly every host
+        return above
+    own = handler(given)
+    written = (one.name for one in fields(SshAccess) if given.get(key_of(one.name)) is not None)
+    return replace(above, **{name: getattr(own, name) for name in written})
+
+
+Ssh = Annotated[SshAccess, WrapValidator(_over_level_above), Field(validate_default=True)]
 
 
 @dataclass(frozen=True, slots=True)
-class SshLimits:
-    """How much SSH at once: sshd drops at random from 10 unauthenticated connections on (MaxStartups)."""
+class SshLimits(Part):
+    """How much SSH at once."""
 
-    handshakes: int = 8
-    sessions: int = 100
+    handshakes: Count = 8
+    """Logins at once; sshd drops at random from ten on (MaxStartups)."""
+    sessions: Count = 100
+    """Open connections."""
 
 
 @dataclass(frozen=True, slots=True)
-class SiteDns:
-    """What names a site's hosts must be able to resolve, and by whom."""
+class SiteDns(Part):
+    """What a site's hosts must be able to resolve, and by whom."""
 
-    resolvers: tuple[str, ...] = ()
-    """Addresses that hosts are expected to use; empty: whatever is configured on them."""
-    internal_name: str = "kubernetes.default.svc.cluster.local"
+    resolvers: tuple[IpText, ...] = ()
+    """Resolvers that hosts must use; empty: any."""
+    internal_name: Text = "kubernetes.default.svc.cluster.local"
     """Resolved from a pod on the node."""
-    external_name: str = "aliyun.com"
+    external_name: Text = "aliyun.com"
     """Resolved from the host and from a pod."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """When disruptive work may run, in the site's own zone."""
+class Window(Part):
+    """When disruptive work may run, in the site's zone."""
 
-    days: frozenset[int]
-    """0 is Monday."""
-    start: time
-    duration: timedelta
+    days: Annotated[  # 0 is Monday
+        frozenset[int],
+        ReadAs(Days, lambda days, _: frozenset(map(DAYS.index, days))),
+        Field(default=list(DAYS), validate_default=True),
+    ]
+    """mon to sun; absent: all."""
+    start: TimeOfDay
+    """Time of day, like "02:00"."""
+    duration: Duration
+    """How long it stays open."""
 
 
 @dataclass(frozen=True, slots=True)
-class Freeze:
-    """When it may not, whatever the windows say. UTC; end is exclusive."""
+class Freeze(Part):
+    """When it may not, whatever the windows say."""
 
-    start: datetime
-    end: datetime
-    reason: str
+    start: Annotated[Moment, Field(validation_alias="from")]
+    end: Annotated[Moment, Field(validation_alias="to")]
+    """Exclusive."""
+    reason: Text = "no reason given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,84 +200,126 @@ class Limit:
             return self.count
         return max(1, active_hosts * (self.percent or 0) // 100)
 
+    @property
+    def written(self) -> int | str:
+        """As in a fleet file: `2`, `10%`."""
+        return f"{self.percent}%" if self.count is None else self.count
 
-@dataclass(frozen=True, slots=True)
-class AcceptedSystem:
-    """One row of what a pool's hosts may run."""
 
-    os: str
-    """`ID` of os-release."""
-    versions: tuple[str, ...] = ()
-    """`VERSION_ID`s; empty: any."""
-    kernel_min: str | None = None
-    """Such as `5.10`."""
-    arch: tuple[str, ...] = ()
-    """Kubernetes names: `amd64`, `arm64`; empty: any."""
+def _limit(written: int | str, info: ValidationInfo[Reading]) -> Limit:
+    return Limit(percent=int(written[:-1])) if isinstance(written, str) else Limit(count=written)
+
+
+MaxUnavailable = Annotated[Limit, ReadAs(LimitText, _limit)]
 
 
 @dataclass(frozen=True, slots=True)
-class AckProvider:
+class AcceptedSystem(Part):
+    """One row of systems that a pool's hosts may run."""
+
+    os: Text
+    """ID of os-release."""
+    versions: tuple[Text, ...] = ()
+    """VERSION_IDs, in quotes; empty: any."""
+    kernel_min: Version | None = None
+    """In quotes, like "5.10"."""
+    arch: tuple[Literal["amd64", "arm64", "arm"], ...] = ()
+    """Kubernetes' names; empty: any."""
+
+
+@dataclass(frozen=True, slots=True)
+class AckProvider(Part):
     """An ACK managed cluster, reached through its OpenAPI."""
 
-    cluster_id: str
-    region: str
-    endpoint: str | None = None
-    """`host:port` in place of the region's own."""
-    protocol: str = "https"
+    cluster_id: Text
+    region: Text
+    endpoint: HostPort | None = None
+    """host:port in place of the region's own endpoint."""
+    protocol: Literal["https", "http"] = "https"
+    """http only to an endpoint on this machine."""
     access_key_id: SecretRef | None = None
     access_key_secret: SecretRef | None = None
     """Both absent: the vendor SDK's own credential chain."""
-    reset_command: str = "edgeadm reset"
-    """Run on a host to leave the cluster. Documented for ACK Edge, not confirmed for hybrid pools."""
-    account_site: str = "international"
-    """`international` or `china`: where the account was opened, and its bill is kept."""
-    billing_endpoint: str | None = None
-    """`host:port` in place of that site's own."""
-    upgrade: str = "hand-off"
-    """How a host's Kubernetes is upgraded: `call` (the OpenAPI's UpgradeClusterNodepool, for one node at a time),
-    `command` (`upgrade_command` on the host) or `hand-off` (a person follows the vendor's steps, and we wait). The
-    vendor documents none of them for hybrid pools, the second for ACK Edge."""
-    upgrade_command: str | None = None
-    """Shell, run as root; `{version}` in it becomes the version, as `1.36.3`."""
-    removal: str = "cluster"
-    """By which call a node leaves: `cluster` (DeleteClusterNodes, by node name), `pool` (RemoveNodePoolNodes, by the
-    instance id that ACK lists) or `none`: only the Node object is deleted. Which of them hybrid pools take is not
-    documented."""
+    reset_command: Command = "edgeadm reset"
+    """Takes ACK's parts off a host. Documented for ACK Edge, not confirmed for hybrid pools."""
+    account_site: Literal["international", "china"] = "international"
+    """Where the account was opened, and its bill is kept."""
+    billing_endpoint: HostPort | None = None
+    """host:port in place of that site's own."""
+    upgrade: Literal["hand-off", "command", "call"] = "hand-off"
+    """How a host's Kubernetes is upgraded: a person follows the vendor's steps; upgrade_command is run on the host; or
+    ACK's UpgradeClusterNodepool is called, for one node at a time. The vendor documents none of them for hybrid pools,
+    the second for ACK Edge."""
+    upgrade_command: Command | None = None
+    """With upgrade: command. Shell, run as root; {version} in it becomes the version, as 1.36.3."""
+    removal: Literal["cluster", "pool", "none"] = "cluster"
+    """By which call a node leaves: ACK's DeleteClusterNodes (by node name), its RemoveNodePoolNodes (by the instance id
+    that ACK lists), or none: only the Node object is deleted. Which of them hybrid pools take is not documented."""
+
+
+def _taint(written: str, info: ValidationInfo[Reading]) -> tuple[str, str, str]:
+    """`key=value:Effect`, the value may be missing."""
+    what, _, effect = written.rpartition(":")
+    key, _, value = what.partition("=")
+    return key, value, effect
 
 
 @dataclass(frozen=True, slots=True)
-class KubeadmProvider:
+class KubeadmProvider(Part):
     """Any conformant cluster that hosts join with `kubeadm join`."""
 
-    cri_socket: str = "unix:///run/containerd/containerd.sock"
-    """Where the container runtime of its hosts listens."""
-    ignore_preflight_errors: tuple[str, ...] = ()
-    """Checks of kubeadm's own that may fail, by name."""
-    taints: tuple[tuple[str, str, str], ...] = ()
-    """(key, value, effect) of each taint that nodes register with."""
+    cri_socket: CriSocket = "unix:///run/containerd/containerd.sock"
+    """Where its hosts' container runtime listens."""
+    ignore_preflight_errors: tuple[PreflightError, ...] = ()
+    """kubeadm's own checks that may fail, by name."""
+    taints: tuple[Annotated[tuple[str, str, str], ReadAs(TaintText, _taint)], ...] = ()  # (key, value, effect)
+    """Taints that nodes register with, like dedicated=batch:NoSchedule."""
 
 
 Provider = AckProvider | KubeadmProvider
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class OneProvider(Part):
+    """Who owns the control plane; exactly one of the two."""
+
+    ack: AckProvider | None = None
+    kubeadm: KubeadmProvider | None = None
+
+
+def _cluster_defaults(entry: Mapping[str, Any], reading: Reading) -> Mapping[str, Any]:
+    provider = entry.get("provider")
+    by_ack = isinstance(provider, dict) and provider.get("ack") is not None
+    return {} if by_ack else {"test_image": TEST_IMAGE}
+
+
+def _node_mask(given: Any, info: ValidationInfo[Reading]) -> Any:
+    return 24 if given is None and info.data.get("container_cidr") else given
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster(Part):
     """One control plane."""
 
-    name: str
-    provider: Provider
+    name: Name
+    provider: Annotated[Provider, ReadAs(OneProvider, lambda one, _: one.ack or one.kubeadm or KubeadmProvider())]
     kubeconfig: SecretRef
-    context: str | None
-    pod_cidrs: tuple[Network, ...] = ()
-    service_cidrs: tuple[Network, ...] = ()
-    container_cidr: Network | None = None
-    """The range that hybrid nodes' pods get their addresses from (Terway Hybrid)."""
-    node_mask: int | None = None
-    """Prefix length of each node's part of it."""
-    test_image: str = "registry-vpc.cn-hangzhou.aliyuncs.com/acs/busybox:v1.29.2"
-    """Image of the acceptance test pod: needs sh, nslookup, wget and httpd, as busybox has."""
-    billed_resources: Mapping[str, str] = field(default_factory=dict)
-    """Instance id -> what it is to the cluster: what its provider does not list, such as the dedicated line."""
+    """Kubeconfig, by reference."""
+    context: Annotated[Text | None, Field(default=None)]
+    """Context in it; absent: the current one."""
+    pod_cidrs: tuple[Cidr, ...] = ()
+    """Pod ranges of the cloud side."""
+    service_cidrs: tuple[Cidr, ...] = ()
+    """Service ranges."""
+    container_cidr: Cidr | None = None
+    """Range of hybrid nodes' pods (Terway Hybrid)."""
+    node_mask: Annotated[PrefixLength | None, BeforeValidator(_node_mask), Field(validate_default=True)] = None
+    """Prefix length of each node's part of it; absent: 24."""
+    test_image: Text = "registry-vpc.cn-hangzhou.aliyuncs.com/acs/busybox:v1.29.2"
+    """Image of the acceptance test pod: needs sh, nslookup, wget and httpd, as busybox has. Absent with kubeadm:
+    busybox:1.36."""
+    billed_resources: Mapping[str, Text] = field(default_factory=dict)
+    """Instance ids on the bill that the provider does not list for the cluster, and what each is."""
 
     @property
     def by_kubeadm(self) -> bool:
@@ -207,98 +327,149 @@ class Cluster:
         return isinstance(self.provider, KubeadmProvider)
 
 
+def _stricter(mode: Mode, info: ValidationInfo[Reading]) -> Mode:
+    return Mode.OBSERVE if Mode.OBSERVE in (mode, info.context.mode) else mode
+
+
+StricterMode = Annotated[Mode, AfterValidator(_stricter), Field(validate_default=True)]
+
+
 @dataclass(frozen=True, slots=True)
-class Site:
+class Site(Part):
     """One place with its own network, time zone, windows and DNS."""
 
-    name: str
-    time_zone: ZoneInfo
-    cidrs: tuple[Network, ...] = ()
-    dns: SiteDns = field(default_factory=SiteDns)
+    name: Name
+    time_zone: TimeZone
+    """IANA name, like Europe/Berlin."""
+    cidrs: tuple[Cidr, ...] = ()
+    """Networks of the site."""
+    dns: SiteDns = SiteDns()
     windows: tuple[Window, ...] = ()
-    """Empty: work may start at any time."""
+    """Empty: at any time."""
     freezes: tuple[Freeze, ...] = ()
-    freeze_calendars: tuple[Path, ...] = ()
-    ssh_limits: SshLimits = field(default_factory=SshLimits)
-    work_pool: str | None = None
-    mode: Mode = Mode.ACT
+    freeze_calendars: tuple[File, ...] = ()
+    """iCalendar files; every event is a freeze."""
+    ssh_limits: SshLimits = SshLimits()
+    work_pool: Text | None = None
+    """Prefect work pool whose workers ask this site's hosts in an audit."""
+    mode: StricterMode = Mode.ACT
+    ssh: Ssh = SshAccess()
+
+
+def _no_site(name: str) -> Site:
+    return Site(name, ZoneInfo("UTC"))
 
 
 @dataclass(frozen=True, slots=True)
-class Domain:
+class Domain(Part):
     """What fails together: a rack, a switch, a line."""
 
-    name: str
-    site: Site
-    max_unavailable: Limit = field(default_factory=lambda: Limit(count=1))
+    name: Name
+    site: Annotated[Site, named("sites", _no_site)]
+    max_unavailable: MaxUnavailable = Limit(count=1)
 
 
 @dataclass(frozen=True, slots=True)
-class UserCheck:
-    """The user's own check: either a command or a query."""
+class Join(Part):
+    """How hosts join."""
 
-    name: str
-    command: tuple[str, ...] = ()
-    """A program and its arguments; fine when it exits with 0."""
-    prometheus: str = ""
+    parallel: Count = 5
+    """Joins at once."""
+    timeout_s: Timeout = 900.0
+    """For the join, and again for acceptance."""
+    on_failure: Literal["undo", "keep"] = "undo"
+    """`keep` leaves the host for a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserCheck(Part):
+    """The user's own check: a command that exits with 0, or a query that finds nothing."""
+
+    name: Text
+    command: tuple[Text, ...] = ()
+    """Run where the flow runs; a program and its arguments, no shell."""
+    prometheus: Text = ""
     """URL of a Prometheus server."""
-    query: str = ""
-    """Fine when it finds nothing."""
-    timeout_s: float = 30.0
+    query: Text = ""
+    """PromQL that finds nothing while all is well, as an alert's."""
+    timeout_s: Timeout = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """A node pool of one cluster."""
+class Rollout(Part):
+    """How hosts are taken out of service."""
 
-    name: str
-    cluster: Cluster
-    nodepool_id: str
-    """ACK's id of it; in a kubeadm cluster the value of the label `alibabacloud.com/nodepool-id` that its nodes get."""
-    max_unavailable: Limit = field(default_factory=lambda: Limit(count=1))
+    checks: tuple[UserCheck, ...] = ()
+    """Asked before each wave and after it, beside what poolkeeper looks at itself."""
+    host_duration_s: Timeout = 900.0
+    """From drain to proof; none starts that would not fit into its site's window."""
+
+
+def _no_cluster(name: str) -> Cluster:
+    return Cluster(name, KubeadmProvider(), SecretRef(), None)
+
+
+def _pool_defaults(entry: Mapping[str, Any], reading: Reading) -> Mapping[str, Any]:
+    cluster = reading.sections.get("clusters", {}).get(str(entry.get("cluster")))
+    return {"expected_pods": []} if cluster and cluster.by_kubeadm else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(Part):
+    """A hybrid node pool of one cluster."""
+
+    name: Name
+    cluster: Annotated[Cluster, named("clusters", _no_cluster)]
+    nodepool_id: Text
+    """ACK's id of it; with kubeadm, the value of the label alibabacloud.com/nodepool-id that its nodes get."""
+    max_unavailable: MaxUnavailable = Limit(count=1)
     accepted: tuple[AcceptedSystem, ...] = ()
     """Empty: any system."""
-    min_cpus: int = 2
-    min_memory_bytes: int = 2 * 1024**3
-    min_disk_free_bytes: int = 20 * 1024**3
-    lift_taint: bool = False
-    """Remove ACK's `nodepool-type=hybridcloud:NoSchedule` after acceptance."""
-    join_parallel: int = 5
-    """Joins at once."""
-    join_timeout_s: float = 900.0
-    on_failed_join: str = "undo"
-    """`undo`, or `keep` to leave the host for a look."""
-    kubernetes_version: str | None = None
+    min_cpus: Count = 2
+    min_memory_bytes: Size = 2 * 1024**3
+    min_disk_free_bytes: Size = 20 * 1024**3
+    lift_taint: Truth = False
+    """Remove ACK's taint (nodepool-type=hybridcloud:NoSchedule) after acceptance."""
+    join: Join = Join()
+    kubernetes_version: KubernetesVersion | None = None
     """Kubelet version that a join should give; absent: whatever the provider installs."""
-    expected_pods: tuple[str, ...] = ACK_PODS
-    """DaemonSets, by prefix of the name, whose pods must be Ready on each node (CNI and node-local DNS)."""
+    expected_pods: tuple[Text, ...] = ACK_PODS
+    """Prefixes of DaemonSets with a Ready pod on each node; absent: terway and node-local-dns with ACK, none with
+    kubeadm."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    mode: Mode = Mode.ACT
-    host_duration_s: float = 900.0
-    """How long one host of a rollout takes, drain to proof: none starts that would not fit into its site's window."""
-    checks: tuple[UserCheck, ...] = ()
-    """What must hold before each wave of a rollout and after it, beside what poolkeeper looks at itself."""
+    mode: StricterMode = Mode.ACT
+    rollout: Rollout = Rollout()
+
+
+NamedDomain = Annotated[Domain, named("domains", lambda name: Domain(name, _no_site("")))]
+
+
+def _node_name(given: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo[Reading]) -> Any:
+    return info.data.get("name", "") if given is None else handler(given)
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class Host(Part):
     """A machine reached over SSH."""
 
-    name: str
-    address: str
-    """Where SSH connects to: an address or a DNS name."""
-    node_name: str
-    node_address: Address | None
-    """The node's InternalIP, if declared."""
-    site: Site
-    pool: Pool
-    domain: Domain | None
-    ssh: SshAccess
+    name: Name
+    address: Place
+    """Address or DNS name that SSH connects to."""
+    node_name: Annotated[Text, WrapValidator(_node_name), Field(default=None, validate_default=True)]
+    """Absent: the host's name."""
+    node_address: Annotated[IpAddress | None, Field(default=None)]
+    """The node's InternalIP."""
+    site: Annotated[Site, named("sites", _no_site)]
+    pool: Annotated[Pool, named("pools", lambda name: Pool(name, _no_cluster(""), ""))]
+    domain: Annotated[NamedDomain | None, Field(default=None)]
+    ssh: Annotated[Ssh, Field(default=SshAccess())]
     labels: Mapping[str, str] = field(default_factory=dict)
-    machine_id: str | None = None
-    """Declared by an operator to accept a reinstalled host; absent: the first one seen is recorded."""
-    active: bool = True
-    """False: declared, but not to be worked on nor counted."""
+    machine_id: Text | None = None
+    """Accepts a reinstalled machine; absent: the first one seen is recorded."""
+    active: Truth = True
+    """false: declared, not worked on, not counted."""
+    port: Port | None = None
+    """Of sshd, in place of the one under ssh."""
 
     @property
     def mode(self) -> Mode:
@@ -306,13 +477,20 @@ class Host:
         return Mode.OBSERVE if Mode.OBSERVE in (self.site.mode, self.pool.mode) else Mode.ACT
 
 
-@dataclass(frozen=True, slots=True)
-class AuditTarget:
-    """What hosts must reach, beside the cluster."""
+def _with_whole_login(host: Host) -> Host:
+    """The port beside the address wins; a jump host without a user of its own has the host's."""
+    ssh = host.ssh
+    if host.port:
+        ssh = replace(ssh, port=host.port)
+    if ssh.jump and not ssh.jump.user:
+        ssh = replace(ssh, jump=replace(ssh.jump, user=ssh.user))
+    return host if ssh is host.ssh else replace(host, ssh=ssh)
 
-    name: str
-    sites: frozenset[str]
-    """Whose hosts must reach it; empty: all."""
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a target of an audit is."""
+
     kind: str
     """`tcp`, `tls`, `http` or `https`."""
     address: str
@@ -320,59 +498,105 @@ class AuditTarget:
     port: int
     path: str = ""
     """Of a URL."""
-    authority: Path | None = None
-    """Certificates in PEM to verify with; None: those that the host trusts."""
-    expires_in_s: float = 14 * 86400.0
-    """A certificate that expires sooner is a finding."""
-    at: str = "cloud"
-    """Where it is: a site's name, `cloud`, or `elsewhere`. A broken line to there explains why it is not reached."""
+
+
+def _service(kind: str) -> ReadAs:
+    def meant(written: str, info: ValidationInfo[Reading]) -> Service:
+        address, _, port = written.rpartition(":")
+        return Service(kind, address.strip("[]"), int(port))
+
+    return ReadAs(PlaceAndPort, meant)
+
+
+def _page(url: str, info: ValidationInfo[Reading]) -> Service:
+    kind, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    if ":" not in place.rpartition("]")[2]:
+        place += ":443" if kind == "https" else ":80"
+    address, _, port = place.rpartition(":")
+    return Service(kind, address.strip("[]"), int(port), slash + path)
+
+
+Sites = Annotated[frozenset[str], ReadAs(tuple[Text, ...], lambda names, _: frozenset(names))]
 
 
 @dataclass(frozen=True, slots=True)
-class AuditName:
-    """A DNS name that hosts must get the right answer for."""
+class AuditTarget(Part):
+    """What hosts must reach, beside the cluster; exactly one of tcp, tls and url."""
 
-    name: str
+    name: Text
+    sites: Sites = frozenset()
+    """Whose hosts must reach it; empty: all."""
+    tcp: Annotated[Service, _service("tcp")] | None = None
+    """Takes connections."""
+    tls: Annotated[Service, _service("tls")] | None = None
+    """Its certificate verifies, and does not expire soon."""
+    url: Annotated[Service, ReadAs(Url, _page)] | None = None
+    """Answers with a status below 400; its certificate as with tls."""
+    at: Text = "cloud"
+    """Where it is: a site of the fleet, or cloud, or elsewhere. A broken line to there explains a failure."""
+    authority: Annotated[File | None, Field(validation_alias="ca")] = None
+    """Certificates to verify with, in PEM; absent: those the host trusts."""
+    expires_in_s: Seconds = 14 * 86400.0
+    """Told when it expires sooner."""
+
+    @property
+    def service(self) -> Service:
+        """The one of the three."""
+        return next(one for one in (self.tcp, self.tls, self.url) if one)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditName(Part):
+    """A DNS name that hosts must get the right answer for, from every resolver that should know it."""
+
+    name: NameAsked
     """In full, lower case, without the last dot."""
-    sites: frozenset[str] = frozenset()
+    sites: Sites = frozenset()
     """Whose hosts ask for it; empty: all."""
-    zone: str = "external"
-    """`in-cluster`, `cloud`, `on-prem` or `external`."""
-    addresses: tuple[str, ...] = ()
+    zone: Literal["in-cluster", "cloud", "on-prem", "external"] = "external"
+    """in-cluster: the cluster's DNS is asked, and no resolver of a site."""
+    addresses: Annotated[tuple[IpText, ...], AfterValidator(lambda found: tuple(sorted(found)))] = ()
     """The right answer; empty: whatever most resolvers say."""
-    absent: bool = False
+    absent: Truth = False
     """The right answer is that there is no such name."""
 
 
 @dataclass(frozen=True, slots=True)
-class AuditSettings:
+class AuditSettings(Part):
     """What the nightly audit measures, beside what it knows by itself."""
 
-    every_pair_up_to: int = 500
-    """Hosts; above, each connects to `neighbours` others a night."""
-    neighbours: int = 8
-    path_mtu: int = 1500
-    """Bytes that an IP packet between two hosts must be able to have."""
-    silent_nights: int = 3
+    every_pair_up_to: Count = 500
+    """Hosts; above, each connects to some neighbours a night."""
+    neighbours: Count = 8
+    """How many that are."""
+    path_mtu: Annotated[int, Field(ge=576, le=9216, strict=True)] = 1500
+    """Bytes that a packet between hosts must be able to have."""
+    silent_nights: Count = 3
     """A host that was not measured for so many nights in a row is a finding."""
-    provider_endpoints: str = "none"
-    """`none`, `private` or `public`: by which way hosts need the provider's own endpoints."""
+    provider_endpoints: Literal["none", "private", "public"] = "none"
+    """ACK's own endpoints that nodes need, over the private line or the internet. ACK lists them for its Edge clusters,
+    not for hybrid pools."""
     targets: tuple[AuditTarget, ...] = ()
     names: tuple[AuditName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class Fleet(Part):
     """All that one fleet file declares."""
 
-    name: str
-    path: Path
-    clusters: Mapping[str, Cluster]
-    sites: Mapping[str, Site]
-    domains: Mapping[str, Domain]
-    pools: Mapping[str, Pool]
-    hosts: Mapping[str, Host]
-    ssh_limits: SshLimits = field(default_factory=SshLimits)
+    path: SkipJsonSchema[Path]
+    _: KW_ONLY
+    name: Annotated[Text, Field(validation_alias="fleet")]
+    """The fleet's name."""
+    mode: Annotated[Mode, AfterValidator(kept), Field(validate_default=True)] = Mode.ACT
+    """observe: nothing is ever changed."""
+    ssh: Annotated[Ssh, AfterValidator(kept)] = SshAccess()
+    ssh_limits: SshLimits = SshLimits(32, 400)
     """In all; each site's stand beside them."""
-    mode: Mode = Mode.ACT
-    audit: AuditSettings = field(default_factory=AuditSettings)
+    clusters: Annotated[Mapping[str, Cluster], section(_cluster_defaults)]
+    sites: Annotated[Mapping[str, Site], section()]
+    domains: Annotated[Mapping[str, Domain], section()] = field(default_factory=dict)
+    pools: Annotated[Mapping[str, Pool], section(_pool_defaults)]
+    hosts: Annotated[Mapping[str, Annotated[Host, AfterValidator(_with_whole_login)]], section()]
+    audit: AuditSettings = AuditSettings()

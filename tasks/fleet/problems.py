@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Self
 
-from poolkeeper.tasks.fleet.document import Document
-
 Path_ = tuple[str | int, ...]
 """Keys and positions from the document's root to a value."""
 
@@ -102,12 +100,6 @@ class FileInvalid(Exception):
         if self.keys is None or not path:
             return True
         return re.split(r"[.\[]", path, maxsplit=1)[0] in self.keys and re.fullmatch(r"[\w.\[\]-]*", path) is not None
-
-
-class FleetInvalid(FileInvalid):
-    """A fleet file with problems."""
-
-    keys = frozenset(Document.model_fields)
 
 
 def counted(number: int, thing: str) -> str:

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from poolkeeper.tasks.fleet.document import Document, SecretEntry, SshEntry
 from poolkeeper.tasks.fleet.draft import Draft
+from poolkeeper.tasks.fleet.model import Fleet
 from poolkeeper.tasks.fleet.paths import why_unusable
 from poolkeeper.tasks.fleet.problems import Mistake, Path_, told
 
+_HALVES = ("id", "secret")
 
-def files(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
-    """Files that the document names must be there."""
-    named: list[tuple[Path_, str]] = [
-        ((*path, "file"), secret.file) for path, secret in secrets_in(document) if secret.file
-    ]
-    for path, ssh in _ssh_entries(document):
-        named += [((*path, kind), getattr(ssh, kind)) for kind in ("certificate", "known_hosts") if getattr(ssh, kind)]
-    for name, site in document.sites.items():
-        named += [(("sites", name, "freeze_calendars", i), file) for i, file in enumerate(site.freeze_calendars)]
-    named += [
-        (("audit", "targets", i, "ca"), target.ca) for i, target in enumerate(document.audit.targets) if target.ca
-    ]
+
+def files(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
+    """Files that the fleet file names must be there."""
+    named: list[Path_] = [(*path, "file") for path, _ in secrets_in(draft, fleet)]
+    named += [(*path, kind) for path, _ in _ssh_entries(draft, fleet) for kind in ("certificate", "known_hosts")]
+    for name, site in fleet.sites.items():
+        named += [("sites", name, "freeze_calendars", i) for i in range(len(site.freeze_calendars))]
+    named += [("audit", "targets", i, "ca") for i in range(len(fleet.audit.targets))]
     reasons: dict[str, str] = {}
-    for path, file in named:
+    for path in named:
+        file = draft.given(*path)
+        if file is None:
+            continue
         if file not in reasons:
             reasons[file] = why_unusable(folder, file)
         if path[-1] == "known_hosts" and file == "/dev/null":
@@ -40,23 +41,22 @@ def files(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
             )
 
 
-def secrets_in(document: Document) -> Iterator[tuple[Path_, SecretEntry]]:
-    """Every reference to a secret, with where it is."""
-    for name, cluster in document.clusters.items():
-        yield ("clusters", name, "kubeconfig"), cluster.kubeconfig
-        if cluster.provider.ack:
-            for key in ("access_key_id", "access_key_secret"):
-                secret = getattr(cluster.provider.ack, key)
-                if secret is not None:
-                    yield ("clusters", name, "provider", "ack", key), secret
-    for path, ssh in _ssh_entries(document):
-        if ssh.key is not None:
-            yield (*path, "key"), ssh.key
+def secrets_in(draft: Draft, fleet: Fleet) -> Iterator[tuple[Path_, Mapping[str, Any]]]:
+    """Every reference to a secret as it is written, with where it is."""
+    for name in fleet.clusters:
+        path: Path_ = ("clusters", name)
+        for secret in ((*path, "kubeconfig"), *((*path, "provider", "ack", f"access_key_{half}") for half in _HALVES)):
+            if (given := draft.given(*secret)) is not None:
+                yield secret, given
+    for path, ssh in _ssh_entries(draft, fleet):
+        if (given := ssh.get("key")) is not None:
+            yield (*path, "key"), given
 
 
-def _ssh_entries(document: Document) -> Iterator[tuple[Path_, SshEntry]]:
-    yield ("ssh",), document.ssh
-    for name, site in document.sites.items():
-        yield ("sites", name, "ssh"), site.ssh
-    for name, host in document.hosts.items():
-        yield ("hosts", name, "ssh"), host.ssh
+def _ssh_entries(draft: Draft, fleet: Fleet) -> Iterator[tuple[Path_, Mapping[str, Any]]]:
+    """What is written at each level, before they are merged."""
+    levels: list[Path_] = [("ssh",), *(("sites", name, "ssh") for name in fleet.sites)]
+    levels += [("hosts", name, "ssh") for name in fleet.hosts]
+    for path in levels:
+        if given := draft.given(*path):
+            yield path, given

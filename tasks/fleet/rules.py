@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from poolkeeper.tasks.fleet.addresses import addresses, is_this_machine, ranges
-from poolkeeper.tasks.fleet.document import Document
 from poolkeeper.tasks.fleet.draft import SECTIONS, Draft
+from poolkeeper.tasks.fleet.model import AckProvider, Fleet
 from poolkeeper.tasks.fleet.problems import Mistake, Path_, counted, nearest, told
 from poolkeeper.tasks.fleet.references import files, secrets_in
 from poolkeeper.tasks.fleet.times import calendars, times
@@ -55,7 +55,7 @@ def check_draft(draft: Draft, folder: Path) -> Iterator[Mistake]:
         yield from (Mistake(draft.as_written(m.path), m.message, m.fix, m.at_key) for m in found)
 
 
-def _names(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def _names(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     for section in SECTIONS:
         for name in draft.names[section]:
             if len(name) > 63 or not NAME.fullmatch(name):
@@ -77,7 +77,7 @@ def _names(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
             yield Mistake((section,), f"there are no {section}.", f"Declare at least one of the {section}.")
 
 
-def _references(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def _references(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     @cache
     def fix(name: str, section: str) -> str:
         known = draft.names[section]
@@ -91,42 +91,42 @@ def _references(draft: Draft, document: Document, folder: Path) -> Iterator[Mist
             yield Mistake(path, f"there is no {section[:-1]} {told(name)}.", fix(name, section))
 
     names = {section: frozenset(draft.names[section]) for section in SECTIONS}
-    for name, domain in document.domains.items():
-        yield from refer(("domains", name, "site"), domain.site, "sites")
-    for name, pool in document.pools.items():
-        yield from refer(("pools", name, "cluster"), pool.cluster, "clusters")
-    audited = {"targets": [t.sites for t in document.audit.targets], "names": [n.sites for n in document.audit.names]}
-    for section, chosen in audited.items():
-        for i, sites in enumerate(chosen):
-            for j, site in enumerate(sites):
-                yield from refer(("audit", section, i, "sites", j), site, "sites")
-    for i, target in enumerate(document.audit.targets):
+    for name, domain in fleet.domains.items():
+        yield from refer(("domains", name, "site"), domain.site.name, "sites")
+    for name, pool in fleet.pools.items():
+        yield from refer(("pools", name, "cluster"), pool.cluster.name, "clusters")
+    for section, audited in (("targets", fleet.audit.targets), ("names", fleet.audit.names)):
+        for i in range(len(audited)):
+            path: Path_ = ("audit", section, i, "sites")
+            for j, site in enumerate(draft.given(*path) or ()):
+                yield from refer((*path, j), site, "sites")
+    for i, target in enumerate(fleet.audit.targets):
         if target.at not in ("cloud", "elsewhere"):
             yield from refer(("audit", "targets", i, "at"), target.at, "sites")
-    for name, host in document.hosts.items():
-        yield from refer(("hosts", name, "site"), host.site, "sites")
-        yield from refer(("hosts", name, "pool"), host.pool, "pools")
+    for name, host in fleet.hosts.items():
+        yield from refer(("hosts", name, "site"), host.site.name, "sites")
+        yield from refer(("hosts", name, "pool"), host.pool.name, "pools")
         if host.domain is None:
             continue
-        yield from refer(("hosts", name, "domain"), host.domain, "domains")
-        domain_ = document.domains.get(host.domain)
+        yield from refer(("hosts", name, "domain"), host.domain.name, "domains")
+        theirs, own = host.domain.site.name, host.site.name
         if (
-            domain_
-            and domain_.site != host.site
-            and {domain_.site, host.site} <= names["sites"]
-            and not (draft.unread("domains", host.domain, "site") or draft.unread("hosts", name, "site"))
+            host.domain.name in fleet.domains
+            and theirs != own
+            and {theirs, own} <= names["sites"]
+            and not (draft.unread("domains", host.domain.name, "site") or draft.unread("hosts", name, "site"))
         ):
             yield Mistake(
                 ("hosts", name, "domain"),
-                f"domain {host.domain} is at site {domain_.site}, the host at {host.site}.",
+                f"domain {host.domain.name} is at site {theirs}, the host at {own}.",
                 "Name a domain of the host's own site, or correct the host's site.",
             )
 
 
-def _choices(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def _choices(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     """Exactly one provider, exactly one place for a secret."""
-    for path, secret in secrets_in(document):
-        given = [kind for kind in ("file", "env", "block") if getattr(secret, kind)]
+    for path, secret in secrets_in(draft, fleet):
+        given = [kind for kind in ("file", "env", "block") if secret.get(kind)]
         if len(given) != 1 and not draft.unread(*path):
             yield Mistake(
                 path,
@@ -134,14 +134,14 @@ def _choices(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake
                 + (f"; here are {' and '.join(given)}." if given else "; here is none."),
                 "Write {file: PATH}, {env: NAME} or {block: NAME}.",
             )
-    for name, cluster in document.clusters.items():
+    for name, cluster in fleet.clusters.items():
         provider, path = cluster.provider, ("clusters", name, "provider")
-        if (provider.ack is None) == (provider.kubeadm is None) and not draft.unread(*path):
+        if draft.unread(*path):
+            continue
+        if sum(draft.given(*path, kind) is not None for kind in ("ack", "kubeadm")) != 1:
             yield Mistake(path, "a cluster has exactly one provider.", "Write ack: {...} or kubeadm: {}.")
-        if (
-            provider.ack
-            and (provider.ack.access_key_id is None) != (provider.ack.access_key_secret is None)
-            and not draft.unread(*path)
+        if isinstance(provider, AckProvider) and (provider.access_key_id is None) != (
+            provider.access_key_secret is None
         ):
             yield Mistake(
                 (*path, "ack"),
@@ -150,11 +150,11 @@ def _choices(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake
             )
 
 
-def _upgrades(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def _upgrades(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     """A command for upgrades is there if, and only if, it is what upgrades a host."""
-    for name, cluster in document.clusters.items():
-        ack, path = cluster.provider.ack, ("clusters", name, "provider", "ack")
-        if ack is None or draft.unread(*path, "upgrade") or draft.unread(*path, "upgrade_command"):
+    for name, cluster in fleet.clusters.items():
+        ack, path = cluster.provider, ("clusters", name, "provider", "ack")
+        if not isinstance(ack, AckProvider) or draft.unread(*path, "upgrade") or draft.unread(*path, "upgrade_command"):
             continue
         if ack.upgrade == "command" and not ack.upgrade_command:
             yield Mistake(
@@ -171,11 +171,11 @@ def _upgrades(draft: Draft, document: Document, folder: Path) -> Iterator[Mistak
             )
 
 
-def _protocols(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def _protocols(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     """What ACK answers is run as root on hosts: without TLS only a stand-in on this machine may answer."""
-    for name, cluster in document.clusters.items():
-        ack, path = cluster.provider.ack, ("clusters", name, "provider", "ack")
-        if ack is None or ack.protocol == "https" or draft.unread(*path):
+    for name, cluster in fleet.clusters.items():
+        ack, path = cluster.provider, ("clusters", name, "provider", "ack")
+        if not isinstance(ack, AckProvider) or ack.protocol == "https" or draft.unread(*path):
             continue
         asked = [ack.endpoint, *([ack.billing_endpoint] if ack.billing_endpoint else [])]
         if not all(endpoint and is_this_machine(endpoint) for endpoint in asked):
@@ -186,14 +186,17 @@ def _protocols(draft: Draft, document: Document, folder: Path) -> Iterator[Mista
             )
 
 
-def _pool_labels(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def _pool_labels(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     """In a kubeadm cluster the pool's id is a label of its nodes, so it must be the value of one."""
-    for name, pool in document.pools.items():
-        cluster = document.clusters.get(pool.cluster)
-        if cluster is None or cluster.provider.kubeadm is None or cluster.provider.ack is not None:
+    for name, pool in fleet.pools.items():
+        if not pool.cluster.by_kubeadm or pool.cluster.name not in fleet.clusters:
             continue
         path = ("pools", name, "nodepool_id")
-        if LABEL_VALUE.fullmatch(pool.nodepool_id) or draft.unread(*path) or draft.unread("clusters", pool.cluster):
+        if (
+            LABEL_VALUE.fullmatch(pool.nodepool_id)
+            or draft.unread(*path)
+            or draft.unread("clusters", pool.cluster.name)
+        ):
             continue
         yield Mistake(
             path,
@@ -202,9 +205,9 @@ def _pool_labels(draft: Draft, document: Document, folder: Path) -> Iterator[Mis
         )
 
 
-def _checks(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def _checks(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     """A pool's own checks are a command or a query each."""
-    for name, pool in document.pools.items():
+    for name, pool in fleet.pools.items():
         for i, check in enumerate(pool.rollout.checks):
             path: Path_ = ("pools", name, "rollout", "checks", i)
             asks = bool(check.prometheus), bool(check.query)
@@ -220,10 +223,10 @@ def _checks(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]
                 )
 
 
-def _audited(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def _audited(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     """Targets are one thing each, with names of their own; a name that must not be has no address."""
     taken: set[str] = set()
-    for i, target in enumerate(document.audit.targets):
+    for i, target in enumerate(fleet.audit.targets):
         path: Path_ = ("audit", "targets", i)
         if draft.unread(*draft.as_written(path)):
             continue
@@ -235,12 +238,12 @@ def _audited(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake
                 + (f"; here are {' and '.join(given)}." if given else "; here is none."),
                 "Write tcp: HOST:PORT, tls: HOST:PORT or url: https://HOST/PATH.",
             )
-        elif target.ca and (target.tcp or (target.url or "").startswith("http://")):
+        elif target.authority and target.service.kind in ("tcp", "http"):
             yield Mistake((*path, "ca"), "nothing is verified with it.", "Write tls: or an https URL, or delete it.")
         if target.name in taken:
             yield Mistake((*path, "name"), f"there is a target {told(target.name)} already.", "Give each its own name.")
         taken.add(target.name)
-    for i, name in enumerate(document.audit.names):
+    for i, name in enumerate(fleet.audit.names):
         if name.absent and name.addresses and not draft.unread(*draft.as_written(("audit", "names", i))):
             yield Mistake(
                 ("audit", "names", i, "absent"),
@@ -250,29 +253,28 @@ def _audited(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake
             )
 
 
-def _logins(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def _logins(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     """Each host has a user and a key. What is missing for a whole site is said once."""
     without_user: dict[str, list[str]] = defaultdict(list)
     without_key: dict[str, list[str]] = defaultdict(list)
     certificates_alone: dict[Path_, None] = {}
-    readable = {name for name in document.sites if not draft.unread("sites", name, "ssh")} - (
-        set(document.sites) if draft.unread("ssh") else set()
+    readable = {name for name in fleet.sites if not draft.unread("sites", name, "ssh")} - (
+        set(fleet.sites) if draft.unread("ssh") else set()
     )
-    for name, host in document.hosts.items():
-        if host.site not in readable or draft.unread("hosts", name, "ssh"):
+    for name, host in fleet.hosts.items():
+        site = host.site.name
+        if site not in readable or draft.unread("hosts", name, "ssh"):
             continue
-        levels = {
-            ("hosts", name, "ssh"): host.ssh,
-            ("sites", host.site, "ssh"): document.sites[host.site].ssh,
-            ("ssh",): document.ssh,
-        }
-        if not any(level.user for level in levels.values()):
-            without_user[host.site].append(name)
-        if any(level.key for level in levels.values()):
+        if not host.ssh.user:
+            without_user[site].append(name)
+        if host.ssh.key:
             continue
-        if not next((level.agent for level in levels.values() if level.agent is not None), False):
-            without_key[host.site].append(name)
-        certificates_alone |= {(*path, "certificate"): None for path, level in levels.items() if level.certificate}
+        if not host.ssh.agent:
+            without_key[site].append(name)
+        if host.ssh.certificate:
+            levels: tuple[Path_, ...] = (("hosts", name, "ssh"), ("sites", site, "ssh"), ("ssh",))
+            alone = ((*level, "certificate") for level in levels)
+            certificates_alone |= {path: None for path in alone if draft.given(*path)}
     for path in certificates_alone:
         yield Mistake(
             path,
@@ -293,13 +295,14 @@ def _logins(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]
             )
 
 
-def _node_names(draft: Draft, document: Document, folder: Path) -> Iterator[Mistake]:
+def _node_names(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     """RFC 1123 subdomains; ACK's joiner also refuses names that start with `localhost`."""
     taken: dict[tuple[str, str], str] = {}
-    for name, host in document.hosts.items():
-        path: Path_ = ("hosts", name, "node_name") if host.node_name else ("hosts", name)
-        node = host.node_name or name
-        if host.node_name and (len(node) > 253 or not NODE_NAME.fullmatch(node)):
+    for name, host in fleet.hosts.items():
+        node = host.node_name
+        is_written = draft.given("hosts", name, "node_name") is not None
+        path: Path_ = ("hosts", name, "node_name") if is_written else ("hosts", name)
+        if is_written and (len(node) > 253 or not NODE_NAME.fullmatch(node)):
             yield Mistake(
                 path,
                 f"{told(node)} cannot be a node's name.",
@@ -311,16 +314,15 @@ def _node_names(draft: Draft, document: Document, folder: Path) -> Iterator[Mist
                 path,
                 "names of nodes must not start with localhost (ACK refuses them).",
                 "Choose another node_name.",
-                at_key=not host.node_name,
+                at_key=not is_written,
             )
-        pool = document.pools.get(host.pool)
-        if pool is None or draft.unread("hosts", name, "node_name"):
+        if host.pool.name not in fleet.pools or draft.unread("hosts", name, "node_name"):
             continue
-        first = taken.setdefault((pool.cluster, node), name)
+        first = taken.setdefault((host.pool.cluster.name, node), name)
         if first != name:
             yield Mistake(
                 path,
                 f"host {first} has the node name {node} already.",
                 "Give each host of a cluster a node_name of its own.",
-                at_key=not host.node_name,
+                at_key=not is_written,
             )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
-from poolkeeper.tasks.fleet.document import Document
+from poolkeeper.tasks.fleet.model import Fleet
 
-D = TypeVar("D", bound=BaseModel)
+D = TypeVar("D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,28 @@ class FileKind:
     """What `0.09` becomes; money is no float."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shape(Generic[D]):
     """What a file of one kind may hold."""
 
     document: type[D]
+    """What it is read as."""
     sections: tuple[str, ...]
     """Top-level keys whose entries are named by whoever writes the file."""
     stand_ins: Mapping[str, Any]
     """Key -> what stands in for a value that is needed and cannot be read."""
     compare_with: str
     """Where to look up how it is written, as a sentence."""
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[D]:
+        """Reads plain data. Made when it is asked for first: a command that reads no file need not wait for it."""
+        return TypeAdapter(self.document)
+
+    @cached_property
+    def schema(self) -> Mapping[str, Any]:
+        """As JSON Schema, without docstrings."""
+        return self.adapter.json_schema()
 
 
 FLEET_FILE = FileKind(
@@ -57,7 +69,7 @@ _SECTIONS = ("clusters", "sites", "domains", "pools", "hosts")
 _SECRET = {"env": "UNREAD"}
 
 FLEET = Shape(
-    document=Document,
+    document=Fleet,
     sections=_SECTIONS,
     stand_ins={
         **{section: {} for section in _SECTIONS},

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_origin
-
-from pydantic import BaseModel
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from poolkeeper.tasks.fleet.problems import Mistake, Path_, nearest, told
 from poolkeeper.tasks.fleet.shape import FLEET, Shape
@@ -29,7 +27,7 @@ def mistake_of(
     kind, message, given, last = error["type"], str(error["msg"]), error.get("input"), path[-1]
     secret = is_secret(path)
     shown = "this" if secret else told(given, written(path))
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "unexpected_keyword_argument", "multiple_argument_values"):
         return Mistake(
             path, f"there is no key {str(last)[:60]} here.", nearest(str(last), known_keys(path, shape)), at_key=True
         )
@@ -40,7 +38,8 @@ def mistake_of(
         return Mistake(path, f"{thing} is empty.", f"Write what belongs behind {before}; delete it if nothing does.")
     if kind == "value_error":
         sentence, _, fix = message.removeprefix("Value error, ").partition("|")
-        return Mistake(path, f"{shown} {sentence}.", fix)
+        whole = sentence.replace("{}", shown) if "{}" in sentence else f"{shown} {sentence}"
+        return Mistake(path, f"{whole}.", fix)
     if kind in ("enum", "literal_error"):
         choices = [word.strip(" '") for word in message.partition("should be ")[2].replace(" or ", ", ").split(", ")]
         near = nearest(given, choices) if isinstance(given, str) else ""
@@ -49,11 +48,11 @@ def mistake_of(
             f"{shown} is not one of {', '.join(choices)}.",
             near if near.startswith("Did") else f"Write {' or '.join(choices)}.",
         )
-    if kind in ("model_type", "dict_type", "model_attributes_type"):
+    if kind in ("model_type", "dataclass_type", "dict_type"):
         if secret and last in SECRET_KEYS:
             return Mistake(path, f"{last} says where a secret is kept, and is not the secret itself.", _WHERE_IT_IS)
         return Mistake(path, f"{shown} stands where keys and values belong.", "Write `key: value` lines below it.")
-    if kind == "list_type":
+    if kind in ("list_type", "tuple_type"):
         return Mistake(path, f"{shown} stands where a list belongs.", "Write it as [a, b].")
     if kind == "string_type":
         quoted = isinstance(given, bool | int | float) and not secret
@@ -85,24 +84,26 @@ def is_secret(path: Path_) -> bool:
 
 def known_keys(path: Path_, shape: Shape[Any] = FLEET) -> list[str]:
     """The keys that the schema knows where an unknown one stands."""
-    here: Any = shape.document
+    here = [shape.schema]
     for part in path[:-1]:
-        here = _below(here, part)
-    return [field.alias or name for name, field in here.model_fields.items()] if _is_part(here) else []
+        here = [below for schema in here for below in _below(schema, part, shape)]
+    return [key for schema in here for choice in _choices(schema, shape) for key in choice.get("properties", ())]
 
 
-def _below(annotation: Any, part: str | int) -> Any:
-    """The type of a part of a value: a model's field, a dict's value, a list's item."""
-    if _is_part(annotation):
-        fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
-        return fields.get(str(part))
-    if get_origin(annotation) in (dict, list):
-        return get_args(annotation)[-1]
-    for choice in get_args(annotation):  # X | None, Annotated[X, ...]
-        if found := _below(choice, part):
-            return found
-    return None
+def _below(schema: Mapping[str, Any], part: str | int, shape: Shape[Any]) -> Iterator[Mapping[str, Any]]:
+    """What a part of a value may be: a key's value, an entry's, a list's item."""
+    for choice in _choices(schema, shape):
+        found = choice.get("properties", {}).get(part) or choice.get(
+            "items" if isinstance(part, int) else "additionalProperties"
+        )
+        if found:
+            yield found
 
 
-def _is_part(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _choices(schema: Mapping[str, Any], shape: Shape[Any]) -> Iterator[Mapping[str, Any]]:
+    """A schema's alternatives, each as it is defined."""
+    if "$ref" in schema:
+        schema = shape.schema["$defs"][schema["$ref"].rpartition("/")[2]]
+    for choice in schema.get("anyOf", ()):
+        yield from _choices(choice, shape)
+    yield schema

@@ -210,7 +210,7 @@ class Admission:
             if standing.step is not Step.FOLLOW_JOIN:
                 script = await self.provider.join_script(host, self._arch(host, look))
                 await changes.remember(self.sessions, host)
-                await start_unit(self.sessions, host, JOIN_UNIT, script, timeout_s=pool.join_timeout_s)
+                await start_unit(self.sessions, host, JOIN_UNIT, script, timeout_s=pool.join.timeout_s)
                 await changes.begun(self.sessions, host)
             return await self._follow(host, look, script)
 
@@ -278,7 +278,7 @@ class Admission:
 
     async def _follow(self, host: Host, look: Look, script: Secret | None) -> list[Finding]:
         """Watch the Node and the joining unit at once; the first failure ends it."""
-        timeout_s = host.pool.join_timeout_s
+        timeout_s = host.pool.join.timeout_s
         try:
             async with asyncio.timeout(timeout_s):
                 appearing = asyncio.create_task(self._cordon_as_it_appears(host, look))
@@ -316,7 +316,7 @@ class Admission:
 
     async def _join_timed_out(self, host: Host, look: Look) -> NotAdmitted:
         """No Node of its name in time; a joiner that gives names of its own is told apart by the machine id."""
-        timeout_s, nodes = host.pool.join_timeout_s, await list_nodes(self.api)
+        timeout_s, nodes = host.pool.join.timeout_s, await list_nodes(self.api)
         elsewhere = other_names(host, nodes.values(), look.facts.machine_id)
         if elsewhere:
             finding = self._finding(
@@ -412,7 +412,7 @@ class Admission:
     async def _prove(self, host: Host) -> None:
         """Wait for the Node to settle, probe it, judge. Raises NotAdmitted with every blocker."""
         ways = Ways(self.api, self.sessions, self.gate, self.request)
-        wanted = Wanted(host.pool.kubernetes_version, settled_within_s=host.pool.join_timeout_s)
+        wanted = Wanted(host.pool.kubernetes_version, settled_within_s=host.pool.join.timeout_s)
         try:
             findings = await prove_node(ways, host, wanted)
         except NodeGone:
@@ -503,7 +503,7 @@ class Admission:
             return self._outcome(host, HostState.FAILED, f"{failure.summary}; left in service", findings)
         if step is Step.ACCEPT and not await self._is_of_our_join(host, look):
             return self._outcome(host, HostState.QUARANTINED, f"{failure.summary}; it was a node before us", findings)
-        if host.pool.on_failed_join == "keep":
+        if host.pool.join.on_failure == "keep":
             node = await get_node(self.api, host.node_name)
             state = HostState.QUARANTINED if node is not None else HostState.FAILED
             return self._outcome(host, state, f"{failure.summary}; kept for a look", findings)

@@ -47,7 +47,7 @@ def plan_joins(standings: Iterable[tuple[Host, Standing]]) -> Plan:
     places: defaultdict[str, int] = defaultdict(int)
     planned = []
     for host, standing in ordered:
-        wave = places[host.pool.name] // host.pool.join_parallel + 1
+        wave = places[host.pool.name] // host.pool.join.parallel + 1
         places[host.pool.name] += 1
         planned.append(PlannedHost(host, standing.step, wave, standing.reason))
     rows = [[p.host.name, p.host.node_name, p.host.pool.nodepool_id, p.step, p.wave] for p in planned]

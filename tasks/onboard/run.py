@@ -96,7 +96,7 @@ class OnboardRun:
         self.nodes = nodes
         self._api_version = api_version
         self._api_ahead_s = api_ahead_s
-        self._slots = {host.pool.name: asyncio.Semaphore(host.pool.join_parallel) for host in hosts}
+        self._slots = {host.pool.name: asyncio.Semaphore(host.pool.join.parallel) for host in hosts}
 
     @property
     def cluster(self) -> Cluster:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from poolkeeper.tasks.fleet.model import AckProvider, AuditTarget, Cluster
+from poolkeeper.tasks.fleet.model import AckProvider, AuditTarget, Cluster, Service
 
 _ACK: Mapping[str, tuple[tuple[str, str], ...]] = {
     "private": (
@@ -36,6 +36,6 @@ def required_endpoints(cluster: Cluster, way: str) -> tuple[AuditTarget, ...]:
     if not isinstance(provider, AckProvider):
         return ()
     return tuple(
-        AuditTarget(f"ACK {what}", frozenset(), "tcp", name.format(region=provider.region), 443)
+        AuditTarget(f"ACK {what}", tcp=Service("tcp", name.format(region=provider.region), 443))
         for what, name in _ACK.get(way, ())
     )

@@ -42,7 +42,7 @@ class Provider(Protocol):
     async def join_script(self, host: Host, arch: str) -> Secret:
         """A short-lived POSIX shell script that makes this host, of architecture `arch`, join. Raises ProviderError.
 
-        Run as root, within the pool's `join_timeout_s`.
+        Run as root, within the pool's `join.timeout`.
         """
 
     async def join_ended(self, host: Host) -> None:

@@ -107,7 +107,7 @@ class Kubeadm:
             if wrong := skew_between(host.pool.kubernetes_version, api_version):
                 raise ProviderError(f"{wrong}. Correct kubernetes_version of the pool in the fleet file.")
             info = await self._cluster_info()
-            lives = timedelta(seconds=host.pool.join_timeout_s) + TOKEN_MARGIN
+            lives = timedelta(seconds=host.pool.join.timeout_s) + TOKEN_MARGIN
             token = self._tokens[host.name] = await create_token(self._api, host.name, lives=lives)
             try:
                 await wait_signed(self._api, token, timeout_s=self._signed_within_s)

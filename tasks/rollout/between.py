@@ -86,7 +86,7 @@ class BetweenWaves:
         return (
             *other_actors(self._pool.name, nodes, datetime.now(UTC)),
             *(c.finding for c in checked if c.finding is not None),
-            *await failing(self._pool.checks),
+            *await failing(self._pool.rollout.checks),
         )
 
     async def _lost(self) -> tuple[Finding, ...]:
@@ -95,7 +95,7 @@ class BetweenWaves:
         return (
             *lost_nodes(self._nodes, await list_nodes(self._api), at, self._going),
             *lost_workloads(self._workloads, await list_workloads(self._api), at),
-            *await failing(self._pool.checks),
+            *await failing(self._pool.rollout.checks),
         )
 
     def _unseen(self, why: str) -> Finding:

@@ -135,7 +135,7 @@ class RolloutRun:
         self.live = Live(flow, hosts[0].pool.name, recorder.run_id)
         self.nodes, self.api_version = nodes, api_version
         names = {host.name for host in self._pool_hosts}
-        self.expected_s = measured_s(recorder.spool, flow, names) or self.pool.host_duration_s
+        self.expected_s = measured_s(recorder.spool, flow, names) or self.pool.rollout.host_duration_s
         """How long one host takes, from drain to proof."""
         self.goes_on = True
         """Whether a later run is to go on with the rollout, and has to find the budget that it has spent.
@@ -426,7 +426,7 @@ class RolloutRun:
         """A node's proof as onboarding gives it: Ready, its pods, both ways, DNS; blockers are why it does not."""
         ways = Ways(self.api, self.sessions, self.gate, self.request)
         try:
-            return await prove_node(ways, host, Wanted(None, host.pool.join_timeout_s))
+            return await prove_node(ways, host, Wanted(None, host.pool.join.timeout_s))
         except NodeGone:
             return (_gone(host),)
 

@@ -74,6 +74,7 @@ _FACTS = "tests/unit/hosts/test_facts.py"
 _FACTS_PROGRAM = "tests/contract/hosts/test_facts_program.py"
 _COMMANDS = "tests/contract/hosts/test_commands.py"
 _CALENDARS = "tests/unit/fleet/test_calendars.py"
+_MEANING = "tests/unit/fleet/test_meaning.py"
 _VERSIONS = "tests/unit/fleet/test_versions.py"
 _GOAL = "tests/unit/upgrade/test_goal.py"
 _SKEW = "tests/unit/upgrade/test_skew.py"
@@ -168,8 +169,8 @@ BREAKS = (
     Break(
         "an installed package has no templates",
         "pyproject.toml",
-        ', "*.jinja"]',
-        "]",
+        ', "*.jinja"',
+        "",
         f"{_TEMPLATES}::test_every_template_is_in_the_wheel",
     ),
     Break(
@@ -1669,6 +1670,55 @@ BREAKS = (
         "        if not all(endpoint and is_this_machine(endpoint) for endpoint in asked):\n",
         "        if not asked:\n",
         "tests/unit/fleet/test_mistakes.py",
+    ),
+    Break(
+        "a level of ssh hides by its defaults what the level above says",
+        "tasks/fleet/model.py",
+        "for one in fields(SshAccess) if given.get(key_of(one.name)) is not None)",
+        "for one in fields(SshAccess))",
+        f"{_MEANING}::test_how_to_log_in_is_merged_from_fleet_site_and_host",
+    ),
+    Break(
+        "a site acts where its fleet observes",
+        "tasks/fleet/model.py",
+        "Mode.OBSERVE in (mode, info.context.mode)",
+        "mode is Mode.OBSERVE",
+        f"{_MEANING}::test_the_stricter_mode_counts",
+    ),
+    Break(
+        "a default hides what is written",
+        "tasks/fleet/reading.py",
+        "defaults(entry, reading).items() if entry.get(key) is None}",
+        "defaults(entry, reading).items()}",
+        f"{_MEANING}::test_what_a_kubeadm_cluster_may_say",
+    ),
+    Break(
+        "a name inside of an entry is passed over",
+        "tasks/fleet/values.py",
+        "ArgsKwargs((name,), entry) if",
+        'ArgsKwargs((), {**entry, "name": name}) if',
+        "tests/unit/fleet/test_mistakes.py",
+    ),
+    Break(
+        "a host may be at a site that there is not",
+        "tasks/fleet/rules.py",
+        'yield from refer(("hosts", name, "site"), host.site.name, "sites")',
+        "pass",
+        "tests/unit/fleet/test_mistakes.py",
+    ),
+    Break(
+        "an editor offers a default that a file may not say",
+        "tasks/fleet/schema.py",
+        'elif found.get("pattern") == SIZE:',
+        'elif found.get("pattern") == "":',
+        "tests/unit/fleet/test_schema.py::test_defaults_in_the_schema_can_be_written_in_a_file",
+    ),
+    Break(
+        "a price without an end holds beside the next one",
+        "tasks/fees/tariff.py",
+        "end=price.end or later.start",
+        "end=price.end",
+        "tests/unit/fees/test_tariff_files.py::test_prices_may_stand_in_any_order_and_hold_until_the_next_begins",
     ),
     Break(
         "a redirect takes the credential elsewhere",

@@ -13,13 +13,13 @@ import pytest
 
 from poolkeeper.tasks.audit.testpod import _ANSWER
 from poolkeeper.tasks.fees.bill import _NUMBER as BILLED
-from poolkeeper.tasks.fees.tariff_document import _NUMBER as PRICED
+from poolkeeper.tasks.fees.tariff_values import _NUMBER as PRICED
 from poolkeeper.tasks.fleet import SelectionInvalid, select
-from poolkeeper.tasks.fleet.document import _DNS_NAME, _TAINT, _VERSION
 from poolkeeper.tasks.fleet.pasted import pasted_secrets, secrets_in_comments
 from poolkeeper.tasks.fleet.rules import NODE_NAME
 from poolkeeper.tasks.fleet.source import TextInvalid, _refuse_depth
 from poolkeeper.tasks.fleet.text import _DECIMAL
+from poolkeeper.tasks.fleet.values import _DNS_NAME, _TAINT, _VERSION
 from poolkeeper.tasks.fleet.versions import numbers
 from poolkeeper.tasks.hosts.commands import _PROMPT, _PROMPT_BYTES
 from poolkeeper.tasks.outcomes import on_one_line, redact

@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address
 
 from poolkeeper.tasks.cluster.nodes import MACHINE_ID, POOL_ID_LABEL
-from poolkeeper.tasks.fleet.model import Address
+from poolkeeper.tasks.fleet.values import Address
 from poolkeeper.tasks.onboard.preflight.check import Batch, HostView, Wrong, check
 from poolkeeper.tasks.onboard.wording import removing
 from poolkeeper.tasks.outcomes import Severity, known

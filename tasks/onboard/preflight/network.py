@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from poolkeeper.tasks.fleet.model import Address, Host, Network
+from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.fleet.values import Address, Network
 from poolkeeper.tasks.onboard.preflight.check import Batch, HostView, Unsure, Wrong, check
 from poolkeeper.tasks.onboard.preflight.identity import addresses_of
 from poolkeeper.tasks.outcomes import Severity, Unknown, known

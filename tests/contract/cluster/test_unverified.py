@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.audit import run as auditing
-from poolkeeper.tasks.fleet.model import AuditSettings, AuditTarget, Fleet, Host, KubeadmProvider, SecretRef
+from poolkeeper.tasks.fleet.model import AuditSettings, AuditTarget, Fleet, Host, KubeadmProvider, SecretRef, Service
 from poolkeeper.tasks.ledger import FINDINGS, Spool
 from poolkeeper.tasks.onboard.run import open_run
 from poolkeeper.tasks.outcomes import Gate, Secret
@@ -20,7 +20,7 @@ from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import kubeconfig_of
 from tests.contract.kubernetes.conftest import Api
-from tests.unit.onboard.builders import a_host
+from tests.unit.onboard.builders import a_fleet, a_host
 
 TOLD = "is not verified (insecure-skip-tls-verify)"
 
@@ -35,7 +35,7 @@ def host(api: Api, tmp_path: Path) -> Host:
 
 @pytest.fixture
 def fleet(host: Host) -> Fleet:
-    return Fleet("acme", Path("fleet.yaml"), {"main": host.pool.cluster}, {}, {}, {}, {host.name: host})
+    return a_fleet(host)
 
 
 def secret(reference: SecretRef) -> Secret:
@@ -70,7 +70,7 @@ async def test_the_authority_of_a_target_may_have_any_words_around_it(
 ) -> None:
     pem = api.ca_file.read_text()
     (tmp_path / "target.crt").write_bytes(b"# M\xfcller\n" + pem.encode())
-    target = AuditTarget("registry", frozenset(), "tls", "10.0.0.1", 443, authority=tmp_path / "target.crt")
+    target = AuditTarget("registry", tls=Service("tls", "10.0.0.1", 443), authority=tmp_path / "target.crt")
     fleet = replace(fleet, audit=AuditSettings(targets=(target,)))
     recorder = Recorder(Spool(tmp_path), "run-1", [].append)
     async with auditing.open_run(fleet, [host], secret, recorder, required=lambda cluster, way: ()) as run:

@@ -120,7 +120,8 @@ async def reached(world: World, machine: Machine) -> AsyncIterator[None]:
     ssh = Ssh(world.folder)
     async with ssh.server(machine.behaviour(), seen=Seen(running=Watched(world, machine))) as server:
         host = ssh.host(server.port, "n0")
-        world.hosts = [replace(host, pool=replace(host.pool, expected_pods=(), join_timeout_s=20.0))]
+        join = replace(host.pool.join, timeout_s=20.0)
+        world.hosts = [replace(host, pool=replace(host.pool, expected_pods=(), join=join))]
         yield
 
 

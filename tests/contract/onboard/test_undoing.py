@@ -125,7 +125,7 @@ async def test_only_what_the_host_itself_calls_a_join_of_ours_is_undone(
     machine.put("/etc/machine-id", f"{MACHINE_ID}\n")
     async with world.server(machine.behaviour()) as server, open_sessions() as sessions:
         host = world.host(server.port)
-        host = replace(host, pool=replace(host.pool, join_timeout_s=0.5))  # it is never Ready
+        host = replace(host, pool=replace(host.pool, join=replace(host.pool.join, timeout_s=0.5)))  # it is never Ready
         if ours:
             await changes.remember(sessions, host)
         machine.put(BROUGHT)

@@ -185,8 +185,8 @@ async def test_a_provider_that_does_not_tell_is_a_note(openapi: AckOpenApi) -> N
     """What is declared stands; nothing is taken for a list that is empty."""
     own = replace(cluster_at(openapi.endpoint, cluster_id="c-gone"), billed_resources={"vbr-1": "line"})
     told = cluster_at(openapi.endpoint)
-    fleet = Fleet("test", Path("fleet.yaml"), {"gone": replace(own, name="gone"), "main": told}, {}, {}, {}, {})
-    billed = await billed_of(fleet, read_secret)
+    gone = replace(own, name="gone")
+    billed = await billed_of(fleet_of(gone, told), read_secret)
     assert billed.clusters == {"c-gone", CLUSTER_ID}
     assert billed.resources["vbr-1"] == "line (gone)"
     assert billed.resources["lb-lab-api"] == "SLB LoadBalancer, made by system (main)"
@@ -197,8 +197,9 @@ async def test_a_provider_that_does_not_tell_is_a_note(openapi: AckOpenApi) -> N
 # lifetimes
 
 
-def fleet_of(cluster: Cluster) -> Fleet:
-    return Fleet("test", Path("fleet.yaml"), {cluster.name: cluster}, {}, {}, {}, {})
+def fleet_of(*clusters: Cluster) -> Fleet:
+    by_name = {cluster.name: cluster for cluster in clusters}
+    return Fleet(Path("fleet.yaml"), name="test", clusters=by_name, sites={}, pools={}, hosts={})
 
 
 async def test_a_cluster_that_is_gone_is_written_down_once(openapi: AckOpenApi, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
 from poolkeeper.tasks.cluster import ApiError, ClusterApi
 from poolkeeper.tasks.cluster.bootstrap import JOINERS, SECRETS, create_token, revoke_token
-from poolkeeper.tasks.fleet.model import KubeadmProvider
+from poolkeeper.tasks.fleet.model import Join, KubeadmProvider
 from poolkeeper.tasks.outcomes import Secret, Verdict
 from poolkeeper.tasks.provider import ProviderError
 from poolkeeper.tasks.provider.kubeadm import Kubeadm
@@ -117,7 +117,7 @@ async def test_one_that_is_revoked_does_not(api: Api, provider: Kubeadm) -> None
 
 
 async def test_it_lives_a_little_longer_than_the_join(provider: Kubeadm, ours: ClusterApi, admin: Client) -> None:
-    name = token_in(await provider.join_script(host(join_timeout_s=60.0), "amd64")).split(".")[0]
+    name = token_in(await provider.join_script(host(join=Join(timeout_s=60.0)), "amd64")).split(".")[0]
     found = (await admin("GET", f"{SECRETS}/bootstrap-token-{name}")).body["data"]["expiration"]
     expires_at = datetime.fromisoformat(b64decode(found).decode())
     assert timedelta(minutes=5.5) < expires_at - datetime.now(UTC) < timedelta(minutes=6.1)

@@ -15,18 +15,17 @@ from poolkeeper.tasks.audit.planning import NEGATIVE_TTL, NEGATIVE_TTL_S, Asked,
 from poolkeeper.tasks.audit.questions import Kind
 from poolkeeper.tasks.cluster.dns import ClusterDns, DnsPod
 from poolkeeper.tasks.cluster.nodes import POOL_TYPE_LABEL, NodeRow
-from poolkeeper.tasks.fleet.model import AuditName, AuditSettings, AuditTarget, Fleet, Host, SiteDns, SshAccess
-from tests.unit.onboard.builders import CLUSTER, a_host, a_node
+from poolkeeper.tasks.fleet.model import AuditName, AuditSettings, AuditTarget, Fleet, Host, Service, SiteDns, SshAccess
+from tests.unit.onboard.builders import CLUSTER, a_fleet, a_host, a_node
 
 NIGHT = 740_000
 SETTINGS = AuditSettings(names=(), targets=())
+DB = Service("tcp", "db", 5432)
 RESOLVER = {"dns": SiteDns(("10.1.0.2",))}
 
 
 def fleet(hosts: list[Host], **audit: Any) -> Fleet:
-    return Fleet(
-        "acme", Path("fleet.yaml"), {}, {}, {}, {}, {h.name: h for h in hosts}, audit=replace(SETTINGS, **audit)
-    )
+    return replace(a_fleet(*hosts), name="acme", audit=replace(SETTINGS, **audit))
 
 
 def planned(hosts: list[Host], view: View | None = None, night: int = NIGHT, **audit: Any) -> NightPlan:
@@ -119,10 +118,10 @@ def test_a_name_is_asked_for_the_addresses_that_are_declared(
 @pytest.mark.parametrize(
     ("target", "kind", "question"),
     [
-        pytest.param(AuditTarget("t", frozenset(), "tcp", "db", 5432), Kind.TCP, ("db", 5432, "", ""), id="tcp"),
-        pytest.param(AuditTarget("t", frozenset(), "http", "w", 80), Kind.HTTP, ("w", 80, "/", ""), id="a page"),
+        pytest.param(AuditTarget("t", tcp=DB), Kind.TCP, ("db", 5432, "", ""), id="tcp"),
+        pytest.param(AuditTarget("t", url=Service("http", "w", 80)), Kind.HTTP, ("w", 80, "/", ""), id="a page"),
         pytest.param(
-            AuditTarget("t", frozenset({"fra1"}), "https", "w", 443, "/ok", Path("ca.pem")),
+            AuditTarget("t", frozenset({"fra1"}), url=Service("https", "w", 443, "/ok"), authority=Path("ca.pem")),
             Kind.HTTPS,
             ("w", 443, "/ok", "ca.pem"),
             id="a page, verified by an authority of its own",
@@ -139,7 +138,7 @@ def test_a_declared_target(target: AuditTarget, kind: Kind, question: tuple[Any,
 
 
 def test_a_target_of_another_site_is_not_asked_for() -> None:
-    plan = planned([a_host("n1")], targets=(AuditTarget("t", frozenset({"ams1"}), "tcp", "db", 5432),))
+    plan = planned([a_host("n1")], targets=(AuditTarget("t", frozenset({"ams1"}), tcp=DB),))
     assert not [one for one in plan.asked["n1"] if one.target == "t"]
 
 
@@ -214,7 +213,7 @@ def test_a_node_without_a_cache_is_not_asked_for_one() -> None:
 
 
 def test_a_target_whose_authority_cannot_be_read_is_left_out() -> None:
-    lost = AuditTarget("t", frozenset(), "tls", "w", 443, authority=Path("gone.pem"))
+    lost = AuditTarget("t", tls=Service("tls", "w", 443), authority=Path("gone.pem"))
     assert not [one for one in planned([a_host("n1")], targets=(lost,)).asked["n1"] if one.target == "t"]
 
 

@@ -18,6 +18,7 @@ from poolkeeper.tasks.fleet.model import (
     Freeze,
     KubeadmProvider,
     Limit,
+    Service,
     SshJump,
     Window,
 )
@@ -185,8 +186,8 @@ def test_a_cluster_and_a_pool(tmp_path):
     assert (cluster.container_cidr, cluster.node_mask) == (ip_network("10.100.0.0/16"), 24)
     assert pool.accepted == (AcceptedSystem("debian", ("12",), "5.10", ("amd64",)),)
     assert (pool.min_memory_bytes, pool.min_disk_free_bytes) == (512 * 1024**2, 20 * 1024**3)
-    assert (pool.join_parallel, pool.join_timeout_s, pool.on_failed_join) == (2, 93784.0, "undo")
-    assert pool.host_duration_s == 1200.0
+    assert (pool.join.parallel, pool.join.timeout_s, pool.join.on_failure) == (2, 93784.0, "undo")
+    assert pool.rollout.host_duration_s == 1200.0
 
 
 def test_a_kubeadm_cluster_needs_nothing_more(tmp_path):
@@ -319,12 +320,15 @@ def test_what_the_audit_measures(tmp_path):
     assert (audit.every_pair_up_to, audit.neighbours, audit.path_mtu, audit.silent_nights) == (50, 8, 1450, 3)
     assert audit.provider_endpoints == "none"
     assert audit.targets == (
-        AuditTarget("db", frozenset({"fra1"}), "tcp", "10.1.9.20", 5432),
+        AuditTarget("db", frozenset({"fra1"}), tcp=Service("tcp", "10.1.9.20", 5432)),
         AuditTarget(
-            "web", frozenset(), "https", "App.example.com", 443, "/healthz?deep=1", tmp_path / "keys/ops", 30 * 86400.0
+            "web",
+            url=Service("https", "App.example.com", 443, "/healthz?deep=1"),
+            authority=tmp_path / "keys/ops",
+            expires_in_s=30 * 86400.0,
         ),
-        AuditTarget("plain", frozenset(), "http", "fd00::1", 8080),
-        AuditTarget("ldap", frozenset(), "tls", "fd00::2", 636, at="sha1"),
+        AuditTarget("plain", url=Service("http", "fd00::1", 8080)),
+        AuditTarget("ldap", tls=Service("tls", "fd00::2", 636), at="sha1"),
     )
     assert audit.names == (
         AuditName("db.example.com", addresses=("10.1.9.20", "10.1.9.21")),

@@ -62,6 +62,18 @@ ROWS = [
         ),
     ),
     row(
+        "a name in an entry, whose key is its name, and a path in the file, which has one",
+        [n01("domain: rack1", "name: n02"), ("mode: act", "path: other.yaml")],
+        (
+            2,
+            1,
+            "path",
+            "there is no key path here.",
+            "There are: audit, clusters, domains, fleet, hosts, mode, pools, sites, ssh, ssh_limits.",
+        ),
+        (41, 56, "hosts.n01.name", "there is no key name here.", "Did you mean node_name?"),
+    ),
+    row(
         "unknown key in a list of accepted systems",
         [("kernel_min:", "kernel:")],
         (39, 40, "pools.general.accepted[0].kernel", "there is no key kernel here.", "Did you mean kernel_min?"),
@@ -178,6 +190,11 @@ ROWS = [
             "nodepool_id is empty.",
             "Write what belongs behind `nodepool_id:`; delete it if nothing does.",
         ),
+    ),
+    row(
+        "nothing where a level of ssh says something",
+        [("  user: ops\n", "  user: ops\n  port:\n")],
+        (5, 8, "ssh.port", "port is empty.", "Write what belongs behind `port:`; delete it if nothing does."),
     ),
     row(
         "text where a number belongs",

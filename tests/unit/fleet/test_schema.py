@@ -41,9 +41,13 @@ def test_the_example_is_good_by_schema_and_by_rules(tmp_path):
 
 def test_defaults_in_the_schema_can_be_written_in_a_file():
     """An editor offers them."""
-    join = fleet_schema()["$defs"]["JoinEntry"]["properties"]
-    pool = fleet_schema()["$defs"]["PoolEntry"]["properties"]
+    schema = fleet_schema()
+    join, pool = (schema["$defs"][name]["properties"] for name in ("Join", "Pool"))
     assert (join["timeout"]["default"], pool["min_memory"]["default"]) == ("15m", "2Gi")
+    for one in (schema, *schema["$defs"].values()):
+        for written in one.get("properties", {}).values():
+            if "default" in written:
+                jsonschema.validate(written["default"], {**written, "$defs": schema["$defs"]})
 
 
 @pytest.mark.parametrize(

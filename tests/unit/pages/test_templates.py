@@ -56,6 +56,6 @@ def test_what_a_template_is_not_given_is_an_error(tmp_path: Path) -> None:
 
 
 def test_every_template_is_in_the_wheel() -> None:
-    packaged = tomllib.loads((PRODUCT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    packaged = tomllib.loads((PRODUCT.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     patterns = [pattern for of_package in packaged.values() for pattern in of_package]
     assert [path.name for path in TEMPLATES if not any(fnmatch(path.name, pattern) for pattern in patterns)] == []
