@@ -17,19 +17,17 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
-from poolkeeper.flows.surroundings import ended, run_log, run_name, secrets
+from poolkeeper.flows.surroundings import load_declared, run_name, run_of, secrets
 from poolkeeper.tasks.audit import steps
 from poolkeeper.tasks.audit.afar import batches
 from poolkeeper.tasks.audit.run import AuditRun, open_run
 from poolkeeper.tasks.audit.telling import as_json, host_outcomes, markdown, run_state
-from poolkeeper.tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
-from poolkeeper.tasks.ledger import Spool
-from poolkeeper.tasks.outcomes import RunState, batched, in_slots
+from poolkeeper.tasks.outcomes import batched, in_slots
 from poolkeeper.tasks.provider.endpoints import required_endpoints
 from poolkeeper.tasks.runs.answer import Answer
-from poolkeeper.tasks.runs.choosing import ChoiceInvalid, choose_hosts_of_any, secrets_of
+from poolkeeper.tasks.runs.choosing import choose_hosts_of_any, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder
-from poolkeeper.tasks.settings import SecretMissing, fleet_of_parameter, state_folder
+from poolkeeper.tasks.settings import state_folder
 
 BATCH = 100
 """Hosts per asking task."""
@@ -53,23 +51,17 @@ async def audit(
         fail_on: What makes the run's state Failed: `nothing` it finds, `new-blockers`, or `blockers`.
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
-    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
-    try:
-        declared = load_fleet(fleet_of_parameter(fleet))
-        recorder.fleet = declared.name
+
+    async def carry_out(recorder: Recorder) -> Answer:
+        declared = load_declared(fleet, recorder)
         chosen = choose_hosts_of_any(declared, pool, hosts)
         secret = await secrets(secrets_of(chosen), at_use=True)
         async with open_run(declared, chosen, secret, recorder, required=required_endpoints) as run:
             await _look(run, pod_nodes)
             page = await steps.publish_report(run, state_folder() / "runs")
             report = run.report
-    except (FleetInvalid, SelectionInvalid, ChoiceInvalid) as error:
-        return await ended(Answer.without_hosts("audit", recorder, RunState.INVALID, str(error)))
-    except (SecretMissing, OSError) as error:
-        return await ended(Answer.without_hosts("audit", recorder, RunState.FAILED, str(error)))
-    state = run_state(report, fail_on)
-    return await ended(
-        Answer(
+        state = run_state(report, fail_on)
+        return Answer(
             "audit",
             recorder,
             state,
@@ -79,7 +71,8 @@ async def audit(
             more={"audit": as_json(report)},
             more_files=(page,),
         )
-    )
+
+    return await run_of("audit", carry_out)
 
 
 async def _look(run: AuditRun, pod_nodes: int) -> None:

@@ -8,8 +8,7 @@ Killed at any point: start it again; a month is closed whole or not at all.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,16 +16,11 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
 
-from poolkeeper.flows.surroundings import run_log, secrets
+from poolkeeper.flows.surroundings import load_declared, run_of, secrets
 from poolkeeper.tasks.fees import (
-    ClosedDamaged,
     ClosedPeriods,
-    KeyInvalid,
-    NotClosable,
     Period,
-    PeriodInvalid,
     ShareKey,
     evidence_of_csv,
     evidence_of_spool,
@@ -40,20 +34,19 @@ from poolkeeper.tasks.fees import (
 )
 from poolkeeper.tasks.fees.bill import Bill, account_bills
 from poolkeeper.tasks.fees.bill_csv import bill_of_csv
-from poolkeeper.tasks.fees.outlook import Asked, OutlookInvalid
+from poolkeeper.tasks.fees.month import Month
+from poolkeeper.tasks.fees.outlook import Asked
 from poolkeeper.tasks.fees.periods import billing_day, instant
-from poolkeeper.tasks.fees.reconciling import NotReconcilable, Reconciliation, check_asked
+from poolkeeper.tasks.fees.reconciling import check_asked
 from poolkeeper.tasks.fees.tariff import Tariff
-from poolkeeper.tasks.fleet import Fleet, SecretRef, load_fleet
-from poolkeeper.tasks.fleet.problems import FileInvalid
-from poolkeeper.tasks.ledger import Spool
-from poolkeeper.tasks.outcomes import Secret, visible
-from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.fleet import Fleet, SecretRef
+from poolkeeper.tasks.outcomes import RunState, Secret
 from poolkeeper.tasks.provider.bss import bill_of_fleet
 from poolkeeper.tasks.provider.lifetimes import record_clusters, secrets_of_providers
 from poolkeeper.tasks.provider.resources import Billed, billed_of
+from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.recording import Recorder
-from poolkeeper.tasks.settings import SecretMissing, file_of_parameter, fleet_of_parameter, state_folder
+from poolkeeper.tasks.settings import file_of_parameter, state_folder
 
 ReadSecret = Callable[[SecretRef], Secret]
 
@@ -93,8 +86,8 @@ async def meter(
         events: CSV file of events in a folder that the worker allows, in place of the spool and the provider.
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
-    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
-    try:
+
+    async def carry_out(recorder: Recorder) -> Answer:
         prices, key, month = _tariff(tariff), ShareKey.of(share_by), _month(period, recorder.started_at)
         asked = Asked.of(
             "" if hypothetical_price is None else str(hypothetical_price),
@@ -102,7 +95,7 @@ async def meter(
             joining=_words(planned_joins),
             leaving=_words(planned_leaves),
         )
-        declared, secret = await _declared(fleet) if not events or bill == "bss" else (None, None)
+        declared, secret = await _declared(fleet, recorder) if not events or bill == "bss" else (None, None)
         theirs, before, billed = await _vendors_bill(bill, prices, month, declared, secret)
         if declared and secret and not events:
             for line in await record_clusters(declared, secret, recorder):
@@ -118,17 +111,19 @@ async def meter(
             metered = await steps.reconcile_month(
                 metered, theirs, before, billed.clusters, billed.resources, billed.notes
             )
-        files = await steps.publish(metered, state_folder() / "reports")
-    except (FileInvalid, KeyInvalid, NotReconcilable, OutlookInvalid, PeriodInvalid) as error:
-        return _end(recorder, "invalid", str(error), [])
-    except (ProviderError, SecretMissing, NotClosable, ClosedDamaged, OSError) as error:
-        return _end(recorder, "failed", str(error), [])
-    state = "completed"
-    if metered.reconciliation and metered.reconciliation.needs_a_person:
-        state = "completed with a bill to look at"
+        return _answer(metered, recorder, await steps.publish(metered, state_folder() / "reports"))
+
+    return await run_of("meter", carry_out)
+
+
+def _answer(metered: Month, recorder: Recorder, files: Sequence[str]) -> Answer:
+    found, state = metered.reconciliation, RunState.COMPLETED
+    if found and found.needs_a_person:
+        state = RunState.BILL_TO_LOOK_AT
     elif metered.statement.unpriced:
-        state = "completed with usage left out"
-    return _end(recorder, state, metered.summary, files, metered.reconciliation)
+        state = RunState.USAGE_LEFT_OUT
+    more = {"reconciliation": found.row()} if found else {}
+    return Answer("meter", recorder, state, metered.summary, (), page="", more=more, more_files=tuple(files))
 
 
 def _tariff(given: str) -> Tariff:
@@ -136,9 +131,9 @@ def _tariff(given: str) -> Tariff:
     return load_tariff(tariff_path(given) if given in shipped_tariffs() else file_of_parameter(given))
 
 
-async def _declared(fleet: str) -> tuple[Fleet, ReadSecret]:
+async def _declared(fleet: str, recorder: Recorder) -> tuple[Fleet, ReadSecret]:
     """The fleet, and its providers' secrets. Raises FileInvalid and SecretMissing."""
-    declared = load_fleet(fleet_of_parameter(fleet))
+    declared = load_declared(fleet, recorder)
     return declared, await secrets(secrets_of_providers(declared))
 
 
@@ -171,30 +166,3 @@ def _month(text: str, now: datetime) -> Period:
     if text == "last":
         today = today.replace(day=1) - timedelta(days=1)
     return Period.of(text) if text not in ("", "last") else Period.month(today.year, today.month)
-
-
-def _end(
-    recorder: Recorder, state: str, summary: str, files: list[str], found: Reconciliation | None = None
-) -> State[Any]:
-    """The run's answer for scripts, its row, and a state that is honest."""
-    recorder.try_again()
-    answer: dict[str, Any] = {
-        "flow": "meter",
-        "run_id": recorder.run_id,
-        "state": state,
-        "summary": summary,
-        "hosts": [],
-        "files": files,
-    }
-    if found:
-        answer["reconciliation"] = found.row()
-    recorder.file(state_folder() / "runs" / recorder.run_id / "outcome.json", json.dumps(answer, indent=2))
-    recorder.end("meter", state, summary, ())
-    told = visible("; ".join(filter(None, (summary, recorder.unrecorded))))
-    if state in ("failed", "invalid"):
-        return Failed(message=told)
-    if recorder.unrecorded:
-        return Failed(name="NotRecorded", message=told)
-    if state != "completed":
-        return Completed(name="".join(word.capitalize() for word in state.split()), message=told)
-    return Completed(message=told)

@@ -16,20 +16,15 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from poolkeeper.flows.surroundings import ended, run_log, run_name, secrets
-from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
-from poolkeeper.tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
-from poolkeeper.tasks.ledger import Spool
+from poolkeeper.flows.surroundings import load_declared, run_name, run_of, secrets
 from poolkeeper.tasks.onboard import steps
 from poolkeeper.tasks.onboard.choosing import check_skips
 from poolkeeper.tasks.onboard.plan import plan_joins
 from poolkeeper.tasks.onboard.run import OnboardRun, Reading, open_run
-from poolkeeper.tasks.outcomes import HostOutcome, RunState, batched, in_slots
-from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.outcomes import HostOutcome, batched, in_slots
 from poolkeeper.tasks.runs.answer import Answer
-from poolkeeper.tasks.runs.choosing import ChoiceInvalid, choose_hosts, secrets_of
+from poolkeeper.tasks.runs.choosing import choose_hosts, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder
-from poolkeeper.tasks.settings import SecretMissing, fleet_of_parameter, state_folder
 
 BATCH = 100
 """Hosts per observing task."""
@@ -52,21 +47,18 @@ async def onboard(
         skip_checks: Preflight checks to skip by name, each with the reason, which is recorded.
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
-    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
-    try:
-        declared = load_fleet(fleet_of_parameter(fleet))
-        recorder.fleet = declared.name
+
+    async def carry_out(recorder: Recorder) -> Answer:
+        declared = load_declared(fleet, recorder)
         chosen = choose_hosts(declared, pool, hosts)
         skips = check_skips(skip_checks or {})
         recorder.skips(skips)
         secret = await secrets(secrets_of(chosen))
         async with open_run(declared, chosen, secret, recorder, dry_run=dry_run) as run:
             outcomes = await _carry_out(run, skips)
-            return await ended(Answer.of_run("onboard", recorder, list(run.hosts), outcomes, run.gate))
-    except (FleetInvalid, SelectionInvalid, ChoiceInvalid) as error:
-        return await ended(Answer.without_hosts("onboard", recorder, RunState.INVALID, str(error)))
-    except (ClusterUnreachable, ApiError, ProviderError, SecretMissing) as error:
-        return await ended(Answer.without_hosts("onboard", recorder, RunState.FAILED, str(error)))
+            return Answer.of_run("onboard", recorder, list(run.hosts), outcomes, run.gate)
+
+    return await run_of("onboard", carry_out)
 
 
 async def _carry_out(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutcome]:

@@ -18,14 +18,11 @@ from prefect.runtime import flow_run
 
 from poolkeeper.flows.offboard import offboarding_of
 from poolkeeper.flows.rolling import carried_safely
-from poolkeeper.flows.surroundings import ended, run_log, run_name, secrets
+from poolkeeper.flows.surroundings import load_declared, run_name, run_of, secrets
 from poolkeeper.flows.upgrade import upgrade_of
-from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
 from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost
-from poolkeeper.tasks.fleet import Fleet, FleetInvalid, load_fleet
-from poolkeeper.tasks.ledger import Spool
-from poolkeeper.tasks.outcomes import Gate, HostOutcome, RunState
-from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.tasks.fleet import Fleet
+from poolkeeper.tasks.outcomes import CannotGoOn, Gate, HostOutcome
 from poolkeeper.tasks.rollout import recovering
 from poolkeeper.tasks.rollout.carrying import HostWork
 from poolkeeper.tasks.rollout.goal import Limits
@@ -34,9 +31,8 @@ from poolkeeper.tasks.rollout.memory import shared_by
 from poolkeeper.tasks.rollout.recovery import Found, Remedy
 from poolkeeper.tasks.rollout.run import RolloutRun, open_rollout
 from poolkeeper.tasks.runs.answer import Answer
-from poolkeeper.tasks.runs.choosing import ChoiceInvalid, choose_pools, secrets_of
+from poolkeeper.tasks.runs.choosing import choose_pools, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder
-from poolkeeper.tasks.settings import SecretMissing, SettingInvalid, fleet_of_parameter, state_folder
 from poolkeeper.tasks.upgrade.goal import Goal as Versions
 from poolkeeper.tasks.upgrade.goal import GoalInvalid
 
@@ -58,22 +54,21 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
         dry_run: Tell what would be done, and change nothing.
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
-    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
-    everything, outcomes, troubles = Gate(dry_run=dry_run), list[HostOutcome](), list[str]()
-    recorder.dry_run = dry_run
-    try:
-        declared = load_fleet(fleet_of_parameter(fleet))
-        recorder.fleet = declared.name
+
+    async def carry_out(recorder: Recorder) -> Answer:
+        recorder.dry_run = dry_run
+        everything, outcomes, troubles = Gate(dry_run=dry_run), list[HostOutcome](), list[str]()
+        declared = load_declared(fleet, recorder)
         for name in choose_pools(declared, pool):
             try:
                 async for outcome in _recover_pool(declared, name, recorder, everything):
                     outcomes.append(outcome)
-            except (ClusterUnreachable, ApiError, LeaseLost, ProviderError, SecretMissing) as error:
+            except CannotGoOn as error:  # the other pools are waiting
                 troubles.append(f"pool {name}: {error}")
-    except (FleetInvalid, ChoiceInvalid, SettingInvalid) as error:
-        return await ended(Answer.without_hosts("recover", recorder, RunState.INVALID, str(error)))
-    names = [outcome.name for outcome in outcomes]
-    return await ended(Answer.of_run("recover", recorder, names, outcomes, everything, failed="; ".join(troubles)))
+        names = [outcome.name for outcome in outcomes]
+        return Answer.of_run("recover", recorder, names, outcomes, everything, failed="; ".join(troubles))
+
+    return await run_of("recover", carry_out)
 
 
 async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everything: Gate) -> AsyncIterator[HostOutcome]:

@@ -13,15 +13,10 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.flow_runs import asuspend_flow_run
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import deployment
 
-from poolkeeper.flows.surroundings import ended, run_log, secrets
-from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
-from poolkeeper.tasks.cluster.leases import LeaseHeld, LeaseLost, LeaseUnfinished
-from poolkeeper.tasks.fleet import FleetInvalid, SelectionInvalid, load_fleet
-from poolkeeper.tasks.ledger import Spool
-from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, RunState, batched
-from poolkeeper.tasks.provider import ProviderError
+from poolkeeper.flows.surroundings import load_declared, run_of, secrets
+from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, batched
 from poolkeeper.tasks.rollout import steps
 from poolkeeper.tasks.rollout.approving import needs_approval
 from poolkeeper.tasks.rollout.carrying import Carrier, HostWork
@@ -30,9 +25,9 @@ from poolkeeper.tasks.rollout.plan import Plan, PlannedHost
 from poolkeeper.tasks.rollout.run import Looked, RolloutRun, open_rollout
 from poolkeeper.tasks.rollout.standing import Step
 from poolkeeper.tasks.runs.answer import Answer
-from poolkeeper.tasks.runs.choosing import ChoiceInvalid, choose_hosts, only_pool, refuse_split_domains, secrets_of
+from poolkeeper.tasks.runs.choosing import choose_hosts, only_pool, refuse_split_domains, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder
-from poolkeeper.tasks.settings import SecretMissing, SettingInvalid, fleet_of_parameter, state_folder
+from poolkeeper.tasks.settings import state_folder
 
 APPROVAL_WITHIN_S = 7 * 24 * 3600
 """A suspended run that nobody approves fails after that time."""
@@ -50,27 +45,17 @@ async def answered(
     dry_run: bool,
 ) -> State[Any]:
     """Load and choose, open what a rollout needs, carry it out, and publish how it ended, whatever that is."""
-    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
-    try:
-        declared = load_fleet(fleet_of_parameter(fleet))
-        recorder.fleet = declared.name
+
+    async def run_with(recorder: Recorder) -> Answer:
+        declared = load_declared(fleet, recorder)
         chosen = choose_hosts(declared, pool, hosts)
         only_pool(chosen)
         refuse_split_domains(declared, chosen)
         secret = await secrets(secrets_of(chosen))
         async with open_rollout(declared, chosen, flow, secret, recorder, dry_run=dry_run) as run:
-            answer = await carry_out(run)
-    except (FleetInvalid, SelectionInvalid, ChoiceInvalid, SettingInvalid) as error:
-        answer = Answer.without_hosts(flow, recorder, RunState.INVALID, str(error))
-    except LeaseLost as lost:
-        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, f"{lost}. Start this again: it goes on.")
-    except LeaseUnfinished as unfinished:
-        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, f"{unfinished}.")
-    except LeaseHeld as held:
-        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, f"{held}. Wait for it, or stop it.")
-    except (ClusterUnreachable, ApiError, ProviderError, SecretMissing) as error:
-        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, str(error))
-    return await ended(answer)
+            return await carry_out(run)
+
+    return await run_of(flow, run_with)
 
 
 async def roll(

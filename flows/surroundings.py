@@ -1,22 +1,25 @@
-"""What a flow gets from Prefect and gives to it: its name, its log, its secrets, its end."""
+"""What every flow has in common: its name, log and secrets, which Prefect has, and how a run begins and ends."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from prefect import get_run_logger
 from prefect.blocks.system import Secret as SecretBlock
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from poolkeeper.tasks.fleet import SecretRef
-from poolkeeper.tasks.outcomes import RunState, Secret, on_one_line, visible
+from poolkeeper.tasks.fleet import Fleet, SecretRef, load_fleet
+from poolkeeper.tasks.ledger import Spool
+from poolkeeper.tasks.outcomes import CannotGoOn, Invalid, RunState, Secret, on_one_line, visible
 from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.runs.steps import publish_answer
-from poolkeeper.tasks.settings import SecretMissing, secret_reader, state_folder
+from poolkeeper.tasks.settings import SecretMissing, fleet_of_parameter, secret_reader, state_folder
 
 
 def run_name(asked: Mapping[str, Any], flow: str, *, only_looks: bool = False) -> str:
@@ -78,13 +81,36 @@ def _no_block(name: str) -> str:
     return f"there is no Prefect Secret block {name} on this server"
 
 
-async def ended(answer: Answer) -> State[Any]:
-    """The end of a run over hosts: row, files, artifacts, and a state that is honest."""
+async def run_of(flow: str, carry_out: Callable[[Recorder], Awaitable[Answer]]) -> State[Any]:
+    """One run of a flow, from its recorder to its end; what keeps it from going on becomes a state that says so."""
+    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
+    try:
+        answer = await carry_out(recorder)
+    except Invalid as error:
+        answer = Answer.without_hosts(flow, recorder, RunState.INVALID, str(error))
+    except CannotGoOn as error:
+        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, error.summary)
+    except OSError as error:
+        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, str(error))
+    return await _ended(answer)
+
+
+def load_declared(fleet: str, recorder: Recorder) -> Fleet:
+    """The fleet file that a parameter names, which the run is about. Raises Invalid."""
+    declared = load_fleet(fleet_of_parameter(fleet))
+    recorder.fleet = declared.name
+    return declared
+
+
+async def _ended(answer: Answer) -> State[Any]:
+    """Row, files, artifacts, and a state that is honest."""
     await publish_answer(answer, state_folder() / "runs")
-    if answer.state in (RunState.FAILED, RunState.INVALID):
-        return Failed(message=answer.summary)
-    if answer.state is RunState.UNRECORDED:
-        return Failed(name="NotRecorded", message=answer.summary)
-    if answer.state is RunState.LEFT_OUT:
-        return Completed(name="CompletedWithHostsLeftOut", message=answer.summary)
-    return Completed(message=answer.summary)
+    match answer.state:
+        case RunState.FAILED | RunState.INVALID:
+            return Failed(message=answer.summary)
+        case RunState.UNRECORDED:
+            return Failed(name="NotRecorded", message=answer.summary)
+        case RunState.COMPLETED:
+            return Completed(message=answer.summary)
+        case state:  # completed, with something that a person is to look at
+            return Completed(name="".join(word.capitalize() for word in state.split()), message=answer.summary)

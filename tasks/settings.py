@@ -11,13 +11,13 @@ from pathlib import Path
 from poolkeeper.tasks.fleet.loading import FleetInvalid
 from poolkeeper.tasks.fleet.model import SecretRef
 from poolkeeper.tasks.fleet.problems import Problem
-from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.outcomes import CannotGoOn, Invalid, Secret
 
 _IN_STATE = frozenset(("spool", "runs", "reports", "fees", "prefect", "lab", "demo", "demo-runs"))
 """Folders of ours below the state folder."""
 
 
-class SettingInvalid(Exception):
+class SettingInvalid(Invalid):
     """A setting in the environment cannot be used; the message says which and why."""
 
 
@@ -25,7 +25,7 @@ class FileRefused(FleetInvalid):
     """A parameter of a run names a file that the settings of its worker do not allow."""
 
 
-class SecretMissing(Exception):
+class SecretMissing(CannotGoOn):
     """A secret that the fleet file points at could not be read; the message says which and why."""
 
 

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from poolkeeper.tasks.cluster.fields import at, text_at
-from poolkeeper.tasks.outcomes import ChangeState, redact
+from poolkeeper.tasks.outcomes import CannotGoOn, ChangeState, redact
 
 _NEXT_STEPS = {
     401: "Renew the credential in the kubeconfig: the API server does not know it.",
@@ -32,13 +32,13 @@ _UNWELL = (
 )
 
 
-class ClusterUnreachable(Exception):
+class ClusterUnreachable(CannotGoOn):
     """The API server could not be asked: no answer, no connection, or a kubeconfig that does not work."""
 
     leaves = ChangeState.UNKNOWN
 
 
-class ApiError(Exception):
+class ApiError(CannotGoOn):
     """The API server answered with an error."""
 
     def __init__(self, status: int, what: str, body: dict[str, Any] | None, retry_after_s: float | None) -> None:

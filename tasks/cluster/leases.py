@@ -23,7 +23,7 @@ from poolkeeper.tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
 from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
 from poolkeeper.tasks.cluster.fields import Unread, pairs, required, section, text, text_at, total, whole
 from poolkeeper.tasks.cluster.written import LAST_GENERATION, JsonObject, Unreadable, read_written
-from poolkeeper.tasks.outcomes import Change, Guard, Refusal
+from poolkeeper.tasks.outcomes import CannotGoOn, Change, Guard, Refusal
 
 NAMESPACE = "poolkeeper"
 PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
@@ -42,22 +42,22 @@ Note = Mapping[str, Any]
 """What stands in a Lease's annotation, as plain JSON types; what is in it may be anything."""
 
 
-class LeaseHeld(Exception):
+class LeaseHeld(CannotGoOn):
     """Someone else holds it and renews it."""
 
-    def __init__(self, name: str, holder: str) -> None:
-        super().__init__(f"lease {name} is held by {holder}, which renews it")
+    remedy = "Wait for it, or stop it."
 
 
 class LeaseUnfinished(LeaseHeld):
     """Who held it was killed, and what it had begun is another's to finish."""
 
-    def __init__(self, name: str, what: str) -> None:
-        Exception.__init__(self, f"lease {name} has lapsed, and {what}")
+    remedy = ""
 
 
-class LeaseLost(Exception):
+class LeaseLost(CannotGoOn):
     """It was ours and is no longer, or cannot be shown to be; nothing more may be sent."""
+
+    remedy = "Start this again: it goes on."
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +352,7 @@ async def take_lease(
         if left_s <= 0 and (what := others(row.note)):
             # whoever is to finish it is waiting as we are, or comes soon
             if left_s <= -PATIENCE * row.duration_s:
-                raise LeaseUnfinished(name, what)
+                raise LeaseUnfinished(f"lease {name} has lapsed, and {what}.")
             told(f"lease {name} was not renewed by {row.holder} for {row.duration_s} s, and {what}")
             await _wait_changed(api, row, PATIENCE * row.duration_s + left_s)
             continue
@@ -363,7 +363,7 @@ async def take_lease(
                 return held
             continue
         if saw_it_live and _now() >= give_up_at:
-            raise LeaseHeld(name, row.holder)
+            raise LeaseHeld(f"lease {name} is held by {row.holder}, which renews it")
         await _wait_changed(api, row, left_s)
 
 

@@ -21,6 +21,7 @@ from poolkeeper.tasks.fees.slots import Run, merged
 from poolkeeper.tasks.fees.stretches import Horizon, Peers, Reading, stretches
 from poolkeeper.tasks.fees.tariff import Rule
 from poolkeeper.tasks.fees.units import UNITS, Counting, Measure
+from poolkeeper.tasks.outcomes import Invalid
 
 NOBODY = ""
 """The group of what has no such label, and of what is shared when there is nobody to share it."""
@@ -29,7 +30,7 @@ KEYS = {"nodes": "per_node_day", "vcpus": "per_vcpu_day", "gpus": "per_gpu_day"}
 """Key -> what is counted for it over all nodes, in calendar days started."""
 
 
-class KeyInvalid(Exception):
+class KeyInvalid(Invalid):
     """A text that declares no key; the message says how to write one."""
 
 

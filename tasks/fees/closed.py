@@ -30,12 +30,13 @@ from poolkeeper.tasks.fees.periods import Period, PeriodInvalid
 from poolkeeper.tasks.fees.tariff import Tariff
 from poolkeeper.tasks.fees.tariff_loading import tariff_of
 from poolkeeper.tasks.ledger import private_folder, sync_folder
+from poolkeeper.tasks.outcomes import CannotGoOn
 
 FORMAT = 1
 """Of the files; only keys are added to it."""
 
 
-class ClosedDamaged(Exception):
+class ClosedDamaged(CannotGoOn):
     """A closed period is not what was written; the message says which and what to do."""
 
 

@@ -23,9 +23,10 @@ from poolkeeper.tasks.fees.money import EXACT, ZERO, money_text
 from poolkeeper.tasks.fees.periods import Period, moment
 from poolkeeper.tasks.fees.tariff import Tariff
 from poolkeeper.tasks.fees.units import Measure
+from poolkeeper.tasks.outcomes import CannotGoOn
 
 
-class NotClosable(Exception):
+class NotClosable(CannotGoOn):
     """A period that cannot be closed; the message says why, and what to do first."""
 
 

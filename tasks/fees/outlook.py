@@ -21,6 +21,7 @@ from poolkeeper.tasks.fees.money import EXACT, money_text
 from poolkeeper.tasks.fees.periods import Period, billing_day
 from poolkeeper.tasks.fees.tariff import Price, Rule, Tariff, Tier
 from poolkeeper.tasks.fees.units import UNITS, Counting, Unit
+from poolkeeper.tasks.outcomes import Invalid
 
 LONG_AGO = date(2000, 1, 1)
 
@@ -28,7 +29,7 @@ GIVEN = "given by who asked"
 """The source of a hypothetical price."""
 
 
-class OutlookInvalid(Exception):
+class OutlookInvalid(Invalid):
     """A planned change or a price that cannot be understood, or made; the message says why."""
 
 

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 
+from poolkeeper.tasks.outcomes import Invalid
+
 BILLING_ZONE = timezone(timedelta(hours=8), "UTC+8")
 _OFFSET_US = 8 * 3_600_000_000
 
@@ -54,7 +56,7 @@ def billing_day(instant_us: int) -> date:
     return _EPOCH_DAY + timedelta(days=slot_of(instant_us, DAY_US))
 
 
-class PeriodInvalid(Exception):
+class PeriodInvalid(Invalid):
     """A text that names no period; the message says how to write one."""
 
 

@@ -25,10 +25,10 @@ from poolkeeper.tasks.fees.metering import Statement
 from poolkeeper.tasks.fees.money import money_text, total
 from poolkeeper.tasks.fees.periods import Period
 from poolkeeper.tasks.fees.tariff import Rule, Tariff
-from poolkeeper.tasks.outcomes import Finding, Severity
+from poolkeeper.tasks.outcomes import Finding, Invalid, Severity
 
 
-class NotReconcilable(Exception):
+class NotReconcilable(Invalid):
     """A statement that no bill can be compared with; the message says why and what to do."""
 
 

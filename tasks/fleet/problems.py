@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Self
 
+from poolkeeper.tasks.outcomes import Invalid
+
 Path_ = tuple[str | int, ...]
 """Keys and positions from the document's root to a value."""
 
@@ -62,7 +64,7 @@ class Mistake:
     """The key is wrong, not its value."""
 
 
-class FileInvalid(Exception):
+class FileInvalid(Invalid):
     """A file with problems. The message says where, and quotes nothing of the file: it stands where runs are shown."""
 
     told_by = "poolkeeper check FILE"

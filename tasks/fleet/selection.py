@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 
 from poolkeeper.tasks.fleet.model import Fleet, Host
 from poolkeeper.tasks.fleet.problems import nearest
+from poolkeeper.tasks.outcomes import Invalid
 
 _TERM = re.compile(r"(?:(?P<key>[^=!|,\s]+)\s*(?P<operator>!?=)\s*)?(?P<values>[^=!,]+)")
 _KEYS = ("pool", "site", "domain", "cluster", "name")
@@ -26,7 +27,7 @@ MAX_PATTERNS = 200
 """Values with * or ?, each of which is held against every name."""
 
 
-class SelectionInvalid(Exception):
+class SelectionInvalid(Invalid):
     """An expression that means nothing; the message says where and what to write instead."""
 
 

@@ -1,5 +1,6 @@
 """What a run can say: observed values, findings, changes through the one gate, outcomes per host."""
 
+from poolkeeper.tasks.outcomes.errors import CannotGoOn, Invalid
 from poolkeeper.tasks.outcomes.fanout import batched, in_slots
 from poolkeeper.tasks.outcomes.findings import (
     Checked,
@@ -31,6 +32,8 @@ from poolkeeper.tasks.outcomes.values import Known, NotKnown, Observed, Unknown,
 from poolkeeper.tasks.outcomes.visible import on_one_line, visible
 
 __all__ = [
+    "CannotGoOn",
+    "Invalid",
     "REDACTED",
     "DONE",
     "Change",

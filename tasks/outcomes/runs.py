@@ -62,6 +62,10 @@ class RunState(StrEnum):
 
     COMPLETED = "completed"
     LEFT_OUT = "completed with hosts left out"
+    USAGE_LEFT_OUT = "completed with usage left out"
+    """Of a bill: there is usage without a price."""
+    BILL_TO_LOOK_AT = "completed with a bill to look at"
+    """The vendor's bill differs from what was metered."""
     UNRECORDED = "ended without its record"
     """What was done is as it is told; of what was seen and done, some could not be written down."""
     FAILED = "failed"

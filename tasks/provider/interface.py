@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from poolkeeper.tasks.fleet.model import Host, Pool
-from poolkeeper.tasks.outcomes import Checked, Secret
+from poolkeeper.tasks.outcomes import CannotGoOn, Checked, Secret
 from poolkeeper.tasks.provider.upgrading import UpgradeRule, Way
 
 
-class ProviderError(Exception):
+class ProviderError(CannotGoOn):
     """The provider refused or failed; the message says what to do."""
 
     def __init__(self, message: str, *, code: str = "", status: int | None = None) -> None:

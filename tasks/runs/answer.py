@@ -135,7 +135,7 @@ class Answer:
     """The summary, as far as the run itself knew."""
     outcomes: tuple[HostOutcome, ...]
     page: str
-    """The text, as far as the run itself knew."""
+    """The text, as far as the run itself knew; empty where the flow has pages of its own."""
     halted: str = ""
     """Why, at some point, nothing new was to start."""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -210,7 +210,7 @@ class Answer:
         self.recorder.try_again()
         folder = folder / self.recorder.run_id
         summary, outcome = folder / "summary.md", folder / "outcome.json"
-        files = [str(summary), str(outcome), *self.more_files]
+        files = [*([str(summary)] if self.page else []), str(outcome), *self.more_files]
         answer = {
             "flow": self.flow,
             "run_id": self.recorder.run_id,
@@ -220,7 +220,8 @@ class Answer:
             "files": files,
             **self.more,
         }
-        self.recorder.file(summary, self.text)
+        if self.page:
+            self.recorder.file(summary, self.text)
         self.recorder.file(outcome, json.dumps(answer, indent=2))
         self.recorder.end(self.flow, str(self.state), self.summary, self.outcomes)
         return files

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from poolkeeper.tasks.fleet import Fleet, Host, Pool, SecretRef, select
 from poolkeeper.tasks.fleet.model import AckProvider
+from poolkeeper.tasks.outcomes import Invalid
 
 
-class ChoiceInvalid(Exception):
+class ChoiceInvalid(Invalid):
     """A run was asked for something that it cannot do; the message says what to ask instead."""
 
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 async def publish_answer(answer: Answer, folder: Path) -> list[str]:
     """Files, a table with one row a host, and the readable summary."""
     files = answer.write(folder)
-    await table(f"{answer.flow}-hosts", outcome_rows(answer.outcomes), answer.summary)
-    await page(f"{answer.flow}-summary", answer.text, answer.summary)
+    if answer.page:
+        await table(f"{answer.flow}-hosts", outcome_rows(answer.outcomes), answer.summary)
+        await page(f"{answer.flow}-summary", answer.text, answer.summary)
     return files
 
 

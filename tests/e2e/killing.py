@@ -64,7 +64,9 @@ def arm(text: str) -> None:
     on_the_way, changes, steps = ContextVar("on_the_way", default=False), 0, 0
     change = Gate.change
 
-    async def watched(gate: Gate, subject: Subject, sentence: str, act: Callable[[], Awaitable[Any]]) -> Any:
+    async def watched(
+        gate: Gate, subject: Subject, sentence: str, act: Callable[[], Awaitable[Any]], **named: Any
+    ) -> Any:
         async def acted() -> Any:
             nonlocal changes
             changes += 1
@@ -77,7 +79,7 @@ def arm(text: str) -> None:
             return value
 
         fits = not gate.dry_run and fnmatchcase(sentence, place.sentence)
-        return await change(gate, subject, sentence, acted if fits else act)
+        return await change(gate, subject, sentence, acted if fits else act, **named)
 
     def is_step(*given: Any) -> bool:
         """Whether the call that is made is the one: given are the object and what it is called with."""

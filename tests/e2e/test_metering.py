@@ -20,7 +20,7 @@ def test_a_month_from_a_file_and_closed_once(new_lab: Callable[[int], Cluster]) 
     summary = "2026-10 (closed): USD 43.38, 4 lines, 3 of them waived, evidence for 100.0%"
     assert (first.code, first.answer["state"], first.answer["summary"]) == (0, "completed", summary)
     assert again.answer["summary"] == summary
-    page, lines, focus = map(Path, first.answer["files"])
+    _, page, lines, focus = map(Path, first.answer["files"])
     assert "Fees of 2026-10" in page.read_text()
     assert len(list(csv.DictReader(lines.read_text().splitlines()))) == 4
     assert sum(float(row["BilledCost"]) for row in csv.DictReader(focus.read_text().splitlines())) == 43.38
@@ -31,7 +31,7 @@ def test_what_onboarding_wrote_is_the_evidence(new_lab: Callable[[int], Cluster]
     assert cluster.onboard().code == 0
     ended = cluster.poolkeeper("run", "meter", "--json")
     assert ended.code == 0, ended.err
-    _, lines, _ = map(Path, ended.answer["files"])
+    _, _, lines, _ = map(Path, ended.answer["files"])
     rows = list(csv.DictReader(lines.read_text().splitlines()))
     nodes = {row["resource_id"].split("/")[1]: row for row in rows if row["rule"] == "hybrid-node-management"}
     assert nodes.keys() == set(cluster.names)
@@ -67,7 +67,7 @@ def test_against_the_account_s_bill_and_with_what_is_to_come(new_lab: Callable[[
     ]
     assert found["fees"]["disputable"] == 0
     assert [row["instance_id"] for row in found["other_clusters"]] == others
-    text = Path(ended.answer["files"][0]).read_text()
+    text = Path(ended.answer["files"][1]).read_text()
     for told in ("Against the vendor", "Hypothetical, nobody has published this price"):
         assert told in text
     assert ("dedicated line to fra1 (main)" in text) == bool(others), "it is on the bill like theirs"
