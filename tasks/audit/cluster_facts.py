@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from poolkeeper.tasks.acceptance.pods import Probed, choose_cloud_node
 from poolkeeper.tasks.audit.measured import NOT_READY, Fault, Measured, Part, Quality, Suspect
 from poolkeeper.tasks.audit.planning import View, dns_names
-from poolkeeper.tasks.audit.proving import Probed, choose_cloud_node
 from poolkeeper.tasks.audit.report import Place
 from poolkeeper.tasks.audit.suspects import (
     API_SERVER,

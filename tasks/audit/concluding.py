@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from poolkeeper.tasks.acceptance.pods import Probed
 from poolkeeper.tasks.audit.afar import WorkerAway
 from poolkeeper.tasks.audit.cluster_facts import node_facts, place_of, pod_facts, unread_node
 from poolkeeper.tasks.audit.findings import finding_of, key_of
@@ -26,7 +27,6 @@ from poolkeeper.tasks.audit.nights import (
     silent,
 )
 from poolkeeper.tasks.audit.planning import NightPlan, View
-from poolkeeper.tasks.audit.proving import Probed
 from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome
 from poolkeeper.tasks.audit.relief import relief
 from poolkeeper.tasks.audit.report import AuditReport

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from poolkeeper.tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
+from poolkeeper.tasks.acceptance.proof import NodeGone, Wanted, Ways, prove_node
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from poolkeeper.tasks.cluster.marks import mark_of
 from poolkeeper.tasks.cluster.nodes import (

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from poolkeeper.tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
+from poolkeeper.tasks.acceptance.proof import NodeGone, Wanted, Ways, prove_node
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from poolkeeper.tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
 from poolkeeper.tasks.cluster.eviction import must_go

@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from poolkeeper.tasks.audit.identity import another_machine
-from poolkeeper.tasks.audit.node_proof import Ways
+from poolkeeper.tasks.acceptance.identity import another_machine
+from poolkeeper.tasks.acceptance.proof import Ways
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, wait_node
 from poolkeeper.tasks.fleet.model import Host

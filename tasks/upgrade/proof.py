@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from poolkeeper.tasks.audit.node_proof import NodeGone, Wanted, Ways, prove_node
+from poolkeeper.tasks.acceptance.proof import NodeGone, Wanted, Ways, prove_node
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.fleet.versions import same_version

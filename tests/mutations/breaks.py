@@ -1131,24 +1131,24 @@ BREAKS = (
     ),
     Break(
         "a refused test pod ends the proof in an error",
-        "tasks/audit/proving.py",
+        "tasks/acceptance/pods.py",
         "            if not isinstance(no, Denied) and not no.missing_right:\n",
         "            if no:\n",
         f"{_PROVING}::test_a_test_pod_that_may_not_be_there_is_an_answer_with_its_next_step",
     ),
     Break(
         "a node on which no test pod was allowed passes",
-        "tasks/audit/acceptance.py",
+        "tasks/acceptance/checks.py",
         "return (*of_the_node, _no_pod(seen, here), *not_tried)",
         "return (*of_the_node, *not_tried)",
-        "tests/unit/audit/test_acceptance.py",
+        "tests/unit/acceptance/test_checks.py",
     ),
     Break(
         "a webhook that is against a test pod for a moment costs the proof",
-        "tasks/audit/node_proof.py",
+        "tasks/acceptance/proof.py",
         "    if seen.may_pass and spent_s < REFUSED_PATIENCE_S:\n",
         "    if seen.may_pass and spent_s < 0:\n",
-        "tests/unit/audit/test_node_proof.py",
+        "tests/unit/acceptance/test_proof.py",
     ),
     Break(
         "a used up quota is not waited for",
@@ -1240,7 +1240,7 @@ BREAKS = (
     ),
     Break(
         "any machine is taken for the Node's",
-        "tasks/audit/identity.py",
+        "tasks/acceptance/identity.py",
         "    if registered != seen:\n",
         "    if registered is None:\n",
         f"{_WHOSE}::test_another_machine_is_neither_changed_nor_told_our_number",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.audit.testpod import _ANSWER
+from poolkeeper.tasks.acceptance.testpod import _ANSWER
 from poolkeeper.tasks.fees.bill import _NUMBER as BILLED
 from poolkeeper.tasks.fees.tariff_values import _NUMBER as PRICED
 from poolkeeper.tasks.fleet import SelectionInvalid, select

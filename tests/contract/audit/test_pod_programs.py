@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.audit.testpod import PodAnswers, parse_log, peer_pod, probe_pod, way_back_pod
+from poolkeeper.tasks.acceptance.testpod import PodAnswers, parse_log, peer_pod, probe_pod, way_back_pod
 from poolkeeper.tasks.fleet.model import SiteDns
 from tests.contract.audit.conftest import ProbedHost
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from poolkeeper.tasks.audit.proving import Probed, probe_node
-from poolkeeper.tasks.audit.testpod import pod_name, way_back_pod
+from poolkeeper.tasks.acceptance.pods import Probed, probe_node
+from poolkeeper.tasks.acceptance.testpod import pod_name, way_back_pod
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, pods
 from poolkeeper.tasks.cluster.pods import create_pod
 from poolkeeper.tasks.outcomes import Gate

@@ -22,7 +22,7 @@ from poolkeeper.deployments.lab.kubernetes.journal import Key
 from poolkeeper.deployments.lab.kubernetes.requests import parse_path
 from poolkeeper.deployments.lab.kubernetes.resources import Resource
 from poolkeeper.deployments.lab.kubernetes.store import Store
-from poolkeeper.tasks.audit.testpod import FINISHED
+from poolkeeper.tasks.acceptance.testpod import FINISHED
 from poolkeeper.tasks.fleet.model import Host
 from tests.contract.cluster.conftest import SomeoneIsQuicker
 from tests.contract.killed.runs import Ended, Ground, Kind, Point, Run, When, in_child

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from poolkeeper import deployments
-from poolkeeper.tasks.audit.testpod import peer_pod, way_back_pod
+from poolkeeper.tasks.acceptance.testpod import peer_pod, way_back_pod
 from poolkeeper.tasks.cluster import ApiError, ClusterApi
 from poolkeeper.tasks.cluster.approvals import Approval, read_approvals, write_approval
 from poolkeeper.tasks.cluster.bootstrap import (

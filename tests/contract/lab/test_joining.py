@@ -15,7 +15,7 @@ from darabonba.exceptions import DaraException
 
 from poolkeeper.deployments.lab.faults import Fault
 from poolkeeper.deployments.lab.layout import CLUSTER_ID
-from poolkeeper.tasks.audit.testpod import peer_pod
+from poolkeeper.tasks.acceptance.testpod import peer_pod
 from tests.contract.lab.conftest import DEADLINE_S, RunningLab, eventually
 
 pytestmark = pytest.mark.tier("kubectl")

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from poolkeeper.tasks.audit.testpod import peer_pod
+from poolkeeper.tasks.acceptance.testpod import peer_pod
 from poolkeeper.tasks.cluster import ClusterApi, ClusterUnreachable
 from poolkeeper.tasks.cluster.leases import (
     HeldLease,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from poolkeeper.tasks.acceptance.pods import Probed
+from poolkeeper.tasks.acceptance.testpod import PodAnswers
 from poolkeeper.tasks.audit.cluster_facts import node_facts, pod_facts
 from poolkeeper.tasks.audit.folding import fold
 from poolkeeper.tasks.audit.measured import Part, Quality, Suspect
 from poolkeeper.tasks.audit.planning import View
-from poolkeeper.tasks.audit.proving import Probed
-from poolkeeper.tasks.audit.testpod import PodAnswers
 from poolkeeper.tasks.cluster.dns import ClusterDns, DnsPod
 from poolkeeper.tasks.fleet.model import SiteDns
 from tests.unit.audit.test_planning import a_node, a_view

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 
-from poolkeeper.tasks.audit.acceptance import NodeEvidence, check_acceptance
-from poolkeeper.tasks.audit.identity import another_machine
-from poolkeeper.tasks.audit.proving import Probed, choose_cloud_node, probe_node
-from poolkeeper.tasks.audit.testpod import PodAnswers
+from poolkeeper.tasks.acceptance.checks import NodeEvidence, check_acceptance
+from poolkeeper.tasks.acceptance.identity import another_machine
+from poolkeeper.tasks.acceptance.pods import Probed, choose_cloud_node, probe_node
+from poolkeeper.tasks.acceptance.testpod import PodAnswers
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.nodes import CLOUD_NODES, NodeRow, get_node, list_nodes, new_node, wait_node
 from poolkeeper.tasks.cluster.pods import PodRow, pods_on, wait_pods_on

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.audit.node_proof import ATTEMPTS, REFUSED_PATIENCE_S, look_again_after_s
+from poolkeeper.tasks.acceptance.proof import ATTEMPTS, REFUSED_PATIENCE_S, look_again_after_s
 from tests.unit.audit.test_acceptance import evidence
 from tests.unit.onboard.builders import a_node
 

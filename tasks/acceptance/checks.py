@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from poolkeeper.tasks.audit.testpod import PodAnswers
+from poolkeeper.tasks.acceptance.testpod import PodAnswers
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.cluster.pods import PodRow
 from poolkeeper.tasks.fleet.versions import same_version

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from poolkeeper.tasks.audit.acceptance import BY_TEST_POD, NodeEvidence, check_acceptance
-from poolkeeper.tasks.audit.testpod import PodAnswers
+from poolkeeper.tasks.acceptance.checks import BY_TEST_POD, NodeEvidence, check_acceptance
+from poolkeeper.tasks.acceptance.testpod import PodAnswers
 from poolkeeper.tasks.cluster.pods import PodRow
 from poolkeeper.tasks.outcomes import Severity, Verdict
 from tests.unit.onboard.builders import NOW, a_node

@@ -1,6 +1,6 @@
 import pytest
 
-from poolkeeper.tasks.audit.testpod import PodAnswers, parse_log, pod_name, probe_pod, way_back_pod
+from poolkeeper.tasks.acceptance.testpod import PodAnswers, parse_log, pod_name, probe_pod, way_back_pod
 from poolkeeper.tasks.fleet.model import SiteDns
 
 FINISHED = "poolkeeper: probed"

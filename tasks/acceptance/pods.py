@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from poolkeeper.tasks.audit import testpod
-from poolkeeper.tasks.audit.testpod import NAMESPACE, PodAnswers
+from poolkeeper.tasks.acceptance import testpod
+from poolkeeper.tasks.acceptance.testpod import NAMESPACE, PodAnswers
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.cluster.pods import PodRow, create_pod, delete_pod, pod_log, wait_pod, wait_pod_log

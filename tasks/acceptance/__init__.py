@@ -1,0 +1,1 @@
+"""By what a node is accepted: it is the host's own, and it works. Onboarding, upgrades and maintenance use it."""
