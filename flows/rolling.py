@@ -7,6 +7,7 @@ up where they stand. `recover` does the same for runs that nobody starts again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -95,7 +96,8 @@ async def roll(
 
     live_file = state_folder() / "runs" / run.recorder.run_id / "live.md"
     goes = work.works_without_node
-    async with run.holding(plan, nodes_go=goes) as lease, steps.showing(run.live, f"{goal.flow}-live", live_file):
+    showing = nullcontext() if run.gate.dry_run else steps.showing(run.live, f"{goal.flow}-live", live_file)
+    async with run.holding(plan, nodes_go=goes) as lease, showing:
         plan = await run.resumed(plan, lease, done, nodes_go=goes)
         unfit = await run.prepare(plan, work, lease)
         fit = plan.without({outcome.name for outcome in unfit})

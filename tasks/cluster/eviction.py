@@ -38,8 +38,6 @@ class EvictionState(StrEnum):
     """Two budgets select the pod, or we have no right to evict: asking again helps nothing."""
     LATER = "later"
     """The API server had too much to do, or was away: it says nothing about the pod."""
-    REHEARSED = "rehearsed"
-    """A dry run: it was not asked, and the pod counts as gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +131,7 @@ class Drain:
     told: hears who blocks, each time that this changes
     refuse: why a pod may not be evicted at all, such as data that would be lost; empty: it may
     node_is_dead: nobody ends pods there, so that one which was asked to end counts as gone
+    waits: until the pods are gone; a dry run only asks for each of them
     """
 
     def __init__(
@@ -144,13 +143,13 @@ class Drain:
         refuse: Callable[[PodRow], str] = lambda pod: "",
         told: Callable[[Blockers], None] = lambda blockers: None,
         node_is_dead: bool = False,
+        waits: bool = True,
     ) -> None:
-        self._api, self._node, self._node_is_dead = api, node, node_is_dead
+        self._api, self._node, self._node_is_dead, self._waits = api, node, node_is_dead, waits
         self._remove, self._refuse, self._told = remove, refuse, told
         self._blockers: dict[tuple[str, str], str] = {}
         self._asked: set[str] = set()
         """Uids whose eviction was accepted."""
-        self._rehearsed: set[str] = set()
         self._first: frozenset[str] | None = None
         """Uids of the pods that were there as it began."""
         self._came = defaultdict[tuple[str, ...], set[str]](set)
@@ -169,13 +168,13 @@ class Drain:
         while True:
             there = await wait_pods_on(self._api, self._node, lambda pods: True)
             self._note_arrivals(there)
-            left = [pod for pod in there if must_go(pod) and not self._counts_as_gone(pod)]
+            left = [pod for pod in there if must_go(pod) and not (self._node_is_dead and self._is_ending(pod))]
             if not left:
                 self._tell({})
                 return
             progress = await self._try_all(left)
-            if all(map(self._counts_as_gone, left)):
-                continue
+            if not self._waits:
+                return
             pause_s = PATIENCE_S if progress else min(pause_s * 1.5, 5 * PATIENCE_S)
             with suppress(TimeoutError):  # a change is worth a new look; so is a while without one
                 async with asyncio.timeout(pause_s):
@@ -202,9 +201,7 @@ class Drain:
         progress = False
         for pod in todo:
             answer, key = await self._remove(pod), (pod.namespace, pod.name)
-            if answer.state is EvictionState.REHEARSED:
-                self._rehearsed.add(pod.uid)
-            elif answer.state in (EvictionState.ACCEPTED, EvictionState.GONE):
+            if answer.state in (EvictionState.ACCEPTED, EvictionState.GONE):
                 self._asked.add(pod.uid)
                 progress = True
                 blockers[key] = "it is ending"
@@ -232,9 +229,6 @@ class Drain:
             f"its {pod.owner_kind} brings its pods back to this node, {came} since the drain began: it names the node,"
             " or tolerates node.kubernetes.io/unschedulable"
         )
-
-    def _counts_as_gone(self, pod: PodRow) -> bool:
-        return pod.uid in self._rehearsed or (self._node_is_dead and self._is_ending(pod))
 
     def _is_ending(self, pod: PodRow) -> bool:
         return pod.deleting or pod.uid in self._asked

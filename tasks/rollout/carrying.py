@@ -491,6 +491,7 @@ class Carrier:
             remove=partial(self._evict, host),
             refuse=self._may_not_lose,
             told=partial(self._tell_blocking, host),
+            waits=self._waits,
         )
         async with self._contention.turn(host.node_name):
             if unchanged:
@@ -505,8 +506,13 @@ class Carrier:
                     host.node_name,
                     remove=lambda pod: self._delete(host, pod),
                     refuse=self._may_not_lose,
+                    waits=self._waits,
                 )
                 await self._while_cordoned(host, forced.empty(timeout_s=self.limits.drain_timeout_s))
+
+    @property
+    def _waits(self) -> bool:
+        return self.gate.seen(True, rehearsed=False)
 
     async def _while_cordoned(self, host: Host, drain: Coroutine[Any, Any, None]) -> None:
         """Drain as long as the Node is there, cordoned and ours: what comes to an uncordoned one would come for ever.
@@ -542,7 +548,7 @@ class Carrier:
         """The drain of a dead machine: what a budget keeps there runs nowhere, and what it held is lost already."""
         remove, told = partial(self._evict, host), partial(self._tell_blocking, host)
         with suppress(DrainBlocked):
-            drain = Drain(self.api, host.node_name, remove=remove, told=told, node_is_dead=True)
+            drain = Drain(self.api, host.node_name, remove=remove, told=told, node_is_dead=True, waits=self._waits)
             await drain.empty(timeout_s=self.limits.drain_timeout_s)
 
     def _tell_blocking(self, host: Host, blocking: Blockers) -> None:
@@ -563,7 +569,7 @@ class Carrier:
             Subject("node", host.node_name),
             f"evict pod {pod.namespace}/{pod.name} from node {host.node_name}",
             lambda: evict(self.api, pod),
-            rehearsed=Eviction(EvictionState.REHEARSED),
+            rehearsed=Eviction(EvictionState.ACCEPTED),
             end=attrgetter("end"),
         )
 
@@ -573,7 +579,7 @@ class Carrier:
             Subject("node", host.node_name),
             f"delete pod {pod.namespace}/{pod.name} on node {host.node_name}, whatever its budget says",
             lambda: delete_now(self.api, pod),
-            rehearsed=Eviction(EvictionState.REHEARSED),
+            rehearsed=Eviction(EvictionState.ACCEPTED),
             end=attrgetter("end"),
         )
 

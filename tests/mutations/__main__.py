@@ -157,7 +157,7 @@ def try_break(whole: Path, one: Break) -> tuple[str, str, Run]:
     """A verdict on one row, in a copy of its own."""
     with tempfile.TemporaryDirectory(prefix="break-", dir=whole.parent, ignore_cleanup_errors=True) as name:
         folder = Path(name) / "c"
-        shutil.copytree(whole, folder, ignore=shutil.ignore_patterns(".t", ".report.xml", ".state"))
+        shutil.copytree(whole, folder, symlinks=True, ignore=shutil.ignore_patterns(".t", ".report.xml", ".state"))
         apply(one, folder)
         run = run_tests(folder, one.test)
     return *verdict_of(run), run

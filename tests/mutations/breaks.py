@@ -351,6 +351,34 @@ BREAKS = (
         f"{_GATE}::test_what_is_tried_again_stays_one_change",
     ),
     Break(
+        "a dry run waits until pods are gone",
+        "tasks/cluster/eviction.py",
+        "            if not self._waits:\n                return\n",
+        "",
+        f"{_ENGINE}::test_a_dry_run_tells_each_eviction_and_waits_for_none",
+    ),
+    Break(
+        "a dry run takes the pool's lease",
+        "tasks/rollout/run.py",
+        "rehearsed=RehearsedLease(self._lease_name, note(self.note))",
+        "rehearsed=await stack.enter_async_context(lasting)",
+        f"{_ENGINE}::test_a_dry_run_tells_each_eviction_and_waits_for_none",
+    ),
+    Break(
+        "a dry run makes a host forget what was begun on it",
+        "tasks/rollout/carrying.py",
+        "await self.gate.unless_dry_run(lambda: self._records.forget(host, self.goal.id), rehearsed=None)",
+        "await self._records.forget(host, self.goal.id)",
+        f"{_INTENTS}::test_recovery_makes_the_changes_that_its_dry_run_told",
+    ),
+    Break(
+        "a dry run's phases count as the time that hosts take",
+        "tasks/runs/recording.py",
+        "        if self.dry_run:\n            yield\n            return\n",
+        "",
+        f"{_RECORDING}::test_a_dry_run_says_would_and_takes_no_time",
+    ),
+    Break(
         "stops that cannot be read stop nothing",
         "tasks/cluster/stops.py",
         """\

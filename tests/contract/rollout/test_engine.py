@@ -809,6 +809,31 @@ async def test_a_rollout_that_has_lost_its_lease_changes_nothing(
     assert "was taken over" in refused.value.refusal.reason
 
 
+async def test_a_dry_run_tells_each_eviction_and_waits_for_none(
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """One of the pods is ending, and a finalizer holds it for ever."""
+    (host,) = nodes(1, pool=1, rack=1)
+    put_pod(embedded, "web", "n0")
+    put_pod(embedded, "stuck", "n0", "finalizer")
+    await cluster.request("DELETE", "/api/v1/namespaces/shop/pods/stuck")
+    run, limits = await open_run(cluster, [host], tmp_path), replace(QUICK, drain_timeout_s=600)
+    run.gate.dry_run = True
+    looked = await run.look(["n0"], GOAL, limits, Instant())
+    plan = run.plan(GOAL, limits, looked.values(), await run.outlook(looked.values(), limits))
+    async with asyncio.timeout(DEADLINE_S), run.holding(plan) as lease:
+        outcome = await run.carrier(GOAL, limits, Instant(), lease).carry(host)
+    assert str(outcome.state) == "done"
+    assert run.gate.sentences == [
+        "cordon node n0",
+        "mark node n0 as draining",
+        "evict pod shop/web from node n0",
+        "mark node n0 as changing",
+        "give node n0 back: remove our mark and our cordon",
+    ]
+    assert (await left(cluster), await list_leases(cluster)) == ([], {})
+
+
 async def test_what_others_bring_about_after_the_lease_is_lost_is_not_told_as_done(
     cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
 ) -> None:
