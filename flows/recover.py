@@ -22,7 +22,7 @@ from poolkeeper.flows.surroundings import load_declared, run_name, run_of, secre
 from poolkeeper.flows.upgrade import upgrade_of
 from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost
 from poolkeeper.tasks.fleet import Fleet
-from poolkeeper.tasks.outcomes import CannotGoOn, Gate, HostOutcome
+from poolkeeper.tasks.outcomes import CannotGoOn, Gate, HostOutcome, named
 from poolkeeper.tasks.rollout import recovering
 from poolkeeper.tasks.rollout.carrying import HostWork
 from poolkeeper.tasks.rollout.goal import Limits
@@ -63,8 +63,8 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
             try:
                 async for outcome in _recover_pool(declared, name, recorder, everything):
                     outcomes.append(outcome)
-            except CannotGoOn as error:  # the other pools are waiting
-                troubles.append(f"pool {name}: {error}")
+            except (CannotGoOn, OSError) as error:  # the other pools are waiting
+                troubles.append(f"pool {name}: {str(error) or named(error)}")
         names = [outcome.name for outcome in outcomes]
         return Answer.of_run("recover", recorder, names, outcomes, everything, failed="; ".join(troubles))
 

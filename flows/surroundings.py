@@ -15,7 +15,7 @@ from prefect.states import Completed, Failed
 
 from poolkeeper.tasks.fleet import Fleet, SecretRef, load_fleet
 from poolkeeper.tasks.ledger import Spool
-from poolkeeper.tasks.outcomes import CannotGoOn, Invalid, RunState, Secret, on_one_line, visible
+from poolkeeper.tasks.outcomes import CannotGoOn, Invalid, RunState, Secret, named, on_one_line, visible
 from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.runs.steps import publish_answer
@@ -91,7 +91,7 @@ async def run_of(flow: str, carry_out: Callable[[Recorder], Awaitable[Answer]]) 
     except CannotGoOn as error:
         answer = Answer.without_hosts(flow, recorder, RunState.FAILED, error.summary)
     except OSError as error:
-        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, str(error))
+        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, named(error))
     return await _ended(answer)
 
 

@@ -57,8 +57,8 @@ class ApiError(CannotGoOn):
 
     @property
     def leaves(self) -> ChangeState:
-        """What it says of the change that was asked for: an answer from 500 on may be that of something in between."""
-        return ChangeState.REFUSED if self.status < 500 else ChangeState.UNKNOWN
+        """What it says of the change that was asked for: some answers may be those of something in between."""
+        return ChangeState.REFUSED if self.status < 500 and self.status != 408 else ChangeState.UNKNOWN
 
     @property
     def missing_right(self) -> bool:
@@ -101,8 +101,8 @@ class Denied(ApiError):
 
     @property
     def leaves(self) -> ChangeState:
-        """What it says of the change that was asked for: an answer from 500 on may be that of something in between."""
-        return ChangeState.REFUSED if self.status < 500 else ChangeState.UNKNOWN
+        """What it says of the change that was asked for: some answers may be those of something in between."""
+        return ChangeState.REFUSED if self.status < 500 and self.status != 408 else ChangeState.UNKNOWN
 
     @property
     def missing_right(self) -> bool:

@@ -451,6 +451,7 @@ class Admission:
                 lift_taint=pool.lift_taint,
             ),
             rehearsed=None,
+            one_request=True,
         )
         return await self.gate.unless_dry_run(lambda: self._look_at_released(host, look), rehearsed=[])
 

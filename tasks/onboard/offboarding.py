@@ -36,7 +36,7 @@ from poolkeeper.tasks.onboard.leavers import (
     still_declared,
 )
 from poolkeeper.tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, record_leaving
-from poolkeeper.tasks.outcomes import Finding, Gate, Observed, Subject, refused_if
+from poolkeeper.tasks.outcomes import Finding, Gate, Observed, Subject, failed_if
 from poolkeeper.tasks.provider import Provider, ProviderError
 from poolkeeper.tasks.runs.recording import Recorder
 
@@ -222,13 +222,15 @@ class Offboarding:
                 return await self.provider.remove_node(host)
 
         try:
-            why = await self.gate.change(here, _remove_sentence(host), unlist, rehearsed="", end=refused_if)
+            why = await self.gate.change(here, _remove_sentence(host), unlist, rehearsed="", end=failed_if)
         except ProviderError as error:
             why = str(error)
         except TimeoutError:
             why = f"no end after {REMOVAL_TIMEOUT_S:.0f} s"
         if not why and node is not None:
-            await self.gate.change(here, _delete_sentence(host), lambda: delete_node(self.api, node), rehearsed=None)
+            await self.gate.change(
+                here, _delete_sentence(host), lambda: delete_node(self.api, node), rehearsed=None, one_request=True
+            )
         if not why:
             return ()
         return (

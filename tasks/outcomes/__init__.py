@@ -23,7 +23,7 @@ from poolkeeper.tasks.outcomes.gate import (
     Guard,
     Refusal,
     failed_by,
-    refused_if,
+    failed_if,
 )
 from poolkeeper.tasks.outcomes.quoting import named, quoted
 from poolkeeper.tasks.outcomes.redaction import REDACTED, Secret, redact, whole_words
@@ -61,7 +61,7 @@ __all__ = [
     "batched",
     "blockers",
     "failed_by",
-    "refused_if",
+    "failed_if",
     "by_severity",
     "in_slots",
     "known",

@@ -81,8 +81,25 @@ class ChangeRecord:
     attempts: int = 1
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When it was first tried, UTC."""
-    objection: Refusal | None = None
-    """What a guard has against it."""
+    _may_have_begun: str = ""
+    """What an earlier attempt has left, where part of it may have taken effect."""
+
+    def try_again(self) -> None:
+        """It is tried once more, whatever the last attempt has left."""
+        if self.state in (ChangeState.UNKNOWN, ChangeState.FAILED):
+            self._may_have_begun = self.why
+        self.attempts += 1
+
+    def end(self, state: ChangeState, why: str) -> None:
+        """How the last attempt ended. A refusal says nothing of what an attempt before it has left."""
+        if state is ChangeState.REFUSED and self._may_have_begun:
+            state, why = ChangeState.UNKNOWN, f"{self._may_have_begun}; then refused: {why}"
+        self.state, self.why = state, why
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether its end is still to come."""
+        return self.state is ChangeState.UNKNOWN and not self.why
 
 
 Guard = Callable[[Change], Awaitable[Refusal | None]]
@@ -92,9 +109,9 @@ End = tuple[ChangeState, str]
 DONE: End = (ChangeState.DONE, "")
 
 
-def refused_if(why: str) -> End:
-    """The end of a change whose answer is why it was refused; empty: it was made."""
-    return (ChangeState.REFUSED, why) if why else DONE
+def failed_if(why: str) -> End:
+    """The end of a change whose answer is why it failed; empty: it was made."""
+    return (ChangeState.FAILED, why) if why else DONE
 
 
 def failed_by(findings: Iterable[Finding]) -> End:
@@ -113,6 +130,8 @@ class Gate:
     records: list[ChangeRecord] = field(default_factory=list)
     """In the order in which they were first tried."""
     _latest: dict[Change, ChangeRecord] = field(default_factory=dict)
+    _objections: dict[Subject, list[Refusal]] = field(default_factory=dict)
+    """By what is to be changed: what guards have against it."""
 
     @property
     def sentences(self) -> list[str]:
@@ -127,10 +146,12 @@ class Gate:
         *,
         rehearsed: R,
         end: Callable[[T], End] = lambda value: DONE,
+        one_request: bool = False,
     ) -> T | R:
         """Make one mutation and answer what it brought; a dry run makes none, and answers `rehearsed`.
 
         end: how the change ended, by what `act` answered
+        one_request: `act` sends a single request that changes something: where that is refused, nothing was changed
 
         Raises GateRefused when a guard objects, and whatever `act` raises. A dry run asks the guards too, and only
         records their objection: a plan may be drawn while the real thing is not allowed.
@@ -147,7 +168,7 @@ class Gate:
         try:
             value = await act()
         except BaseException as error:
-            self._ended(record, *_end_by(error))
+            self._ended(record, *_end_by(error, one_request=one_request))
             raise
         self._ended(record, *end(value))
         return value
@@ -172,21 +193,24 @@ class Gate:
 
     def objections(self, *subjects: Subject) -> list[Refusal]:
         """What guards have against the changes of a dry run to these subjects, each once."""
-        found = (one.objection for one in self.records if one.change.subject in subjects)
-        return list(dict.fromkeys(objection for objection in found if objection is not None))
+        return list(dict.fromkeys(one for subject in subjects for one in self._objections.get(subject, ())))
 
     def _record(self, change: Change, state: ChangeState, objection: Refusal | None = None) -> ChangeRecord:
-        record, why = self._latest.get(change), "" if objection is None else objection.reason
-        if record is None or record.state in (ChangeState.DONE, ChangeState.REHEARSED):
-            record = self._latest[change] = ChangeRecord(change, state, why, objection=objection)
+        record, why = self._latest.get(change), ""
+        if objection is not None:
+            why = objection.reason
+            self._objections.setdefault(change.subject, []).append(objection)
+        if record is None or record.is_under_way or record.state in (ChangeState.DONE, ChangeState.REHEARSED):
+            record = self._latest[change] = ChangeRecord(change, state, why)
             self.records.append(record)
         else:
-            record.state, record.why, record.objection, record.attempts = state, why, objection, record.attempts + 1
+            record.try_again()
+            record.end(state, why)
         self.hears(record)
         return record
 
     def _ended(self, record: ChangeRecord, state: ChangeState, why: str) -> None:
-        record.state, record.why = state, why
+        record.end(state, why)
         self.hears(record)
 
     async def _objection(self, change: Change) -> Refusal | None:
@@ -197,10 +221,12 @@ class Gate:
         return None
 
 
-def _end_by(error: BaseException) -> End:
+def _end_by(error: BaseException, *, one_request: bool) -> End:
     """What an error says of the change that it ended: one that was cut off may have been made all the same."""
     if isinstance(error, TimeoutError) or not isinstance(error, Exception):
         state = ChangeState.UNKNOWN
     else:
         state = getattr(error, "leaves", ChangeState.FAILED)
+    if state is ChangeState.REFUSED and not one_request:
+        state = ChangeState.FAILED  # steps before the one that was refused may have taken effect
     return state, named(error)

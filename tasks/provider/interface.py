@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from poolkeeper.tasks.fleet.model import Host, Pool
-from poolkeeper.tasks.outcomes import CannotGoOn, Checked, Secret
+from poolkeeper.tasks.outcomes import CannotGoOn, ChangeState, Checked, Secret
 from poolkeeper.tasks.provider.upgrading import UpgradeRule, Way
 
 
@@ -21,6 +21,8 @@ class ProviderError(CannotGoOn):
 
 class OutcomeUnknown(ProviderError):
     """The call may or may not have taken effect: read the state again, do not repeat it blindly."""
+
+    leaves = ChangeState.UNKNOWN
 
 
 class Throttled(ProviderError):

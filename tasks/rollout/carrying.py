@@ -319,7 +319,8 @@ class Carrier:
                 await self._refuse_if_ended()
             if self.work.hands_over:
                 await self._mark(host, self._begun)
-                return self._outcome(host, HostState.HANDED_OVER, "drained and handed over")
+                would = "would be drained and handed over"
+                return self._outcome(host, HostState.HANDED_OVER, "drained and handed over", rehearsed=would)
             async with self._phase(host, "change"):
                 intent = await self._intend(host, node)
                 if node is not None:
@@ -336,7 +337,8 @@ class Carrier:
             if not self.work.works_without_node:
                 await self._give_back(host, rehearsed=node)
         end = "; its Node is gone" if self.work.works_without_node else " and given back"
-        return self._outcome(host, HostState.DONE, f"changed, proven{end}", findings)
+        would = "would be changed, proven" + ("; its Node would be gone" if self.work.works_without_node else end)
+        return self._outcome(host, HostState.DONE, f"changed, proven{end}", findings, rehearsed=would)
 
     async def _forget_begun(self, host: Host) -> None:
         """It is proven, or was at the goal already."""
@@ -659,7 +661,8 @@ class Carrier:
             )
             state = HostState.REFUSED if state is HostState.DONE else state
             return self._outcome(host, state, f"{why}; not given back", [*findings, kept])
-        return self._outcome(host, state, f"{why}; given back" if given else why, findings)
+        told, would = f"{why}; given back" if given else why, f"{why}; would be given back" if given else why
+        return self._outcome(host, state, told, findings, rehearsed=would)
 
     async def _blocked(self, host: Host, blocked: DrainBlocked) -> HostOutcome:
         findings = [
@@ -672,7 +675,10 @@ class Carrier:
             )
             for (namespace, name), why in sorted(blocked.blockers.items())
         ]
-        summary = f"its drain was blocked: {findings[0].evidence.observed}"
+        blocked_by = findings[0].evidence.observed
+        summary = self.gate.seen(
+            f"its drain was blocked: {blocked_by}", rehearsed=f"its drain is blocked: {blocked_by}"
+        )
         return await self.give_back_untouched(host, HostState.BLOCKED, summary, findings)
 
     async def _denied(self, host: Host, denied: Denied) -> HostOutcome:
@@ -721,8 +727,9 @@ class Carrier:
                 raise
             self.recorder.say(f"{host.name}: {refused}")  # held or frozen by one who saw it fail
         worst = findings[0]
-        summary = f"{what}: {worst.id}: {worst.evidence.observed}{kept}"
-        return self._outcome(host, HostState.FAILED, summary, findings)
+        why = f"{worst.id}: {worst.evidence.observed}"
+        state = self.gate.seen(HostState.FAILED, rehearsed=HostState.STOPPED)
+        return self._outcome(host, state, f"{what}: {why}{kept}", findings, rehearsed=f"it would fail: {why}")
 
     # telling
 
@@ -744,7 +751,7 @@ class Carrier:
             except TimeoutError:
                 raise ClusterUnreachable(f"to {sentence} took longer than the lease lasts") from None
 
-        return await self.gate.change(subject, sentence, in_time, rehearsed=rehearsed, end=end)
+        return await self.gate.change(subject, sentence, in_time, rehearsed=rehearsed, end=end, one_request=True)
 
     @asynccontextmanager
     async def _phase(self, host: Host, phase: str) -> AsyncIterator[None]:
@@ -756,8 +763,18 @@ class Carrier:
         evidence = Evidence(observed, expected, "rollout", datetime.now(UTC))
         return Finding(id, Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
 
-    def _outcome(self, host: Host, state: HostState, summary: str, findings: Iterable[Finding] = ()) -> HostOutcome:
+    def _outcome(
+        self, host: Host, state: HostState, summary: str, findings: Iterable[Finding] = (), *, rehearsed: str = ""
+    ) -> HostOutcome:
+        """How it ended, told and recorded.
+
+        rehearsed: what a dry run says in place of the summary; empty: the same
+        """
         findings = tuple(findings)
+        if rehearsed:
+            ends_well = state in (HostState.DONE, HostState.HANDED_OVER)
+            planned = HostState.PLANNED if ends_well else state, rehearsed
+            state, summary = self.gate.seen((state, summary), rehearsed=planned)
         self.recorder.say(f"{host.name}: {state}: {summary}")
         self.recorder.findings(host.name, "outcome", findings)
         self.live.end(host.name, state, summary)

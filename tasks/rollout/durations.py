@@ -34,7 +34,11 @@ def percentile_s(
     hosts: Collection[str],
 ) -> float | None:
     """The same from rows. Pure but for `steps_of`. A host counts where its run changed and proved it."""
-    mine = sorted((run for run in runs if run["flow"] == flow), key=lambda run: run["ended_at"], reverse=True)
+    mine = sorted(
+        (run for run in runs if run["flow"] == flow and not run.get("dry_run")),
+        key=lambda run: run["ended_at"],
+        reverse=True,
+    )
     samples: list[float] = []
     for run in mine[:RUNS_LOOKED_AT]:
         done = {name for name, state in (run["hosts"] or {}).items() if state == "done" and name in hosts}

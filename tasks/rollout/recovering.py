@@ -62,7 +62,7 @@ def _waits(one: Found, why: str) -> Finding:
 
 def rehearsed(one: Found, outcome: HostOutcome) -> HostOutcome:
     """What a dry run says of a host whose steps it has walked."""
-    if outcome.state is not HostState.DONE:
+    if outcome.state not in (HostState.DONE, HostState.PLANNED):
         return outcome
     return replace(outcome, state=HostState.PLANNED, summary=f"{one.remedy}: {one.told}")
 

@@ -281,7 +281,7 @@ class RolloutRun:
             evidence = Evidence(why, "a window that is long enough", "fleet file")
             next_step = "Nothing to do: a run in that window begins with it."
             findings.append(Finding("rollout.window", Severity.INFO, here, evidence, next_step))
-        if outcome.state not in (HostState.DONE, HostState.HANDED_OVER):
+        if outcome.state is not HostState.PLANNED:
             return replace(outcome, findings=tuple(findings))
         return HostOutcome(host.name, HostState.PLANNED, f"wave {planned.wave}: {planned.reason}", tuple(findings))
 
@@ -569,7 +569,9 @@ class RolloutRun:
             others=others,
             told=self.recorder.say,
         )
-        await self.read_note()
+        row = await self._lease_row()
+        self.note = row.note
+        self.recorder.about_the_run(self.gate.seen((), rehearsed=_held(row)))
         async with AsyncExitStack() as stack:
             lease = await self.gate.unless_dry_run(
                 lambda: stack.enter_async_context(lasting), rehearsed=RehearsedLease(self._lease_name, note(self.note))
@@ -588,7 +590,8 @@ class RolloutRun:
             finding = error.finding(subject)
         else:
             evidence = Evidence(named(error), "an end of its work", "rollout")
-            next_step = "Run this again: it takes the host up where it stands. Until then its node stays cordoned."
+            again = "Run this again: it takes the host up where it stands."
+            next_step = self.gate.seen(f"{again} Until then its node stays cordoned.", rehearsed="Run this again.")
             finding = Finding("rollout.broke-off", Severity.BLOCKER, subject, evidence, next_step)
         self.recorder.findings(host.name, "outcome", [finding])
         summary = finding.evidence.observed
@@ -607,6 +610,15 @@ def _not_told(host: Host, error: ProviderError) -> Finding:
     evidence = Evidence(str(error), "an answer of the provider", "provider", datetime.now(UTC))
     next_step = "Nothing on it was touched: mend what the provider names, and run this again."
     return Finding("rollout.provider.no-answer", Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
+
+
+def _held(lease: LeaseRow) -> tuple[Finding, ...]:
+    """What a dry run says of a lease that somebody has: it takes none, and does not wait for one."""
+    if not lease.holder:
+        return ()
+    evidence = Evidence(f"held by {lease.holder}", "nobody holds it", "Lease", datetime.now(UTC))
+    next_step = "Wait for that run's end: it may be at work on these hosts, and the real run would wait for it."
+    return (Finding("rollout.lease.held", Severity.WARNING, Subject("lease", lease.name), evidence, next_step),)
 
 
 def _going(plan: Plan, *, nodes_go: bool) -> frozenset[str]:

@@ -93,7 +93,7 @@ def markdown(
 
 def _changes(records: Sequence[ChangeRecord], *, dry_run: bool) -> list[str]:
     """Lines for what was changed, and for what was tried and has taken no effect, or not all of it."""
-    rehearsed, made, not_made = list[str](), list[str](), list[str]()
+    rehearsed, made, ended_badly, not_made = list[str](), list[str](), list[str](), list[str]()
     for one in records:
         line = f"- {plain(one.change.sentence)}"
         times = f", {one.attempts} times" if one.attempts > 1 else ""
@@ -104,12 +104,16 @@ def _changes(records: Sequence[ChangeRecord], *, dry_run: bool) -> list[str]:
                 made.append(line)
             case ChangeState.UNKNOWN:
                 made.append(f"{line} (it may or may not have taken effect: {plain(one.why) or 'its end was not seen'})")
-            case ChangeState.REFUSED | ChangeState.FAILED:
-                not_made.append(f"{line} ({one.state}{times}: {plain(one.why)})")
+            case ChangeState.FAILED:
+                ended_badly.append(f"{line} (failed{times}: {plain(one.why)})")
+            case ChangeState.REFUSED:
+                not_made.append(f"{line} (refused{times}: {plain(one.why)})")
     if dry_run:
         more = [f"- and {len(rehearsed) - TABLE_ROWS} more"] if len(rehearsed) > TABLE_ROWS else []
         return ["## What would be changed", "", *(rehearsed[:TABLE_ROWS] or ["- nothing"]), *more]
     lines = ["## What was changed", "", *(made or ["- nothing"])]
+    if ended_badly:
+        lines += ["", "## What was begun and did not end well; part of it may have taken effect", "", *ended_badly]
     return [*lines, "", "## What was tried and not done", "", *not_made] if not_made else lines
 
 
@@ -183,7 +187,7 @@ class Answer:
     @property
     def state(self) -> RunState:
         """How it ended; a run that could not be written down did not end well, whatever it has done."""
-        done = self.reached in (RunState.COMPLETED, RunState.LEFT_OUT)
+        done = self.reached not in (RunState.FAILED, RunState.INVALID)
         return RunState.UNRECORDED if done and self.recorder.unrecorded else self.reached
 
     @property

@@ -140,7 +140,8 @@ class Upgrade:
         choice, lacking = await self._resolver.choose(host, version)
         if lacking:
             # a dry run has fetched no lists: what they lack may be there
-            warnings = tuple(replace(f, severity=Severity.WARNING) for f in lacking)
+            missing = "upgrade.packages.missing"
+            warnings = tuple(replace(f, severity=Severity.WARNING) if f.id == missing else f for f in lacking)
             return self.gate.seen(lacking, rehearsed=warnings)
         need = await read_need(self.sessions, host, choice.versions)
         share = self.provider.upgrade_rule.min_disk_free_share if version else 0.0

@@ -49,6 +49,7 @@ def test_each_flow_makes_the_changes_that_its_dry_run_told(cluster: Cluster) -> 
         assert (states(rehearsed), states(made)) == (["planned"], [state]), (flow, rehearsed.answer, made.answer)
         assert sentences(cluster, rehearsed, "rehearsed") == sentences(cluster, made, "done"), flow
         assert sentences(cluster, rehearsed, "rehearsed"), flow
+        assert not (cluster.state / "runs" / rehearsed.answer["run_id"] / "live.md").exists(), flow
         assert [dry_run(cluster, one) for one in (rehearsed, made)] == [True, False]
 
 

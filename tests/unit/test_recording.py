@@ -120,8 +120,13 @@ async def test_a_dry_run_says_would_and_takes_no_time(recorder: Recorder, said: 
     recorder.dry_run = True
     async with recorder.phase("n1", "drain"):
         recorder.change(ChangeRecord(Change(Subject("node", "n1"), "cordon node n1"), ChangeState.REHEARSED))
-    assert (said, list(recorder.spool.rows(STEPS)), recorder.phase_s) == (["would cordon node n1"], [], {})
-    assert [row["outcome"] for row in recorder.spool.rows(CHANGES)] == ["rehearsed"]
+        recorder.change(ChangeRecord(Change(Subject("node", "n1"), "drain node n1"), ChangeState.REHEARSED))
+    assert said == ["would cordon node n1", "would drain node n1"]
+    assert (list(recorder.spool.rows(STEPS)), recorder.phase_s) == ([], {})
+    recorder.try_again()
+    rows = [(row["sentence"], row["outcome"]) for row in recorder.spool.rows(CHANGES)]
+    assert rows == [("cordon node n1", "rehearsed"), ("drain node n1", "rehearsed")]
+    assert len(list((recorder.spool.root / "changes").rglob("*.jsonl"))) == 1, "a drain may have very many"
 
 
 def begun(sentence: str) -> ChangeRecord:
@@ -219,6 +224,8 @@ def test_what_could_not_be_written_is_tried_again_at_the_end(unwritable: Recorde
     [
         (RunState.COMPLETED, "ended without its record"),
         (RunState.LEFT_OUT, "ended without its record"),
+        (RunState.USAGE_LEFT_OUT, "ended without its record"),
+        (RunState.BILL_TO_LOOK_AT, "ended without its record"),
         (RunState.FAILED, "failed"),
         (RunState.INVALID, "invalid"),
     ],

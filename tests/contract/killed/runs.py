@@ -160,6 +160,7 @@ class Deadly(Gate):
         *,
         rehearsed: R,
         end: Callable[[T], End] = lambda value: DONE,
+        one_request: bool = False,
     ) -> T | R:
         """As every gate does, and counts what its guards let pass."""
 
@@ -170,7 +171,7 @@ class Deadly(Gate):
             finally:
                 self._ground.passed(Kind.CHANGE, number)
 
-        return await super().change(subject, sentence, counted, rehearsed=rehearsed, end=end)
+        return await super().change(subject, sentence, counted, rehearsed=rehearsed, end=end, one_request=one_request)
 
 
 Run = Callable[[Ground], Awaitable[Json]]

@@ -823,7 +823,7 @@ async def test_a_dry_run_tells_each_eviction_and_waits_for_none(
     plan = run.plan(GOAL, limits, looked.values(), await run.outlook(looked.values(), limits))
     async with asyncio.timeout(DEADLINE_S), run.holding(plan) as lease:
         outcome = await run.carrier(GOAL, limits, Instant(), lease).carry(host)
-    assert str(outcome.state) == "done"
+    assert str(outcome.state) == "planned"
     assert run.gate.sentences == [
         "cordon node n0",
         "mark node n0 as draining",
@@ -832,6 +832,25 @@ async def test_a_dry_run_tells_each_eviction_and_waits_for_none(
         "give node n0 back: remove our mark and our cordon",
     ]
     assert (await left(cluster), await list_leases(cluster)) == ([], {})
+
+
+@pytest.mark.parametrize("work", [HandOver, Instant], ids=["hand over", "change"])
+async def test_a_dry_run_says_what_would_be_and_never_that_it_was(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path, work: Callable[[], Any]
+) -> None:
+    """A person may pull the plug of a host that is told to be handed over."""
+    (host,) = nodes(1, pool=1, rack=1)
+    run = await open_run(cluster, [host], tmp_path)
+    run.gate.dry_run, said = True, list[str]()
+    run.recorder.say = said.append
+    looked = await run.look(["n0"], GOAL, QUICK, work())
+    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    async with run.holding(plan) as lease:
+        outcome = await run.carrier(GOAL, QUICK, work(), lease).carry(host)
+    assert (outcome.state, outcome.summary.split()[:2]) == (HostState.PLANNED, ["would", "be"])
+    told = [line for line in (*said, run.live.text()) if "handed over" in line or "given back" in line]
+    assert [line for line in told if "would be" not in line] == []
+    assert told, "it says nothing"
 
 
 async def test_what_others_bring_about_after_the_lease_is_lost_is_not_told_as_done(

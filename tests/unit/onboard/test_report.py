@@ -192,6 +192,7 @@ def test_the_text_for_people() -> None:
             a_record("join host a to pool general"),
             a_record("evict pod web", ChangeState.REFUSED, "its budget", 5),
             a_record("restart host a", ChangeState.UNKNOWN),
+            a_record("upgrade host a", ChangeState.FAILED, "exit status 1"),
         ],
         dry_run=False,
     )
@@ -209,6 +210,8 @@ def test_the_text_for_people() -> None:
         "## What was changed\n\n"
         "- join host a to pool general\n"
         "- restart host a (it may or may not have taken effect: its end was not seen)\n\n"
+        "## What was begun and did not end well; part of it may have taken effect\n\n"
+        "- upgrade host a (failed: exit status 1)\n\n"
         "## What was tried and not done\n\n"
         "- evict pod web (refused, 5 times: its budget)\n"
     )

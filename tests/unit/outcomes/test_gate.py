@@ -17,8 +17,9 @@ from poolkeeper.tasks.outcomes import (
     Severity,
     Subject,
     failed_by,
-    refused_if,
+    failed_if,
 )
+from poolkeeper.tasks.provider.interface import OutcomeUnknown
 
 HOST = Subject("host", "fra1-n01")
 NO = Refusal("freeze", "the cluster is frozen", "Run `poolkeeper thaw`.")
@@ -132,14 +133,16 @@ async def test_unless_it_is_told_otherwise_a_gate_is_a_dry_run():
         pytest.param(ClusterUnreachable("no answer"), "unknown", id="the answer was lost"),
         pytest.param(ApiError(403, "PATCH x", None, None), "refused", id="no right"),
         pytest.param(ApiError(409, "PATCH x", None, None), "refused", id="someone else was quicker"),
+        pytest.param(ApiError(408, "PATCH x", None, None), "unknown", id="a proxy gave up"),
         pytest.param(ApiError(500, "PATCH x", None, None), "unknown", id="the API server is unwell"),
+        pytest.param(OutcomeUnknown("no answer"), "unknown", id="the provider's answer was lost"),
         pytest.param(asyncio.CancelledError(), "unknown", id="cut off"),
     ],
 )
 async def test_how_a_change_ended_is_known_by_its_error(error: BaseException, state: str):
     gate = Gate(dry_run=False)
     with pytest.raises(type(error)):
-        await gate.change(HOST, "join it", Machine(error).change, rehearsed=0)
+        await gate.change(HOST, "join it", Machine(error).change, rehearsed=0, one_request=True)
     assert [(one.state, one.why.startswith(type(error).__name__)) for one in gate.records] == [(state, True)]
 
 
@@ -155,14 +158,54 @@ async def test_what_is_tried_again_stays_one_change():
     assert rows(gate) == [("join it", "done", "", 3), ("join it", "done", "", 1)]
 
 
+async def test_what_is_refused_after_other_steps_is_not_told_as_without_effect():
+    """The unit was started, and only then was the cordon refused."""
+    gate = Gate(dry_run=False)
+    with pytest.raises(ApiError):
+        await gate.change(HOST, "join it", Machine(ApiError(403, "PATCH x", None, None)).change, rehearsed=0)
+    assert [one.state for one in gate.records] == [ChangeState.FAILED]
+
+
+async def test_a_later_refusal_does_not_take_back_what_may_have_taken_effect():
+    frozen = False
+
+    async def guard(change: Change) -> Refusal | None:
+        return NO if frozen else None
+
+    gate = Gate([guard], dry_run=False)
+    with pytest.raises(ClusterUnreachable):
+        await gate.change(HOST, "cordon it", Machine(ClusterUnreachable("no answer")).change, rehearsed=0)
+    frozen = True
+    with pytest.raises(GateRefused):
+        await gate.change(HOST, "cordon it", Machine().change, rehearsed=0)
+    why = "ClusterUnreachable: no answer; then refused: the cluster is frozen"
+    assert rows(gate) == [("cordon it", "unknown", why, 2)]
+    assert gate.sentences == ["cordon it"]
+
+
+async def test_of_two_alike_at_once_each_has_its_own_record():
+    gate, has_begun, may_end, machine = Gate(dry_run=False), asyncio.Event(), asyncio.Event(), Machine()
+
+    async def slow() -> None:
+        has_begun.set()
+        await may_end.wait()
+
+    first = asyncio.create_task(gate.change(HOST, "evict it", slow, rehearsed=None))
+    await has_begun.wait()
+    await gate.change(HOST, "evict it", machine.change, rehearsed=0, end=lambda value: (ChangeState.REFUSED, "budget"))
+    may_end.set()
+    await first
+    assert rows(gate) == [("evict it", "done", "", 1), ("evict it", "refused", "budget", 1)]
+
+
 A_BLOCKER = Finding("upgrade.failed", Severity.BLOCKER, HOST, Evidence("exit status 1", "0", "unit"), "Look at it.")
 
 
 @pytest.mark.parametrize(
     ("end", "ended"),
     [
-        pytest.param(refused_if(""), ("done", ""), id="no reason against it"),
-        pytest.param(refused_if("not in this pool"), ("refused", "not in this pool"), id="a reason"),
+        pytest.param(failed_if(""), ("done", ""), id="no reason against it"),
+        pytest.param(failed_if("not in this pool"), ("failed", "not in this pool"), id="a reason"),
         pytest.param(failed_by(()), ("done", ""), id="no finding"),
         pytest.param(failed_by([A_BLOCKER]), ("failed", "upgrade.failed: exit status 1"), id="a blocker"),
         pytest.param(Eviction(EvictionState.ACCEPTED).end, ("done", ""), id="evicted"),
