@@ -19,6 +19,7 @@ from poolkeeper.flows.rolling import answered, roll
 from poolkeeper.flows.surroundings import run_name
 from poolkeeper.tasks.onboard.offboarding import Offboarding
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
+from poolkeeper.tasks.rollout.recovery import Found
 from poolkeeper.tasks.rollout.run import RolloutRun
 from poolkeeper.tasks.runs.answer import Answer
 
@@ -80,3 +81,8 @@ def offboarding_of(run: RolloutRun, *, host_is_gone: bool = False) -> Offboardin
         request=run.request,
         host_is_gone=host_is_gone,
     )
+
+
+def finishing(run: RolloutRun, found: Found) -> Offboarding:
+    """For `recover`: the work that a killed run had begun with."""
+    return offboarding_of(run, host_is_gone=found.node_is_dead)

@@ -8,7 +8,7 @@ Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials. Sch
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from poolkeeper.flows.offboard import offboarding_of
+from poolkeeper.flows.registry import FLOWS
 from poolkeeper.flows.rolling import carried_safely
 from poolkeeper.flows.surroundings import load_declared, run_name, run_of, secrets
-from poolkeeper.flows.upgrade import upgrade_of
 from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost
 from poolkeeper.tasks.fleet import Fleet
 from poolkeeper.tasks.outcomes import CannotGoOn, Gate, HostOutcome, named
@@ -33,16 +32,10 @@ from poolkeeper.tasks.rollout.run import RolloutRun, open_rollout
 from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import choose_pools, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder
-from poolkeeper.tasks.upgrade.goal import Goal as Versions
 from poolkeeper.tasks.upgrade.goal import GoalInvalid
 
-FINISHES: dict[str, Callable[[RolloutRun, Found], HostWork]] = {
-    "upgrade": lambda run, found: upgrade_of(run, Versions.of_row(found.goal.wanted)),
-    "offboard": lambda run, found: offboarding_of(run, host_is_gone=found.node_is_dead),
-}
-"""Flow -> the work that finishes what a run of it has begun."""
-WITHOUT_NODE = {"upgrade": False, "offboard": True}
-"""Flow -> whether it is finished where the Node is gone, too."""
+WITHOUT_NODE = {flow.name: flow.recovery.without_node for flow in FLOWS.values() if flow.recovery is not None}
+"""Flow whose work is finished -> whether it is finished where the Node is gone, too."""
 
 
 @flow(name="recover", flow_run_name=lambda: run_name(flow_run.parameters, "recover"))
@@ -113,6 +106,6 @@ def _finishing(run: RolloutRun, one: Found) -> tuple[Found, HostWork | None]:
     if one.remedy is not Remedy.FINISH:
         return one, None
     try:
-        return one, FINISHES[one.goal.flow](run, one)
+        return one, FLOWS[one.goal.flow].finishing(run, one)
     except GoalInvalid as error:
         return recovering.unreachable(one, str(error)), None

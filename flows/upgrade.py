@@ -24,6 +24,7 @@ from poolkeeper.tasks.fleet.versions import numbers
 from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, blockers
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
 from poolkeeper.tasks.rollout.memory import intents_of
+from poolkeeper.tasks.rollout.recovery import Found
 from poolkeeper.tasks.rollout.run import RolloutRun
 from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import ChoiceInvalid
@@ -180,3 +181,8 @@ def upgrade_of(run: RolloutRun, versions: Versions) -> UpgradeWork:
             limits=UpgradeLimits(settle_s=run.pool.join.timeout_s),
         )
     )
+
+
+def finishing(run: RolloutRun, found: Found) -> UpgradeWork:
+    """For `recover`: the work that a killed run had begun with. Raises GoalInvalid."""
+    return upgrade_of(run, Versions.of_row(found.goal.wanted))

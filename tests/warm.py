@@ -29,17 +29,19 @@ from functools import cache
 from subprocess import Popen, TimeoutExpired
 from typing import IO, Any
 
+from poolkeeper.flows.registry import FLOWS
+
 COMMAND_TIMEOUT_S = 180.0
 START_TIMEOUT_S = 120.0
 IMPORTED = (
     "prefect.main",
+    *(flow.module for flow in FLOWS.values()),
+    *(f"poolkeeper.deployments.cli.{name}" for name in ("bill", "forecast_view", "running")),
     *(
-        f"poolkeeper.flows.{name}"
-        for name in ("onboard", "upgrade", "maintain", "offboard", "recover", "audit", "meter")
-    ),
-    *(
-        f"poolkeeper.deployments.{name}"
-        for name in ("bill", "forecasting", "lab.cli", "probing", "releasing", "status")
+        "poolkeeper.deployments.lab.cli",
+        "poolkeeper.tasks.cluster.inventory",
+        "poolkeeper.tasks.onboard.host_checks",
+        "poolkeeper.tasks.rollout.releasing",
     ),
     # what these import when they first need it
     *("alibabacloud_bssopenapi20171214.client", "alibabacloud_cs20151215.client", "fastapi", "rich.console"),
@@ -175,10 +177,11 @@ def _run(request: dict[str, Any], out: int, err: int) -> None:
 
         from prefect.context import refresh_global_settings_context
 
-        from poolkeeper.deployments import cli, running
+        from poolkeeper.deployments import cli
+        from poolkeeper.deployments.prefect_settings import prepare_environment
         from tests.e2e.killing import arm
 
-        running.prepare_environment()
+        prepare_environment()
         refresh_global_settings_context()
         if request["place"]:
             arm(request["place"])

@@ -49,7 +49,13 @@ def lab() -> None:
     type=click.Choice(OLDER_KUBELETS),
     help="Version that hosts join with, to have something to upgrade; else the API server's. Without --real.",
 )
-@click.option("--prefect", is_flag=True, help="Also a Prefect server with every deployment, and a worker; some 30 s.")
+@click.option(
+    "--prefect",
+    type=click.Choice(["all", "server"]),
+    is_flag=False,
+    flag_value="all",
+    help="Also a Prefect server with every deployment, and a worker; some 30 s. `server`: the server alone.",
+)
 def up(
     folder: Path | None,
     as_json: bool,
@@ -57,7 +63,7 @@ def up(
     real: bool,
     machines: int | None,
     kubelet: str | None,
-    prefect: bool,
+    prefect: str | None,
 ) -> None:
     """Start a lab and say what was started and where."""
     if real and hosts is not None:
@@ -75,7 +81,7 @@ def up(
         )
     )
     if prefect:
-        started = _tried(lambda: lifecycle.start_prefect(place)) or started
+        started = _tried(lambda: lifecycle.start_prefect(place, alone=prefect == "server")) or started
     told = lifecycle.status(place)
     if as_json:
         echo(json.dumps({"started": started, **told}, indent=2))

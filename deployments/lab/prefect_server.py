@@ -16,7 +16,7 @@ from pathlib import Path
 import poolkeeper
 from poolkeeper.deployments.lab.layout import LabFolder, Network
 from poolkeeper.deployments.lab.processes import LAB_MARK
-from poolkeeper.deployments.running import SERVER_SETTINGS
+from poolkeeper.deployments.prefect_settings import SERVER_SETTINGS
 from poolkeeper.tasks.settings import state_folder
 
 PORT = 4200

@@ -59,6 +59,7 @@ from poolkeeper.tasks.outcomes import (
 )
 from poolkeeper.tasks.provider import Provider, ProviderError
 from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.runs.watching import watcher
 
 
 class NotAdmitted(Exception):
@@ -612,6 +613,7 @@ class Admission:
         findings = tuple(findings)
         self.recorder.say(f"{host.name}: {state}: {summary}")
         self.recorder.findings(host.name, "outcome", findings)
+        watcher().ended(host.name, state, summary)
         return HostOutcome(host.name, state, summary, findings, dict(self.recorder.phase_s.get(host.name, {})))
 
 

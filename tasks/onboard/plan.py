@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from poolkeeper.tasks.fleet.model import Host
+from poolkeeper.tasks.fleet.problems import counted
 from poolkeeper.tasks.onboard.standing import Standing, Step
 
 _WORK = (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN, Step.ACCEPT, Step.ADOPT)
@@ -37,7 +38,7 @@ class Plan:
     def summary(self) -> str:
         """One line for a person."""
         waves = max((planned.wave for planned in self.hosts), default=0)
-        return f"{len(self.hosts)} hosts in {waves} waves, plan {self.digest[:12]}"
+        return f"{counted(len(self.hosts), 'host')} in {counted(waves, 'wave')}, plan {self.digest[:12]}"
 
 
 def plan_joins(standings: Iterable[tuple[Host, Standing]]) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from poolkeeper.tasks.onboard.plan import Plan
+from poolkeeper.tasks.runs.watching import HostPlan, RunPlan
 
 
 def plan_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -22,3 +23,8 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
         }
         for planned in plan.hosts
     ]
+
+
+def run_plan(plan: Plan) -> RunPlan:
+    """The same for whoever watches the run."""
+    return RunPlan(plan.summary, tuple(HostPlan(p.host.name, p.wave, str(p.step), p.reason) for p in plan.hosts))

@@ -41,6 +41,7 @@ from poolkeeper.tasks.outcomes import (
 from poolkeeper.tasks.provider import open_provider
 from poolkeeper.tasks.runs.gate import gate_of
 from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.runs.watching import watcher
 
 DESTROYED_BY_A_JOIN = ("hosts.leftovers.none", "hosts.runtime.known")
 """Checks that are made again just before a host is joined."""
@@ -188,11 +189,13 @@ class OnboardRun:
         if result.standing.step is Step.NOTHING:
             findings = tuple(map(_in_service, result.findings))
             self.recorder.findings(name, "preflight", findings)
+            watcher().ended(name, HostState.ACCEPTED, result.standing.reason)
             return HostOutcome(name, HostState.ACCEPTED, result.standing.reason, findings)
         worst = blockers(by_severity(result.findings))[0]
         summary = f"{worst.id}: {worst.evidence.observed}"
         self.recorder.say(f"{name}: stopped: {summary}")
         self.recorder.findings(name, "preflight", result.findings)
+        watcher().ended(name, HostState.STOPPED, summary)
         return HostOutcome(name, HostState.STOPPED, summary, result.findings)
 
     def broke_off(self, name: str, error: Exception) -> HostOutcome:
@@ -211,6 +214,7 @@ class OnboardRun:
             )
         self.recorder.findings(name, "outcome", [finding])
         self.recorder.say(f"{name}: failed: {finding.evidence.observed}")
+        watcher().ended(name, HostState.FAILED, finding.evidence.observed)
         spent = dict(self.recorder.phase_s.get(name, {}))
         return HostOutcome(name, HostState.FAILED, finding.evidence.observed, (finding,), spent)
 

@@ -10,9 +10,10 @@ from prefect.cache_policies import NO_CACHE
 
 from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
 from poolkeeper.tasks.hosts import HostError
-from poolkeeper.tasks.onboard.report import plan_rows
+from poolkeeper.tasks.onboard.report import plan_rows, run_plan
 from poolkeeper.tasks.outcomes import HostOutcome
 from poolkeeper.tasks.runs.steps import table
+from poolkeeper.tasks.runs.watching import watcher
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
@@ -52,4 +53,5 @@ async def admit(run: OnboardRun, name: str) -> HostOutcome:
 @task(name="publish plan", cache_policy=NO_CACHE)
 async def publish_plan(plan: Plan) -> None:
     """The plan as a table, before anything is done."""
+    watcher().planned(run_plan(plan))
     await table("onboard-plan", plan_rows(plan), plan.summary)

@@ -10,6 +10,7 @@ from pathlib import Path
 from poolkeeper.tasks.ledger import write_whole
 from poolkeeper.tasks.outcomes import HostState
 from poolkeeper.tasks.pages.markdown import with_commands
+from poolkeeper.tasks.runs.watching import watcher
 
 
 class Live:
@@ -27,7 +28,13 @@ class Live:
     def say(self, doing: str) -> None:
         """What the run as a whole does."""
         self._doing = doing
+        watcher().doing(doing)
         self.changed.set()
+
+    def wave(self, number: int, of: int, hosts: Iterable[str]) -> None:
+        """A wave begins."""
+        watcher().wave(number, tuple(hosts))
+        self.say(f"wave {number} of {of}")
 
     def plan(self, hosts: Iterable[str]) -> None:
         """Who is to come, in order. A run with another goal after the first begins anew."""
@@ -38,12 +45,14 @@ class Live:
     def tell(self, host: str, doing: str) -> None:
         """What is done with one host."""
         self._hosts[host] = doing
+        watcher().phase(host, doing)
         self.changed.set()
 
     def end(self, host: str, state: HostState, summary: str) -> None:
         """How it ended for one host."""
         self._hosts.pop(host, None)
         self._ended[host] = (state, summary)
+        watcher().ended(host, state, summary)
         self.changed.set()
 
     def close(self, summary: str) -> None:

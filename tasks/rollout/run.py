@@ -59,6 +59,7 @@ from poolkeeper.tasks.rollout.carrying import NODE_GONE, Carrier, HostWork
 from poolkeeper.tasks.rollout.durations import measured_s
 from poolkeeper.tasks.rollout.findings import findings as forecast_findings
 from poolkeeper.tasks.rollout.forecast import forecast_each
+from poolkeeper.tasks.rollout.foreseen import foresee
 from poolkeeper.tasks.rollout.goal import Goal, Limits
 from poolkeeper.tasks.rollout.live import Live
 from poolkeeper.tasks.rollout.memory import (
@@ -84,6 +85,7 @@ from poolkeeper.tasks.rollout.windows import start_refusal
 from poolkeeper.tasks.runs.choosing import ChoiceInvalid
 from poolkeeper.tasks.runs.gate import gate_of
 from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.runs.watching import watcher
 from poolkeeper.tasks.settings import lease_duration_s
 
 API_TIMEOUT_S = 10.0
@@ -160,6 +162,11 @@ class RolloutRun:
     def _pool_hosts(self) -> list[Host]:
         """All that the fleet file declares in it, also those that are not chosen."""
         return [host for host in self.fleet.hosts.values() if host.pool.name == self.pool.name]
+
+    @property
+    def _unavailable(self) -> int:
+        """How many of the pool may be out of service at once."""
+        return self.pool.max_unavailable.of(sum(host.active for host in self._pool_hosts))
 
     def tell(self, text: str) -> None:
         """To whoever watches: the log, and the live view."""
@@ -257,6 +264,16 @@ class RolloutRun:
         ]
         plan = plan_rollout(goal, limits, candidates)
         self.live.plan(planned.host.name for planned in plan.hosts)
+        watcher().planned(
+            foresee(
+                plan,
+                self.nodes,
+                outlook.drains,
+                at_once=self._unavailable,
+                host_s=self.expected_s,
+                now=datetime.now(UTC),
+            )
+        )
         return plan
 
     def settled(self, one: Looked) -> HostOutcome:
@@ -459,7 +476,6 @@ class RolloutRun:
         nodes_go: the rollout removes the plan's Nodes, so that one of them which is gone is no loss
         one_by_one: hosts are taken one after the other, however many may be unavailable
         """
-        unavailable = self.pool.max_unavailable.of(sum(host.active for host in self._pool_hosts))
         between = BetweenWaves(
             self.api,
             self.provider,
@@ -475,7 +491,7 @@ class RolloutRun:
             plan,
             lease,
             self.live,
-            at_once=1 if one_by_one else unavailable,
+            at_once=1 if one_by_one else self._unavailable,
             carry=carry,
             look_around=between.before,
             gates=between.after,

@@ -69,12 +69,12 @@ class Waves:
         outcomes: list[HostOutcome] = []
         waves = self._plan.waves
         for number, wave in enumerate(waves, 1):
-            await self._before(number, len(waves))
+            await self._before(number, len(waves), wave)
             outcomes += await in_slots(wave, lambda planned: self._slots, self._start)
             await self._after(number, len(waves))
         return outcomes
 
-    async def _before(self, number: int, of: int) -> None:
+    async def _before(self, number: int, of: int, wave: Sequence[PlannedHost]) -> None:
         if self.budget.gone:
             self._halt(f"the failure budget of {self.budget.allowed} is spent: {', '.join(sorted(self.budget.spent))}")
         if not self.halted:
@@ -82,7 +82,7 @@ class Waves:
         if not self.halted:
             self._halt_by(await self._look_around())
         if not self.halted:
-            self._live.say(f"wave {number} of {of}")
+            self._live.wave(number, of, (planned.host.name for planned in wave))
 
     async def _after(self, number: int, of: int) -> None:
         soak_s = self._plan.limits.soak_s

@@ -27,6 +27,7 @@ from poolkeeper.tasks.ledger import (
     write_whole,
 )
 from poolkeeper.tasks.outcomes import ChangeRecord, ChangeState, Finding, HostOutcome, Known, Observed, named
+from poolkeeper.tasks.runs.watching import watcher
 
 KEPT = 20_000
 """Batches that could not be written and are tried again; of more, the run only tells that there were."""
@@ -130,6 +131,7 @@ class Recorder:
         attempt = self._attempts[host, phase] = self._attempts.get((host, phase), 0) + 1
         started_at, start = datetime.now(UTC), time.monotonic()
         self.say(f"{host}: {phase}")
+        watcher().phase(host, phase)
         result, detail = "ended", ""
         try:
             yield
@@ -137,6 +139,7 @@ class Recorder:
             result, detail = "broke off", named(error)
             raise
         finally:
+            watcher().phase_ended(host, phase)
             duration_s = time.monotonic() - start
             spent = self.phase_s.setdefault(host, {})
             spent[phase] = spent.get(phase, 0.0) + duration_s
@@ -189,8 +192,10 @@ class Recorder:
         change = record.change
         if record.state is ChangeState.REHEARSED:
             self.say(f"would {change.sentence}")
+            watcher().change(change.subject.name, change.sentence)
         elif record.state is ChangeState.UNKNOWN and not record.why:
             self.say(change.sentence)
+            watcher().change(change.subject.name, change.sentence)
         row = {
             "subject_kind": change.subject.kind,
             "subject_name": change.subject.name,

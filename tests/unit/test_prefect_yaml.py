@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from pathlib import Path
 
 import pytest
 import yaml
+
+from poolkeeper.flows.parameters import signature_of
+from poolkeeper.flows.registry import FLOWS
 
 FILE = Path(__file__).parents[2] / "prefect.yaml"
 DOCUMENT = yaml.safe_load(FILE.read_text())
@@ -38,16 +39,29 @@ def test_keys_are_prefects(entry: dict) -> None:
         assert trigger.keys() <= TRIGGER
 
 
+FLOW_OF = {name: flow for flow in FLOWS.values() for name in flow.deployments}
+"""Deployment -> its flow, as the one table of flows has it."""
+
+
+def test_deployments_are_those_of_the_registered_flows() -> None:
+    found = {entry["name"]: entry["entrypoint"] for entry in DOCUMENT["deployments"]}
+    assert found == {name: flow.entrypoint for name, flow in FLOW_OF.items()}
+
+
 @pytest.mark.parametrize("entry", DEPLOYMENTS)
-def test_entrypoint_takes_the_parameters(entry: dict) -> None:
-    module, _, name = entry["entrypoint"].rpartition(".")
-    flow = getattr(importlib.import_module(module), name)
-    known = inspect.signature(flow.fn).parameters
+def test_a_deployment_that_may_change_hosts_says_so(entry: dict) -> None:
+    changes = FLOW_OF[entry["name"]].changes_hosts and entry.get("parameters", {}).get("dry_run") is not True
+    assert ("changes-hosts" in entry["tags"]) is changes
+
+
+@pytest.mark.parametrize("entry", DEPLOYMENTS)
+def test_flow_takes_the_parameters(entry: dict) -> None:
+    known = {parameter.name for parameter in signature_of(FLOW_OF[entry["name"]]).parameters}
     given = {
         **entry.get("parameters", {}),
         **{k: v for t in entry.get("triggers", []) for k, v in t["parameters"].items()},
     }
-    assert given.keys() <= known.keys()
+    assert given.keys() <= known
 
 
 SCHEDULED = [p for p in DEPLOYMENTS if any(s.get("active", True) for s in p.values[0].get("schedules", []))]
@@ -58,7 +72,7 @@ def test_what_is_scheduled_begins_nothing(entry: dict) -> None:
     if entry["name"] == "recover":  # it gives back what is ours already, and begins nothing
         return
     assert "only-looks" in entry["tags"]
-    if entry["entrypoint"] == "poolkeeper.flows.onboard.onboard":
+    if FLOW_OF[entry["name"]].changes_hosts:
         assert entry["parameters"]["dry_run"] is True
     else:
         assert not entry.get("parameters", {}).get("close")

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.deployments import forecasting, probing, releasing, running, status
+from poolkeeper.deployments import terminal
+from poolkeeper.deployments.cli import forecast_view, outcome, probe, release, status
 from poolkeeper.deployments.terminal import echo
 from poolkeeper.flows import surroundings
+from poolkeeper.tasks.cluster.inventory import node_state
 from poolkeeper.tasks.outcomes import visible
 from poolkeeper.tasks.rollout.held import Held
 from tests.unit.onboard.builders import a_node
@@ -39,7 +41,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_outcome_of_a_run(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     finding = {"severity": "blocker", "id": "a.b", "evidence": {"observed": f"seen {text}"}, "next_step": f"do {text}"}
     host: dict[str, Any] = {"name": "n1", "state": "failed", "summary": f"host {text}", "phase_s": {"join": 1.0}}
-    running.show({"hosts": [{**host, "findings": [finding]}], "summary": f"run {text}", "files": [f"file {text}"]})
+    outcome.show({"hosts": [{**host, "findings": [finding]}], "summary": f"run {text}", "files": [f"file {text}"]})
     out = capsys.readouterr().out
     for line in ("host", "seen", "do", "run", "file"):
         assert f"{line} {text}" in out
@@ -47,8 +49,8 @@ def test_the_outcome_of_a_run(text: str, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_status_of_a_node(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    state, detail = status.standing(a_node(ready=False, ready_message=text))
-    status.show([{"host": "n1", "node": "n1", "state": state, "detail": detail}])
+    state, detail = node_state(a_node(ready=False, ready_message=text))
+    status.show([{"host": "n1", "node": "n1", "state": str(state), "detail": detail}])
     assert text in capsys.readouterr().out
 
 
@@ -58,7 +60,7 @@ def test_what_a_probe_has_found(text: str, capsys: pytest.CaptureFixture[str]) -
     finding = {"severity": "blocker", "id": "a.b", "evidence": evidence, "next_step": f"do {text}"}
     checks = [{"check": "dns", "target": "x", "verdict": "fail", "reason": f"check {text}"}]
     host = {"name": "n1", "standing": "join", "reason": f"host {text}", "checks": checks, "findings": [finding]}
-    probing.show([host])
+    probe.show([host])
     out = capsys.readouterr().out
     for line in ("host", "seen", "not", "do", "check"):
         assert f"{line} {text}" in out
@@ -66,7 +68,7 @@ def test_what_a_probe_has_found(text: str, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_why_a_forecast_is_unknown(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    forecasting.show(seen(a_snapshot([a_pod("web-1"), a_pod("spare", "n3")], budgets=text), "n1"))
+    forecast_view.show(seen(a_snapshot([a_pod("web-1"), a_pod("spare", "n3")], budgets=text), "n1"))
     assert text in capsys.readouterr().out
 
 
@@ -79,14 +81,14 @@ def all_that_is_shown() -> Iterator[tuple[str, Callable[[], None]]]:
     finding = {"severity": "blocker", "id": "a.b", "evidence": {"observed": ACTING, "expected": ACTING}}
     told: dict[str, Any] = {**finding, "next_step": ACTING}
     host: dict[str, Any] = {"name": ACTING, "state": ACTING, "summary": ACTING, "phase_s": {}, "findings": [told]}
-    yield "a run", lambda: running.show({"hosts": [host], "summary": ACTING, "files": [ACTING]})
+    yield "a run", lambda: outcome.show({"hosts": [host], "summary": ACTING, "files": [ACTING]})
     row = {"host": ACTING, "node": ACTING, "state": ACTING, "detail": ACTING, "kubelet": ACTING}
     yield "status", lambda: status.show([row])
     check = {"check": ACTING, "target": ACTING, "verdict": "fail", "reason": ACTING}
     probed = {"name": ACTING, "standing": ACTING, "reason": ACTING, "checks": [check], "findings": [told]}
-    yield "probe", lambda: probing.show([probed])
-    yield "forecast", lambda: forecasting.show(seen(a_snapshot([a_pod("web-1")], budgets=ACTING), "n1"))
-    yield "release", lambda: releasing.show([Held("node", ACTING, ACTING, proven=True, commands=(ACTING,))])
+    yield "probe", lambda: probe.show([probed])
+    yield "forecast", lambda: forecast_view.show(seen(a_snapshot([a_pod("web-1")], budgets=ACTING), "n1"))
+    yield "release", lambda: release.show([Held("node", ACTING, ACTING, proven=True, commands=(ACTING,))])
     yield "a sentence", lambda: echo(ACTING)
     yield "an error", lambda: echo(ACTING, err=True)
 
@@ -104,8 +106,8 @@ def test_nothing_that_others_have_written_acts_on_the_terminal(
 def test_nothing_else_writes_to_the_terminal() -> None:
     """The demo has two lines of its own, in colours."""
     writes = re.compile(r"(?<![\w.])(print|click\.secho|click\.echo|Console|sys\.std(out|err)\.write)\(")
-    folder = Path(running.__file__).parent
-    files = [*folder.glob("*.py"), *(folder / "bill").glob("*.py"), folder / "lab/cli.py"]
+    folder = Path(terminal.__file__).parent
+    files = [*folder.glob("*.py"), *(folder / "cli").rglob("*.py"), folder / "lab/cli.py"]
     others = [path.name for path in files if writes.search(path.read_text())]
     assert sorted(others) == ["demo.py", "terminal.py"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import click
 
-from poolkeeper.deployments.bill.close import close_command
-from poolkeeper.deployments.bill.explain import explain_command
-from poolkeeper.deployments.bill.meter import meter_command
-from poolkeeper.deployments.bill.outlook import outlook_command
-from poolkeeper.deployments.bill.reconcile import reconcile_command
+from poolkeeper.deployments.cli.bill.close import close_command
+from poolkeeper.deployments.cli.bill.explain import explain_command
+from poolkeeper.deployments.cli.bill.meter import meter_command
+from poolkeeper.deployments.cli.bill.outlook import outlook_command
+from poolkeeper.deployments.cli.bill.reconcile import reconcile_command
 
 
 @click.group()

@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from poolkeeper.deployments.asking import COULD_NOT_FIND_OUT, FINE, json_option
-from poolkeeper.deployments.bill.inputs import (
+from poolkeeper.deployments.cli.asking import COULD_NOT_FIND_OUT, FINE, json_option
+from poolkeeper.deployments.cli.bill.inputs import (
     a_period,
     against_closed_option,
     bad_input,
@@ -16,7 +16,7 @@ from poolkeeper.deployments.bill.inputs import (
     period_option,
     read_case,
 )
-from poolkeeper.deployments.bill.shown import answer_of, money_of, show
+from poolkeeper.deployments.cli.bill.shown import answer_of, money_of, show
 from poolkeeper.deployments.terminal import echo
 
 

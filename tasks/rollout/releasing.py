@@ -1,4 +1,4 @@
-"""`poolkeeper release`: what rollouts hold in a cluster, and giving it back."""
+"""Giving back what rollouts hold in a cluster."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from poolkeeper.deployments.forecasting import NodesMistyped
-from poolkeeper.deployments.terminal import echo
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from poolkeeper.tasks.cluster.leases import DURATION_S, RENEWALS, amend_lease, list_leases, release_lease
 from poolkeeper.tasks.cluster.marks import MarkedByOthers, Phase, give_back_node
+from poolkeeper.tasks.cluster.node_names import NodesMistyped
 from poolkeeper.tasks.cluster.nodes import list_nodes
 from poolkeeper.tasks.cluster.pods import delete_pod, list_pods
 from poolkeeper.tasks.cluster.stops import NAMESPACE
@@ -30,18 +29,6 @@ async def held(api: ClusterApi, nodes: Sequence[str]) -> tuple[Held, ...]:
     if mistyped := [name for name in nodes if name not in there and name not in {one.name for one in found}]:
         raise NodesMistyped(mistyped, there)
     return tuple(found)
-
-
-def show(found: Sequence[Held]) -> None:
-    """What is held, each with the commands that a person can type in place of us."""
-    if not found:
-        echo("nothing of ours is held in this cluster")
-    for one in found:
-        by_name = one.kind in ("node", "intent")
-        kept = "" if one.proven else " (kept, unless the node is named)" if by_name else " (kept)"
-        echo(f"{one.kind} {one.name}: {one.why}{kept}")
-        for command in one.commands:
-            echo(f"    {command}")
 
 
 async def give_back(api: ClusterApi, found: Sequence[Held], named: Sequence[str]) -> list[str]:

@@ -7,9 +7,9 @@ import sys
 
 import click
 
-from poolkeeper.deployments.asking import COULD_NOT_FIND_OUT, json_option
-from poolkeeper.deployments.bill.inputs import a_period, bad_input, inputs, period_option, read_case, sound
-from poolkeeper.deployments.bill.shown import answer_of, show
+from poolkeeper.deployments.cli.asking import COULD_NOT_FIND_OUT, json_option
+from poolkeeper.deployments.cli.bill.inputs import a_period, bad_input, inputs, period_option, read_case, sound
+from poolkeeper.deployments.cli.bill.shown import answer_of, show
 from poolkeeper.deployments.terminal import echo
 
 

@@ -6,8 +6,8 @@ import json
 
 import click
 
-from poolkeeper.deployments.asking import json_option
-from poolkeeper.deployments.bill.inputs import a_period, against_closed_option, bad_input, inputs, read_case
+from poolkeeper.deployments.cli.asking import json_option
+from poolkeeper.deployments.cli.bill.inputs import a_period, against_closed_option, bad_input, inputs, read_case
 from poolkeeper.deployments.terminal import echo
 
 

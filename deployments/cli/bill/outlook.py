@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from poolkeeper.deployments.asking import json_option
-from poolkeeper.deployments.bill.inputs import a_period, bad_input, inputs, read_case
+from poolkeeper.deployments.cli.asking import json_option
+from poolkeeper.deployments.cli.bill.inputs import a_period, bad_input, inputs, read_case
 from poolkeeper.deployments.terminal import echo
 
 

@@ -1,18 +1,17 @@
-"""`poolkeeper forecast`: what draining nodes would do. Only reads; needs no Prefect, no SSH and no fleet file."""
+"""The forecast of a drain, for scripts and for a terminal."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from poolkeeper.deployments.terminal import console
+from poolkeeper.deployments.terminal import console, table
 from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.node_names import NodesMistyped
 from poolkeeper.tasks.cluster.snapshot import read_snapshot
 from poolkeeper.tasks.outcomes import Finding, Unknown
 from poolkeeper.tasks.rollout import Effect, Forecast, NodeForecast, PodForecast, PodVerdict, forecast
@@ -32,19 +31,6 @@ async def look(api: ClusterApi, nodes: Sequence[str], *, deadline_s: float) -> F
         return forecast(snapshot, nodes, deadline_s=deadline_s, now=datetime.now(UTC))
     except NoSuchNode as error:
         raise NodesMistyped(error.names, snapshot.nodes) from None
-
-
-class NodesMistyped(Exception):
-    """Names of nodes that there are not; the message has names that are near."""
-
-    def __init__(self, names: Sequence[str], there: Iterable[str]) -> None:
-        known = sorted(there)
-        told = []
-        for name in names:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-            hint = f"did you mean {' or '.join(near)}?" if near else "`kubectl get nodes` lists those there are."
-            told.append(f"there is no node {name}: {hint}")
-        super().__init__("\n".join(told))
 
 
 def rows(made: Forecast) -> list[dict[str, Any]]:
@@ -95,7 +81,7 @@ def show(made: Forecast) -> None:
         terminal.print(f"[bold]{escape(node.node)}[/bold]: [{style}]{node.effect}[/{style}] ({_counts(node)})")
         listed = [each for each in node.pods if each.verdict not in _QUIET]
         if listed:
-            terminal.print(_table(listed))
+            _show_pods(listed)
         for finding in _worth_telling(findings([node], made.seen_at)):
             terminal.print(f"  next: {finding.subject}: {finding.next_step}", markup=False)
     _show_services(terminal, made)
@@ -111,17 +97,12 @@ def _counts(node: NodeForecast) -> str:
     return counts or "no pods"
 
 
-def _table(pods: Sequence[PodForecast]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=True)
-    for column in ("namespace", "pod", "verdict", "why"):
-        table.add_column(column, overflow="fold")
-    for each in pods:
-        style = _STYLES[each.effect]
-        why = "; ".join(reason.text for reason in each.reasons)
-        table.add_row(
-            escape(each.pod.namespace), escape(each.pod.name), f"[{style}]{each.verdict}[/{style}]", escape(why)
-        )
-    return table
+def _show_pods(pods: Sequence[PodForecast]) -> None:
+    rows = [
+        (each.pod.namespace, each.pod.name, str(each.verdict), "; ".join(reason.text for reason in each.reasons))
+        for each in pods
+    ]
+    table(("namespace", "pod", "verdict", "why"), rows, styles=[_STYLES[each.effect] for each in pods])
 
 
 def _worth_telling(found: Iterable[Finding]) -> list[Finding]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from poolkeeper.deployments.cli import completion
 from poolkeeper.deployments.terminal import echo
 
 if TYPE_CHECKING:
     from poolkeeper.tasks.cluster import ClusterApi
+    from poolkeeper.tasks.cluster.stops import Stop
     from poolkeeper.tasks.fleet import Cluster, Fleet
     from poolkeeper.tasks.outcomes import Secret
 
@@ -23,7 +28,10 @@ T = TypeVar("T")
 FINE, WRONG_OUT_THERE, BAD_INPUT, COULD_NOT_FIND_OUT = 0, 1, 2, 3
 
 fleet_option = click.option("--fleet", help="Fleet file; else $POOLKEEPER_FLEET, else ./fleet.yaml.")
-cluster_option = click.option("--cluster", help="Which cluster, if the fleet has several.")
+cluster_option = click.option(
+    "--cluster", shell_complete=completion.clusters, help="Which cluster, if the fleet has several."
+)
+reason_option = click.option("--reason", required=True, help="Why; everyone who is refused reads it.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")
 
 
@@ -125,6 +133,14 @@ def finding_out() -> Iterator[None]:
     except (ApiError, ClusterUnreachable, ProviderError, SecretMissing) as error:
         echo(str(error), err=True)
         sys.exit(COULD_NOT_FIND_OUT)
+
+
+def stop_of(reason: str) -> Stop:
+    """A stop by whoever types this, now."""
+    from poolkeeper.tasks.cluster.stops import Stop
+
+    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    return Stop(by, datetime.now(UTC).isoformat(timespec="seconds"), reason)
 
 
 def bad_input(message: str) -> NoReturn:

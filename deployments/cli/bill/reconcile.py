@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from poolkeeper.deployments.asking import COULD_NOT_FIND_OUT, FINE, WRONG_OUT_THERE, json_option
-from poolkeeper.deployments.bill.inputs import (
+from poolkeeper.deployments.cli.asking import COULD_NOT_FIND_OUT, FINE, WRONG_OUT_THERE, json_option
+from poolkeeper.deployments.cli.bill.inputs import (
     a_period,
     against_closed_option,
     bad_file,

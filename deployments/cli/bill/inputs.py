@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from poolkeeper.deployments.asking import BAD_INPUT, WRONG_OUT_THERE
+from poolkeeper.deployments.cli.asking import BAD_INPUT, WRONG_OUT_THERE
 from poolkeeper.deployments.terminal import echo
 
 if TYPE_CHECKING:
