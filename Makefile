@@ -14,10 +14,13 @@ export PREFECT_HOME := $(STATE)/prefect
 JOBS ?= 3
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test fast lab bench mutations lint types programs tests lock clean
+.PHONY: demo help test fast lab bench mutations lint types programs tests lock clean
 
 demo: .venv/installed  ## a practice world, two broken hosts in it, onboarded before your eyes
 	@$(BIN)/python -m poolkeeper.deployments.demo
+
+help:  ## these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 lab: .venv/installed  ## the practice world left running, with its Prefect UI
 	@$(BIN)/poolkeeper lab up --prefect --kubelet v1.35.4
@@ -28,18 +31,18 @@ test: lint types programs tests  ## everything that is checked, and a table of w
 fast: lint types  ## lint, types and rules: what needs no server
 	@$(PYTEST) tests/unit
 
-lint: .venv/installed
+lint: .venv/installed  ## ruff, its formatter, and the import contract
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports --no-cache > .state/tmp/imports.log || { cat .state/tmp/imports.log; exit 1; }
 
-types: .venv/installed
+types: .venv/installed  ## mypy, strict
 	@$(BIN)/mypy --no-error-summary
 
 programs: .venv/installed  ## Kubernetes' own programs and the machines' system, built once into the cache folder
 	@$(BIN)/python -m tests.programs
 
-tests: .venv/installed
+tests: .venv/installed  ## all tests, or those that TESTS names: make tests TESTS=tests/unit/fees
 	@$(PYTEST) $(TESTS)
 
 mutations: .venv/installed  ## breaks the product in many small ways, and sees the suite notice each one
@@ -67,5 +70,5 @@ bench: .venv/installed  ## what is fast and what it is compared with; nothing pa
 lock: .venv/installed  ## requirements.lock anew from pyproject.toml: hashes, and no address of any index
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
 
-clean:
+clean:  ## removes what these commands have made in this folder
 	rm -rf .venv .state build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ import yaml
 
 from poolkeeper.deployments.cli import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("deployments/*.md"))]
 ENTRYPOINTS = {entry["entrypoint"] for entry in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
 FLOWS = {entrypoint.rpartition(".")[2]: entrypoint.rpartition(".")[0] for entrypoint in sorted(ENTRYPOINTS)}
@@ -139,3 +140,28 @@ def test_make_targets_exist(page: Path) -> None:
     text = page.read_text()
     spans = [*re.findall(r"`make ([a-z]+)`", text), *re.findall(r"^make ([a-z]+)", text, re.MULTILINE)]
     assert set(spans) <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+EXCERPTS = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
+
+
+@pytest.mark.parametrize(("file", "excerpt"), EXCERPTS)
+def test_excerpt_is_in_its_file(file: str, excerpt: str) -> None:
+    for part in excerpt.split("...\n"):
+        assert part in (ROOT / file).read_text()
+
+
+def test_make_help_names_every_target() -> None:
+    done = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert targets is not None
+    assert sorted(re.findall(r"^make (\w+) +\S", done.stdout, re.MULTILINE)) == sorted(targets[1].split())
+
+
+@pytest.mark.parametrize("record", sorted((ROOT / "docs/adr").iterdir()), ids=_name)
+def test_decision_has_its_parts_and_is_linked(record: Path) -> None:
+    text = record.read_text()
+    assert text.startswith(f"# {int(record.name[:4])}. ")
+    for part in ("**Decision.**", "**Why.**", "**Consequences.**"):
+        assert part in text
+    assert f"(docs/adr/{record.name})" in (ROOT / "ARCHITECTURE.md").read_text()
