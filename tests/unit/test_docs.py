@@ -96,7 +96,7 @@ def _lines_of_fences(text: str) -> Iterator[str]:
 
 
 def _commands() -> list[Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for page in PAGES:
         text = page.read_text()
         spans = (" ".join(span.split()) for span in INLINE.findall(FENCE.sub("", text)))
@@ -165,3 +165,13 @@ def test_decision_has_its_parts_and_is_linked(record: Path) -> None:
     for part in ("**Decision.**", "**Why.**", "**Consequences.**"):
         assert part in text
     assert f"(docs/adr/{record.name})" in (ROOT / "ARCHITECTURE.md").read_text()
+
+
+HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+
+
+def test_hooks_before_a_commit_fetch_nothing() -> None:
+    assert [repo["repo"] for repo in HOOKS] == ["local"]
+    for hook in HOOKS[0]["hooks"]:
+        assert hook["language"] == "system"
+        assert hook["entry"].startswith(".venv/bin/")
