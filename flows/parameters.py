@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import Any, Literal, get_args, get_origin
 
 from poolkeeper.flows.registry import Registered
@@ -65,10 +64,8 @@ class Signature:
 @cache
 def signature_of(flow: Registered) -> Signature:
     """The signature of a registered flow."""
-    found = importlib.util.find_spec(flow.module)
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError(flow.module)
-    module = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+    package, _, name = flow.module.rpartition(".")
+    module = ast.parse(files(package).joinpath(f"{name}.py").read_text(encoding="utf-8"))
     name = flow.entrypoint.rpartition(".")[2]
     function = next(node for node in module.body if isinstance(node, ast.AsyncFunctionDef) and node.name == name)
     docstring = inspect.cleandoc(ast.get_docstring(function) or "")

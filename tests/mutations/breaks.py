@@ -2241,9 +2241,9 @@ BREAKS = (
     ),
     Break(
         "a page of the docs names a command that is none",
-        "deployments/cli.py",
-        "@main.command()\ndef schema()",
-        '@main.command(name="json-schema")\ndef schema()',
+        "deployments/cli/__init__.py",
+        '"schema": ".schema:schema",',
+        '"json-schema": ".schema:schema",',
         f"{_DOCS}::test_command_exists",
     ),
 )

@@ -112,7 +112,9 @@ def _command(path: tuple[str, ...]) -> tuple[click.Command, int]:
     for taken, word in enumerate(path):
         if not isinstance(command, click.Group):
             return command, taken
-        below = command.get_command(click.Context(command), word)
+        context = click.Context(command)
+        name = command.list_commands(context)[0] if word.isupper() else word  # `run FLOW` is any of them
+        below = command.get_command(context, name)
         assert below is not None, f"`poolkeeper {' '.join(path[: taken + 1])}` is no command"
         command = below
     return command, len(path)
