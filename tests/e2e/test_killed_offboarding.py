@@ -72,7 +72,7 @@ def test_offboarding_is_finished_by_the_next_run_or_recovered(new_lab: Callable[
     told = cluster.poolkeeper("run", "recover", "--json")
     assert {row["name"]: row["state"] for row in told.answer["hosts"]} == dict.fromkeys(recovered, "planned")
     plan = next(Path(file) for file in told.answer["files"] if file.endswith("summary.md")).read_text()
-    assert all(f"- finish host {host}\n" in plan for host in recovered), plan
+    assert all(f"- delete Node {host}\n" in plan for host in recovered), plan
     rest = cluster.poolkeeper(*run("recover"), "--json")
     assert {row["name"]: row["state"] for row in rest.answer["hosts"]} == dict.fromkeys(recovered, "done"), rest.answer
 
