@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.acceptance.proof import ATTEMPTS, REFUSED_PATIENCE_S, look_again_after_s
-from tests.unit.audit.test_acceptance import evidence
+from tests.unit.acceptance.test_checks import evidence
 from tests.unit.onboard.builders import a_node
 
 NOT_NOW = {"refused": "no", "may_pass": True}
