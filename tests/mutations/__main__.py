@@ -1,6 +1,6 @@
 """Breaks the product in one place at a time and runs the test that must notice: it shows that the suite can say no.
 
-Each row of `breaks.py` is tried in a copy of the checkout in a temporary folder, which is never the checkout itself. A
+Each row of `breaks` is tried in a copy of the checkout in a temporary folder, which is never the checkout itself. A
 row is *noticed* when its test fails there by a failure of the test; one that cannot be collected, imported or ended
 shows nothing and is *BROKEN*. Before anything is broken every test that is named has to pass.
 """
