@@ -8,6 +8,7 @@ Killed at any point: start it again; a month is closed whole or not at all.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -47,6 +48,8 @@ from poolkeeper.tasks.provider.resources import Billed, billed_of
 from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.settings import file_of_parameter, state_folder
+
+_log = logging.getLogger(__name__)
 
 ReadSecret = Callable[[SecretRef], Secret]
 
@@ -99,7 +102,7 @@ async def meter(
         theirs, before, billed = await _vendors_bill(bill, prices, month, declared, secret)
         if declared and secret and not events:
             for line in await record_clusters(declared, secret, recorder):
-                recorder.say(line)
+                _log.info("%s", line)
         # after the bill: what it has of a running month, the evidence reaches
         now = datetime.now(UTC)
         evidence = evidence_of_csv(file_of_parameter(events), now) if events else evidence_of_spool(recorder.spool, now)

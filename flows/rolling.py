@@ -6,6 +6,7 @@ up where they stand. `recover` does the same for runs that nobody starts again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -29,6 +30,8 @@ from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import choose_hosts, only_pool, refuse_split_domains, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.settings import state_folder
+
+_log = logging.getLogger(__name__)
 
 APPROVAL_WITHIN_S = 7 * 24 * 3600
 """A suspended run that nobody approves fails after that time."""
@@ -116,7 +119,7 @@ async def roll(
 async def _wait_for_a_word(run: RolloutRun, plan: Plan, why: str, settled: Iterable[HostOutcome]) -> Answer:
     """Hold nothing until a person has spoken: a deployment's run is suspended, any other one ends here."""
     told = f"waits for a person's word, since {why}: `poolkeeper approve {run.recorder.run_id}`, or `reject`"
-    run.recorder.say(f"plan {plan.digest[:12]} {told}")
+    _log.info("plan %s %s", plan.digest[:12], told)
     if deployment.id:
         await asuspend_flow_run(timeout=APPROVAL_WITHIN_S)
     waiting = [HostOutcome(p.host.name, HostState.LEFT, f"nothing was begun: it {told}") for p in plan.hosts]

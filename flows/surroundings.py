@@ -10,12 +10,13 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.blocks.system import Secret as SecretBlock
 from prefect.client.schemas.objects import State
+from prefect.exceptions import MissingContextError
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from poolkeeper.tasks.fleet import Fleet, SecretRef, load_fleet
 from poolkeeper.tasks.ledger import Spool
-from poolkeeper.tasks.outcomes import CannotGoOn, Invalid, RunState, Secret, named, on_one_line, visible
+from poolkeeper.tasks.outcomes import CannotGoOn, Invalid, RunState, Secret, SystemRefused, named, on_one_line, visible
 from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.runs.steps import publish_answer
@@ -32,10 +33,21 @@ def run_name(asked: Mapping[str, Any], flow: str, *, only_looks: bool = False) -
     return f"{flow} {which}{' (dry run)' if dry_run else ''}"
 
 
-def run_log() -> Callable[[str], None]:
-    """A function that writes one line to the run's log, and no more than one, whatever stands in it."""
-    log = get_run_logger()
-    return lambda line: log.info("%s", on_one_line(line))
+class _ToRunLog(logging.Handler):
+    """Hands what our own modules log to the log of the flow run or task run that they are called in."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            log = get_run_logger()
+        except MissingContextError:  # nobody's run: whoever has set up logging gets it
+            logging.getLogger().handle(record)
+        else:
+            log.log(record.levelno, "%s", on_one_line(record.getMessage()))
+
+
+_ours = logging.getLogger("poolkeeper")
+_ours.handlers[:], _ours.propagate = [_ToRunLog()], False
+_ours.setLevel(logging.INFO)
 
 
 def _visible_record(*arguments: Any, **named: Any) -> logging.LogRecord:
@@ -83,15 +95,15 @@ def _no_block(name: str) -> str:
 
 async def run_of(flow: str, carry_out: Callable[[Recorder], Awaitable[Answer]]) -> State[Any]:
     """One run of a flow, from its recorder to its end; what keeps it from going on becomes a state that says so."""
-    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id), run_log())
+    recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id))
     try:
         answer = await carry_out(recorder)
     except Invalid as error:
-        answer = Answer.without_hosts(flow, recorder, RunState.INVALID, str(error))
+        answer = Answer.without_hosts(flow, recorder, RunState.INVALID, error)
     except CannotGoOn as error:
-        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, error.summary)
+        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, error)
     except OSError as error:
-        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, named(error))
+        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, SystemRefused(named(error)))
     return await _ended(answer)
 
 

@@ -175,7 +175,7 @@ def upgrade_of(run: RolloutRun, versions: Versions) -> UpgradeWork:
             sessions=run.sessions,
             provider=run.provider,
             gate=run.gate,
-            say=run.tell,
+            show=run.tell,
             goal=versions,
             request=run.request,
             limits=UpgradeLimits(settle_s=run.pool.join.timeout_s),

@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +34,7 @@ from poolkeeper.deployments.lab.real.machines.need import lacking_for_good, lack
 from poolkeeper.deployments.lab.real.pins import CONTROL_PLANE, KUBERNETES, MACHINES, go_version
 from poolkeeper.deployments.lab.real.programs import lacking
 from tests.contract.audit.pythons import lacking_pythons
+from tests.logs import logged
 
 settings.register_profile("anywhere", deadline=None)  # what a machine has else to do fails no rule
 settings.load_profile("anywhere")
@@ -222,3 +223,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         why = "; ".join(f"{name}: {reasons[name]}" for name in unexcused)
         reporter.write_line(f"\nCI=true, and tests were skipped that this machine could have run: {why}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED if exitstatus == 0 else exitstatus
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What our own modules log while the test runs."""
+    lines: list[str] = []
+    with logged(lines.append):
+        yield lines

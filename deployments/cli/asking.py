@@ -64,6 +64,7 @@ def in_cluster(fleet: str | None, name: str | None, act: Callable[[ClusterApi], 
 
     async def connected() -> Any:
         async with connect(cluster, secret_reader()(cluster.kubeconfig)) as api:
+            api.log_findings()
             return await act(api)
 
     return asked(connected())

@@ -57,6 +57,7 @@ def forecast(
 
     async def looked() -> Any:
         async with connect(declared, secret) as api:
+            api.log_findings()
             return await view.look(api, nodes, deadline_s=deadline_s)
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from poolkeeper.tasks.audit.page import page
 from poolkeeper.tasks.audit.telling import finding_rows
 from poolkeeper.tasks.outcomes import named
 from poolkeeper.tasks.runs.steps import table
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from poolkeeper.tasks.audit.run import AuditRun
@@ -45,7 +48,7 @@ async def ask_by_worker(run: AuditRun, pool: str, batch: str, sheets: dict[str, 
 
     False: nobody there takes questions at all.
     """
-    run.recorder.say(f"a worker of {pool} is to ask {batch}: waits for it up to {WORKER_S:.0f} s")
+    _log.info("a worker of %s is to ask %s: waits for it up to %.0f s", pool, batch, WORKER_S)
     try:
         run.asked_by_worker(pool, sheets, await _asked_there(f"ask-site/{pool}", sheets))
     except NotTaken as error:

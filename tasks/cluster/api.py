@@ -28,6 +28,8 @@ from poolkeeper.tasks.cluster.plugin import Credential
 from poolkeeper.tasks.fleet.model import Cluster
 from poolkeeper.tasks.outcomes import Evidence, Finding, Secret, Severity, Subject, quoted
 
+_log = logging.getLogger(__name__)
+
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -91,6 +93,11 @@ class ClusterApi:
         evidence = Evidence(told, "a verified connection", "kubeconfig", datetime.now(UTC))
         subject = Subject("cluster", self._access.cluster.name)
         return (Finding("cluster.connection.unverified", Severity.WARNING, subject, evidence, next_step),)
+
+    def log_findings(self) -> None:
+        """For commands that keep no record of a run: what is wrong with the way to it, in the log."""
+        for finding in self.findings:
+            _log.warning("%s", finding)
 
     async def _send(
         self,
@@ -362,11 +369,9 @@ async def connect(cluster: Cluster, kubeconfig: Secret, *, timeout_s: float = 30
     """A connection to a cluster by its kubeconfig.
 
     timeout_s: of one request, from connecting to the last byte
-    Raises ClusterUnreachable when the kubeconfig is no kubeconfig. A server that is not verified is told in the log.
+    Raises ClusterUnreachable when the kubeconfig is no kubeconfig.
     """
     access = await open_access(cluster, kubeconfig)
-    if access.warning:
-        logging.getLogger(__name__).warning("%s", access.warning)
     client = ApiClient(Configuration(host=access.url))
     client.rest_client.pool_manager = _Session(access)
     async with client:

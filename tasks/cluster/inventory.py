@@ -117,6 +117,7 @@ async def _read(
     cluster: Cluster, hosts: Sequence[Host], secret: Callable[[SecretRef], Secret]
 ) -> tuple[InventoryRow, ...]:
     async with connect(cluster, secret(cluster.kubeconfig)) as api:
+        api.log_findings()
         return inventory(cluster.name, hosts, await list_nodes(api), await read_stops(api))
 
 

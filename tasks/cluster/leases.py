@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -24,6 +25,8 @@ from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Confli
 from poolkeeper.tasks.cluster.fields import Unread, pairs, required, section, text, text_at, total, whole
 from poolkeeper.tasks.cluster.written import LAST_GENERATION, JsonObject, Unreadable, read_written
 from poolkeeper.tasks.outcomes import CannotGoOn, Change, Guard, Refusal
+
+_log = logging.getLogger(__name__)
 
 NAMESPACE = "poolkeeper"
 PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
@@ -45,19 +48,19 @@ Note = Mapping[str, Any]
 class LeaseHeld(CannotGoOn):
     """Someone else holds it and renews it."""
 
-    remedy = "Wait for it, or stop it."
+    next_step = "Wait for it, or stop it."
 
 
 class LeaseUnfinished(LeaseHeld):
     """Who held it was killed, and what it had begun is another's to finish."""
 
-    remedy = ""
+    next_step = ""
 
 
 class LeaseLost(CannotGoOn):
     """It was ours and is no longer, or cannot be shown to be; nothing more may be sent."""
 
-    remedy = "Start this again: it goes on."
+    next_step = "Start this again: it goes on."
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +297,6 @@ async def hold_lease(
     note: Callable[[Note], Note] = lambda before: before,
     left: Callable[[Note], Note] = lambda note: {},
     others: Callable[[Note], str] = lambda note: "",
-    told: Callable[[str], None] = lambda text: None,
 ) -> AsyncIterator[HeldLease]:
     """A lease, held and renewed until the block ends, then given back.
 
@@ -306,9 +308,7 @@ async def hold_lease(
 
     Raises LeaseHeld, LeaseUnfinished, ClusterUnreachable and ApiError.
     """
-    held = await take_lease(
-        api, name, holder, duration_s=duration_s, patience_s=patience_s, note=note, others=others, told=told
-    )
+    held = await take_lease(api, name, holder, duration_s=duration_s, patience_s=patience_s, note=note, others=others)
     keeping = asyncio.create_task(held.keep())
     try:
         yield held
@@ -329,7 +329,6 @@ async def take_lease(
     patience_s: float = 0.0,
     note: Callable[[Note], Note] = lambda before: before,
     others: Callable[[Note], str] = lambda note: "",
-    told: Callable[[str], None] = lambda text: None,
 ) -> HeldLease:
     """A lease that is free, or as soon as it has lapsed; not renewed yet. See `hold_lease`."""
     give_up_at = _now() + patience_s
@@ -337,7 +336,7 @@ async def take_lease(
     while True:
         row = await get_lease(api, name)
         if row is not None and row.unreadable:
-            told(f"what stood on lease {name} cannot be read and is dropped: {row.unreadable}")
+            _log.warning("what stood on lease %s cannot be read and is dropped: %s", name, row.unreadable)
         if row is None or not row.holder:
             held = await _try_to_take(api, name, holder, row, duration_s, note)
             if held is not None:
@@ -346,18 +345,18 @@ async def take_lease(
         if row.resource_version != seen:
             saw_it_live = bool(seen)
             if not seen:
-                told(f"lease {name} is held by {row.holder}; waiting for it to be given back, or to lapse")
+                _log.info("lease %s is held by %s; waiting for it to be given back, or to lapse", name, row.holder)
             seen, seen_at = row.resource_version, _now()
         left_s = seen_at + row.duration_s - _now()
         if left_s <= 0 and (what := others(row.note)):
             # whoever is to finish it is waiting as we are, or comes soon
             if left_s <= -PATIENCE * row.duration_s:
                 raise LeaseUnfinished(f"lease {name} has lapsed, and {what}.")
-            told(f"lease {name} was not renewed by {row.holder} for {row.duration_s} s, and {what}")
+            _log.info("lease %s was not renewed by %s for %d s, and %s", name, row.holder, row.duration_s, what)
             await _wait_changed(api, row, PATIENCE * row.duration_s + left_s)
             continue
         if left_s <= 0:
-            told(f"lease {name} was not renewed by {row.holder} for {row.duration_s} s: taken over")
+            _log.info("lease %s was not renewed by %s for %d s: taken over", name, row.holder, row.duration_s)
             held = await _try_to_take(api, name, holder, row, duration_s, note)
             if held is not None:
                 return held

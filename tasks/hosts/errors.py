@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from poolkeeper.tasks.outcomes import ChangeState, Evidence, Finding, Severity, Subject, quoted
+from poolkeeper.tasks.outcomes import ChangeState, PoolkeeperError, quoted
 
 
-class HostError(Exception):
+class HostError(PoolkeeperError):
     """A host could not be asked; the message says what was seen."""
 
     id = "hosts.ssh.failed"
     expected = "a session on the host"
     next_step = "Try it by hand: `ssh -v USER@HOST`."
+    source = "SSH"
     leaves = ChangeState.FAILED
     """What is known of a change that ended with it."""
 
     def __init__(self, observed: str, *, next_step: str | None = None) -> None:
-        self.observed = quoted(observed, most=500)  # much of it is what hosts and asyncssh say
-        super().__init__(self.observed)
-        if next_step:
-            self.next_step = next_step
-
-    def finding(self, subject: Subject) -> Finding:
-        """The error as a blocker on its host."""
-        evidence = Evidence(self.observed, self.expected, "SSH", datetime.now(UTC))
-        return Finding(self.id, Severity.BLOCKER, subject, evidence, self.next_step)
+        super().__init__(quoted(observed, most=500), next_step=next_step)  # much of it is what hosts and asyncssh say
 
 
 class NameUnresolved(HostError):

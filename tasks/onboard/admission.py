@@ -9,6 +9,7 @@ workloads (those of hybrid pools tolerate ACK's taint).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,6 +61,8 @@ from poolkeeper.tasks.outcomes import (
 from poolkeeper.tasks.provider import Provider, ProviderError
 from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.runs.watching import watcher
+
+_log = logging.getLogger(__name__)
 
 
 class NotAdmitted(Exception):
@@ -313,7 +316,7 @@ class Admission:
         try:
             await self.provider.join_ended(host)
         except ProviderError as error:
-            self.recorder.say(f"{host.name}: {error}")
+            _log.warning("%s: %s", host.name, error)
 
     async def _join_timed_out(self, host: Host, look: Look) -> NotAdmitted:
         """No Node of its name in time; a joiner that gives names of its own is told apart by the machine id."""
@@ -527,7 +530,7 @@ class Admission:
         try:
             return await changes.is_unfinished(self.sessions, host)
         except HostError as error:
-            self.recorder.say(f"{host.name}: {error}")
+            _log.warning("%s: %s", host.name, error)
             return False
 
     async def _undo(self, host: Host, found: NodeRow | None, machine_id: Observed[str]) -> list[Finding]:
@@ -611,7 +614,7 @@ class Admission:
 
     def _outcome(self, host: Host, state: HostState, summary: str, findings: Iterable[Finding] = ()) -> HostOutcome:
         findings = tuple(findings)
-        self.recorder.say(f"{host.name}: {state}: {summary}")
+        _log.info("%s: %s: %s", host.name, state, summary)
         self.recorder.findings(host.name, "outcome", findings)
         watcher().ended(host.name, state, summary)
         return HostOutcome(host.name, state, summary, findings, dict(self.recorder.phase_s.get(host.name, {})))

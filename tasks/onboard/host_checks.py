@@ -55,7 +55,7 @@ def _check_row(fact: Measured) -> dict[str, str]:
 async def check_hosts(fleet: Fleet, hosts: Sequence[Host], secret: Callable[[SecretRef], Secret]) -> list[HostChecks]:
     """The checks of each host, in their order. Raises what `tasks.onboard.run.open_run` raises."""
     with tempfile.TemporaryDirectory(prefix="poolkeeper-probe-") as scratch:
-        recorder = Recorder(Spool(Path(scratch)), "probe", lambda line: None)
+        recorder = Recorder(Spool(Path(scratch)), "probe")
         async with open_run(fleet, hosts, secret, recorder, dry_run=True) as run:
             results = run.preflight(await run.observe(list(run.hosts)), {}, {})
         measured = await _network(fleet, hosts, secret, recorder)

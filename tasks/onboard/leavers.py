@@ -27,7 +27,7 @@ class MayNotLeave(HostError):
         super().__init__(finding.evidence.observed, next_step=finding.next_step)
         self._finding = finding
 
-    def finding(self, subject: Subject) -> Finding:
+    def finding(self, subject: Subject, severity: Severity = Severity.BLOCKER) -> Finding:
         """The finding as it was made."""
         return self._finding
 

@@ -6,6 +6,7 @@ The flow in `flows/onboard.py` calls them in order; the command line's `probe` u
 from __future__ import annotations
 
 import asyncio
+import logging
 import statistics
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -42,6 +43,8 @@ from poolkeeper.tasks.provider import open_provider
 from poolkeeper.tasks.runs.gate import gate_of
 from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.runs.watching import watcher
+
+_log = logging.getLogger(__name__)
 
 DESTROYED_BY_A_JOIN = ("hosts.leftovers.none", "hosts.runtime.known")
 """Checks that are made again just before a host is joined."""
@@ -193,7 +196,7 @@ class OnboardRun:
             return HostOutcome(name, HostState.ACCEPTED, result.standing.reason, findings)
         worst = blockers(by_severity(result.findings))[0]
         summary = f"{worst.id}: {worst.evidence.observed}"
-        self.recorder.say(f"{name}: stopped: {summary}")
+        _log.info("%s: stopped: %s", name, summary)
         self.recorder.findings(name, "preflight", result.findings)
         watcher().ended(name, HostState.STOPPED, summary)
         return HostOutcome(name, HostState.STOPPED, summary, result.findings)
@@ -213,7 +216,7 @@ class OnboardRun:
                 "Run this again: it takes the host up where it stands. A node that had joined stays cordoned.",
             )
         self.recorder.findings(name, "outcome", [finding])
-        self.recorder.say(f"{name}: failed: {finding.evidence.observed}")
+        _log.warning("%s: failed: %s", name, finding.evidence.observed)
         watcher().ended(name, HostState.FAILED, finding.evidence.observed)
         spent = dict(self.recorder.phase_s.get(name, {}))
         return HostOutcome(name, HostState.FAILED, finding.evidence.observed, (finding,), spent)
@@ -299,7 +302,7 @@ async def open_run(
         nodes = await list_nodes(api)
         for node in nodes.values():
             if node.unread:
-                recorder.say(f"node {node.name}: {node.ready_message}")
+                _log.warning("node %s: %s", node.name, node.ready_message)
         gate = gate_of(api, hosts, recorder, dry_run=dry_run)
         recorder.about_the_run(api.findings)
         request = FactsRequest(api.url, api.ca_pem, api.server_name)

@@ -1,6 +1,6 @@
 """What a run can say: observed values, findings, changes through the one gate, outcomes per host."""
 
-from poolkeeper.tasks.outcomes.errors import CannotGoOn, Invalid
+from poolkeeper.tasks.outcomes.errors import CannotGoOn, Invalid, PoolkeeperError, SystemRefused
 from poolkeeper.tasks.outcomes.fanout import batched, in_slots
 from poolkeeper.tasks.outcomes.findings import (
     Checked,
@@ -51,11 +51,13 @@ __all__ = [
     "Known",
     "NotKnown",
     "Observed",
+    "PoolkeeperError",
     "Refusal",
     "RunState",
     "Secret",
     "Severity",
     "Subject",
+    "SystemRefused",
     "Unknown",
     "Verdict",
     "batched",

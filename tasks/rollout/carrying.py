@@ -8,6 +8,7 @@ the change is: the flow hands in `HostWork`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -60,6 +61,8 @@ from poolkeeper.tasks.rollout.memory import Intent, intent_for, members_of, with
 from poolkeeper.tasks.rollout.room import Room, counted_against, room_for
 from poolkeeper.tasks.rollout.standing import Standing, Step, where_it_stands
 from poolkeeper.tasks.runs.recording import Recorder
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -274,7 +277,7 @@ class Carrier:
         """What keeps a Node out that is not the one which was proven: it was deleted, and has registered anew."""
         if members_of(self.lease.note).get(node.name, node.uid) == node.uid:
             return ()
-        self.recorder.say(f"{host.name}: its Node was registered anew since it was proven: proving it first")
+        _log.info("%s: its Node was registered anew since it was proven: proving it first", host.name)
         async with self._phase(host, "prove it first"):
             try:
                 bad = blockers(await self._works(host))
@@ -351,7 +354,7 @@ class Carrier:
         try:
             await self.gate.unless_dry_run(lambda: self._records.forget(host, self.goal.id), rehearsed=None)
         except HostError as error:
-            self.recorder.say(f"{host.name}: {error}")
+            _log.warning("%s: %s", host.name, error)
 
     # taking
 
@@ -383,7 +386,7 @@ class Carrier:
                             return await self._cordon(host, now, domain)
                     if room.why != told:
                         told = room.why
-                        self.recorder.say(f"{host.name}: waits for room: {room.why}")
+                        _log.info("%s: waits for room: %s", host.name, room.why)
                     self.live.tell(host.name, f"waits for room: {room.why}")
                     await self._wait_for_room(host)
         except TimeoutError:
@@ -721,11 +724,11 @@ class Carrier:
         except MarkedByOthers as others:
             if others.mark is not None:
                 raise
-            self.recorder.say(f"{host.name}: {others}")  # it has no mark to keep; what failed is told all the same
+            _log.warning("%s: %s", host.name, others)  # it has no mark to keep; what failed is told all the same
         except GateRefused as refused:
             if refused.refusal.temporary:
                 raise
-            self.recorder.say(f"{host.name}: {refused}")  # held or frozen by one who saw it fail
+            _log.warning("%s: %s", host.name, refused)  # held or frozen by one who saw it fail
         worst = findings[0]
         why = f"{worst.id}: {worst.evidence.observed}"
         state = self.gate.seen(HostState.FAILED, rehearsed=HostState.STOPPED)
@@ -775,7 +778,7 @@ class Carrier:
             ends_well = state in (HostState.DONE, HostState.HANDED_OVER)
             planned = HostState.PLANNED if ends_well else state, rehearsed
             state, summary = self.gate.seen((state, summary), rehearsed=planned)
-        self.recorder.say(f"{host.name}: {state}: {summary}")
+        _log.info("%s: %s: %s", host.name, state, summary)
         self.recorder.findings(host.name, "outcome", findings)
         self.live.end(host.name, state, summary)
         return HostOutcome(host.name, state, summary, findings, dict(self.recorder.phase_s.get(host.name, {})))

@@ -6,6 +6,7 @@ The flows call them in order: observe, plan, and, under the pool's lease, carry 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -87,6 +88,8 @@ from poolkeeper.tasks.runs.gate import gate_of
 from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.runs.watching import watcher
 from poolkeeper.tasks.settings import lease_duration_s
+
+_log = logging.getLogger(__name__)
 
 API_TIMEOUT_S = 10.0
 """Of one request: well below a lease's duration, so that none is sent that could land after it."""
@@ -170,7 +173,7 @@ class RolloutRun:
 
     def tell(self, text: str) -> None:
         """To whoever watches: the log, and the live view."""
-        self.recorder.say(text)
+        _log.info("%s", text)
         self.live.say(text)
 
     # observing and planning
@@ -227,7 +230,7 @@ class RolloutRun:
             return Outlook({}, {})
         snapshot = await read_snapshot(self.api)
         for told in snapshot.unread[:UNREAD_TOLD]:
-            self.recorder.say(f"cannot be read, and is taken for the worst it may be: {told}")
+            _log.warning("cannot be read, and is taken for the worst it may be: %s", told)
         there = [name for name in nodes if name in snapshot.nodes]
         # some seconds of work for a thousand nodes: beside the loop that renews leases
         drains = await asyncio.to_thread(
@@ -331,7 +334,7 @@ class RolloutRun:
             try:
                 await self.gate.unless_dry_run(lambda: self.forget(host, goal.id), rehearsed=None)
             except HostError as error:  # what stays on it says nothing any more, and is in nobody's way
-                self.recorder.say(f"{host.name}: {error}")
+                _log.warning("%s: %s", host.name, error)
         await lease.change(lambda note: with_intent(note, goal.id, host.name, None))
 
     async def prepare(self, plan: Plan, work: HostWork, lease: HeldLease) -> list[HostOutcome]:
@@ -378,7 +381,7 @@ class RolloutRun:
         found = narrowed(plan, approvals.values(), datetime.now(UTC))
         if found is not None:
             self._approval = found[1].key
-            self.recorder.say(f"approved by {found[1].by} at {found[1].at}: {found[1].reason or 'no reason given'}")
+            _log.info("approved by %s at %s: %s", found[1].by, found[1].at, found[1].reason or "no reason given")
             return found[0]
         key = plan.digest[:12]
         if key in approvals and approvals[key].word == "rejected":
@@ -572,7 +575,7 @@ class RolloutRun:
 
         def readable(before: Note) -> Note:
             for why in unreadable_parts({"pool": self.pool.name, **before}):
-                self.recorder.say(f"lease {self._lease_name}: {why}; it is dropped")
+                _log.warning("lease %s: %s; it is dropped", self._lease_name, why)
             return note(before)
 
         lasting = hold_lease(
@@ -583,7 +586,6 @@ class RolloutRun:
             note=readable,
             left=left,
             others=others,
-            told=self.recorder.say,
         )
         row = await self._lease_row()
         self.note = row.note

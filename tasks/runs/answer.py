@@ -16,6 +16,7 @@ from poolkeeper.tasks.outcomes import (
     Gate,
     HostOutcome,
     HostState,
+    PoolkeeperError,
     RunState,
     by_severity,
     run_state,
@@ -170,9 +171,12 @@ class Answer:
         return cls(flow, recorder, state, summary, tuple(outcomes), text, halted)
 
     @classmethod
-    def without_hosts(cls, flow: str, recorder: Recorder, state: RunState, why: str) -> Answer:
+    def without_hosts(cls, flow: str, recorder: Recorder, state: RunState, error: PoolkeeperError) -> Answer:
         """The end of a run that did not come as far as its hosts."""
-        return cls(flow, recorder, state, why, (), f"# {flow}\n\n**{state}**\n\n```\n{why}\n```\n")
+        lines = [f"# {flow}", "", f"**{state}** `{error.id}`", "", "```", error.observed, "```", ""]
+        lines += [f"Expected: {plain(error.expected)}.", ""]
+        lines += [f"**Next:** {with_commands(error.next_step)}", ""] if error.next_step else []
+        return cls(flow, recorder, state, error.summary, (), "\n".join(lines), more={"error": error.row()})
 
     @classmethod
     def refused(cls, flow: str, recorder: Recorder, asked: Sequence[str], findings: Sequence[Finding]) -> Answer:

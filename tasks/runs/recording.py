@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ from poolkeeper.tasks.ledger import (
 from poolkeeper.tasks.outcomes import ChangeRecord, ChangeState, Finding, HostOutcome, Known, Observed, named
 from poolkeeper.tasks.runs.watching import watcher
 
+_log = logging.getLogger(__name__)
+
 KEPT = 20_000
 """Batches that could not be written and are tried again; of more, the run only tells that there were."""
 
@@ -51,8 +54,6 @@ class Recorder:
 
     spool: Spool
     run_id: str
-    say: Callable[[str], None]
-    """The run's log, which people watch while it runs."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     fleet: str | None = None
     """Name of the fleet that the run is about, once its file is read: several may share a spool."""
@@ -105,7 +106,7 @@ class Recorder:
     def _tell(self, error: Exception) -> None:
         first, self._why = not self._why, (getattr(error, "strerror", None) or str(error) or type(error).__name__)[:200]
         if first:
-            self.say(f"this run cannot be written down ({self._why}); it goes on, and tries again at its end")
+            _log.warning("this run cannot be written down (%s); it goes on, and tries again at its end", self._why)
 
     @property
     def unrecorded(self) -> str:
@@ -130,7 +131,7 @@ class Recorder:
             return
         attempt = self._attempts[host, phase] = self._attempts.get((host, phase), 0) + 1
         started_at, start = datetime.now(UTC), time.monotonic()
-        self.say(f"{host}: {phase}")
+        _log.info("%s: %s", host, phase)
         watcher().phase(host, phase)
         result, detail = "ended", ""
         try:
@@ -178,7 +179,7 @@ class Recorder:
         known = {(finding.id, finding.subject) for finding in self.beside}
         for finding in (finding for finding in findings if (finding.id, finding.subject) not in known):
             self.beside.append(finding)
-            self.say(str(finding))
+            _log.warning("%s", finding)
             self.write(FINDINGS, f"{finding.subject.name}.{finding.id}", [finding_row(finding, "")])
 
     def skips(self, skips: Mapping[str, str]) -> None:
@@ -191,10 +192,10 @@ class Recorder:
         """A mutation: once as it begins, so that a killed run's stays *unknown*, and once more as it has ended."""
         change = record.change
         if record.state is ChangeState.REHEARSED:
-            self.say(f"would {change.sentence}")
+            _log.info("would %s", change.sentence)
             watcher().change(change.subject.name, change.sentence)
         elif record.state is ChangeState.UNKNOWN and not record.why:
-            self.say(change.sentence)
+            _log.info("%s", change.sentence)
             watcher().change(change.subject.name, change.sentence)
         row = {
             "subject_kind": change.subject.kind,

@@ -29,7 +29,7 @@ async def run_script(
     shows: Callable[[], Awaitable[bool]],
     still_ours: Callable[[], Awaitable[None]],
     timeout_s: float,
-    say: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> tuple[Finding, ...]:
     """Run a script as the unit, or follow the one that runs; one that has ended well for the same goal was enough,
     if what it did shows.
@@ -41,7 +41,7 @@ async def run_script(
     """
     state = await unit_state(sessions, host, UPGRADE_UNIT)
     if state.state is UnitRun.RUNNING:
-        say(f"{host.name}: following the upgrade that runs")
+        show(f"{host.name}: following the upgrade that runs")
         state = await _ended(sessions, host, timeout_s)
     if state.state is UnitRun.SUCCEEDED and mark in state.output.splitlines() and await shows():
         return ()
@@ -137,7 +137,7 @@ async def call_provider(
 
 
 async def wait_for_person(
-    api: ClusterApi, host: Host, way: HandOff, version: str, *, timeout_s: float, say: Callable[[str], None]
+    api: ClusterApi, host: Host, way: HandOff, version: str, *, timeout_s: float, show: Callable[[str], None]
 ) -> tuple[Finding, ...]:
     """Show the steps, and wait until the Node tells the version, whoever has brought it there."""
     last: NodeRow | None = None
@@ -147,7 +147,7 @@ async def wait_for_person(
         last = row
         return row is None or same_version(row.kubelet_version, version)
 
-    say(f"{host.name}: {way.steps}")
+    show(f"{host.name}: {way.steps}")
     try:
         async with asyncio.timeout(timeout_s):
             node = await wait_node(api, host.node_name, done)

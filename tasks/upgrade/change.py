@@ -8,6 +8,7 @@ twice. Every mutation passes the gate. Findings that are blockers say why it doe
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,8 @@ from poolkeeper.tasks.upgrade.resolving import Resolver
 from poolkeeper.tasks.upgrade.scripts import end_mark, upgrade_script
 from poolkeeper.tasks.upgrade.skew import SkewPlan, plan_steps
 from poolkeeper.tasks.upgrade.telling import blocker, node_gone, provider_refused
+
+_log = logging.getLogger(__name__)
 
 SHOWS_WITHIN_S = 30.0
 """In which a Node tells what its restarted kubelet is: it writes its status as it starts, and every 10 s."""
@@ -60,22 +63,22 @@ class Upgrade:
         sessions: Sessions,
         provider: Provider,
         gate: Gate,
-        say: Callable[[str], None],
+        show: Callable[[str], None],
         goal: Goal,
         request: FactsRequest,
         limits: Limits | None = None,
         pinned: Pins | None = None,
     ) -> None:
-        """say: the run's log; pinned: what an earlier run of the same rollout has looked up"""
+        """show: puts a line where people watch; pinned: what an earlier run of the same rollout has looked up"""
         self.api = api
         self.sessions = sessions
         self.provider = provider
         self.gate = gate
-        self.say = say
+        self.show = show
         self.goal = goal
         self.request = request
         self.limits = limits or Limits()
-        self._resolver = Resolver(sessions, provider, gate, say, goal, pinned or Pins())
+        self._resolver = Resolver(sessions, provider, gate, goal, pinned or Pins())
 
     @property
     def pins(self) -> Pins:
@@ -212,7 +215,7 @@ class Upgrade:
                 still_ours=lambda: claim(self.sessions, host, fence),
                 shows=lambda: self._shows(host, version if isinstance(way, OnHost) else None),
                 timeout_s=limits.change_s,
-                say=self.say,
+                show=self.show,
             )
             if failed:
                 return failed
@@ -227,7 +230,7 @@ class Upgrade:
                 timeout_s=limits.change_s,
             )
         if isinstance(way, HandOff) and version is not None:
-            return await wait_for_person(self.api, host, way, version, timeout_s=limits.hand_off_s, say=self.say)
+            return await wait_for_person(self.api, host, way, version, timeout_s=limits.hand_off_s, show=self.show)
         return ()
 
     async def _another_machine(self, host: Host) -> Finding | None:
@@ -320,7 +323,7 @@ class Upgrade:
                 rehearsed=None,
             )
         except GateRefused as refused:
-            self.say(f"{host.name}: {refused}")
+            _log.warning("%s: %s", host.name, refused)
 
     def _way(self, host: Host, version: str | None, versions: Mapping[str, str]) -> Way | None:
         if version is None:

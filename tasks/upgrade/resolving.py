@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 
 from poolkeeper.tasks.fleet.model import Host
@@ -15,15 +16,15 @@ from poolkeeper.tasks.upgrade.goal import Goal
 from poolkeeper.tasks.upgrade.pinning import Choice, Pins, choose, exact_version
 from poolkeeper.tasks.upgrade.telling import blocker
 
+_log = logging.getLogger(__name__)
+
 
 class Resolver:
     """One rollout's versions."""
 
-    def __init__(
-        self, sessions: Sessions, provider: Provider, gate: Gate, say: Callable[[str], None], goal: Goal, pins: Pins
-    ) -> None:
+    def __init__(self, sessions: Sessions, provider: Provider, gate: Gate, goal: Goal, pins: Pins) -> None:
         """pins: what an earlier run of the same rollout has looked up"""
-        self._sessions, self._provider, self._gate, self._say = sessions, provider, gate, say
+        self._sessions, self._provider, self._gate = sessions, provider, gate
         self._goal = goal
         self.pins = pins
         """What was looked up so far."""
@@ -57,7 +58,7 @@ class Resolver:
                 found = await self._provider.newest_patch(wanted.removeprefix("v"))
                 if found is None:
                     found = await self._newest_patch_on(host, wanted, lists_are_fresh=lists_are_fresh)
-                self._say(f"Kubernetes {wanted} is {found} in this rollout, by what {host.name} is offered")
+                _log.info("Kubernetes %s is %s in this rollout, by what %s is offered", wanted, found, host.name)
                 self.pins = replace(self.pins, kubernetes=found)
             return self.pins.kubernetes
 

@@ -122,7 +122,7 @@ def ours(folder: Path, ports: Sequence[int], dns_port: int) -> dict[str, Any]:
 
     def recorder(night: int) -> Recorder:
         at = first + timedelta(days=night)
-        return Recorder(spool, f"night-{night}", lambda sentence: None, started_at=at, fleet=fleet.name)
+        return Recorder(spool, f"night-{night}", started_at=at, fleet=fleet.name)
 
     async def ask() -> tuple[AuditRun, dict[str, Heard], float]:
         async with Sessions(fleet.ssh_limits, secret_reader()) as sessions:

@@ -55,7 +55,7 @@ async def test_who_is_asked(
     cluster: ClusterApi, tmp_path: Path, host: Host, word: Callable[[ClusterApi], Awaitable[None]], guard: str
 ) -> None:
     await word(cluster)
-    recorder = Recorder(Spool(tmp_path / "spool"), "run-1", lambda text: None)
+    recorder = Recorder(Spool(tmp_path / "spool"), "run-1")
     gate = gate_of(cluster, [host], recorder, dry_run=False)
 
     async def act() -> str:

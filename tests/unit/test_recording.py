@@ -14,6 +14,7 @@ from poolkeeper.tasks.outcomes import (
     ChangeState,
     HostOutcome,
     HostState,
+    PoolkeeperError,
     RunState,
     Severity,
     Subject,
@@ -24,13 +25,8 @@ from tests.unit.onboard.builders import NOW, a_finding, a_host, a_node, some_fac
 
 
 @pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
 def recorder(tmp_path: Path, said: list[str]) -> Recorder:
-    return Recorder(Spool(tmp_path), "run-1", said.append)
+    return Recorder(Spool(tmp_path), "run-1")
 
 
 async def test_a_phase_is_timed_and_told(recorder: Recorder, said: list[str]) -> None:
@@ -181,7 +177,7 @@ def test_the_end(recorder: Recorder) -> None:
 def unwritable(tmp_path: Path, said: list[str]) -> Recorder:
     """Where its folder is to be, there is a file, until somebody removes it."""
     (tmp_path / "state").write_text("")
-    return Recorder(Spool(tmp_path / "state/spool"), "run-1", said.append)
+    return Recorder(Spool(tmp_path / "state/spool"), "run-1")
 
 
 def make_room(recorder: Recorder) -> None:
@@ -210,7 +206,9 @@ async def test_what_cannot_be_written_stops_nothing_and_is_told_once(unwritable:
 def test_what_could_not_be_written_is_tried_again_at_the_end(unwritable: Recorder, tmp_path: Path) -> None:
     write_all(unwritable)
     make_room(unwritable)
-    answer = Answer.without_hosts("onboard", unwritable, RunState.COMPLETED, "completed: 1 accepted of 1 hosts")
+    answer = Answer.without_hosts(
+        "onboard", unwritable, RunState.COMPLETED, PoolkeeperError("completed: 1 accepted of 1 hosts")
+    )
     files = answer.write(tmp_path / "runs")
     for table in (SKIPS, HOST_FACTS, FINDINGS, LIFECYCLE, CHANGES, RUNS):
         assert len(list(unwritable.spool.rows(table))) == 1, table.name
@@ -234,7 +232,7 @@ def test_what_could_not_be_written_stands_in_the_answer_and_in_its_state(
     unwritable: Recorder, tmp_path: Path, reached: RunState, state: str
 ) -> None:
     write_all(unwritable)
-    answer = Answer.without_hosts("onboard", unwritable, reached, f"{reached}: 1 of 1 hosts")
+    answer = Answer.without_hosts("onboard", unwritable, reached, PoolkeeperError(f"{reached}: 1 of 1 hosts"))
     answer.write(tmp_path / "state/runs")
     assert answer.state == state
     assert answer.summary == (

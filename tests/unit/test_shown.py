@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import task
+from prefect.client.schemas.objects import TaskRun
+from prefect.context import TaskRunContext
 
 from poolkeeper.deployments import terminal
 from poolkeeper.deployments.cli import forecast_view, outcome, probe, release, status
@@ -128,3 +131,20 @@ def test_nothing_that_others_have_written_acts_in_the_log() -> None:
     assert f"it said {SHOWN}" in told
     assert f"RuntimeError: {SHOWN}" in told
     assert visible(told) == told
+
+
+def test_what_our_modules_log_goes_to_the_run_that_they_are_called_in(caplog: pytest.LogCaptureFixture) -> None:
+    """Outside of a run it goes where everything does."""
+
+    @task
+    def look() -> None:
+        """Never called: this test has no server."""
+
+    log = logging.getLogger("poolkeeper.tasks.of-a-test")
+    task_run = TaskRun(name="look-1", task_key="look", dynamic_key="1", flow_run_id=None)
+    with TaskRunContext.model_construct(task=look, task_run=task_run):
+        log.warning("node %s\nis down", "n1")
+    log.warning("nobody's run")
+    lines = {(record.name, record.levelname, record.getMessage()) for record in caplog.records}
+    assert ("prefect.task_runs", "WARNING", "node n1\\nis down") in lines
+    assert ("poolkeeper.tasks.of-a-test", "WARNING", "nobody's run") in lines

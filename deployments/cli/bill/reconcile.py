@@ -159,7 +159,7 @@ async def _record(declared: Fleet, secret: Callable[[SecretRef], Secret]) -> Non
     from poolkeeper.tasks.runs.recording import Recorder
 
     run_id = f"bill-reconcile-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
-    recorder = Recorder(Spool(state_folder() / "spool"), run_id, lambda line: echo(line, err=True))
+    recorder = Recorder(Spool(state_folder() / "spool"), run_id)
     told = await record_clusters(declared, secret, recorder)
     recorder.end("bill reconcile", RunState.COMPLETED, "; ".join(told), ())
 

@@ -23,7 +23,7 @@ from tests.unit.onboard.builders import a_host
 async def test_a_prefect_server_that_is_away_costs_the_sites_hosts_only(tmp_path: Path) -> None:
     host = a_host("n1")
     plan = NightPlan({"n1": ()}, Mesh({"n1": ()}, 1), {"n1": {}})
-    recorder = Recorder(Spool(tmp_path), "r", lambda line: None)
+    recorder = Recorder(Spool(tmp_path), "r")
     async with Sessions(SshLimits(1, 1), secret_reader()) as sessions:
         run = AuditRun(fleet([host]), [host], plan, sessions, Clusters(), recorder)
         with socket.socket() as nobody:

@@ -338,6 +338,7 @@ async def test_a_server_that_is_not_verified_is_told(kubeconfig: Kubeconfig, cap
     path = kubeconfig.of({"token": "t"}, **{"certificate-authority": None, "insecure-skip-tls-verify": True})
     async with reach(path) as api:
         await api.request("GET", "/version")
+        api.log_findings()
         (finding,) = api.findings
     assert finding.id == "cluster.connection.unverified"
     assert "is not verified (insecure-skip-tls-verify)" in finding.evidence.observed
@@ -349,6 +350,7 @@ async def test_plain_http_is_told_and_gets_no_credential(tmp_path: Path, caplog:
     await server.start()
     async with reach(kubeconfig_of(tmp_path / "k", {"server": server.url}, {"token": "t", "as": "x"})) as api:
         headers = await api.request("GET", "/version")
+        api.log_findings()
         (finding,) = api.findings
     await server.stop()
     assert "Authorization" not in headers

@@ -26,6 +26,7 @@ from poolkeeper.tasks.cluster.leases import (
 )
 from poolkeeper.tasks.outcomes import Change, Subject
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
+from tests.logs import logged
 
 SHORT_S = 1
 NAME = "pool-general"
@@ -75,10 +76,9 @@ async def test_a_patient_one_gets_it_as_soon_as_it_is_given_back(cluster: Cluste
     assert (await waiting).holder == "run-2"
 
 
-async def test_a_silent_holder_is_taken_over_and_knows_it(cluster: ClusterApi) -> None:
-    said: list[str] = []
+async def test_a_silent_holder_is_taken_over_and_knows_it(cluster: ClusterApi, said: list[str]) -> None:
     silent = await take(cluster, "run-1")
-    taken = await take(cluster, "run-2", told=said.append)
+    taken = await take(cluster, "run-2")
     assert taken.generation > silent.generation
     assert silent.remaining_s == 0, "its own clock says so before anyone else can have it"
     with pytest.raises(LeaseLost):
@@ -164,9 +164,10 @@ async def test_whoever_was_quicker_has_it(cluster: ClusterApi, embedded: Someone
         lambda lease: {**lease, "spec": {**lease["spec"], "holderIdentity": "run-3", "leaseDurationSeconds": 60}},
     )
     said = asyncio.Queue[str]()
-    taking = asyncio.create_task(take(cluster, "run-2", told=said.put_nowait))
-    hearing = asyncio.create_task(said.get())
-    await asyncio.wait({taking, hearing}, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+    with logged(said.put_nowait):
+        taking = asyncio.create_task(take(cluster, "run-2"))
+        hearing = asyncio.create_task(said.get())
+        await asyncio.wait({taking, hearing}, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
     told = hearing.done()
     for task in (taking, hearing):
         task.cancel()
@@ -213,10 +214,11 @@ async def test_what_a_killed_holder_has_begun_is_left_to_whoever_finishes_it(
     monkeypatch.setattr(module, "PATIENCE", 10.0)
     await take(cluster, "killed", note=lambda _: {"begun": "the upgrade"})
     said = asyncio.Queue[str]()
-    other = asyncio.create_task(take(cluster, "another-goal", others=begun, told=said.put_nowait))
-    async with asyncio.timeout(DEADLINE_S):
-        while not (await said.get()).endswith("and the upgrade is unfinished"):
-            pass
+    with logged(said.put_nowait):
+        other = asyncio.create_task(take(cluster, "another-goal", others=begun))
+        async with asyncio.timeout(DEADLINE_S):
+            while not (await said.get()).endswith("and the upgrade is unfinished"):
+                pass
     same = await take(cluster, "restarted")
     assert same.note == {"begun": "the upgrade"}
     keeping = asyncio.create_task(same.keep())
@@ -226,11 +228,10 @@ async def test_what_a_killed_holder_has_begun_is_left_to_whoever_finishes_it(
     keeping.cancel()
 
 
-async def test_nobody_waits_for_ever_for_what_a_killed_holder_has_begun(cluster: ClusterApi) -> None:
+async def test_nobody_waits_for_ever_for_what_a_killed_holder_has_begun(cluster: ClusterApi, said: list[str]) -> None:
     await take(cluster, "killed", note=lambda _: {"begun": "the upgrade"})
-    said = list[str]()
     with pytest.raises(LeaseUnfinished, match=f"lease {NAME} has lapsed, and the upgrade is unfinished"):
-        await take(cluster, "another-goal", others=begun, told=said.append)
+        await take(cluster, "another-goal", others=begun)
     assert said[-1] == f"lease {NAME} was not renewed by killed for {SHORT_S} s, and the upgrade is unfinished"
     again = await take(cluster, "recover")
     await again.give_back(lambda note: {})
@@ -240,7 +241,7 @@ async def test_nobody_waits_for_ever_for_what_a_killed_holder_has_begun(cluster:
 @pytest.mark.parametrize("generation", ["1000000000000000000", "9" * 4000, "-1", "\uff17", "soon", ""])
 @pytest.mark.parametrize("note", ["[" * 100_000, "3", '{"a": ' + "9" * 5000 + "}"])
 async def test_what_someone_has_written_on_a_lease_ends_nobody(
-    cluster: ClusterApi, embedded: SomeoneIsQuicker, generation: str, note: str
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, generation: str, note: str, said: list[str]
 ) -> None:
     await (await take(cluster, "run-1")).give_back()
     junk = {"poolkeeper.io/generation": generation, "poolkeeper.io/rollout": note}
@@ -250,10 +251,9 @@ async def test_what_someone_has_written_on_a_lease_ends_nobody(
         "poolkeeper",
         lambda lease: {**lease, "metadata": {**lease["metadata"], "annotations": junk}},
     )
-    said = list[str]()
     (row,) = (await list_leases(cluster)).values()
     assert (row.generation, row.note) == (0, {})
-    held = await take(cluster, "run-2", told=said.append)
+    held = await take(cluster, "run-2")
     assert 10**12 < held.generation < 10**15
     assert said == [f"what stood on lease {NAME} cannot be read and is dropped: {row.unreadable}"]
 

@@ -160,10 +160,9 @@ async def test_what_is_no_list_is_no_api_server(faulty: Start, body: str) -> Non
         await list_nodes(await faulty(servers.Says(body)))
 
 
-async def test_a_rollout_tells_what_it_could_not_read(faulty: Start, tmp_path: Path) -> None:
-    run, heard = await open_run(await faulty(servers.Lists(CLUSTER)), [a_host("n1")], tmp_path), list[str]()
-    run.recorder.say = heard.append
+async def test_a_rollout_tells_what_it_could_not_read(faulty: Start, tmp_path: Path, said: list[str]) -> None:
+    run = await open_run(await faulty(servers.Lists(CLUSTER)), [a_host("n1")], tmp_path)
     standing = Standing(Step.TAKE, "not at the goal yet")
     outlook = await run.outlook([Looked(run.hosts["n1"], standing)], Limits())
-    assert "cannot be read, and is taken for the worst it may be: Services: shop/odd: spec is no object" in heard
+    assert "cannot be read, and is taken for the worst it may be: Services: shop/odd: spec is no object" in said
     assert outlook.drains["n1"].effect is Effect.UNKNOWN

@@ -52,9 +52,10 @@ def a_rollout(fleet: Fleet, host: Host, recorder: Recorder) -> AbstractAsyncCont
 
 
 @pytest.mark.parametrize("opened", [onboarding, a_rollout])
-async def test_a_run_over_hosts_tells_it(fleet: Fleet, host: Host, tmp_path: Path, opened: Callable[..., Any]) -> None:
-    said: list[str] = []
-    recorder = Recorder(Spool(tmp_path), "run-1", said.append)
+async def test_a_run_over_hosts_tells_it(
+    fleet: Fleet, host: Host, tmp_path: Path, opened: Callable[..., Any], said: list[str]
+) -> None:
+    recorder = Recorder(Spool(tmp_path), "run-1")
     for _ in range(2):  # as `recover` does, pool by pool
         async with opened(fleet, host, recorder):
             pass
@@ -72,12 +73,12 @@ async def test_the_authority_of_a_target_may_have_any_words_around_it(
     (tmp_path / "target.crt").write_bytes(b"# M\xfcller\n" + pem.encode())
     target = AuditTarget("registry", tls=Service("tls", "10.0.0.1", 443), authority=tmp_path / "target.crt")
     fleet = replace(fleet, audit=AuditSettings(targets=(target,)))
-    recorder = Recorder(Spool(tmp_path), "run-1", [].append)
+    recorder = Recorder(Spool(tmp_path), "run-1")
     async with auditing.open_run(fleet, [host], secret, recorder, required=lambda cluster, way: ()) as run:
         assert run.plan.authorities[host.name] == {str(target.authority): pem}
 
 
 async def test_an_audit_tells_it(fleet: Fleet, host: Host, tmp_path: Path) -> None:
-    recorder = Recorder(Spool(tmp_path), "run-1", [].append)
+    recorder = Recorder(Spool(tmp_path), "run-1")
     async with auditing.open_run(fleet, [host], secret, recorder, required=lambda cluster, way: ()) as run:
         assert any(TOLD in note for note in run.notes)

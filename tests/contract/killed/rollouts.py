@@ -230,7 +230,7 @@ async def opened(ground: Ground) -> AsyncIterator[RolloutRun]:
         run = await open_run(api, ground.hosts or two_hosts(), ground.state, ground.run_id, kind)
         if isinstance(run, OnDisks):
             run.folder = ground.folder
-        run.gate, run.recorder.say = ground.gate(run.gate), print
+        run.gate = ground.gate(run.gate)
         yield run
 
 

@@ -79,7 +79,7 @@ class Onboard:
 
     async def __call__(self, ground: Ground) -> Json:
         (host,) = ground.hosts
-        recorder = Recorder(Spool(ground.state / "spool"), ground.run_id, print)
+        recorder = Recorder(Spool(ground.state / "spool"), ground.run_id)
         async with reach(ground.kubeconfig) as api, open_sessions() as sessions:
             gate = Gate([stops_guard(api, {host.name: host.node_name})], dry_run=False, hears=recorder.change)
             admission = Admission(

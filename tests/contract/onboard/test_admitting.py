@@ -48,7 +48,7 @@ async def sessions() -> AsyncIterator[Sessions]:
 
 
 def admitting(cluster: ClusterApi, sessions: Sessions, folder: Path, gate: Gate) -> Admission:
-    recorder = Recorder(Spool(folder / "spool"), "run-1", lambda text: None)
+    recorder = Recorder(Spool(folder / "spool"), "run-1")
     return Admission(
         api=cluster, sessions=sessions, provider=NOT_ASKED, gate=gate, recorder=recorder, request=FactsRequest()
     )

@@ -80,7 +80,7 @@ async def leaving(
                 sessions=sessions,
                 provider=Kubeadm(POOL.cluster, KubeadmProvider(), cluster),
                 gate=Gate(dry_run=False),
-                recorder=Recorder(Spool(folder / "spool"), "run-1", lambda text: None),
+                recorder=Recorder(Spool(folder / "spool"), "run-1"),
                 request=FactsRequest(),
                 host_is_gone=host_is_gone,
             ),

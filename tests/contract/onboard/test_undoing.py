@@ -69,7 +69,7 @@ def admission(
         sessions=sessions,
         provider=Kubeadm(POOL.cluster, KubeadmProvider(), cluster),
         gate=Gate(dry_run=False, hears=hears),
-        recorder=Recorder(Spool(folder / "spool"), "run-1", lambda text: None),
+        recorder=Recorder(Spool(folder / "spool"), "run-1"),
         request=FactsRequest(),
     )
 

@@ -206,17 +206,17 @@ async def test_a_cluster_that_is_gone_is_written_down_once(openapi: AckOpenApi, 
     spool = Spool(tmp_path)
     gone = fleet_of(cluster_at(openapi.endpoint, cluster_id="c-gone"))
     with pytest.raises(ProviderError, match="ErrorClusterNotFound"):
-        await record_clusters(gone, read_secret, Recorder(spool, "run-1", print))  # a wrong id, perhaps
+        await record_clusters(gone, read_secret, Recorder(spool, "run-1"))  # a wrong id, perhaps
     assert list(spool.rows(LIFECYCLE)) == []
     seen_at = datetime(2026, 10, 5, tzinfo=UTC)
     spool.append(
         LIFECYCLE, "run-0", "c", [{"resource_id": "c-gone", "kind": "cluster", "event": "created", "at": seen_at}]
     )
-    (told,) = await record_clusters(gone, read_secret, Recorder(spool, "run-2", print))
+    (told,) = await record_clusters(gone, read_secret, Recorder(spool, "run-2"))
     (released,) = [row for row in spool.rows(LIFECYCLE) if row["event"] == "released"]
     assert (released["not_before"], released["at"] > seen_at) == (seen_at, True)
     assert "its provider lists it no more; it was there at 2026-10-05" in told
-    (again,) = await record_clusters(gone, read_secret, Recorder(spool, "run-3", print))
+    (again,) = await record_clusters(gone, read_secret, Recorder(spool, "run-3"))
     assert again.endswith("that was written down before")
     assert len(list(spool.rows(LIFECYCLE))) == 2
 
@@ -225,7 +225,7 @@ async def test_a_cluster_that_left_the_fleet_file_is_told(openapi: AckOpenApi, t
     spool = Spool(tmp_path)
     at = datetime(2026, 10, 5, tzinfo=UTC)
     spool.append(LIFECYCLE, "run-0", "c", [{"resource_id": "c-old", "kind": "cluster", "event": "created", "at": at}])
-    told = await record_clusters(fleet_of(cluster_at(openapi.endpoint)), read_secret, Recorder(spool, "run-1", print))
+    told = await record_clusters(fleet_of(cluster_at(openapi.endpoint)), read_secret, Recorder(spool, "run-1"))
     assert told[0].startswith("cluster main: Running, created at ")
     assert told[1].startswith("cluster c-old is in the fleet file no more")
 
@@ -241,7 +241,7 @@ async def test_a_provider_that_cannot_be_asked_releases_nothing(faulty: Start, t
         [{"resource_id": "c-1", "kind": "cluster", "event": "created", "at": datetime(2026, 10, 5, tzinfo=UTC)}],
     )  # fmt: skip
     with pytest.raises(ProviderError, match="StatusForbidden"):
-        await record_clusters(fleet_of(here), read_secret, Recorder(spool, "run-1", print))
+        await record_clusters(fleet_of(here), read_secret, Recorder(spool, "run-1"))
     assert len(list(spool.rows(LIFECYCLE))) == 1
 
 

@@ -109,7 +109,7 @@ async def open_run(
     kind: type[RolloutRun] = WithoutHosts,
 ) -> RolloutRun:
     """A run over these hosts, whose Nodes are there."""
-    recorder = Recorder(Spool(folder / "spool"), run_id, lambda text: None)
+    recorder = Recorder(Spool(folder / "spool"), run_id)
     return kind(
         a_fleet(*declared),
         declared,

@@ -836,13 +836,12 @@ async def test_a_dry_run_tells_each_eviction_and_waits_for_none(
 
 @pytest.mark.parametrize("work", [HandOver, Instant], ids=["hand over", "change"])
 async def test_a_dry_run_says_what_would_be_and_never_that_it_was(
-    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path, work: Callable[[], Any]
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path, work: Callable[[], Any], said: list[str]
 ) -> None:
     """A person may pull the plug of a host that is told to be handed over."""
     (host,) = nodes(1, pool=1, rack=1)
     run = await open_run(cluster, [host], tmp_path)
-    run.gate.dry_run, said = True, list[str]()
-    run.recorder.say = said.append
+    run.gate.dry_run = True
     looked = await run.look(["n0"], GOAL, QUICK, work())
     plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
     async with run.holding(plan) as lease:

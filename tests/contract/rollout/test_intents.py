@@ -31,6 +31,7 @@ from poolkeeper.tasks.rollout.plan import PlannedHost
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.rollout.instant import Instant, WithoutHosts, as_they_begin, carried, half_done, open_run
 from tests.contract.rollout.test_engine import GOAL, QUICK, WRONG, left, nodes, put_pod
+from tests.logs import logged
 
 __all__ = ["admin", "api", "ca", "cluster", "embedded", "nodes"]
 
@@ -404,8 +405,8 @@ async def test_junk_on_the_lease_is_dropped_and_told(
                 },
             },
         )
-        run.recorder.say = said.append
-        outcomes, _ = await carried(run, GOAL, QUICK, Instant())
+        with logged(said.append):
+            outcomes, _ = await carried(run, GOAL, QUICK, Instant())
         assert str(outcomes["n0"].state) == "done"
         assert any("cannot be read" in line for line in said) or "members" in text
         assert not any("yesterday" in line for line in said)

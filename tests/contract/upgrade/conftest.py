@@ -73,7 +73,7 @@ class World:
         provider: Provider | None = None,
         dry_run: bool = False,
         guards: Sequence[Guard] = (),
-        say: Told | None = None,
+        show: Told | None = None,
         pinned: Pins | None = None,
         **limits: float,
     ) -> Upgrade:
@@ -83,7 +83,7 @@ class World:
             sessions=self.sessions,
             provider=provider or self.provider(),
             gate=Gate(guards, dry_run=dry_run),
-            say=say or Told(),
+            show=show or Told(),
             goal=goal,
             request=FactsRequest(api_url=self.api.url, api_ca_pem=self.api.ca_pem),
             limits=replace(LIMITS, **limits),

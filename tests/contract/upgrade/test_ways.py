@@ -51,7 +51,9 @@ STEP = "edgeadm upgrade --interconnect-mode=private --region=cn-hangzhou"
 
 async def test_by_a_person(world: World, host: Host) -> None:
     told = Told()
-    upgrade = world.upgrade(Goal("1.36.3"), provider=world.provider(upgrade="hand-off", upgrade_command=None), say=told)
+    upgrade = world.upgrade(
+        Goal("1.36.3"), provider=world.provider(upgrade="hand-off", upgrade_command=None), show=told
+    )
     before = await world.node(host)
     changing = asyncio.create_task(upgrade.change(host, fence()))
     await world.run(host, "edgeadm upgrade --version=v1.36.3")

@@ -201,7 +201,7 @@ async def test_cut_off_while_it_runs_it_is_taken_up_by_name(world: World, host: 
 
     async with opened(world.folder) as anew:  # another process would have sessions of its own as well
         told = Told()
-        again = anew.upgrade(Goal(NEW), provider=anew.provider(upgrade_command=held.command), say=told)
+        again = anew.upgrade(Goal(NEW), provider=anew.provider(upgrade_command=held.command), show=told)
         second = asyncio.create_task(again.change(host, fence(2)))
 
         async def follows() -> bool:

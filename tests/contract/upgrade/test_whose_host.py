@@ -58,7 +58,7 @@ def upgrading(cluster: ClusterApi, sessions: Sessions, openapi: AckOpenApi, way:
         sessions=sessions,
         provider=provider,
         gate=Gate(dry_run=False),
-        say=lambda text: None,
+        show=lambda text: None,
         goal=Goal("1.36.3"),
         request=FactsRequest(),
         limits=LIMITS,

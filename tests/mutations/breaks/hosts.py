@@ -101,8 +101,8 @@ BREAKS = (
     Break(
         "a host's or its login's words are not redacted",
         "tasks/hosts/errors.py",
-        "self.observed = quoted(observed, most=500)",
-        "self.observed = observed",
+        "super().__init__(quoted(observed, most=500), next_step=next_step)",
+        "super().__init__(observed, next_step=next_step)",
         "tests/unit/hosts/test_errors.py",
     ),
     Break(

@@ -66,7 +66,7 @@ N1, N2 = Subject("host", "n1"), Subject("host", "n2")
 
 
 def write(spool: Spool, run_id: str, ago: int, compared: Compared, **more: Any) -> None:
-    write_findings(Recorder(spool, run_id, print), compared)
+    write_findings(Recorder(spool, run_id), compared)
     end(spool, run_id, ago, **more)
 
 
@@ -134,7 +134,7 @@ def measure(spool: Spool, run_id: str, ago: float, durations: str, hosts: str = 
         Measured("connect.host", source, "m", Quality.OK if took else Quality.SLOW, "", frozenset(), float(took or 9))
         for source, _, took in (pair.partition("=") for pair in durations.split())
     ]
-    write_facts(Recorder(spool, run_id, print), facts, {}, NOW)
+    write_facts(Recorder(spool, run_id), facts, {}, NOW)
     end(spool, run_id, ago, hosts)
 
 

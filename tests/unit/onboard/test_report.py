@@ -19,6 +19,7 @@ from poolkeeper.tasks.outcomes import (
     Gate,
     HostOutcome,
     HostState,
+    Invalid,
     RunState,
     Severity,
     Subject,
@@ -42,7 +43,7 @@ FAILED = HostOutcome(
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:
-    return Recorder(Spool(tmp_path / "spool"), "run-1", lambda line: None, started_at=NOW)
+    return Recorder(Spool(tmp_path / "spool"), "run-1", started_at=NOW)
 
 
 def answer(recorder: Recorder, asked: list[str], *outcomes: HostOutcome, dry_run: bool = False) -> Answer:
@@ -122,7 +123,7 @@ def test_the_state_is_that_of_all_who_were_asked_for(
 
 
 def test_a_run_that_did_not_come_to_its_hosts(recorder: Recorder, tmp_path: Path) -> None:
-    ended = Answer.without_hosts("onboard", recorder, RunState.INVALID, "fleet.yaml:3: no such pool")
+    ended = Answer.without_hosts("onboard", recorder, RunState.INVALID, Invalid("fleet.yaml:3: no such pool"))
     ended.write(tmp_path)
     told = json.loads((tmp_path / "run-1/outcome.json").read_text())
     assert (told["state"], told["summary"], told["hosts"]) == ("invalid", "fleet.yaml:3: no such pool", [])

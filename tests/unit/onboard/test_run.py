@@ -30,11 +30,6 @@ DONE = Standing(Step.NOTHING, "accepted already")
 
 
 @pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
 async def run(tmp_path: Path, said: list[str]) -> OnboardRun:
     """A run that has read everything that it is going to read: nothing is asked of a host or a provider any more."""
     admission = Admission(
@@ -42,7 +37,7 @@ async def run(tmp_path: Path, said: list[str]) -> OnboardRun:
         sessions=cast(Any, None),
         provider=cast(Any, None),
         gate=Gate(),
-        recorder=Recorder(Spool(tmp_path), "run-1", said.append),
+        recorder=Recorder(Spool(tmp_path), "run-1"),
         request=FactsRequest(),
     )
     return OnboardRun([a_host("a"), a_host("b")], admission, {}, "v1.36.3", 0.0)

@@ -173,7 +173,7 @@ async def upgraded(machines: MachinesCluster, name: str, goal: Goal) -> Pins:
             sessions=sessions,
             provider=provider,
             gate=Gate(dry_run=False),
-            say=print,
+            show=print,
             goal=goal,
             request=FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem),
             limits=Limits(stage_s=120, change_s=120, settle_s=90),
