@@ -13,6 +13,7 @@ import pytest
 from prefect import task
 from prefect.client.schemas.objects import TaskRun
 from prefect.context import TaskRunContext
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from poolkeeper.deployments import terminal
 from poolkeeper.deployments.cli import forecast_view, outcome, probe, release, status
@@ -142,7 +143,8 @@ def test_what_our_modules_log_goes_to_the_run_that_they_are_called_in(caplog: py
 
     log = logging.getLogger("poolkeeper.tasks.of-a-test")
     task_run = TaskRun(name="look-1", task_key="look", dynamic_key="1", flow_run_id=None)
-    with TaskRunContext.model_construct(task=look, task_run=task_run):
+    without_server = temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False})
+    with without_server, TaskRunContext.model_construct(task=look, task_run=task_run):
         log.warning("node %s\nis down", "n1")
     log.warning("nobody's run")
     lines = {(record.name, record.levelname, record.getMessage()) for record in caplog.records}
