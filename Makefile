@@ -14,10 +14,10 @@ export PREFECT_HOME := $(STATE)/prefect
 JOBS ?= 3
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo help test fast lab bench mutations lint types programs tests lock clean
+.PHONY: demo help test fast lab bench coverage mutations lint types programs tests lock clean
 
 demo: .venv/installed  ## a practice world, two broken hosts in it, onboarded before your eyes
-	@$(BIN)/python -m poolkeeper.deployments.demo
+	@$(BIN)/python -m poolkeeper.deployments.lab.demo
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ tests: .venv/installed  ## all tests, or those that TESTS names: make tests TEST
 
 mutations: .venv/installed  ## breaks the product in many small ways, and sees the suite notice each one
 	@$(BIN)/python -m tests.mutations
+
+coverage: .venv/installed  ## how much of the product the rules' tests and the contract tests run, branches included
+	@$(PYTEST) tests/unit tests/contract --cov --cov-report=term
 
 bench: .venv/installed  ## what is fast and what it is compared with; nothing passes or fails by it
 	@for script in tests/bench/bench_*.py; do $(BIN)/python -m $$(echo $${script%.py} | tr / .); done

@@ -102,6 +102,13 @@ BREAKS = (
         _SPREADSHEET,
     ),
     Break(
+        "a company installs the practice world",
+        "pyproject.toml",
+        'exclude = ["poolkeeper.deployments.lab*"]',
+        "exclude = []",
+        "tests/contract/test_wheel.py::test_the_practice_world_is_not_in_it",
+    ),
+    Break(
         "an installed package has no templates",
         "pyproject.toml",
         ', "*.jinja"',

@@ -139,7 +139,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupted)
     began = time.monotonic()
     try:
-        code = subprocess.run([sys.executable, "-m", "poolkeeper.deployments.demo", "steps"], check=False).returncode
+        child = [sys.executable, "-m", "poolkeeper.deployments.lab.demo", "steps"]
+        code = subprocess.run(child, check=False).returncode
     finally:
         lifecycle.down(LabFolder(state_folder() / "demo"))
     if code:
