@@ -69,8 +69,6 @@ SCHEDULED = [p for p in DEPLOYMENTS if any(s.get("active", True) for s in p.valu
 
 @pytest.mark.parametrize("entry", SCHEDULED)
 def test_what_is_scheduled_begins_nothing(entry: dict) -> None:
-    if entry["name"] == "recover":  # it gives back what is ours already, and begins nothing
-        return
     assert "only-looks" in entry["tags"]
     if FLOW_OF[entry["name"]].changes_hosts:
         assert entry["parameters"]["dry_run"] is True
