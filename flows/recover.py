@@ -81,7 +81,7 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
                 for one in await run.left_behind(WITHOUT_NODE):
                     try:
                         outcome = await _recover_host(run, one, lease)
-                        yield run.gate.seen(outcome, rehearsed=recovering.rehearsed(one, outcome))
+                        yield run.gate.seen(outcome, if_dry_run=recovering.planned(one, outcome))
                     except LeaseLost:
                         raise
                     except Exception as error:  # whatever it is, the others are waiting

@@ -92,7 +92,7 @@ async def roll(
         return _answer(run, goal, settled)
 
     if why := needs_approval(plan, approval):
-        covered = await run.gate.unless_dry_run(partial(run.approved, plan, why), rehearsed=plan)
+        covered = await run.gate.unless_dry_run(partial(run.approved, plan, why), if_dry_run=plan)
         if covered is None:
             return await _wait_for_a_word(run, plan, why, settled)
         plan = covered
@@ -107,7 +107,7 @@ async def roll(
         carrier = run.carrier(goal, limits, work, lease)
         if run.gate.dry_run:  # its steps, host by host, without what is between the waves
             walked = [(one, await carried_safely(run, carrier, one)) for one in fit.hosts]
-            carried = [run.rehearsed(one, outcome, limits, outlook) for one, outcome in walked]
+            carried = [run.planned(one, outcome, limits, outlook) for one, outcome in walked]
             return _answer(run, goal, [*settled, *unfit, *carried])
         carried, halted = await run.carry_out(
             fit, lease, lambda one: carried_safely(run, carrier, one), nodes_go=goes, one_by_one=work.one_by_one

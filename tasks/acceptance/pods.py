@@ -121,11 +121,11 @@ class _Trial:
                 row = await wait_pod(self.api, NAMESPACE, pod["metadata"]["name"], lambda p: p.ready and p.ip != "")
             return row.ip
 
-        return await self.gate.unless_dry_run(address, rehearsed=SOME_ADDRESS)
+        return await self.gate.unless_dry_run(address, if_dry_run=SOME_ADDRESS)
 
     async def read(self, pod: Json, *, whole: bool) -> PodAnswers | None:
         """What a pod has answered, or has by now; None where its log cannot be read."""
-        return await self.gate.unless_dry_run(lambda: self._read(pod, whole=whole), rehearsed=None)
+        return await self.gate.unless_dry_run(lambda: self._read(pod, whole=whole), if_dry_run=None)
 
     async def _read(self, pod: Json, *, whole: bool) -> PodAnswers | None:
         name = pod["metadata"]["name"]
@@ -147,8 +147,8 @@ class _Trial:
             may_pass = isinstance(no, Denied) and no.may_pass
             return Probed(PodAnswers(), str(no), refused=no.message, next_step=no.next_step, may_pass=may_pass), ""
         name = pod["metadata"]["name"]
-        rehearsed = Probed(PodAnswers(), ran=True), SOME_ADDRESS
-        return await self.gate.unless_dry_run(lambda: self._answers(name, pod), rehearsed=rehearsed)
+        probed = Probed(PodAnswers(), ran=True), SOME_ADDRESS
+        return await self.gate.unless_dry_run(lambda: self._answers(name, pod), if_dry_run=probed)
 
     async def _answers(self, name: str, pod: Json) -> tuple[Probed, str]:
         waited_for, ran = _Begun(), False
@@ -183,7 +183,7 @@ class _Trial:
 
         try:
             await pods.enter_async_context(self._pod(pod))
-            log = await self.gate.unless_dry_run(log_of, rehearsed="")
+            log = await self.gate.unless_dry_run(log_of, if_dry_run="")
         except TimeoutError:
             return PodAnswers(), f"the pod {name} did not finish within {self.timeout_s:.0f} s"
         except (ApiError, ClusterUnreachable) as error:
@@ -203,7 +203,7 @@ class _Trial:
             if place == node
             else f"run a test pod on node {place} to talk to {node}, and remove it"
         )
-        created = await self.gate.change(Subject("node", node), sentence, lambda: self._create(pod), rehearsed=False)
+        created = await self.gate.change(Subject("node", node), sentence, lambda: self._create(pod), if_dry_run=False)
         try:
             yield
         finally:

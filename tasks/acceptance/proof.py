@@ -64,15 +64,15 @@ async def prove_node(ways: Ways, host: Host, wanted: Wanted) -> tuple[Finding, .
     Raises NodeGone, GateRefused, HostError, ClusterUnreachable and ApiError.
     """
     gate = ways.gate
-    await gate.unless_dry_run(partial(settle, ways.api, host, wanted), rehearsed=None)
+    await gate.unless_dry_run(partial(settle, ways.api, host, wanted), if_dry_run=None)
     is_another = partial(another_machine, ways.api, ways.sessions, host)
-    if (other := await gate.unless_dry_run(is_another, rehearsed=None)) is not None:
+    if (other := await gate.unless_dry_run(is_another, if_dry_run=None)) is not None:
         return (other,)
     began = time.monotonic()
     for attempt in count(1):
         evidence = await read_evidence(ways, host, wanted.kubelet_version)
         checked = check_acceptance(evidence)
-        findings = gate.seen(blockers(c.finding for c in checked if c.finding is not None), rehearsed=())
+        findings = gate.seen(blockers(c.finding for c in checked if c.finding is not None), if_dry_run=())
         pause_s = look_again_after_s(evidence, attempt, time.monotonic() - began) if findings else None
         if pause_s is None:
             return findings
@@ -105,11 +105,11 @@ async def read_evidence(ways: Ways, host: Host, kubelet_version: str | None) -> 
     """Everything that acceptance looks at, read afresh. Raises NodeGone, and as `prove_node`."""
     pool, name = host.pool, host.node_name
     node = await get_node(ways.api, name)
-    node = ways.gate.seen(node, rehearsed=replace(node or new_node(name), ready=True))
+    node = ways.gate.seen(node, if_dry_run=replace(node or new_node(name), ready=True))
     if node is None:
         raise NodeGone(name)
     pods = await pods_on(ways.api, name)
-    api_answer = await ways.gate.unless_dry_run(partial(_api_answer, ways, host), rehearsed=None)
+    api_answer = await ways.gate.unless_dry_run(partial(_api_answer, ways, host), if_dry_run=None)
     cloud_node = choose_cloud_node(await list_nodes(ways.api, CLOUD_NODES), name)
     probed = Probed(PodAnswers())
     if node.ready:

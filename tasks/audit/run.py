@@ -159,7 +159,7 @@ class AuditRun:
         sentence = f"remove test pod {pod}, which a run that was killed has left"
         try:
             await self.clusters.gates[cluster].change(
-                subject, sentence, lambda: delete_pod(api, testpod.NAMESPACE, pod), rehearsed=None
+                subject, sentence, lambda: delete_pod(api, testpod.NAMESPACE, pod), if_dry_run=None
             )
         except GateRefused as refused:
             self.notes.append(str(refused))

@@ -251,7 +251,7 @@ class HeldLease:
                 pause_s = min(1.0, self._row.duration_s / RENEWALS)
 
 
-class RehearsedLease(HeldLease):
+class DryRunLease(HeldLease):
     """A dry run's: nobody holds anything, and what would be written stays here.
 
     note: as it would stand on the Lease once it were taken

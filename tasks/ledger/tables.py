@@ -94,7 +94,7 @@ CHANGES = Table(
         "subject_name": TEXT,
         "sentence": TEXT,
         "at": TIME,  # when it was first tried
-        "outcome": TEXT,  # rehearsed, unknown (also: the run was killed meanwhile), done, refused or failed
+        "outcome": TEXT,  # dry run, unknown (also: the run was killed meanwhile), done, refused or failed
         "why": TEXT,  # it is not done
         "attempts": INTEGER,
     },

@@ -157,7 +157,7 @@ class Admission:
             if kept_out:
                 async with self.recorder.phase(host.name, "quarantine"):
                     landed += await self._quarantine(host, look)
-                ends_as = self.gate.seen(HostState.QUARANTINED, rehearsed=HostState.STOPPED)
+                ends_as = self.gate.seen(HostState.QUARANTINED, if_dry_run=HostState.STOPPED)
                 raise NotAdmitted(_worst(kept_out), kept_out, ends_as=ends_as)
             if standing.step is Step.UNDO_THEN_JOIN:
                 async with self.recorder.phase(host.name, "undo"):
@@ -194,7 +194,7 @@ class Admission:
         except NotAdmitted as failure:
             return await self._give_up(host, look, failure, landed)
         planned = HostState.PLANNED, f"{standing.step}: {standing.reason}"
-        state, summary = self.gate.seen((HostState.ACCEPTED, "accepted and released"), rehearsed=planned)
+        state, summary = self.gate.seen((HostState.ACCEPTED, "accepted and released"), if_dry_run=planned)
         return self._outcome(host, state, summary, [*landed, *kept, *self._objections(host)])
 
     def _objections(self, host: Host) -> list[Finding]:
@@ -223,11 +223,11 @@ class Admission:
                 Subject("node", host.node_name),
                 _stale_sentence(host),
                 lambda: self._remove_stale(host, stale),
-                rehearsed=None,
+                if_dry_run=None,
             )
         try:
             return await self.gate.change(
-                Subject("host", host.name), _join_sentence(host, standing.step), act, rehearsed=[]
+                Subject("host", host.name), _join_sentence(host, standing.step), act, if_dry_run=[]
             )
         except ProviderError as error:
             raise NotAdmitted(
@@ -392,7 +392,7 @@ class Admission:
             Subject("node", host.node_name),
             _quarantine_sentence(host),
             lambda: self._cordon(host, look.facts, joined=look.joined_by_us),
-            rehearsed=[],
+            if_dry_run=[],
         )
 
     def _join_failed(self, host: Host, ended: UnitState, *, quotable: bool) -> NotAdmitted:
@@ -441,7 +441,7 @@ class Admission:
         seen = look.facts.machine_id
         machine_id = seen.value if isinstance(seen, Known) else ""
         await self.gate.change(
-            Subject("host", host.name), _record_sentence(host), lambda: self._record_changes(host), rehearsed=None
+            Subject("host", host.name), _record_sentence(host), lambda: self._record_changes(host), if_dry_run=None
         )
         await self.gate.change(
             Subject("node", name),
@@ -454,10 +454,10 @@ class Admission:
                 machine_id=machine_id,
                 lift_taint=pool.lift_taint,
             ),
-            rehearsed=None,
+            if_dry_run=None,
             one_request=True,
         )
-        return await self.gate.unless_dry_run(lambda: self._look_at_released(host, look), rehearsed=[])
+        return await self.gate.unless_dry_run(lambda: self._look_at_released(host, look), if_dry_run=[])
 
     async def _look_at_released(self, host: Host, look: Look) -> list[Finding]:
         name = host.node_name
@@ -550,8 +550,8 @@ class Admission:
             await forget_unit(self.sessions, host, LEAVE_UNIT)
             return kept
 
-        kept = await self.gate.change(Subject("host", host.name), _undo_sentence(host), act, rehearsed=())
-        left = await self.gate.unless_dry_run(lambda: self._leftovers(host), rehearsed=())
+        kept = await self.gate.change(Subject("host", host.name), _undo_sentence(host), act, if_dry_run=())
+        left = await self.gate.unless_dry_run(lambda: self._leftovers(host), if_dry_run=())
         if not kept and not left:
             return []
         return [

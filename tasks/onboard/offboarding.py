@@ -183,14 +183,14 @@ class Offboarding:
             return kept
 
         try:
-            kept = await self.gate.change(Subject("host", host.name), _clean_sentence(host), act, rehearsed=())
+            kept = await self.gate.change(Subject("host", host.name), _clean_sentence(host), act, if_dry_run=())
         except ResetFailed as failed:
             return (self._not_cleaned(host, str(failed)),)
         except TimeoutError:
             return (self._not_cleaned(host, "the provider's reset did not end in time"),)
         if kept:
             self._told[host.name].append(left_over(host, kept, datetime.now(UTC)))
-        again: list[Finding] = await self.gate.unless_dry_run(lambda: self._look_again(host), rehearsed=[])
+        again: list[Finding] = await self.gate.unless_dry_run(lambda: self._look_again(host), if_dry_run=[])
         return tuple(found for found in again if found.id == "offboard.kubelet.on")
 
     async def _look_again(self, host: Host) -> list[Finding]:
@@ -222,14 +222,14 @@ class Offboarding:
                 return await self.provider.remove_node(host)
 
         try:
-            why = await self.gate.change(here, _remove_sentence(host), unlist, rehearsed="", end=failed_if)
+            why = await self.gate.change(here, _remove_sentence(host), unlist, if_dry_run="", end=failed_if)
         except ProviderError as error:
             why = str(error)
         except TimeoutError:
             why = f"no end after {REMOVAL_TIMEOUT_S:.0f} s"
         if not why and node is not None:
             await self.gate.change(
-                here, _delete_sentence(host), lambda: delete_node(self.api, node), rehearsed=None, one_request=True
+                here, _delete_sentence(host), lambda: delete_node(self.api, node), if_dry_run=None, one_request=True
             )
         if not why:
             return ()
@@ -254,8 +254,8 @@ class Offboarding:
         if self._host_is_gone:
             found.append(not_cleaned(host, datetime.now(UTC)))
         else:
-            found += await self.gate.unless_dry_run(lambda: self._look_again(host), rehearsed=[])
-        back = await self.gate.unless_dry_run(lambda: self._comes_back(host), rehearsed=None)
+            found += await self.gate.unless_dry_run(lambda: self._look_again(host), if_dry_run=[])
+        back = await self.gate.unless_dry_run(lambda: self._comes_back(host), if_dry_run=None)
         if back is not None:
             found.append(
                 finding(
@@ -268,7 +268,7 @@ class Offboarding:
                     source="Kubernetes API",
                 )
             )
-        elif stay := await self.gate.unless_dry_run(lambda: self._bound_pods(host), rehearsed=()):
+        elif stay := await self.gate.unless_dry_run(lambda: self._bound_pods(host), if_dry_run=()):
             found.append(pods_stay(host, stay, datetime.now(UTC)))
         return (*found, still_declared(host, datetime.now(UTC)))
 

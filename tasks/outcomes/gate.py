@@ -59,7 +59,7 @@ class Change:
 class ChangeState(StrEnum):
     """How a change ended, as far as it is known."""
 
-    REHEARSED = "rehearsed"
+    DRY_RUN = "dry run"
     """A dry run: nothing was sent."""
     UNKNOWN = "unknown"
     """It was begun, and nobody has seen its end: it may or may not have taken effect."""
@@ -125,7 +125,7 @@ class Gate:
 
     guards: Sequence[Guard] = ()
     dry_run: bool = True
-    hears: Callable[[ChangeRecord], None] = lambda record: None
+    on_change: Callable[[ChangeRecord], None] = lambda record: None
     """Called when a change begins and again when it has ended: the run's log and spool."""
     records: list[ChangeRecord] = field(default_factory=list)
     """In the order in which they were first tried."""
@@ -144,11 +144,11 @@ class Gate:
         sentence: str,
         act: Callable[[], Awaitable[T]],
         *,
-        rehearsed: R,
+        if_dry_run: R,
         end: Callable[[T], End] = lambda value: DONE,
         one_request: bool = False,
     ) -> T | R:
-        """Make one mutation and answer what it brought; a dry run makes none, and answers `rehearsed`.
+        """Make one mutation and answer what it brought; a dry run makes none, and answers `if_dry_run`.
 
         end: how the change ended, by what `act` answered
         one_request: `act` sends a single request that changes something: where that is refused, nothing was changed
@@ -159,8 +159,8 @@ class Gate:
         change = Change(subject, sentence)
         refusal = await self._objection(change)
         if self.dry_run:
-            self._record(change, ChangeState.REHEARSED, refusal)
-            return rehearsed
+            self._record(change, ChangeState.DRY_RUN, refusal)
+            return if_dry_run
         if refusal is not None:
             self._record(change, ChangeState.REFUSED, refusal)
             raise GateRefused(change, refusal)
@@ -179,17 +179,17 @@ class Gate:
         if (refusal := await self._objection(change)) is not None:
             raise GateRefused(change, refusal)
 
-    async def unless_dry_run(self, act: Callable[[], Awaitable[T]], *, rehearsed: R) -> T | R:
+    async def unless_dry_run(self, act: Callable[[], Awaitable[T]], *, if_dry_run: R) -> T | R:
         """What goes with changes and is none itself: waiting for what they bring, writing down what is intended."""
-        return rehearsed if self.dry_run else await act()
+        return if_dry_run if self.dry_run else await act()
 
     async def watch(self, look: Callable[[], Awaitable[T]]) -> T:
         """What somebody else does while changes are made; a dry run waits for nobody, and this never ends there."""
         return await (asyncio.Event().wait() if self.dry_run else look())  # type: ignore[return-value]
 
-    def seen(self, value: T, *, rehearsed: R) -> T | R:
+    def seen(self, value: T, *, if_dry_run: R) -> T | R:
         """What was read of changes that were made; in a dry run what they would bring."""
-        return rehearsed if self.dry_run else value
+        return if_dry_run if self.dry_run else value
 
     def objections(self, *subjects: Subject) -> list[Refusal]:
         """What guards have against the changes of a dry run to these subjects, each once."""
@@ -200,18 +200,18 @@ class Gate:
         if objection is not None:
             why = objection.reason
             self._objections.setdefault(change.subject, []).append(objection)
-        if record is None or record.is_under_way or record.state in (ChangeState.DONE, ChangeState.REHEARSED):
+        if record is None or record.is_under_way or record.state in (ChangeState.DONE, ChangeState.DRY_RUN):
             record = self._latest[change] = ChangeRecord(change, state, why)
             self.records.append(record)
         else:
             record.try_again()
             record.end(state, why)
-        self.hears(record)
+        self.on_change(record)
         return record
 
     def _ended(self, record: ChangeRecord, state: ChangeState, why: str) -> None:
         record.end(state, why)
-        self.hears(record)
+        self.on_change(record)
 
     async def _objection(self, change: Change) -> Refusal | None:
         for guard in self.guards:

@@ -323,7 +323,7 @@ class Carrier:
             if self.work.hands_over:
                 await self._mark(host, self._begun)
                 would = "would be drained and handed over"
-                return self._outcome(host, HostState.HANDED_OVER, "drained and handed over", rehearsed=would)
+                return self._outcome(host, HostState.HANDED_OVER, "drained and handed over", if_dry_run=would)
             async with self._phase(host, "change"):
                 intent = await self._intend(host, node)
                 if node is not None:
@@ -338,10 +338,10 @@ class Carrier:
         async with self._phase(host, "give back"):
             await self._forget_begun(host)
             if not self.work.works_without_node:
-                await self._give_back(host, rehearsed=node)
+                await self._give_back(host, if_dry_run=node)
         end = "; its Node is gone" if self.work.works_without_node else " and given back"
         would = "would be changed, proven" + ("; its Node would be gone" if self.work.works_without_node else end)
-        return self._outcome(host, HostState.DONE, f"changed, proven{end}", findings, rehearsed=would)
+        return self._outcome(host, HostState.DONE, f"changed, proven{end}", findings, if_dry_run=would)
 
     async def _forget_begun(self, host: Host) -> None:
         """It is proven, or was at the goal already."""
@@ -352,7 +352,7 @@ class Carrier:
     async def _forget_earlier(self, host: Host) -> None:
         """What the host says of this rollout is over; where it stays, it is in nobody's way."""
         try:
-            await self.gate.unless_dry_run(lambda: self._records.forget(host, self.goal.id), rehearsed=None)
+            await self.gate.unless_dry_run(lambda: self._records.forget(host, self.goal.id), if_dry_run=None)
         except HostError as error:
             _log.warning("%s: %s", host.name, error)
 
@@ -372,7 +372,7 @@ class Carrier:
                     async with self._taking, self._domain(host) as domain:
                         nodes = await list_nodes(self.api)
                         room = self.gate.seen(
-                            room_for(host, self._declared, nodes, self._members), rehearsed=Room(True)
+                            room_for(host, self._declared, nodes, self._members), if_dry_run=Room(True)
                         )
                         now = nodes.get(host.node_name)
                         standing = self._standing(host, now, at_goal=False)
@@ -399,17 +399,17 @@ class Carrier:
 
     async def _refuse_if_over(self, host: Host) -> None:
         await self._refuse_if_ended()
-        if why := self.gate.seen(self._may_start(host), rehearsed=""):
+        if why := self.gate.seen(self._may_start(host), if_dry_run=""):
             raise LeftForLater(why)
 
     async def _refuse_if_ended(self) -> None:
         """What nothing was changed on yet is given back when nothing new may start."""
-        if why := self.gate.seen(self._halted(), rehearsed=""):
+        if why := self.gate.seen(self._halted(), if_dry_run=""):
             raise LeftForLater(why)
         await self._refuse_if_stopped()
 
     async def _refuse_if_stopped(self) -> None:
-        if why := await self.gate.unless_dry_run(self._stopped, rehearsed=""):
+        if why := await self.gate.unless_dry_run(self._stopped, if_dry_run=""):
             raise LeftForLater(why)
 
     async def _wait_for_room(self, host: Host) -> None:
@@ -434,7 +434,7 @@ class Carrier:
                     patience_s=DOMAIN_PATIENCE_S,
                 )
                 try:
-                    held = await self.gate.unless_dry_run(lambda: stack.enter_async_context(domain), rehearsed=None)
+                    held = await self.gate.unless_dry_run(lambda: stack.enter_async_context(domain), if_dry_run=None)
                 except LeaseHeld as by:
                     raise LeftForLater(str(by)) from None
                 yield held
@@ -452,7 +452,7 @@ class Carrier:
 
         cordoned = replace(node, unschedulable=True)
         return await self._mutate(
-            Subject("node", host.node_name), f"cordon node {host.node_name}", act, rehearsed=cordoned
+            Subject("node", host.node_name), f"cordon node {host.node_name}", act, if_dry_run=cordoned
         )
 
     def _new_mark(self, phase: Phase) -> Mark:
@@ -475,7 +475,7 @@ class Carrier:
                 Subject("node", host.node_name),
                 f"mark node {host.node_name} as {phase}",
                 lambda: write_mark(self.api, host.node_name, self._new_mark(phase)),
-                rehearsed=None,
+                if_dry_run=None,
             )
         except NotFound:
             raise NodeLost(f"Node {host.node_name} is gone") from None
@@ -517,7 +517,7 @@ class Carrier:
 
     @property
     def _waits(self) -> bool:
-        return self.gate.seen(True, rehearsed=False)
+        return self.gate.seen(True, if_dry_run=False)
 
     async def _while_cordoned(self, host: Host, drain: Coroutine[Any, Any, None]) -> None:
         """Drain as long as the Node is there, cordoned and ours: what comes to an uncordoned one would come for ever.
@@ -574,7 +574,7 @@ class Carrier:
             Subject("node", host.node_name),
             f"evict pod {pod.namespace}/{pod.name} from node {host.node_name}",
             lambda: evict(self.api, pod),
-            rehearsed=Eviction(EvictionState.ACCEPTED),
+            if_dry_run=Eviction(EvictionState.ACCEPTED),
             end=attrgetter("end"),
         )
 
@@ -584,24 +584,24 @@ class Carrier:
             Subject("node", host.node_name),
             f"delete pod {pod.namespace}/{pod.name} on node {host.node_name}, whatever its budget says",
             lambda: delete_now(self.api, pod),
-            rehearsed=Eviction(EvictionState.ACCEPTED),
+            if_dry_run=Eviction(EvictionState.ACCEPTED),
             end=attrgetter("end"),
         )
 
     # endings
 
     async def _give_back(
-        self, host: Host, only: Phase | None = None, *, turns_away: bool = False, rehearsed: NodeRow | None = None
+        self, host: Host, only: Phase | None = None, *, turns_away: bool = False, if_dry_run: NodeRow | None = None
     ) -> bool:
         """Remove mark and cordon; whether there were any.
 
         only: if it is still in that phase
         turns_away: once the host turns away every earlier run
-        rehearsed: its Node as it would have been taken
+        if_dry_run: its Node as it would have been taken
         """
         node = await get_node(self.api, host.node_name)
         node = node if node is not None and mark_of(node) is not None else None
-        node = self.gate.seen(node, rehearsed=rehearsed or node)
+        node = self.gate.seen(node, if_dry_run=if_dry_run or node)
         if node is None:
             return False
 
@@ -612,7 +612,7 @@ class Carrier:
 
         with suppress(NotFound):
             sentence = f"give node {host.node_name} back: remove our mark and our cordon"
-            await self._mutate(Subject("node", host.node_name), sentence, act, rehearsed=node)
+            await self._mutate(Subject("node", host.node_name), sentence, act, if_dry_run=node)
         return True
 
     async def give_back_unchanged(self, host: Host) -> HostOutcome:
@@ -639,7 +639,7 @@ class Carrier:
         if intent is None or not intent.asks_host:
             return
         turned_away = partial(self._records.turned_away, host, self.lease.generation)
-        told = await self.gate.unless_dry_run(turned_away, rehearsed=Known(None, datetime.now(UTC)))
+        told = await self.gate.unless_dry_run(turned_away, if_dry_run=Known(None, datetime.now(UTC)))
         if not isinstance(told, Known) or told.value == intent.begun(self.goal.id):
             raise Changed(f"{host.name} was changed meanwhile, or does not tell")
 
@@ -665,7 +665,7 @@ class Carrier:
             state = HostState.REFUSED if state is HostState.DONE else state
             return self._outcome(host, state, f"{why}; not given back", [*findings, kept])
         told, would = f"{why}; given back" if given else why, f"{why}; would be given back" if given else why
-        return self._outcome(host, state, told, findings, rehearsed=would)
+        return self._outcome(host, state, told, findings, if_dry_run=would)
 
     async def _blocked(self, host: Host, blocked: DrainBlocked) -> HostOutcome:
         findings = [
@@ -680,7 +680,7 @@ class Carrier:
         ]
         blocked_by = findings[0].evidence.observed
         summary = self.gate.seen(
-            f"its drain was blocked: {blocked_by}", rehearsed=f"its drain is blocked: {blocked_by}"
+            f"its drain was blocked: {blocked_by}", if_dry_run=f"its drain is blocked: {blocked_by}"
         )
         return await self.give_back_untouched(host, HostState.BLOCKED, summary, findings)
 
@@ -731,8 +731,8 @@ class Carrier:
             _log.warning("%s: %s", host.name, refused)  # held or frozen by one who saw it fail
         worst = findings[0]
         why = f"{worst.id}: {worst.evidence.observed}"
-        state = self.gate.seen(HostState.FAILED, rehearsed=HostState.STOPPED)
-        return self._outcome(host, state, f"{what}: {why}{kept}", findings, rehearsed=f"it would fail: {why}")
+        state = self.gate.seen(HostState.FAILED, if_dry_run=HostState.STOPPED)
+        return self._outcome(host, state, f"{what}: {why}{kept}", findings, if_dry_run=f"it would fail: {why}")
 
     # telling
 
@@ -742,7 +742,7 @@ class Carrier:
         sentence: str,
         act: Callable[[], Awaitable[T]],
         *,
-        rehearsed: T,
+        if_dry_run: T,
         end: Callable[[T], End] = lambda value: DONE,
     ) -> T:
         """One change through the gate, which is not waited for longer than the lease is surely ours."""
@@ -754,7 +754,7 @@ class Carrier:
             except TimeoutError:
                 raise ClusterUnreachable(f"to {sentence} took longer than the lease lasts") from None
 
-        return await self.gate.change(subject, sentence, in_time, rehearsed=rehearsed, end=end, one_request=True)
+        return await self.gate.change(subject, sentence, in_time, if_dry_run=if_dry_run, end=end, one_request=True)
 
     @asynccontextmanager
     async def _phase(self, host: Host, phase: str) -> AsyncIterator[None]:
@@ -767,17 +767,17 @@ class Carrier:
         return Finding(id, Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
 
     def _outcome(
-        self, host: Host, state: HostState, summary: str, findings: Iterable[Finding] = (), *, rehearsed: str = ""
+        self, host: Host, state: HostState, summary: str, findings: Iterable[Finding] = (), *, if_dry_run: str = ""
     ) -> HostOutcome:
         """How it ended, told and recorded.
 
-        rehearsed: what a dry run says in place of the summary; empty: the same
+        if_dry_run: what a dry run says in place of the summary; empty: the same
         """
         findings = tuple(findings)
-        if rehearsed:
+        if if_dry_run:
             ends_well = state in (HostState.DONE, HostState.HANDED_OVER)
-            planned = HostState.PLANNED if ends_well else state, rehearsed
-            state, summary = self.gate.seen((state, summary), rehearsed=planned)
+            planned = HostState.PLANNED if ends_well else state, if_dry_run
+            state, summary = self.gate.seen((state, summary), if_dry_run=planned)
         _log.info("%s: %s: %s", host.name, state, summary)
         self.recorder.findings(host.name, "outcome", findings)
         self.live.end(host.name, state, summary)

@@ -60,7 +60,7 @@ def _waits(one: Found, why: str) -> Finding:
     return Finding("recover.waits", Severity.WARNING, Subject("host", one.host.name), evidence, next_step)
 
 
-def rehearsed(one: Found, outcome: HostOutcome) -> HostOutcome:
+def planned(one: Found, outcome: HostOutcome) -> HostOutcome:
     """What a dry run says of a host whose steps it has walked."""
     if outcome.state not in (HostState.DONE, HostState.PLANNED):
         return outcome

@@ -23,7 +23,7 @@ from poolkeeper.tasks.cluster.leases import (
     HeldLease,
     LeaseRow,
     Note,
-    RehearsedLease,
+    DryRunLease,
     get_lease,
     hold_lease,
     lease_guard,
@@ -288,7 +288,7 @@ class RolloutRun:
         self.live.end(name, state, standing.reason)
         return HostOutcome(name, state, standing.reason, findings)
 
-    def rehearsed(self, planned: PlannedHost, outcome: HostOutcome, limits: Limits, outlook: Outlook) -> HostOutcome:
+    def planned(self, planned: PlannedHost, outcome: HostOutcome, limits: Limits, outlook: Outlook) -> HostOutcome:
         """What a dry run says of a host whose steps it has walked: what would keep it from them, and what they meet."""
         host = planned.host
         here = Subject("host", host.name)
@@ -332,7 +332,7 @@ class RolloutRun:
     async def _take_back(self, host: Host, lease: HeldLease, goal: Goal) -> None:
         if intents_by(lease.note, goal.id)[host.name].asks_host:
             try:
-                await self.gate.unless_dry_run(lambda: self.forget(host, goal.id), rehearsed=None)
+                await self.gate.unless_dry_run(lambda: self.forget(host, goal.id), if_dry_run=None)
             except HostError as error:  # what stays on it says nothing any more, and is in nobody's way
                 _log.warning("%s: %s", host.name, error)
         await lease.change(lambda note: with_intent(note, goal.id, host.name, None))
@@ -589,10 +589,10 @@ class RolloutRun:
         )
         row = await self._lease_row()
         self.note = row.note
-        self.recorder.about_the_run(self.gate.seen((), rehearsed=_held(row)))
+        self.recorder.about_the_run(self.gate.seen((), if_dry_run=_held(row)))
         async with AsyncExitStack() as stack:
             lease = await self.gate.unless_dry_run(
-                lambda: stack.enter_async_context(lasting), rehearsed=RehearsedLease(self._lease_name, note(self.note))
+                lambda: stack.enter_async_context(lasting), if_dry_run=DryRunLease(self._lease_name, note(self.note))
             )
             before = self.gate.guards
             self.gate.guards = [*before, lease_guard(self.api, lease)]
@@ -609,7 +609,7 @@ class RolloutRun:
         else:
             evidence = Evidence(named(error), "an end of its work", "rollout")
             again = "Run this again: it takes the host up where it stands."
-            next_step = self.gate.seen(f"{again} Until then its node stays cordoned.", rehearsed="Run this again.")
+            next_step = self.gate.seen(f"{again} Until then its node stays cordoned.", if_dry_run="Run this again.")
             finding = Finding("rollout.broke-off", Severity.BLOCKER, subject, evidence, next_step)
         self.recorder.findings(host.name, "outcome", [finding])
         summary = finding.evidence.observed

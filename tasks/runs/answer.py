@@ -94,13 +94,13 @@ def markdown(
 
 def _changes(records: Sequence[ChangeRecord], *, dry_run: bool) -> list[str]:
     """Lines for what was changed, and for what was tried and has taken no effect, or not all of it."""
-    rehearsed, made, ended_badly, not_made = list[str](), list[str](), list[str](), list[str]()
+    planned, made, ended_badly, not_made = list[str](), list[str](), list[str](), list[str]()
     for one in records:
         line = f"- {plain(one.change.sentence)}"
         times = f", {one.attempts} times" if one.attempts > 1 else ""
         match one.state:
-            case ChangeState.REHEARSED:
-                rehearsed.append(f"{line} (would be refused now: {plain(one.why)})" if one.why else line)
+            case ChangeState.DRY_RUN:
+                planned.append(f"{line} (would be refused now: {plain(one.why)})" if one.why else line)
             case ChangeState.DONE:
                 made.append(line)
             case ChangeState.UNKNOWN:
@@ -110,8 +110,8 @@ def _changes(records: Sequence[ChangeRecord], *, dry_run: bool) -> list[str]:
             case ChangeState.REFUSED:
                 not_made.append(f"{line} (refused{times}: {plain(one.why)})")
     if dry_run:
-        more = [f"- and {len(rehearsed) - TABLE_ROWS} more"] if len(rehearsed) > TABLE_ROWS else []
-        return ["## What would be changed", "", *(rehearsed[:TABLE_ROWS] or ["- nothing"]), *more]
+        more = [f"- and {len(planned) - TABLE_ROWS} more"] if len(planned) > TABLE_ROWS else []
+        return ["## What would be changed", "", *(planned[:TABLE_ROWS] or ["- nothing"]), *more]
     lines = ["## What was changed", "", *(made or ["- nothing"])]
     if ended_badly:
         lines += ["", "## What was begun and did not end well; part of it may have taken effect", "", *ended_badly]

@@ -23,5 +23,5 @@ def gate_of(api: ClusterApi, hosts: Sequence[Host], recorder: Recorder, *, dry_r
             stops_guard(api, {host.name: host.node_name for host in hosts}),
         ],
         dry_run=dry_run,
-        hears=recorder.change,
+        on_change=recorder.change,
     )

@@ -66,7 +66,7 @@ class Recorder:
     _attempts: dict[tuple[str, str], int] = field(default_factory=dict)
     _changes: dict[ChangeRecord, int] = field(default_factory=dict)
     """The number of each, by which its row is known."""
-    _rehearsed: list[Mapping[str, Any]] = field(default_factory=list)
+    _planned: list[Mapping[str, Any]] = field(default_factory=list)
     _unwritten: dict[tuple[str, str], Batch] = field(default_factory=dict)
     """By table and name: only the latest of one name is tried again."""
     _lost: list[str] = field(default_factory=list)
@@ -191,7 +191,7 @@ class Recorder:
     def change(self, record: ChangeRecord) -> None:
         """A mutation: once as it begins, so that a killed run's stays *unknown*, and once more as it has ended."""
         change = record.change
-        if record.state is ChangeState.REHEARSED:
+        if record.state is ChangeState.DRY_RUN:
             _log.info("would %s", change.sentence)
             watcher().change(change.subject.name, change.sentence)
         elif record.state is ChangeState.UNKNOWN and not record.why:
@@ -206,8 +206,8 @@ class Recorder:
             "why": record.why,
             "attempts": record.attempts,
         }
-        if record.state is ChangeState.REHEARSED:
-            self._rehearsed.append(row)  # there may be very many: one batch, at the end
+        if record.state is ChangeState.DRY_RUN:
+            self._planned.append(row)  # there may be very many: one batch, at the end
             return
         number = self._changes.setdefault(record, len(self._changes) + 1)
         self.write(CHANGES, f"{number:06}", [row])
@@ -232,9 +232,9 @@ class Recorder:
         self.write(LIFECYCLE, batch, [row])
 
     def try_again(self) -> None:
-        """Write what could not be written before: by now somebody may have made room. And what was rehearsed."""
-        if self._rehearsed:
-            self.write(CHANGES, "rehearsed", self._rehearsed)
+        """Write what could not be written before: by now somebody may have made room. And the rows of a dry run."""
+        if self._planned:
+            self.write(CHANGES, "dry-run", self._planned)
         self._unwritten = {key: one for key, one in self._unwritten.items() if not self._written(one)}
 
     def end(self, flow: str, state: str, summary: str, outcomes: Iterable[HostOutcome]) -> None:

@@ -145,7 +145,7 @@ class Upgrade:
             # a dry run has fetched no lists: what they lack may be there
             missing = "upgrade.packages.missing"
             warnings = tuple(replace(f, severity=Severity.WARNING) if f.id == missing else f for f in lacking)
-            return self.gate.seen(lacking, rehearsed=warnings)
+            return self.gate.seen(lacking, if_dry_run=warnings)
         need = await read_need(self.sessions, host, choice.versions)
         share = self.provider.upgrade_rule.min_disk_free_share if version else 0.0
         if why := no_room(need, min_free_share=share):
@@ -164,7 +164,7 @@ class Upgrade:
                 Subject("host", host.name),
                 f"fetch {', '.join(pins(choice.versions))} onto host {host.name}, installing nothing",
                 lambda: download(self.sessions, host, choice.versions, timeout_s=self.limits.stage_s),
-                rehearsed=None,
+                if_dry_run=None,
             )
         return ()
 
@@ -180,7 +180,7 @@ class Upgrade:
             Subject("host", host.name),
             self.sentence(host),
             lambda: self._change(host, fence),
-            rehearsed=(),
+            if_dry_run=(),
             end=failed_by,
         )
 
@@ -320,7 +320,7 @@ class Upgrade:
                 Subject("host", host.name),
                 f"clear away the ended unit {UPGRADE_UNIT} on host {host.name}{held}",
                 act,
-                rehearsed=None,
+                if_dry_run=None,
             )
         except GateRefused as refused:
             _log.warning("%s: %s", host.name, refused)

@@ -47,7 +47,7 @@ async def prove_upgrade(
     if node is None:
         return (node_gone(host),)
     here = await read_packages(ways.sessions, host, packages) if packages else {}
-    other = ways.gate.seen(unlike_before(host, before, node, packages, here), rehearsed=())
+    other = ways.gate.seen(unlike_before(host, before, node, packages, here), if_dry_run=())
     return (*map(_for_upgrades, findings), *other)
 
 

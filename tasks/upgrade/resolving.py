@@ -42,7 +42,7 @@ class Resolver:
             Subject("host", host.name),
             f"fetch the package lists of host {host.name} anew",
             lambda: update_lists(self._sessions, host),
-            rehearsed=None,
+            if_dry_run=None,
         )
 
     async def version(self, host: Host, *, lists_are_fresh: bool = False) -> str | None:

@@ -64,7 +64,7 @@ async def test_who_is_asked(
     for subject in (Subject("host", "h1"), Subject("node", "n1")):
         if guard:
             with pytest.raises(GateRefused) as refused:
-                await gate.change(subject, "change it", act, rehearsed="")
+                await gate.change(subject, "change it", act, if_dry_run="")
             assert refused.value.refusal.guard == guard
         else:
-            assert await gate.change(subject, "change it", act, rehearsed="") == "made"
+            assert await gate.change(subject, "change it", act, if_dry_run="") == "made"

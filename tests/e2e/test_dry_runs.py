@@ -35,22 +35,22 @@ FLOWS = [
 
 
 def test_each_flow_makes_the_changes_that_its_dry_run_told(cluster: Cluster) -> None:
-    """One host's whole life, each flow rehearsed first."""
+    """One host's whole life, each flow as a dry run first."""
     host = cluster.names[0]
     run(cluster, "onboard", host, dry_run="true")  # a host of the lab has its files once somebody has logged in
     for flow, parameters, state in FLOWS:
         before = files(cluster, host)
         with Observer(cluster.folder) as observer:
             began = observer.history().version
-            rehearsed = run(cluster, flow, host, dry_run="true", **parameters)
+            planned = run(cluster, flow, host, dry_run="true", **parameters)
             assert observer.history().writes_by(POOLKEEPER, since=began) == [], flow
         assert files(cluster, host) == before, flow
         made = run(cluster, flow, host, dry_run="false", **parameters)
-        assert (states(rehearsed), states(made)) == (["planned"], [state]), (flow, rehearsed.answer, made.answer)
-        assert sentences(cluster, rehearsed, "rehearsed") == sentences(cluster, made, "done"), flow
-        assert sentences(cluster, rehearsed, "rehearsed"), flow
-        assert not (cluster.state / "runs" / rehearsed.answer["run_id"] / "live.md").exists(), flow
-        assert [dry_run(cluster, one) for one in (rehearsed, made)] == [True, False]
+        assert (states(planned), states(made)) == (["planned"], [state]), (flow, planned.answer, made.answer)
+        assert sentences(cluster, planned, "dry run") == sentences(cluster, made, "done"), flow
+        assert sentences(cluster, planned, "dry run"), flow
+        assert not (cluster.state / "runs" / planned.answer["run_id"] / "live.md").exists(), flow
+        assert [dry_run(cluster, one) for one in (planned, made)] == [True, False]
 
 
 def run(cluster: Cluster, flow: str, host: str, **parameters: str) -> Ended:

@@ -102,8 +102,8 @@ def test_a_node_that_is_kept_out_by_now_is_quarantined_all_the_same(new_lab: Cal
     kill(cluster, host, "before write 1 of join host *")
     assert not cluster.nodes[host]["spec"].get("unschedulable")
     cluster.break_host(host, Fault.CLOCK)
-    rehearsed = cluster.onboard(host, dry_run=True).answer["hosts"][0]
-    assert (rehearsed["state"], cluster.nodes[host]["spec"].get("unschedulable")) == ("stopped", None)
+    planned = cluster.onboard(host, dry_run=True).answer["hosts"][0]
+    assert (planned["state"], cluster.nodes[host]["spec"].get("unschedulable")) == ("stopped", None)
     kept = cluster.onboard(host).answer["hosts"][0]
     assert (kept["state"], cluster.nodes[host]["spec"].get("unschedulable")) == ("quarantined", True)
     assert kept["summary"].startswith("hosts.clock.")

@@ -115,13 +115,13 @@ async def test_a_dry_run_says_would_and_takes_no_time(recorder: Recorder, said: 
     """Else the next plan would take its phases for how long a host takes."""
     recorder.dry_run = True
     async with recorder.phase("n1", "drain"):
-        recorder.change(ChangeRecord(Change(Subject("node", "n1"), "cordon node n1"), ChangeState.REHEARSED))
-        recorder.change(ChangeRecord(Change(Subject("node", "n1"), "drain node n1"), ChangeState.REHEARSED))
+        recorder.change(ChangeRecord(Change(Subject("node", "n1"), "cordon node n1"), ChangeState.DRY_RUN))
+        recorder.change(ChangeRecord(Change(Subject("node", "n1"), "drain node n1"), ChangeState.DRY_RUN))
     assert said == ["would cordon node n1", "would drain node n1"]
     assert (list(recorder.spool.rows(STEPS)), recorder.phase_s) == ([], {})
     recorder.try_again()
     rows = [(row["sentence"], row["outcome"]) for row in recorder.spool.rows(CHANGES)]
-    assert rows == [("cordon node n1", "rehearsed"), ("drain node n1", "rehearsed")]
+    assert rows == [("cordon node n1", "dry run"), ("drain node n1", "dry run")]
     assert len(list((recorder.spool.root / "changes").rglob("*.jsonl"))) == 1, "a drain may have very many"
 
 

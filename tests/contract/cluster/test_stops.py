@@ -113,7 +113,7 @@ async def test_words_outlast_the_deletion_of_what_they_stand_on(
     await marked_as_deleted(cluster)
     assert await read_stops(cluster) == Stops(ANNA, {"node-1": BEN})
     with pytest.raises(GateRefused, match="the cluster is frozen by anna"):
-        await gate(cluster).change(HOST, "join it", Changed(), rehearsed=None)
+        await gate(cluster).change(HOST, "join it", Changed(), if_dry_run=None)
     assert await thaw(cluster) is True
     assert await read_stops(cluster) == Stops(None, {"node-1": BEN})
     await hold(cluster, "node-2", ANNA)
@@ -178,23 +178,23 @@ def gate(cluster: ClusterApi, *, dry_run: bool = False) -> Gate:
 
 async def test_without_a_stop_everything_passes(cluster: ClusterApi) -> None:
     act = Changed()
-    await gate(cluster).change(HOST, "join it", act, rehearsed=None)
+    await gate(cluster).change(HOST, "join it", act, if_dry_run=None)
     assert act.times == 1
 
 
 async def test_a_freeze_stops_the_next_change_of_a_running_gate(cluster: ClusterApi) -> None:
     running, act = gate(cluster), Changed()
-    await running.change(HOST, "join it", act, rehearsed=None)
+    await running.change(HOST, "join it", act, if_dry_run=None)
     await freeze(cluster, ANNA)
     with pytest.raises(GateRefused) as caught:
-        await running.change(NODE, "cordon it", act, rehearsed=None)
+        await running.change(NODE, "cordon it", act, if_dry_run=None)
     assert act.times == 1
     assert str(caught.value) == (
         "refused to cordon it: the cluster is frozen by anna since 2026-11-23T12:00:00+00:00: change freeze."
         " Run `poolkeeper thaw`."
     )
     await thaw(cluster)
-    await running.change(NODE, "cordon it", act, rehearsed=None)
+    await running.change(NODE, "cordon it", act, if_dry_run=None)
     assert act.times == 2
 
 
@@ -203,7 +203,7 @@ async def test_a_hold_keeps_the_node_and_its_host(cluster: ClusterApi, subject: 
     await hold(cluster, "node-1", BEN)
     act = Changed()
     with pytest.raises(GateRefused) as caught:
-        await gate(cluster).change(subject, "touch it", act, rehearsed=None)
+        await gate(cluster).change(subject, "touch it", act, if_dry_run=None)
     assert caught.value.refusal.guard == "hold"
     assert caught.value.refusal.next_step == "Run `poolkeeper unhold node-1`."
     assert act.times == 0
@@ -213,21 +213,21 @@ async def test_a_hold_keeps_the_node_and_its_host(cluster: ClusterApi, subject: 
 async def test_a_hold_keeps_nothing_else(cluster: ClusterApi, subject: Subject) -> None:
     await hold(cluster, "node-1", BEN)
     act = Changed()
-    await gate(cluster).change(subject, "touch it", act, rehearsed=None)
+    await gate(cluster).change(subject, "touch it", act, if_dry_run=None)
     assert act.times == 1
 
 
 async def test_a_dry_run_tells_the_refusal_and_plans(cluster: ClusterApi) -> None:
     await freeze(cluster, ANNA)
-    rehearsing = gate(cluster, dry_run=True)
-    await rehearsing.change(HOST, "join it", Changed(), rehearsed=None)
-    assert [objection.guard for objection in rehearsing.objections(HOST)] == ["freeze"]
+    dry = gate(cluster, dry_run=True)
+    await dry.change(HOST, "join it", Changed(), if_dry_run=None)
+    assert [objection.guard for objection in dry.objections(HOST)] == ["freeze"]
 
 
 async def refused_because_unreadable(cluster: ClusterApi) -> str:
     act = Changed()
     with pytest.raises(GateRefused) as caught:
-        await gate(cluster).change(HOST, "join it", act, rehearsed=None)
+        await gate(cluster).change(HOST, "join it", act, if_dry_run=None)
     assert act.times == 0
     refusal = caught.value.refusal
     assert refusal.guard == "freeze"

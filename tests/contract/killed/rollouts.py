@@ -161,13 +161,13 @@ class OnDisk:
         )
         if disk.record.installed != build:
             await self.run.gate.change(
-                here, f"install {WANTED} on host {host.name}", lambda: self.install(host, build), rehearsed=None
+                here, f"install {WANTED} on host {host.name}", lambda: self.install(host, build), if_dry_run=None
             )
         if disk.broken.exists():
             return (finding(host, "it does not start"),)
         if disk.record.running != build:
             await self.run.gate.change(
-                here, f"restart the kubelet of host {host.name}", lambda: self.restart(host), rehearsed=None
+                here, f"restart the kubelet of host {host.name}", lambda: self.restart(host), if_dry_run=None
             )
         return ()
 

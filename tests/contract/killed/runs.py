@@ -149,7 +149,7 @@ class Deadly(Gate):
     """A gate at which the process that asks may end: before the change, or right after it."""
 
     def __init__(self, ground: Ground, gate: Gate) -> None:
-        super().__init__(gate.guards, gate.dry_run, gate.hears, gate.records)
+        super().__init__(gate.guards, gate.dry_run, gate.on_change, gate.records)
         self._ground = ground
 
     async def change(
@@ -158,7 +158,7 @@ class Deadly(Gate):
         sentence: str,
         act: Callable[[], Awaitable[T]],
         *,
-        rehearsed: R,
+        if_dry_run: R,
         end: Callable[[T], End] = lambda value: DONE,
         one_request: bool = False,
     ) -> T | R:
@@ -171,7 +171,7 @@ class Deadly(Gate):
             finally:
                 self._ground.passed(Kind.CHANGE, number)
 
-        return await super().change(subject, sentence, counted, rehearsed=rehearsed, end=end, one_request=one_request)
+        return await super().change(subject, sentence, counted, if_dry_run=if_dry_run, end=end, one_request=one_request)
 
 
 Run = Callable[[Ground], Awaitable[Json]]

@@ -81,7 +81,7 @@ class Onboard:
         (host,) = ground.hosts
         recorder = Recorder(Spool(ground.state / "spool"), ground.run_id)
         async with reach(ground.kubeconfig) as api, open_sessions() as sessions:
-            gate = Gate([stops_guard(api, {host.name: host.node_name})], dry_run=False, hears=recorder.change)
+            gate = Gate([stops_guard(api, {host.name: host.node_name})], dry_run=False, on_change=recorder.change)
             admission = Admission(
                 api=api,
                 sessions=sessions,

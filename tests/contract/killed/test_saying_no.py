@@ -29,7 +29,7 @@ class Forgetful(OnDisk):
             Subject("host", host.name),
             f"install on {host.name}",
             lambda: self.install(host, self._shared["build"]),
-            rehearsed=None,
+            if_dry_run=None,
         )
         return await super().change(host, node, fence)
 

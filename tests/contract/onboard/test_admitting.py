@@ -117,12 +117,12 @@ async def test_a_dead_node_that_has_come_back_is_not_deleted(
     status = {"nodeInfo": {"machineID": "1" * 32}, "conditions": [long_ago]}
     embedded.store.create("nodes", {"metadata": {"name": host.node_name}, "status": status})
 
-    def hears(record: ChangeRecord) -> None:
+    def on_change(record: ChangeRecord) -> None:
         if record.state is ChangeState.UNKNOWN and record.change.sentence.startswith("delete the dead Node"):
             for part in ("", "status"):
                 embedded.store.modify("nodes", host.node_name, "", became, subresource=part)
 
-    gate = Gate(dry_run=False, hears=hears)
+    gate = Gate(dry_run=False, on_change=on_change)
     outcome = await admitting(cluster, sessions, tmp_path, gate).admit(replace(host, machine_id="2" * 32))
     assert [finding.id for finding in outcome.findings] == ["onboard.identity.came-back"]
     assert (outcome.state, outcome.summary) == (HostState.STOPPED, "its old Node came back")

@@ -61,14 +61,14 @@ def renamed(server: SomeoneIsQuicker) -> None:
 
 
 def admission(
-    cluster: ClusterApi, sessions: Sessions, folder: Path, hears: Callable[[ChangeRecord], None] = lambda record: None
+    cluster: ClusterApi, sessions: Sessions, folder: Path, on_change: Callable[[ChangeRecord], None] = lambda record: None
 ) -> Admission:
     """What admits hosts of a kubeadm cluster."""
     return Admission(
         api=cluster,
         sessions=sessions,
         provider=Kubeadm(POOL.cluster, KubeadmProvider(), cluster),
-        gate=Gate(dry_run=False, hears=hears),
+        gate=Gate(dry_run=False, on_change=on_change),
         recorder=Recorder(Spool(folder / "spool"), "run-1"),
         request=FactsRequest(),
     )
@@ -96,7 +96,7 @@ async def test_what_is_in_service_by_then_is_not_reset(
     machine, world = Machine(tmp_path / "machine"), World(tmp_path)
     machine.put("/etc/machine-id", f"{MACHINE_ID}\n")
 
-    def hears(record: ChangeRecord) -> None:
+    def on_change(record: ChangeRecord) -> None:
         begins = record.state is ChangeState.UNKNOWN and record.change.sentence.startswith("undo the failed join")
         if meanwhile is not None and begins:
             meanwhile(embedded)
@@ -106,7 +106,7 @@ async def test_what_is_in_service_by_then_is_not_reset(
         await changes.remember(sessions, host)
         machine.put(BROUGHT)
         machine.put(f"/run/poolkeeper/{LEAVE_UNIT}/result", "1\n")
-        outcome = await admission(cluster, sessions, tmp_path, hears).admit(host)
+        outcome = await admission(cluster, sessions, tmp_path, on_change).admit(host)
     told_of = {finding.id: finding.evidence.observed for finding in outcome.findings}
     assert told_of.get("onboard.undo.in-service", "") == why
     there = await get_node(cluster, NODE) is not None

@@ -147,7 +147,7 @@ async def test_an_uncordon_ends_a_blocked_drain_and_is_told(pool: Pool) -> None:
             tasks.append(asyncio.create_task(uncordon()))
 
     alone = replace(pool, hosts=pool.hosts[:1])
-    assert await alone.rolled("run-1", Watched(), hears=as_they_begin(told)) == {first: "stopped"}
+    assert await alone.rolled("run-1", Watched(), on_change=as_they_begin(told)) == {first: "stopped"}
     await asyncio.gather(*tasks)
     assert evicted == [f"evict pod {space}/web-1 from node {first}"]
     row = await get_node(pool.api, first)

@@ -40,11 +40,11 @@ from tests.unit.onboard.builders import a_fleet
 def as_they_begin(hear: Callable[[Change], None]) -> Callable[[ChangeRecord], None]:
     """What a gate is to call, of which only the beginnings of changes are heard."""
 
-    def hears(record: ChangeRecord) -> None:
+    def on_change(record: ChangeRecord) -> None:
         if record.state is ChangeState.UNKNOWN and not record.why:
             hear(record.change)
 
-    return hears
+    return on_change
 
 
 class Instant:
@@ -117,7 +117,7 @@ async def open_run(
         api=api,
         sessions=cast(Sessions, None),
         provider=cast(Provider, Idle()),
-        gate=Gate([stops_guard(api, {h.name: h.node_name for h in declared})], dry_run=False, hears=recorder.change),
+        gate=Gate([stops_guard(api, {h.name: h.node_name for h in declared})], dry_run=False, on_change=recorder.change),
         recorder=recorder,
         nodes=await list_nodes(api),
         api_version="v1.36.3",

@@ -276,7 +276,7 @@ async def test_a_host_that_is_drained_when_the_budget_is_spent_is_given_back(
         if change.sentence.startswith("evict pod shop/web"):
             drained.set()
 
-    run.gate.hears = as_they_begin(told)
+    run.gate.on_change = as_they_begin(told)
     async with asyncio.timeout(DEADLINE_S), run.holding(plan) as lease:
         carrier = run.carrier(GOAL, QUICK, work, lease)
 
@@ -480,7 +480,7 @@ async def test_what_hosts_share_is_kept_while_one_is_half_changed(
     class Shares(Instant):
         async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
             await freeze(cluster, Stop("joe", "2026-11-24T12:00:00+00:00", "wait"))
-            await run.gate.change(Subject("host", host.name), "go on", nothing, rehearsed=None)
+            await run.gate.change(Subject("host", host.name), "go on", nothing, if_dry_run=None)
             return ()
 
         def remembered(self) -> dict[str, Any]:
@@ -589,7 +589,7 @@ async def test_a_node_that_someone_uncordons_before_its_change_is_given_back(
         if change.sentence == "mark node n0 as changing":
             embedded.store.modify("nodes", "n0", "", lambda node: {**node, "spec": {}})
 
-    run.gate.hears = as_they_begin(told)
+    run.gate.on_change = as_they_begin(told)
     work = Watched(cluster)
     outcomes, _ = await carried(run, GOAL, QUICK, work)
     assert (str(outcomes["n0"].state), work.under) == ("stopped", {})
@@ -732,7 +732,7 @@ async def test_a_stop_that_comes_during_a_drain_ends_it(
             metadata = {"name": "stops", "namespace": "poolkeeper"}
             embedded.store.create("configmaps", {"metadata": metadata, "data": {"stop.run-1": json.dumps(stop)}})
 
-    run.gate.hears = as_they_begin(told)
+    run.gate.on_change = as_they_begin(told)
     work = Watched(cluster)
     outcomes, halted = await carried(run, GOAL, QUICK, work)
     assert (str(outcomes["n0"].state), work.under) == ("left for later", {})
@@ -785,7 +785,7 @@ async def test_no_change_is_waited_for_longer_than_the_lease_lasts(
     carrier = carrier_of(run, lease, QUICK)
     async with asyncio.timeout(5):
         with pytest.raises(ClusterUnreachable, match="to wait for ever took longer than the lease lasts"):
-            await carrier._mutate(Subject("node", "n0"), "wait for ever", asyncio.Event().wait, rehearsed=None)
+            await carrier._mutate(Subject("node", "n0"), "wait for ever", asyncio.Event().wait, if_dry_run=None)
     assert lease.remaining_s == 0
 
 
@@ -804,7 +804,7 @@ async def test_a_rollout_that_has_lost_its_lease_changes_nothing(
         with pytest.raises(LeaseLost):
             await lease.renew()
         with pytest.raises(GateRefused) as refused:
-            await run.gate.change(Subject("node", "n0"), "cordon node n0", never_made, rehearsed=None)
+            await run.gate.change(Subject("node", "n0"), "cordon node n0", never_made, if_dry_run=None)
     assert refused.value.refusal.guard == "lease"
     assert "was taken over" in refused.value.refusal.reason
 

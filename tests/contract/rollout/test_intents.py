@@ -172,13 +172,13 @@ async def test_what_is_begun_is_written_down_before_the_node_is_touched(
     assert isinstance(run, Hosts)
     run.begun = {}
     seen = list[str]()
-    real = run.gate.hears
+    real = run.gate.on_change
 
-    def hears(record: ChangeRecord) -> None:
+    def on_change(record: ChangeRecord) -> None:
         as_they_begin(lambda change: seen.append(change.sentence))(record)
         real(record)
 
-    run.gate.hears = hears
+    run.gate.on_change = on_change
     tokens = list[str]()
 
     async def guard(change: Change) -> None:
@@ -278,7 +278,7 @@ async def test_a_drain_ends_with_its_node(
         if change.sentence.startswith("evict"):
             loop.call_soon(embedded.store.delete, "nodes", "n0")
 
-    run.gate.hears = as_they_begin(told)
+    run.gate.on_change = as_they_begin(told)
     async with asyncio.timeout(DEADLINE_S):
         outcomes, _ = await carried(run, GOAL, replace(QUICK, drain_timeout_s=600), work)
     assert (str(outcomes["n0"].state), work.fences) == ("stopped", {})
@@ -304,7 +304,7 @@ async def test_a_drain_ends_when_someone_uncordons_its_node(
             evicted.append(change.sentence)
             loop.call_soon(uncordon)
 
-    run.gate.hears = as_they_begin(told)
+    run.gate.on_change = as_they_begin(told)
     async with asyncio.timeout(DEADLINE_S):
         limits = replace(QUICK, drain_timeout_s=600, on_blocked=on_blocked)
         outcomes, _ = await carried(run, GOAL, limits, work)

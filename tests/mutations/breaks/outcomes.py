@@ -48,7 +48,7 @@ BREAKS = (
     Break(
         "a dry run makes the change",
         "tasks/outcomes/gate.py",
-        "            return rehearsed\n        if refusal is not None:\n",
+        "            return if_dry_run\n        if refusal is not None:\n",
         "        if refusal is not None:\n",
         f"{_GATE}::test_a_dry_run_walks_on_with_what_the_change_would_have_brought",
     ),
@@ -62,7 +62,7 @@ BREAKS = (
     Break(
         "each try of a change is another change",
         "tasks/outcomes/gate.py",
-        "if record is None or record.is_under_way or record.state in (ChangeState.DONE, ChangeState.REHEARSED):",
+        "if record is None or record.is_under_way or record.state in (ChangeState.DONE, ChangeState.DRY_RUN):",
         "if True:",
         f"{_GATE}::test_what_is_tried_again_stays_one_change",
     ),

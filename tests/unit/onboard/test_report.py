@@ -225,13 +225,13 @@ def a_record(sentence: str, state: ChangeState = ChangeState.DONE, why: str = ""
 def test_a_dry_run_says_would() -> None:
     text = markdown("onboard", "completed", [], [], dry_run=True)
     assert text.endswith("## What would be changed\n\n- nothing\n")
-    records = [a_record("join host a", ChangeState.REHEARSED, "the cluster is frozen")]
+    records = [a_record("join host a", ChangeState.DRY_RUN, "the cluster is frozen")]
     text = markdown("onboard", "completed", [], records, dry_run=True)
     assert text.endswith("## What would be changed\n\n- join host a (would be refused now: the cluster is frozen)\n")
 
 
 def test_what_a_big_dry_run_would_change_is_cut_short() -> None:
-    records = [a_record(f"evict pod web-{number}", ChangeState.REHEARSED) for number in range(TABLE_ROWS + 3)]
+    records = [a_record(f"evict pod web-{number}", ChangeState.DRY_RUN) for number in range(TABLE_ROWS + 3)]
     assert markdown("upgrade", "completed", [], records, dry_run=True).endswith("- and 3 more\n")
 
 

@@ -53,8 +53,8 @@ def rows(gate: Gate) -> list[tuple[str, str, str, int]]:
 
 async def test_a_change_is_made_and_heard_of_before_and_after():
     machine, heard = Machine(), []
-    gate = Gate([yes], dry_run=False, hears=lambda one: heard.append((one.change.sentence, one.state, machine.changed)))
-    assert await gate.change(HOST, "join it", machine.change, rehearsed=0) == 1
+    gate = Gate([yes], dry_run=False, on_change=lambda one: heard.append((one.change.sentence, one.state, machine.changed)))
+    assert await gate.change(HOST, "join it", machine.change, if_dry_run=0) == 1
     assert heard == [("join it", ChangeState.UNKNOWN, 0), ("join it", ChangeState.DONE, 1)]
     assert rows(gate) == [("join it", "done", "", 1)]
 
@@ -62,22 +62,22 @@ async def test_a_change_is_made_and_heard_of_before_and_after():
 async def test_a_dry_run_walks_on_with_what_the_change_would_have_brought():
     machine = Machine()
     gate = Gate([yes], dry_run=True)
-    assert await gate.change(HOST, "join it", machine.change, rehearsed=7) == 7
-    assert await gate.unless_dry_run(machine.change, rehearsed=8) == 8
-    assert (rows(gate), gate.sentences, machine.changed) == ([("join it", "rehearsed", "", 1)], ["join it"], 0)
+    assert await gate.change(HOST, "join it", machine.change, if_dry_run=7) == 7
+    assert await gate.unless_dry_run(machine.change, if_dry_run=8) == 8
+    assert (rows(gate), gate.sentences, machine.changed) == ([("join it", "dry run", "", 1)], ["join it"], 0)
 
 
 async def test_what_goes_with_changes_is_done_where_they_are_made():
     machine = Machine()
-    assert await Gate(dry_run=False).unless_dry_run(machine.change, rehearsed=8) == 1
+    assert await Gate(dry_run=False).unless_dry_run(machine.change, if_dry_run=8) == 1
     assert await Gate(dry_run=False).watch(machine.change) == 2
-    assert Gate(dry_run=False).seen("as it is", rehearsed="as it would be") == "as it is"
+    assert Gate(dry_run=False).seen("as it is", if_dry_run="as it would be") == "as it is"
 
 
 async def test_a_dry_run_waits_for_nobody_and_judges_nothing():
     gate, machine = Gate(), Machine()
     watching = asyncio.create_task(gate.watch(machine.change))
-    assert gate.seen("as it is", rehearsed="as it would be") == "as it would be"
+    assert gate.seen("as it is", if_dry_run="as it would be") == "as it would be"
     done, _ = await asyncio.wait([watching], timeout=0.05)
     watching.cancel()
     assert (done, machine.changed) == (set(), 0)
@@ -87,7 +87,7 @@ async def test_an_objection_stops_the_change():
     machine = Machine()
     gate = Gate([yes, no], dry_run=False)
     with pytest.raises(GateRefused) as refused:
-        await gate.change(HOST, "join it", machine.change, rehearsed=0)
+        await gate.change(HOST, "join it", machine.change, if_dry_run=0)
     assert (machine.changed, rows(gate)) == (0, [("join it", "refused", "the cluster is frozen", 1)])
     assert gate.sentences == []
     assert str(refused.value) == "refused to join it: the cluster is frozen. Run `poolkeeper thaw`."
@@ -95,8 +95,8 @@ async def test_an_objection_stops_the_change():
 
 async def test_a_dry_run_records_the_objection_and_goes_on():
     gate = Gate([no], dry_run=True)
-    assert await gate.change(HOST, "join it", Machine().change, rehearsed=7) == 7
-    assert rows(gate) == [("join it", "rehearsed", "the cluster is frozen", 1)]
+    assert await gate.change(HOST, "join it", Machine().change, if_dry_run=7) == 7
+    assert rows(gate) == [("join it", "dry run", "the cluster is frozen", 1)]
     assert gate.objections(Subject("node", "fra1-n01"), HOST) == [NO]
     assert gate.objections(Subject("host", "fra1-n02")) == []
 
@@ -109,16 +109,16 @@ async def test_guards_are_asked_anew_before_every_change():
 
     machine = Machine()
     gate = Gate([guard], dry_run=False)
-    await gate.change(HOST, "first", machine.change, rehearsed=0)
+    await gate.change(HOST, "first", machine.change, if_dry_run=0)
     frozen = True
     with pytest.raises(GateRefused):
-        await gate.change(HOST, "second", machine.change, rehearsed=0)
+        await gate.change(HOST, "second", machine.change, if_dry_run=0)
     assert machine.changed == 1
 
 
 async def test_unless_it_is_told_otherwise_a_gate_is_a_dry_run():
     machine = Machine()
-    await Gate().change(HOST, "join it", machine.change, rehearsed=0)
+    await Gate().change(HOST, "join it", machine.change, if_dry_run=0)
     assert machine.changed == 0
 
 
@@ -142,7 +142,7 @@ async def test_unless_it_is_told_otherwise_a_gate_is_a_dry_run():
 async def test_how_a_change_ended_is_known_by_its_error(error: BaseException, state: str):
     gate = Gate(dry_run=False)
     with pytest.raises(type(error)):
-        await gate.change(HOST, "join it", Machine(error).change, rehearsed=0, one_request=True)
+        await gate.change(HOST, "join it", Machine(error).change, if_dry_run=0, one_request=True)
     assert [(one.state, one.why.startswith(type(error).__name__)) for one in gate.records] == [(state, True)]
 
 
@@ -151,10 +151,10 @@ async def test_what_is_tried_again_stays_one_change():
     gate = Gate(dry_run=False)
     for error in (HostError, ConnectionLost):
         with pytest.raises(error):
-            await gate.change(HOST, "join it", machine.change, rehearsed=0)
-    await gate.change(HOST, "join it", machine.change, rehearsed=0)
+            await gate.change(HOST, "join it", machine.change, if_dry_run=0)
+    await gate.change(HOST, "join it", machine.change, if_dry_run=0)
     assert rows(gate) == [("join it", "done", "", 3)]
-    await gate.change(HOST, "join it", machine.change, rehearsed=0)  # and done again, it is another one
+    await gate.change(HOST, "join it", machine.change, if_dry_run=0)  # and done again, it is another one
     assert rows(gate) == [("join it", "done", "", 3), ("join it", "done", "", 1)]
 
 
@@ -162,7 +162,7 @@ async def test_what_is_refused_after_other_steps_is_not_told_as_without_effect()
     """The unit was started, and only then was the cordon refused."""
     gate = Gate(dry_run=False)
     with pytest.raises(ApiError):
-        await gate.change(HOST, "join it", Machine(ApiError(403, "PATCH x", None, None)).change, rehearsed=0)
+        await gate.change(HOST, "join it", Machine(ApiError(403, "PATCH x", None, None)).change, if_dry_run=0)
     assert [one.state for one in gate.records] == [ChangeState.FAILED]
 
 
@@ -174,10 +174,10 @@ async def test_a_later_refusal_does_not_take_back_what_may_have_taken_effect():
 
     gate = Gate([guard], dry_run=False)
     with pytest.raises(ClusterUnreachable):
-        await gate.change(HOST, "cordon it", Machine(ClusterUnreachable("no answer")).change, rehearsed=0)
+        await gate.change(HOST, "cordon it", Machine(ClusterUnreachable("no answer")).change, if_dry_run=0)
     frozen = True
     with pytest.raises(GateRefused):
-        await gate.change(HOST, "cordon it", Machine().change, rehearsed=0)
+        await gate.change(HOST, "cordon it", Machine().change, if_dry_run=0)
     why = "ClusterUnreachable: no answer; then refused: the cluster is frozen"
     assert rows(gate) == [("cordon it", "unknown", why, 2)]
     assert gate.sentences == ["cordon it"]
@@ -190,9 +190,9 @@ async def test_of_two_alike_at_once_each_has_its_own_record():
         has_begun.set()
         await may_end.wait()
 
-    first = asyncio.create_task(gate.change(HOST, "evict it", slow, rehearsed=None))
+    first = asyncio.create_task(gate.change(HOST, "evict it", slow, if_dry_run=None))
     await has_begun.wait()
-    await gate.change(HOST, "evict it", machine.change, rehearsed=0, end=lambda value: (ChangeState.REFUSED, "budget"))
+    await gate.change(HOST, "evict it", machine.change, if_dry_run=0, end=lambda value: (ChangeState.REFUSED, "budget"))
     may_end.set()
     await first
     assert rows(gate) == [("evict it", "done", "", 1), ("evict it", "refused", "budget", 1)]
@@ -217,5 +217,5 @@ A_BLOCKER = Finding("upgrade.failed", Severity.BLOCKER, HOST, Evidence("exit sta
 )
 async def test_how_a_change_ended_is_known_by_its_answer(end: tuple[ChangeState, str], ended: tuple[str, str]):
     gate = Gate(dry_run=False)
-    await gate.change(HOST, "join it", Machine().change, rehearsed=0, end=lambda value: end)
+    await gate.change(HOST, "join it", Machine().change, if_dry_run=0, end=lambda value: end)
     assert [(str(one.state), one.why) for one in gate.records] == [ended]
