@@ -3,7 +3,7 @@
 Kubernetes checks no fencing token, so three things together do it. Whether a lease has lapsed is judged by whoever
 waits for it, by the time on its own clock since it last saw the lease renewed: clocks of two machines are never
 compared. The holder trusts it for its duration from the moment at which it *sent* the last renewal that succeeded, and
-sends nothing that might land later. And each holder has a generation, greater than all before, which hosts compare.
+sends nothing that might land later. And each holder has a fencing token, greater than all before, which hosts compare.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from typing import Any
 from poolkeeper.tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
 from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
 from poolkeeper.tasks.cluster.fields import Unread, pairs, required, section, text, text_at, total, whole
-from poolkeeper.tasks.cluster.written import LAST_GENERATION, JsonObject, Unreadable, read_written
+from poolkeeper.tasks.cluster.written import LAST_FENCING_TOKEN, JsonObject, Unreadable, read_written
 from poolkeeper.tasks.outcomes import CannotGoOn, Change, Guard, Refusal
 
 _log = logging.getLogger(__name__)
 
 NAMESPACE = "poolkeeper"
 PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
-GENERATION = "poolkeeper.io/generation"
-"""Annotation: the holder's generation, a whole number."""
+FENCING_TOKEN = "poolkeeper.io/fencing-token"
+"""Annotation: the holder's fencing token, a whole number."""
 ROLLOUT = "poolkeeper.io/rollout"
 """Annotation: what the holder carries out and what of its budget is spent, JSON."""
 DURATION_S = 40
@@ -72,7 +72,7 @@ class LeaseRow:
     holder: str
     """Empty: given back."""
     duration_s: int
-    generation: int
+    fencing_token: int
     note: Note
     """What its holder wrote; empty where that cannot be read."""
     unreadable: str = ""
@@ -99,15 +99,15 @@ def parse_lease(lease: Json) -> LeaseRow:
         resource_version=required(metadata, "resourceVersion"),
         holder=text(spec, "holderIdentity"),
         duration_s=whole(spec, "leaseDurationSeconds") or DURATION_S,
-        generation=_generation(annotations.get(GENERATION, "")),
+        fencing_token=_fencing_token(annotations.get(FENCING_TOKEN, "")),
         note=note,
         unreadable=unreadable,
     )
 
 
-def _generation(text: str) -> int:
-    """A generation that some holder can have had; 0 for anything else, which none has."""
-    known = text.isascii() and text.isdecimal() and len(text) < len(str(LAST_GENERATION))
+def _fencing_token(text: str) -> int:
+    """A fencing token that some holder can have had; 0 for anything else, which none has."""
+    known = text.isascii() and text.isdecimal() and len(text) < len(str(LAST_FENCING_TOKEN))
     return int(text) if known else 0
 
 
@@ -151,9 +151,9 @@ class HeldLease:
         return self._row.holder
 
     @property
-    def generation(self) -> int:
+    def fencing_token(self) -> int:
         """Greater than that of every holder before."""
-        return self._row.generation
+        return self._row.fencing_token
 
     @property
     def note(self) -> Note:
@@ -232,7 +232,7 @@ class HeldLease:
         row = await get_lease(self._api, self.name)
         if row is None:
             self._lost = "someone deleted it"
-        elif row.holder != self._row.holder or row.generation != self._row.generation:
+        elif row.holder != self._row.holder or row.fencing_token != self._row.fencing_token:
             self._lost = f"it was taken over by {row.holder or 'someone who gave it back'}"
         else:
             self._row = row
@@ -385,9 +385,9 @@ async def _try_to_take(
 ) -> HeldLease | None:
     """The lease, or None when someone else was quicker."""
     # a Lease that a person deleted must not begin at 1 again: hosts remember the greatest that they have seen
-    generation = max((row.generation if row else 0) + 1, int(datetime.now(UTC).timestamp() * 1000))
+    fencing_token = max((row.fencing_token if row else 0) + 1, int(datetime.now(UTC).timestamp() * 1000))
     text = json.dumps(dict(note(row.note if row else {})), sort_keys=True)
-    annotations = {GENERATION: str(generation), ROLLOUT: text}
+    annotations = {FENCING_TOKEN: str(fencing_token), ROLLOUT: text}
     now = _micro_time()
     spec = {"holderIdentity": holder, "leaseDurationSeconds": duration_s, "acquireTime": now, "renewTime": now}
     sent_at = _now()

@@ -2,7 +2,7 @@
 
 It orders nothing: who may patch Nodes can write one. What is to be finished stands on the pool's Lease and on the host
 (`tasks.rollout.memory`). A mark is written in one patch with our cordon. A cordon that was there before stays someone
-else's: then there is a mark and no cordon of ours. A mark of a greater generation is never overwritten: its run has
+else's: then there is a mark and no cordon of ours. A mark of a greater fencing token is never overwritten: its run has
 taken over.
 """
 
@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from poolkeeper.tasks.cluster.api import ClusterApi, Json
 from poolkeeper.tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow, change_node
-from poolkeeper.tasks.cluster.written import LAST_GENERATION, STRICT, Unreadable, Word, read_written
+from poolkeeper.tasks.cluster.written import LAST_FENCING_TOKEN, STRICT, Unreadable, Word, read_written
 
 
 class Phase(StrEnum):
@@ -47,7 +47,7 @@ class Mark:
     goal: Mapping[str, Any]
     """The flow's own parameters that decide what is to be true in the end."""
     run: Word
-    generation: Annotated[int, Field(ge=0, le=LAST_GENERATION)]
+    fencing_token: Annotated[int, Field(ge=0, le=LAST_FENCING_TOKEN)]
     phase: Phase
     since: Word
     """ISO 8601, UTC: when this phase began."""
@@ -163,5 +163,5 @@ def _refuse_others(row: NodeRow, mine: Mark) -> None:
         return
     if theirs.rollout != mine.rollout:
         raise MarkedByOthers(row.name, theirs, f"is worked on by rollout {theirs.flow} of run {theirs.run}")
-    if theirs.generation > mine.generation:
+    if theirs.fencing_token > mine.fencing_token:
         raise MarkedByOthers(row.name, theirs, f"was taken over by run {theirs.run}")

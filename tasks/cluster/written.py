@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 LONGEST = 256 * 1024
 """Bytes of all annotations of one object, which the API server allows at most."""
-LAST_GENERATION = 10**15
+LAST_FENCING_TOKEN = 10**15
 """Greater ones are nobody's: they are milliseconds since 1970, or one more than another run's."""
 
 Short = Annotated[str, StringConstraints(max_length=253)]

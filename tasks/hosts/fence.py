@@ -2,7 +2,7 @@
 
 Kubernetes checks no fencing token, so that a run whose lease was lost may still be about to act. Whoever takes a lease
 has a greater number than everyone before; a host remembers the greatest it was shown in
-`/var/lib/poolkeeper/generation`, and turns away who comes with a smaller one.
+`/var/lib/poolkeeper/fencing-token`, and turns away who comes with a smaller one.
 
 Before a rollout's first change its id and the token of its intent are written to `/var/lib/poolkeeper/rollout`. Where
 they are not, nothing was changed for it; what a Node says of itself is nobody's proof of that.
@@ -39,7 +39,7 @@ class Begun:
 class Fence:
     """What a run shows a host before it changes it."""
 
-    generation: int
+    fencing_token: int
     """1 or more; whoever takes the lease later has a greater one."""
     begun: Begun
 
@@ -47,7 +47,7 @@ class Fence:
 class FencedOff(HostError):
     """A later run has this host: nothing was done, and nothing more is to be done by this one."""
 
-    id = "hosts.generation.fenced"
+    id = "hosts.fencing-token.fenced"
     expected = "no run that has taken the lease later"
     next_step = "Let the later run go on; this one has lost its lease and must not touch the host any more."
 
@@ -55,7 +55,7 @@ class FencedOff(HostError):
 _CLAIM = """\
 umask 077
 home="${POOLKEEPER_ROOT-}/var/lib/poolkeeper"
-file=$home/generation
+file=$home/fencing-token
 own=%(own)s
 begun=%(begun)s
 mkdir -p "$home" || exit 1
@@ -159,12 +159,12 @@ async def forget_begun(sessions: Sessions, host: Host, rollout: str) -> None:
         )
 
 
-async def turn_away(sessions: Sessions, host: Host, generation: int) -> Observed[Begun | None]:
+async def turn_away(sessions: Sessions, host: Host, fencing_token: int) -> Observed[Begun | None]:
     """Show a host our number, and ask for what it was changed: from now on no earlier run begins anything there.
 
     Raises FencedOff, and HostError where it cannot be told.
     """
-    return _told(await _show(sessions, host, generation, ""))
+    return _told(await _show(sessions, host, fencing_token, ""))
 
 
 async def claim(sessions: Sessions, host: Host, fence: Fence) -> None:
@@ -176,15 +176,15 @@ async def claim(sessions: Sessions, host: Host, fence: Fence) -> None:
     begun = f"{fence.begun.rollout} {fence.begun.token}"
     if not _BEGUN.fullmatch(begun):
         raise ValueError(f"no fence: {fence}")
-    await _show(sessions, host, fence.generation, begun)
+    await _show(sessions, host, fence.fencing_token, begun)
 
 
-async def _show(sessions: Sessions, host: Host, generation: int, begun: str) -> str:
+async def _show(sessions: Sessions, host: Host, fencing_token: int, begun: str) -> str:
     """What the host says: for what it was changed, where nothing new is to be."""
-    if not 1 <= generation < 10**18:
-        raise ValueError(f"no fence: generation {generation}")
+    if not 1 <= fencing_token < 10**18:
+        raise ValueError(f"no fence: fencing token {fencing_token}")
     program = _CLAIM % {
-        "own": generation,
+        "own": fencing_token,
         "begun": f"'{begun}'",
         "mark": secrets.token_hex(8),
         "wait_s": LOCK_WAIT_S,
@@ -198,18 +198,18 @@ async def _show(sessions: Sessions, host: Host, generation: int, begun: str) -> 
         return result.stdout
     said = result.stderr.strip()[-200:]
     if result.exit_status == _FENCED:
-        raise FencedOff(f"a run with generation {said} has this host, which is later than ours, {generation}")
+        raise FencedOff(f"a run with fencing token {said} has this host, which is later than ours, {fencing_token}")
     look = "Look at /var/lib/poolkeeper on the host, and at free space below /var."
     if result.exit_status == _BUSY:
         raise HostError(
-            f"its generation is being compared by others for more than {LOCK_WAIT_S} s",
-            next_step="See on the host who has /var/lib/poolkeeper/generation.lock open: `fuser -v` on it.",
+            f"its fencing token is being compared by others for more than {LOCK_WAIT_S} s",
+            next_step="See on the host who has /var/lib/poolkeeper/fencing-token.lock open: `fuser -v` on it.",
         )
     if result.exit_status == _UNREADABLE:
         raise HostError(
-            f"/var/lib/poolkeeper/generation has no number in it but `{said}`",
+            f"/var/lib/poolkeeper/fencing-token has no number in it but `{said}`",
             next_step="Make sure that no other run works on the host, then remove that file.",
         )
     raise HostError(
-        f"its generation could not be compared: {said or f'exit status {result.exit_status}'}", next_step=look
+        f"its fencing token could not be compared: {said or f'exit status {result.exit_status}'}", next_step=look
     )

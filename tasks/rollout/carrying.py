@@ -133,7 +133,7 @@ class HostRecords(Protocol):
     async def told(self, host: Host) -> Observed[Begun | None]:
         """For what a host was changed last, as it says itself."""
 
-    async def turned_away(self, host: Host, generation: int) -> Observed[Begun | None]:
+    async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
         """The same, once the host turns away every earlier run. Raises HostError."""
 
     async def forget(self, host: Host, rollout: str) -> None:
@@ -328,7 +328,7 @@ class Carrier:
                 intent = await self._intend(host, node)
                 if node is not None:
                     await self._mark(host, self._begun)
-                fence = Fence(self.lease.generation, intent.begun(self.goal.id))
+                fence = Fence(self.lease.fencing_token, intent.begun(self.goal.id))
                 if bad := blockers(await self.work.change(host, node, fence)):
                     return await self._failed(host, "the change failed", bad)
         async with self._phase(host, "prove"):
@@ -461,7 +461,7 @@ class Carrier:
             flow=self.goal.flow,
             goal=self.goal.wanted,
             run=self.recorder.run_id,
-            generation=self.lease.generation,
+            fencing_token=self.lease.fencing_token,
             phase=phase,
             since=now_text(),
         )
@@ -638,7 +638,7 @@ class Carrier:
         intent = self._intent(host)
         if intent is None or not intent.asks_host:
             return
-        turned_away = partial(self._records.turned_away, host, self.lease.generation)
+        turned_away = partial(self._records.turned_away, host, self.lease.fencing_token)
         told = await self.gate.unless_dry_run(turned_away, if_dry_run=Known(None, datetime.now(UTC)))
         if not isinstance(told, Known) or told.value == intent.begun(self.goal.id):
             raise Changed(f"{host.name} was changed meanwhile, or does not tell")

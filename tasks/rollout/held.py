@@ -31,7 +31,7 @@ def all_held(nodes: Iterable[NodeRow], leases: Mapping[str, LeaseRow], pods: Ite
     held = []
     for name, lease in sorted(leases.items()):
         if lease.holder:
-            # not deleted: its generation is what hosts and marks are compared with
+            # not deleted: its fencing token is what hosts and marks are compared with
             patch = '{"spec":{"holderIdentity":""}}'
             command = f"kubectl patch lease -n {NAMESPACE} {name} --type merge -p '{patch}'"
             held.append(Held("lease", name, f"held by {lease.holder}", (command,)))

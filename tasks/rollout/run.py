@@ -457,9 +457,9 @@ class RolloutRun:
         except HostError as error:
             return Unknown(str(error), datetime.now(UTC))
 
-    async def turned_away(self, host: Host, generation: int) -> Observed[Begun | None]:
+    async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
         """The same, once the host turns away every earlier run. Raises HostError."""
-        return await turn_away(self.sessions, host, generation)
+        return await turn_away(self.sessions, host, fencing_token)
 
     async def forget(self, host: Host, rollout: str) -> None:
         """Nothing of that rollout is begun on it any more. Raises HostError."""

@@ -186,7 +186,7 @@ class Upgrade:
 
     async def _change(self, host: Host, fence: Fence) -> tuple[Finding, ...]:
         if (other := await self._another_machine(host)) is not None:
-            return (other,)  # which is neither drained nor to be told our generation
+            return (other,)  # which is neither drained nor to be told our fencing token
         await claim(self.sessions, host, fence)
         try:
             version = await self._resolver.version(host)

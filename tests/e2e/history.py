@@ -17,7 +17,7 @@ Key = tuple[str, str]
 
 POOLKEEPER = "system:serviceaccount:poolkeeper:poolkeeper"
 CORDON, MARK, ACCEPTED = "poolkeeper.io/cordon", "poolkeeper.io/rollout", "poolkeeper.io/accepted"
-GENERATION = "poolkeeper.io/generation"
+FENCING_TOKEN = "poolkeeper.io/fencing-token"
 
 
 @dataclass(frozen=True)
@@ -250,11 +250,11 @@ class History:
                 told.append(f"{step.event.key[1]}: {now.get('phase')}")
         return told
 
-    def smaller_generations(self) -> list[str]:
-        """Marks and leases on which a generation was followed by a smaller one."""
+    def smaller_fencing_tokens(self) -> list[str]:
+        """Marks and leases on which a fencing token was followed by a smaller one."""
         told = []
         for step in self.steps("nodes", "leases"):
-            before, now = _generation(step.event, step.before), _generation(step.event, step.event.object)
+            before, now = _fencing_token(step.event, step.before), _fencing_token(step.event, step.event.object)
             if before is not None and now is not None and now < before:
                 told.append(f"{step.event.resource} {step.event.key[1]}: {before}, then {now}")
         return told
@@ -376,10 +376,10 @@ def _well_by_status(budget: Json) -> bool:
     return bool(status.get("currentHealthy", 0) >= status.get("desiredHealthy", 0))
 
 
-def _generation(event: Event, obj: Json | None) -> int | None:
+def _fencing_token(event: Event, obj: Json | None) -> int | None:
     if obj is None:
         return None
     if event.resource == "leases":
-        told = _annotations(obj).get(GENERATION)
+        told = _annotations(obj).get(FENCING_TOKEN)
         return int(told) if told else None
-    return _mark(obj).get("generation")
+    return _mark(obj).get("fencing_token")

@@ -21,7 +21,7 @@ AT_THE_END = ("before the answer",)
 DEAD = ("after mark node * as changing", "after take node * off *")
 """On the way of a machine that was said to be gone."""
 PLACES = (*BEFORE_ANYTHING, *ON_THE_WAY, *AT_THE_END)
-FENCE = {"var/lib/poolkeeper/generation", "var/lib/poolkeeper/generation.lock"}
+FENCE = {"var/lib/poolkeeper/fencing-token", "var/lib/poolkeeper/fencing-token.lock"}
 """What stays on a host, so that a run which was left behind does not touch it any more."""
 RECOVERED = ON_THE_WAY[:1]
 """Finished by `recover` in place of a run of its own."""

@@ -29,7 +29,7 @@ def node(
     cordoned: str = "",
     phase: str = "",
     run: str = "r1",
-    generation: int = 5,
+    fencing_token: int = 5,
     kubelet: str = OLD,
     accepted: bool = True,
 ) -> Json:
@@ -38,7 +38,7 @@ def node(
     if cordoned == "us":
         annotations["poolkeeper.io/cordon"] = "{}"
     if phase:
-        annotations["poolkeeper.io/rollout"] = json.dumps({"phase": phase, "run": run, "generation": generation})
+        annotations["poolkeeper.io/rollout"] = json.dumps({"phase": phase, "run": run, "fencing_token": fencing_token})
     return {
         "metadata": {"annotations": annotations},
         "spec": {"unschedulable": True} if cordoned else {},
@@ -67,9 +67,9 @@ def budget(desired: int, current: int) -> Json:
     }
 
 
-def lease(holder: str, generation: int) -> Json:
+def lease(holder: str, fencing_token: int) -> Json:
     return {
-        "metadata": {"annotations": {"poolkeeper.io/generation": str(generation)}},
+        "metadata": {"annotations": {"poolkeeper.io/fencing-token": str(fencing_token)}},
         "spec": {"holderIdentity": holder},
     }
 
@@ -145,7 +145,7 @@ ONE_POD = (("pods web-1", pod("b")), ("poddisruptionbudgets web", budget(1, 1)),
         pytest.param(
             history(("nodes a", node()), ("nodes a", taken(phase="changing")), ("nodes a", node(kubelet=OLD))),
             lambda h: h.freed_unproven(NEW),
-            ["a was freed with kubelet v1.35.4, Ready True, {'phase': 'changing', 'run': 'r1', 'generation': 5}"],
+            ["a was freed with kubelet v1.35.4, Ready True, {'phase': 'changing', 'run': 'r1', 'fencing_token': 5}"],
             id="freed in the old version",
         ),
         pytest.param(
@@ -233,10 +233,10 @@ ONE_POD = (("pods web-1", pod("b")), ("poddisruptionbudgets web", budget(1, 1)),
             id="a run that marks after it was taken over",
         ),
         pytest.param(
-            history(("nodes a", taken(generation=7)), ("nodes a", taken(generation=6)), ("leases pool-x", lease("r2", 9)), ("leases pool-x", lease("r1", 8))),
-            lambda h: h.smaller_generations(),
+            history(("nodes a", taken(fencing_token=7)), ("nodes a", taken(fencing_token=6)), ("leases pool-x", lease("r2", 9)), ("leases pool-x", lease("r1", 8))),
+            lambda h: h.smaller_fencing_tokens(),
             ["nodes a: 7, then 6", "leases pool-x: 9, then 8"],
-            id="generations that shrink",
+            id="fencing tokens that shrink",
         ),
         pytest.param(
             history(("leases pool-x", lease("r1", 1)), ("leases pool-x", lease("r1", 1)), ("leases pool-x", lease("", 1)), ("leases pool-x", lease("r2", 2))),

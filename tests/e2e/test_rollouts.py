@@ -49,7 +49,7 @@ def judge(seen: History, lab: RolloutLab, *pools: TestPool) -> None:
     assert seen.freed_unproven(WANTED) == []
     assert seen.broken_budgets() == []
     assert seen.others_cordons_touched() == []
-    assert seen.smaller_generations() == []
+    assert seen.smaller_fencing_tokens() == []
 
 
 def left(seen: History, pool: TestPool) -> list[str]:

@@ -55,7 +55,7 @@ def judge(seen: History, lab: RolloutLab, pools: list[TestPool], version: str = 
     assert {g.name: sorted(seen.most_down(g)) for g in groups if len(seen.most_down(g)) > g.limit} == {}
     assert seen.freed_unproven(version) == []
     assert seen.broken_budgets() == []
-    assert seen.smaller_generations() == []
+    assert seen.smaller_fencing_tokens() == []
     assert {pool.name: seen.holders(f"pool-{pool.name}")[-1] for pool in pools} == {pool.name: "" for pool in pools}
     hosts = {host for pool in pools for host in pool.hosts}
     assert [told for told in seen.left_on_nodes() if told.partition(":")[0] in hosts] == []

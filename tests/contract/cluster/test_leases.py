@@ -1,4 +1,4 @@
-"""Leases: one holder, taken over only once it is silent, and fenced by time and generation."""
+"""Leases: one holder, taken over only once it is silent, and fenced by time and fencing token."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ async def test_a_free_lease_is_taken_at_once_and_given_back(cluster: ClusterApi)
     async with hold_lease(cluster, NAME, "run-1", note=lambda _: {"rollout": "x"}, left=lambda note: note) as held:
         row = await get_lease(cluster, NAME)
         assert row is not None
-        assert (row.holder, row.note, row.generation) == ("run-1", {"rollout": "x"}, held.generation)
+        assert (row.holder, row.note, row.fencing_token) == ("run-1", {"rollout": "x"}, held.fencing_token)
         assert held.remaining_s > 30
     (given_back,) = (await list_leases(cluster)).values()
     assert (given_back.holder, given_back.note) == ("", {"rollout": "x"})
     assert held.remaining_s == 0
     again = await take(cluster, "run-2", note=lambda before: {**before, "run": 2})
     assert again.note == {"rollout": "x", "run": 2}
-    assert again.generation > held.generation
+    assert again.fencing_token > held.fencing_token
 
 
 async def test_a_holder_that_renews_is_left_alone(cluster: ClusterApi) -> None:
@@ -79,7 +79,7 @@ async def test_a_patient_one_gets_it_as_soon_as_it_is_given_back(cluster: Cluste
 async def test_a_silent_holder_is_taken_over_and_knows_it(cluster: ClusterApi, said: list[str]) -> None:
     silent = await take(cluster, "run-1")
     taken = await take(cluster, "run-2")
-    assert taken.generation > silent.generation
+    assert taken.fencing_token > silent.fencing_token
     assert silent.remaining_s == 0, "its own clock says so before anyone else can have it"
     with pytest.raises(LeaseLost):
         await silent.renew()
@@ -120,13 +120,13 @@ async def test_a_person_who_annotates_it_does_not_take_it_away(cluster: ClusterA
     assert annotations["seen-by"] == "joe"
 
 
-async def test_a_deleted_lease_is_lost_and_its_successor_has_a_greater_generation(cluster: ClusterApi) -> None:
+async def test_a_deleted_lease_is_lost_and_its_successor_has_a_greater_fencing_token(cluster: ClusterApi) -> None:
     held = await take(cluster, "run-1", duration_s=60)
     await cluster.request("DELETE", f"{PATH}/{NAME}")
     with pytest.raises(LeaseLost, match="deleted"):
         await held.renew()
     again = await take(cluster, "run-2")
-    assert again.generation > held.generation
+    assert again.fencing_token > held.fencing_token
 
 
 async def test_of_many_that_want_it_one_has_it(cluster: ClusterApi) -> None:
@@ -238,13 +238,13 @@ async def test_nobody_waits_for_ever_for_what_a_killed_holder_has_begun(cluster:
     assert (await take(cluster, "another-goal", others=begun)).holder == "another-goal"
 
 
-@pytest.mark.parametrize("generation", ["1000000000000000000", "9" * 4000, "-1", "\uff17", "soon", ""])
+@pytest.mark.parametrize("fencing_token", ["1000000000000000000", "9" * 4000, "-1", "\uff17", "soon", ""])
 @pytest.mark.parametrize("note", ["[" * 100_000, "3", '{"a": ' + "9" * 5000 + "}"])
 async def test_what_someone_has_written_on_a_lease_ends_nobody(
-    cluster: ClusterApi, embedded: SomeoneIsQuicker, generation: str, note: str, said: list[str]
+    cluster: ClusterApi, embedded: SomeoneIsQuicker, fencing_token: str, note: str, said: list[str]
 ) -> None:
     await (await take(cluster, "run-1")).give_back()
-    junk = {"poolkeeper.io/generation": generation, "poolkeeper.io/rollout": note}
+    junk = {"poolkeeper.io/fencing-token": fencing_token, "poolkeeper.io/rollout": note}
     embedded.store.modify(
         "leases.coordination.k8s.io",
         NAME,
@@ -252,9 +252,9 @@ async def test_what_someone_has_written_on_a_lease_ends_nobody(
         lambda lease: {**lease, "metadata": {**lease["metadata"], "annotations": junk}},
     )
     (row,) = (await list_leases(cluster)).values()
-    assert (row.generation, row.note) == (0, {})
+    assert (row.fencing_token, row.note) == (0, {})
     held = await take(cluster, "run-2")
-    assert 10**12 < held.generation < 10**15
+    assert 10**12 < held.fencing_token < 10**15
     assert said == [f"what stood on lease {NAME} cannot be read and is dropped: {row.unreadable}"]
 
 

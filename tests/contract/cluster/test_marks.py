@@ -72,7 +72,7 @@ async def test_what_has_gone_further_between_reading_and_writing_is_not_given_ba
 async def test_a_persons_order_gives_back_whatever_is_there(cluster: ClusterApi) -> None:
     await cluster.request("POST", PATH, body={"metadata": {"name": "n1"}})
     await take_node(cluster, "n1", MARK)
-    await write_mark(cluster, "n1", replace(MARK, generation=8, phase=Phase.FAILED))
+    await write_mark(cluster, "n1", replace(MARK, fencing_token=8, phase=Phase.FAILED))
     with pytest.raises(MarkedByOthers, match="was taken over"):
         await give_back_node(cluster, "n1", MARK)
     assert not (await give_back_node(cluster, "n1", None)).unschedulable
@@ -92,10 +92,10 @@ async def test_what_takes_pods_again_is_neither_changed_nor_handed_over(cluster:
 
 
 async def test_what_another_rollout_has_is_neither_taken_nor_given_back(cluster: ClusterApi) -> None:
-    """However great its generation: who has a node is told by the goal."""
+    """However great its fencing token: who has a node is told by the goal."""
     await cluster.request("POST", PATH, body={"metadata": {"name": "n1"}})
     before = await take_node(cluster, "n1", MARK)
-    another = replace(MARK, rollout="ba9876543210", run="run-2", generation=8)
+    another = replace(MARK, rollout="ba9876543210", run="run-2", fencing_token=8)
     for change in (take_node, write_mark, give_back_node):
         with pytest.raises(MarkedByOthers, match="n1 is worked on by rollout upgrade of run run-1"):
             await change(cluster, "n1", another)

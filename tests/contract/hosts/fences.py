@@ -7,6 +7,6 @@ from poolkeeper.tasks.hosts.fence import Begun, Fence
 BEGUN = Begun("0123456789ab", "0123456789abcdef")
 
 
-def fence(generation: int = 1, begun: Begun = BEGUN) -> Fence:
-    """A run of that generation."""
-    return Fence(generation, begun)
+def fence(fencing_token: int = 1, begun: Begun = BEGUN) -> Fence:
+    """A run of that fencing token."""
+    return Fence(fencing_token, begun)

@@ -9,12 +9,12 @@ from tests.contract.hosts.machines import Machine
 from tests.contract.hosts.servers import Obliging
 
 MINE, LATER = fence(7), 8
-"""Our own, and the generation of the run that has taken over."""
+"""Our own, and the fencing token of the run that has taken over."""
 
 
 def show_later(machine: Machine) -> None:
     """What a later run does first on a host."""
-    machine.put("/var/lib/poolkeeper/generation", f"{LATER}\n")
+    machine.put("/var/lib/poolkeeper/fencing-token", f"{LATER}\n")
 
 
 def overtaken_at(machine: Machine, marker: str) -> type[Obliging]:

@@ -1,4 +1,4 @@
-"""Generations on a real shell, with flock and without: the greatest number stays, whoever comes at the same moment."""
+"""Fencing tokens on a real shell, with flock and without: the greatest number stays, whoever comes at the same moment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.contract.hosts.conftest import World
 from tests.contract.hosts.fences import BEGUN, fence
 from tests.contract.hosts.machines import SHELLS, TOOLS, Machine
 
-FILE = "var/lib/poolkeeper/generation"
+FILE = "var/lib/poolkeeper/fencing-token"
 WITH, WITHOUT = (*TOOLS, "flock"), TOOLS
 BOTH = pytest.mark.parametrize("tools", [pytest.param(WITH, id="flock"), pytest.param(WITHOUT, id="no flock")])
 
@@ -36,11 +36,11 @@ async def test_it_only_grows(world: World, sessions: Sessions, tools: tuple[str,
         for mine in (3, 3, 12):
             await claim(sessions, host, fence(mine))
             assert machine.at(FILE).read_text() == f"{mine}\n"
-        with pytest.raises(FencedOff, match="a run with generation 12 has this host, which is later than ours, 9"):
+        with pytest.raises(FencedOff, match="a run with fencing token 12 has this host, which is later than ours, 9"):
             await claim(sessions, host, fence(9))
         assert machine.at(FILE).read_text() == "12\n"
         left = {path.name for path in machine.at(FILE).parent.iterdir()}
-        assert left <= {"generation", "generation.lock", "rollout"}
+        assert left <= {"fencing-token", "fencing-token.lock", "rollout"}
 
 
 @BOTH
@@ -68,7 +68,7 @@ async def test_a_dead_ones_lock_is_in_nobodys_way(world: World, sessions: Sessio
     async with host_on(world, WITHOUT) as (host, machine):
         machine.put(f"{FILE}.held", "4194303 12345\n")
         await claim(sessions, host, fence(5))
-        assert {path.name for path in machine.at(FILE).parent.iterdir()} == {"generation", "rollout"}
+        assert {path.name for path in machine.at(FILE).parent.iterdir()} == {"fencing-token", "rollout"}
 
 
 @pytest.mark.parametrize("text", ["", "later\n", "1x\n", "012\n", "-3\n", "99999999999999999999\n"])
@@ -89,10 +89,10 @@ async def test_where_it_cannot_be_written(world: World, sessions: Sessions, tool
             await claim(sessions, host, fence(5))
 
 
-@pytest.mark.parametrize("generation", [0, -1, 10**18])
-async def test_numbers_that_are_none_of_ours(world: World, sessions: Sessions, generation: int) -> None:
+@pytest.mark.parametrize("fencing_token", [0, -1, 10**18])
+async def test_numbers_that_are_none_of_ours(world: World, sessions: Sessions, fencing_token: int) -> None:
     with pytest.raises(ValueError, match="no fence"):
-        await claim(sessions, world.host(1), fence(generation))
+        await claim(sessions, world.host(1), fence(fencing_token))
 
 
 ANOTHER = Begun("ba9876543210", "fedcba9876543210")
@@ -113,8 +113,8 @@ async def test_a_host_tells_for_what_it_was_changed(
             return known.value
 
         assert await told() is None
-        for generation, begun in ((3, BEGUN), (3, BEGUN), (3, ANOTHER), (4, BEGUN)):
-            await claim(sessions, host, fence(generation, begun))
+        for fencing_token, begun in ((3, BEGUN), (3, BEGUN), (3, ANOTHER), (4, BEGUN)):
+            await claim(sessions, host, fence(fencing_token, begun))
             assert await told() == begun
         with pytest.raises(FencedOff):
             await claim(sessions, host, fence(3, ANOTHER))

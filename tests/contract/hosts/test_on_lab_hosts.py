@@ -100,9 +100,9 @@ async def test_unit_beyond_its_limit_and_once_more(host: Host, sessions: Session
 
 
 async def test_of_two_runs_at_once_the_later_one_stays(host: Host, root: Path, sessions: Sessions) -> None:
-    async def come(generation: int) -> bool:
+    async def come(fencing_token: int) -> bool:
         try:
-            await claim(sessions, host, fence(generation))
+            await claim(sessions, host, fence(fencing_token))
         except FencedOff:
             return False
         return True
@@ -110,7 +110,7 @@ async def test_of_two_runs_at_once_the_later_one_stays(host: Host, root: Path, s
     for earlier in (1, 3, 5):
         _, later = await asyncio.gather(come(earlier), come(earlier + 1))
         assert later
-        assert (root / "var/lib/poolkeeper/generation").read_text() == f"{earlier + 1}\n"
+        assert (root / "var/lib/poolkeeper/fencing-token").read_text() == f"{earlier + 1}\n"
         assert not await come(earlier)
 
 

@@ -56,7 +56,7 @@ def of_ours(machine: Machine) -> frozenset[str]:
     """What our programs make or end; not what a provider's script does meanwhile in its unit."""
     there = [*machine.at("var/lib/poolkeeper").rglob("*"), *machine.at("run").glob("poolkeeper/*"), machine.at(OFF)]
     paths = {str(path.relative_to(machine.root)) for path in there if path.exists()}
-    return frozenset(paths) - {"var/lib/poolkeeper/generation.lock"}
+    return frozenset(paths) - {"var/lib/poolkeeper/fencing-token.lock"}
 
 
 SLEEP = """
@@ -185,4 +185,4 @@ def tree(world: World) -> list[str]:
     """What is on the machine, without what runs there."""
     root = world.folder / "machine/root"
     paths = [path for place in ("etc", "var", "run") for path in (root / place).rglob("*") if path.is_file()]
-    return sorted(str(path.relative_to(root)) for path in paths if path.name != "generation.lock")
+    return sorted(str(path.relative_to(root)) for path in paths if path.name != "fencing-token.lock")

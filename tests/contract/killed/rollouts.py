@@ -80,7 +80,7 @@ class Record:
 
     installed: str = OLD
     running: str = OLD
-    generation: int = 0
+    fencing_token: int = 0
     begun: str = ""
     """The rollout and the token of what it was changed for."""
 
@@ -154,10 +154,10 @@ class OnDisk:
 
     async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
         here, disk, build = Subject("host", host.name), self.disk(host), self._shared["build"]
-        if fence.generation < disk.record.generation:
-            return (finding(host, f"generation {fence.generation} after {disk.record.generation}"),)
+        if fence.fencing_token < disk.record.fencing_token:
+            return (finding(host, f"fencing token {fence.fencing_token} after {disk.record.fencing_token}"),)
         disk.write(
-            replace(disk.record, generation=fence.generation, begun=f"{fence.begun.rollout} {fence.begun.token}")
+            replace(disk.record, fencing_token=fence.fencing_token, begun=f"{fence.begun.rollout} {fence.begun.token}")
         )
         if disk.record.installed != build:
             await self.run.gate.change(
@@ -211,9 +211,9 @@ class OnDisks(RolloutRun):
         begun = Disk(self.folder, host.name).record.begun
         return Known(Begun(*begun.split()) if begun else None, datetime.now(UTC))
 
-    async def turned_away(self, host: Host, generation: int) -> Observed[Begun | None]:
+    async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
         disk = Disk(self.folder, host.name)
-        disk.write(replace(disk.record, generation=max(generation, disk.record.generation)))
+        disk.write(replace(disk.record, fencing_token=max(fencing_token, disk.record.fencing_token)))
         return await self.told(host)
 
     async def forget(self, host: Host, rollout: str) -> None:
@@ -386,7 +386,7 @@ GROUPS = tuple(Group(f"{kind} of both", frozenset(NAMES), 1) for kind in ("pool"
 def wrong(world: World, story: Story, version: str = WANTED) -> list[str]:
     """What never holds in a rollout over the two hosts, whoever was killed. version: of nodes that are given back"""
     seen = world.history
-    told = seen.over_limit(GROUPS) + seen.smaller_generations() + seen.broken_budgets()
+    told = seen.over_limit(GROUPS) + seen.smaller_fencing_tokens() + seen.broken_budgets()
     # of one that was never changed nothing is to be proven, however far its Node said that it had come
     told += [said for said in seen.freed_unproven(version) if Disk(world.folder, said.split()[0]).done]
     told += [f"at most one may be down, and {sorted(down)} were" for g in GROUPS if len(down := seen.most_down(g)) > 1]

@@ -53,7 +53,7 @@ def end(world: World) -> Json:
 
 def wrong(world: World, story: Story) -> list[str]:
     """The Node goes last, and it has left once."""
-    told = world.history.smaller_generations()
+    told = world.history.smaller_fencing_tokens()
     if len(moments := machines.moments(world, "left")) > 1:
         told.append(f"it has left at {moments}")
     there = end(world)

@@ -18,11 +18,11 @@ from tests.contract.hosts.machines import Machine
 from tests.contract.hosts.overtaken import LATER, MINE, overtaken_at, show_later
 
 RESET = 'rm -f "$POOLKEEPER_ROOT/etc/kubernetes/kubelet.conf"\n'
-LATER_RUN = f'echo {LATER} > "$POOLKEEPER_ROOT/var/lib/poolkeeper/generation"\n'
+LATER_RUN = f'echo {LATER} > "$POOLKEEPER_ROOT/var/lib/poolkeeper/fencing-token"\n'
 
 
 def ours(sessions: Sessions, host: Host) -> Callable[[], Awaitable[None]]:
-    """Shows the host our own generation."""
+    """Shows the host our own fencing token."""
 
     async def show() -> None:
         await claim(sessions, host, MINE)

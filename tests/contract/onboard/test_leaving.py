@@ -101,7 +101,7 @@ async def test_the_machine_that_is_to_leave_is_cleaned(
         findings = await work.change(host, node, MINE)
     assert {finding.id for finding in findings} == {"offboard.kubelet.on"}
     assert (machine.has(BROUGHT), asked_to_stop(machine)) == (False, True)
-    assert machine.at("/var/lib/poolkeeper/generation").read_text() == f"{MINE.generation}\n"
+    assert machine.at("/var/lib/poolkeeper/fencing-token").read_text() == f"{MINE.fencing_token}\n"
     assert await get_node(cluster, NODE) is not None
 
 
@@ -114,7 +114,7 @@ async def test_another_machine_by_then_is_not_cleaned(
         (finding,) = await work.change(host, node, MINE)
     assert finding.id == "offboard.identity.other-machine"
     assert machine.has(BROUGHT)
-    assert not machine.has("/var/lib/poolkeeper/generation")
+    assert not machine.has("/var/lib/poolkeeper/fencing-token")
 
 
 async def test_a_host_of_a_later_run_is_not_cleaned(

@@ -111,7 +111,7 @@ async def test_two_forged_annotations_reset_nothing(pool: Pool) -> None:
 
 async def test_junk_on_one_node_costs_that_one_alone(pool: Pool) -> None:
     first, second = pool.nodes
-    for text in ("[" * 100_000, '{"generation": ' + "9" * 5000 + "}", "\x1b]0;you\x07"):
+    for text in ("[" * 100_000, '{"fencing_token": ' + "9" * 5000 + "}", "\x1b]0;you\x07"):
         await pool.patch(first, {"poolkeeper.io/rollout": text})
         work = Watched()
         assert await pool.rolled("run-1", work) == {second: "done"}

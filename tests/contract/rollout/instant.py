@@ -87,7 +87,7 @@ class WithoutHosts(RolloutRun):
     async def told(self, host: Host) -> Observed[Begun | None]:
         return Known(None, datetime.now(UTC))
 
-    async def turned_away(self, host: Host, generation: int) -> Observed[Begun | None]:
+    async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
         return await self.told(host)
 
     async def forget(self, host: Host, rollout: str) -> None:

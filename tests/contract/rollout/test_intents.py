@@ -359,7 +359,7 @@ async def test_a_node_that_was_registered_anew_is_proven_first(
 
 JUNK = [
     pytest.param("[" * 100_000, id="deep"),
-    pytest.param('{"generation": 1000000000000000000, "rollout": "r", "flow": "upgrade", "goal": {}, "run": "x", '
+    pytest.param('{"fencing_token": 1000000000000000000, "rollout": "r", "flow": "upgrade", "goal": {}, "run": "x", '
                  '"phase": "draining", "since": "now"}', id="a token that poisons"),
     pytest.param("9" * 5000, id="5,000 digits"),
     pytest.param("\x1b]0;you\x07", id="an escape"),
@@ -370,14 +370,14 @@ JUNK = [
 async def test_junk_on_a_node_costs_that_node_and_no_other(
     cluster: ClusterApi, nodes: Nodes, tmp_path: Path, text: str
 ) -> None:
-    """Nor the Lease, whose next holder has a believable generation."""
+    """Nor the Lease, whose next holder has a believable fencing token."""
     hosts = nodes(2, pool=2, rack=2)
     await annotate(cluster, "n0", text)
     run, work = await open_run(cluster, hosts, tmp_path), Watched()
     outcomes, _ = await carried(run, GOAL, QUICK, work)
     assert {name: str(one.state) for name, one in outcomes.items()} == {"n1": "done"}
     assert list(work.fences) == ["n1"]
-    assert work.fences["n1"].generation < 10**15
+    assert work.fences["n1"].fencing_token < 10**15
     run = await open_run(cluster, hosts, tmp_path, "run-2", Hosts)
     assert isinstance(run, Hosts)
     run.begun = {}
@@ -429,7 +429,7 @@ async def test_a_host_that_is_changed_while_it_is_given_back_is_kept(
     assert intent is not None
 
     class WakesUp(Hosts):
-        async def turned_away(self, host: Host, generation: int) -> Observed[Begun | None]:
+        async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
             assert intent is not None
             return Known(intent.begun(GOAL.id), datetime.now(UTC))
 
@@ -494,7 +494,7 @@ class Dark(Hosts):
     async def told(self, host: Host) -> Observed[Begun | None]:
         return Unknown("ConnectTimeout: no answer", datetime.now(UTC))
 
-    async def turned_away(self, host: Host, generation: int) -> Observed[Begun | None]:
+    async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
         raise HostError("no answer")
 
     async def forget(self, host: Host, rollout: str) -> None:

@@ -12,23 +12,23 @@ from tests.contract.upgrade.conftest import NEW, OLD, Told, World
 CONTAINERD = "1.6.24~ds1-1+deb12u1"
 
 
-async def whole(world: World, upgrade: Upgrade, host: Host, generation: int = 1) -> None:
+async def whole(world: World, upgrade: Upgrade, host: Host, fencing_token: int = 1) -> None:
     """All of it, with nothing to object to."""
     before = await world.node(host)
     assert not await upgrade.finished(host, before)
     assert await upgrade.stage(host) == ()
-    assert await upgrade.change(host, fence(generation)) == ()
+    assert await upgrade.change(host, fence(fencing_token)) == ()
     assert await upgrade.prove(host, before) == ()
     assert await upgrade.finished(host, await world.node(host))
 
 
 async def test_by_the_operators_command(world: World, host: Host) -> None:
     upgrade = world.upgrade(Goal("1.36"))
-    await whole(world, upgrade, host, generation=7)
+    await whole(world, upgrade, host, fencing_token=7)
     node = await world.node(host)
     assert (node.kubelet_version, node.ready) == (NEW, True)
     assert upgrade.pins == Pins("1.36.3")
-    assert (world.root(host) / "var/lib/poolkeeper/generation").read_text() == "7\n"
+    assert (world.root(host) / "var/lib/poolkeeper/fencing-token").read_text() == "7\n"
     assert not (world.root(host) / "run/poolkeeper/poolkeeper-upgrade").exists()
     sentences = dict.fromkeys(upgrade.gate.sentences)  # a proof tries more than once
     assert list(sentences) == [
@@ -116,4 +116,4 @@ async def test_a_dry_run_tells_and_does_nothing(world: World, host: Host) -> Non
         f"clear away the ended unit poolkeeper-upgrade on host {host.name}, and hold again what it was to hold",
     ]
     assert (await world.node(host)).kubelet_version == OLD
-    assert not (world.root(host) / "var/lib/poolkeeper/generation").exists()
+    assert not (world.root(host) / "var/lib/poolkeeper/fencing-token").exists()

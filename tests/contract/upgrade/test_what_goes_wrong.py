@@ -219,9 +219,9 @@ async def test_cut_off_after_its_end_it_is_not_done_again(world: World, host: Ho
     ran = world.root(host) / "tmp/ran"
     command = f"echo run >> {ran}; edgeadm upgrade --version=v{{version}}"
     before = await world.node(host)
-    for generation in (1, 2):
+    for fencing_token in (1, 2):
         upgrade = world.upgrade(Goal(NEW), provider=world.provider(upgrade_command=command))
-        assert await upgrade.change(host, fence(generation)) == ()
+        assert await upgrade.change(host, fence(fencing_token)) == ()
     assert ran.read_text() == "run\n"
     assert await upgrade.prove(host, before) == ()
 
@@ -261,7 +261,7 @@ async def test_the_gate_is_asked_first(world: World, host: Host) -> None:
         upgrade = world.upgrade(CONTAINERD, guards=[frozen])
         with pytest.raises(GateRefused):
             await (upgrade.stage(host) if step == "stage" else upgrade.change(host, fence()))
-    assert not (world.root(host) / "var/lib/poolkeeper/generation").exists()
+    assert not (world.root(host) / "var/lib/poolkeeper/fencing-token").exists()
 
 
 async def test_versions_are_compared_again_before_the_change(world: World, host: Host) -> None:
@@ -295,7 +295,7 @@ async def test_a_machine_that_is_not_the_nodes_is_not_upgraded(world: World, hos
         f"the machine at its address has machine id {theirs}; Node {host.node_name} is of machine id {mine}"
     )
     assert await world.run(other, "dpkg-query -W") == packages
-    assert not (world.root(other) / "var/lib/poolkeeper/generation").exists()
+    assert not (world.root(other) / "var/lib/poolkeeper/fencing-token").exists()
     assert (await world.node(other)).kubelet_version == OLD
 
 

@@ -82,7 +82,7 @@ async def test_another_machine_is_neither_changed_nor_told_our_number(
         for findings in (await upgrade.stage(host), await upgrade.change(host, MINE)):
             assert [finding.id for finding in findings] == ["node.identity.other-machine"]
     assert not machine.has(RAN)
-    assert not machine.has("/var/lib/poolkeeper/generation")
+    assert not machine.has("/var/lib/poolkeeper/fencing-token")
 
 
 @pytest.mark.parametrize("way", ["call", "hand-off"])

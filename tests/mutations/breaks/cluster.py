@@ -141,10 +141,10 @@ BREAKS = (
         f"{_MARKS}::test_what_takes_pods_again_is_neither_changed_nor_handed_over",
     ),
     Break(
-        "a mark of a greater generation is overwritten",
+        "a mark of a greater fencing token is overwritten",
         "tasks/cluster/marks.py",
-        "if theirs.generation > mine.generation:",
-        "if theirs.generation > mine.generation + 1000:",
+        "if theirs.fencing_token > mine.fencing_token:",
+        "if theirs.fencing_token > mine.fencing_token + 1000:",
         f"{_MARKS}::test_a_persons_order_gives_back_whatever_is_there",
     ),
     Break(
@@ -232,10 +232,10 @@ BREAKS = (
         f"{_LEASES}::test_a_patient_one_gets_it_as_soon_as_it_is_given_back",
     ),
     Break(
-        "a later holder has no greater generation",
+        "a later holder has no greater fencing token",
         "tasks/cluster/leases.py",
-        "generation = max((row.generation if row else 0) + 1, int(datetime.now(UTC).timestamp() * 1000))",
-        "generation = 1",
+        "fencing_token = max((row.fencing_token if row else 0) + 1, int(datetime.now(UTC).timestamp() * 1000))",
+        "fencing_token = 1",
         f"{_LEASES}::test_a_free_lease_is_taken_at_once_and_given_back",
     ),
     Break(
@@ -295,9 +295,9 @@ BREAKS = (
         f"{_LEASES}::test_what_a_killed_holder_has_begun_is_left_to_whoever_finishes_it",
     ),
     Break(
-        "a generation that poisons is believed",
+        "a fencing token that poisons is believed",
         "tasks/cluster/leases.py",
-        "    known = text.isascii() and text.isdecimal() and len(text) < len(str(LAST_GENERATION))\n",
+        "    known = text.isascii() and text.isdecimal() and len(text) < len(str(LAST_FENCING_TOKEN))\n",
         "    known = text.isascii() and text.isdecimal() and len(text) < 4000\n",
         f"{_LEASES}::test_what_someone_has_written_on_a_lease_ends_nobody",
     ),

@@ -15,7 +15,7 @@ BREAKS = (
         "tasks/upgrade/change.py",
         """\
         if (other := await self._another_machine(host)) is not None:
-            return (other,)  # which is neither drained nor to be told our generation
+            return (other,)  # which is neither drained nor to be told our fencing token
 """,
         "",
         f"{_WHOSE}::test_another_machine_is_neither_changed_nor_told_our_number",

@@ -133,7 +133,7 @@ VOLUME: Json = {
 }
 
 LEASE: Json = {
-    "metadata": {**METADATA, "annotations": {"poolkeeper.io/generation": "7", "poolkeeper.io/rollout": '{"a": 1}'}},
+    "metadata": {**METADATA, "annotations": {"poolkeeper.io/fencing-token": "7", "poolkeeper.io/rollout": '{"a": 1}'}},
     "spec": {"holderIdentity": "run-1/x", "leaseDurationSeconds": 40},
 }
 
@@ -286,7 +286,7 @@ def test_a_budget_that_cannot_be_read_may_guard_any_pod_of_its_namespace() -> No
 
 def test_a_lease_that_cannot_be_read_is_somebodys() -> None:
     row = parse_lease({**LEASE, "spec": {"holderIdentity": 5}})
-    assert (row.name, row.resource_version, row.holder != "", row.generation) == ("coredns-1", "7", True, 0)
+    assert (row.name, row.resource_version, row.holder != "", row.fencing_token) == ("coredns-1", "7", True, 0)
     assert row.unreadable == "holderIdentity is no text"
 
 

@@ -126,7 +126,7 @@ def text(**fields: Any) -> str:
     "written",
     [
         pytest.param(text(added_later=[1]), id="what a later version has added is left out"),
-        pytest.param(text(generation=10**15), id="the last generation"),
+        pytest.param(text(fencing_token=10**15), id="the last fencing token"),
     ],
 )
 def test_a_mark_that_can_be_read(written: str) -> None:
@@ -143,11 +143,11 @@ def test_a_mark_that_can_be_read(written: str) -> None:
         pytest.param("[" * 100_000, id="deep"),
         pytest.param("[" * 500 + "]" * 500, id="deep and whole"),
         pytest.param(text(goal={"a": "x" * 300_000}), id="long"),
-        pytest.param(text(generation=10**18), id="a token that poisons"),
-        pytest.param(text()[:-3] + ', "generation": ' + "9" * 5000 + "}", id="5,000 digits"),
-        pytest.param(text(generation=-1), id="a negative token"),
-        pytest.param(text(generation="7"), id="a token in text"),
-        pytest.param(text(generation=True), id="a token that is true"),
+        pytest.param(text(fencing_token=10**18), id="a token that poisons"),
+        pytest.param(text()[:-3] + ', "fencing_token": ' + "9" * 5000 + "}", id="5,000 digits"),
+        pytest.param(text(fencing_token=-1), id="a negative token"),
+        pytest.param(text(fencing_token="7"), id="a token in text"),
+        pytest.param(text(fencing_token=True), id="a token that is true"),
         pytest.param(text(phase="resting"), id="no phase"),
         pytest.param(text(run=["r1"]), id="a run of another type"),
         pytest.param(text(run="r" * 254), id="a long run"),
@@ -161,4 +161,4 @@ def test_a_mark_that_can_be_read(written: str) -> None:
 def test_a_mark_that_cannot_be_read_is_of_a_rollout_that_nobody_knows(written: str) -> None:
     found = mark_of(a_node(annotations={"poolkeeper.io/rollout": written}))
     assert found is not None
-    assert (found.rollout, found.phase, found.generation) == ("unreadable", Phase.FAILED, 0)
+    assert (found.rollout, found.phase, found.fencing_token) == ("unreadable", Phase.FAILED, 0)
