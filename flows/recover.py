@@ -2,7 +2,7 @@
 
 Per pool whose lease nobody renews, by what stands there and on the hosts: nodes whose hosts were not changed yet are
 given back, hosts that were being changed are finished and proven, within their windows. Nothing new is begun. What a
-person has, what failed, and what cannot be told is left and told; so is a mark that no rollout of ours knows of.
+person has, what failed, and what cannot be told is left and told; so is a claim that no rollout of ours knows of.
 Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials. Scheduled; killed: the next one goes on.
 """
 

@@ -19,7 +19,7 @@ from poolkeeper.tasks.audit.suspects import (
     suspects_of_ready,
     suspects_of_stub,
 )
-from poolkeeper.tasks.cluster.marks import mark_of
+from poolkeeper.tasks.cluster.claims import claim_of
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host
 
@@ -32,10 +32,10 @@ def place_of(host: Host, node: NodeRow | None) -> Place:
     domain = host.domain.name if host.domain else ""
     if node is None:
         return Place(host.site.name, domain)
-    mark = mark_of(node)
+    claim = claim_of(node)
     note = "it is cordoned" if node.unschedulable else ""
-    if mark is not None:
-        note = f"{mark.flow} works on it ({mark.phase})"
+    if claim is not None:
+        note = f"{claim.flow} works on it ({claim.phase})"
     return Place(host.site.name, domain, note)
 
 

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 NAMESPACE = "poolkeeper"
 PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
-FENCING_TOKEN = "poolkeeper.io/fencing-token"
+FENCING = "poolkeeper.io/fencing-token"
 """Annotation: the holder's fencing token, a whole number."""
 ROLLOUT = "poolkeeper.io/rollout"
 """Annotation: what the holder carries out and what of its budget is spent, JSON."""
@@ -99,7 +99,7 @@ def parse_lease(lease: Json) -> LeaseRow:
         resource_version=required(metadata, "resourceVersion"),
         holder=text(spec, "holderIdentity"),
         duration_s=whole(spec, "leaseDurationSeconds") or DURATION_S,
-        fencing_token=_fencing_token(annotations.get(FENCING_TOKEN, "")),
+        fencing_token=_fencing_token(annotations.get(FENCING, "")),
         note=note,
         unreadable=unreadable,
     )
@@ -387,7 +387,7 @@ async def _try_to_take(
     # a Lease that a person deleted must not begin at 1 again: hosts remember the greatest that they have seen
     fencing_token = max((row.fencing_token if row else 0) + 1, int(datetime.now(UTC).timestamp() * 1000))
     text = json.dumps(dict(note(row.note if row else {})), sort_keys=True)
-    annotations = {FENCING_TOKEN: str(fencing_token), ROLLOUT: text}
+    annotations = {FENCING: str(fencing_token), ROLLOUT: text}
     now = _micro_time()
     spec = {"holderIdentity": holder, "leaseDurationSeconds": duration_s, "acquireTime": now, "renewTime": now}
     sent_at = _now()

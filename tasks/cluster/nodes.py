@@ -41,7 +41,7 @@ MACHINE_ID = "poolkeeper.io/machine-id"
 """The machine id of the host that this Node was accepted for."""
 
 ROLLOUT = "poolkeeper.io/rollout"
-"""The mark of a rollout that works on a Node (and what a pool's Lease remembers): JSON, see `tasks.cluster.marks`."""
+"""The claim of a rollout that works on a Node (and what a pool's Lease remembers): JSON, see `tasks.cluster.claims`."""
 LEAVING = "poolkeeper.io/leaving"
 """Since when the host behind a Node is none of the cluster's any more: ISO 8601, UTC. The Node is about to go."""
 
@@ -261,7 +261,7 @@ async def cordon(api: ClusterApi, name: str, *, why: str, run: str, at: datetime
     """
 
     def patch(row: NodeRow) -> Json | None:
-        _refuse_marked(row)
+        _refuse_claimed(row)
         if row.unschedulable:
             return None
         owner = json.dumps({"why": why, "run": run, "since": at.isoformat(), "joined": joined})
@@ -280,7 +280,7 @@ async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_
     """Write acceptance, give back our cordon (no other one), and lift ACK's taint if asked. Raises WorkedOn."""
 
     def patch(row: NodeRow) -> Json | None:
-        _refuse_marked(row)
+        _refuse_claimed(row)
         annotations: dict[str, Any] = {
             ACCEPTED: json.dumps({"run": run, "at": at.isoformat(), "uid": row.uid}),
             MACHINE_ID: machine_id,
@@ -296,7 +296,7 @@ async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_
     return await change_node(api, name, patch)
 
 
-def _refuse_marked(row: NodeRow) -> None:
+def _refuse_claimed(row: NodeRow) -> None:
     """The cordon of a rollout that has taken the node meanwhile is that rollout's to give back."""
     if ROLLOUT in row.annotations:
         raise WorkedOn(f"a rollout works on node {row.name}")

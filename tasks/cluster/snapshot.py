@@ -23,7 +23,7 @@ from poolkeeper.tasks.cluster.quantities import thousandths
 from poolkeeper.tasks.cluster.scheduling import Amounts, Taint
 from poolkeeper.tasks.cluster.selectors import Labels
 from poolkeeper.tasks.cluster.services import HAND_MADE, Service, Slice, parse_service, parse_slice
-from poolkeeper.tasks.cluster.volumes import Claim, Volume, parse_claim, parse_volume
+from poolkeeper.tasks.cluster.volumes import Volume, VolumeClaim, parse_claim, parse_volume
 from poolkeeper.tasks.cluster.workloads import Pod, Shared, Workload, parse_pod, parse_workload
 from poolkeeper.tasks.outcomes import Known, Observed, Unknown
 
@@ -62,7 +62,7 @@ class Snapshot:
     workloads: Observed[Sequence[Workload]]
     """Deployments and StatefulSets."""
     daemonsets: Observed[frozenset[ObjectName]]
-    claims: Observed[Mapping[ObjectName, Claim]]
+    claims: Observed[Mapping[ObjectName, VolumeClaim]]
     volumes: Observed[Mapping[str, Volume]]
     services: Observed[Sequence[Service]]
     slices: Observed[Sequence[Slice]]

@@ -10,7 +10,7 @@ from poolkeeper.tasks.cluster.selectors import NodeTerms, parse_node_terms
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class VolumeClaim:
     """A PersistentVolumeClaim."""
 
     namespace: str
@@ -37,15 +37,17 @@ class Volume:
 _SOURCES = ("local", "hostPath", "csi", "nfs", "iscsi", "fc", "cephfs", "rbd")
 
 
-def _unread_claim(claim: Unread) -> Claim:
-    return Claim(claim.namespace, claim.name, "", unread=claim.why)
+def _unread_claim(claim: Unread) -> VolumeClaim:
+    return VolumeClaim(claim.namespace, claim.name, "", unread=claim.why)
 
 
 @total(_unread_claim)
-def parse_claim(item: Json) -> Claim:
+def parse_claim(item: Json) -> VolumeClaim:
     """A PersistentVolumeClaim object as a row."""
     metadata = section(item, "metadata")
-    return Claim(required(metadata, "namespace"), required(metadata, "name"), text(section(item, "spec"), "volumeName"))
+    return VolumeClaim(
+        required(metadata, "namespace"), required(metadata, "name"), text(section(item, "spec"), "volumeName")
+    )
 
 
 def _unread_volume(volume: Unread) -> Volume:

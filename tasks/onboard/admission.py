@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from poolkeeper.tasks.acceptance.proof import NodeGone, Wanted, Ways, prove_node
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
-from poolkeeper.tasks.cluster.marks import mark_of
+from poolkeeper.tasks.cluster.claims import claim_of
 from poolkeeper.tasks.cluster.nodes import (
     HYBRID_TAINT,
     NodeRow,
@@ -249,7 +249,7 @@ class Admission:
         node = await get_node(self.api, host.node_name)
         if node is None:
             return
-        if node.uid != stale.uid or node.ready or mark_of(node) is not None:
+        if node.uid != stale.uid or node.ready or claim_of(node) is not None:
             became = "Ready again" if node.ready else "another one, or in a rollout's hands, by now"
             finding = self._finding(
                 host,

@@ -1,6 +1,6 @@
 """Taking one host out of its pool for good, as the work of a rollout: onboarding's way back.
 
-The host is cleaned first and its Node goes last, so that the Node's mark tells the next run of a killed one. A host
+The host is cleaned first and its Node goes last, so that the Node's claim tells the next run of a killed one. A host
 whose Node is gone and that is not clean is finished by what is on it of ours. Each mutation passes the gate.
 """
 

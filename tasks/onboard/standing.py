@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from poolkeeper.tasks.cluster.marks import mark_of
+from poolkeeper.tasks.cluster.claims import claim_of
 from poolkeeper.tasks.cluster.nodes import CORDON, MACHINE_ID, NodeRow
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject
@@ -104,7 +104,7 @@ def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None,
         return _unverified(node, join, here, now)
     declared = host.machine_id == seen
     if registered != seen and declared and _is_dead(node, now):
-        if mark_of(node) is not None:
+        if claim_of(node) is not None:
             return _worked_on(node)
         return Standing(
             Step.UNDO_THEN_JOIN if join is Join.FAILED else Step.JOIN,
@@ -135,7 +135,7 @@ def _with_its_node(node: NodeRow, join: Join, *, accepted: bool) -> Standing:
     """The Node is this host's."""
     if accepted:
         return Standing(Step.NOTHING, "accepted already")
-    if mark_of(node) is not None:
+    if claim_of(node) is not None:
         return _worked_on(node)
     if CORDON in node.annotations and not node.unschedulable:
         return Standing(Step.ADOPT, "someone has uncordoned it during quarantine; to be proven as it is")
@@ -155,8 +155,8 @@ def _with_its_node(node: NodeRow, join: Join, *, accepted: bool) -> Standing:
 
 def _worked_on(node: NodeRow) -> Standing:
     """It is in a rollout's hands, or a person's."""
-    mark = mark_of(node)
-    observed = f"flow {mark.flow} has it: {mark.phase} since {mark.since}" if mark else "a rollout has it"
+    claim = claim_of(node)
+    observed = f"flow {claim.flow} has it: {claim.phase} since {claim.since}" if claim else "a rollout has it"
     finding = Finding(
         "onboard.node.rollout",
         Severity.BLOCKER,

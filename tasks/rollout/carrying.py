@@ -19,19 +19,19 @@ from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, NotFound
-from poolkeeper.tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict
-from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost, hold_lease, refusal_of
-from poolkeeper.tasks.cluster.marks import (
-    Mark,
-    MarkedByOthers,
+from poolkeeper.tasks.cluster.claims import (
+    Claim,
+    ClaimedByOthers,
     Phase,
     Uncordoned,
-    give_back_node,
-    mark_of,
+    claim_node,
+    claim_of,
     now_text,
-    take_node,
-    write_mark,
+    release_node,
+    update_claim,
 )
+from poolkeeper.tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict
+from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost, hold_lease, refusal_of
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, list_nodes, wait_node, watch_nodes
 from poolkeeper.tasks.cluster.pods import PodRow
 from poolkeeper.tasks.cluster.stops import NAMESPACE
@@ -221,12 +221,12 @@ class Carrier:
             return self._outcome(
                 host, HostState.REFUSED, str(refused), [refused.refusal.finding(Subject("host", host.name))]
             )
-        except MarkedByOthers as others:
+        except ClaimedByOthers as others:
             finding = self._finding(
                 host,
                 "rollout.node.taken",
                 str(others),
-                "our own mark",
+                "our own claim",
                 "See who works on it: `kubectl get node -o yaml`; run this again when they have ended.",
             )
             return self._outcome(host, HostState.STOPPED, str(others), [finding])
@@ -261,13 +261,13 @@ class Carrier:
             return
         with suppress(ApiError, ClusterUnreachable, LeaseLost):
             node = await get_node(self.api, host.node_name)
-            mark = mark_of(node) if node is not None else None
-            unmarked = node is not None and (mark is None or mark.rollout != self.goal.id)
-            if done or (unmarked and await self._is_unchanged(host, intent)):
+            claim = claim_of(node) if node is not None else None
+            unclaimed = node is not None and (claim is None or claim.rollout != self.goal.id)
+            if done or (unclaimed and await self._is_unchanged(host, intent)):
                 await self.lease.change(lambda note: with_intent(note, self.goal.id, host.name, None))
 
     async def _is_unchanged(self, host: Host, intent: Intent) -> bool:
-        """Whether the host says so: one whose mark was taken off may be half changed all the same."""
+        """Whether the host says so: one whose claim was taken off may be half changed all the same."""
         if not intent.asks_host:
             return True
         told = await self._records.told(host)
@@ -315,19 +315,19 @@ class Carrier:
         if step is not Step.PROVE and node is not None:
             async with self._phase(host, "drain"):
                 # ours, where an earlier run had begun; one that has come further stays so, and pods may have come
-                await self._mark(host, self._begun if step is Step.CHANGE else Phase.DRAINING)
+                await self._record_phase(host, self._begun if step is Step.CHANGE else Phase.DRAINING)
                 await self._drain(host, unchanged=step is not Step.CHANGE)
         if step is not Step.PROVE:
             if step is not Step.CHANGE:
                 await self._refuse_if_ended()
             if self.work.hands_over:
-                await self._mark(host, self._begun)
+                await self._record_phase(host, self._begun)
                 would = "would be drained and handed over"
                 return self._outcome(host, HostState.HANDED_OVER, "drained and handed over", if_dry_run=would)
             async with self._phase(host, "change"):
                 intent = await self._intend(host, node)
                 if node is not None:
-                    await self._mark(host, self._begun)
+                    await self._record_phase(host, self._begun)
                 fence = Fence(self.lease.fencing_token, intent.begun(self.goal.id))
                 if bad := blockers(await self.work.change(host, node, fence)):
                     return await self._failed(host, "the change failed", bad)
@@ -443,20 +443,20 @@ class Carrier:
 
     async def _cordon(self, host: Host, node: NodeRow, domain: HeldLease | None) -> NodeRow:
         """One more node of pool and domain: the count that allows it holds as long as both leases do."""
-        mark, even_if_cordoned = self._new_mark(Phase.DRAINING), self.limits.works_on_cordoned
+        claim, even_if_cordoned = self._new_claim(Phase.DRAINING), self.limits.works_on_cordoned
 
         async def act() -> NodeRow:
             surely_s = self.lease.remaining_s if domain is None else domain.remaining_s
             async with asyncio.timeout(surely_s):
-                return await take_node(self.api, host.node_name, mark, even_if_cordoned=even_if_cordoned)
+                return await claim_node(self.api, host.node_name, claim, even_if_cordoned=even_if_cordoned)
 
         cordoned = replace(node, unschedulable=True)
         return await self._mutate(
             Subject("node", host.node_name), f"cordon node {host.node_name}", act, if_dry_run=cordoned
         )
 
-    def _new_mark(self, phase: Phase) -> Mark:
-        return Mark(
+    def _new_claim(self, phase: Phase) -> Claim:
+        return Claim(
             rollout=self.goal.id,
             flow=self.goal.flow,
             goal=self.goal.wanted,
@@ -466,15 +466,15 @@ class Carrier:
             since=now_text(),
         )
 
-    async def _mark(self, host: Host, phase: Phase) -> None:
+    async def _record_phase(self, host: Host, phase: Phase) -> None:
         """Show on the Node how far it has come. Raises NodeLost where that is gone."""
         if await get_node(self.api, host.node_name) is None:
             raise NodeLost(f"Node {host.node_name} is gone")
         try:
             await self._mutate(
                 Subject("node", host.node_name),
-                f"mark node {host.node_name} as {phase}",
-                lambda: write_mark(self.api, host.node_name, self._new_mark(phase)),
+                f"record phase {phase} on node {host.node_name}",
+                lambda: update_claim(self.api, host.node_name, self._new_claim(phase)),
                 if_dry_run=None,
             )
         except NotFound:
@@ -522,7 +522,7 @@ class Carrier:
     async def _while_cordoned(self, host: Host, drain: Coroutine[Any, Any, None]) -> None:
         """Drain as long as the Node is there, cordoned and ours: what comes to an uncordoned one would come for ever.
 
-        Raises NodeLost, Uncordoned and MarkedByOthers, beside what the drain raises.
+        Raises NodeLost, Uncordoned and ClaimedByOthers, beside what the drain raises.
         """
         name = host.node_name
 
@@ -538,7 +538,7 @@ class Carrier:
             if (row := watching.result()) is None:
                 raise NodeLost(f"Node {name} was deleted while it was drained")
             if not self._is_ours(row):
-                raise MarkedByOthers(name, mark_of(row), "has lost our mark while it was drained")
+                raise ClaimedByOthers(name, claim_of(row), "has lost our claim while it was drained")
             raise Uncordoned(f"someone has uncordoned node {name} while it was drained")
         finally:
             for task in (draining, watching):
@@ -546,8 +546,8 @@ class Carrier:
             await asyncio.gather(draining, watching, return_exceptions=True)
 
     def _is_ours(self, row: NodeRow) -> bool:
-        mark = mark_of(row)
-        return mark is not None and mark.rollout == self.goal.id
+        claim = claim_of(row)
+        return claim is not None and claim.rollout == self.goal.id
 
     async def _ask_once(self, host: Host) -> None:
         """The drain of a dead machine: what a budget keeps there runs nowhere, and what it held is lost already."""
@@ -593,14 +593,14 @@ class Carrier:
     async def _give_back(
         self, host: Host, only: Phase | None = None, *, turns_away: bool = False, if_dry_run: NodeRow | None = None
     ) -> bool:
-        """Remove mark and cordon; whether there were any.
+        """Remove claim and cordon; whether there were any.
 
         only: if it is still in that phase
         turns_away: once the host turns away every earlier run
         if_dry_run: its Node as it would have been taken
         """
         node = await get_node(self.api, host.node_name)
-        node = node if node is not None and mark_of(node) is not None else None
+        node = node if node is not None and claim_of(node) is not None else None
         node = self.gate.seen(node, if_dry_run=if_dry_run or node)
         if node is None:
             return False
@@ -608,10 +608,10 @@ class Carrier:
         async def act() -> NodeRow:
             if turns_away:
                 await self._turn_away(host)
-            return await give_back_node(self.api, host.node_name, self._new_mark(Phase.DRAINING), only)
+            return await release_node(self.api, host.node_name, self._new_claim(Phase.DRAINING), only)
 
         with suppress(NotFound):
-            sentence = f"give node {host.node_name} back: remove our mark and our cordon"
+            sentence = f"release node {host.node_name}: remove our claim and our cordon"
             await self._mutate(Subject("node", host.node_name), sentence, act, if_dry_run=node)
         return True
 
@@ -654,12 +654,12 @@ class Carrier:
         """The end of a host that was drained in part and not changed."""
         try:
             given = await self._give_back(host, only, turns_away=only is None)
-        except (GateRefused, MarkedByOthers, Denied) as error:
+        except (GateRefused, ClaimedByOthers, Denied) as error:
             kept = self._finding(
                 host,
                 "rollout.node.not-given-back",
                 str(error),
-                "no cordon and no mark of ours",
+                "no cordon and no claim of ours",
                 "When nothing stands against it any more: `poolkeeper run recover -p dry_run=false`.",
             )
             state = HostState.REFUSED if state is HostState.DONE else state
@@ -687,8 +687,8 @@ class Carrier:
     async def _denied(self, host: Host, denied: Denied) -> HostOutcome:
         """A webhook or a policy is against what we would write: the drain is blocked, unless more was done already."""
         node = await get_node(self.api, host.node_name)
-        mark = mark_of(node) if node is not None else None
-        if node is None or (mark is not None and mark.phase is not Phase.DRAINING):
+        claim = claim_of(node) if node is not None else None
+        if node is None or (claim is not None and claim.phase is not Phase.DRAINING):
             raise denied
         return await self._blocked(host, DrainBlocked(host.node_name, {("", host.node_name): str(denied)}))
 
@@ -708,23 +708,23 @@ class Carrier:
             host,
             NODE_GONE,
             why,
-            "its Node, cordoned and marked by us",
+            "its Node, cordoned and claimed by us",
             f"See who deleted it (audit log). Where the host still works, `systemctl restart kubelet` on {host.name}"
             " registers it anew; then run this again.",
         )
         return self._outcome(host, HostState.STOPPED, why, [finding])
 
     async def _failed(self, host: Host, what: str, findings: tuple[Finding, ...]) -> HostOutcome:
-        """Keep the node cordoned and marked: its slot is not free."""
+        """Keep the node cordoned and claimed: its slot is not free."""
         kept = "; kept cordoned"
         try:
-            await self._mark(host, Phase.FAILED)
+            await self._record_phase(host, Phase.FAILED)
         except NodeLost as lost:
             kept = f"; {lost}"
-        except MarkedByOthers as others:
-            if others.mark is not None:
+        except ClaimedByOthers as others:
+            if others.claim is not None:
                 raise
-            _log.warning("%s: %s", host.name, others)  # it has no mark to keep; what failed is told all the same
+            _log.warning("%s: %s", host.name, others)  # it has no claim to keep; what failed is told all the same
         except GateRefused as refused:
             if refused.refusal.temporary:
                 raise

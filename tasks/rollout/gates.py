@@ -9,8 +9,8 @@ from functools import partial
 
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.api import Json
+from poolkeeper.tasks.cluster.claims import claim_of
 from poolkeeper.tasks.cluster.fields import Unread, required, section, total, whole
-from poolkeeper.tasks.cluster.marks import mark_of
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
 
@@ -57,7 +57,7 @@ def parse_workload(item: Json, kind: str) -> Workload:
 def lost_nodes(
     before: Mapping[str, NodeRow], now: Mapping[str, NodeRow], at: datetime, going: Collection[str] = ()
 ) -> tuple[Finding, ...]:
-    """Nodes that were Ready when the run began and are not, without a mark of ours that explains it.
+    """Nodes that were Ready when the run began and are not, without a claim of ours that explains it.
 
     going: those that the rollout itself removes; they may be gone
     """
@@ -66,7 +66,7 @@ def lost_nodes(
         node = now.get(name)
         if node is None and name in going:
             continue
-        if not was.ready or (node is not None and (node.ready or mark_of(node) is not None)):
+        if not was.ready or (node is not None and (node.ready or claim_of(node) is not None)):
             continue
         observed = "it is gone" if node is None else f"it is not Ready: {node.ready_message}"
         findings.append(_finding("rollout.gate.node", Subject("node", name), observed, "Ready, as before", at))

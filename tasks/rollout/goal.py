@@ -31,7 +31,7 @@ class Goal:
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits; stands in marks and on the lease."""
+        """Twelve hexadecimal digits; stands in claims and on the lease."""
         text = json.dumps([self.flow, self.pool, self.wanted], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from poolkeeper.tasks.cluster.claims import Phase, claim_of
 from poolkeeper.tasks.cluster.leases import NAMESPACE, LeaseRow
-from poolkeeper.tasks.cluster.marks import Phase, mark_of
 from poolkeeper.tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow
 from poolkeeper.tasks.cluster.pods import PodRow
 from poolkeeper.tasks.rollout.memory import intents_of
@@ -17,7 +17,7 @@ class Held:
     """One thing of ours."""
 
     kind: str
-    """`node`, `intent` (of a node without a mark), `quarantine`, `lease` or `pod`."""
+    """`node`, `intent` (of a node without a claim), `quarantine`, `lease` or `pod`."""
     name: str
     why: str
     commands: tuple[str, ...]
@@ -31,24 +31,24 @@ def all_held(nodes: Iterable[NodeRow], leases: Mapping[str, LeaseRow], pods: Ite
     held = []
     for name, lease in sorted(leases.items()):
         if lease.holder:
-            # not deleted: its fencing token is what hosts and marks are compared with
+            # not deleted: its fencing token is what hosts and claims are compared with
             patch = '{"spec":{"holderIdentity":""}}'
             command = f"kubectl patch lease -n {NAMESPACE} {name} --type merge -p '{patch}'"
             held.append(Held("lease", name, f"held by {lease.holder}", (command,)))
     nodes = sorted(nodes, key=lambda node: node.name)
     for name, lease in sorted(leases.items()):
         gone = {intent.node: (one, host) for _, one, host, intent in intents_of(lease.note)}
-        for node_name in sorted(gone.keys() - {node.name for node in nodes if mark_of(node) is not None}):
+        for node_name in sorted(gone.keys() - {node.name for node in nodes if claim_of(node) is not None}):
             one, host = gone[node_name]
-            why = f"{one.flow} {dict(one.goal)} was begun on host {host}, as lease {name} says; no Node has its mark"
+            why = f"{one.flow} {dict(one.goal)} was begun on host {host}, as lease {name} says; no Node has its claim"
             held.append(Held("intent", node_name, why, (), proven=False))
     for node in nodes:
-        mark = mark_of(node)
+        claim = claim_of(node)
         uncordon = (f"kubectl annotate node {node.name} {CORDON}-", f"kubectl uncordon {node.name}")
-        if mark is not None:
+        if claim is not None:
             commands = (f"kubectl annotate node {node.name} {ROLLOUT}-", *(uncordon if node.cordoned_by_us else ()))
-            why = f"{mark.phase} by flow {mark.flow}, run {mark.run}, since {mark.since}"
-            held.append(Held("node", node.name, why, commands, proven=mark.phase is Phase.DRAINING))
+            why = f"{claim.phase} by flow {claim.flow}, run {claim.run}, since {claim.since}"
+            held.append(Held("node", node.name, why, commands, proven=claim.phase is Phase.DRAINING))
         elif node.cordoned_by_us:
             held.append(Held("quarantine", node.name, "quarantined until acceptance", uncordon, proven=False))
     for pod in sorted(pods, key=lambda pod: pod.name):

@@ -39,7 +39,7 @@ class HandOver(NothingToPrepare):
     works_without_node = False
 
     async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
-        """Never before it is drained; a node that is out already is taken up at that mark."""
+        """Never before it is drained; a node that is out already is taken up at that claim."""
         return False
 
     async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from poolkeeper.tasks.cluster.claims import Phase
 from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld
-from poolkeeper.tasks.cluster.marks import Phase
 from poolkeeper.tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Severity, Subject
 from poolkeeper.tasks.rollout.carrying import Carrier
 from poolkeeper.tasks.rollout.memory import with_intent, with_spent, without_member
@@ -71,13 +71,13 @@ def left_alone(one: Found, recorder: Recorder) -> HostOutcome:
     """A person's node, or one that a person has to look at."""
     findings = () if one.finding is None else (one.finding,)
     recorder.findings(one.host.name, "look", findings)
-    with_a_person = one.intent is not None and one.mark is not None and one.mark.phase is Phase.WITH_A_PERSON
+    with_a_person = one.intent is not None and one.claim is not None and one.claim.phase is Phase.WITH_A_PERSON
     state = HostState.HANDED_OVER if with_a_person else HostState.STOPPED
     return HostOutcome(one.host.name, state, findings[0].evidence.observed if findings else "", findings)
 
 
 def at_work(one: Found, held: LeaseHeld, recorder: Recorder) -> HostOutcome:
-    """A node that a living run works on: nothing was left. Of a mark that no run has written that cannot be said."""
+    """A node that a living run works on: nothing was left. Of a claim that no run has written that cannot be said."""
     if one.intent is None:
         return left_alone(one, recorder)
     return HostOutcome(one.host.name, HostState.DONE, f"a living run works on it: {held}")

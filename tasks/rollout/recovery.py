@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_of
 from poolkeeper.tasks.cluster.leases import Note
-from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_of
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts.fence import Begun
@@ -31,7 +31,7 @@ class Remedy(StrEnum):
     FORGET = "forget"
     """Nothing was begun, and nothing of it is on the Node: the intent goes."""
     GIVE_BACK = "give back"
-    """Nothing on the host was changed: remove mark and cordon."""
+    """Nothing on the host was changed: remove claim and cordon."""
     FINISH = "finish"
     """The host may be half changed: go on with the change, prove it, give it back."""
     LEAVE = "leave"
@@ -46,8 +46,8 @@ class Found:
     node: NodeRow | None
     goal: Goal
     intent: Intent | None
-    """None: there is a mark on the Node, and no rollout of ours knows of it."""
-    mark: Mark | None
+    """None: there is a claim on the Node, and no rollout of ours knows of it."""
+    claim: Claim | None
     remedy: Remedy
     finding: Finding | None = None
 
@@ -59,7 +59,7 @@ class Found:
     @property
     def told(self) -> str:
         """How far it has come, for people."""
-        return f"{self.mark.phase} since {self.mark.since}" if self.mark is not None else "nothing on its Node"
+        return f"{self.claim.phase} since {self.claim.since}" if self.claim is not None else "nothing on its Node"
 
 
 def intended(note: Note, hosts: Iterable[Host]) -> dict[str, Host]:
@@ -84,16 +84,16 @@ def left_behind(
     found = []
     for host in hosts:
         node = nodes.get(host.node_name)
-        mark = mark_of(node) if node is not None else None
+        claim = claim_of(node) if node is not None else None
         known = [(rollout, one) for rollout, one in unfinished(note).items() if host.name in one.intents]
         for rollout, one in known:
-            theirs = mark if mark is not None and mark.rollout == rollout else None
+            theirs = claim if claim is not None and claim.rollout == rollout else None
             goal = Goal(one.flow, host.pool.name, one.goal)
             looked = _Look(host, node, goal, one.intents[host.name], theirs, now)
             found.append(looked.judged(told.get(host.name), finishes))
-        if mark is not None and mark.rollout not in dict(known):
-            goal = Goal(mark.flow, host.pool.name, mark.goal)
-            found.append(_Look(host, node, goal, None, mark, now).of_nobody())
+        if claim is not None and claim.rollout not in dict(known):
+            goal = Goal(claim.flow, host.pool.name, claim.goal)
+            found.append(_Look(host, node, goal, None, claim, now).of_nobody())
     # what is quick comes first: to finish one may take hours
     return tuple(sorted(found, key=lambda one: one.remedy is Remedy.FINISH))
 
@@ -106,12 +106,12 @@ class _Look:
     node: NodeRow | None
     goal: Goal
     intent: Intent | None
-    mark: Mark | None
+    claim: Claim | None
     now: datetime
 
     def judged(self, told: Observed[Begun | None] | None, finishes: Mapping[str, bool]) -> Found:
         """What becomes of it."""
-        intent, mark, node = self.intent, self.mark, self.node
+        intent, claim, node = self.intent, self.claim, self.node
         if intent is None:
             raise AssertionError("without an intent there is nothing to judge")
         if not self.host.active:
@@ -127,23 +127,23 @@ class _Look:
                 f" {node.machine_id or 'none'} now",
                 f"Find out which machine is which, then `poolkeeper release {node.name}`.",
             )
-        if mark is not None and mark.phase is Phase.WITH_A_PERSON:
+        if claim is not None and claim.phase is Phase.WITH_A_PERSON:
             return self._left(
                 "recover.with-a-person",
-                f"a person has it since {mark.since}",
+                f"a person has it since {claim.since}",
                 f"When the work is done: `poolkeeper run {self.goal.flow} -p hosts={self.host.name} -p back=true"
                 " -p dry_run=false`.",
                 Severity.INFO,
             )
-        if mark is not None and mark.phase is Phase.FAILED:
+        if claim is not None and claim.phase is Phase.FAILED:
             return self._left(
                 "recover.failed",
-                f"flow {self.goal.flow} failed on it, in run {mark.run}, and keeps it cordoned since {mark.since}",
+                f"flow {self.goal.flow} failed on it, in run {claim.run}, and keeps it cordoned since {claim.since}",
                 f"Mend it, then start {self.goal.flow} again: it proves the node and gives it back.",
                 Severity.WARNING,
             )
         if intent.node_is_dead:  # there is nobody to ask: a person's word stands on the Lease
-            changed = node is None or (mark is not None and mark.phase is Phase.CHANGING)
+            changed = node is None or (claim is not None and claim.phase is Phase.CHANGING)
         elif intent.hands_over:
             changed = False
         elif told is None or isinstance(told, Unknown):
@@ -163,7 +163,7 @@ class _Look:
         else:
             changed = told.value == intent.begun(self.goal.id)
         if not changed:
-            return self._found(Remedy.GIVE_BACK if mark is not None else Remedy.FORGET)
+            return self._found(Remedy.GIVE_BACK if claim is not None else Remedy.FORGET)
         return self._half_changed(finishes)
 
     def _half_changed(self, finishes: Mapping[str, bool]) -> Found:
@@ -183,11 +183,11 @@ class _Look:
                 f"Onboard it again once it works: restart its kubelet, or reset it; then"
                 f" `poolkeeper release {self.host.node_name}`.",
             )
-        if self.mark is None or self.mark.phase is not Phase.CHANGING:
-            seen = "is gone" if self.mark is None else f"says {self.mark.phase}"
+        if self.claim is None or self.claim.phase is not Phase.CHANGING:
+            seen = "is gone" if self.claim is None else f"says {self.claim.phase}"
             return self._left(
-                "recover.mark.changed",
-                f"{flow} was changing it, and the mark on its Node {seen}: pods may have come",
+                "recover.claim.changed",
+                f"{flow} was changing it, and the claim on its Node {seen}: pods may have come",
                 f"Start {flow} again for it, or, if it works, `poolkeeper release {self.node.name}`.",
             )
         return self._found(Remedy.FINISH)
@@ -201,17 +201,17 @@ class _Look:
         return f" If the machine is gone for good: `{command}`."
 
     def of_nobody(self) -> Found:
-        """A mark that no rollout of ours knows of."""
-        run = self.mark.run if self.mark is not None else "unknown"
+        """A claim that no rollout of ours knows of."""
+        run = self.claim.run if self.claim is not None else "unknown"
         return self._left(
-            "recover.mark.unknown",
+            "recover.claim.unknown",
             f"its Node says that run {run} of flow {self.goal.flow} works on it, and the pool's Lease knows nothing of"
             " that: someone else has written it, it is from a backup, or the Lease was deleted",
             f"Look at the host; when nobody works on it, `poolkeeper release {self.host.node_name}`.",
         )
 
     def _found(self, remedy: Remedy, finding: Finding | None = None) -> Found:
-        return Found(self.host, self.node, self.goal, self.intent, self.mark, remedy, finding)
+        return Found(self.host, self.node, self.goal, self.intent, self.claim, remedy, finding)
 
     def _left(self, id: str, observed: str, next_step: str, severity: Severity = Severity.BLOCKER) -> Found:
         source = f"pool's Lease, node {self.host.node_name}, /var/lib/poolkeeper/rollout"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
+from poolkeeper.tasks.cluster.claims import ClaimedByOthers, Phase, release_node
 from poolkeeper.tasks.cluster.leases import DURATION_S, RENEWALS, amend_lease, list_leases, release_lease
-from poolkeeper.tasks.cluster.marks import MarkedByOthers, Phase, give_back_node
 from poolkeeper.tasks.cluster.node_names import NodesMistyped
 from poolkeeper.tasks.cluster.nodes import list_nodes
 from poolkeeper.tasks.cluster.pods import delete_pod, list_pods
@@ -45,7 +45,7 @@ async def give_back(api: ClusterApi, found: Sequence[Held], named: Sequence[str]
             leases = []
         try:
             if one.kind == "node":
-                await give_back_node(api, one.name, None, None if one.name in named else Phase.DRAINING)
+                await release_node(api, one.name, None, None if one.name in named else Phase.DRAINING)
             elif one.kind == "lease":
                 await release_lease(api, one.name)
             elif one.kind == "pod":
@@ -53,7 +53,7 @@ async def give_back(api: ClusterApi, found: Sequence[Held], named: Sequence[str]
             if one.name in named:  # nothing that a rollout has begun on it is to be finished any more
                 for lease in await list_leases(api):
                     await amend_lease(api, lease, partial(without_node, node=one.name))
-        except MarkedByOthers as error:
+        except ClaimedByOthers as error:
             left.append(f"{error}: it is left; `poolkeeper release {one.name}` gives it back all the same")
         except ApiError as error:
             left.append(f"{one.kind} {one.name} is not given back: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from poolkeeper.tasks.cluster.marks import Phase, mark_of
+from poolkeeper.tasks.cluster.claims import Phase, claim_of
 from poolkeeper.tasks.cluster.nodes import POOL_ID_LABEL, NodeRow
 from poolkeeper.tasks.fleet.model import Host, KubeadmProvider, Pool
 
@@ -32,7 +32,7 @@ def in_service(nodes: Mapping[str, NodeRow]) -> frozenset[str]:
 
 def _in_quarantine(node: NodeRow) -> bool:
     """It has not carried anything yet: it is no loss."""
-    return node.cordoned_by_us and not node.accepted and mark_of(node) is None
+    return node.cordoned_by_us and not node.accepted and claim_of(node) is None
 
 
 def usual_taints(pool: Pool, nodes: Iterable[NodeRow]) -> Taints:
@@ -60,19 +60,19 @@ def is_down(node: NodeRow, usual: Taints = ()) -> bool:
     One that has joined and was never accepted is not counted on.
     usual: the taints of its pool, which its pods tolerate
     """
-    mark = mark_of(node)
+    claim = claim_of(node)
     if node.unread:
         return True
     if _in_quarantine(node):
         return False
     # half changed, or not proven: it is no room for another, though someone has uncordoned it
-    half_changed = mark is not None and mark.phase is not Phase.DRAINING
+    half_changed = claim is not None and claim.phase is not Phase.DRAINING
     return not node.ready or node.unschedulable or node.deleting or half_changed or emptied_by(node, usual) != ""
 
 
 def serves_nobody(node: NodeRow, usual: Taints = ()) -> bool:
     """Whether a node is down and no pods are counted on there: not Ready, emptied, or in a rollout's hands."""
-    counted_on = node.ready and mark_of(node) is None and not emptied_by(node, usual)
+    counted_on = node.ready and claim_of(node) is None and not emptied_by(node, usual)
     return is_down(node, usual) and not counted_on
 
 

@@ -18,18 +18,18 @@ from functools import partial
 from poolkeeper.tasks.acceptance.proof import NodeGone, Wanted, Ways, prove_node
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from poolkeeper.tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
+from poolkeeper.tasks.cluster.claims import claim_of, now_text
 from poolkeeper.tasks.cluster.eviction import must_go
 from poolkeeper.tasks.cluster.leases import (
+    DryRunLease,
     HeldLease,
     LeaseRow,
     Note,
-    DryRunLease,
     get_lease,
     hold_lease,
     lease_guard,
     list_leases,
 )
-from poolkeeper.tasks.cluster.marks import mark_of, now_text
 from poolkeeper.tasks.cluster.nodes import NodeRow, list_nodes
 from poolkeeper.tasks.cluster.pods import pods_on
 from poolkeeper.tasks.cluster.snapshot import read_snapshot
@@ -258,7 +258,7 @@ class RolloutRun:
         candidates = [
             Candidate(
                 one.host,
-                half_done=one.standing.mark is not None,
+                half_done=one.standing.claim is not None,
                 risk=_risk(outlook.drains.get(one.host.node_name)),
                 reason=one.standing.reason,
             )
@@ -315,18 +315,20 @@ class RolloutRun:
     async def resumed(
         self, plan: Plan, lease: HeldLease, done: Collection[str] = (), *, nodes_go: bool = False
     ) -> Plan:
-        """The plan by the marks as they are now, where the lease was waited for: its holder may have left some.
+        """The plan by the claims as they are now, where the lease was waited for: its holder may have left some.
 
-        done: hosts that were at the goal; what was begun on them is taken back where their Nodes have no mark now
+        done: hosts that were at the goal; what was begun on them is taken back where their Nodes have no claim now
         nodes_go: the rollout removes the plan's Nodes
         """
         await self.read_again()
         self._members -= _going(plan, nodes_go=nodes_go)
-        marks = {name: mark_of(self.nodes[h.node_name]) for name, h in self.hosts.items() if h.node_name in self.nodes}
+        claims = {
+            name: claim_of(self.nodes[h.node_name]) for name, h in self.hosts.items() if h.node_name in self.nodes
+        }
         for name in sorted(intents_by(lease.note, plan.goal.id).keys() & set(done)):
-            if marks.get(name) is None:
+            if claims.get(name) is None:
                 await self._take_back(self.hosts[name], lease, plan.goal)
-        mine = {name for name, mark in marks.items() if mark is not None and mark.rollout == plan.goal.id}
+        mine = {name for name, claim in claims.items() if claim is not None and claim.rollout == plan.goal.id}
         return plan.half_done_first(mine)
 
     async def _take_back(self, host: Host, lease: HeldLease, goal: Goal) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_of
+from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_of
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
@@ -38,7 +38,7 @@ class Standing:
     step: Step
     reason: str
     finding: Finding | None = None
-    mark: Mark | None = None
+    claim: Claim | None = None
     """Of this rollout, where an earlier run has left one."""
 
 
@@ -56,7 +56,7 @@ def where_it_stands(
 ) -> Standing:
     """What to do with a host's node.
 
-    intent: this rollout's for the host, from the pool's Lease; a mark without one is not ours, whatever it says
+    intent: this rollout's for the host, from the pool's Lease; a claim without one is not ours, whatever it says
     at_goal: what the goal asks for holds on host and node already
     """
 
@@ -75,36 +75,36 @@ def where_it_stands(
         next_step = f"Find out who writes that: `kubectl get node {node.name} -o yaml`; then run this again."
         observed = f"its Node object cannot be read: {node.unread}"
         return leave("rollout.node.unread", observed, "a Node as the API has it", next_step, Severity.BLOCKER)
-    name, mark = node.name, mark_of(node)
-    if mark is not None and mark.rollout != goal.id:
-        return _others(host, mark, name, now)
-    if mark is not None and intent is None:
+    name, claim = node.name, claim_of(node)
+    if claim is not None and claim.rollout != goal.id:
+        return _others(host, claim, name, now)
+    if claim is not None and intent is None:
         return leave(
-            "rollout.mark.unknown",
-            f"its annotation says that run {mark.run} was {mark.phase} it, and the pool's Lease knows nothing of that",
-            "a mark that a run of ours has written",
+            "rollout.claim.unknown",
+            f"its annotation says that run {claim.run} was {claim.phase} it, and the pool's Lease knows nothing of that",
+            "a claim that a run of ours has written",
             f"Find out who has written it (a restored backup, the audit log), then `poolkeeper release {name}`.",
             Severity.BLOCKER,
         )
-    if mark is not None and intent is not None and intent.machine_id != node.machine_id:
+    if claim is not None and intent is not None and intent.machine_id != node.machine_id:
         return leave(
             "rollout.node.other-machine",
-            f"run {mark.run} had begun on machine id {intent.machine_id or 'unknown'}, and its Node tells"
+            f"run {claim.run} had begun on machine id {intent.machine_id or 'unknown'}, and its Node tells"
             f" {node.machine_id or 'none'} now",
             "the machine that it was begun on",
             f"Find out which machine is which, then `poolkeeper release {name}`.",
             Severity.BLOCKER,
         )
-    if mark is not None and not node.unschedulable and not at_goal:
+    if claim is not None and not node.unschedulable and not at_goal:
         return leave(
             "rollout.node.uncordoned",
-            f"someone has uncordoned it while it was {mark.phase} (run {mark.run})",
+            f"someone has uncordoned it while it was {claim.phase} (run {claim.run})",
             "cordoned until it is proven",
             f"Release it, `poolkeeper release {name}`, and run this again: it begins anew there, with a drain.",
             Severity.BLOCKER,
         )
-    if mark is not None:
-        return _resumed(mark, at_goal=at_goal)
+    if claim is not None:
+        return _resumed(claim, at_goal=at_goal)
     if at_goal:
         return Standing(Step.NOTHING, "at the goal already")
     if node.cordoned_by_us:
@@ -129,23 +129,23 @@ def where_it_stands(
     return Standing(Step.TAKE, "not at the goal yet")
 
 
-def _resumed(mark: Mark, *, at_goal: bool) -> Standing:
-    if mark.phase is Phase.DRAINING and not at_goal:
-        return Standing(Step.DRAIN, f"run {mark.run} was draining it since {mark.since}", mark=mark)
+def _resumed(claim: Claim, *, at_goal: bool) -> Standing:
+    if claim.phase is Phase.DRAINING and not at_goal:
+        return Standing(Step.DRAIN, f"run {claim.run} was draining it since {claim.since}", claim=claim)
     if at_goal:
-        return Standing(Step.PROVE, f"run {mark.run} has changed it and not given it back", mark=mark)
-    return Standing(Step.CHANGE, f"run {mark.run} left it {mark.phase} since {mark.since}", mark=mark)
+        return Standing(Step.PROVE, f"run {claim.run} has changed it and not given it back", claim=claim)
+    return Standing(Step.CHANGE, f"run {claim.run} left it {claim.phase} since {claim.since}", claim=claim)
 
 
-def _others(host: Host, mark: Mark, node: str, now: datetime) -> Standing:
-    with_a_person = mark.phase is Phase.WITH_A_PERSON
+def _others(host: Host, claim: Claim, node: str, now: datetime) -> Standing:
+    with_a_person = claim.phase is Phase.WITH_A_PERSON
     observed = (
-        f"a person has it since {mark.since} (flow {mark.flow}, run {mark.run})"
+        f"a person has it since {claim.since} (flow {claim.flow}, run {claim.run})"
         if with_a_person
-        else f"run {mark.run} of flow {mark.flow} has left it {mark.phase} since {mark.since}"
+        else f"run {claim.run} of flow {claim.flow} has left it {claim.phase} since {claim.since}"
     )
     next_step = (
-        f"When the work is done: `poolkeeper run {mark.flow} -p hosts={host.name} -p back=true -p dry_run=false`."
+        f"When the work is done: `poolkeeper run {claim.flow} -p hosts={host.name} -p back=true -p dry_run=false`."
         if with_a_person
         else "Wait for that run, or let `poolkeeper run recover -p dry_run=false` finish it or give it back."
     )

@@ -91,7 +91,7 @@ def ways_by(steps: Mapping[str, Sequence[str]], left_behind: Mapping[str, str]) 
     """Node -> versions in turn, where earlier runs have left some at a step: that is proven before it goes on.
 
     steps: as `SkewPlan` has them; a node that tells a step's version already does not go there again
-    left_behind: node -> the step that it is marked with
+    left_behind: node -> the step that it is claimed with
     """
     ways = {node: tuple(way) for node, way in steps.items()}
     for node, step in left_behind.items():

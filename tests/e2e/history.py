@@ -16,8 +16,8 @@ Key = tuple[str, str]
 """Namespace, empty where there is none, and name."""
 
 POOLKEEPER = "system:serviceaccount:poolkeeper:poolkeeper"
-CORDON, MARK, ACCEPTED = "poolkeeper.io/cordon", "poolkeeper.io/rollout", "poolkeeper.io/accepted"
-FENCING_TOKEN = "poolkeeper.io/fencing-token"
+CORDON, CLAIM, ACCEPTED = "poolkeeper.io/cordon", "poolkeeper.io/rollout", "poolkeeper.io/accepted"
+FENCING = "poolkeeper.io/fencing-token"
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class History:
     def freed_unproven(self, version: str) -> list[str]:
         """Nodes whose slot was freed before they were Ready with the wanted kubelet.
 
-        One that is given back with nothing changed on it has the kubelet that it was cordoned with, and its mark
+        One that is given back with nothing changed on it has the kubelet that it was cordoned with, and its claim
         says that it was only being drained.
         """
         told = []
@@ -148,13 +148,13 @@ class History:
             if now is None or before is None:
                 continue
             uncordoned = _cordon_is_ours(before) and not _unschedulable(now)
-            if not uncordoned and not (_mark(before) and not _mark(now)):
+            if not uncordoned and not (_claim(before) and not _claim(now)):
                 continue
             if _in_quarantine(before) or (_kubelet(now) == version and _ready(now)):
                 continue
             untouched = _kubelet(now) == kubelet_when_cordoned.get(name, _kubelet(now))
-            if not (untouched and _mark(before).get("phase") == "draining"):
-                told.append(f"{name} was freed with kubelet {_kubelet(now)}, Ready {_ready(now)}, {_mark(before)}")
+            if not (untouched and _claim(before).get("phase") == "draining"):
+                told.append(f"{name} was freed with kubelet {_kubelet(now)}, Ready {_ready(now)}, {_claim(before)}")
         return told
 
     def others_cordons_touched(self) -> list[str]:
@@ -179,7 +179,7 @@ class History:
             f"{key[1]}: {annotation}"
             for (resource, key), obj in world.items()
             if resource == "nodes"
-            for annotation in (CORDON, MARK)
+            for annotation in (CORDON, CLAIM)
             if annotation in _annotations(obj)
         )
 
@@ -220,7 +220,7 @@ class History:
             return True
         pod = step.event.object or step.before or {}
         node = step.world.get(("nodes", ("", pod.get("spec", {}).get("nodeName", ""))))
-        return node is not None and MARK in _annotations(node)
+        return node is not None and CLAIM in _annotations(node)
 
     # who wrote
 
@@ -241,17 +241,17 @@ class History:
         """Requests of a user that changed anything, after a version."""
         return [w for w in self.writes if w.user == user and w.version > since and w.landed]
 
-    def marked_by(self, run: str, since: int = 0) -> list[str]:
-        """Nodes whose mark became one of this run after a version."""
+    def claimed_by(self, run: str, since: int = 0) -> list[str]:
+        """Nodes whose claim became one of this run after a version."""
         told = []
         for step in self.steps("nodes"):
-            now = _mark(step.event.object or {})
-            if step.event.version > since and now.get("run") == run and now != _mark(step.before or {}):
+            now = _claim(step.event.object or {})
+            if step.event.version > since and now.get("run") == run and now != _claim(step.before or {}):
                 told.append(f"{step.event.key[1]}: {now.get('phase')}")
         return told
 
     def smaller_fencing_tokens(self) -> list[str]:
-        """Marks and leases on which a fencing token was followed by a smaller one."""
+        """Claims and leases on which a fencing token was followed by a smaller one."""
         told = []
         for step in self.steps("nodes", "leases"):
             before, now = _fencing_token(step.event, step.before), _fencing_token(step.event, step.event.object)
@@ -298,8 +298,8 @@ def _annotations(obj: Json) -> Json:
     return found
 
 
-def _mark(node: Json) -> Json:
-    found: Json = json.loads(_annotations(node).get(MARK, "{}"))
+def _claim(node: Json) -> Json:
+    found: Json = json.loads(_annotations(node).get(CLAIM, "{}"))
     return found
 
 
@@ -380,6 +380,6 @@ def _fencing_token(event: Event, obj: Json | None) -> int | None:
     if obj is None:
         return None
     if event.resource == "leases":
-        told = _annotations(obj).get(FENCING_TOKEN)
+        told = _annotations(obj).get(FENCING)
         return int(told) if told else None
-    return _mark(obj).get("fencing_token")
+    return _claim(obj).get("fencing_token")

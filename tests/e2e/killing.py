@@ -2,7 +2,7 @@
 
     before cordon node *                     its guards have said yes, and nothing was sent
     after evict pod *                        it was made, and nothing has followed yet
-    after change 2 of give node *            the second such change
+    after change 2 of release node *         the second such change
     after program 3 of clean host *          on its way: the third program that a host was sent for it has ended
     before write 1 of join host *            on its way: the first request that changes something in the cluster
     before the answer                        all is done, and the run's answer is not written yet

@@ -15,7 +15,7 @@ from poolkeeper.deployments.lab import lifecycle
 from poolkeeper.deployments.lab.layout import LabFolder
 from tests import warm
 from tests.e2e.conftest import Cluster, Json
-from tests.e2e.history import ACCEPTED, MARK, Event, Group, groups_of
+from tests.e2e.history import ACCEPTED, CLAIM, Event, Group, groups_of
 from tests.e2e.observer import Observer
 from tests.warm import Command, Ended
 
@@ -129,9 +129,9 @@ class RolloutLab(Cluster):
         nodes = self.nodes
         return [host for host in pool.hosts if nodes[host]["spec"].get("unschedulable")]
 
-    def mark(self, host: str) -> Json:
-        """The rollout's mark on a Node; empty without one."""
-        told: Json = json.loads(self.nodes[host]["metadata"]["annotations"].get(MARK, "{}"))
+    def claim(self, host: str) -> Json:
+        """The rollout's claim on a Node; empty without one."""
+        told: Json = json.loads(self.nodes[host]["metadata"]["annotations"].get(CLAIM, "{}"))
         return told
 
     # runs
@@ -208,13 +208,13 @@ def rollout_lab(place: Path, prefect_api_url: str, hosts: int) -> Iterator[Rollo
 # what a test waits for
 
 
-def marked(pool: TestPool, phase: str) -> Callable[[Event], bool]:
-    """A node of the pool has a mark of this phase."""
+def claimed(pool: TestPool, phase: str) -> Callable[[Event], bool]:
+    """A node of the pool has a claim of this phase."""
 
     def holds(event: Event) -> bool:
         if event.resource != "nodes" or event.object is None or event.key[1] not in pool.hosts:
             return False
-        told = event.object["metadata"].get("annotations", {}).get(MARK, "{}")
+        told = event.object["metadata"].get("annotations", {}).get(CLAIM, "{}")
         return bool(json.loads(told).get("phase") == phase)
 
     return holds
@@ -239,11 +239,11 @@ def _counts(namespace: str, healthy: int) -> Callable[[Event], bool]:
     return holds
 
 
-def first_marked(observer: Observer, pool: TestPool, phase: str, since: int = 0) -> tuple[str, str]:
+def first_claimed(observer: Observer, pool: TestPool, phase: str, since: int = 0) -> tuple[str, str]:
     """The first node of a pool that comes so far, and by which run."""
-    event = observer.wait_for(f"a node of {pool.name} is {phase}", marked(pool, phase), WAIT_S, since)
+    event = observer.wait_for(f"a node of {pool.name} is {phase}", claimed(pool, phase), WAIT_S, since)
     assert event.object is not None
-    return event.key[1], json.loads(event.object["metadata"]["annotations"][MARK])["run"]
+    return event.key[1], json.loads(event.object["metadata"]["annotations"][CLAIM])["run"]
 
 
 def until(holds: Callable[[], bool], what: str = "") -> None:

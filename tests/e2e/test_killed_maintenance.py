@@ -18,9 +18,9 @@ from tests.e2e.rollouts import OLD, RolloutLab, TestPool, findings, rollout_lab,
 from tests.e2e.test_rollouts_killed import judge, kill, recover
 from tests.warm import Ended
 
-OUT = ("after evict pod *", "before mark node * as with a person", "after mark node * as with a person")
-BACK = ("after run a test pod on node *", "after give node * back*", "before the answer")
-RECOVERED = {"after evict pod *": "done", "after mark node * as with a person": "handed over"}
+OUT = ("after evict pod *", "before record phase with a person on node *", "after record phase with a person on node *")
+BACK = ("after run a test pod on node *", "after release node *", "before the answer")
+RECOVERED = {"after evict pod *": "done", "after record phase with a person on node *": "handed over"}
 """Place on the way out -> what `recover` makes of it: given back, or a person's by now."""
 AT_ONCE = 5
 

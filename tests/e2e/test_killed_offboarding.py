@@ -18,7 +18,7 @@ BEFORE_ANYTHING = ("after cordon node *",)
 ON_THE_WAY = ("after program 6 of clean host *", "after write 1 of take node * off *")
 """The provider's reset has begun on the host; its Node tells since when it has left."""
 AT_THE_END = ("before the answer",)
-DEAD = ("after mark node * as changing", "after take node * off *")
+DEAD = ("after record phase changing on node *", "after take node * off *")
 """On the way of a machine that was said to be gone."""
 PLACES = (*BEFORE_ANYTHING, *ON_THE_WAY, *AT_THE_END)
 FENCE = {"var/lib/poolkeeper/fencing-token", "var/lib/poolkeeper/fencing-token.lock"}

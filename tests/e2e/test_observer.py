@@ -33,7 +33,7 @@ def node(
     kubelet: str = OLD,
     accepted: bool = True,
 ) -> Json:
-    """A Node. cordoned: `us` or `them`; phase: of our mark, if there is one."""
+    """A Node. cordoned: `us` or `them`; phase: of our claim, if there is one."""
     annotations = {"poolkeeper.io/accepted": "{}"} if accepted else {}
     if cordoned == "us":
         annotations["poolkeeper.io/cordon"] = "{}"
@@ -164,7 +164,7 @@ ONE_POD = (("pods web-1", pod("b")), ("poddisruptionbudgets web", budget(1, 1)),
             history(("nodes a", node(cordoned="them")), ("nodes a", node(cordoned="them", phase="changing")), ("nodes a", node(cordoned="them"))),
             lambda h: len(h.freed_unproven(NEW)),
             1,
-            id="under a person's cordon the mark is the slot",
+            id="under a person's cordon the claim is the slot",
         ),
         pytest.param(
             history(("nodes a", node()), ("nodes a", taken()), ("nodes a", node()), ("nodes b", taken(kubelet=NEW)), ("nodes b", node(kubelet=NEW))),
@@ -228,9 +228,9 @@ ONE_POD = (("pods web-1", pod("b")), ("poddisruptionbudgets web", budget(1, 1)),
         ),
         pytest.param(
             history(("nodes a", node()), ("nodes a", taken(run="r1")), ("nodes a", taken(run="r2")), ("nodes a", taken(run="r1", phase="changing"))),
-            lambda h: h.marked_by("r1", since=3),
+            lambda h: h.claimed_by("r1", since=3),
             ["a: changing"],
-            id="a run that marks after it was taken over",
+            id="a run that claims after it was taken over",
         ),
         pytest.param(
             history(("nodes a", taken(fencing_token=7)), ("nodes a", taken(fencing_token=6)), ("leases pool-x", lease("r2", 9)), ("leases pool-x", lease("r1", 8))),

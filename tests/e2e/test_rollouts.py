@@ -21,9 +21,9 @@ from tests.e2e.rollouts import (
     WANTED,
     RolloutLab,
     TestPool,
+    claimed,
     findings,
-    first_marked,
-    marked,
+    first_claimed,
     rollout_lab,
     states,
 )
@@ -163,7 +163,7 @@ def test_a_persons_cordon_hold_and_freeze(lab: RolloutLab) -> None:
     assert lab.poolkeeper("unhold", held).code == 0
     with Observer(lab.folder) as observer:
         run = lab.start_upgrade(pool)
-        first, _ = first_marked(observer, pool, "draining", observer.version)
+        first, _ = first_claimed(observer, pool, "draining", observer.version)
         lab.tell_stops("freeze", "year end")
         frozen_at = observer.history().version
         refused = run.end()
@@ -207,7 +207,7 @@ def test_a_host_that_fails_stops_the_rollout_until_it_is_mended(
         if touched:
             assert states(failed) == {**expected, broken: "failed"}
             assert broken in lab.unschedulable(pool)
-            assert lab.mark(broken)["phase"] == "failed"
+            assert lab.claim(broken)["phase"] == "failed"
             assert "budget" in failed.answer["summary"]
         else:
             assert states(failed) == {**dict.fromkeys(pool.hosts, "done"), broken: "stopped"}
@@ -233,7 +233,7 @@ def test_a_second_upgrade_of_a_pool_is_refused_and_the_first_can_be_stopped(lab:
     lab.set_budget(pool, 3)
     with Observer(lab.folder) as observer:
         first = lab.start_upgrade(pool)
-        host, run = first_marked(observer, pool, "draining")
+        host, run = first_claimed(observer, pool, "draining")
         second = lab.upgrade(pool)
         lab.tell_stops(f"stop.{run}", "enough")
         stopped = first.end()
@@ -251,7 +251,7 @@ def test_what_is_in_flight_when_a_run_is_stopped_is_finished(lab: RolloutLab) ->
     pool = lab.pool("stopped", 2, replicas=0)
     with Observer(lab.folder) as observer:
         going = lab.start_upgrade(pool)
-        host, run = first_marked(observer, pool, "changing")
+        host, run = first_claimed(observer, pool, "changing")
         said = lab.poolkeeper("stop", run[:8], "--reason", "enough")
         ended = going.end()
         seen = observer.history()
@@ -276,7 +276,7 @@ def test_a_host_that_a_person_has_is_left_alone_until_it_is_taken_back(lab: Roll
         back = lab.poolkeeper(*words, "-p", "back=true")
         seen = observer.history()
     assert states(out) == {host: "handed over"}
-    assert lab.mark(host) == {}
+    assert lab.claim(host) == {}
     assert (states(upgrade), findings(upgrade, host)) == ({host: "stopped"}, ["rollout.node.taken"])
     assert (states(recover), findings(recover, host)) == ({host: "handed over"}, ["recover.with-a-person"])
     assert on_nodes_and_pods(between.writes_by(POOLKEEPER, since=given.version)) == []
@@ -295,7 +295,7 @@ def test_what_is_held_is_shown_with_its_commands_and_given_back(lab: RolloutLab)
     assert lab.unschedulable(pool) == [host], "it is only shown"
     given = lab.poolkeeper("release", host, "--yes")
     assert given.code == 0, given.err
-    assert (lab.unschedulable(pool), lab.mark(host)) == ([], {})
+    assert (lab.unschedulable(pool), lab.claim(host)) == ([], {})
     assert lab.poolkeeper("release", host, "--json").answer == []
 
 
@@ -317,7 +317,7 @@ def test_a_budget_that_comes_or_goes_while_a_drain_waits(lab: RolloutLab) -> Non
     lab.set_budget(pool, 3)
     with Observer(lab.folder) as observer:
         added = lab.start_upgrade(pool)
-        first, _ = first_marked(observer, pool, "draining")
+        first, _ = first_claimed(observer, pool, "draining")
         lab.set_budget(pool, 1, name="another")
         blocked = added.end()
         seen = observer.history()
@@ -327,7 +327,7 @@ def test_a_budget_that_comes_or_goes_while_a_drain_waits(lab: RolloutLab) -> Non
 
         lab.ask("DELETE", f"{pool.budgets}/another")
         removed = lab.start_upgrade(pool)
-        first_marked(observer, pool, "draining", seen.version)
+        first_claimed(observer, pool, "draining", seen.version)
         lab.ask("DELETE", f"{pool.budgets}/web")
         assert states(removed.end()) == dict.fromkeys(pool.hosts, "done")
         seen = observer.history()
@@ -340,7 +340,7 @@ def test_a_node_that_is_deleted_while_it_is_drained(lab: RolloutLab) -> None:
     lab.set_budget(pool, 3)
     with Observer(lab.folder) as observer:
         going = lab.start_upgrade(pool)
-        host, _ = first_marked(observer, pool, "draining")
+        host, _ = first_claimed(observer, pool, "draining")
         lab.ask("DELETE", f"/api/v1/nodes/{host}")
         ended = going.end()
         seen = observer.history()
@@ -375,11 +375,11 @@ def test_a_run_that_lost_its_lease_while_it_was_frozen_does_nothing_more(lab: Ro
     lab.set_budget(pool, 3)
     with Observer(lab.folder) as observer:
         first = lab.start_upgrade(pool)
-        _, run = first_marked(observer, pool, "draining")
+        _, run = first_claimed(observer, pool, "draining")
         first.signal(signal.SIGSTOP)
         stopped_at = observer.history().version
         second = lab.start_upgrade(pool, environment=lab.as_admin())
-        observer.wait_for("another run takes the node over", marked(pool, "draining"), WAIT_S, stopped_at)
+        observer.wait_for("another run takes the node over", claimed(pool, "draining"), WAIT_S, stopped_at)
         lab.set_budget(pool, 2)
         taken_over = second.end()
         first.signal(signal.SIGCONT)
@@ -388,7 +388,7 @@ def test_a_run_that_lost_its_lease_while_it_was_frozen_does_nothing_more(lab: Ro
     assert states(taken_over) == dict.fromkeys(pool.hosts, "done")
     assert lab.kubelets(pool) == dict.fromkeys(pool.hosts, WANTED)
     assert seen.writes_by(POOLKEEPER, since=stopped_at) == []
-    assert seen.marked_by(run, since=stopped_at) == []
+    assert seen.claimed_by(run, since=stopped_at) == []
     assert lost.code == 1
     assert "lease pool-lost is not surely ours" in lost.answer["summary"]
     judge(seen, lab, pool)
@@ -400,7 +400,7 @@ def test_an_api_server_that_is_away_while_a_drain_waits(lab: RolloutLab) -> None
     lab.set_budget(pool, 3)
     with Observer(lab.folder) as observer:
         going = lab.start_upgrade(pool, environment=LONG_LEASE)
-        first_marked(observer, pool, "draining")
+        first_claimed(observer, pool, "draining")
         lifecycle.let_api_server_be(lab.folder, away=True)
         time.sleep(AWAY_S)  # that it lasts is what is tested
         lifecycle.let_api_server_be(lab.folder, away=False)
@@ -416,7 +416,7 @@ def test_an_api_server_that_is_away_between_two_waves(lab: RolloutLab) -> None:
     pool = lab.pool("between", 2, replicas=0)
     with Observer(lab.folder) as observer:
         going = lab.start_upgrade(pool, environment=LONG_LEASE, soak_s="2")
-        first, _ = first_marked(observer, pool, "changing")
+        first, _ = first_claimed(observer, pool, "changing")
         observer.wait_for("the first is given back", lambda event: given_back(event, first), WAIT_S)
         lifecycle.let_api_server_be(lab.folder, away=True)
         time.sleep(AWAY_S)  # that it lasts is what is tested

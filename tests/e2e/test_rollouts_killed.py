@@ -20,13 +20,13 @@ FINISHED_BY_THE_NEXT_RUN = (
     "after evict pod *",
     "after program 5 of upgrade host *",
     "after run a test pod on node *",
-    "after change 2 of give node * back*",
+    "after change 2 of release node *",
     "before the answer",
 )
 """A drain is on its way; the upgrade is started on the host; a test pod runs; both nodes are back."""
 RECOVERED = {"after evict pod *": OLD, "after program 5 of upgrade host *": WANTED}
 """Place -> the kubelet of the host in hand afterwards: given back as it was, or finished."""
-FAILING = "after mark node * as failed"
+FAILING = "after record phase failed on node *"
 """A host has failed, and that was not written down yet. Once it is, see `tests/contract/killed`."""
 PLACES = (*FINISHED_BY_THE_NEXT_RUN, *RECOVERED, FAILING)
 AT_ONCE = 5
@@ -113,7 +113,7 @@ def test_a_failure_that_was_not_written_down_costs_nothing(lab: RolloutLab) -> N
 
 
 def test_a_node_that_was_deleted_after_a_kill_is_still_missing(lab: RolloutLab) -> None:
-    """The mark went with it; nothing else may be taken out, until the fleet file does without that host."""
+    """The claim went with it; nothing else may be taken out, until the fleet file does without that host."""
     pool = lab.pool("deleted", 2, replicas=0)
     with Observer(lab.folder) as observer:
         kill(lab, "after cordon node *", upgrade_words(pool))

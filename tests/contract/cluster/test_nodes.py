@@ -12,7 +12,7 @@ import pytest
 
 from poolkeeper.tasks.cluster import ClusterApi, Conflict, NotFound
 from poolkeeper.tasks.cluster.api import MERGE_PATCH
-from poolkeeper.tasks.cluster.marks import Mark, Phase, take_node
+from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_node
 from poolkeeper.tasks.cluster.nodes import (
     ACCEPTED,
     CORDON,
@@ -279,7 +279,7 @@ async def test_a_node_that_registered_anew_under_the_name_is_not_deleted(
 async def test_a_node_that_a_rollout_has_taken_meanwhile_is_its(
     embedded: SomeoneIsQuicker, cluster: ClusterApi, node: str, change: Callable[[ClusterApi], Awaitable[NodeRow]]
 ) -> None:
-    await take_node(cluster, node, Mark("r", "upgrade", {}, "run-1", 1, Phase.DRAINING, "2026-11-23T12:00:00+00:00"))
+    await claim_node(cluster, node, Claim("r", "upgrade", {}, "run-1", 1, Phase.DRAINING, "2026-11-23T12:00:00+00:00"))
     before = stored(embedded)
     with pytest.raises(WorkedOn, match="a rollout works on node n1"):
         await change(cluster)

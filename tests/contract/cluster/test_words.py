@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_node, update_claim
 from poolkeeper.tasks.cluster.leases import list_leases, take_lease
-from poolkeeper.tasks.cluster.marks import Mark, Phase, take_node, write_mark
 from poolkeeper.tasks.cluster.nodes import PATH, list_nodes
 from poolkeeper.tasks.cluster.stops import read_stops
 from poolkeeper.tasks.rollout.goal import Goal
@@ -25,7 +25,7 @@ from tests.contract.cluster.conftest import SomeoneIsQuicker
 from tests.unit.fleet.builders import a_file, changed
 
 POOLKEEPER = Path(sys.executable).with_name("poolkeeper")
-MARK = Mark("0123456789ab", "upgrade", {}, "run-1", 7, Phase.DRAINING, "2026-05-01T00:00:00+00:00")
+CLAIM = Claim("0123456789ab", "upgrade", {}, "run-1", 7, Phase.DRAINING, "2026-05-01T00:00:00+00:00")
 
 
 class Typed:
@@ -80,7 +80,7 @@ async def draining(cluster: ClusterApi, *names: str) -> None:
     """Nodes that a rollout is draining."""
     for name in names:
         await cluster.request("POST", PATH, body={"metadata": {"name": name}})
-        await take_node(cluster, name, MARK)
+        await claim_node(cluster, name, CLAIM)
 
 
 async def cordoned(cluster: ClusterApi) -> list[str]:
@@ -93,7 +93,7 @@ async def test_what_a_run_has_gone_on_with_while_the_question_stood_is_left(
     await draining(cluster, "node-1", "node-2")
     release = await poolkeeper("release")
     await release.asks()
-    await write_mark(cluster, "node-1", replace(MARK, phase=Phase.CHANGING))
+    await update_claim(cluster, "node-1", replace(CLAIM, phase=Phase.CHANGING))
     code, out, _ = await release.ends("y\n")
     assert code == 1
     assert out.splitlines()[-2:] == [
@@ -110,7 +110,7 @@ async def test_a_node_that_is_named_is_given_back_however_far_it_has_come(
     await draining(cluster, "node-1")
     release = await poolkeeper("release", "node-1")
     await release.asks()
-    await write_mark(cluster, "node-1", replace(MARK, phase=Phase.FAILED))
+    await update_claim(cluster, "node-1", replace(CLAIM, phase=Phase.FAILED))
     code, out, _ = await release.ends("y\n")
     assert (code, out.splitlines()[-1]) == (0, "given back: 1")
     assert await cordoned(cluster) == []

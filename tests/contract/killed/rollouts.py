@@ -353,11 +353,11 @@ def end(world: World) -> Json:
 
 def _node(node: Json) -> Json:
     annotations = node["metadata"].get("annotations") or {}
-    mark = json.loads(annotations.get("poolkeeper.io/rollout", "{}"))
+    claim = json.loads(annotations.get("poolkeeper.io/rollout", "{}"))
     return {
         "annotations": sorted(key for key in annotations if key.startswith("poolkeeper.io/")),
         "labels": node["metadata"].get("labels") or {},
-        "phase": mark.get("phase"),
+        "phase": claim.get("phase"),
         "unschedulable": bool(node["spec"].get("unschedulable")),
         "kubelet": node["status"]["nodeInfo"]["kubeletVersion"],
     }

@@ -27,7 +27,7 @@ from poolkeeper.tasks.fleet.model import Host
 from tests.contract.cluster.conftest import SomeoneIsQuicker
 from tests.contract.killed.runs import Ended, Ground, Kind, Point, Run, When, in_child
 from tests.contract.kubernetes.conftest import write_kubeconfig
-from tests.e2e.history import CORDON, MARK, POOLKEEPER, Event, History, Write
+from tests.e2e.history import CLAIM, CORDON, POOLKEEPER, Event, History, Write
 
 Json = dict[str, Any]
 
@@ -106,10 +106,10 @@ def named(method: str, path: str, body: bytes) -> str:
     )
     annotations = metadata.get("annotations") or {}
     words = []
-    if MARK in annotations:
-        mark = orjson.loads(annotations[MARK] or b"{}")
-        words.append(f"mark {mark['phase']}" if "phase" in mark else "note" if mark else "without mark or note")
-        words += [f"spent on {', '.join(one['spent'])}" for one in mark.get("unfinished", {}).values() if one["spent"]]
+    if CLAIM in annotations:
+        claim = orjson.loads(annotations[CLAIM] or b"{}")
+        words.append(f"claim {claim['phase']}" if "phase" in claim else "note" if claim else "without claim or note")
+        words += [f"spent on {', '.join(one['spent'])}" for one in claim.get("unfinished", {}).values() if one["spent"]]
     if CORDON in annotations:
         words.append("our cordon" if annotations[CORDON] else "without our cordon")
     if "holderIdentity" in spec:

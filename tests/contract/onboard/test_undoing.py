@@ -61,7 +61,10 @@ def renamed(server: SomeoneIsQuicker) -> None:
 
 
 def admission(
-    cluster: ClusterApi, sessions: Sessions, folder: Path, on_change: Callable[[ChangeRecord], None] = lambda record: None
+    cluster: ClusterApi,
+    sessions: Sessions,
+    folder: Path,
+    on_change: Callable[[ChangeRecord], None] = lambda record: None,
 ) -> Admission:
     """What admits hosts of a kubeadm cluster."""
     return Admission(

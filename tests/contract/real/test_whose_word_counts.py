@@ -15,7 +15,7 @@ import pytest
 from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
 from poolkeeper.tasks.cluster import ClusterApi, Conflict
 from poolkeeper.tasks.cluster.api import MERGE_PATCH
-from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_of, mark_text
+from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_of, claim_text
 from poolkeeper.tasks.cluster.nodes import PATH, get_node
 from poolkeeper.tasks.cluster.pods import pods_on
 from poolkeeper.tasks.fleet.model import Host, Limit
@@ -97,16 +97,16 @@ async def test_two_forged_annotations_reset_nothing(pool: Pool) -> None:
     """Each with a right hash, a cordon, and whatever phase: recovery tells them, and so does the flow that they name."""
     for goal in (Goal("offboard", pool.name), pool.upgrade):
         for phase in (Phase.CHANGING, Phase.DRAINING):
-            mark = Mark(goal.id, goal.flow, goal.wanted, "run-0", 1, phase, "2026-11-24T12:00:00+00:00")
+            claim = Claim(goal.id, goal.flow, goal.wanted, "run-0", 1, phase, "2026-11-24T12:00:00+00:00")
             for node in pool.nodes:
-                await pool.patch(node, {"poolkeeper.io/rollout": mark_text(mark)}, unschedulable=True)
+                await pool.patch(node, {"poolkeeper.io/rollout": claim_text(claim)}, unschedulable=True)
             work = Watched()
-            assert await pool.recovered(work) == {node: ["recover.mark.unknown"] for node in pool.nodes}
+            assert await pool.recovered(work) == {node: ["recover.claim.unknown"] for node in pool.nodes}
             assert (await pool.rolled("run-1", work), work.fences) == ({}, {})
             for node in pool.nodes:
                 row = await get_node(pool.api, node)
                 assert row is not None
-                assert mark_of(row) == mark
+                assert claim_of(row) == claim
 
 
 async def test_junk_on_one_node_costs_that_one_alone(pool: Pool) -> None:
@@ -152,6 +152,6 @@ async def test_an_uncordon_ends_a_blocked_drain_and_is_told(pool: Pool) -> None:
     assert evicted == [f"evict pod {space}/web-1 from node {first}"]
     row = await get_node(pool.api, first)
     assert row is not None
-    assert (row.unschedulable, mark_of(row)) == (False, None)
+    assert (row.unschedulable, claim_of(row)) == (False, None)
     assert "web-2" in [pod.name for pod in await pods_on(pool.api, first)]
     await pool.api.request("DELETE", f"{here}")

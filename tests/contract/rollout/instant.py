@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from poolkeeper.tasks.cluster import ClusterApi
+from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_node, update_claim
 from poolkeeper.tasks.cluster.leases import take_lease
-from poolkeeper.tasks.cluster.marks import Mark, Phase, take_node, write_mark
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, list_nodes
 from poolkeeper.tasks.cluster.stops import stops_guard
 from poolkeeper.tasks.fleet.model import Host
@@ -117,14 +117,16 @@ async def open_run(
         api=api,
         sessions=cast(Sessions, None),
         provider=cast(Provider, Idle()),
-        gate=Gate([stops_guard(api, {h.name: h.node_name for h in declared})], dry_run=False, on_change=recorder.change),
+        gate=Gate(
+            [stops_guard(api, {h.name: h.node_name for h in declared})], dry_run=False, on_change=recorder.change
+        ),
         recorder=recorder,
         nodes=await list_nodes(api),
         api_version="v1.36.3",
     )
 
 
-async def half_done(api: ClusterApi, goal: Goal, node: str, phase: Phase) -> Mark:
+async def half_done(api: ClusterApi, goal: Goal, node: str, phase: Phase) -> Claim:
     """What an earlier run of a goal has left: its intent on the pool's Lease, and a node that it took and brought so far."""
     row = await get_node(api, node)
     intent = Intent.of(node, row)
@@ -133,11 +135,11 @@ async def half_done(api: ClusterApi, goal: Goal, node: str, phase: Phase) -> Mar
     )
     await held.change(lambda note: with_intent(note, goal.id, node, intent))
     await held.give_back(lambda note: ended(note, goal.id))
-    mark = Mark(goal.id, goal.flow, goal.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
-    await take_node(api, node, mark)
-    mark = replace(mark, phase=phase)
-    await write_mark(api, node, mark)
-    return mark
+    claim = Claim(goal.id, goal.flow, goal.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
+    await claim_node(api, node, claim)
+    claim = replace(claim, phase=phase)
+    await update_claim(api, node, claim)
+    return claim
 
 
 async def carried(run: RolloutRun, goal: Goal, limits: Limits, work: Instant) -> tuple[dict[str, HostOutcome], str]:

@@ -14,6 +14,15 @@ import pytest
 
 from poolkeeper.tasks.acceptance.testpod import peer_pod
 from poolkeeper.tasks.cluster import ClusterApi, ClusterUnreachable
+from poolkeeper.tasks.cluster.claims import (
+    Claim,
+    ClaimedByOthers,
+    Phase,
+    claim_node,
+    claim_of,
+    release_node,
+    update_claim,
+)
 from poolkeeper.tasks.cluster.leases import (
     HeldLease,
     LeaseLost,
@@ -23,7 +32,6 @@ from poolkeeper.tasks.cluster.leases import (
     release_lease,
     take_lease,
 )
-from poolkeeper.tasks.cluster.marks import Mark, MarkedByOthers, Phase, give_back_node, mark_of, take_node, write_mark
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, list_nodes
 from poolkeeper.tasks.cluster.pods import pods_on
 from poolkeeper.tasks.cluster.stops import Stop, freeze, hold, read_stops, stop_run
@@ -103,7 +111,7 @@ class Seen(Live):
 
 async def left(cluster: ClusterApi) -> list[str]:
     """Nodes that have something of ours on them."""
-    return [n.name for n in (await list_nodes(cluster)).values() if mark_of(n) is not None or n.unschedulable]
+    return [n.name for n in (await list_nodes(cluster)).values() if claim_of(n) is not None or n.unschedulable]
 
 
 async def test_two_goals_in_turn(cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path) -> None:
@@ -185,7 +193,7 @@ async def test_a_node_that_is_lost_while_it_waits_is_not_taken(
     assert [finding.id for finding in outcomes["n1"].findings] == ["rollout.node.not-ready"]
     node = await get_node(cluster, "n1")
     assert node is not None
-    assert (node.unschedulable, mark_of(node)) == (False, None)
+    assert (node.unschedulable, claim_of(node)) == (False, None)
 
 
 async def test_what_was_spent_survives_another_goal_in_between(
@@ -211,13 +219,13 @@ async def test_only_what_is_still_being_drained_is_given_back_as_such(
     cluster: ClusterApi, nodes: Callable[..., list[Host]]
 ) -> None:
     nodes(1, pool=1, rack=1)
-    mark = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
-    await take_node(cluster, "n0", mark)
-    await write_mark(cluster, "n0", replace(mark, phase=Phase.WITH_A_PERSON))
-    with pytest.raises(MarkedByOthers, match="is with a person by now, and no longer draining"):
-        await give_back_node(cluster, "n0", mark, Phase.DRAINING)
+    claim = Claim(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
+    await claim_node(cluster, "n0", claim)
+    await update_claim(cluster, "n0", replace(claim, phase=Phase.WITH_A_PERSON))
+    with pytest.raises(ClaimedByOthers, match="is with a person by now, and no longer draining"):
+        await release_node(cluster, "n0", claim, Phase.DRAINING)
     assert await left(cluster) == ["n0"]
-    await give_back_node(cluster, "n0", mark)
+    await release_node(cluster, "n0", claim)
     assert await left(cluster) == []
 
 
@@ -356,7 +364,7 @@ async def test_a_node_that_a_person_has_stays_theirs_when_it_is_asked_for_again(
     assert str(outcomes["n0"].state) == "blocked"
     node = await get_node(cluster, "n0")
     assert node is not None
-    assert (node.unschedulable, [m.phase for m in (mark_of(node),) if m]) == (True, [Phase.WITH_A_PERSON])
+    assert (node.unschedulable, [m.phase for m in (claim_of(node),) if m]) == (True, [Phase.WITH_A_PERSON])
 
 
 async def test_a_stop_that_comes_with_the_last_host_counts_for_the_next_goal(
@@ -576,7 +584,7 @@ async def test_a_half_changed_node_whose_drain_is_blocked_is_kept_as_it_is(
     assert [f.id for f in outcomes["n0"].findings] == ["rollout.drain.blocked", "rollout.node.not-given-back"]
     node = await get_node(cluster, "n0")
     assert node is not None
-    assert (node.unschedulable, [m.phase for m in (mark_of(node),) if m]) == (True, [Phase.CHANGING])
+    assert (node.unschedulable, [m.phase for m in (claim_of(node),) if m]) == (True, [Phase.CHANGING])
 
 
 async def test_a_node_that_someone_uncordons_before_its_change_is_given_back(
@@ -586,7 +594,7 @@ async def test_a_node_that_someone_uncordons_before_its_change_is_given_back(
     run = await open_run(cluster, hosts, tmp_path)
 
     def told(change: Change) -> None:
-        if change.sentence == "mark node n0 as changing":
+        if change.sentence == "record phase changing on node n0":
             embedded.store.modify("nodes", "n0", "", lambda node: {**node, "spec": {}})
 
     run.gate.on_change = as_they_begin(told)
@@ -656,7 +664,7 @@ async def test_a_webhook_that_says_not_now_is_asked_again_until_it_lets_go(
 
 
 @pytest.mark.parametrize("denied", [1, 2, 3], ids=["cordon", "draining", "changing"])
-async def test_a_node_whose_marks_a_webhook_denies_is_given_back_unchanged(
+async def test_a_node_whose_claims_a_webhook_denies_is_given_back_unchanged(
     cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Callable[..., list[Host]], tmp_path: Path, denied: int
 ) -> None:
     """The first patch of the Node cordons it, the second and the third tell how far it has come."""
@@ -826,10 +834,10 @@ async def test_a_dry_run_tells_each_eviction_and_waits_for_none(
     assert str(outcome.state) == "planned"
     assert run.gate.sentences == [
         "cordon node n0",
-        "mark node n0 as draining",
+        "record phase draining on node n0",
         "evict pod shop/web from node n0",
-        "mark node n0 as changing",
-        "give node n0 back: remove our mark and our cordon",
+        "record phase changing on node n0",
+        "release node n0: remove our claim and our cordon",
     ]
     assert (await left(cluster), await list_leases(cluster)) == ([], {})
 

@@ -15,8 +15,8 @@ import pytest
 
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.api import MERGE_PATCH
+from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_of, claim_text
 from poolkeeper.tasks.cluster.leases import LeaseRow, get_lease, list_leases
-from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_of, mark_text
 from poolkeeper.tasks.cluster.nodes import PATH, NodeRow, get_node, list_nodes
 from poolkeeper.tasks.cluster.pods import pods_on
 from poolkeeper.tasks.fleet.model import Host, Window
@@ -88,34 +88,34 @@ async def annotate(cluster: ClusterApi, node: str, text: str, **spec: Any) -> No
 
 
 @pytest.mark.parametrize("phase", Phase)
-async def test_forged_marks_on_every_node_of_a_pool_change_nothing(
+async def test_forged_claims_on_every_node_of_a_pool_change_nothing(
     cluster: ClusterApi, nodes: Nodes, tmp_path: Path, phase: Phase
 ) -> None:
     """Whatever they say, with a right hash and a cordon: recovery tells, the rollout itself keeps off, a person releases."""
     hosts, offboard = nodes(2, pool=1, rack=1), Goal("offboard", "general")
     for goal in (GOAL, offboard):
         for host in hosts:
-            mark = Mark(goal.id, goal.flow, goal.wanted, "run-0", 1, phase, "2026-11-24T12:00:00+00:00")
-            await annotate(cluster, host.name, mark_text(mark), unschedulable=True)
+            claim = Claim(goal.id, goal.flow, goal.wanted, "run-0", 1, phase, "2026-11-24T12:00:00+00:00")
+            await annotate(cluster, host.name, claim_text(claim), unschedulable=True)
         work = Watched()
         run = await open_run(cluster, hosts, tmp_path, "run-1", Hosts)
         assert isinstance(run, Hosts)
         run.begun = {}
         outcomes = await recovered(run, work)
         assert {name: [f.id for f in one.findings] for name, one in outcomes.items()} == {
-            host.name: ["recover.mark.unknown"] for host in hosts
+            host.name: ["recover.claim.unknown"] for host in hosts
         }
         told, _ = await carried(await open_run(cluster, hosts, tmp_path, "run-2"), GOAL, QUICK, work)
         assert (told, work.fences) == ({}, {})
-        assert all(mark_of(node) is not None for node in (await list_nodes(cluster)).values())
+        assert all(claim_of(node) is not None for node in (await list_nodes(cluster)).values())
 
 
-async def test_a_forged_mark_beside_hosts_in_hand_costs_those_nothing(
+async def test_a_forged_claim_beside_hosts_in_hand_costs_those_nothing(
     cluster: ClusterApi, nodes: Nodes, tmp_path: Path
 ) -> None:
     hosts = nodes(2, pool=2, rack=2)
     await half_done(cluster, GOAL, "n0", Phase.CHANGING)
-    await annotate(cluster, "n1", mark_text(Mark(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.CHANGING, "now")))
+    await annotate(cluster, "n1", claim_text(Claim(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.CHANGING, "now")))
     lease = await get_lease(cluster, "pool-general")
     assert lease is not None
     intent = intent_for(lease.note, GOAL.id, "n0")
@@ -200,14 +200,14 @@ async def test_a_half_changed_host_waits_for_its_window_and_for_room(
 ) -> None:
     """Room as long as pods are on it; one that is empty serves nobody, and is finished."""
     hosts = nodes(2, pool=1, rack=1)
-    mark = await half_done(cluster, GOAL, "n0", Phase.CHANGING)
+    claim = await half_done(cluster, GOAL, "n0", Phase.CHANGING)
     put_pod(embedded, "web", "n0")
     embedded.store.modify("nodes", "n1", "", lambda node: {**node, "spec": {"unschedulable": True}})
     lease = await get_lease(cluster, "pool-general")
     assert lease is not None
     intent = intent_for(lease.note, GOAL.id, "n0")
     assert intent is not None
-    begun = {"n0": intent.begun(mark.rollout)}
+    begun = {"n0": intent.begun(claim.rollout)}
 
     async def recovery(hosts: list[Host]) -> tuple[str, list[str], list[str]]:
         run, work = await open_run(cluster, hosts, tmp_path, "run-1", Hosts), Watched()
@@ -234,7 +234,7 @@ def _window(weekday: int) -> Window:
     return Window(frozenset({weekday}), time(1), timedelta(hours=1))
 
 
-@pytest.mark.parametrize("moment", ["before it is marked", "as it is marked"])
+@pytest.mark.parametrize("moment", ["before it is claimed", "as it is claimed"])
 async def test_a_host_whose_node_goes_before_its_change_is_not_changed(
     cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path, moment: str
 ) -> None:
@@ -247,7 +247,7 @@ async def test_a_host_whose_node_goes_before_its_change_is_not_changed(
             nonlocal looked
             node = embedded.store.find("nodes", "n0")
             looked += node is not None and bool(node["spec"].get("unschedulable"))
-            if moment == "before it is marked" and looked == 2 and node is not None:
+            if moment == "before it is claimed" and looked == 2 and node is not None:
                 embedded.store.delete("nodes", "n0")
             return await super().stopped()
 
@@ -255,7 +255,7 @@ async def test_a_host_whose_node_goes_before_its_change_is_not_changed(
     run = await open_run(cluster, hosts, tmp_path, kind=GoesThen)
 
     async def guard(change: Change) -> None:
-        if moment == "as it is marked" and change.sentence == "mark node n0 as changing":
+        if moment == "as it is claimed" and change.sentence == "record phase changing on node n0":
             embedded.store.delete("nodes", "n0")
 
     run.gate.guards = [*run.gate.guards, guard]
@@ -467,10 +467,10 @@ async def test_a_reinstalled_machine_has_an_intent_of_its_own(
 
 
 @pytest.mark.parametrize("changed", [True, False])
-async def test_what_was_begun_on_a_host_is_not_forgotten_because_its_mark_is(
+async def test_what_was_begun_on_a_host_is_not_forgotten_because_its_claim_is(
     cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path, changed: bool
 ) -> None:
-    """A person has taken mark and cordon off a half changed node; the next run does not get so far."""
+    """A person has taken claim and cordon off a half changed node; the next run does not get so far."""
     hosts = nodes(1, pool=1, rack=1)
     await half_done(cluster, GOAL, "n0", Phase.CHANGING)
     intent = await intent_of_n0(cluster)

@@ -20,7 +20,7 @@ from poolkeeper.deployments.lab.layout import LabFolder
 from poolkeeper.deployments.lab.real.machines.rebuilt_packages import CONTAINER_RUNTIME, REBUILT
 from poolkeeper.tasks.upgrade.carrying import UPGRADE_UNIT
 from tests.e2e.conftest import Json, MachinesCluster
-from tests.e2e.history import MARK
+from tests.e2e.history import CLAIM
 
 pytestmark = pytest.mark.tier("machines")
 
@@ -28,7 +28,7 @@ OLDER, NEWER = "1.35.4", "1.36.3"
 NODES = 5
 LEASE_S = "15"
 RUNTIME_BEGAN = f"systemctl show -p ExecMainStartTimestampMonotonic {CONTAINER_RUNTIME}"
-KILLED = ("before mark node * as changing", "after program 5 of change 2 of upgrade host *")
+KILLED = ("before record phase changing on node *", "after program 5 of change 2 of upgrade host *")
 """The first host is drained and nothing on it is changed; then it is done, and the unit of the next one has just started,
 which goes on and runs `kubeadm upgrade node` with nobody there."""
 UPGRADE = ["run", "upgrade", "-p", f"kubernetes={NEWER}", "-p", "pool=general", "-p", "dry_run=false"]
@@ -166,7 +166,7 @@ def test_five_nodes_are_upgraded_through_a_kill(
 
 def phases(cluster: MachinesCluster) -> dict[str, str]:
     """Node -> how far the rollout that has it has come."""
-    told = {name: node["metadata"]["annotations"].get(MARK) for name, node in cluster.nodes.items()}
+    told = {name: node["metadata"]["annotations"].get(CLAIM) for name, node in cluster.nodes.items()}
     return {name: json.loads(text)["phase"] for name, text in told.items() if text}
 
 

@@ -7,7 +7,7 @@ from tests.mutations.breaks.row import Break
 _GATE = "tests/unit/outcomes/test_gate.py"
 _STOPS = "tests/contract/cluster/test_stops.py"
 _NODES = "tests/contract/cluster/test_nodes.py"
-_MARKS = "tests/contract/cluster/test_marks.py"
+_CLAIMS = "tests/contract/cluster/test_claims.py"
 _LEASES = "tests/contract/cluster/test_leases.py"
 _EVICTION = "tests/contract/cluster/test_eviction.py"
 _PROVING = "tests/contract/cluster/test_proving.py"
@@ -128,59 +128,59 @@ BREAKS = (
     ),
     Break(
         "giving back removes a person's cordon",
-        "tasks/cluster/marks.py",
+        "tasks/cluster/claims.py",
         '        if row.cordoned_by_us:\n            body["spec"]',
         '        if row.unschedulable:\n            body["spec"]',
-        f"{_MARKS}::test_nothing_of_ours_is_left_on_a_node_that_is_given_back",
+        f"{_CLAIMS}::test_nothing_of_ours_is_left_on_a_node_that_is_given_back",
     ),
     Break(
-        "an uncordoned node is marked as changing",
-        "tasks/cluster/marks.py",
-        "if mark.phase in (Phase.CHANGING, Phase.WITH_A_PERSON) and not row.unschedulable:",
-        "if mark.phase in (Phase.WITH_A_PERSON,) and not row.unschedulable:",
-        f"{_MARKS}::test_what_takes_pods_again_is_neither_changed_nor_handed_over",
+        "an uncordoned node is claimed as changing",
+        "tasks/cluster/claims.py",
+        "if claim.phase in (Phase.CHANGING, Phase.WITH_A_PERSON) and not row.unschedulable:",
+        "if claim.phase in (Phase.WITH_A_PERSON,) and not row.unschedulable:",
+        f"{_CLAIMS}::test_what_takes_pods_again_is_neither_changed_nor_handed_over",
     ),
     Break(
-        "a mark of a greater fencing token is overwritten",
-        "tasks/cluster/marks.py",
+        "a claim of a greater fencing token is overwritten",
+        "tasks/cluster/claims.py",
         "if theirs.fencing_token > mine.fencing_token:",
         "if theirs.fencing_token > mine.fencing_token + 1000:",
-        f"{_MARKS}::test_a_persons_order_gives_back_whatever_is_there",
+        f"{_CLAIMS}::test_a_persons_order_gives_back_whatever_is_there",
     ),
     Break(
-        "a node that another rollout has marked is taken",
-        "tasks/cluster/marks.py",
+        "a node that another rollout has claimed is taken",
+        "tasks/cluster/claims.py",
         "if theirs.rollout != mine.rollout:",
         'if theirs.rollout == "":',
-        f"{_MARKS}::test_what_another_rollout_has_is_neither_taken_nor_given_back",
+        f"{_CLAIMS}::test_what_another_rollout_has_is_neither_taken_nor_given_back",
     ),
     Break(
         "a node in quarantine is taken by a rollout",
-        "tasks/cluster/marks.py",
-        '                raise MarkedByOthers(name, None, "is in quarantine: it was not accepted yet")\n',
+        "tasks/cluster/claims.py",
+        '                raise ClaimedByOthers(name, None, "is in quarantine: it was not accepted yet")\n',
         "                pass\n",
-        f"{_MARKS}::test_what_is_cordoned_already_is_not_taken",
+        f"{_CLAIMS}::test_what_is_cordoned_already_is_not_taken",
     ),
     Break(
         "a node that a person has cordoned meanwhile is taken",
-        "tasks/cluster/marks.py",
-        '                raise MarkedByOthers(name, None, "was cordoned by someone else meanwhile")\n',
+        "tasks/cluster/claims.py",
+        '                raise ClaimedByOthers(name, None, "was cordoned by someone else meanwhile")\n',
         "                pass\n",
-        f"{_MARKS}::test_what_is_cordoned_already_is_not_taken",
+        f"{_CLAIMS}::test_what_is_cordoned_already_is_not_taken",
     ),
     Break(
-        "a node whose mark a person has removed is marked again",
-        "tasks/cluster/marks.py",
-        '            raise MarkedByOthers(name, None, "has lost our mark: someone has given it back")\n',
-        "            there = mark\n",
-        f"{_MARKS}::test_a_node_that_someone_has_given_back_is_not_marked_again",
+        "a node whose claim a person has removed is claimed again",
+        "tasks/cluster/claims.py",
+        '            raise ClaimedByOthers(name, None, "has lost our claim: someone has given it back")\n',
+        "            there = claim\n",
+        f"{_CLAIMS}::test_a_node_that_someone_has_given_back_is_not_claimed_again",
     ),
     Break(
         "what has come further than draining is given back",
-        "tasks/cluster/marks.py",
+        "tasks/cluster/claims.py",
         "if only is not None and there.phase is not only:",
-        "if only is None and there.phase is not only and mark is None and False:",
-        f"{_MARKS}::test_what_has_gone_further_between_reading_and_writing_is_not_given_back_as_draining",
+        "if only is None and there.phase is not only and claim is None and False:",
+        f"{_CLAIMS}::test_what_has_gone_further_between_reading_and_writing_is_not_given_back_as_draining",
     ),
     Break(
         "a lease is never renewed",

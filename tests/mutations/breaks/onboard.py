@@ -102,14 +102,14 @@ BREAKS = (
     Break(
         "the Node of an earlier life is deleted though it came back",
         "tasks/onboard/admission.py",
-        "if node.uid != stale.uid or node.ready or mark_of(node) is not None:",
-        "if node.uid != stale.uid or mark_of(node) is not None:",
+        "if node.uid != stale.uid or node.ready or claim_of(node) is not None:",
+        "if node.uid != stale.uid or claim_of(node) is not None:",
         f"{_ADMITTING}::test_a_dead_node_that_has_come_back_is_not_deleted",
     ),
     Break(
         "the Node of an earlier life is deleted though a rollout has it",
         "tasks/onboard/admission.py",
-        "if node.uid != stale.uid or node.ready or mark_of(node) is not None:",
+        "if node.uid != stale.uid or node.ready or claim_of(node) is not None:",
         "if node.uid != stale.uid or node.ready:",
         f"{_ADMITTING}::test_a_dead_node_that_has_come_back_is_not_deleted",
     ),

@@ -16,7 +16,7 @@ from poolkeeper.tasks.audit.planning import View, plan_night
 from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome
 from poolkeeper.tasks.audit.report import AuditReport
 from poolkeeper.tasks.audit.telling import run_state
-from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_text
+from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_text
 from poolkeeper.tasks.cluster.nodes import ROLLOUT
 from poolkeeper.tasks.fleet.model import SiteDns
 from poolkeeper.tasks.hosts.errors import AuthRefused, ConnectTimeout, HostError, HostKeyChanged
@@ -137,7 +137,7 @@ def test_a_site_that_has_been_without_a_worker_for_long_is_one_finding_still() -
         pytest.param({}, {Severity.BLOCKER, Severity.WARNING}, "", id="nothing is going on with it"),
         pytest.param({"unschedulable": True}, {Severity.INFO}, "; it is cordoned", id="it is cordoned"),
         pytest.param(
-            {"annotations": {ROLLOUT: mark_text(Mark("r", "upgrade", {}, "run-1", 1, Phase.CHANGING, "now"))}},
+            {"annotations": {ROLLOUT: claim_text(Claim("r", "upgrade", {}, "run-1", 1, Phase.CHANGING, "now"))}},
             {Severity.INFO},
             "; upgrade works on it (changing)",
             id="an upgrade works on it",

@@ -20,7 +20,7 @@ from poolkeeper.tasks.cluster.selectors import (
 )
 from poolkeeper.tasks.cluster.services import Slice, parse_service, parse_slice
 from poolkeeper.tasks.cluster.snapshot import Node, parse_node
-from poolkeeper.tasks.cluster.volumes import Claim, Volume, parse_claim, parse_volume
+from poolkeeper.tasks.cluster.volumes import Volume, VolumeClaim, parse_claim, parse_volume
 from poolkeeper.tasks.cluster.workloads import Owner, Shared, Workload, deployment_of, parse_pod, parse_workload
 
 Json = dict[str, Any]
@@ -270,8 +270,8 @@ def test_services_and_slices() -> None:
 
 def test_volumes_and_claims() -> None:
     claim = {"metadata": {"namespace": "shop", "name": "data"}, "spec": {"volumeName": "pv-1"}}
-    assert parse_claim(claim) == Claim("shop", "data", "pv-1")
-    assert parse_claim({**claim, "spec": {}}) == Claim("shop", "data", "")
+    assert parse_claim(claim) == VolumeClaim("shop", "data", "pv-1")
+    assert parse_claim({**claim, "spec": {}}) == VolumeClaim("shop", "data", "")
     required = {"nodeSelectorTerms": [expression("In", "n1")]}
     local = {"local": {"path": "/d"}, "nodeAffinity": {"required": required}}
     terms = (NodeTerm((Requirement("tier", "In", ("n1",)),)),)

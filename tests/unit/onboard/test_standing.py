@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_text
+from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_text
 from poolkeeper.tasks.cluster.nodes import ACCEPTED, CORDON, MACHINE_ID
 from poolkeeper.tasks.onboard.standing import (
     DEAD_AFTER,
@@ -270,8 +270,8 @@ def test_names_that_a_machine_is_in_the_cluster_as(nodes, machine_id, names):
 
 
 def test_a_node_that_a_rollout_has_is_left_to_it() -> None:
-    mark = Mark("r", "maintain", {}, "run-1", 1, Phase.WITH_A_PERSON, "2026-11-23T11:00:00+00:00")
-    annotations = {"poolkeeper.io/cordon": "{}", "poolkeeper.io/rollout": mark_text(mark)}
+    claim = Claim("r", "maintain", {}, "run-1", 1, Phase.WITH_A_PERSON, "2026-11-23T11:00:00+00:00")
+    annotations = {"poolkeeper.io/cordon": "{}", "poolkeeper.io/rollout": claim_text(claim)}
     node = a_node(unschedulable=True, annotations=annotations)
     standing = where_it_stands(a_host(), Known("m-1", NOW), node, Join.NONE, NOW)
     assert (standing.step, standing.finding and standing.finding.id) == (Step.STOP, "onboard.node.rollout")

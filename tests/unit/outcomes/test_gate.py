@@ -53,7 +53,9 @@ def rows(gate: Gate) -> list[tuple[str, str, str, int]]:
 
 async def test_a_change_is_made_and_heard_of_before_and_after():
     machine, heard = Machine(), []
-    gate = Gate([yes], dry_run=False, on_change=lambda one: heard.append((one.change.sentence, one.state, machine.changed)))
+    gate = Gate(
+        [yes], dry_run=False, on_change=lambda one: heard.append((one.change.sentence, one.state, machine.changed))
+    )
     assert await gate.change(HOST, "join it", machine.change, if_dry_run=0) == 1
     assert heard == [("join it", ChangeState.UNKNOWN, 0), ("join it", ChangeState.DONE, 1)]
     assert rows(gate) == [("join it", "done", "", 1)]

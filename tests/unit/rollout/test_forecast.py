@@ -10,7 +10,7 @@ import pytest
 
 from poolkeeper.tasks.cluster.scheduling import Taint, Toleration
 from poolkeeper.tasks.cluster.selectors import EVERYTHING, NOTHING, NodeTerm, Requirement
-from poolkeeper.tasks.cluster.volumes import Claim, Volume
+from poolkeeper.tasks.cluster.volumes import Volume, VolumeClaim
 from poolkeeper.tasks.cluster.workloads import Owner, Workload
 from poolkeeper.tasks.rollout import Effect, NodeForecast, forecast_each, risk
 from poolkeeper.tasks.rollout.forecast import NoSuchNode
@@ -33,7 +33,7 @@ from tests.unit.rollout.builders import (
 SPARE = a_pod("web-9", "n2")
 DAEMON = Owner("apps/v1", "DaemonSet", "cni")
 EVERYWHERE = Toleration("", "Exists", "", "")
-CLAIMS = {("shop", "data"): Claim("shop", "data", "pv-1")}
+CLAIMS = {("shop", "data"): VolumeClaim("shop", "data", "pv-1")}
 
 
 def on_host(name: str) -> tuple[NodeTerm, ...]:
@@ -92,7 +92,7 @@ def on_host(name: str) -> tuple[NodeTerm, ...]:
             id="two budgets, one of which cannot be read",
         ),
         pytest.param(
-            {"claims": ("data",)}, {"claims": {("shop", "data"): Claim("shop", "data", "", unread="x")}}, ["unknown"],
+            {"claims": ("data",)}, {"claims": {("shop", "data"): VolumeClaim("shop", "data", "", unread="x")}}, ["unknown"],
             "unknown", id="a claim that cannot be read",
         ),
         pytest.param(
@@ -168,7 +168,7 @@ def on_host(name: str) -> tuple[NodeTerm, ...]:
         ),
         pytest.param(
             {"claims": ("data",)},
-            {"claims": {("shop", "data"): Claim("shop", "data", "")}},
+            {"claims": {("shop", "data"): VolumeClaim("shop", "data", "")}},
             ["evictable"],
             "clear",
             id="a claim that is not bound yet",

@@ -8,7 +8,7 @@ import pytest
 
 from poolkeeper.tasks.rollout.gates import lost_nodes
 from tests.unit.onboard.builders import NOW, a_node
-from tests.unit.rollout.test_standing import Phase, marked
+from tests.unit.rollout.test_standing import Phase, claimed
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from tests.unit.rollout.test_standing import Phase, marked
     [
         pytest.param({}, {}, (), False, id="Ready as before"),
         pytest.param({}, {"ready": False}, (), True, id="not Ready any more"),
-        pytest.param({}, {"ready": False, **marked(Phase.CHANGING)}, (), False, id="not Ready, and marked"),
+        pytest.param({}, {"ready": False, **claimed(Phase.CHANGING)}, (), False, id="not Ready, and claimed"),
         pytest.param({}, None, (), True, id="gone"),
         pytest.param({}, None, ("n1",), False, id="gone, as the rollout wants it"),
         pytest.param({}, {"ready": False}, ("n1",), True, id="not Ready, although it is to go"),

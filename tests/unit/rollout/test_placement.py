@@ -10,7 +10,7 @@ import pytest
 from poolkeeper.tasks.cluster.scheduling import PodTerm, Spread, Taint, Toleration
 from poolkeeper.tasks.cluster.selectors import NodeTerm, Requirement, Selector
 from poolkeeper.tasks.cluster.snapshot import Node
-from poolkeeper.tasks.cluster.volumes import Claim, Volume
+from poolkeeper.tasks.cluster.volumes import Volume, VolumeClaim
 from tests.unit.rollout.builders import SELECTS_WEB, a_node, a_pod, a_snapshot, amounts, seen, verdicts
 
 HOST, ZONE = "kubernetes.io/hostname", "zone"
@@ -145,7 +145,7 @@ def test_finished_pods_take_no_room() -> None:
 
 def test_a_volume_of_a_zone_keeps_it_in_the_zone() -> None:
     parts = {
-        "claims": {("shop", "data"): Claim("shop", "data", "pv-1")},
+        "claims": {("shop", "data"): VolumeClaim("shop", "data", "pv-1")},
         "volumes": {"pv-1": Volume("pv-1", in_zone("a"), "csi")},
     }
     nodes = zoned("a", "a", "b")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_text
 from poolkeeper.tasks.cluster.leases import Note
-from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_text
 from poolkeeper.tasks.hosts.fence import Begun
 from poolkeeper.tasks.outcomes import Known, Observed, Unknown
 from poolkeeper.tasks.rollout.goal import Goal
@@ -29,10 +29,10 @@ def changed_for(goal: Goal, token: str = INTENT.token) -> Observed[Begun | None]
     return Known(Begun(goal.id, token), NOW)
 
 
-def marked(phase: Phase, goal: Goal = UPGRADE) -> dict[str, Any]:
+def claimed(phase: Phase, goal: Goal = UPGRADE) -> dict[str, Any]:
     """A node that says of itself that a run works on it."""
-    mark = Mark(goal.id, goal.flow, goal.wanted, "run-1", 7, phase, "2026-11-23T11:00:00+00:00")
-    annotations = {"poolkeeper.io/cordon": "{}", "poolkeeper.io/rollout": mark_text(mark)}
+    claim = Claim(goal.id, goal.flow, goal.wanted, "run-1", 7, phase, "2026-11-23T11:00:00+00:00")
+    annotations = {"poolkeeper.io/cordon": "{}", "poolkeeper.io/rollout": claim_text(claim)}
     return {"unschedulable": True, "annotations": annotations}
 
 
@@ -61,35 +61,35 @@ DEAD = replace(INTENT, node_is_dead=True)
     [
         pytest.param({}, UPGRADE, UNCHANGED, Remedy.FORGET, "", id="killed before the node was taken"),
         pytest.param(GONE, UPGRADE, UNCHANGED, Remedy.FORGET, "", id="and its Node was deleted since"),
-        pytest.param(marked(Phase.DRAINING), UPGRADE, UNCHANGED, Remedy.GIVE_BACK, "", id="draining"),
-        pytest.param(marked(Phase.CHANGING), UPGRADE, UNCHANGED, Remedy.GIVE_BACK, "", id="marked, and not changed yet"),
-        pytest.param(marked(Phase.CHANGING), UPGRADE, changed_for(UPGRADE), Remedy.FINISH, "", id="half changed"),
-        pytest.param(marked(Phase.CHANGING), UPGRADE, changed_for(OFFBOARD), Remedy.GIVE_BACK, "", id="for an older goal"),
+        pytest.param(claimed(Phase.DRAINING), UPGRADE, UNCHANGED, Remedy.GIVE_BACK, "", id="draining"),
+        pytest.param(claimed(Phase.CHANGING), UPGRADE, UNCHANGED, Remedy.GIVE_BACK, "", id="claimed, and not changed yet"),
+        pytest.param(claimed(Phase.CHANGING), UPGRADE, changed_for(UPGRADE), Remedy.FINISH, "", id="half changed"),
+        pytest.param(claimed(Phase.CHANGING), UPGRADE, changed_for(OFFBOARD), Remedy.GIVE_BACK, "", id="for an older goal"),
         pytest.param(
-            marked(Phase.CHANGING), UPGRADE, changed_for(UPGRADE, "f" * 16), Remedy.LEAVE, "recover.host.other-intent",
+            claimed(Phase.CHANGING), UPGRADE, changed_for(UPGRADE, "f" * 16), Remedy.LEAVE, "recover.host.other-intent",
             id="by another intent",
         ),
-        pytest.param(marked(Phase.CHANGING), UPGRADE, UNASKED, Remedy.LEAVE, "recover.host.unknown", id="not told"),
-        pytest.param(marked(Phase.DRAINING), UPGRADE, UNASKED, Remedy.LEAVE, "recover.host.unknown", id="draining, not told"),
-        pytest.param(marked(Phase.CHANGING), UPGRADE, None, Remedy.LEAVE, "recover.host.unknown", id="not asked"),
+        pytest.param(claimed(Phase.CHANGING), UPGRADE, UNASKED, Remedy.LEAVE, "recover.host.unknown", id="not told"),
+        pytest.param(claimed(Phase.DRAINING), UPGRADE, UNASKED, Remedy.LEAVE, "recover.host.unknown", id="draining, not told"),
+        pytest.param(claimed(Phase.CHANGING), UPGRADE, None, Remedy.LEAVE, "recover.host.unknown", id="not asked"),
         pytest.param(
-            marked(Phase.DRAINING), UPGRADE, changed_for(UPGRADE), Remedy.LEAVE, "recover.mark.changed",
+            claimed(Phase.DRAINING), UPGRADE, changed_for(UPGRADE), Remedy.LEAVE, "recover.claim.changed",
             id="the Node says draining, and the host was changed",
         ),
-        pytest.param({}, UPGRADE, changed_for(UPGRADE), Remedy.LEAVE, "recover.mark.changed", id="the mark was taken off"),
+        pytest.param({}, UPGRADE, changed_for(UPGRADE), Remedy.LEAVE, "recover.claim.changed", id="the claim was taken off"),
         pytest.param(GONE, UPGRADE, changed_for(UPGRADE), Remedy.LEAVE, "recover.node.gone", id="changed, no Node"),
         pytest.param(GONE, OFFBOARD, changed_for(OFFBOARD), Remedy.FINISH, "", id="offboarded, no Node"),
         pytest.param(
-            {**marked(Phase.CHANGING), "machine_id": "m-2"}, UPGRADE, changed_for(UPGRADE), Remedy.LEAVE,
+            {**claimed(Phase.CHANGING), "machine_id": "m-2"}, UPGRADE, changed_for(UPGRADE), Remedy.LEAVE,
             "recover.other-machine", id="another machine",
         ),
-        pytest.param(marked(Phase.FAILED), UPGRADE, changed_for(UPGRADE), Remedy.LEAVE, "recover.failed", id="failed"),
+        pytest.param(claimed(Phase.FAILED), UPGRADE, changed_for(UPGRADE), Remedy.LEAVE, "recover.failed", id="failed"),
         pytest.param(
-            marked(Phase.WITH_A_PERSON, MAINTAIN), MAINTAIN, UNCHANGED, Remedy.LEAVE, "recover.with-a-person",
+            claimed(Phase.WITH_A_PERSON, MAINTAIN), MAINTAIN, UNCHANGED, Remedy.LEAVE, "recover.with-a-person",
             id="a person's",
         ),
         pytest.param(
-            marked(Phase.CHANGING, UNKNOWN), UNKNOWN, changed_for(UNKNOWN), Remedy.LEAVE, "recover.unknown-flow",
+            claimed(Phase.CHANGING, UNKNOWN), UNKNOWN, changed_for(UNKNOWN), Remedy.LEAVE, "recover.unknown-flow",
             id="of a flow that we have not",
         ),
     ],
@@ -103,8 +103,8 @@ def test_what_was_intended(
 @pytest.mark.parametrize(
     ("node", "remedy"),
     [
-        pytest.param(marked(Phase.DRAINING, OFFBOARD), Remedy.GIVE_BACK, id="draining"),
-        pytest.param(marked(Phase.CHANGING, OFFBOARD), Remedy.FINISH, id="its Node to be removed"),
+        pytest.param(claimed(Phase.DRAINING, OFFBOARD), Remedy.GIVE_BACK, id="draining"),
+        pytest.param(claimed(Phase.CHANGING, OFFBOARD), Remedy.FINISH, id="its Node to be removed"),
         pytest.param({}, Remedy.FORGET, id="not taken yet"),
         pytest.param(GONE, Remedy.FINISH, id="its Node is removed"),
     ],
@@ -119,7 +119,7 @@ def test_a_host_that_is_handed_over_is_not_asked() -> None:
     """It may be what a person is to mend: nothing was changed on it by us."""
     note = a_lease(MAINTAIN, replace(INTENT, hands_over=True))
     assert intended(note, [a_host()]) == {}
-    assert judged(marked(Phase.DRAINING, MAINTAIN), note, UNASKED) == [(Remedy.GIVE_BACK, "")]
+    assert judged(claimed(Phase.DRAINING, MAINTAIN), note, UNASKED) == [(Remedy.GIVE_BACK, "")]
     assert intended(a_lease(UPGRADE), [a_host()]) == {"fra1-n01": a_host()}
 
 
@@ -133,18 +133,18 @@ def test_a_host_that_is_handed_over_is_not_asked() -> None:
         pytest.param(OFFBOARD, a_lease(UPGRADE, None), id="another flow"),
     ],
 )
-def test_a_mark_alone_orders_nothing(phase: Phase, goal: Goal, note: Note) -> None:
+def test_a_claim_alone_orders_nothing(phase: Phase, goal: Goal, note: Note) -> None:
     """Whoever may patch Nodes can write one, and a restored backup brings old ones; the host is not even asked."""
-    assert judged(marked(phase, goal), note, changed_for(goal)) == [(Remedy.LEAVE, "recover.mark.unknown")]
+    assert judged(claimed(phase, goal), note, changed_for(goal)) == [(Remedy.LEAVE, "recover.claim.unknown")]
 
 
-def test_a_mark_beside_another_rollouts_intent_is_told_and_the_intent_judged_by_itself() -> None:
-    found = judged(marked(Phase.CHANGING, OFFBOARD), a_lease(UPGRADE))
-    assert found == [(Remedy.FORGET, ""), (Remedy.LEAVE, "recover.mark.unknown")]
+def test_a_claim_beside_another_rollouts_intent_is_told_and_the_intent_judged_by_itself() -> None:
+    found = judged(claimed(Phase.CHANGING, OFFBOARD), a_lease(UPGRADE))
+    assert found == [(Remedy.FORGET, ""), (Remedy.LEAVE, "recover.claim.unknown")]
 
 
 def test_a_host_that_is_not_active_any_more_is_told() -> None:
-    node = a_node(**marked(Phase.CHANGING))
+    node = a_node(**claimed(Phase.CHANGING))
     hosts, told = [a_host(active=False)], {"fra1-n01": changed_for(UPGRADE)}
     (found,) = left_behind(hosts, {"fra1-n01": node}, a_lease(UPGRADE), told, FINISHES, NOW)
     assert found.finding is not None
@@ -153,7 +153,7 @@ def test_a_host_that_is_not_active_any_more_is_told() -> None:
 
 def test_what_takes_long_comes_last() -> None:
     note = with_intent(a_lease(UPGRADE), UPGRADE.id, "fra1-n02", replace(INTENT, node="fra1-n02"))
-    nodes = {"fra1-n01": a_node(**marked(Phase.CHANGING)), "fra1-n02": a_node("fra1-n02", **marked(Phase.DRAINING))}
+    nodes = {"fra1-n01": a_node(**claimed(Phase.CHANGING)), "fra1-n02": a_node("fra1-n02", **claimed(Phase.DRAINING))}
     told = {"fra1-n01": changed_for(UPGRADE), "fra1-n02": UNCHANGED}
     found = left_behind([a_host(), a_host("fra1-n02")], nodes, note, told, FINISHES, NOW)
     assert [(one.host.name, one.remedy) for one in found] == [

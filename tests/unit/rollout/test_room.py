@@ -15,7 +15,7 @@ from tests.unit.onboard.builders import a_host, a_node
 ACCEPTED = {"poolkeeper.io/accepted": "{}"}
 OURS = {"poolkeeper.io/cordon": "{}"}
 CORDONED = {"unschedulable": True}
-MARK = {"poolkeeper.io/rollout": json.dumps({"rollout": "r"})}
+CLAIM = {"poolkeeper.io/rollout": json.dumps({"rollout": "r"})}
 
 HOSTS = [a_host(f"h{n}", pool={"max_unavailable": Limit(count=2)}, domain=f"rack{n % 2}") for n in range(6)]
 
@@ -41,12 +41,14 @@ def nodes(**differing: dict[str, Any]) -> dict[str, NodeRow]:
         pytest.param(
             {"h2": {"unschedulable": True, "annotations": {**OURS, **ACCEPTED}}}, False, id="a re-cordoned one is"
         ),
-        pytest.param({"h2": {"unschedulable": True, "annotations": {**OURS, **MARK}}}, False, id="so is a marked one"),
+        pytest.param(
+            {"h2": {"unschedulable": True, "annotations": {**OURS, **CLAIM}}}, False, id="so is a claimed one"
+        ),
         pytest.param({"h0": {"ready": False}, "h2": {"ready": False}}, True, id="one that serves nobody takes no room"),
         pytest.param({"h0": CORDONED, "h2": {"ready": False}}, False, id="one that is cordoned serves its pods still"),
         pytest.param({"h0": CORDONED, "h2": CORDONED, "h4": CORDONED}, True, id="of a cordoned rack the first may go"),
         pytest.param(
-            {"h0": CORDONED, "h2": {**CORDONED, "annotations": MARK}}, False, id="and the second waits for it"
+            {"h0": CORDONED, "h2": {**CORDONED, "annotations": CLAIM}}, False, id="and the second waits for it"
         ),
     ],
 )
@@ -174,7 +176,7 @@ def test_what_is_counted_on() -> None:
     there = nodes(
         h1=NEVER_ACCEPTED,
         h2={"ready": False},
-        h3={"unschedulable": True, "annotations": {**OURS, **MARK}},
+        h3={"unschedulable": True, "annotations": {**OURS, **CLAIM}},
     )
     assert in_service(there) == {"h0", "h2", "h3", "h4", "h5"}
 
@@ -186,7 +188,7 @@ def test_what_is_counted_on() -> None:
         pytest.param({"ready": False}, True, id="not Ready"),
         pytest.param({"unschedulable": True}, True, id="cordoned by a person"),
         pytest.param({"unschedulable": True, "annotations": OURS, "ready": False}, False, id="in quarantine"),
-        pytest.param({"annotations": MARK}, True, id="uncordoned by someone and never proven"),
+        pytest.param({"annotations": CLAIM}, True, id="uncordoned by someone and never proven"),
         pytest.param({"taints": (("hw", "bad", "NoExecute"),)}, True, id="emptied by a person's taint"),
         pytest.param({"taints": (("hw", "bad", "NoSchedule"),)}, False, id="a taint that ends no pods"),
         pytest.param({"taints": ((OUT_OF_SERVICE, "nodeshutdown", "NoSchedule"),)}, True, id="out of service, by a person's word"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.cluster.marks import Mark, Phase, mark_of, mark_text
+from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_of, claim_text
 from poolkeeper.tasks.rollout.goal import Goal
 from poolkeeper.tasks.rollout.memory import Intent
 from poolkeeper.tasks.rollout.standing import Step, where_it_stands
@@ -21,10 +21,10 @@ HAND_WRITTEN = {"poolkeeper.io/rollout": "joe was here"}
 OURS = Intent("fra1-n01", "m-1", "0123456789abcdef")
 
 
-def marked(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
+def claimed(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
     """A node that a run of a goal has taken."""
-    mark = Mark(goal.id, goal.flow, goal.wanted, "run-1", 7, phase, "2026-11-23T11:00:00+00:00")
-    return {"unschedulable": True, "annotations": {**CORDON, "poolkeeper.io/rollout": mark_text(mark)}}
+    claim = Claim(goal.id, goal.flow, goal.wanted, "run-1", 7, phase, "2026-11-23T11:00:00+00:00")
+    return {"unschedulable": True, "annotations": {**CORDON, "poolkeeper.io/rollout": claim_text(claim)}}
 
 
 @pytest.mark.parametrize(
@@ -48,42 +48,42 @@ def marked(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
         pytest.param(
             {"unread": "x"}, {"works_on_not_ready": True}, Step.LEAVE, "rollout.node.unread", id="not to be read"
         ),
-        pytest.param(marked(Phase.DRAINING), {}, Step.DRAIN, None, id="killed while draining"),
-        pytest.param(marked(Phase.CHANGING), {}, Step.CHANGE, None, id="killed while changing"),
-        pytest.param(marked(Phase.FAILED), {}, Step.CHANGE, None, id="failed before"),
-        pytest.param(marked(Phase.CHANGING), {"at_goal": True}, Step.PROVE, None, id="changed, not given back"),
-        pytest.param(marked(Phase.FAILED), {"at_goal": True}, Step.PROVE, None, id="mended by a person"),
+        pytest.param(claimed(Phase.DRAINING), {}, Step.DRAIN, None, id="killed while draining"),
+        pytest.param(claimed(Phase.CHANGING), {}, Step.CHANGE, None, id="killed while changing"),
+        pytest.param(claimed(Phase.FAILED), {}, Step.CHANGE, None, id="failed before"),
+        pytest.param(claimed(Phase.CHANGING), {"at_goal": True}, Step.PROVE, None, id="changed, not given back"),
+        pytest.param(claimed(Phase.FAILED), {"at_goal": True}, Step.PROVE, None, id="mended by a person"),
         pytest.param(
-            {**marked(Phase.CHANGING), "ready": False}, {}, Step.CHANGE, None, id="not Ready because of our change"
+            {**claimed(Phase.CHANGING), "ready": False}, {}, Step.CHANGE, None, id="not Ready because of our change"
         ),
         pytest.param(
-            {**marked(Phase.FAILED), "unschedulable": False},
+            {**claimed(Phase.FAILED), "unschedulable": False},
             {},
             Step.LEAVE,
             "rollout.node.uncordoned",
             id="uncordoned by someone while ours",
         ),
         pytest.param(
-            {**marked(Phase.FAILED), "unschedulable": False}, {"at_goal": True}, Step.PROVE, None, id="and at the goal"
+            {**claimed(Phase.FAILED), "unschedulable": False}, {"at_goal": True}, Step.PROVE, None, id="and at the goal"
         ),
-        pytest.param(marked(Phase.CHANGING, OTHER), {}, Step.LEAVE, "rollout.node.taken", id="another rollout's"),
+        pytest.param(claimed(Phase.CHANGING, OTHER), {}, Step.LEAVE, "rollout.node.taken", id="another rollout's"),
         pytest.param(
-            marked(Phase.CHANGING, NEXT),
+            claimed(Phase.CHANGING, NEXT),
             {},
             Step.LEAVE,
             "rollout.node.taken",
             id="the same flow's, towards another goal",
         ),
         pytest.param(
-            marked(Phase.WITH_A_PERSON, OTHER), {"at_goal": True}, Step.LEAVE, "rollout.node.taken", id="a person's"
+            claimed(Phase.WITH_A_PERSON, OTHER), {"at_goal": True}, Step.LEAVE, "rollout.node.taken", id="a person's"
         ),
-        pytest.param({"annotations": HAND_WRITTEN}, {}, Step.LEAVE, "rollout.node.taken", id="an unreadable mark"),
+        pytest.param({"annotations": HAND_WRITTEN}, {}, Step.LEAVE, "rollout.node.taken", id="an unreadable claim"),
         *(
             pytest.param(
-                marked(phase),
+                claimed(phase),
                 {"intent": None, "at_goal": at_goal},
                 Step.LEAVE,
-                "rollout.mark.unknown",
+                "rollout.claim.unknown",
                 id=f"a forged {phase}",
             )
             for phase, at_goal in (
@@ -94,7 +94,7 @@ def marked(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
             )
         ),
         pytest.param(
-            {**marked(Phase.CHANGING), "machine_id": "m-2"},
+            {**claimed(Phase.CHANGING), "machine_id": "m-2"},
             {},
             Step.LEAVE,
             "rollout.node.other-machine",
@@ -110,16 +110,16 @@ def test_where_it_stands(
     assert (standing.step, standing.finding.id if standing.finding else None) == (step, finding)
 
 
-A_MARK = Mark(GOAL.id, "upgrade", GOAL.wanted, "run-1", 3, Phase.CHANGING, "2026-11-23T11:00:00+00:00")
+A_CLAIM = Claim(GOAL.id, "upgrade", GOAL.wanted, "run-1", 3, Phase.CHANGING, "2026-11-23T11:00:00+00:00")
 
 
-def test_a_mark_comes_back_as_it_was_written() -> None:
-    assert mark_of(a_node(annotations={"poolkeeper.io/rollout": mark_text(A_MARK)})) == A_MARK
-    assert json.loads(mark_text(A_MARK))["phase"] == "changing"
+def test_a_claim_comes_back_as_it_was_written() -> None:
+    assert claim_of(a_node(annotations={"poolkeeper.io/rollout": claim_text(A_CLAIM)})) == A_CLAIM
+    assert json.loads(claim_text(A_CLAIM))["phase"] == "changing"
 
 
 def text(**fields: Any) -> str:
-    return json.dumps({**json.loads(mark_text(A_MARK)), **fields})
+    return json.dumps({**json.loads(claim_text(A_CLAIM)), **fields})
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def text(**fields: Any) -> str:
         pytest.param(text(fencing_token=10**15), id="the last fencing token"),
     ],
 )
-def test_a_mark_that_can_be_read(written: str) -> None:
-    found = mark_of(a_node(annotations={"poolkeeper.io/rollout": written}))
+def test_a_claim_that_can_be_read(written: str) -> None:
+    found = claim_of(a_node(annotations={"poolkeeper.io/rollout": written}))
     assert found is not None
     assert found.rollout == GOAL.id
 
@@ -158,7 +158,7 @@ def test_a_mark_that_can_be_read(written: str) -> None:
         pytest.param("\ud800", id="no text"),
     ],
 )
-def test_a_mark_that_cannot_be_read_is_of_a_rollout_that_nobody_knows(written: str) -> None:
-    found = mark_of(a_node(annotations={"poolkeeper.io/rollout": written}))
+def test_a_claim_that_cannot_be_read_is_of_a_rollout_that_nobody_knows(written: str) -> None:
+    found = claim_of(a_node(annotations={"poolkeeper.io/rollout": written}))
     assert found is not None
     assert (found.rollout, found.phase, found.fencing_token) == ("unreadable", Phase.FAILED, 0)

@@ -109,7 +109,7 @@ def test_a_node_that_is_too_far_behind_is_told_and_upgraded() -> None:
 
 
 def test_a_step_that_an_earlier_run_has_left_comes_first() -> None:
-    """It tells the step's version already and is not proven: without its mark's goal nobody would take it up again."""
+    """It tells the step's version already and is not proven: without its claim's goal nobody would take it up again."""
     goal = Goal("1.36.3", {"containerd": "1.7.24-1"})
     steps = {"a": ("1.35", "1.36.3"), "b": ("1.34", "1.35", "1.36.3"), "c": ("1.36.3",), "d": ()}
     ways = ways_by(steps, {"a": "1.34", "b": "1.34", "refused": "1.34"})

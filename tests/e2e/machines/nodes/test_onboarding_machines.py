@@ -204,7 +204,9 @@ def test_a_node_is_upgraded_by_packages_and_kubeadm(machines: MachinesCluster, a
     assert told.split() == [f"{name}={pins.packages[name]}" for name in ("kubeadm", "kubelet")] + [f"v{NEWER}"]
     assert machines.shell(host, "apt-mark showhold") == holds == "kubeadm\nkubelet"
     assert machines.shell(host, "cat /proc/sys/kernel/random/boot_id") == boot
-    assert machines.shell(host, "ls /run/poolkeeper 2>/dev/null | wc -l; cat /var/lib/poolkeeper/fencing-token") == "0\n1"
+    assert (
+        machines.shell(host, "ls /run/poolkeeper 2>/dev/null | wc -l; cat /var/lib/poolkeeper/fencing-token") == "0\n1"
+    )
 
 
 def test_a_machine_that_lost_power_is_not_ready_and_comes_back(machines: MachinesCluster, accepted: list[str]) -> None:

@@ -1,9 +1,9 @@
-"""The mark that a rollout leaves on a Node while it works on it: a sign for people, and for other runs to keep off.
+"""The claim that a rollout leaves on a Node while it works on it: a sign for people, and for other runs to keep off.
 
 It orders nothing: who may patch Nodes can write one. What is to be finished stands on the pool's Lease and on the host
-(`tasks.rollout.memory`). A mark is written in one patch with our cordon. A cordon that was there before stays someone
-else's: then there is a mark and no cordon of ours. A mark of a greater fencing token is never overwritten: its run has
-taken over.
+(`tasks.rollout.memory`). A claim is written in one patch with our cordon. A cordon that was there before stays someone
+else's: then there is a claim and no cordon of ours. A claim with a greater fencing token is never overwritten: its run
+has taken over.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Claim:
     """Who works on a node, towards what, and how far they came, as the Node tells it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -53,101 +53,101 @@ class Mark:
     """ISO 8601, UTC: when this phase began."""
 
 
-_MARK = TypeAdapter(Mark)
-UNREADABLE = Mark("unreadable", "unknown", {}, "unknown", 0, Phase.FAILED, "unknown")
+_CLAIM = TypeAdapter(Claim)
+UNREADABLE = Claim("unreadable", "unknown", {}, "unknown", 0, Phase.FAILED, "unknown")
 """What stands in for one that cannot be read: of a rollout that nobody knows."""
 
 
-class MarkedByOthers(Exception):
+class ClaimedByOthers(Exception):
     """Someone else works on this node, or has taken it over."""
 
-    def __init__(self, node: str, mark: Mark | None, why: str) -> None:
+    def __init__(self, node: str, claim: Claim | None, why: str) -> None:
         super().__init__(f"node {node} {why}")
-        self.node, self.mark = node, mark
+        self.node, self.claim = node, claim
 
 
 class Uncordoned(Exception):
     """Someone has uncordoned a node that we work on: pods may have come, and it must not be changed under them."""
 
 
-def mark_of(node: NodeRow) -> Mark | None:
-    """The mark on a node, None without one."""
+def claim_of(node: NodeRow) -> Claim | None:
+    """The claim on a node, None without one."""
     text = node.annotations.get(ROLLOUT)
     if text is None:
         return None
     try:
-        return read_written(text, _MARK)
+        return read_written(text, _CLAIM)
     except Unreadable:
         return UNREADABLE
 
 
-def mark_text(mark: Mark) -> str:
+def claim_text(claim: Claim) -> str:
     """As it stands in the annotation."""
-    return json.dumps(asdict(mark), sort_keys=True)
+    return json.dumps(asdict(claim), sort_keys=True)
 
 
 def now_text() -> str:
-    """The present moment, as marks have it."""
+    """The present moment, as claims have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-async def take_node(api: ClusterApi, name: str, mark: Mark, *, even_if_cordoned: bool = False) -> NodeRow:
-    """Cordon a node and mark it, in one patch. Taking it again, by the same rollout, takes it over.
+async def claim_node(api: ClusterApi, name: str, claim: Claim, *, even_if_cordoned: bool = False) -> NodeRow:
+    """Cordon a node and claim it, in one patch. Taking it again, by the same rollout, takes it over.
 
-    even_if_cordoned: a node that someone else has cordoned is marked; their cordon stays theirs
-    Raises MarkedByOthers, NotFound, ClusterUnreachable and ApiError.
+    even_if_cordoned: a node that someone else has cordoned is claimed; their cordon stays theirs
+    Raises ClaimedByOthers, NotFound, ClusterUnreachable and ApiError.
     """
 
     def patch(row: NodeRow) -> Json:
-        _refuse_others(row, mark)
-        annotations = {ROLLOUT: mark_text(mark)}
+        _refuse_others(row, claim)
+        annotations = {ROLLOUT: claim_text(claim)}
         if row.unschedulable:
-            if not row.cordoned_by_us and mark_of(row) is None and not even_if_cordoned:
-                raise MarkedByOthers(name, None, "was cordoned by someone else meanwhile")
-            if row.cordoned_by_us and mark_of(row) is None:
-                raise MarkedByOthers(name, None, "is in quarantine: it was not accepted yet")
+            if not row.cordoned_by_us and claim_of(row) is None and not even_if_cordoned:
+                raise ClaimedByOthers(name, None, "was cordoned by someone else meanwhile")
+            if row.cordoned_by_us and claim_of(row) is None:
+                raise ClaimedByOthers(name, None, "is in quarantine: it was not accepted yet")
             return {"metadata": {"annotations": annotations}}
-        owner = json.dumps({"why": f"rollout {mark.flow}", "run": mark.run, "since": mark.since, "joined": False})
+        owner = json.dumps({"why": f"rollout {claim.flow}", "run": claim.run, "since": claim.since, "joined": False})
         return {"metadata": {"annotations": {**annotations, CORDON: owner}}, "spec": {"unschedulable": True}}
 
     return await change_node(api, name, patch)
 
 
-async def write_mark(api: ClusterApi, name: str, mark: Mark) -> NodeRow:
+async def update_claim(api: ClusterApi, name: str, claim: Claim) -> NodeRow:
     """Note how far a node has come.
 
-    Raises MarkedByOthers, also where someone has removed our mark; Uncordoned, where what comes next is no more to be
+    Raises ClaimedByOthers, also where someone has removed our claim; Uncordoned, where what comes next is no more to be
     done on a node that takes pods.
     """
 
     def patch(row: NodeRow) -> Json:
-        _refuse_others(row, mark)
-        there = mark_of(row)
+        _refuse_others(row, claim)
+        there = claim_of(row)
         if there is None:
-            raise MarkedByOthers(name, None, "has lost our mark: someone has given it back")
-        if mark.phase in (Phase.CHANGING, Phase.WITH_A_PERSON) and not row.unschedulable:
+            raise ClaimedByOthers(name, None, "has lost our claim: someone has given it back")
+        if claim.phase in (Phase.CHANGING, Phase.WITH_A_PERSON) and not row.unschedulable:
             raise Uncordoned(f"someone has uncordoned node {name} while it was {there.phase}")
-        return {"metadata": {"annotations": {ROLLOUT: mark_text(mark)}}}
+        return {"metadata": {"annotations": {ROLLOUT: claim_text(claim)}}}
 
     return await change_node(api, name, patch)
 
 
-async def give_back_node(api: ClusterApi, name: str, mark: Mark | None, only: Phase | None = None) -> NodeRow:
-    """Remove our mark and our cordon, no other one.
+async def release_node(api: ClusterApi, name: str, claim: Claim | None, only: Phase | None = None) -> NodeRow:
+    """Remove our claim and our cordon, no other one.
 
-    mark: of the rollout that gives it back; None: a person's order, whoever works on it
+    claim: of the rollout that gives it back; None: a person's order, whoever works on it
     only: give it back in this phase alone; what has come further may be changed, or a person's
-    Raises MarkedByOthers where another rollout or a later run has it, or where it has come further.
+    Raises ClaimedByOthers where another rollout or a later run has it, or where it has come further.
     """
 
     def patch(row: NodeRow) -> Json | None:
-        there = mark_of(row)
+        there = claim_of(row)
         if there is None:
             return None
-        if mark is not None:
-            _refuse_others(row, mark)
+        if claim is not None:
+            _refuse_others(row, claim)
         if only is not None and there.phase is not only:
-            raise MarkedByOthers(name, there, f"is {there.phase} by now, and no longer {only}")
+            raise ClaimedByOthers(name, there, f"is {there.phase} by now, and no longer {only}")
         # where a person has uncordoned it meanwhile, our claim must not outlive that: it would own their next cordon
         body: Json = {"metadata": {"annotations": {ROLLOUT: None, CORDON: None}}}
         if row.cordoned_by_us:
@@ -157,11 +157,11 @@ async def give_back_node(api: ClusterApi, name: str, mark: Mark | None, only: Ph
     return await change_node(api, name, patch)
 
 
-def _refuse_others(row: NodeRow, mine: Mark) -> None:
-    theirs = mark_of(row)
+def _refuse_others(row: NodeRow, mine: Claim) -> None:
+    theirs = claim_of(row)
     if theirs is None:
         return
     if theirs.rollout != mine.rollout:
-        raise MarkedByOthers(row.name, theirs, f"is worked on by rollout {theirs.flow} of run {theirs.run}")
+        raise ClaimedByOthers(row.name, theirs, f"is worked on by rollout {theirs.flow} of run {theirs.run}")
     if theirs.fencing_token > mine.fencing_token:
-        raise MarkedByOthers(row.name, theirs, f"was taken over by run {theirs.run}")
+        raise ClaimedByOthers(row.name, theirs, f"was taken over by run {theirs.run}")
