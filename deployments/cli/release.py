@@ -55,7 +55,7 @@ def release(nodes: tuple[str, ...], fleet: str | None, cluster: str | None, yes:
         sys.exit(FINE)
     if not yes:
         click.confirm(f"Give these {len(mine)} back?", abort=True, err=True)
-    left = in_cluster(fleet, cluster, lambda api: releasing.give_back(api, mine, nodes))
+    left = in_cluster(fleet, cluster, lambda api: releasing.release(api, mine, nodes))
     echo("\n".join([*left, f"given back: {len(mine) - len(left)}"]), err=as_json)
     sys.exit(WRONG_OUT_THERE if left else FINE)
 

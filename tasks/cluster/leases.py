@@ -188,7 +188,7 @@ class HeldLease:
         """
         await self._write(note)
 
-    async def give_back(self, left: Callable[[Note], Note] = lambda note: {}) -> None:
+    async def release(self, left: Callable[[Note], Note] = lambda note: {}) -> None:
         """Let go of it at once; a lease that is no longer ours is left alone. Raises ClusterUnreachable, ApiError.
 
         left: what of its annotation is to stay
@@ -277,7 +277,7 @@ class DryRunLease(HeldLease):
         """For the steps that follow."""
         self._row = replace(self._row, note=note(self._row.note))
 
-    async def give_back(self, left: Callable[[Note], Note] = lambda note: {}) -> None:
+    async def release(self, left: Callable[[Note], Note] = lambda note: {}) -> None:
         """There is nothing to give back."""
 
 
@@ -308,7 +308,9 @@ async def hold_lease(
 
     Raises LeaseHeld, LeaseUnfinished, ClusterUnreachable and ApiError.
     """
-    held = await take_lease(api, name, holder, duration_s=duration_s, patience_s=patience_s, note=note, others=others)
+    held = await acquire_lease(
+        api, name, holder, duration_s=duration_s, patience_s=patience_s, note=note, others=others
+    )
     keeping = asyncio.create_task(held.keep())
     try:
         yield held
@@ -317,10 +319,10 @@ async def hold_lease(
         with suppress(asyncio.CancelledError):
             await keeping
         with suppress(ClusterUnreachable, ApiError):  # then it lapses by itself
-            await held.give_back(left)
+            await held.release(left)
 
 
-async def take_lease(
+async def acquire_lease(
     api: ClusterApi,
     name: str,
     holder: str,

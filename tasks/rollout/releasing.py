@@ -31,7 +31,7 @@ async def held(api: ClusterApi, nodes: Sequence[str]) -> tuple[Held, ...]:
     return tuple(found)
 
 
-async def give_back(api: ClusterApi, found: Sequence[Held], named: Sequence[str]) -> list[str]:
+async def release(api: ClusterApi, found: Sequence[Held], named: Sequence[str]) -> list[str]:
     """Give each back; what could not be, and why.
 
     named: nodes that are given back however far they have come; of the others only what is still being drained

@@ -81,7 +81,7 @@ def where_it_stands(
     if claim is not None and intent is None:
         return leave(
             "rollout.claim.unknown",
-            f"its annotation says that run {claim.run} was {claim.phase} it, and the pool's Lease knows nothing of that",
+            f"its annotation says that run {claim.run} was {claim.phase} it, and the pool's Lease does not say so",
             "a claim that a run of ours has written",
             f"Find out who has written it (a restored backup, the audit log), then `poolkeeper release {name}`.",
             Severity.BLOCKER,

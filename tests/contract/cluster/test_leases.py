@@ -17,12 +17,12 @@ from poolkeeper.tasks.cluster.leases import (
     LeaseHeld,
     LeaseLost,
     LeaseUnfinished,
+    acquire_lease,
     amend_lease,
     get_lease,
     hold_lease,
     lease_guard,
     list_leases,
-    take_lease,
 )
 from poolkeeper.tasks.outcomes import Change, Subject
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
@@ -40,7 +40,7 @@ def our_namespace(embedded: SomeoneIsQuicker) -> None:
 
 async def take(cluster: ClusterApi, holder: str, **settings: Any) -> HeldLease:
     async with asyncio.timeout(DEADLINE_S):
-        return await take_lease(cluster, NAME, holder, **{"duration_s": SHORT_S, **settings})
+        return await acquire_lease(cluster, NAME, holder, **{"duration_s": SHORT_S, **settings})
 
 
 def in_the_store(embedded: SomeoneIsQuicker) -> dict[str, Any]:
@@ -102,7 +102,7 @@ async def test_a_lease_taken_by_force_is_lost_at_the_next_renewal(
     )
     with pytest.raises(LeaseLost, match="taken over by run-2"):
         await held.renew()
-    await held.give_back()
+    await held.release()
     assert in_the_store(embedded)["spec"]["holderIdentity"] == "run-2"
 
 
@@ -156,7 +156,7 @@ async def test_a_cluster_that_is_away_loses_it_in_time(cluster: ClusterApi, embe
 
 async def test_whoever_was_quicker_has_it(cluster: ClusterApi, embedded: SomeoneIsQuicker) -> None:
     """It was free when we looked, and another one's when we wrote."""
-    await (await take(cluster, "run-1")).give_back()
+    await (await take(cluster, "run-1")).release()
     embedded.meddle = lambda: embedded.store.modify(
         "leases.coordination.k8s.io",
         NAME,
@@ -184,7 +184,7 @@ async def test_what_could_land_after_the_lease_is_not_sent(cluster: ClusterApi) 
     assert refusal is not None
     assert (refusal.guard, refusal.temporary) == ("lease", True)
     assert refusal.reason.startswith(f"lease {NAME} is not surely ours: it was not renewed for")
-    await held.give_back()
+    await held.release()
     longer = await take(cluster, "run-1", duration_s=int(cluster.timeout_s) + 60)
     assert await lease_guard(cluster, longer)(A_CHANGE) is None
 
@@ -234,7 +234,7 @@ async def test_nobody_waits_for_ever_for_what_a_killed_holder_has_begun(cluster:
         await take(cluster, "another-goal", others=begun)
     assert said[-1] == f"lease {NAME} was not renewed by killed for {SHORT_S} s, and the upgrade is unfinished"
     again = await take(cluster, "recover")
-    await again.give_back(lambda note: {})
+    await again.release(lambda note: {})
     assert (await take(cluster, "another-goal", others=begun)).holder == "another-goal"
 
 
@@ -243,7 +243,7 @@ async def test_nobody_waits_for_ever_for_what_a_killed_holder_has_begun(cluster:
 async def test_what_someone_has_written_on_a_lease_ends_nobody(
     cluster: ClusterApi, embedded: SomeoneIsQuicker, fencing_token: str, note: str, said: list[str]
 ) -> None:
-    await (await take(cluster, "run-1")).give_back()
+    await (await take(cluster, "run-1")).release()
     junk = {"poolkeeper.io/fencing-token": fencing_token, "poolkeeper.io/rollout": note}
     embedded.store.modify(
         "leases.coordination.k8s.io",

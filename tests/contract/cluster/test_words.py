@@ -16,7 +16,7 @@ import pytest
 
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_node, update_claim
-from poolkeeper.tasks.cluster.leases import list_leases, take_lease
+from poolkeeper.tasks.cluster.leases import acquire_lease, list_leases
 from poolkeeper.tasks.cluster.nodes import PATH, list_nodes
 from poolkeeper.tasks.cluster.stops import read_stops
 from poolkeeper.tasks.rollout.goal import Goal
@@ -126,11 +126,11 @@ async def test_what_a_rollout_has_begun_on_a_named_node_is_forgotten(
     embedded.store.create("namespaces", {"metadata": {"name": "poolkeeper"}})
     await draining(cluster, "node-1")
     nodes = {"n01": "node-1", "n02": "node-2", "n03": "node-3"}
-    held = await take_lease(cluster, "pool-general", "run-1", note=lambda _: begun({}, GOAL, {}, datetime.now(UTC)))
+    held = await acquire_lease(cluster, "pool-general", "run-1", note=lambda _: begun({}, GOAL, {}, datetime.now(UTC)))
     for host, node in nodes.items():
         intent = Intent.of(node, None)
         await held.change(partial(with_intent, rollout=GOAL.id, host=host, intent=intent))
-    await held.give_back(lambda note: note)
+    await held.release(lambda note: note)
     for node in ("node-1", "node-2"):
         code, out, _ = await (await poolkeeper("release", node, "--yes")).ends()
         assert (code, out.splitlines()[-1]) == (0, "given back: 1")

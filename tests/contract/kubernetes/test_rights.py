@@ -37,7 +37,7 @@ from poolkeeper.tasks.cluster.bootstrap import (
     wait_cluster_info,
 )
 from poolkeeper.tasks.cluster.leases import PATH as LEASES
-from poolkeeper.tasks.cluster.leases import get_lease, list_leases, take_lease
+from poolkeeper.tasks.cluster.leases import acquire_lease, get_lease, list_leases
 from poolkeeper.tasks.cluster.nodes import accept, cordon, delete_node, get_node, list_nodes, wait_node
 from poolkeeper.tasks.cluster.pods import create_pod, delete_pod, pod_log, pods_on, wait_pods_on
 from poolkeeper.tasks.cluster.snapshot import read_snapshot
@@ -289,13 +289,13 @@ async def look_at_all_leases(api: ClusterApi, place: Place) -> None:
 
 async def take_a_new_lease(api: ClusterApi, place: Place) -> None:
     await place.admin("DELETE", f"{LEASES}/pool-test")
-    assert (await take_lease(api, "pool-test", "run-1")).holder == "run-1"
+    assert (await acquire_lease(api, "pool-test", "run-1")).holder == "run-1"
 
 
 async def renew_a_lease(api: ClusterApi, place: Place) -> None:
     await place.admin("POST", LEASES, {"metadata": {"name": "pool-test"}, "spec": {}})
     await place.admin("PATCH", f"{LEASES}/pool-test", {"spec": {"holderIdentity": None}}, kind=MERGE)
-    await (await take_lease(api, "pool-test", "run-1")).give_back()
+    await (await acquire_lease(api, "pool-test", "run-1")).release()
 
 
 async def wait_for_a_lease(api: ClusterApi, place: Place) -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_node, update_claim
-from poolkeeper.tasks.cluster.leases import take_lease
+from poolkeeper.tasks.cluster.leases import acquire_lease
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, list_nodes
 from poolkeeper.tasks.cluster.stops import stops_guard
 from poolkeeper.tasks.fleet.model import Host
@@ -130,11 +130,11 @@ async def half_done(api: ClusterApi, goal: Goal, node: str, phase: Phase) -> Cla
     """What an earlier run of a goal has left: its intent on the pool's Lease, and a node that it took and brought so far."""
     row = await get_node(api, node)
     intent = Intent.of(node, row)
-    held = await take_lease(
+    held = await acquire_lease(
         api, f"pool-{goal.pool}", "run-0/1", note=lambda before: begun(before, goal, {}, datetime.now(UTC))
     )
     await held.change(lambda note: with_intent(note, goal.id, node, intent))
-    await held.give_back(lambda note: ended(note, goal.id))
+    await held.release(lambda note: ended(note, goal.id))
     claim = Claim(goal.id, goal.flow, goal.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
     await claim_node(api, node, claim)
     claim = replace(claim, phase=phase)

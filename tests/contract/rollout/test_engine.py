@@ -27,10 +27,10 @@ from poolkeeper.tasks.cluster.leases import (
     HeldLease,
     LeaseLost,
     Note,
+    acquire_lease,
     hold_lease,
     list_leases,
     release_lease,
-    take_lease,
 )
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, list_nodes
 from poolkeeper.tasks.cluster.pods import pods_on
@@ -789,7 +789,7 @@ async def test_no_change_is_waited_for_longer_than_the_lease_lasts(
     cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
 ) -> None:
     run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
-    lease = await take_lease(cluster, "pool-general", run.holder, duration_s=1)  # and not renewed
+    lease = await acquire_lease(cluster, "pool-general", run.holder, duration_s=1)  # and not renewed
     carrier = carrier_of(run, lease, QUICK)
     async with asyncio.timeout(5):
         with pytest.raises(ClusterUnreachable, match="to wait for ever took longer than the lease lasts"):

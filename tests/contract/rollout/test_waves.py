@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.cluster import ClusterApi
-from poolkeeper.tasks.cluster.leases import get_lease, take_lease
+from poolkeeper.tasks.cluster.leases import acquire_lease, get_lease
 from poolkeeper.tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Severity, Subject
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
 from poolkeeper.tasks.rollout.live import Live
@@ -60,7 +60,7 @@ class Run:
             [Candidate(a_host(name), half_done=name in half_done) for name in HOSTS],
         )
         async with asyncio.timeout(DEADLINE_S):
-            lease = await take_lease(
+            lease = await acquire_lease(
                 self.cluster,
                 "pool-p",
                 "run/1",
@@ -77,7 +77,7 @@ class Run:
                 stopped=self.stopped,
             )
             outcomes = await self.waves.carry_out()
-            await lease.give_back(lambda note: note)
+            await lease.release(lambda note: note)
         return {outcome.name: str(outcome.state) for outcome in outcomes}
 
 
