@@ -24,7 +24,7 @@ from poolkeeper.tasks.outcomes import Change, Guard, Refusal
 NAMESPACE = "poolkeeper"
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 NAME = "stops"
-FINALIZER = "poolkeeper.io/a-word-stands"
+FINALIZER = "poolkeeper.io/stops-in-force"
 _FREEZE = "freeze"
 _HOLD = "hold."
 _RUN = "stop."
