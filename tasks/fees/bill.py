@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from poolkeeper.tasks.fees.money import ZERO, total
 from poolkeeper.tasks.fees.periods import Period, PeriodInvalid
-from poolkeeper.tasks.fleet.problems import FileInvalid, Problem, told
+from poolkeeper.tasks.fleet.problems import FileInvalid, Problem, quoted_value
 
 MAX_DIGITS = 30
 """Of an amount, before and after the point; no bill needs more."""
@@ -29,7 +29,7 @@ ADJUSTING = frozenset({"Refund", "Adjustment"})
 class BillInvalid(FileInvalid):
     """A bill with problems; nothing of it is used."""
 
-    told_by = "poolkeeper bill reconcile --bill FILE"
+    shown_by = "poolkeeper bill reconcile --bill FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ class BillReader:
                 read[name] = column.read(value)
             except ValueError as error:
                 message, _, fix = str(error).partition("|")
-                wrong.append(Wrong(name, f"{told(value)} {message}.", fix))
+                wrong.append(Wrong(name, f"{quoted_value(value)} {message}.", fix))
         if wrong:
             return wrong
         self._compare("Currency", read["Currency"], self.currency, line)

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from poolkeeper.tasks.fees.periods import instant
-from poolkeeper.tasks.fleet.problems import FileInvalid, nearest, told
+from poolkeeper.tasks.fleet.problems import FileInvalid, nearest, quoted_value
 
 COLUMNS = ("resource_id", "kind", "event", "at", "vcpus", "gpus", "labels")
 REQUIRED = COLUMNS[:4]
@@ -40,7 +40,7 @@ def place(source: str, column: str) -> str:
 class EvidenceInvalid(FileInvalid):
     """Evidence with problems; nothing was metered."""
 
-    told_by = "poolkeeper bill meter --events FILE"
+    shown_by = "poolkeeper bill meter --events FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +164,14 @@ class EventReader:
         at = value if isinstance(value, datetime) else _moment(value)
         if at.tzinfo is None:
             raise _Bad(
-                f"{told(str(value))} has no time zone; where clocks are put back, an hour comes twice.",
+                f"{quoted_value(str(value))} has no time zone; where clocks are put back, an hour comes twice.",
                 f"Write its offset from UTC, like {at.isoformat()}+08:00, or Z for UTC.",
             )
         at_us = instant(at)
         if at_us > self.until_us:
             raise _Bad(
-                f"{told(str(value))} lies in the future.", "Correct the time, its offset, or the clock that wrote it."
+                f"{quoted_value(str(value))} lies in the future.",
+                "Correct the time, its offset, or the clock that wrote it.",
             )
         return at_us
 
@@ -185,7 +186,7 @@ class EventReader:
             size = value if isinstance(value, int) and not isinstance(value, bool) else -1
         if size is None or not 0 <= size <= MAX_SIZE:
             raise _Bad(
-                f"{told(value)} is not a number of {what}.",
+                f"{quoted_value(value)} is not a number of {what}.",
                 f"Write a whole number from 0 to {MAX_SIZE:,}, or nothing where it is not known.",
             )
         return size
@@ -214,7 +215,7 @@ def _resource(value: Any) -> str:
 
 def _kind(value: Any) -> str:
     if not isinstance(value, str) or value not in BEGINS:
-        raise _Bad(f"{told(value or '')} is not a kind of resource.", "Write cluster or node.")
+        raise _Bad(f"{quoted_value(value or '')} is not a kind of resource.", "Write cluster or node.")
     return value
 
 
@@ -226,8 +227,8 @@ def _any_verb(value: Any) -> tuple[str, str]:
     if colon == "" and verb in _VERBS:
         return verb, ""
     if verb == STATE:
-        raise _Bad(f"{told(text)} names no state.", "Write it with the state behind it, like state:Ready.")
-    raise _Bad(f"{told(text)} is not an event.", nearest(text, [*_VERBS, "state:<name>"]))
+        raise _Bad(f"{quoted_value(text)} names no state.", "Write it with the state behind it, like state:Ready.")
+    raise _Bad(f"{quoted_value(text)} is not an event.", nearest(text, [*_VERBS, "state:<name>"]))
 
 
 _VERBS = (*BEGINS.values(), *ENDS.values(), RESIZED)
@@ -242,7 +243,7 @@ def _moment(value: Any) -> datetime:
         return datetime.fromisoformat(value)
     except (ValueError, TypeError):
         raise _Bad(
-            f"{told(value or '')} is not a time in ISO 8601.", "Write it like 2026-10-05T10:20:00+08:00."
+            f"{quoted_value(value or '')} is not a time in ISO 8601.", "Write it like 2026-10-05T10:20:00+08:00."
         ) from None
 
 
@@ -260,7 +261,7 @@ def _labels(text: str) -> Mapping[str, str]:
     for part in filter(None, (part.strip() for part in text.split(";"))):
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
-            raise _Bad(f"{told(part)} is not a label.", _LABELS_FIX)
+            raise _Bad(f"{quoted_value(part)} is not a label.", _LABELS_FIX)
         if labels.setdefault(key.strip(), value.strip()) != value.strip():
             raise _Bad(f"the label {key.strip()[:40]} stands twice.", "Keep one of the two.")
     return labels

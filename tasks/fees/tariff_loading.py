@@ -47,7 +47,7 @@ SHIPPED = Path(__file__).parent / "tariffs"
 class TariffInvalid(FileInvalid):
     """A tariff file with problems."""
 
-    told_by = "poolkeeper bill meter --tariff FILE"
+    shown_by = "poolkeeper bill meter --tariff FILE"
     keys = frozenset({"tariff"} | {field.name for field in fields(Tariff)})
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from poolkeeper.tasks.fees.tariff import Dated, Price, Rule, Tariff
 from poolkeeper.tasks.fees.units import UNITS, Counting
 from poolkeeper.tasks.fleet.draft import DraftOf
-from poolkeeper.tasks.fleet.problems import Mistake, Path_, told
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, quoted_value
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -27,12 +27,12 @@ def check_tariff_draft(draft: TariffDraft) -> Iterator[Mistake]:
 
 def _mistakes(draft: TariffDraft, tariff: Tariff) -> Iterator[Mistake]:
     if not _is_name(tariff.name) and not draft.unread("tariff"):
-        yield Mistake(("tariff",), f"{told(tariff.name)} cannot be a tariff's name.", _NAME_FIX)
+        yield Mistake(("tariff",), f"{quoted_value(tariff.name)} cannot be a tariff's name.", _NAME_FIX)
     if not draft.names["rules"] and not draft.unread("rules"):
         yield Mistake(("rules",), "there are no rules.", "Declare at least one fee.")
     for name in draft.names["rules"]:
         if not _is_name(name):
-            yield Mistake(("rules", name), f"{told(name)} cannot be a rule's name.", _NAME_FIX, at_key=True)
+            yield Mistake(("rules", name), f"{quoted_value(name)} cannot be a rule's name.", _NAME_FIX, at_key=True)
     for rule in tariff.rules:
         yield from _counting(draft, rule)
         yield from _states(draft, rule)
@@ -65,7 +65,7 @@ def _states(draft: TariffDraft, rule: Rule) -> Iterator[Mistake]:
         if state.lower() in rule.states.billed:
             yield Mistake(
                 (*path, position),
-                f"{told(state)} stands under billed already.",
+                f"{quoted_value(state)} stands under billed already.",
                 "Keep it in one of the two lists.",
             )
 

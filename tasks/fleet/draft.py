@@ -9,10 +9,10 @@ from typing import Any, Generic
 from pydantic import ValidationError
 from pydantic_core import ArgsKwargs
 
+from poolkeeper.tasks.fleet.messages import mistake_of
 from poolkeeper.tasks.fleet.model import Fleet
 from poolkeeper.tasks.fleet.problems import Mistake, Path_
 from poolkeeper.tasks.fleet.shape import FLEET, D, Shape
-from poolkeeper.tasks.fleet.wording import mistake_of
 
 SECTIONS = FLEET.sections
 

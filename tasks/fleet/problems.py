@@ -30,7 +30,7 @@ class Problem:
     """Nothing of the file stands in its words: whoever reads them needs not be one who may read the file."""
 
 
-TOLD = 200
+MAX_SHOWN = 200
 """So many problems of a file are told; the others are counted."""
 _PATH = 300
 """So much of a path is told: keys may be as long as the file."""
@@ -47,7 +47,7 @@ class Problems(tuple[Problem, ...]):
         """From all of them, but for those that were only counted."""
         found = sorted(set(problems))
         told = cls(
-            one if len(one.path) <= _PATH else replace(one, path=f"{one.path[:_PATH]}...") for one in found[:TOLD]
+            one if len(one.path) <= _PATH else replace(one, path=f"{one.path[:_PATH]}...") for one in found[:MAX_SHOWN]
         )
         told.in_all = len(found) + more
         return told
@@ -67,7 +67,7 @@ class Mistake:
 class FileInvalid(Invalid):
     """A file with problems. The message says where, and quotes nothing of the file: it stands where runs are shown."""
 
-    told_by = "poolkeeper check FILE"
+    shown_by = "poolkeeper check FILE"
     """The command that tells everything of such a file, to whoever may read it."""
     keys: frozenset[str] | None = None
     """What a path in such a file begins with; None: paths are never a key of the file's.
@@ -76,17 +76,17 @@ class FileInvalid(Invalid):
     """
 
     def __init__(self, file: str, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems[:TOLD])
+        self.problems = tuple(problems[:MAX_SHOWN])
         self.in_all = problems.in_all if isinstance(problems, Problems) else len(problems)
         self._file = file
-        super().__init__(self._told(in_full=False))
+        super().__init__(self._message(in_full=False))
 
     @property
     def in_full(self) -> str:
         """Each problem with what is wrong, for whoever may read the file."""
-        return self._told(in_full=True)
+        return self._message(in_full=True)
 
-    def _told(self, *, in_full: bool) -> str:
+    def _message(self, *, in_full: bool) -> str:
         lines = [f"{self._file} has {counted(self.in_all, 'problem')}:"]
         for problem in self.problems:
             words = f": {problem.message} {problem.fix}" if in_full or problem.is_ours else ""
@@ -95,7 +95,7 @@ class FileInvalid(Invalid):
         if self.in_all > len(self.problems):
             lines.append(f"and {self.in_all - len(self.problems)} more: mend these first.")
         if not in_full and not all(problem.is_ours for problem in self.problems):
-            lines.append(f"What is wrong there is told to whoever may read the file: `{self.told_by}`.")
+            lines.append(f"What is wrong there is told to whoever may read the file: `{self.shown_by}`.")
         return "\n".join(lines)
 
     def _is_known(self, path: str) -> bool:
@@ -131,7 +131,7 @@ def dotted(path: Path_) -> str:
     return text
 
 
-def told(value: Any, written: str | None = None) -> str:
+def quoted_value(value: Any, written: str | None = None) -> str:
     """A value as it can stand in a sentence: short, on one line, nothing of what is inside a block or list.
 
     written: how a value that is no text is written in the file, where that is known (`24.10`, not `24.1`).

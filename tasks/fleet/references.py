@@ -10,7 +10,7 @@ from typing import Any
 from poolkeeper.tasks.fleet.draft import Draft
 from poolkeeper.tasks.fleet.model import Fleet
 from poolkeeper.tasks.fleet.paths import why_unusable
-from poolkeeper.tasks.fleet.problems import Mistake, Path_, told
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, quoted_value
 
 _HALVES = ("id", "secret")
 
@@ -33,7 +33,7 @@ def files(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
             yield Mistake(path, "host keys are always checked.", "Name a known_hosts file with the hosts' keys in it.")
         elif reasons[file]:
             # a word that looks like no path may be a pasted password
-            shown = told(file) if path[-1] != "file" or re.search(r"[./]", file) else "named here"
+            shown = quoted_value(file) if path[-1] != "file" or re.search(r"[./]", file) else "named here"
             yield Mistake(
                 path,
                 f"the file {shown} {reasons[file]}.",

@@ -14,7 +14,7 @@ from pathlib import Path
 from poolkeeper.tasks.fleet.addresses import addresses, is_this_machine, ranges
 from poolkeeper.tasks.fleet.draft import SECTIONS, Draft
 from poolkeeper.tasks.fleet.model import AckProvider, Fleet
-from poolkeeper.tasks.fleet.problems import Mistake, Path_, counted, nearest, told
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, counted, nearest, quoted_value
 from poolkeeper.tasks.fleet.references import files, secrets_in
 from poolkeeper.tasks.fleet.times import calendars, times
 
@@ -61,7 +61,7 @@ def _names(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
             if len(name) > 63 or not NAME.fullmatch(name):
                 yield Mistake(
                     (section, name),
-                    f"{told(name)} cannot be a name here.",
+                    f"{quoted_value(name)} cannot be a name here.",
                     "Use up to 63 lower-case letters, digits and dashes, beginning and ending with a letter or digit.",
                     at_key=True,
                 )
@@ -88,7 +88,7 @@ def _references(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
 
     def refer(path: Path_, name: str, section: str) -> Iterator[Mistake]:
         if name not in names[section] and not draft.unread(*path) and (section,) not in draft.broken:
-            yield Mistake(path, f"there is no {section[:-1]} {told(name)}.", fix(name, section))
+            yield Mistake(path, f"there is no {section[:-1]} {quoted_value(name)}.", fix(name, section))
 
     names = {section: frozenset(draft.names[section]) for section in SECTIONS}
     for name, domain in fleet.domains.items():
@@ -200,7 +200,7 @@ def _pool_labels(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
             continue
         yield Mistake(
             path,
-            f"{told(pool.nodepool_id)} cannot be the value of a label, which it is in a kubeadm cluster.",
+            f"{quoted_value(pool.nodepool_id)} cannot be the value of a label, which it is in a kubeadm cluster.",
             "Use up to 63 letters, digits, dashes, dots and underscores, beginning and ending with a letter or digit.",
         )
 
@@ -241,7 +241,9 @@ def _audited(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
         elif target.authority and target.service.kind in ("tcp", "http"):
             yield Mistake((*path, "ca"), "nothing is verified with it.", "Write tls: or an https URL, or delete it.")
         if target.name in taken:
-            yield Mistake((*path, "name"), f"there is a target {told(target.name)} already.", "Give each its own name.")
+            yield Mistake(
+                (*path, "name"), f"there is a target {quoted_value(target.name)} already.", "Give each its own name."
+            )
         taken.add(target.name)
     for i, name in enumerate(fleet.audit.names):
         if name.absent and name.addresses and not draft.unread(*draft.as_written(("audit", "names", i))):
@@ -305,7 +307,7 @@ def _node_names(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
         if is_written and (len(node) > 253 or not NODE_NAME.fullmatch(node)):
             yield Mistake(
                 path,
-                f"{told(node)} cannot be a node's name.",
+                f"{quoted_value(node)} cannot be a node's name.",
                 "Use up to 253 lower-case letters, digits, dashes and dots; each part between dots begins and ends"
                 " with a letter or digit.",
             )

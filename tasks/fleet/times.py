@@ -10,7 +10,7 @@ from poolkeeper.tasks.fleet.calendars import CalendarInvalid, read_calendar
 from poolkeeper.tasks.fleet.draft import Draft
 from poolkeeper.tasks.fleet.model import Fleet
 from poolkeeper.tasks.fleet.paths import why_unusable
-from poolkeeper.tasks.fleet.problems import Mistake, Path_, told
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, quoted_value
 
 LONGEST_FREEZE = timedelta(days=3650)
 """What is frozen for longer is not frozen but not to be changed at all."""
@@ -63,6 +63,6 @@ def calendars(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
             except CalendarInvalid as error:
                 yield Mistake(
                     path,
-                    f"{told(draft.given(*path))} is no usable calendar: {error}.",
+                    f"{quoted_value(draft.given(*path))} is no usable calendar: {error}.",
                     "Correct that event, or export the calendar anew as iCalendar (.ics).",
                 )

@@ -13,7 +13,7 @@ from poolkeeper.tasks.fees import Period, evidence_of_csv, load_tariff
 from poolkeeper.tasks.fees.bill_csv import bill_of_csv
 from poolkeeper.tasks.fees.csv_records import MAX_PROBLEMS
 from poolkeeper.tasks.fleet import load_fleet
-from poolkeeper.tasks.fleet.problems import TOLD, FileInvalid, Problem, Problems
+from poolkeeper.tasks.fleet.problems import MAX_SHOWN, FileInvalid, Problem, Problems
 
 SECRET = "hunter2-hunter2"
 SHADOW = f"root:$6${SECRET}:19000:0:99999:7:::\nops:$6${SECRET}:19000:0:99999:7:::\n"
@@ -72,9 +72,9 @@ def test_what_is_in_no_file_is_told_to_everyone(tmp_path: Path) -> None:
 def test_of_many_problems_the_first_are_told_and_all_are_counted() -> None:
     problems = Problems.of((Problem(line, 1, "a", "wrong.", "Mend it.") for line in range(5_000, 0, -1)), more=7)
     error = FileInvalid("x", problems)
-    assert [problem.line for problem in error.problems] == list(range(1, TOLD + 1))
+    assert [problem.line for problem in error.problems] == list(range(1, MAX_SHOWN + 1))
     assert error.in_full.splitlines()[0] == "x has 5007 problems:"
-    assert error.in_full.splitlines()[-1] == f"and {5_007 - TOLD} more: mend these first."
+    assert error.in_full.splitlines()[-1] == f"and {5_007 - MAX_SHOWN} more: mend these first."
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ BREAKS = (
     Break(
         "every problem of a file is told, however many",
         "tasks/fleet/problems.py",
-        "for one in found[:TOLD]",
+        "for one in found[:MAX_SHOWN]",
         "for one in found",
         "tests/unit/fleet/test_bad_files.py::test_tens_of_thousands_of_wrong_hosts_are_counted_and_the_first_are_told",
     ),

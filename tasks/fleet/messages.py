@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from poolkeeper.tasks.fleet.problems import Mistake, Path_, nearest, told
+from poolkeeper.tasks.fleet.problems import Mistake, Path_, nearest, quoted_value
 from poolkeeper.tasks.fleet.shape import FLEET, Shape
 
 SECRET_KEYS = frozenset({"key", "kubeconfig", "access_key_id", "access_key_secret"})
@@ -26,7 +26,7 @@ def mistake_of(
     """
     kind, message, given, last = error["type"], str(error["msg"]), error.get("input"), path[-1]
     secret = is_secret(path)
-    shown = "this" if secret else told(given, written(path))
+    shown = "this" if secret else quoted_value(given, written(path))
     if kind in ("extra_forbidden", "unexpected_keyword_argument", "multiple_argument_values"):
         return Mistake(
             path, f"there is no key {str(last)[:60]} here.", nearest(str(last), known_keys(path, shape)), at_key=True
