@@ -19,9 +19,9 @@ from prefect.runtime import flow_run
 from poolkeeper.flows.registry import FLOWS
 from poolkeeper.flows.rolling import carried_safely
 from poolkeeper.flows.surroundings import load_declared, run_name, run_of, secrets
-from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost
+from poolkeeper.tasks.cluster.leases import HeldLease
 from poolkeeper.tasks.fleet import Fleet
-from poolkeeper.tasks.outcomes import CannotGoOn, Gate, HostOutcome, named
+from poolkeeper.tasks.outcomes import Gate, HostOutcome
 from poolkeeper.tasks.rollout import recovering
 from poolkeeper.tasks.rollout.carrying import HostWork
 from poolkeeper.tasks.rollout.goal import Limits
@@ -50,16 +50,12 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
 
     async def carry_out(recorder: Recorder) -> Answer:
         recorder.dry_run = dry_run
-        everything, outcomes, troubles = Gate(dry_run=dry_run), list[HostOutcome](), list[str]()
-        declared = load_declared(fleet, recorder)
-        for name in choose_pools(declared, pool):
-            try:
-                async for outcome in _recover_pool(declared, name, recorder, everything):
-                    outcomes.append(outcome)
-            except (CannotGoOn, OSError) as error:  # the other pools are waiting
-                troubles.append(f"pool {name}: {str(error) or named(error)}")
+        everything, declared = Gate(dry_run=dry_run), load_declared(fleet, recorder)
+        outcomes, failed = await recovering.recover_pools(
+            choose_pools(declared, pool), lambda name: _recover_pool(declared, name, recorder, everything)
+        )
         names = [outcome.name for outcome in outcomes]
-        return Answer.of_run("recover", recorder, names, outcomes, everything, failed="; ".join(troubles))
+        return Answer.of_run("recover", recorder, names, outcomes, everything, failed=failed)
 
     return await run_of("recover", carry_out)
 
@@ -72,23 +68,8 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
     secret = await secrets(secrets_of(hosts))
     async with open_rollout(declared, hosts, "recover", secret, recorder, dry_run=everything.dry_run) as run:
         run.gate.records = everything.records  # one list for all pools
-        found = await run.left_behind(WITHOUT_NODE)
-        if not found and not await run.lease_is_held():
-            return
-        try:
-            async with run.recovering() as lease:
-                await run.read_again()  # while the lease was waited for, a living run may have ended by itself
-                for one in await run.left_behind(WITHOUT_NODE):
-                    try:
-                        outcome = await _recover_host(run, one, lease)
-                        yield run.gate.seen(outcome, if_dry_run=recovering.planned(one, outcome))
-                    except LeaseLost:
-                        raise
-                    except Exception as error:  # whatever it is, the others are waiting
-                        yield run.broke_off(one.host, error)
-        except LeaseHeld as held:
-            for one in found:
-                yield recovering.at_work(one, held, run.recorder)
+        async for outcome in recovering.recover_pool(run, WITHOUT_NODE, partial(_recover_host, run)):
+            yield outcome
 
 
 async def _recover_host(run: RolloutRun, left: Found, lease: HeldLease) -> HostOutcome:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import AsyncExitStack
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -97,21 +97,21 @@ async def roll(
             return await _wait_for_a_word(run, plan, why, settled)
         plan = covered
 
-    live_file = state_folder() / "runs" / run.recorder.run_id / "live.md"
     goes = work.works_without_node
-    showing = nullcontext() if run.gate.dry_run else steps.showing(run.live, f"{goal.flow}-live", live_file)
-    async with run.holding(plan, nodes_go=goes) as lease, showing:
+    async with run.holding(plan, nodes_go=goes) as lease, AsyncExitStack() as stack:
+        live_file = state_folder() / "runs" / run.recorder.run_id / "live.md"
+        showing = steps.showing(run.live, f"{goal.flow}-live", live_file)
+        await run.gate.unless_dry_run(partial(stack.enter_async_context, showing), if_dry_run=None)
         plan = await run.resumed(plan, lease, done, nodes_go=goes)
         unfit = await run.prepare(plan, work, lease)
         fit = plan.without({outcome.name for outcome in unfit})
         carrier = run.carrier(goal, limits, work, lease)
-        if run.gate.dry_run:  # its steps, host by host, without what is between the waves
-            walked = [(one, await carried_safely(run, carrier, one)) for one in fit.hosts]
-            carried = [run.planned(one, outcome, limits, outlook) for one, outcome in walked]
-            return _answer(run, goal, [*settled, *unfit, *carried])
-        carried, halted = await run.carry_out(
-            fit, lease, lambda one: carried_safely(run, carrier, one), nodes_go=goes, one_by_one=work.one_by_one
-        )
+
+        async def carry(one: PlannedHost) -> HostOutcome:
+            outcome = await carried_safely(run, carrier, one)
+            return run.gate.seen(outcome, if_dry_run=run.planned(one, outcome, limits, outlook))
+
+        carried, halted = await run.carry_out(fit, lease, carry, nodes_go=goes, one_by_one=work.one_by_one)
         run.live.close(halted or "ended")
     return _answer(run, goal, [*settled, *unfit, *carried], halted)
 

@@ -11,12 +11,10 @@ from rich.markup import escape
 
 from poolkeeper.deployments.terminal import console, table
 from poolkeeper.tasks.cluster import ClusterApi
-from poolkeeper.tasks.cluster.node_names import NodesMistyped
 from poolkeeper.tasks.cluster.snapshot import read_snapshot
 from poolkeeper.tasks.outcomes import Finding, Unknown
 from poolkeeper.tasks.rollout import Effect, Forecast, NodeForecast, PodForecast, PodVerdict, forecast
 from poolkeeper.tasks.rollout.findings import findings
-from poolkeeper.tasks.rollout.forecast import NoSuchNode
 
 _STYLES = {Effect.BLOCKED: "red", Effect.UNKNOWN: "magenta", Effect.LOSSY: "yellow", Effect.CLEAR: "green"}
 _QUIET = (PodVerdict.EVICTABLE, PodVerdict.DAEMONSET, PodVerdict.STATIC, PodVerdict.FINISHED, PodVerdict.GOING)
@@ -25,12 +23,8 @@ _UNREAD_TOLD = 10
 
 
 async def look(api: ClusterApi, nodes: Sequence[str], *, deadline_s: float) -> Forecast:
-    """Read the cluster and forecast one wave. Raises NoSuchNode with its next step, ApiError, ClusterUnreachable."""
-    snapshot = await read_snapshot(api)
-    try:
-        return forecast(snapshot, nodes, deadline_s=deadline_s, now=datetime.now(UTC))
-    except NoSuchNode as error:
-        raise NodesMistyped(error.names, snapshot.nodes) from None
+    """Read the cluster and forecast one wave. Raises NodesMistyped, ApiError and ClusterUnreachable."""
+    return forecast(await read_snapshot(api), nodes, deadline_s=deadline_s, now=datetime.now(UTC))
 
 
 def rows(made: Forecast) -> list[dict[str, Any]]:

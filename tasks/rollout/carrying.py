@@ -107,7 +107,7 @@ class HostWork(Protocol):
         """Show that the node works and the goal holds; a blocker means that it does not, and the slot is kept."""
 
 
-class NotOurs(Exception):
+class _NotOurs(Exception):
     """This node is not to be touched; its standing says why."""
 
     def __init__(self, standing: Standing) -> None:
@@ -115,15 +115,15 @@ class NotOurs(Exception):
         self.standing = standing
 
 
-class LeftForLater(Exception):
+class _LeftForLater(Exception):
     """Nothing more is to start; what this host had begun can be given back."""
 
 
-class Changed(Exception):
+class _Changed(Exception):
     """A host that was to be given back as it was has been changed."""
 
 
-class NodeLost(Exception):
+class _NodeLost(Exception):
     """The Node went while its host was worked on, and nothing more is to be done to that."""
 
 
@@ -199,13 +199,13 @@ class Carrier:
                 await self._forget_begun(host)
                 return self._outcome(host, HostState.DONE, standing.reason)
             if standing.step is Step.LEAVE:
-                raise NotOurs(standing)
+                raise _NotOurs(standing)
             if standing.step is Step.TAKE and node is not None and (bad := await self._not_itself(host, node)):
                 return self._outcome(host, HostState.STOPPED, f"its Node is a new one: {bad[0].evidence.observed}", bad)
             return await self._carry(host, node, standing.step)
-        except NotOurs as left:
+        except _NotOurs as left:
             return self._outcome(host, HostState.STOPPED, left.standing.reason, _some(left.standing.finding))
-        except LeftForLater as later:
+        except _LeftForLater as later:
             return await self.give_back_untouched(host, HostState.LEFT, str(later))
         except DrainBlocked as blocked:
             return await self._blocked(host, blocked)
@@ -213,7 +213,7 @@ class Carrier:
             return await self._denied(host, denied)
         except Uncordoned as uncordoned:
             return await self._uncordoned(host, uncordoned)
-        except NodeLost as lost:
+        except _NodeLost as lost:
             return self._lost(host, str(lost))
         except GateRefused as refused:
             if refused.refusal.temporary:  # the API server is away for a moment, which is no one's word
@@ -359,7 +359,7 @@ class Carrier:
     # taking
 
     async def _take(self, host: Host, before: NodeRow | None) -> NodeRow:
-        """Cordon the node once pool and domain have room. Raises LeftForLater when that takes too long."""
+        """Cordon the node once pool and domain have room. Raises _LeftForLater when that takes too long."""
         room, told = Room(False, "others are before it"), ""
         line = self._lines[host.domain and host.domain.name, counted_against(before)]
         if line.locked():
@@ -377,9 +377,11 @@ class Carrier:
                         now = nodes.get(host.node_name)
                         standing = self._standing(host, now, at_goal=False)
                         if now is None or standing.step is not Step.TAKE:  # it has become another while it waited
-                            raise NotOurs(standing)
+                            raise _NotOurs(standing)
                         if before is not None and now.uid != before.uid:
-                            raise LeftForLater("its Node was registered anew while it waited: it is to be proven first")
+                            raise _LeftForLater(
+                                "its Node was registered anew while it waited: it is to be proven first"
+                            )
                         if room.free:
                             await self._intend(host, now, anew=True)
                         if room.free and (domain is None or domain.remaining_s > self.api.timeout_s):
@@ -390,7 +392,7 @@ class Carrier:
                     self.live.tell(host.name, f"waits for room: {room.why}")
                     await self._wait_for_room(host)
         except TimeoutError:
-            raise LeftForLater(f"no room within {self.limits.room_timeout_s:.0f} s: {room.why}") from None
+            raise _LeftForLater(f"no room within {self.limits.room_timeout_s:.0f} s: {room.why}") from None
 
     def _refuse_if_lost(self, host: Host) -> None:
         """What another run brings about meanwhile is not ours to tell."""
@@ -400,17 +402,17 @@ class Carrier:
     async def _refuse_if_over(self, host: Host) -> None:
         await self._refuse_if_ended()
         if why := self.gate.seen(self._may_start(host), if_dry_run=""):
-            raise LeftForLater(why)
+            raise _LeftForLater(why)
 
     async def _refuse_if_ended(self) -> None:
         """What nothing was changed on yet is given back when nothing new may start."""
         if why := self.gate.seen(self._halted(), if_dry_run=""):
-            raise LeftForLater(why)
+            raise _LeftForLater(why)
         await self._refuse_if_stopped()
 
     async def _refuse_if_stopped(self) -> None:
-        if why := await self.gate.unless_dry_run(self._stopped, if_dry_run=""):
-            raise LeftForLater(why)
+        if why := await self._stopped():
+            raise _LeftForLater(why)
 
     async def _wait_for_room(self, host: Host) -> None:
         """Until the Nodes leave room, or half a minute has passed: a stop is looked for as well."""
@@ -436,7 +438,7 @@ class Carrier:
                 try:
                     held = await self.gate.unless_dry_run(lambda: stack.enter_async_context(domain), if_dry_run=None)
                 except LeaseHeld as by:
-                    raise LeftForLater(str(by)) from None
+                    raise _LeftForLater(str(by)) from None
                 yield held
             else:
                 yield None
@@ -467,9 +469,9 @@ class Carrier:
         )
 
     async def _record_phase(self, host: Host, phase: Phase) -> None:
-        """Show on the Node how far it has come. Raises NodeLost where that is gone."""
+        """Show on the Node how far it has come. Raises _NodeLost where that is gone."""
         if await get_node(self.api, host.node_name) is None:
-            raise NodeLost(f"Node {host.node_name} is gone")
+            raise _NodeLost(f"Node {host.node_name} is gone")
         try:
             await self._mutate(
                 Subject("node", host.node_name),
@@ -478,12 +480,12 @@ class Carrier:
                 if_dry_run=None,
             )
         except NotFound:
-            raise NodeLost(f"Node {host.node_name} is gone") from None
+            raise _NodeLost(f"Node {host.node_name} is gone") from None
 
     # draining
 
     async def _drain(self, host: Host, *, unchanged: bool) -> None:
-        """Evict what is on the node. Raises DrainBlocked, LeftForLater, GateRefused.
+        """Evict what is on the node. Raises DrainBlocked, _LeftForLater, GateRefused.
 
         unchanged: nothing on the host was changed yet
         """
@@ -522,7 +524,7 @@ class Carrier:
     async def _while_cordoned(self, host: Host, drain: Coroutine[Any, Any, None]) -> None:
         """Drain as long as the Node is there, cordoned and ours: what comes to an uncordoned one would come for ever.
 
-        Raises NodeLost, Uncordoned and ClaimedByOthers, beside what the drain raises.
+        Raises _NodeLost, Uncordoned and ClaimedByOthers, beside what the drain raises.
         """
         name = host.node_name
 
@@ -536,7 +538,7 @@ class Carrier:
             if not watching.done():
                 return await draining
             if (row := watching.result()) is None:
-                raise NodeLost(f"Node {name} was deleted while it was drained")
+                raise _NodeLost(f"Node {name} was deleted while it was drained")
             if not self._is_ours(row):
                 raise ClaimedByOthers(name, claim_of(row), "has lost our claim while it was drained")
             raise Uncordoned(f"someone has uncordoned node {name} while it was drained")
@@ -622,7 +624,7 @@ class Carrier:
         """
         try:
             outcome = await self.give_back_untouched(host, HostState.DONE, "nothing on it was changed", only=None)
-        except Changed as changed:
+        except _Changed as changed:
             finding = self._finding(
                 host,
                 "rollout.host.changed",
@@ -641,7 +643,7 @@ class Carrier:
         turned_away = partial(self._records.turned_away, host, self.lease.fencing_token)
         told = await self.gate.unless_dry_run(turned_away, if_dry_run=Known(None, datetime.now(UTC)))
         if not isinstance(told, Known) or told.value == intent.begun(self.goal.id):
-            raise Changed(f"{host.name} was changed meanwhile, or does not tell")
+            raise _Changed(f"{host.name} was changed meanwhile, or does not tell")
 
     async def give_back_untouched(
         self,
@@ -719,7 +721,7 @@ class Carrier:
         kept = "; kept cordoned"
         try:
             await self._record_phase(host, Phase.FAILED)
-        except NodeLost as lost:
+        except _NodeLost as lost:
             kept = f"; {lost}"
         except ClaimedByOthers as others:
             if others.claim is not None:

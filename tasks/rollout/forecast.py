@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from poolkeeper.tasks.cluster.node_names import NodesMistyped
 from poolkeeper.tasks.cluster.scheduling import CORDON
 from poolkeeper.tasks.cluster.selectors import NodeTerms
 from poolkeeper.tasks.cluster.snapshot import Node, Snapshot
@@ -41,19 +42,11 @@ _NO_REPLICAS = ("Job", "DaemonSet")
 """Kinds of controllers whose pods do not stand in for each other."""
 
 
-class NoSuchNode(Exception):
-    """Nodes were named that the snapshot does not have: `names`."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__(f"there is no node {', '.join(names)} in the cluster")
-        self.names = tuple(names)
-
-
 def forecast(snapshot: Snapshot, nodes: Sequence[str], *, deadline_s: float, now: datetime) -> Forecast:
     """What draining these nodes as one wave would do.
 
     deadline_s: how long one node's drain waits for its pods to end
-    Raises NoSuchNode.
+    Raises NodesMistyped.
     """
     world = World(snapshot)
     looked_at, at_once = _Wave(Rooms(world), nodes, deadline_s, now).look()
@@ -65,7 +58,7 @@ def forecast_each(
 ) -> dict[str, NodeForecast]:
     """What draining each of these nodes alone would do: what an order of waves is made from.
 
-    Raises NoSuchNode.
+    Raises NodesMistyped.
     """
     rooms = Rooms(World(snapshot))
     return {node: _Wave(rooms, [node], deadline_s, now).look()[0][0] for node in nodes}
@@ -80,7 +73,7 @@ class _Wave:
         self._nodes = list(dict.fromkeys(nodes))
         unknown = [name for name in self._nodes if name not in rooms.nodes]
         if unknown:
-            raise NoSuchNode(unknown)
+            raise NodesMistyped(unknown, rooms.nodes)
         self._deadline_s, self._now = deadline_s, now
         self._budgets = Budgets()
         self._placement = Placement(rooms, self._nodes)

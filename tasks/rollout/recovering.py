@@ -1,18 +1,66 @@
-"""Carrying out what `recovery` decides of a node that a rollout has left."""
+"""Acting on what `recovery` decides of the hosts that killed rollouts have left."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
 from poolkeeper.tasks.cluster.claims import Phase
-from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld
-from poolkeeper.tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Severity, Subject
+from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost
+from poolkeeper.tasks.outcomes import CannotGoOn, Evidence, Finding, HostOutcome, HostState, Severity, Subject, named
 from poolkeeper.tasks.rollout.carrying import Carrier
 from poolkeeper.tasks.rollout.memory import with_intent, with_spent, without_member
 from poolkeeper.tasks.rollout.plan import PlannedHost
 from poolkeeper.tasks.rollout.recovery import Found, Remedy
+from poolkeeper.tasks.rollout.run import RolloutRun
 from poolkeeper.tasks.runs.recording import Recorder
+
+
+async def recover_pools(
+    pools: Iterable[str], recover_one: Callable[[str], AsyncIterator[HostOutcome]]
+) -> tuple[list[HostOutcome], str]:
+    """Every pool in turn: the outcomes of hosts, and why a pool could not be recovered; empty where each could.
+
+    Invariant: what ends one pool's recovery ends no other pool's.
+    """
+    outcomes, failed = list[HostOutcome](), list[str]()
+    for pool in pools:
+        try:
+            async for outcome in recover_one(pool):
+                outcomes.append(outcome)
+        except (CannotGoOn, OSError) as error:
+            failed.append(f"pool {pool}: {str(error) or named(error)}")
+    return outcomes, "; ".join(failed)
+
+
+async def recover_pool(
+    run: RolloutRun,
+    finishes: Mapping[str, bool],
+    recover_host: Callable[[Found, HeldLease], Awaitable[HostOutcome]],
+) -> AsyncIterator[HostOutcome]:
+    """What killed rollouts have left in the run's pool: each host's outcome as soon as it is known.
+
+    finishes: flows whose changes can be finished -> whether that needs no Node
+    Invariant: no host's error ends another host's recovery. Only the loss of the pool's lease ends all of it.
+    Raises LeaseLost, ClusterUnreachable and ApiError.
+    """
+    found = await run.left_behind(finishes)
+    if not found and not await run.lease_is_held():
+        return
+    try:
+        async with run.recovering() as lease:
+            await run.read_again()  # while the lease was waited for, a living run may have ended by itself
+            for one in await run.left_behind(finishes):
+                try:
+                    outcome = await recover_host(one, lease)
+                except LeaseLost:
+                    raise
+                except Exception as error:
+                    outcome = run.broke_off(one.host, error)
+                yield run.gate.seen(outcome, if_dry_run=planned(one, outcome, run.lease_holder))
+    except LeaseHeld as held:
+        for one in found:
+            yield at_work(one, held, run.recorder)
 
 
 async def recover(
@@ -60,11 +108,17 @@ def _waits(one: Found, why: str) -> Finding:
     return Finding("recover.waits", Severity.WARNING, Subject("host", one.host.name), evidence, next_step)
 
 
-def planned(one: Found, outcome: HostOutcome) -> HostOutcome:
-    """What a dry run says of a host whose steps it has walked."""
-    if outcome.state not in (HostState.DONE, HostState.PLANNED):
+def planned(one: Found, outcome: HostOutcome, lease_holder: str) -> HostOutcome:
+    """What a dry run says of a host whose steps it has walked.
+
+    lease_holder: who holds the pool's lease; empty: nobody. A dry run does not wait to see whether that run still lives
+    """
+    if outcome.state in (HostState.DONE, HostState.PLANNED):
+        outcome = replace(outcome, state=HostState.PLANNED, summary=f"{one.remedy}: {one.told}")
+    if not lease_holder or one.intent is None:
         return outcome
-    return replace(outcome, state=HostState.PLANNED, summary=f"{one.remedy}: {one.told}")
+    held = f"the pool's lease is held by {lease_holder}; nothing is done while that run renews it, and afterwards"
+    return replace(outcome, summary=f"{held}: {outcome.summary}")
 
 
 def left_alone(one: Found, recorder: Recorder) -> HostOutcome:

@@ -149,9 +149,13 @@ class RolloutRun:
         """
         self.note: Note = {}
         """What the pool's Lease said as this run began."""
+        self.lease_holder = ""
+        """Who held it then; empty: nobody."""
         self._waves: Waves | None = None
         self._members: frozenset[str] = frozenset()
         """Names of Nodes that were there when this run began, or an earlier one of any pool."""
+        self._warnings: dict[str, tuple[Finding, ...]] = {}
+        """By host: what its preparation has found, and that does not keep it from its change."""
         self._approval = ""
         """Key of the approval that this run uses up."""
         self.request = FactsRequest(api.url, api.ca_pem, api.server_name)
@@ -356,23 +360,27 @@ class RolloutRun:
         host = planned.host
         try:
             async with self.recorder.phase(host.name, "prepare"):
-                findings = blockers(await work.prepare(host))
+                found = await work.prepare(host)
         except HostError as error:
-            findings = (error.finding(Subject("host", host.name)),)
+            found = (error.finding(Subject("host", host.name)),)
         except GateRefused as refused:
-            findings = (refused.refusal.finding(Subject("host", host.name)),)
+            found = (refused.refusal.finding(Subject("host", host.name)),)
         except (ClusterUnreachable, ApiError) as error:
             evidence = Evidence(str(error)[:500], "an answer of the API server", "rollout", datetime.now(UTC))
             next_step = "Nothing on it was changed: see that the API server answers, and run this again."
-            findings = (
+            found = (
                 Finding("rollout.not-prepared", Severity.BLOCKER, Subject("host", host.name), evidence, next_step),
             )
-        if not findings or planned.half_done:
+        blocking = blockers(found)
+        warnings = tuple(finding for finding in found if finding not in blocking)
+        if not blocking or planned.half_done:
+            self._warnings[host.name] = warnings
+            self.recorder.findings(host.name, "prepare", warnings)
             return None
-        self.recorder.findings(host.name, "prepare", findings)
-        summary = f"{findings[0].id}: {findings[0].evidence.observed}"
+        self.recorder.findings(host.name, "prepare", (*blocking, *warnings))
+        summary = f"{blocking[0].id}: {blocking[0].evidence.observed}"
         self.live.end(host.name, HostState.STOPPED, summary)
-        return HostOutcome(host.name, HostState.STOPPED, summary, findings)
+        return HostOutcome(host.name, HostState.STOPPED, summary, (*blocking, *warnings))
 
     async def approved(self, plan: Plan, why: str) -> Plan | None:
         """The plan as a person has approved it; None: it is stored, to be shown to one.
@@ -495,6 +503,7 @@ class RolloutRun:
         waves = self._waves = Waves(
             plan,
             lease,
+            self.gate,
             self.live,
             at_once=1 if one_by_one else self._unavailable,
             carry=carry,
@@ -502,14 +511,21 @@ class RolloutRun:
             gates=between.after,
             stopped=self.stopped,
         )
-        outcomes = await waves.carry_out()
+        outcomes = [
+            replace(outcome, findings=(*outcome.findings, *self._warnings.get(outcome.name, ())))
+            for outcome in await waves.carry_out()
+        ]
         halted = waves.halted or await self.stopped()  # the word may have come with the last host under way
         self.goes_on = any(outcome.state is HostState.LEFT for outcome in outcomes) and not waves.budget.gone
+        await self.gate.unless_dry_run(self._forget_instructions, if_dry_run=None)
+        return outcomes, halted
+
+    async def _forget_instructions(self) -> None:
+        """Remove the stop of this run, and the approval that it has used up."""
         with suppress(ApiError, ClusterUnreachable):
             await forget_run(self.api, self.recorder.run_id)
             if self._approval and not self.goes_on:
                 await forget_approval(self.api, self._approval)
-        return outcomes, halted
 
     def may_start(self, host: Host, limits: Limits) -> str:
         """Why a host may not start now; empty when it may."""
@@ -518,7 +534,13 @@ class RolloutRun:
         return start_refusal(host.site, datetime.now(UTC), self.expected_s)
 
     async def stopped(self) -> str:
-        """Why nothing new is to start; empty: go on. A word that cannot be read is no stop: the gate refuses then."""
+        """Why a person wants nothing new to start; empty: go on.
+
+        A stop that cannot be read is none: the gate refuses changes then.
+        """
+        return await self.gate.unless_dry_run(self._stopped, if_dry_run="")
+
+    async def _stopped(self) -> str:
         try:
             stop = (await read_stops(self.api)).runs.get(self.recorder.run_id)
         except (ApiError, ClusterUnreachable):
@@ -590,7 +612,7 @@ class RolloutRun:
             others=others,
         )
         row = await self._lease_row()
-        self.note = row.note
+        self.note, self.lease_holder = row.note, row.holder
         self.recorder.about_the_run(self.gate.seen((), if_dry_run=_held(row)))
         async with AsyncExitStack() as stack:
             lease = await self.gate.unless_dry_run(

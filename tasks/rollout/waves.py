@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
 from poolkeeper.tasks.cluster.leases import HeldLease, LeaseLost
-from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, in_slots
+from poolkeeper.tasks.outcomes import Finding, Gate, HostOutcome, HostState, in_slots
 from poolkeeper.tasks.rollout.carrying import NODE_GONE
 from poolkeeper.tasks.rollout.goal import OnBlocked
 from poolkeeper.tasks.rollout.live import Live
@@ -47,6 +48,7 @@ class Waves:
         self,
         plan: Plan,
         lease: HeldLease,
+        gate: Gate,
         live: Live,
         *,
         at_once: int,
@@ -55,14 +57,18 @@ class Waves:
         gates: Callable[[], Awaitable[Sequence[Finding]]],
         stopped: Callable[[], Awaitable[str]],
     ) -> None:
-        self._plan, self._lease, self._live = plan, lease, live
+        self._plan, self._lease, self._gate, self._live = plan, lease, gate, live
         self._carry, self._look_around, self._gates, self._stopped = carry, look_around, gates, stopped
         self._slots = asyncio.Semaphore(max(1, at_once))
         self.budget = Budget(plan.limits.failure_budget, spent_by(lease.note, plan.goal.id))
         self.halted = ""
-        """Why nothing new starts; empty while it does."""
+        """Why nothing new starts; empty while it does. A dry run goes on all the same: it shows every host."""
         self._findings: list[Finding] = []
         """What kept waves from starting."""
+
+    @property
+    def _is_halted(self) -> bool:
+        return self._gate.seen(bool(self.halted), if_dry_run=False)
 
     async def carry_out(self) -> list[HostOutcome]:
         """Every host of the plan, each with its outcome."""
@@ -77,21 +83,21 @@ class Waves:
     async def _before(self, number: int, of: int, wave: Sequence[PlannedHost]) -> None:
         if self.budget.gone:
             self._halt(f"the failure budget of {self.budget.allowed} is spent: {', '.join(sorted(self.budget.spent))}")
-        if not self.halted:
+        if not self._is_halted:
             self._halt(await self._stopped())
-        if not self.halted:
-            self._halt_by(await self._look_around())
-        if not self.halted:
+        if not self._is_halted:
+            self._halt_by(await self._gate.unless_dry_run(self._look_around, if_dry_run=()))
+        if not self._is_halted:
             self._live.wave(number, of, (planned.host.name for planned in wave))
 
     async def _after(self, number: int, of: int) -> None:
         soak_s = self._plan.limits.soak_s
-        if not self.halted and soak_s and number < of:
+        if not self._is_halted and soak_s and number < of:
             self._live.say(f"soaks for {soak_s:.0f} s after wave {number} of {of}")
-            await self._soak(soak_s)
-        if not self.halted:
+            await self._gate.unless_dry_run(partial(self._soak, soak_s), if_dry_run=None)
+        if not self._is_halted:
             self._live.say(f"gates after wave {number} of {of}")
-            self._halt_by(await self._gates())
+            self._halt_by(await self._gate.unless_dry_run(self._gates, if_dry_run=()))
 
     async def _soak(self, soak_s: float) -> None:
         """Let time pass; a stop ends it."""
@@ -103,7 +109,7 @@ class Waves:
 
     async def _start(self, planned: PlannedHost) -> HostOutcome:
         """One host, unless nothing new is to start. What was begun before is finished in any case but a stop's."""
-        if self.halted and not planned.half_done:
+        if self._is_halted and not planned.half_done:
             return self._left(planned)
         if why := await self._stopped():
             self._halt(why)
@@ -132,7 +138,8 @@ class Waves:
     def _halt(self, why: str) -> None:
         if why and not self.halted:
             self.halted = why
-            self._live.say(f"nothing new starts: {why}")
+            starts = self._gate.seen("starts", if_dry_run="would start")
+            self._live.say(f"nothing new {starts}: {why}")
 
     def _halt_by(self, findings: Sequence[Finding]) -> None:
         self._findings += findings

@@ -165,7 +165,8 @@ class Answer:
         failed: why the run has failed whatever its hosts' outcomes are
         """
         state = RunState.FAILED if failed else run_state(asked, outcomes)
-        parts = [summary_line(outcomes), f"nothing new is started: {halted}" if halted else "", failed]
+        starts = gate.seen("is started", if_dry_run="would be started")
+        parts = [summary_line(outcomes), f"nothing new {starts}: {halted}" if halted else "", failed]
         summary = f"{state}: {'; '.join(filter(None, parts))}"
         text = markdown(flow, summary, outcomes, gate.records, dry_run=gate.dry_run, beside=recorder.beside)
         return cls(flow, recorder, state, summary, tuple(outcomes), text, halted)

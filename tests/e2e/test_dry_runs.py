@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from poolkeeper.deployments.lab import lifecycle
 from poolkeeper.deployments.lab.layout import LabFolder
@@ -20,7 +21,10 @@ from tests.warm import Ended
 def cluster(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> Iterator[Cluster]:
     place = tmp_path_factory.mktemp("dry-runs")
     folder = LabFolder(place / "lab")
-    lifecycle.up(folder, 2, kubelet=OLD)
+    lifecycle.up(folder, 3, kubelet=OLD)
+    fleet = yaml.safe_load(folder.fleet.read_text())
+    fleet["hosts"] = {name: {**host, "pool": min(fleet["pools"])} for name, host in fleet["hosts"].items()}
+    folder.fleet.write_text(yaml.safe_dump(fleet))
     yield Cluster(folder, prefect_api_url, place / "state")
     lifecycle.down(folder)
 
@@ -51,6 +55,17 @@ def test_each_flow_makes_the_changes_that_its_dry_run_told(cluster: Cluster) -> 
         assert sentences(cluster, planned, "dry run"), flow
         assert not (cluster.state / "runs" / planned.answer["run_id"] / "live.md").exists(), flow
         assert [dry_run(cluster, one) for one in (planned, made)] == [True, False]
+
+
+def test_a_rollout_over_several_hosts_makes_the_changes_of_its_dry_run_wave_by_wave(cluster: Cluster) -> None:
+    """The lab's pool lets one of three hosts be down at a time, so that the order of all sentences is the same."""
+    run(cluster, "onboard", "all", dry_run="false")
+    wanted = {"kubernetes": WANTED.removeprefix("v"), "outside_windows": "true"}
+    planned = run(cluster, "upgrade", "all", dry_run="true", soak_s="3600", **wanted)
+    made = run(cluster, "upgrade", "all", dry_run="false", **wanted)
+    assert (states(planned), states(made)) == (["planned"] * 3, ["done"] * 3)
+    assert sentences(cluster, planned, "dry run") == sentences(cluster, made, "done")
+    assert sum("cordon node" in told for told in sentences(cluster, made, "done")) == 3
 
 
 def run(cluster: Cluster, flow: str, host: str, **parameters: str) -> Ended:

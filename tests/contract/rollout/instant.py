@@ -107,6 +107,8 @@ async def open_run(
     folder: Path,
     run_id: str = "run-1",
     kind: type[RolloutRun] = WithoutHosts,
+    *,
+    dry_run: bool = False,
 ) -> RolloutRun:
     """A run over these hosts, whose Nodes are there."""
     recorder = Recorder(Spool(folder / "spool"), run_id)
@@ -118,7 +120,7 @@ async def open_run(
         sessions=cast(Sessions, None),
         provider=cast(Provider, Idle()),
         gate=Gate(
-            [stops_guard(api, {h.name: h.node_name for h in declared})], dry_run=False, on_change=recorder.change
+            [stops_guard(api, {h.name: h.node_name for h in declared})], dry_run=dry_run, on_change=recorder.change
         ),
         recorder=recorder,
         nodes=await list_nodes(api),

@@ -125,6 +125,101 @@ async def test_two_goals_in_turn(cluster: ClusterApi, nodes: Callable[..., list[
     assert {lease.holder for lease in (await list_leases(cluster)).values()} == {""}
 
 
+class Restarts(Instant):
+    """A change that passes the gate."""
+
+    def __init__(self, run: RolloutRun) -> None:
+        super().__init__()
+        self.gate = run.gate
+
+    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
+        async def restart() -> None:
+            self.changed.add(host.name)
+
+        await self.gate.change(Subject("host", host.name), f"restart host {host.name}", restart, if_dry_run=None)
+        return ()
+
+
+class Asked(Idle):
+    """Counts how often somebody looks around between waves."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    async def check_pool(self, pool: object) -> tuple[Checked, ...]:
+        self.times += 1
+        return ()
+
+
+async def test_a_dry_run_walks_the_waves_that_the_run_then_does(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """The same sentences wave by wave, of several hosts at once; nothing is waited for, and nothing written."""
+    hosts, sentences, asked = nodes(7, pool=3, rack=3), dict[bool, list[str]](), dict[bool, int]()
+    await stop_run(
+        cluster, "dry", Stop("joe", "2026-11-24T12:00:00+00:00", "a stop that is not this dry run's to use up")
+    )
+    for dry_run, name in ((True, "dry"), (False, "real")):
+        run = await open_run(cluster, hosts, tmp_path, name, dry_run=dry_run)
+        run.provider = cast(Provider, asks := Asked())
+        limits = replace(QUICK, soak_s=3600.0 if dry_run else 0.01, gate_timeout_s=5.0)
+        async with asyncio.timeout(DEADLINE_S):
+            outcomes, halted = await carried(run, GOAL, limits, Restarts(run))
+        assert {str(outcome.state) for outcome in outcomes.values()} == {"planned" if dry_run else "done"}
+        assert halted == ""
+        sentences[dry_run], asked[dry_run] = run.gate.sentences, asks.times
+        assert "dry" in (await read_stops(cluster)).runs
+    assert asked == {True: 0, False: 3}
+    for wave in (["n0"], ["n1", "n2"], ["n3", "n4", "n5", "n6"]):
+        of_wave = 5 * len(wave)
+        planned, made = (sentences[mode][:of_wave] for mode in (True, False))
+        assert len(planned) == len(made) == of_wave
+        for host in wave:
+            mine = [[one for one in told if host in one.replace(":", " ").split()] for told in (planned, made)]
+            assert mine[0] == mine[1]
+            assert len(mine[0]) == 5
+        sentences = {mode: told[of_wave:] for mode, told in sentences.items()}
+    assert sentences == {True: [], False: []}
+
+
+async def test_a_dry_run_says_what_would_stop_the_run_and_shows_the_other_hosts_all_the_same(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    hosts = nodes(3, pool=1, rack=1)
+    run = await open_run(cluster, hosts, tmp_path)
+    looked = await run.look(["n0"], GOAL, QUICK, Instant())
+    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    async with run.holding(plan) as lease:  # a run that spends its budget, and is killed
+        await lease.change(lambda note: with_spent(note, GOAL.id, "n0", "it failed"))
+    rehearsal = await open_run(cluster, hosts, tmp_path, "dry", dry_run=True)
+    outcomes, halted = await carried(rehearsal, GOAL, QUICK, Restarts(rehearsal))
+    assert halted == "the failure budget of 1 is spent: n0"
+    assert {name: str(outcome.state) for name, outcome in outcomes.items()} == dict.fromkeys(
+        ("n0", "n1", "n2"), "planned"
+    )
+
+
+async def test_what_preparation_warns_of_is_in_the_hosts_outcome(
+    cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
+) -> None:
+    """It does not keep the host from its change; a blocker does."""
+    warning = replace(WRONG, severity=Severity.WARNING)
+
+    class Warns(Instant):
+        async def prepare(self, host: Host) -> tuple[Finding, ...]:
+            return (warning,) if host.name == "n0" else (warning, WRONG)
+
+    run, work = await open_run(cluster, nodes(2, pool=2, rack=2), tmp_path), Warns()
+    looked = await run.look(["n0", "n1"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    async with run.holding(plan) as lease:
+        (excluded,) = await run.prepare(plan, work, lease)
+        carrier = run.carrier(GOAL, QUICK, work, lease)
+        (outcome,), _ = await run.carry_out(plan.without({"n1"}), lease, lambda one: carrier.carry(one.host))
+    assert (str(outcome.state), outcome.findings, work.changed) == ("done", (warning,), {"n0"})
+    assert (str(excluded.state), excluded.findings) == ("stopped", (WRONG, warning))
+
+
 class FailsOnce(Instant):
     """Changes nothing on n0, once someone else waits for room."""
 

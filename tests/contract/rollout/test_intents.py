@@ -16,7 +16,7 @@ import pytest
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.api import MERGE_PATCH
 from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_of, claim_text
-from poolkeeper.tasks.cluster.leases import LeaseRow, get_lease, list_leases
+from poolkeeper.tasks.cluster.leases import HeldLease, LeaseLost, LeaseRow, Note, get_lease, hold_lease, list_leases
 from poolkeeper.tasks.cluster.nodes import PATH, NodeRow, get_node, list_nodes
 from poolkeeper.tasks.cluster.pods import pods_on
 from poolkeeper.tasks.fleet.model import Host, Window
@@ -28,6 +28,7 @@ from poolkeeper.tasks.rollout.goal import Goal, OnBlocked
 from poolkeeper.tasks.rollout.maintenance import HandOver
 from poolkeeper.tasks.rollout.memory import Intent, intent_for, intents_by, spent_by
 from poolkeeper.tasks.rollout.plan import PlannedHost
+from poolkeeper.tasks.rollout.recovery import Found
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.rollout.instant import Instant, WithoutHosts, as_they_begin, carried, half_done, open_run
 from tests.contract.rollout.test_engine import GOAL, QUICK, WRONG, left, nodes, put_pod
@@ -66,19 +67,17 @@ class Hosts(WithoutHosts):
 
 async def recovered(run: WithoutHosts, work: Instant) -> dict[str, HostOutcome]:
     """What `recover` makes of the pool, as the flow does it."""
-    outcomes = {}
-    async with run.recovering() as lease:
-        await run.read_again()
-        for one in await run.left_behind({"upgrade": False}):
-            carrier = run.carrier(one.goal, QUICK, work, lease)
 
-            async def carry(planned: PlannedHost, carrier: Any = carrier) -> HostOutcome:
-                outcome: HostOutcome = await carrier.carry(planned.host)
-                return outcome
+    async def recover_host(one: Found, lease: HeldLease) -> HostOutcome:
+        carrier = run.carrier(one.goal, QUICK, work, lease)
 
-            outcome = await recovering.recover(one, carrier, lease, carry, partial(run.not_now, one.host))
-            outcomes[outcome.name] = outcome
-    return outcomes
+        async def carry(planned: PlannedHost) -> HostOutcome:
+            return await carrier.carry(planned.host)
+
+        return await recovering.recover(one, carrier, lease, carry, partial(run.not_now, one.host))
+
+    pool = recovering.recover_pool(run, {"upgrade": False}, recover_host)
+    return {outcome.name: outcome async for outcome in pool}
 
 
 async def annotate(cluster: ClusterApi, node: str, text: str, **spec: Any) -> None:
@@ -161,6 +160,62 @@ async def test_recovery_makes_the_changes_that_its_dry_run_told(
         assert bool(run.begun) == (dry_run and phase is Phase.CHANGING)
     assert told[0] == told[1]
     assert len(told[0]) == changes, told
+
+
+async def test_recovery_says_that_a_living_run_holds_the_pool(
+    cluster: ClusterApi, nodes: Nodes, tmp_path: Path
+) -> None:
+    """A dry run does not wait to see whether that run still lives: it says what is done in either case."""
+    hosts = nodes(1, pool=1, rack=1)
+    await half_done(cluster, GOAL, "n0", Phase.DRAINING)
+    told = dict[bool, HostOutcome]()
+
+    def kept(note: Note) -> Note:
+        return note
+
+    async with hold_lease(cluster, "pool-general", "run-9/1", duration_s=2, note=kept, left=kept):
+        for dry_run in (True, False):
+            run = await open_run(cluster, hosts, tmp_path, f"run-{dry_run}", dry_run=dry_run)
+            async with asyncio.timeout(DEADLINE_S):
+                told |= {dry_run: (await recovered(run, Watched()))["n0"]}
+    assert str(told[True].state) == "planned"
+    assert told[True].summary.startswith(
+        "the pool's lease is held by run-9/1; nothing is done while that run renews it, and afterwards: give back: draining"
+    )
+    assert (str(told[False].state), told[False].findings) == ("done", ())
+    assert "a living run works on it: lease pool-general is held by run-9/1" in told[False].summary
+    assert await left(cluster) == ["n0"]
+
+
+async def test_no_hosts_error_ends_the_recovery_of_another(cluster: ClusterApi, nodes: Nodes, tmp_path: Path) -> None:
+    hosts, begun = nodes(3, pool=3, rack=3), dict[str, Begun]()
+    for host in hosts:
+        await half_done(cluster, GOAL, host.name, Phase.CHANGING)
+        lease = await get_lease(cluster, "pool-general")
+        assert lease is not None
+        intent = intent_for(lease.note, GOAL.id, host.name)
+        assert intent is not None
+        begun[host.name] = intent.begun(GOAL.id)
+
+    class Breaks(Watched):
+        error: Exception = ZeroDivisionError("a mistake of ours")
+
+        async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
+            if host.name == "n0":
+                raise self.error
+            return await super().change(host, node, fence)
+
+    run, work = await open_run(cluster, hosts, tmp_path, "run-1", Hosts), Breaks()
+    assert isinstance(run, Hosts)
+    run.begun = begun
+    outcomes = await recovered(run, work)
+    assert {name: str(one.state) for name, one in outcomes.items()} == {"n0": "failed", "n1": "done", "n2": "done"}
+    assert [(f.id, f.evidence.observed) for f in outcomes["n0"].findings] == [
+        ("rollout.broke-off", "ZeroDivisionError: a mistake of ours")
+    ]
+    work.error = LeaseLost("someone has taken it")
+    with pytest.raises(LeaseLost):
+        await recovered(run, work)
 
 
 async def test_what_is_begun_is_written_down_before_the_node_is_touched(

@@ -11,7 +11,7 @@ import pytest
 
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.leases import acquire_lease, get_lease
-from poolkeeper.tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Severity, Subject
+from poolkeeper.tasks.outcomes import Evidence, Finding, Gate, HostOutcome, HostState, Severity, Subject
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
 from poolkeeper.tasks.rollout.live import Live
 from poolkeeper.tasks.rollout.memory import begun, spent_by
@@ -69,6 +69,7 @@ class Run:
             self.waves = Waves(
                 plan,
                 lease,
+                Gate(dry_run=False),
                 Live("upgrade", "p", "run"),
                 at_once=self.settings.get("at_once", 1),
                 carry=self.carry,

@@ -15,12 +15,15 @@ from tests.unit.onboard.builders import NOW
 HOSTS = [f"h{n}" for n in range(10)]
 
 
-def run(id: str, *, age_days: int = 0, flow: str = "upgrade", state: str = "done") -> dict[str, Any]:
+def run(
+    id: str, *, age_days: int = 0, flow: str = "upgrade", state: str = "done", dry_run: bool = False
+) -> dict[str, Any]:
     return {
         "run_id": id,
         "flow": flow,
         "ended_at": NOW - timedelta(days=age_days),
         "hosts": dict.fromkeys(HOSTS, state),
+        "dry_run": dry_run,
     }
 
 
@@ -42,6 +45,7 @@ def steps(change_s: float = 60, **differing: float) -> list[dict[str, Any]]:
         pytest.param([run("a")], {"a": steps()}, ["x", "y"], None, id="of other hosts"),
         pytest.param([run("a", flow="maintain")], {"a": steps()}, HOSTS, None, id="of another flow"),
         pytest.param([run("a", state="failed")], {"a": steps()}, HOSTS, None, id="that failed"),
+        pytest.param([run("a", dry_run=True)], {"a": steps()}, HOSTS, None, id="of a dry run, which waits for nothing"),
         pytest.param([run("a")], {"a": []}, HOSTS, None, id="that were at the goal already"),
         pytest.param([run("a")], {"a": steps(h0=600)}, HOSTS, 90 + 540 * 0.55, id="one slow host in ten"),
         pytest.param(

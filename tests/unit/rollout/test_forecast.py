@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from poolkeeper.tasks.cluster.node_names import NodesMistyped
 from poolkeeper.tasks.cluster.scheduling import Taint, Toleration
 from poolkeeper.tasks.cluster.selectors import EVERYTHING, NOTHING, NodeTerm, Requirement
 from poolkeeper.tasks.cluster.volumes import Volume, VolumeClaim
 from poolkeeper.tasks.cluster.workloads import Owner, Workload
 from poolkeeper.tasks.rollout import Effect, NodeForecast, forecast_each, risk
-from poolkeeper.tasks.rollout.forecast import NoSuchNode
 from poolkeeper.tasks.rollout.world import World
 from tests.unit.rollout.builders import (
     DEADLINE_S,
@@ -219,9 +219,12 @@ def test_an_empty_node_is_clear() -> None:
 
 
 def test_a_node_that_is_not_there() -> None:
-    with pytest.raises(NoSuchNode) as caught:
-        seen(a_snapshot(), "n1", "n8", "n9")
-    assert caught.value.names == ("n8", "n9")
+    with pytest.raises(NodesMistyped) as caught:
+        seen(a_snapshot(), "n1", "n11", "worker-9")
+    assert str(caught.value).splitlines() == [
+        "there is no node n11: did you mean n1?",
+        "there is no node worker-9: `kubectl get nodes` lists those there are.",
+    ]
 
 
 @pytest.mark.parametrize(
