@@ -19,7 +19,7 @@ from poolkeeper.flows.rolling import answered, roll
 from poolkeeper.flows.surroundings import run_name
 from poolkeeper.tasks.onboard.offboarding import Offboarding
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
-from poolkeeper.tasks.rollout.recovery import Found
+from poolkeeper.tasks.rollout.remedies import Found
 from poolkeeper.tasks.rollout.run import RolloutRun
 from poolkeeper.tasks.runs.answer import Answer
 

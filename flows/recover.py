@@ -22,12 +22,12 @@ from poolkeeper.flows.surroundings import load_declared, run_name, run_of, secre
 from poolkeeper.tasks.cluster.leases import HeldLease
 from poolkeeper.tasks.fleet import Fleet
 from poolkeeper.tasks.outcomes import Gate, HostOutcome
-from poolkeeper.tasks.rollout import recovering
-from poolkeeper.tasks.rollout.carrying import HostWork
+from poolkeeper.tasks.rollout import recovery
 from poolkeeper.tasks.rollout.goal import Limits
+from poolkeeper.tasks.rollout.host_runner import HostWork
 from poolkeeper.tasks.rollout.maintenance import TakeBack
-from poolkeeper.tasks.rollout.memory import shared_by
-from poolkeeper.tasks.rollout.recovery import Found, Remedy
+from poolkeeper.tasks.rollout.remedies import Found, Remedy
+from poolkeeper.tasks.rollout.rollout_state import shared_by
 from poolkeeper.tasks.rollout.run import RolloutRun, open_rollout
 from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import choose_pools, secrets_of
@@ -51,7 +51,7 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
     async def carry_out(recorder: Recorder) -> Answer:
         recorder.dry_run = dry_run
         everything, declared = Gate(dry_run=dry_run), load_declared(fleet, recorder)
-        outcomes, failed = await recovering.recover_pools(
+        outcomes, failed = await recovery.recover_pools(
             choose_pools(declared, pool), lambda name: _recover_pool(declared, name, recorder, everything)
         )
         names = [outcome.name for outcome in outcomes]
@@ -68,7 +68,7 @@ async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everythi
     secret = await secrets(secrets_of(hosts))
     async with open_rollout(declared, hosts, "recover", secret, recorder, dry_run=everything.dry_run) as run:
         run.gate.records = everything.records  # one list for all pools
-        async for outcome in recovering.recover_pool(run, WITHOUT_NODE, partial(_recover_host, run)):
+        async for outcome in recovery.recover_pool(run, WITHOUT_NODE, partial(_recover_host, run)):
             yield outcome
 
 
@@ -79,7 +79,7 @@ async def _recover_host(run: RolloutRun, left: Found, lease: HeldLease) -> HostO
     limits = Limits(node_is_dead=one.node_is_dead)
     carrier = run.carrier(one.goal, limits, work or TakeBack(run.works), lease)
     carry, not_now = partial(carried_safely, run, carrier), partial(run.not_now, one.host)
-    return await recovering.recover(one, carrier, lease, carry, not_now)
+    return await recovery.recover(one, carrier, lease, carry, not_now)
 
 
 def _finishing(run: RolloutRun, one: Found) -> tuple[Found, HostWork | None]:
@@ -89,4 +89,4 @@ def _finishing(run: RolloutRun, one: Found) -> tuple[Found, HostWork | None]:
     try:
         return one, FLOWS[one.goal.flow].finishing(run, one)
     except GoalInvalid as error:
-        return recovering.unreachable(one, str(error)), None
+        return recovery.unreachable(one, str(error)), None

@@ -20,12 +20,12 @@ from prefect.runtime import deployment
 from poolkeeper.flows.surroundings import load_declared, run_of, secrets
 from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, batched
 from poolkeeper.tasks.rollout import steps
-from poolkeeper.tasks.rollout.approving import needs_approval
-from poolkeeper.tasks.rollout.carrying import Carrier, HostWork
 from poolkeeper.tasks.rollout.goal import Goal, Limits
+from poolkeeper.tasks.rollout.host_runner import Carrier, HostWork
+from poolkeeper.tasks.rollout.next_action import Step
 from poolkeeper.tasks.rollout.plan import Plan, PlannedHost
+from poolkeeper.tasks.rollout.plan_approval import needs_approval
 from poolkeeper.tasks.rollout.run import Looked, RolloutRun, open_rollout
-from poolkeeper.tasks.rollout.standing import Step
 from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import choose_hosts, only_pool, refuse_split_domains, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder

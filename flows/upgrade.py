@@ -23,8 +23,8 @@ from poolkeeper.flows.surroundings import run_name
 from poolkeeper.tasks.fleet.versions import numbers
 from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, blockers
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
-from poolkeeper.tasks.rollout.memory import intents_of
-from poolkeeper.tasks.rollout.recovery import Found
+from poolkeeper.tasks.rollout.remedies import Found
+from poolkeeper.tasks.rollout.rollout_state import intents_of
 from poolkeeper.tasks.rollout.run import RolloutRun
 from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import ChoiceInvalid

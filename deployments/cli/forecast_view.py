@@ -14,7 +14,7 @@ from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.snapshot import read_snapshot
 from poolkeeper.tasks.outcomes import Finding, Unknown
 from poolkeeper.tasks.rollout import Effect, Forecast, NodeForecast, PodForecast, PodVerdict, forecast
-from poolkeeper.tasks.rollout.findings import findings
+from poolkeeper.tasks.rollout.forecast_findings import findings
 
 _STYLES = {Effect.BLOCKED: "red", Effect.UNKNOWN: "magenta", Effect.LOSSY: "yellow", Effect.CLEAR: "green"}
 _QUIET = (PodVerdict.EVICTABLE, PodVerdict.DAEMONSET, PodVerdict.STATIC, PodVerdict.FINISHED, PodVerdict.GOING)

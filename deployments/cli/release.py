@@ -22,7 +22,7 @@ from poolkeeper.deployments.cli.asking import (
 from poolkeeper.deployments.terminal import echo
 
 if TYPE_CHECKING:
-    from poolkeeper.tasks.rollout.held import Held
+    from poolkeeper.tasks.rollout.holdings import Held
 
 
 @click.command()

@@ -1,9 +1,9 @@
 """The claim that a rollout leaves on a Node while it works on it: a sign for people, and for other runs to keep off.
 
 It orders nothing: who may patch Nodes can write one. What is to be finished stands on the pool's Lease and on the host
-(`tasks.rollout.memory`). A claim is written in one patch with our cordon. A cordon that was there before stays someone
-else's: then there is a claim and no cordon of ours. A claim with a greater fencing token is never overwritten: its run
-has taken over.
+(`tasks.rollout.rollout_state`). A claim is written in one patch with our cordon. A cordon that was there before stays
+someone else's: then there is a claim and no cordon of ours. A claim with a greater fencing token is never overwritten:
+its run has taken over.
 """
 
 from __future__ import annotations

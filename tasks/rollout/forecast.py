@@ -19,9 +19,10 @@ from poolkeeper.tasks.cluster.selectors import NodeTerms
 from poolkeeper.tasks.cluster.snapshot import Node, Snapshot
 from poolkeeper.tasks.cluster.workloads import Pod
 from poolkeeper.tasks.outcomes import Known, NotKnown, Unknown, known
-from poolkeeper.tasks.rollout.budgets import Budgets, needs_budget
-from poolkeeper.tasks.rollout.endpoints import losses
+from poolkeeper.tasks.rollout.pdb_spending import Budgets, needs_budget
 from poolkeeper.tasks.rollout.placement import NoRoom, Outlook, Placement, Rooms, Terms, Unsure
+from poolkeeper.tasks.rollout.service_losses import losses
+from poolkeeper.tasks.rollout.snapshot_index import WorkloadKey, World
 from poolkeeper.tasks.rollout.verdicts import (
     REFUSED_AT_FIRST,
     Forecast,
@@ -32,7 +33,6 @@ from poolkeeper.tasks.rollout.verdicts import (
     by_verdict,
     worst_first,
 )
-from poolkeeper.tasks.rollout.world import WorkloadKey, World
 
 REMOVED_IN_TIME = frozenset({"batch.kubernetes.io/job-tracking", "foregroundDeletion", "orphan"})
 """Finalizers that Kubernetes' own controllers take away as soon as a pod has ended."""

@@ -17,7 +17,7 @@ from poolkeeper.tasks.cluster.scheduling import CORDON, REPELLING, Needs, PodTer
 from poolkeeper.tasks.cluster.selectors import NodeTerms, any_holds
 from poolkeeper.tasks.cluster.snapshot import Node
 from poolkeeper.tasks.cluster.workloads import Pod
-from poolkeeper.tasks.rollout.world import World
+from poolkeeper.tasks.rollout.snapshot_index import World
 
 Terms = tuple[NodeTerms, ...]
 """Node selectors of bound volumes: every one must hold."""

@@ -13,8 +13,8 @@ from poolkeeper.tasks.cluster.node_names import NodesMistyped
 from poolkeeper.tasks.cluster.nodes import list_nodes
 from poolkeeper.tasks.cluster.pods import delete_pod, list_pods
 from poolkeeper.tasks.cluster.stops import NAMESPACE
-from poolkeeper.tasks.rollout.held import Held, all_held
-from poolkeeper.tasks.rollout.memory import without_node
+from poolkeeper.tasks.rollout.holdings import Held, all_held
+from poolkeeper.tasks.rollout.rollout_state import without_node
 
 SEEN_WITHIN_S = DURATION_S / RENEWALS + 2
 """A holder renews so often, and learns by that."""

@@ -54,16 +54,21 @@ from poolkeeper.tasks.outcomes import (
     named,
 )
 from poolkeeper.tasks.provider import Provider, ProviderError, open_provider
-from poolkeeper.tasks.rollout.approving import narrowed, plan_row
-from poolkeeper.tasks.rollout.between import BetweenWaves
-from poolkeeper.tasks.rollout.carrying import NODE_GONE, Carrier, HostWork
+from poolkeeper.tasks.rollout.between_waves import BetweenWaves
 from poolkeeper.tasks.rollout.durations import measured_s
-from poolkeeper.tasks.rollout.findings import findings as forecast_findings
 from poolkeeper.tasks.rollout.forecast import forecast_each
-from poolkeeper.tasks.rollout.foreseen import foresee
+from poolkeeper.tasks.rollout.forecast_findings import findings as forecast_findings
 from poolkeeper.tasks.rollout.goal import Goal, Limits
-from poolkeeper.tasks.rollout.live import Live
-from poolkeeper.tasks.rollout.memory import (
+from poolkeeper.tasks.rollout.headroom import in_service, room_for
+from poolkeeper.tasks.rollout.host_runner import NODE_GONE, Carrier, HostWork
+from poolkeeper.tasks.rollout.live_view import Live
+from poolkeeper.tasks.rollout.next_action import Standing, Step, where_it_stands
+from poolkeeper.tasks.rollout.own_pods import carriers_of_us
+from poolkeeper.tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
+from poolkeeper.tasks.rollout.plan_approval import narrowed, plan_row
+from poolkeeper.tasks.rollout.plan_preview import foresee
+from poolkeeper.tasks.rollout.remedies import Found, Hosts, intended, left_behind
+from poolkeeper.tasks.rollout.rollout_state import (
     begun,
     ended,
     intent_for,
@@ -75,14 +80,9 @@ from poolkeeper.tasks.rollout.memory import (
     with_intent,
     with_shared,
 )
-from poolkeeper.tasks.rollout.ourselves import carriers_of_us
-from poolkeeper.tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
-from poolkeeper.tasks.rollout.recovery import Found, Hosts, intended, left_behind
-from poolkeeper.tasks.rollout.room import in_service, room_for
-from poolkeeper.tasks.rollout.standing import Standing, Step, where_it_stands
+from poolkeeper.tasks.rollout.start_windows import start_refusal
 from poolkeeper.tasks.rollout.verdicts import NodeForecast, risk
 from poolkeeper.tasks.rollout.waves import Waves
-from poolkeeper.tasks.rollout.windows import start_refusal
 from poolkeeper.tasks.runs.choosing import ChoiceInvalid
 from poolkeeper.tasks.runs.gate import gate_of
 from poolkeeper.tasks.runs.recording import Recorder

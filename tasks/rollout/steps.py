@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from prefect.tasks import Task
 
     from poolkeeper.tasks.fleet import Host
-    from poolkeeper.tasks.rollout.carrying import Carrier, HostWork
     from poolkeeper.tasks.rollout.goal import Goal, Limits
-    from poolkeeper.tasks.rollout.live import Live
+    from poolkeeper.tasks.rollout.host_runner import Carrier, HostWork
+    from poolkeeper.tasks.rollout.live_view import Live
     from poolkeeper.tasks.rollout.plan import Plan
     from poolkeeper.tasks.rollout.run import Looked, RolloutRun
 

@@ -11,11 +11,11 @@ from functools import partial
 from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
 from poolkeeper.tasks.cluster.leases import HeldLease, LeaseLost
 from poolkeeper.tasks.outcomes import Finding, Gate, HostOutcome, HostState, in_slots
-from poolkeeper.tasks.rollout.carrying import NODE_GONE
 from poolkeeper.tasks.rollout.goal import OnBlocked
-from poolkeeper.tasks.rollout.live import Live
-from poolkeeper.tasks.rollout.memory import spent_by, with_spent
+from poolkeeper.tasks.rollout.host_runner import NODE_GONE
+from poolkeeper.tasks.rollout.live_view import Live
 from poolkeeper.tasks.rollout.plan import Plan, PlannedHost
+from poolkeeper.tasks.rollout.rollout_state import spent_by, with_spent
 
 STOP_LOOK_S = 5.0
 """Between two looks for a stop while nothing else happens."""

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from poolkeeper.tasks.fleet.model import UserCheck
-from poolkeeper.tasks.rollout.checks import failing
+from poolkeeper.tasks.rollout.user_checks import failing
 
 ANSWERS = {
     "nothing": {"status": "success", "data": {"resultType": "vector", "result": []}},

@@ -21,7 +21,7 @@ from poolkeeper.deployments.terminal import echo
 from poolkeeper.flows import surroundings
 from poolkeeper.tasks.cluster.inventory import node_state
 from poolkeeper.tasks.outcomes import visible
-from poolkeeper.tasks.rollout.held import Held
+from poolkeeper.tasks.rollout.holdings import Held
 from tests.unit.onboard.builders import a_node
 from tests.unit.rollout.builders import a_pod, a_snapshot, seen
 

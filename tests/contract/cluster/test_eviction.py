@@ -22,7 +22,7 @@ from poolkeeper.tasks.cluster.eviction import (
     must_go,
 )
 from poolkeeper.tasks.cluster.pods import PodRow, pods_on
-from poolkeeper.tasks.rollout.contention import Contention
+from poolkeeper.tasks.rollout.pdb_lock import Contention
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 
 Json = dict[str, Any]

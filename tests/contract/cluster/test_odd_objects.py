@@ -15,11 +15,11 @@ from poolkeeper.tasks.cluster.nodes import change_node, get_node, list_nodes
 from poolkeeper.tasks.cluster.pods import PodRow, pods_older_than, pods_on
 from poolkeeper.tasks.cluster.snapshot import read_snapshot
 from poolkeeper.tasks.rollout import Effect, forecast
-from poolkeeper.tasks.rollout.contention import Contention
-from poolkeeper.tasks.rollout.gates import list_workloads
 from poolkeeper.tasks.rollout.goal import Limits
+from poolkeeper.tasks.rollout.next_action import Standing, Step
+from poolkeeper.tasks.rollout.pdb_lock import Contention
 from poolkeeper.tasks.rollout.run import Looked
-from poolkeeper.tasks.rollout.standing import Standing, Step
+from poolkeeper.tasks.rollout.wave_gates import list_workloads
 from tests.contract.cluster import faulty as servers
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 from tests.contract.rollout.instant import open_run

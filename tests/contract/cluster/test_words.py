@@ -20,7 +20,7 @@ from poolkeeper.tasks.cluster.leases import acquire_lease, list_leases
 from poolkeeper.tasks.cluster.nodes import PATH, list_nodes
 from poolkeeper.tasks.cluster.stops import read_stops
 from poolkeeper.tasks.rollout.goal import Goal
-from poolkeeper.tasks.rollout.memory import Intent, begun, intents_by, with_intent
+from poolkeeper.tasks.rollout.rollout_state import Intent, begun, intents_by, with_intent
 from tests.contract.cluster.conftest import SomeoneIsQuicker
 from tests.unit.fleet.builders import a_file, changed
 

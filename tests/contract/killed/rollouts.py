@@ -18,13 +18,13 @@ from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host, Limit
 from poolkeeper.tasks.hosts.fence import Begun, Fence
 from poolkeeper.tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Known, Observed, Severity, Subject
-from poolkeeper.tasks.rollout import recovering
-from poolkeeper.tasks.rollout.carrying import Carrier, HostWork
+from poolkeeper.tasks.rollout import recovery
 from poolkeeper.tasks.rollout.goal import Goal, Limits
+from poolkeeper.tasks.rollout.host_runner import Carrier, HostWork
 from poolkeeper.tasks.rollout.maintenance import HandOver, Prove, TakeBack
-from poolkeeper.tasks.rollout.memory import shared_by
 from poolkeeper.tasks.rollout.plan import PlannedHost
-from poolkeeper.tasks.rollout.recovery import Remedy
+from poolkeeper.tasks.rollout.remedies import Remedy
+from poolkeeper.tasks.rollout.rollout_state import shared_by
 from poolkeeper.tasks.rollout.run import RolloutRun
 from tests.contract.cluster.conftest import reach
 from tests.contract.killed.runs import Ground
@@ -297,7 +297,7 @@ class Recover:
                         return await carrier.carry(planned.host)
 
                     not_now = partial(run.not_now, one.host)
-                    outcome = await recovering.recover(one, carrier, lease, carry, not_now)
+                    outcome = await recovery.recover(one, carrier, lease, carry, not_now)
                     outcomes[outcome.name] = str(outcome.state)
         return outcomes
 

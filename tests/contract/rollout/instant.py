@@ -30,8 +30,8 @@ from poolkeeper.tasks.outcomes import (
 )
 from poolkeeper.tasks.provider import Provider
 from poolkeeper.tasks.rollout.goal import Goal, Limits
-from poolkeeper.tasks.rollout.memory import Intent, begun, ended, with_intent
 from poolkeeper.tasks.rollout.plan import PlannedHost
+from poolkeeper.tasks.rollout.rollout_state import Intent, begun, ended, with_intent
 from poolkeeper.tasks.rollout.run import RolloutRun
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import a_fleet

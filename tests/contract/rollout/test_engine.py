@@ -49,14 +49,14 @@ from poolkeeper.tasks.outcomes import (
     Subject,
 )
 from poolkeeper.tasks.provider import Provider, ProviderError
-from poolkeeper.tasks.rollout import recovering
-from poolkeeper.tasks.rollout.between import UNSEEN, BetweenWaves
-from poolkeeper.tasks.rollout.carrying import Carrier
+from poolkeeper.tasks.rollout import recovery
+from poolkeeper.tasks.rollout.between_waves import UNSEEN, BetweenWaves
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
-from poolkeeper.tasks.rollout.live import Live
+from poolkeeper.tasks.rollout.host_runner import Carrier
+from poolkeeper.tasks.rollout.live_view import Live
 from poolkeeper.tasks.rollout.maintenance import HandOver
-from poolkeeper.tasks.rollout.memory import begun, shared_by, spent_by, with_spent
 from poolkeeper.tasks.rollout.plan import PlannedHost
+from poolkeeper.tasks.rollout.rollout_state import begun, shared_by, spent_by, with_spent
 from poolkeeper.tasks.rollout.run import RolloutRun
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.rollout.instant import Idle, Instant, as_they_begin, carried, half_done, open_run
@@ -570,7 +570,7 @@ async def test_a_node_that_recovery_may_not_give_back_is_told_as_refused(
     (found,) = await run.left_behind({"upgrade": False})
     async with run.recovering() as lease:
         carrier = run.carrier(found.goal, QUICK, Instant(), lease)
-        outcome = await recovering.recover(found, carrier, lease, lambda one: carrier.carry(one.host), at_once)
+        outcome = await recovery.recover(found, carrier, lease, lambda one: carrier.carry(one.host), at_once)
     assert (str(outcome.state), outcome.summary) == ("refused", "nothing on it was changed; not given back")
     assert await left(cluster) == ["n0"]
 

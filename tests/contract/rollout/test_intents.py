@@ -23,12 +23,12 @@ from poolkeeper.tasks.fleet.model import Host, Window
 from poolkeeper.tasks.hosts import HostError
 from poolkeeper.tasks.hosts.fence import Begun, Fence
 from poolkeeper.tasks.outcomes import Change, ChangeRecord, Finding, HostOutcome, Known, Observed, Unknown
-from poolkeeper.tasks.rollout import recovering
+from poolkeeper.tasks.rollout import recovery
 from poolkeeper.tasks.rollout.goal import Goal, OnBlocked
 from poolkeeper.tasks.rollout.maintenance import HandOver
-from poolkeeper.tasks.rollout.memory import Intent, intent_for, intents_by, spent_by
 from poolkeeper.tasks.rollout.plan import PlannedHost
-from poolkeeper.tasks.rollout.recovery import Found
+from poolkeeper.tasks.rollout.remedies import Found
+from poolkeeper.tasks.rollout.rollout_state import Intent, intent_for, intents_by, spent_by
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.rollout.instant import Instant, WithoutHosts, as_they_begin, carried, half_done, open_run
 from tests.contract.rollout.test_engine import GOAL, QUICK, WRONG, left, nodes, put_pod
@@ -74,9 +74,9 @@ async def recovered(run: WithoutHosts, work: Instant) -> dict[str, HostOutcome]:
         async def carry(planned: PlannedHost) -> HostOutcome:
             return await carrier.carry(planned.host)
 
-        return await recovering.recover(one, carrier, lease, carry, partial(run.not_now, one.host))
+        return await recovery.recover(one, carrier, lease, carry, partial(run.not_now, one.host))
 
-    pool = recovering.recover_pool(run, {"upgrade": False}, recover_host)
+    pool = recovery.recover_pool(run, {"upgrade": False}, recover_host)
     return {outcome.name: outcome async for outcome in pool}
 
 

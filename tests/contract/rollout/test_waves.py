@@ -13,9 +13,9 @@ from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.leases import acquire_lease, get_lease
 from poolkeeper.tasks.outcomes import Evidence, Finding, Gate, HostOutcome, HostState, Severity, Subject
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
-from poolkeeper.tasks.rollout.live import Live
-from poolkeeper.tasks.rollout.memory import begun, spent_by
+from poolkeeper.tasks.rollout.live_view import Live
 from poolkeeper.tasks.rollout.plan import Candidate, PlannedHost, plan_rollout
+from poolkeeper.tasks.rollout.rollout_state import begun, spent_by
 from poolkeeper.tasks.rollout.waves import Waves
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.unit.onboard.builders import a_host

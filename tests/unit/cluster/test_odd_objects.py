@@ -20,10 +20,10 @@ from poolkeeper.tasks.cluster.leases import parse_lease
 from poolkeeper.tasks.cluster.services import parse_service, parse_slice
 from poolkeeper.tasks.cluster.volumes import parse_claim, parse_volume
 from poolkeeper.tasks.cluster.workloads import Shared, parse_pod, parse_workload
-from poolkeeper.tasks.rollout import gates
-from poolkeeper.tasks.rollout.contention import guards
-from poolkeeper.tasks.rollout.gates import lost_workloads
-from poolkeeper.tasks.rollout.room import is_down
+from poolkeeper.tasks.rollout import wave_gates
+from poolkeeper.tasks.rollout.headroom import is_down
+from poolkeeper.tasks.rollout.pdb_lock import guards
+from poolkeeper.tasks.rollout.wave_gates import lost_workloads
 from tests.unit.onboard.builders import NOW
 from tests.unit.rollout.builders import a_pod
 
@@ -146,7 +146,7 @@ PARSERS: dict[str, tuple[Callable[[Any], Any], Json]] = {
     "lease": (parse_lease, LEASE),
     "budget": (parse_budget, BUDGET),
     "workload": (partial(parse_workload, kind="Deployment"), WORKLOAD),
-    "workload at a gate": (partial(gates.parse_workload, kind="Deployment"), WORKLOAD),
+    "workload at a gate": (partial(wave_gates.parse_workload, kind="Deployment"), WORKLOAD),
     "name of a DaemonSet": (snapshot._name_of, WORKLOAD),
     "service": (parse_service, SERVICE),
     "slice": (parse_slice, SLICE),
@@ -291,8 +291,8 @@ def test_a_lease_that_cannot_be_read_is_somebodys() -> None:
 
 
 def test_a_workload_that_cannot_be_read_is_no_longer_as_it_was() -> None:
-    was = gates.parse_workload(WORKLOAD, "Deployment")
-    now = gates.parse_workload({**WORKLOAD, "status": {"readyReplicas": "all"}}, "Deployment")
+    was = wave_gates.parse_workload(WORKLOAD, "Deployment")
+    now = wave_gates.parse_workload({**WORKLOAD, "status": {"readyReplicas": "all"}}, "Deployment")
     (lost,) = lost_workloads({was.key: was}, {now.key: now}, NOW)
     assert lost.evidence.observed == "its object cannot be read: readyReplicas is no whole number"
 

@@ -14,7 +14,7 @@ from poolkeeper.tasks.cluster.selectors import EVERYTHING, NOTHING, NodeTerm, Re
 from poolkeeper.tasks.cluster.volumes import Volume, VolumeClaim
 from poolkeeper.tasks.cluster.workloads import Owner, Workload
 from poolkeeper.tasks.rollout import Effect, NodeForecast, forecast_each, risk
-from poolkeeper.tasks.rollout.world import World
+from poolkeeper.tasks.rollout.snapshot_index import World
 from tests.unit.rollout.builders import (
     DEADLINE_S,
     NOW,

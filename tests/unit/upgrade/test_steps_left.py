@@ -9,7 +9,7 @@ from poolkeeper.flows.upgrade import _left_behind
 from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_text
 from poolkeeper.tasks.cluster.leases import Note
 from poolkeeper.tasks.rollout.goal import Goal
-from poolkeeper.tasks.rollout.memory import Intent, begun, with_intent
+from poolkeeper.tasks.rollout.rollout_state import Intent, begun, with_intent
 from poolkeeper.tasks.rollout.run import RolloutRun
 from poolkeeper.tasks.upgrade.goal import Goal as Versions
 from tests.unit.onboard.builders import NOW, a_host, a_node

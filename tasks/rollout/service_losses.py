@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from poolkeeper.tasks.cluster.services import Service
 from poolkeeper.tasks.cluster.workloads import Pod
 from poolkeeper.tasks.outcomes import Known, Observed, Unknown
+from poolkeeper.tasks.rollout.snapshot_index import World
 from poolkeeper.tasks.rollout.verdicts import ServiceLoss
-from poolkeeper.tasks.rollout.world import World
 
 
 def losses(world: World, at_once: Sequence[Pod]) -> Observed[tuple[ServiceLoss, ...]]:

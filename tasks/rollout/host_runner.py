@@ -54,12 +54,12 @@ from poolkeeper.tasks.outcomes import (
     Subject,
     blockers,
 )
-from poolkeeper.tasks.rollout.contention import Contention
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
-from poolkeeper.tasks.rollout.live import Live
-from poolkeeper.tasks.rollout.memory import Intent, intent_for, members_of, with_intent, with_member
-from poolkeeper.tasks.rollout.room import Room, counted_against, room_for
-from poolkeeper.tasks.rollout.standing import Standing, Step, where_it_stands
+from poolkeeper.tasks.rollout.headroom import Room, counted_against, room_for
+from poolkeeper.tasks.rollout.live_view import Live
+from poolkeeper.tasks.rollout.next_action import Standing, Step, where_it_stands
+from poolkeeper.tasks.rollout.pdb_lock import Contention
+from poolkeeper.tasks.rollout.rollout_state import Intent, intent_for, members_of, with_intent, with_member
 from poolkeeper.tasks.runs.recording import Recorder
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
 from poolkeeper.tasks.rollout.goal import Goal
-from poolkeeper.tasks.rollout.memory import Intent
+from poolkeeper.tasks.rollout.rollout_state import Intent
 
 
 class Step(StrEnum):

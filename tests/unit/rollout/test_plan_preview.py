@@ -10,9 +10,9 @@ import pytest
 
 from poolkeeper.tasks.fleet.model import Window
 from poolkeeper.tasks.rollout.forecast import forecast
-from poolkeeper.tasks.rollout.foreseen import duration_s, foresee, in_words
 from poolkeeper.tasks.rollout.goal import Goal, Limits
 from poolkeeper.tasks.rollout.plan import Candidate, Plan, plan_rollout
+from poolkeeper.tasks.rollout.plan_preview import duration_s, foresee, in_words
 from tests.unit.onboard.builders import SITE, a_host, a_node
 from tests.unit.rollout.builders import a_pod, a_snapshot
 

@@ -12,9 +12,9 @@ from poolkeeper.tasks.cluster.nodes import NodeRow, list_nodes
 from poolkeeper.tasks.fleet.model import Pool
 from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
 from poolkeeper.tasks.provider import Provider, ProviderError
-from poolkeeper.tasks.rollout.checks import failing
-from poolkeeper.tasks.rollout.gates import Workload, list_workloads, lost_nodes, lost_workloads
-from poolkeeper.tasks.rollout.others import other_actors
+from poolkeeper.tasks.rollout.other_actors import other_actors
+from poolkeeper.tasks.rollout.user_checks import failing
+from poolkeeper.tasks.rollout.wave_gates import Workload, list_workloads, lost_nodes, lost_workloads
 
 UNSEEN = "rollout.unseen"
 LOOK_S = 2.0

@@ -9,7 +9,7 @@ import pytest
 
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import KubeadmProvider, Limit
-from poolkeeper.tasks.rollout.room import OUT_OF_SERVICE, in_service, is_down, room_for, serves_nobody
+from poolkeeper.tasks.rollout.headroom import OUT_OF_SERVICE, in_service, is_down, room_for, serves_nobody
 from tests.unit.onboard.builders import a_host, a_node
 
 ACCEPTED = {"poolkeeper.io/accepted": "{}"}

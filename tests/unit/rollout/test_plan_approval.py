@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.cluster.approvals import Approval
-from poolkeeper.tasks.rollout.approving import narrowed, needs_approval, plan_row
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
 from poolkeeper.tasks.rollout.plan import Candidate, Plan, plan_rollout
+from poolkeeper.tasks.rollout.plan_approval import narrowed, needs_approval, plan_row
 from tests.unit.onboard.builders import NOW, a_host
 
 GOAL = Goal("upgrade", "general", {"kubernetes": "v1.36.3"})

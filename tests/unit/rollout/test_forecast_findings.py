@@ -9,7 +9,7 @@ import pytest
 from poolkeeper.tasks.cluster.scheduling import CORDON, Toleration
 from poolkeeper.tasks.outcomes import Finding
 from poolkeeper.tasks.rollout import PodVerdict
-from poolkeeper.tasks.rollout.findings import _KINDS, findings
+from poolkeeper.tasks.rollout.forecast_findings import _KINDS, findings
 from poolkeeper.tasks.rollout.verdicts import Effect, effect_of
 from tests.unit.rollout.builders import a_budget, a_node, a_pod, a_snapshot, seen
 

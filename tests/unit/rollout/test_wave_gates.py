@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.rollout.gates import lost_nodes
+from poolkeeper.tasks.rollout.wave_gates import lost_nodes
 from tests.unit.onboard.builders import NOW, a_node
-from tests.unit.rollout.test_standing import Phase, claimed
+from tests.unit.rollout.test_next_action import Phase, claimed
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from poolkeeper.tasks.fleet.model import Freeze, Site, Window
-from poolkeeper.tasks.rollout.windows import start_refusal
+from poolkeeper.tasks.rollout.start_windows import start_refusal
 
 NIGHT = Window(frozenset(range(7)), time(1), timedelta(hours=4))
 BERLIN = ZoneInfo("Europe/Berlin")

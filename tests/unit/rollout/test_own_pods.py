@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.rollout.ourselves import carriers_of_us
+from poolkeeper.tasks.rollout.own_pods import carriers_of_us
 from tests.unit.rollout.builders import a_pod
 
 WORKER = {"app.kubernetes.io/name": "prefect-worker"}

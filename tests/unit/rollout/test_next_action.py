@@ -9,8 +9,8 @@ import pytest
 
 from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_of, claim_text
 from poolkeeper.tasks.rollout.goal import Goal
-from poolkeeper.tasks.rollout.memory import Intent
-from poolkeeper.tasks.rollout.standing import Step, where_it_stands
+from poolkeeper.tasks.rollout.next_action import Step, where_it_stands
+from poolkeeper.tasks.rollout.rollout_state import Intent
 from tests.unit.onboard.builders import NOW, a_host, a_node
 
 GOAL = Goal("upgrade", "general", {"kubernetes": "v1.36.3"})

@@ -6,7 +6,7 @@ import pytest
 
 from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_text
 from poolkeeper.tasks.cluster.leases import LeaseRow
-from poolkeeper.tasks.rollout.held import all_held
+from poolkeeper.tasks.rollout.holdings import all_held
 from tests.unit.onboard.builders import a_node
 
 CORDON = {"poolkeeper.io/cordon": "{}"}

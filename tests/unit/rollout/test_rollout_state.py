@@ -9,7 +9,7 @@ import pytest
 
 from poolkeeper.tasks.cluster.leases import Note
 from poolkeeper.tasks.rollout.goal import Goal
-from poolkeeper.tasks.rollout.memory import (
+from poolkeeper.tasks.rollout.rollout_state import (
     KEPT,
     Intent,
     begun,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.rollout.contention import guards
+from poolkeeper.tasks.rollout.pdb_lock import guards
 from tests.unit.rollout.builders import a_budget, a_pod
 
 

@@ -9,7 +9,7 @@ from poolkeeper.tasks.cluster.claims import Phase, claim_of
 from poolkeeper.tasks.cluster.leases import NAMESPACE, LeaseRow
 from poolkeeper.tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow
 from poolkeeper.tasks.cluster.pods import PodRow
-from poolkeeper.tasks.rollout.memory import intents_of
+from poolkeeper.tasks.rollout.rollout_state import intents_of
 
 
 @dataclass(frozen=True, slots=True)

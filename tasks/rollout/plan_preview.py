@@ -12,8 +12,8 @@ from poolkeeper.tasks.fleet.model import Site
 from poolkeeper.tasks.fleet.windows import open_intervals
 from poolkeeper.tasks.rollout.goal import Goal
 from poolkeeper.tasks.rollout.plan import Plan
+from poolkeeper.tasks.rollout.start_windows import HORIZON, start_refusal
 from poolkeeper.tasks.rollout.verdicts import Effect, NodeForecast
-from poolkeeper.tasks.rollout.windows import HORIZON, start_refusal
 from poolkeeper.tasks.runs.watching import HostPlan, RunPlan
 
 
