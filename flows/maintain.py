@@ -18,7 +18,7 @@ from pydantic import PositiveFloat
 from poolkeeper.flows.rolling import answered, roll
 from poolkeeper.flows.surroundings import run_name
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
-from poolkeeper.tasks.rollout.maintenance import HandOver, TakeBack
+from poolkeeper.tasks.rollout.maintenance import HandOver, ReturnToService
 from poolkeeper.tasks.rollout.run import RolloutRun
 from poolkeeper.tasks.runs.answer import Answer
 
@@ -55,7 +55,7 @@ async def maintain(
     )
 
     async def carry_out(run: RolloutRun) -> Answer:
-        work = TakeBack(run.works) if back else HandOver()
+        work = ReturnToService(run.prove_works) if back else HandOver()
         return await roll(run, Goal("maintain", run.pool.name), limits, work)
 
     return await answered("maintain", "", hosts, fleet, carry_out, dry_run=dry_run)

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from poolkeeper.flows.registry import FLOWS
-from poolkeeper.flows.rolling import carried_safely
+from poolkeeper.flows.rolling import run_host_safely
 from poolkeeper.flows.surroundings import load_declared, run_name, run_of, secrets
 from poolkeeper.tasks.cluster.leases import HeldLease
 from poolkeeper.tasks.fleet import Fleet
@@ -25,7 +25,7 @@ from poolkeeper.tasks.outcomes import Gate, HostOutcome
 from poolkeeper.tasks.rollout import recovery
 from poolkeeper.tasks.rollout.goal import Limits
 from poolkeeper.tasks.rollout.host_runner import HostWork
-from poolkeeper.tasks.rollout.maintenance import TakeBack
+from poolkeeper.tasks.rollout.maintenance import ReturnToService
 from poolkeeper.tasks.rollout.remedies import Found, Remedy
 from poolkeeper.tasks.rollout.rollout_state import shared_by
 from poolkeeper.tasks.rollout.run import RolloutRun, open_rollout
@@ -77,9 +77,9 @@ async def _recover_host(run: RolloutRun, left: Found, lease: HeldLease) -> HostO
     if work is not None:
         work.remember(shared_by(lease.note, one.goal.id))
     limits = Limits(node_is_dead=one.node_is_dead)
-    carrier = run.carrier(one.goal, limits, work or TakeBack(run.works), lease)
-    carry, not_now = partial(carried_safely, run, carrier), partial(run.not_now, one.host)
-    return await recovery.recover(one, carrier, lease, carry, not_now)
+    runner = run.host_runner(one.goal, limits, work or ReturnToService(run.prove_works), lease)
+    run_host, postponed = partial(run_host_safely, run, runner), partial(run.postponed, one.host)
+    return await recovery.recover(one, runner, lease, run_host, postponed)
 
 
 def _finishing(run: RolloutRun, one: Found) -> tuple[Found, HostWork | None]:

@@ -21,11 +21,11 @@ from poolkeeper.flows.surroundings import load_declared, run_of, secrets
 from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, batched
 from poolkeeper.tasks.rollout import steps
 from poolkeeper.tasks.rollout.goal import Goal, Limits
-from poolkeeper.tasks.rollout.host_runner import Carrier, HostWork
+from poolkeeper.tasks.rollout.host_runner import HostRunner, HostWork
 from poolkeeper.tasks.rollout.next_action import Step
 from poolkeeper.tasks.rollout.plan import Plan, PlannedHost
 from poolkeeper.tasks.rollout.plan_approval import needs_approval
-from poolkeeper.tasks.rollout.run import Looked, RolloutRun, open_rollout
+from poolkeeper.tasks.rollout.run import Assessed, RolloutRun, open_rollout
 from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import choose_hosts, only_pool, refuse_split_domains, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder
@@ -69,26 +69,26 @@ async def roll(
     work: HostWork,
     *,
     approval: bool = False,
-    kept_out: Mapping[str, Finding | None] = MappingProxyType({}),
+    excluded: Mapping[str, Finding | None] = MappingProxyType({}),
 ) -> Answer:
     """Carry a goal across the run's hosts, or in a dry run tell how.
 
     approval: a person has to say yes to the plan first, as always where drains may be forced
-    kept_out: hosts that may not be touched, and why; None: that there is nothing to do for
+    excluded: hosts that may not be touched, and why; None: that there is nothing to do for
     Raises LeaseHeld.
     """
-    looked = await _look(run, goal, limits, work)
-    looked |= {name: run.kept_out(name, finding) for name, finding in kept_out.items()}
-    outlook = await run.outlook(looked.values(), limits)
-    looked |= run.refused_for_us(looked, outlook)
-    plan = run.plan(goal, limits, looked.values(), outlook)
+    assessed = await _look(run, goal, limits, work)
+    assessed |= {name: run.excluded(name, finding) for name, finding in excluded.items()}
+    forecasts = await run.forecast_drains(assessed.values(), limits)
+    assessed |= run.skip_own_nodes(assessed, forecasts)
+    plan = run.plan(goal, limits, assessed.values(), forecasts)
     await steps.publish_plan(plan)
 
     planned = {p.host.name for p in plan.hosts}
-    done = {name for name, one in looked.items() if one.standing.step is Step.NOTHING and name not in kept_out}
-    settled = [run.settled(one) for name, one in looked.items() if name not in planned]
+    done = {name for name, one in assessed.items() if one.action.step is Step.NOTHING and name not in excluded}
+    settled = [run.without_work(one) for name, one in assessed.items() if name not in planned]
     if not plan.hosts:
-        await run.clear_up(plan, done)
+        await run.forget_finished(plan, done)
         return _answer(run, goal, settled)
 
     if why := needs_approval(plan, approval):
@@ -98,20 +98,20 @@ async def roll(
         plan = covered
 
     goes = work.works_without_node
-    async with run.holding(plan, nodes_go=goes) as lease, AsyncExitStack() as stack:
+    async with run.pool_lease(plan, nodes_go=goes) as lease, AsyncExitStack() as stack:
         live_file = state_folder() / "runs" / run.recorder.run_id / "live.md"
         showing = steps.showing(run.live, f"{goal.flow}-live", live_file)
         await run.gate.unless_dry_run(partial(stack.enter_async_context, showing), if_dry_run=None)
         plan = await run.resumed(plan, lease, done, nodes_go=goes)
         unfit = await run.prepare(plan, work, lease)
         fit = plan.without({outcome.name for outcome in unfit})
-        carrier = run.carrier(goal, limits, work, lease)
+        runner = run.host_runner(goal, limits, work, lease)
 
-        async def carry(one: PlannedHost) -> HostOutcome:
-            outcome = await carried_safely(run, carrier, one)
-            return run.gate.seen(outcome, if_dry_run=run.planned(one, outcome, limits, outlook))
+        async def run_host(one: PlannedHost) -> HostOutcome:
+            outcome = await run_host_safely(run, runner, one)
+            return run.gate.seen(outcome, if_dry_run=run.planned(one, outcome, limits, forecasts))
 
-        carried, halted = await run.carry_out(fit, lease, carry, nodes_go=goes, one_by_one=work.one_by_one)
+        carried, halted = await run.run_waves(fit, lease, run_host, nodes_go=goes, one_by_one=work.one_by_one)
         run.live.close(halted or "ended")
     return _answer(run, goal, [*settled, *unfit, *carried], halted)
 
@@ -126,19 +126,19 @@ async def _wait_for_a_word(run: RolloutRun, plan: Plan, why: str, settled: Itera
     return _answer(run, plan.goal, [*settled, *waiting], told if deployment.id else f"{told}; then start it again")
 
 
-async def _look(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> dict[str, Looked]:
-    looked: dict[str, Looked] = {}
+async def _look(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> dict[str, Assessed]:
+    assessed: dict[str, Assessed] = {}
     for batch in batched(list(run.hosts), BATCH):
-        looked |= await steps.look(run, f"{batch[0]} to {batch[-1]}", batch, goal, limits, work)
-    return looked
+        assessed |= await steps.assess(run, f"{batch[0]} to {batch[-1]}", batch, goal, limits, work)
+    return assessed
 
 
-async def carried_safely(run: RolloutRun, carrier: Carrier, planned: PlannedHost) -> HostOutcome:
+async def run_host_safely(run: RolloutRun, runner: HostRunner, planned: PlannedHost) -> HostOutcome:
     """One host's task; what it raises in the end becomes this host's outcome and nobody else's."""
     try:
-        return await steps.carry(carrier, planned.host.name, planned.host)
+        return await steps.run_host(runner, planned.host.name, planned.host)
     except Exception as error:
-        return run.broke_off(planned.host, error)
+        return run.aborted(planned.host, error)
 
 
 def _answer(run: RolloutRun, goal: Goal, outcomes: list[HostOutcome], halted: str = "") -> Answer:

@@ -90,12 +90,12 @@ async def upgrade(
         await run.read_note()
         ways, answers, waiting = ways_by(skew.steps, _left_behind(run, versions)), list[Answer](), frozenset[str]()
         for step in goals_in_turn(versions, ways):
-            goal, kept_out = Goal("upgrade", run.pool.name, step.row()), _kept_out(run, skew, ways, step, versions)
-            answer = await roll(run, goal, limits, upgrade_of(run, step), approval=approval, kept_out=kept_out)
+            goal, excluded = Goal("upgrade", run.pool.name, step.row()), _kept_out(run, skew, ways, step, versions)
+            answer = await roll(run, goal, limits, upgrade_of(run, step), approval=approval, excluded=excluded)
             answers.append(answer)
             undone = answer.halted or any(outcome.state is not HostState.DONE for outcome in answer.outcomes)
             if undone and not dry_run:
-                waiting = frozenset(name for name, finding in kept_out.items() if finding is None)
+                waiting = frozenset(name for name, finding in excluded.items() if finding is None)
                 break
             await run.read_again()
         return answers[0] if len(answers) == 1 and not waiting else _whole(run, answers, waiting)
@@ -175,7 +175,7 @@ def upgrade_of(run: RolloutRun, versions: Versions) -> UpgradeWork:
             sessions=run.sessions,
             provider=run.provider,
             gate=run.gate,
-            show=run.tell,
+            show=run.report,
             goal=versions,
             request=run.request,
             limits=UpgradeLimits(settle_s=run.pool.join.timeout_s),

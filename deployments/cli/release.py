@@ -22,7 +22,7 @@ from poolkeeper.deployments.cli.asking import (
 from poolkeeper.deployments.terminal import echo
 
 if TYPE_CHECKING:
-    from poolkeeper.tasks.rollout.holdings import Held
+    from poolkeeper.tasks.rollout.holdings import Holding
 
 
 @click.command()
@@ -60,7 +60,7 @@ def release(nodes: tuple[str, ...], fleet: str | None, cluster: str | None, yes:
     sys.exit(WRONG_OUT_THERE if left else FINE)
 
 
-def show(found: Sequence[Held]) -> None:
+def show(found: Sequence[Holding]) -> None:
     """What is held, each with the commands that a person can type in place of us."""
     if not found:
         echo("nothing of ours is held in this cluster")

@@ -20,9 +20,9 @@ from poolkeeper.tasks.cluster.snapshot import Node, Snapshot
 from poolkeeper.tasks.cluster.workloads import Pod
 from poolkeeper.tasks.outcomes import Known, NotKnown, Unknown, known
 from poolkeeper.tasks.rollout.pdb_spending import Budgets, needs_budget
-from poolkeeper.tasks.rollout.placement import NoRoom, Outlook, Placement, Rooms, Terms, Unsure
-from poolkeeper.tasks.rollout.service_losses import losses
-from poolkeeper.tasks.rollout.snapshot_index import WorkloadKey, World
+from poolkeeper.tasks.rollout.placement import Destination, NoRoom, Placement, Rooms, Terms, Unsure
+from poolkeeper.tasks.rollout.service_losses import service_losses
+from poolkeeper.tasks.rollout.snapshot_index import SnapshotIndex, WorkloadKey
 from poolkeeper.tasks.rollout.verdicts import (
     REFUSED_AT_FIRST,
     Forecast,
@@ -48,9 +48,9 @@ def forecast(snapshot: Snapshot, nodes: Sequence[str], *, deadline_s: float, now
     deadline_s: how long one node's drain waits for its pods to end
     Raises NodesMistyped.
     """
-    world = World(snapshot)
+    world = SnapshotIndex(snapshot)
     looked_at, at_once = _Wave(Rooms(world), nodes, deadline_s, now).look()
-    return Forecast(snapshot.seen_at, now, deadline_s, looked_at, losses(world, at_once), snapshot.unread)
+    return Forecast(snapshot.seen_at, now, deadline_s, looked_at, service_losses(world, at_once), snapshot.unread)
 
 
 def forecast_each(
@@ -60,7 +60,7 @@ def forecast_each(
 
     Raises NodesMistyped.
     """
-    rooms = Rooms(World(snapshot))
+    rooms = Rooms(SnapshotIndex(snapshot))
     return {node: _Wave(rooms, [node], deadline_s, now).look()[0][0] for node in nodes}
 
 
@@ -135,15 +135,15 @@ class _Wave:
             return found
         volumes, bound = self._volumes(node, pod)
         found += bound
-        outlook: Outlook | None = None
+        destination: Destination | None = None
         orphan = pod.owner is None or pod.owner.is_daemonset
         if not orphan and not bound:
-            outlook = self._placement.place(pod, volumes)
-            if isinstance(outlook, NoRoom):
-                found.append(Reason(PodVerdict.FITS_NOWHERE, outlook.reason))
-            elif isinstance(outlook, Unsure):
-                found.append(Reason(PodVerdict.UNKNOWN, f"whether it fits elsewhere: {outlook.reason}"))
-        found += self._budget(pod, replaced=isinstance(outlook, str))
+            destination = self._placement.place(pod, volumes)
+            if isinstance(destination, NoRoom):
+                found.append(Reason(PodVerdict.FITS_NOWHERE, destination.reason))
+            elif isinstance(destination, Unsure):
+                found.append(Reason(PodVerdict.UNKNOWN, f"whether it fits elsewhere: {destination.reason}"))
+        found += self._budget(pod, replaced=isinstance(destination, str))
         if orphan:
             found.append(_unmanaged(pod))
         elif pod.needs.tolerates(CORDON) and self._may_return(node, pod):

@@ -50,7 +50,7 @@ class Limits:
     """Between two waves, before their gates."""
     gate_timeout_s: float = 300.0
     """How long workloads that were Ready before may take to be so again after a wave."""
-    room_timeout_s: float = 1800.0
+    headroom_timeout_s: float = 1800.0
     """How long a host waits until its pool and domain have room."""
     outside_windows: bool = False
     """Hosts may start at any time; freezes count all the same."""

@@ -17,12 +17,12 @@ Taints = Collection[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Headroom:
     """Whether one more node may become unavailable."""
 
     free: bool
     why: str = ""
-    """What is full and who fills it; empty where there is room."""
+    """What is full and who fills it; empty where there is headroom."""
 
 
 def in_service(nodes: Mapping[str, NodeRow]) -> frozenset[str]:
@@ -65,7 +65,7 @@ def is_down(node: NodeRow, usual: Taints = ()) -> bool:
         return True
     if _in_quarantine(node):
         return False
-    # half changed, or not proven: it is no room for another, though someone has uncordoned it
+    # half changed, or not proven: it is no headroom for another, though someone has uncordoned it
     half_changed = claim is not None and claim.phase is not Phase.DRAINING
     return not node.ready or node.unschedulable or node.deleting or half_changed or emptied_by(node, usual) != ""
 
@@ -79,7 +79,7 @@ def serves_nobody(node: NodeRow, usual: Taints = ()) -> bool:
 def counted_against(node: NodeRow | None, usual: Taints = ()) -> Callable[[NodeRow, Taints], bool] | None:
     """Which other nodes count when this one is to become unavailable; None: it may, whatever the others are.
 
-    A node that serves nobody takes no room. One that a person has cordoned serves its pods until it is drained: it
+    A node that serves nobody takes no headroom. One that a person has cordoned serves its pods until it is drained: it
     waits for those that serve nobody, not for others that are merely cordoned: a cordoned rack is to be emptied too.
     usual: the taints of its pool
     """
@@ -88,7 +88,9 @@ def counted_against(node: NodeRow | None, usual: Taints = ()) -> Callable[[NodeR
     return None if serves_nobody(node, usual) else serves_nobody
 
 
-def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow], members: Collection[str] = ()) -> Room:
+def headroom_for(
+    host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow], members: Collection[str] = ()
+) -> Headroom:
     """Whether `host`'s node may be cordoned now.
 
     declared: every host of the fleet; a percentage is of the active ones. nodes: the cluster's, by name. A node that
@@ -101,7 +103,7 @@ def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow],
     usual = _usual_of(hosts, nodes)
     counts = counted_against(nodes.get(host.node_name), usual.get(host.node_name, ()))
     if counts is None:
-        return Room(True)
+        return Headroom(True)
     cluster = host.pool.cluster.name
     in_pool = [h for h in hosts if h.pool.name == host.pool.name]
     names = {h.node_name for h in in_pool}
@@ -115,14 +117,14 @@ def room_for(host: Host, declared: Iterable[Host], nodes: Mapping[str, NodeRow],
     others = {name: (node, usual.get(name, ())) for name, node in nodes.items() if name != host.node_name}
     down = {name: _why_down(node, taints) for name, (node, taints) in others.items() if counts(node, taints)}
     active = sum(1 for h in in_pool if h.active)
-    room = _room(f"pool {host.pool.name}", names | strangers, down, gone, host.pool.max_unavailable.of(active))
-    if not room.free or host.domain is None:
-        return room
+    headroom = _headroom(f"pool {host.pool.name}", names | strangers, down, gone, host.pool.max_unavailable.of(active))
+    if not headroom.free or host.domain is None:
+        return headroom
     domain = host.domain
     in_domain = [h for h in hosts if h.domain is not None and h.domain.name == domain.name]
     active = sum(1 for h in in_domain if h.active)
     names = {h.node_name for h in in_domain}
-    return _room(f"domain {domain.name}", names, down, gone, domain.max_unavailable.of(active))
+    return _headroom(f"domain {domain.name}", names, down, gone, domain.max_unavailable.of(active))
 
 
 def _usual_of(hosts: Iterable[Host], nodes: Mapping[str, NodeRow]) -> dict[str, Taints]:
@@ -147,10 +149,10 @@ def _why_down(node: NodeRow, usual: Taints) -> str:
     return f" (taint {taint})" if taint and node.ready else ""
 
 
-def _room(what: str, names: set[str], down: Mapping[str, str], gone: set[str], limit: int) -> Room:
+def _headroom(what: str, names: set[str], down: Mapping[str, str], gone: set[str], limit: int) -> Headroom:
     there = [f"{name}{down[name]}" for name in names & down.keys()]
     there = sorted([*there, *(f"{name} (its Node is gone)" for name in names & gone)])
     if len(there) < limit:
-        return Room(True)
+        return Headroom(True)
     who = ", ".join(there[:5]) or "none"
-    return Room(False, f"{what} may have {limit} nodes unavailable and has {len(there)}: {who}")
+    return Headroom(False, f"{what} may have {limit} nodes unavailable and has {len(there)}: {who}")

@@ -13,7 +13,7 @@ from poolkeeper.tasks.rollout.rollout_state import intents_of
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Holding:
     """One thing of ours."""
 
     kind: str
@@ -26,7 +26,9 @@ class Held:
     """False: a node that may be half changed, or a person's; it is given back by its name alone."""
 
 
-def all_held(nodes: Iterable[NodeRow], leases: Mapping[str, LeaseRow], pods: Iterable[PodRow]) -> tuple[Held, ...]:
+def all_holdings(
+    nodes: Iterable[NodeRow], leases: Mapping[str, LeaseRow], pods: Iterable[PodRow]
+) -> tuple[Holding, ...]:
     """In the order in which they are given back: leases first, so that a run that still lives takes no more nodes."""
     held = []
     for name, lease in sorted(leases.items()):
@@ -34,24 +36,24 @@ def all_held(nodes: Iterable[NodeRow], leases: Mapping[str, LeaseRow], pods: Ite
             # not deleted: its fencing token is what hosts and claims are compared with
             patch = '{"spec":{"holderIdentity":""}}'
             command = f"kubectl patch lease -n {NAMESPACE} {name} --type merge -p '{patch}'"
-            held.append(Held("lease", name, f"held by {lease.holder}", (command,)))
+            held.append(Holding("lease", name, f"held by {lease.holder}", (command,)))
     nodes = sorted(nodes, key=lambda node: node.name)
     for name, lease in sorted(leases.items()):
         gone = {intent.node: (one, host) for _, one, host, intent in intents_of(lease.note)}
         for node_name in sorted(gone.keys() - {node.name for node in nodes if claim_of(node) is not None}):
             one, host = gone[node_name]
             why = f"{one.flow} {dict(one.goal)} was begun on host {host}, as lease {name} says; no Node has its claim"
-            held.append(Held("intent", node_name, why, (), proven=False))
+            held.append(Holding("intent", node_name, why, (), proven=False))
     for node in nodes:
         claim = claim_of(node)
         uncordon = (f"kubectl annotate node {node.name} {CORDON}-", f"kubectl uncordon {node.name}")
         if claim is not None:
             commands = (f"kubectl annotate node {node.name} {ROLLOUT}-", *(uncordon if node.cordoned_by_us else ()))
             why = f"{claim.phase} by flow {claim.flow}, run {claim.run}, since {claim.since}"
-            held.append(Held("node", node.name, why, commands, proven=claim.phase is Phase.DRAINING))
+            held.append(Holding("node", node.name, why, commands, proven=claim.phase is Phase.DRAINING))
         elif node.cordoned_by_us:
-            held.append(Held("quarantine", node.name, "quarantined until acceptance", uncordon, proven=False))
+            held.append(Holding("quarantine", node.name, "quarantined until acceptance", uncordon, proven=False))
     for pod in sorted(pods, key=lambda pod: pod.name):
         command = f"kubectl delete pod -n {NAMESPACE} {pod.name}"
-        held.append(Held("pod", pod.name, f"a test pod on node {pod.node}", (command,)))
+        held.append(Holding("pod", pod.name, f"a test pod on node {pod.node}", (command,)))
     return tuple(held)

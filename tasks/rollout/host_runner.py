@@ -55,10 +55,10 @@ from poolkeeper.tasks.outcomes import (
     blockers,
 )
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
-from poolkeeper.tasks.rollout.headroom import Room, counted_against, room_for
-from poolkeeper.tasks.rollout.live_view import Live
-from poolkeeper.tasks.rollout.next_action import Standing, Step, where_it_stands
-from poolkeeper.tasks.rollout.pdb_lock import Contention
+from poolkeeper.tasks.rollout.headroom import Headroom, counted_against, headroom_for
+from poolkeeper.tasks.rollout.live_view import LiveView
+from poolkeeper.tasks.rollout.next_action import NextAction, Step, next_action
+from poolkeeper.tasks.rollout.pdb_lock import PdbLocks
 from poolkeeper.tasks.rollout.rollout_state import Intent, intent_for, members_of, with_intent, with_member
 from poolkeeper.tasks.runs.recording import Recorder
 
@@ -108,11 +108,11 @@ class HostWork(Protocol):
 
 
 class _NotOurs(Exception):
-    """This node is not to be touched; its standing says why."""
+    """This node is not to be touched; its action says why."""
 
-    def __init__(self, standing: Standing) -> None:
-        super().__init__(standing.reason)
-        self.standing = standing
+    def __init__(self, action: NextAction) -> None:
+        super().__init__(action.reason)
+        self.action = action
 
 
 class _LeftForLater(Exception):
@@ -130,25 +130,25 @@ class _NodeLost(Exception):
 class HostRecords(Protocol):
     """What hosts keep of the rollouts that change them; see `tasks.hosts.fence`."""
 
-    async def told(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[Begun | None]:
         """For what a host was changed last, as it says itself."""
 
-    async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+    async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
         """The same, once the host turns away every earlier run. Raises HostError."""
 
     async def forget(self, host: Host, rollout: str) -> None:
         """Nothing of that rollout is begun on the host any more. Raises HostError."""
 
 
-class Carrier:
+class HostRunner:
     """Carries hosts of one pool; one for a run.
 
     lease: the pool's, held. declared: every host of the fleet
-    members: Nodes that were there and in service, as `room_for` has them
+    members: Nodes that were there and in service, as `headroom_for` has them
     may_start: why a host may not start now, such as a window that is too short; empty: it may
     stopped: why a person wants nothing new to start; empty: go on
     halted: why the rollout itself starts nothing new; empty: go on
-    works: shows that a Node works as it is; blockers are why it does not
+    prove_works: shows that a Node works as it is; blockers are why it does not
     """
 
     def __init__(
@@ -163,50 +163,50 @@ class Carrier:
         work: HostWork,
         declared: Sequence[Host],
         members: Collection[str],
-        live: Live,
+        live: LiveView,
         may_start: Callable[[Host], str],
         stopped: Callable[[], Awaitable[str]],
         halted: Callable[[], str],
         records: HostRecords,
-        works: Callable[[Host], Awaitable[tuple[Finding, ...]]],
+        prove_works: Callable[[Host], Awaitable[tuple[Finding, ...]]],
     ) -> None:
         self.api, self.gate, self.recorder, self.lease = api, gate, recorder, lease
         self.goal, self.limits, self.work, self.live = goal, limits, work, live
         self._declared, self._members = declared, members
         self._may_start, self._stopped, self._halted = may_start, stopped, halted
-        self._records, self._works = records, works
-        self._taking = asyncio.Lock()
+        self._records, self._prove_works = records, prove_works
+        self._claiming = asyncio.Lock()
         self._lines = defaultdict[Any, asyncio.Lock](asyncio.Lock)
         """By domain and what counts: of those that need the same room, the first in line watches for it."""
-        self._contention = Contention(api)
+        self._pdb_locks = PdbLocks(api)
 
-    async def carry(self, host: Host) -> HostOutcome:
+    async def run_host(self, host: Host) -> HostOutcome:
         """One host from where it stands to the end, or to where it has to be left.
 
         Raises HostError, ClusterUnreachable and ApiError when host or cluster cannot be reached: call it again.
         """
-        outcome = await self._carry_to_an_end(host)
-        await self._take_back_intent(host, done=outcome.state is HostState.DONE)
+        outcome = await self._run_to_an_end(host)
+        await self._clear_intent(host, done=outcome.state is HostState.DONE)
         return outcome
 
-    async def _carry_to_an_end(self, host: Host) -> HostOutcome:
+    async def _run_to_an_end(self, host: Host) -> HostOutcome:
         try:
             self._refuse_if_lost(host)
             async with self._phase(host, "look"):
                 node = await get_node(self.api, host.node_name)
-                standing = self._standing(host, node, at_goal=await self.work.at_goal(host, node))
-            if standing.step is Step.NOTHING:
+                action = self._next_action(host, node, at_goal=await self.work.at_goal(host, node))
+            if action.step is Step.NOTHING:
                 await self._forget_begun(host)
-                return self._outcome(host, HostState.DONE, standing.reason)
-            if standing.step is Step.LEAVE:
-                raise _NotOurs(standing)
-            if standing.step is Step.TAKE and node is not None and (bad := await self._not_itself(host, node)):
+                return self._outcome(host, HostState.DONE, action.reason)
+            if action.step is Step.SKIP:
+                raise _NotOurs(action)
+            if action.step is Step.CLAIM and node is not None and (bad := await self._prove_new_node(host, node)):
                 return self._outcome(host, HostState.STOPPED, f"its Node is a new one: {bad[0].evidence.observed}", bad)
-            return await self._carry(host, node, standing.step)
+            return await self._run_from(host, node, action.step)
         except _NotOurs as left:
-            return self._outcome(host, HostState.STOPPED, left.standing.reason, _some(left.standing.finding))
+            return self._outcome(host, HostState.STOPPED, left.action.reason, _some(left.action.finding))
         except _LeftForLater as later:
-            return await self.give_back_untouched(host, HostState.LEFT, str(later))
+            return await self.return_unchanged(host, HostState.LEFT, str(later))
         except DrainBlocked as blocked:
             return await self._blocked(host, blocked)
         except Denied as denied:
@@ -236,7 +236,7 @@ class Carrier:
     def _intent(self, host: Host) -> Intent | None:
         return intent_for(self.lease.note, self.goal.id, host.name)
 
-    async def _intend(self, host: Host, node: NodeRow | None, *, anew: bool = False) -> Intent:
+    async def _write_intent(self, host: Host, node: NodeRow | None, *, anew: bool = False) -> Intent:
         """What is about to be done, written down before anything of it is. Raises LeaseLost.
 
         anew: the Node is about to be taken
@@ -255,7 +255,7 @@ class Carrier:
             raise AssertionError("a lease that does not know the rollout keeps none of its intents")
         return intent
 
-    async def _take_back_intent(self, host: Host, *, done: bool) -> None:
+    async def _clear_intent(self, host: Host, *, done: bool) -> None:
         """Once nothing of it is left on Node and host; where that cannot be written, `recover` sees the same."""
         if (intent := self._intent(host)) is None:
             return
@@ -270,17 +270,17 @@ class Carrier:
         """Whether the host says so: one whose claim was taken off may be half changed all the same."""
         if not intent.asks_host:
             return True
-        told = await self._records.told(host)
+        told = await self._records.begun_on(host)
         return isinstance(told, Known) and told.value != intent.begun(self.goal.id)
 
-    async def _not_itself(self, host: Host, node: NodeRow) -> tuple[Finding, ...]:
+    async def _prove_new_node(self, host: Host, node: NodeRow) -> tuple[Finding, ...]:
         """What keeps a Node out that is not the one which was proven: it was deleted, and has registered anew."""
         if members_of(self.lease.note).get(node.name, node.uid) == node.uid:
             return ()
         _log.info("%s: its Node was registered anew since it was proven: proving it first", host.name)
         async with self._phase(host, "prove it first"):
             try:
-                bad = blockers(await self._works(host))
+                bad = blockers(await self._prove_works(host))
             except HostError as error:
                 bad = (error.finding(Subject("host", host.name)),)
             if bad:
@@ -293,8 +293,8 @@ class Carrier:
         """How far a host has come whose change was begun."""
         return Phase.WITH_A_PERSON if self.work.hands_over else Phase.CHANGING
 
-    def _standing(self, host: Host, node: NodeRow | None, *, at_goal: bool) -> Standing:
-        return where_it_stands(
+    def _next_action(self, host: Host, node: NodeRow | None, *, at_goal: bool) -> NextAction:
+        return next_action(
             host,
             node,
             self.goal,
@@ -306,10 +306,10 @@ class Carrier:
             now=datetime.now(UTC),
         )
 
-    async def _carry(self, host: Host, node: NodeRow | None, step: Step) -> HostOutcome:
-        if step is Step.TAKE:
+    async def _run_from(self, host: Host, node: NodeRow | None, step: Step) -> HostOutcome:
+        if step is Step.CLAIM:
             async with self._phase(host, "take"):
-                node = await self._take(host, node)
+                node = await self._claim(host, node)
         if step is Step.DRAIN:
             await self._refuse_if_over(host)  # nothing on it was changed yet: going on would be a new disruption
         if step is not Step.PROVE and node is not None:
@@ -325,7 +325,7 @@ class Carrier:
                 would = "would be drained and handed over"
                 return self._outcome(host, HostState.HANDED_OVER, "drained and handed over", if_dry_run=would)
             async with self._phase(host, "change"):
-                intent = await self._intend(host, node)
+                intent = await self._write_intent(host, node)
                 if node is not None:
                     await self._record_phase(host, self._begun)
                 fence = Fence(self.lease.fencing_token, intent.begun(self.goal.id))
@@ -338,7 +338,7 @@ class Carrier:
         async with self._phase(host, "give back"):
             await self._forget_begun(host)
             if not self.work.works_without_node:
-                await self._give_back(host, if_dry_run=node)
+                await self._return_to_service(host, if_dry_run=node)
         end = "; its Node is gone" if self.work.works_without_node else " and given back"
         would = "would be changed, proven" + ("; its Node would be gone" if self.work.works_without_node else end)
         return self._outcome(host, HostState.DONE, f"changed, proven{end}", findings, if_dry_run=would)
@@ -358,41 +358,41 @@ class Carrier:
 
     # taking
 
-    async def _take(self, host: Host, before: NodeRow | None) -> NodeRow:
+    async def _claim(self, host: Host, before: NodeRow | None) -> NodeRow:
         """Cordon the node once pool and domain have room. Raises _LeftForLater when that takes too long."""
-        room, told = Room(False, "others are before it"), ""
+        headroom, told = Headroom(False, "others are before it"), ""
         line = self._lines[host.domain and host.domain.name, counted_against(before)]
         if line.locked():
-            self.live.tell(host.name, f"waits for room: {room.why}")
+            self.live.show_host(host.name, f"waits for room: {headroom.why}")
         try:
-            async with asyncio.timeout(self.limits.room_timeout_s), line:
-                room = Room(False, "its domain's lease was not free")
+            async with asyncio.timeout(self.limits.headroom_timeout_s), line:
+                headroom = Headroom(False, "its domain's lease was not free")
                 while True:
                     await self._refuse_if_over(host)
-                    async with self._taking, self._domain(host) as domain:
+                    async with self._claiming, self._domain(host) as domain:
                         nodes = await list_nodes(self.api)
-                        room = self.gate.seen(
-                            room_for(host, self._declared, nodes, self._members), if_dry_run=Room(True)
+                        headroom = self.gate.seen(
+                            headroom_for(host, self._declared, nodes, self._members), if_dry_run=Headroom(True)
                         )
                         now = nodes.get(host.node_name)
-                        standing = self._standing(host, now, at_goal=False)
-                        if now is None or standing.step is not Step.TAKE:  # it has become another while it waited
-                            raise _NotOurs(standing)
+                        action = self._next_action(host, now, at_goal=False)
+                        if now is None or action.step is not Step.CLAIM:  # it has become another while it waited
+                            raise _NotOurs(action)
                         if before is not None and now.uid != before.uid:
                             raise _LeftForLater(
                                 "its Node was registered anew while it waited: it is to be proven first"
                             )
-                        if room.free:
-                            await self._intend(host, now, anew=True)
-                        if room.free and (domain is None or domain.remaining_s > self.api.timeout_s):
+                        if headroom.free:
+                            await self._write_intent(host, now, anew=True)
+                        if headroom.free and (domain is None or domain.remaining_s > self.api.timeout_s):
                             return await self._cordon(host, now, domain)
-                    if room.why != told:
-                        told = room.why
-                        _log.info("%s: waits for room: %s", host.name, room.why)
-                    self.live.tell(host.name, f"waits for room: {room.why}")
-                    await self._wait_for_room(host)
+                    if headroom.why != told:
+                        told = headroom.why
+                        _log.info("%s: waits for room: %s", host.name, headroom.why)
+                    self.live.show_host(host.name, f"waits for room: {headroom.why}")
+                    await self._wait_for_headroom(host)
         except TimeoutError:
-            raise _LeftForLater(f"no room within {self.limits.room_timeout_s:.0f} s: {room.why}") from None
+            raise _LeftForLater(f"no headroom within {self.limits.headroom_timeout_s:.0f} s: {headroom.why}") from None
 
     def _refuse_if_lost(self, host: Host) -> None:
         """What another run brings about meanwhile is not ours to tell."""
@@ -414,12 +414,12 @@ class Carrier:
         if why := await self._stopped():
             raise _LeftForLater(why)
 
-    async def _wait_for_room(self, host: Host) -> None:
+    async def _wait_for_headroom(self, host: Host) -> None:
         """Until the Nodes leave room, or half a minute has passed: a stop is looked for as well."""
         with suppress(TimeoutError):
             async with asyncio.timeout(30):
                 async for nodes in watch_nodes(self.api):
-                    if room_for(host, self._declared, nodes, self._members).free:
+                    if headroom_for(host, self._declared, nodes, self._members).free:
                         return
 
     @asynccontextmanager
@@ -490,17 +490,17 @@ class Carrier:
         unchanged: nothing on the host was changed yet
         """
         if self.limits.node_is_dead:
-            await self._ask_once(host)
+            await self._drain_dead(host)
             return
         drain = Drain(
             self.api,
             host.node_name,
             remove=partial(self._evict, host),
-            refuse=self._may_not_lose,
-            told=partial(self._tell_blocking, host),
+            refuse=self._refuse_to_lose,
+            told=partial(self._show_blocking, host),
             waits=self._waits,
         )
-        async with self._contention.turn(host.node_name):
+        async with self._pdb_locks.acquired(host.node_name):
             if unchanged:
                 await self._refuse_if_ended()
             try:
@@ -512,7 +512,7 @@ class Carrier:
                     self.api,
                     host.node_name,
                     remove=lambda pod: self._delete(host, pod),
-                    refuse=self._may_not_lose,
+                    refuse=self._refuse_to_lose,
                     waits=self._waits,
                 )
                 await self._while_cordoned(host, forced.empty(timeout_s=self.limits.drain_timeout_s))
@@ -551,17 +551,17 @@ class Carrier:
         claim = claim_of(row)
         return claim is not None and claim.rollout == self.goal.id
 
-    async def _ask_once(self, host: Host) -> None:
+    async def _drain_dead(self, host: Host) -> None:
         """The drain of a dead machine: what a budget keeps there runs nowhere, and what it held is lost already."""
-        remove, told = partial(self._evict, host), partial(self._tell_blocking, host)
+        remove, told = partial(self._evict, host), partial(self._show_blocking, host)
         with suppress(DrainBlocked):
             drain = Drain(self.api, host.node_name, remove=remove, told=told, node_is_dead=True, waits=self._waits)
             await drain.empty(timeout_s=self.limits.drain_timeout_s)
 
-    def _tell_blocking(self, host: Host, blocking: Blockers) -> None:
-        self.live.tell(host.name, _blocking(blocking))
+    def _show_blocking(self, host: Host, blocking: Blockers) -> None:
+        self.live.show_host(host.name, _blocking(blocking))
 
-    def _may_not_lose(self, pod: PodRow) -> str:
+    def _refuse_to_lose(self, pod: PodRow) -> str:
         if pod.namespace == NAMESPACE and pod.managed_by == "poolkeeper":
             return ""  # a test pod, of an audit that had chosen the node before we took it
         if not pod.owner_kind and self.limits.on_blocked is not OnBlocked.FORCE:
@@ -592,7 +592,7 @@ class Carrier:
 
     # endings
 
-    async def _give_back(
+    async def _return_to_service(
         self, host: Host, only: Phase | None = None, *, turns_away: bool = False, if_dry_run: NodeRow | None = None
     ) -> bool:
         """Remove claim and cordon; whether there were any.
@@ -617,13 +617,13 @@ class Carrier:
             await self._mutate(Subject("node", host.node_name), sentence, act, if_dry_run=node)
         return True
 
-    async def give_back_unchanged(self, host: Host) -> HostOutcome:
+    async def recover_unchanged(self, host: Host) -> HostOutcome:
         """The end of a host that a killed run had taken, and that says itself that nothing on it was changed.
 
         That run may only sleep: the host turns it away before anything runs on the node again. Raises HostError.
         """
         try:
-            outcome = await self.give_back_untouched(host, HostState.DONE, "nothing on it was changed", only=None)
+            outcome = await self.return_unchanged(host, HostState.DONE, "nothing on it was changed", only=None)
         except _Changed as changed:
             finding = self._finding(
                 host,
@@ -633,19 +633,19 @@ class Carrier:
                 "Nothing to do: the next recovery finishes it.",
             )
             return self._outcome(host, HostState.STOPPED, str(changed), [finding])
-        await self._take_back_intent(host, done=False)
+        await self._clear_intent(host, done=False)
         return outcome
 
     async def _turn_away(self, host: Host) -> None:
         intent = self._intent(host)
         if intent is None or not intent.asks_host:
             return
-        turned_away = partial(self._records.turned_away, host, self.lease.fencing_token)
+        turned_away = partial(self._records.fence_off, host, self.lease.fencing_token)
         told = await self.gate.unless_dry_run(turned_away, if_dry_run=Known(None, datetime.now(UTC)))
         if not isinstance(told, Known) or told.value == intent.begun(self.goal.id):
             raise _Changed(f"{host.name} was changed meanwhile, or does not tell")
 
-    async def give_back_untouched(
+    async def return_unchanged(
         self,
         host: Host,
         state: HostState,
@@ -655,7 +655,7 @@ class Carrier:
     ) -> HostOutcome:
         """The end of a host that was drained in part and not changed."""
         try:
-            given = await self._give_back(host, only, turns_away=only is None)
+            given = await self._return_to_service(host, only, turns_away=only is None)
         except (GateRefused, ClaimedByOthers, Denied) as error:
             kept = self._finding(
                 host,
@@ -684,7 +684,7 @@ class Carrier:
         summary = self.gate.seen(
             f"its drain was blocked: {blocked_by}", if_dry_run=f"its drain is blocked: {blocked_by}"
         )
-        return await self.give_back_untouched(host, HostState.BLOCKED, summary, findings)
+        return await self.return_unchanged(host, HostState.BLOCKED, summary, findings)
 
     async def _denied(self, host: Host, denied: Denied) -> HostOutcome:
         """A webhook or a policy is against what we would write: the drain is blocked, unless more was done already."""
@@ -702,7 +702,7 @@ class Carrier:
             "cordoned until it is proven",
             f"When it may be taken out again: `poolkeeper release {host.node_name}`, and run this again.",
         )
-        return await self.give_back_untouched(host, HostState.STOPPED, str(uncordoned), [finding])
+        return await self.return_unchanged(host, HostState.STOPPED, str(uncordoned), [finding])
 
     def _lost(self, host: Host, why: str) -> HostOutcome:
         """Without its Node a host has no claim, no cordon and nothing to tell it by: nothing more is done to it."""
@@ -760,7 +760,7 @@ class Carrier:
 
     @asynccontextmanager
     async def _phase(self, host: Host, phase: str) -> AsyncIterator[None]:
-        self.live.tell(host.name, phase)
+        self.live.show_host(host.name, phase)
         async with self.recorder.phase(host.name, phase):
             yield
 
@@ -782,7 +782,7 @@ class Carrier:
             state, summary = self.gate.seen((state, summary), if_dry_run=planned)
         _log.info("%s: %s: %s", host.name, state, summary)
         self.recorder.findings(host.name, "outcome", findings)
-        self.live.end(host.name, state, summary)
+        self.live.end_host(host.name, state, summary)
         return HostOutcome(host.name, state, summary, findings, dict(self.recorder.phase_s.get(host.name, {})))
 
 

@@ -13,7 +13,7 @@ from poolkeeper.tasks.pages.markdown import with_commands
 from poolkeeper.tasks.runs.watching import watcher
 
 
-class Live:
+class LiveView:
     """The view of one run. Whoever shows it waits for `changed`."""
 
     def __init__(self, flow: str, pool: str, run_id: str) -> None:
@@ -25,30 +25,30 @@ class Live:
         self._over = False
         self.changed = asyncio.Event()
 
-    def say(self, doing: str) -> None:
+    def show(self, doing: str) -> None:
         """What the run as a whole does."""
         self._doing = doing
         watcher().doing(doing)
         self.changed.set()
 
-    def wave(self, number: int, of: int, hosts: Iterable[str]) -> None:
+    def show_wave(self, number: int, of: int, hosts: Iterable[str]) -> None:
         """A wave begins."""
         watcher().wave(number, tuple(hosts))
-        self.say(f"wave {number} of {of}")
+        self.show(f"wave {number} of {of}")
 
-    def plan(self, hosts: Iterable[str]) -> None:
+    def show_plan(self, hosts: Iterable[str]) -> None:
         """Who is to come, in order. A run with another goal after the first begins anew."""
         self._next, self._over = list(hosts), False
         self._ended.clear()
         self.changed.set()
 
-    def tell(self, host: str, doing: str) -> None:
+    def show_host(self, host: str, doing: str) -> None:
         """What is done with one host."""
         self._hosts[host] = doing
         watcher().phase(host, doing)
         self.changed.set()
 
-    def end(self, host: str, state: HostState, summary: str) -> None:
+    def end_host(self, host: str, state: HostState, summary: str) -> None:
         """How it ended for one host."""
         self._hosts.pop(host, None)
         self._ended[host] = (state, summary)

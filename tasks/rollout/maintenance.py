@@ -51,7 +51,7 @@ class HandOver(NothingToPrepare):
         raise AssertionError("a host that is handed over is not proven by us")
 
 
-class TakeBack(NothingToPrepare):
+class ReturnToService(NothingToPrepare):
     """Prove what a person gives back, and let workloads return. A node that is not out is left alone."""
 
     hands_over = False

@@ -19,9 +19,9 @@ class Step(StrEnum):
 
     NOTHING = "nothing"
     """It is at the goal, and nothing of this rollout is on it."""
-    LEAVE = "leave"
+    SKIP = "skip"
     """It is not ours to touch; the finding says why."""
-    TAKE = "take"
+    CLAIM = "claim"
     """Cordon it, then drain, change, prove, give back."""
     DRAIN = "drain"
     """It is taken; go on with the drain."""
@@ -32,7 +32,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class NextAction:
     """The next step of one node, and why."""
 
     step: Step
@@ -42,7 +42,7 @@ class Standing:
     """Of this rollout, where an earlier run has left one."""
 
 
-def where_it_stands(
+def next_action(
     host: Host,
     node: NodeRow | None,
     goal: Goal,
@@ -53,33 +53,33 @@ def where_it_stands(
     works_on_not_ready: bool,
     works_without_node: bool = False,
     now: datetime,
-) -> Standing:
+) -> NextAction:
     """What to do with a host's node.
 
     intent: this rollout's for the host, from the pool's Lease; a claim without one is not ours, whatever it says
     at_goal: what the goal asks for holds on host and node already
     """
 
-    def leave(id: str, observed: str, expected: str, next_step: str, severity: Severity) -> Standing:
+    def skip(id: str, observed: str, expected: str, next_step: str, severity: Severity) -> NextAction:
         evidence = Evidence(observed, expected, "Node", now)
-        return Standing(Step.LEAVE, observed, Finding(id, severity, Subject("host", host.name), evidence, next_step))
+        return NextAction(Step.SKIP, observed, Finding(id, severity, Subject("host", host.name), evidence, next_step))
 
     if node is None and at_goal:
-        return Standing(Step.NOTHING, "at the goal already")
+        return NextAction(Step.NOTHING, "at the goal already")
     if node is None and works_without_node:
-        return Standing(Step.CHANGE, "it has no Node any more")
+        return NextAction(Step.CHANGE, "it has no Node any more")
     if node is None:
         next_step = "Onboard it, or take it out of the fleet file."
-        return leave("rollout.node.missing", "it has no Node", "a Node", next_step, Severity.WARNING)
+        return skip("rollout.node.missing", "it has no Node", "a Node", next_step, Severity.WARNING)
     if node.unread:
         next_step = f"Find out who writes that: `kubectl get node {node.name} -o yaml`; then run this again."
         observed = f"its Node object cannot be read: {node.unread}"
-        return leave("rollout.node.unread", observed, "a Node as the API has it", next_step, Severity.BLOCKER)
+        return skip("rollout.node.unread", observed, "a Node as the API has it", next_step, Severity.BLOCKER)
     name, claim = node.name, claim_of(node)
     if claim is not None and claim.rollout != goal.id:
         return _others(host, claim, name, now)
     if claim is not None and intent is None:
-        return leave(
+        return skip(
             "rollout.claim.unknown",
             f"its annotation says that run {claim.run} was {claim.phase} it, and the pool's Lease does not say so",
             "a claim that a run of ours has written",
@@ -87,7 +87,7 @@ def where_it_stands(
             Severity.BLOCKER,
         )
     if claim is not None and intent is not None and intent.machine_id != node.machine_id:
-        return leave(
+        return skip(
             "rollout.node.other-machine",
             f"run {claim.run} had begun on machine id {intent.machine_id or 'unknown'}, and its Node tells"
             f" {node.machine_id or 'none'} now",
@@ -96,7 +96,7 @@ def where_it_stands(
             Severity.BLOCKER,
         )
     if claim is not None and not node.unschedulable and not at_goal:
-        return leave(
+        return skip(
             "rollout.node.uncordoned",
             f"someone has uncordoned it while it was {claim.phase} (run {claim.run})",
             "cordoned until it is proven",
@@ -106,12 +106,12 @@ def where_it_stands(
     if claim is not None:
         return _resumed(claim, at_goal=at_goal)
     if at_goal:
-        return Standing(Step.NOTHING, "at the goal already")
+        return NextAction(Step.NOTHING, "at the goal already")
     if node.cordoned_by_us:
         next_step = "Run onboarding for it first."
-        return leave("rollout.node.quarantined", "it is not accepted yet", "accepted", next_step, Severity.WARNING)
+        return skip("rollout.node.quarantined", "it is not accepted yet", "accepted", next_step, Severity.WARNING)
     if node.unschedulable and not works_on_cordoned:
-        return leave(
+        return skip(
             "rollout.node.cordoned",
             "someone else has cordoned it",
             "schedulable, or cordoned by us",
@@ -119,25 +119,25 @@ def where_it_stands(
             Severity.WARNING,
         )
     if not node.ready and not works_on_not_ready:
-        return leave(
+        return skip(
             "rollout.node.not-ready",
             f"Ready is {'Unknown' if node.ready is None else 'False'}: {node.ready_message}",
             "Ready is True",
             f"Mend it first: `kubectl describe node {name}`, and `journalctl -u kubelet -n 100` on the host.",
             Severity.BLOCKER,
         )
-    return Standing(Step.TAKE, "not at the goal yet")
+    return NextAction(Step.CLAIM, "not at the goal yet")
 
 
-def _resumed(claim: Claim, *, at_goal: bool) -> Standing:
+def _resumed(claim: Claim, *, at_goal: bool) -> NextAction:
     if claim.phase is Phase.DRAINING and not at_goal:
-        return Standing(Step.DRAIN, f"run {claim.run} was draining it since {claim.since}", claim=claim)
+        return NextAction(Step.DRAIN, f"run {claim.run} was draining it since {claim.since}", claim=claim)
     if at_goal:
-        return Standing(Step.PROVE, f"run {claim.run} has changed it and not given it back", claim=claim)
-    return Standing(Step.CHANGE, f"run {claim.run} left it {claim.phase} since {claim.since}", claim=claim)
+        return NextAction(Step.PROVE, f"run {claim.run} has changed it and not given it back", claim=claim)
+    return NextAction(Step.CHANGE, f"run {claim.run} left it {claim.phase} since {claim.since}", claim=claim)
 
 
-def _others(host: Host, claim: Claim, node: str, now: datetime) -> Standing:
+def _others(host: Host, claim: Claim, node: str, now: datetime) -> NextAction:
     with_a_person = claim.phase is Phase.WITH_A_PERSON
     observed = (
         f"a person has it since {claim.since} (flow {claim.flow}, run {claim.run})"
@@ -151,4 +151,4 @@ def _others(host: Host, claim: Claim, node: str, now: datetime) -> Standing:
     )
     evidence = Evidence(observed, "no other rollout on the node", f"annotation of node {node}", now)
     finding = Finding("rollout.node.taken", Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
-    return Standing(Step.LEAVE, observed, finding)
+    return NextAction(Step.SKIP, observed, finding)

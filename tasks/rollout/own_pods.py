@@ -11,7 +11,7 @@ PREFECT = frozenset({"prefect-server", "prefect-worker"})
 _NAME = "app.kubernetes.io/name"
 
 
-def carriers_of_us(pods: Iterable[Pod], own_name: str) -> dict[str, str]:
+def own_pods_by_node(pods: Iterable[Pod], own_name: str) -> dict[str, str]:
     """Node -> the pod on it without which this run ends. own_name: the host name that this process sees."""
     found: dict[str, str] = {}
     for pod in pods:

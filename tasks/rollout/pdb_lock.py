@@ -15,7 +15,7 @@ from poolkeeper.tasks.cluster.workloads import Pod, Shared, parse_pod
 _ALL = "every budget"
 
 
-class Contention:
+class PdbLocks:
     """One run's turns at budgets."""
 
     def __init__(self, api: ClusterApi) -> None:
@@ -23,7 +23,7 @@ class Contention:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @asynccontextmanager
-    async def turn(self, node: str) -> AsyncIterator[None]:
+    async def acquired(self, node: str) -> AsyncIterator[None]:
         """This node's turn at every budget that its pods are under, always taken in the same order."""
         async with AsyncExitStack() as stack:
             for key in await self._budgets_on(node):

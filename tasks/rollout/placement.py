@@ -17,7 +17,7 @@ from poolkeeper.tasks.cluster.scheduling import CORDON, REPELLING, Needs, PodTer
 from poolkeeper.tasks.cluster.selectors import NodeTerms, any_holds
 from poolkeeper.tasks.cluster.snapshot import Node
 from poolkeeper.tasks.cluster.workloads import Pod
-from poolkeeper.tasks.rollout.snapshot_index import World
+from poolkeeper.tasks.rollout.snapshot_index import SnapshotIndex
 
 Terms = tuple[NodeTerms, ...]
 """Node selectors of bound volumes: every one must hold."""
@@ -40,7 +40,7 @@ class Unsure:
     reason: str
 
 
-Outlook = str | NoRoom | Unsure
+Destination = str | NoRoom | Unsure
 """The name of a node with room, or why there is none."""
 
 
@@ -57,7 +57,7 @@ class _Tally:
 class Rooms:
     """What nodes have left and who is in which domain, as the snapshot has it. Shared by all waves of it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SnapshotIndex) -> None:
         self.world = world
         self.nodes = world.snapshot.nodes
         self.free: dict[str, dict[str, int]] = {}
@@ -328,7 +328,7 @@ class Placement:
         """The pod goes from its node: its domain counts it no more."""
         self._move(pod, pod.node, -1)
 
-    def place(self, pod: Pod, volumes: Terms = ()) -> Outlook:
+    def place(self, pod: Pod, volumes: Terms = ()) -> Destination:
         """Put the pod's replacement somewhere outside the wave, or say why nowhere."""
         needs = pod.needs
         if needs.claims_devices:

@@ -17,7 +17,7 @@ from poolkeeper.tasks.rollout.verdicts import Effect, NodeForecast
 from poolkeeper.tasks.runs.watching import HostPlan, RunPlan
 
 
-def foresee(
+def preview_plan(
     plan: Plan,
     nodes: Mapping[str, NodeRow],
     drains: Mapping[str, NodeForecast],

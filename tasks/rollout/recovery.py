@@ -8,7 +8,7 @@ from dataclasses import replace
 from poolkeeper.tasks.cluster.claims import Phase
 from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost
 from poolkeeper.tasks.outcomes import CannotGoOn, Evidence, Finding, HostOutcome, HostState, Severity, Subject, named
-from poolkeeper.tasks.rollout.host_runner import Carrier
+from poolkeeper.tasks.rollout.host_runner import HostRunner
 from poolkeeper.tasks.rollout.plan import PlannedHost
 from poolkeeper.tasks.rollout.remedies import Found, Remedy
 from poolkeeper.tasks.rollout.rollout_state import with_intent, with_spent, without_member
@@ -44,49 +44,49 @@ async def recover_pool(
     Invariant: no host's error ends another host's recovery. Only the loss of the pool's lease ends all of it.
     Raises LeaseLost, ClusterUnreachable and ApiError.
     """
-    found = await run.left_behind(finishes)
+    found = await run.leftovers(finishes)
     if not found and not await run.lease_is_held():
         return
     try:
-        async with run.recovering() as lease:
+        async with run.recovery_lease() as lease:
             await run.read_again()  # while the lease was waited for, a living run may have ended by itself
-            for one in await run.left_behind(finishes):
+            for one in await run.leftovers(finishes):
                 try:
                     outcome = await recover_host(one, lease)
                 except LeaseLost:
                     raise
                 except Exception as error:
-                    outcome = run.broke_off(one.host, error)
+                    outcome = run.aborted(one.host, error)
                 yield run.gate.seen(outcome, if_dry_run=planned(one, outcome, run.lease_holder))
     except LeaseHeld as held:
         for one in found:
-            yield at_work(one, held, run.recorder)
+            yield held_by_living_run(one, held, run.recorder)
 
 
 async def recover(
     one: Found,
-    carrier: Carrier,
+    runner: HostRunner,
     lease: HeldLease,
-    carry: Callable[[PlannedHost], Awaitable[HostOutcome]],
-    not_now: Callable[[], Awaitable[str]],
+    run_host: Callable[[PlannedHost], Awaitable[HostOutcome]],
+    postponed: Callable[[], Awaitable[str]],
 ) -> HostOutcome:
     """Finish one host, give its node back, or leave it and tell why. A failure counts in its rollout's budget.
 
-    not_now: why a host may not be finished at present, such as its window; empty: it may
+    postponed: why a host may not be finished at present, such as its window; empty: it may
     Raises LeaseLost, ClusterUnreachable and ApiError.
     """
-    if one.remedy is Remedy.LEAVE:
-        return left_alone(one, carrier.recorder)
+    if one.remedy is Remedy.SKIP:
+        return skipped(one, runner.recorder)
     if one.remedy is Remedy.FORGET:
         await lease.change(lambda note: with_intent(note, one.goal.id, one.host.name, None))
         return HostOutcome(one.host.name, HostState.DONE, "nothing was begun on it")
-    if one.remedy is Remedy.GIVE_BACK:
-        return await carrier.give_back_unchanged(one.host)
-    if why := await not_now():
-        return left_alone(replace(one, finding=_waits(one, why)), carrier.recorder)
-    if carrier.work.works_without_node:
+    if one.remedy is Remedy.RETURN:
+        return await runner.recover_unchanged(one.host)
+    if why := await postponed():
+        return skipped(replace(one, finding=_waits(one, why)), runner.recorder)
+    if runner.work.works_without_node:
         await lease.change(lambda note: without_member(note, one.host.node_name))
-    outcome = await carry(PlannedHost(one.host, 1, 0, "half changed", half_done=True))
+    outcome = await run_host(PlannedHost(one.host, 1, 0, "half changed", half_done=True))
     if outcome.state is HostState.FAILED:
         await lease.change(lambda note: with_spent(note, one.goal.id, outcome.name, outcome.summary[:200]))
     return outcome
@@ -99,7 +99,7 @@ def unreachable(one: Found, why: str) -> Found:
         f"Start {one.goal.flow} with a goal that it can reach once `poolkeeper release {one.host.node_name}` is done."
     )
     finding = Finding("recover.goal", Severity.BLOCKER, Subject("host", one.host.name), evidence, next_step)
-    return replace(one, remedy=Remedy.LEAVE, finding=finding)
+    return replace(one, remedy=Remedy.SKIP, finding=finding)
 
 
 def _waits(one: Found, why: str) -> Finding:
@@ -121,7 +121,7 @@ def planned(one: Found, outcome: HostOutcome, lease_holder: str) -> HostOutcome:
     return replace(outcome, summary=f"{held}: {outcome.summary}")
 
 
-def left_alone(one: Found, recorder: Recorder) -> HostOutcome:
+def skipped(one: Found, recorder: Recorder) -> HostOutcome:
     """A person's node, or one that a person has to look at."""
     findings = () if one.finding is None else (one.finding,)
     recorder.findings(one.host.name, "look", findings)
@@ -130,8 +130,8 @@ def left_alone(one: Found, recorder: Recorder) -> HostOutcome:
     return HostOutcome(one.host.name, state, findings[0].evidence.observed if findings else "", findings)
 
 
-def at_work(one: Found, held: LeaseHeld, recorder: Recorder) -> HostOutcome:
+def held_by_living_run(one: Found, held: LeaseHeld, recorder: Recorder) -> HostOutcome:
     """A node that a living run works on: nothing was left. Of a claim that no run has written that cannot be said."""
     if one.intent is None:
-        return left_alone(one, recorder)
+        return skipped(one, recorder)
     return HostOutcome(one.host.name, HostState.DONE, f"a living run works on it: {held}")

@@ -13,25 +13,25 @@ from poolkeeper.tasks.cluster.node_names import NodesMistyped
 from poolkeeper.tasks.cluster.nodes import list_nodes
 from poolkeeper.tasks.cluster.pods import delete_pod, list_pods
 from poolkeeper.tasks.cluster.stops import NAMESPACE
-from poolkeeper.tasks.rollout.holdings import Held, all_held
+from poolkeeper.tasks.rollout.holdings import Holding, all_holdings
 from poolkeeper.tasks.rollout.rollout_state import without_node
 
 SEEN_WITHIN_S = DURATION_S / RENEWALS + 2
 """A holder renews so often, and learns by that."""
 
 
-async def held(api: ClusterApi, nodes: Sequence[str]) -> tuple[Held, ...]:
+async def held(api: ClusterApi, nodes: Sequence[str]) -> tuple[Holding, ...]:
     """Everything of ours in the cluster, or only what is on these nodes. Raises NodesMistyped."""
     there, leases = await list_nodes(api), await list_leases(api)
     if not nodes:
-        return all_held(there.values(), leases, await list_pods(api, NAMESPACE))
-    found = [one for one in all_held(there.values(), leases, ()) if one.kind != "lease" and one.name in nodes]
+        return all_holdings(there.values(), leases, await list_pods(api, NAMESPACE))
+    found = [one for one in all_holdings(there.values(), leases, ()) if one.kind != "lease" and one.name in nodes]
     if mistyped := [name for name in nodes if name not in there and name not in {one.name for one in found}]:
         raise NodesMistyped(mistyped, there)
     return tuple(found)
 
 
-async def release(api: ClusterApi, found: Sequence[Held], named: Sequence[str]) -> list[str]:
+async def release(api: ClusterApi, found: Sequence[Holding], named: Sequence[str]) -> list[str]:
     """Give each back; what could not be, and why.
 
     named: nodes that are given back however far they have come; of the others only what is still being drained

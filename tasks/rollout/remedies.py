@@ -30,11 +30,11 @@ class Remedy(StrEnum):
 
     FORGET = "forget"
     """Nothing was begun, and nothing of it is on the Node: the intent goes."""
-    GIVE_BACK = "give back"
+    RETURN = "return to service"
     """Nothing on the host was changed: remove claim and cordon."""
     FINISH = "finish"
     """The host may be half changed: go on with the change, prove it, give it back."""
-    LEAVE = "leave"
+    SKIP = "skip"
     """A person's, or for a person to decide; the finding says what."""
 
 
@@ -68,7 +68,7 @@ def intended(note: Note, hosts: Iterable[Host]) -> dict[str, Host]:
     return {host.name: host for host in hosts if host.name in names}
 
 
-def left_behind(
+def leftovers(
     hosts: Iterable[Host],
     nodes: Mapping[str, NodeRow],
     note: Note,
@@ -115,20 +115,20 @@ class _Look:
         if intent is None:
             raise AssertionError("without an intent there is nothing to judge")
         if not self.host.active:
-            return self._left(
+            return self._skipped(
                 "recover.host.inactive",
                 f"{self.goal.flow} was begun on it, and the fleet file says active: false since",
                 f"Set active: true until it is finished, or, if it works, `poolkeeper release {self.host.node_name}`.",
             )
         if node is not None and node.machine_id != intent.machine_id:
-            return self._left(
+            return self._skipped(
                 "recover.other-machine",
                 f"{self.goal.flow} was begun on machine id {intent.machine_id or 'unknown'}, and its Node tells"
                 f" {node.machine_id or 'none'} now",
                 f"Find out which machine is which, then `poolkeeper release {node.name}`.",
             )
         if claim is not None and claim.phase is Phase.WITH_A_PERSON:
-            return self._left(
+            return self._skipped(
                 "recover.with-a-person",
                 f"a person has it since {claim.since}",
                 f"When the work is done: `poolkeeper run {self.goal.flow} -p hosts={self.host.name} -p back=true"
@@ -136,7 +136,7 @@ class _Look:
                 Severity.INFO,
             )
         if claim is not None and claim.phase is Phase.FAILED:
-            return self._left(
+            return self._skipped(
                 "recover.failed",
                 f"flow {self.goal.flow} failed on it, in run {claim.run}, and keeps it cordoned since {claim.since}",
                 f"Mend it, then start {self.goal.flow} again: it proves the node and gives it back.",
@@ -147,14 +147,14 @@ class _Look:
         elif intent.hands_over:
             changed = False
         elif told is None or isinstance(told, Unknown):
-            return self._left(
+            return self._skipped(
                 "recover.host.unknown",
                 f"whether {self.goal.flow} has changed it is unknown: {told.reason if told else 'it was not asked'}",
                 f"See that {self.host.name} answers over SSH: the next recovery asks it again.{self._if_gone}",
                 Severity.WARNING,
             )
         elif told.value is not None and told.value.rollout == self.goal.id and told.value.token != intent.token:
-            return self._left(
+            return self._skipped(
                 "recover.host.other-intent",
                 f"it says that {self.goal.flow} was begun on it by another intent than the pool's Lease knows",
                 f"Look at {self.host.name} and at who writes Leases in namespace poolkeeper; then start"
@@ -163,13 +163,13 @@ class _Look:
         else:
             changed = told.value == intent.begun(self.goal.id)
         if not changed:
-            return self._found(Remedy.GIVE_BACK if claim is not None else Remedy.FORGET)
+            return self._found(Remedy.RETURN if claim is not None else Remedy.FORGET)
         return self._half_changed(finishes)
 
     def _half_changed(self, finishes: Mapping[str, bool]) -> Found:
         flow = self.goal.flow
         if flow not in finishes:
-            return self._left(
+            return self._skipped(
                 "recover.unknown-flow",
                 f"flow {flow} was changing it, which this version cannot finish",
                 f"Start {flow} again from the installation that began it.",
@@ -177,7 +177,7 @@ class _Look:
         if self.node is None and finishes[flow]:
             return self._found(Remedy.FINISH)
         if self.node is None:
-            return self._left(
+            return self._skipped(
                 "recover.node.gone",
                 f"{flow} was changing it, and its Node is gone",
                 f"Onboard it again once it works: restart its kubelet, or reset it; then"
@@ -185,7 +185,7 @@ class _Look:
             )
         if self.claim is None or self.claim.phase is not Phase.CHANGING:
             seen = "is gone" if self.claim is None else f"says {self.claim.phase}"
-            return self._left(
+            return self._skipped(
                 "recover.claim.changed",
                 f"{flow} was changing it, and the claim on its Node {seen}: pods may have come",
                 f"Start {flow} again for it, or, if it works, `poolkeeper release {self.node.name}`.",
@@ -203,7 +203,7 @@ class _Look:
     def of_nobody(self) -> Found:
         """A claim that no rollout of ours knows of."""
         run = self.claim.run if self.claim is not None else "unknown"
-        return self._left(
+        return self._skipped(
             "recover.claim.unknown",
             f"its Node says that run {run} of flow {self.goal.flow} works on it, and the pool's Lease knows nothing of"
             " that: someone else has written it, it is from a backup, or the Lease was deleted",
@@ -213,7 +213,7 @@ class _Look:
     def _found(self, remedy: Remedy, finding: Finding | None = None) -> Found:
         return Found(self.host, self.node, self.goal, self.intent, self.claim, remedy, finding)
 
-    def _left(self, id: str, observed: str, next_step: str, severity: Severity = Severity.BLOCKER) -> Found:
+    def _skipped(self, id: str, observed: str, next_step: str, severity: Severity = Severity.BLOCKER) -> Found:
         source = f"pool's Lease, node {self.host.node_name}, /var/lib/poolkeeper/rollout"
         evidence = Evidence(observed, "nothing left of a rollout", source, self.now)
-        return self._found(Remedy.LEAVE, Finding(id, severity, Subject("host", self.host.name), evidence, next_step))
+        return self._found(Remedy.SKIP, Finding(id, severity, Subject("host", self.host.name), evidence, next_step))

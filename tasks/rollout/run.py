@@ -59,15 +59,15 @@ from poolkeeper.tasks.rollout.durations import measured_s
 from poolkeeper.tasks.rollout.forecast import forecast_each
 from poolkeeper.tasks.rollout.forecast_findings import findings as forecast_findings
 from poolkeeper.tasks.rollout.goal import Goal, Limits
-from poolkeeper.tasks.rollout.headroom import in_service, room_for
-from poolkeeper.tasks.rollout.host_runner import NODE_GONE, Carrier, HostWork
-from poolkeeper.tasks.rollout.live_view import Live
-from poolkeeper.tasks.rollout.next_action import Standing, Step, where_it_stands
-from poolkeeper.tasks.rollout.own_pods import carriers_of_us
+from poolkeeper.tasks.rollout.headroom import headroom_for, in_service
+from poolkeeper.tasks.rollout.host_runner import NODE_GONE, HostRunner, HostWork
+from poolkeeper.tasks.rollout.live_view import LiveView
+from poolkeeper.tasks.rollout.next_action import NextAction, Step, next_action
+from poolkeeper.tasks.rollout.own_pods import own_pods_by_node
 from poolkeeper.tasks.rollout.plan import Candidate, Plan, PlannedHost, plan_rollout
 from poolkeeper.tasks.rollout.plan_approval import narrowed, plan_row
-from poolkeeper.tasks.rollout.plan_preview import foresee
-from poolkeeper.tasks.rollout.remedies import Found, Hosts, intended, left_behind
+from poolkeeper.tasks.rollout.plan_preview import preview_plan
+from poolkeeper.tasks.rollout.remedies import Found, Hosts, intended, leftovers
 from poolkeeper.tasks.rollout.rollout_state import (
     begun,
     ended,
@@ -99,20 +99,20 @@ UNREAD_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Assessed:
     """A host before the rollout."""
 
     host: Host
-    standing: Standing
+    action: NextAction
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class DrainForecasts:
     """What is known of the drains before the first one."""
 
     drains: Mapping[str, NodeForecast]
     """Node -> what draining it alone would do."""
-    carrying_us: Mapping[str, str]
+    own_pods: Mapping[str, str]
     """Node -> the pod on it that this run needs."""
 
 
@@ -137,12 +137,12 @@ class RolloutRun:
         self.hosts = {host.name: host for host in hosts}
         self.api, self.sessions, self.provider = api, sessions, provider
         self.gate, self.recorder = gate, recorder
-        self.live = Live(flow, hosts[0].pool.name, recorder.run_id)
+        self.live = LiveView(flow, hosts[0].pool.name, recorder.run_id)
         self.nodes, self.api_version = nodes, api_version
         names = {host.name for host in self._pool_hosts}
         self.expected_s = measured_s(recorder.spool, flow, names) or self.pool.rollout.host_duration_s
         """How long one host takes, from drain to proof."""
-        self.goes_on = True
+        self.may_continue = True
         """Whether a later run is to go on with the rollout, and has to find the budget that it has spent.
 
         Until it is known how it ended, it is.
@@ -175,28 +175,28 @@ class RolloutRun:
         """How many of the pool may be out of service at once."""
         return self.pool.max_unavailable.of(sum(host.active for host in self._pool_hosts))
 
-    def tell(self, text: str) -> None:
+    def report(self, text: str) -> None:
         """To whoever watches: the log, and the live view."""
         _log.info("%s", text)
-        self.live.say(text)
+        self.live.show(text)
 
     # observing and planning
 
-    async def look(self, names: Sequence[str], goal: Goal, limits: Limits, work: HostWork) -> dict[str, Looked]:
+    async def assess(self, names: Sequence[str], goal: Goal, limits: Limits, work: HostWork) -> dict[str, Assessed]:
         """Where hosts stand before anything is done; one that cannot be read costs the others nothing."""
         await self.read_note()
 
-        async def one(name: str) -> Looked:
+        async def one(name: str) -> Assessed:
             host, node = self.hosts[name], self.nodes.get(self.hosts[name].node_name)
             try:
                 at_goal = await work.at_goal(host, node)
             except HostError as error:
-                return self.kept_out(name, error.finding(Subject("host", name)))
+                return self.excluded(name, error.finding(Subject("host", name)))
             except GateRefused as refused:
-                return self.kept_out(name, refused.refusal.finding(Subject("host", host.name)))
+                return self.excluded(name, refused.refusal.finding(Subject("host", host.name)))
             except ProviderError as error:
-                return self.kept_out(name, _not_told(host, error))
-            standing = where_it_stands(
+                return self.excluded(name, _not_told(host, error))
+            action = next_action(
                 host,
                 node,
                 goal,
@@ -207,7 +207,7 @@ class RolloutRun:
                 works_without_node=work.works_without_node,
                 now=datetime.now(UTC),
             )
-            return Looked(host, standing)
+            return Assessed(host, action)
 
         return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
@@ -221,17 +221,17 @@ class RolloutRun:
         earlier = [members_of(lease.note) for lease in (await list_leases(self.api)).values()]
         self._members = in_service(self.nodes).union(*earlier)
 
-    def kept_out(self, name: str, finding: Finding | None) -> Looked:
+    def excluded(self, name: str, finding: Finding | None) -> Assessed:
         """A host that may not be touched, or that there is nothing to do for."""
         if finding is None:
-            return Looked(self.hosts[name], Standing(Step.NOTHING, "this step is not for it"))
-        return Looked(self.hosts[name], Standing(Step.LEAVE, finding.evidence.observed, finding))
+            return Assessed(self.hosts[name], NextAction(Step.NOTHING, "this step is not for it"))
+        return Assessed(self.hosts[name], NextAction(Step.SKIP, finding.evidence.observed, finding))
 
-    async def outlook(self, looked: Iterable[Looked], limits: Limits) -> Outlook:
+    async def forecast_drains(self, assessed: Iterable[Assessed], limits: Limits) -> DrainForecasts:
         """What draining each of the nodes that are to be drained would do."""
-        nodes = [one.host.node_name for one in looked if one.standing.step in (Step.TAKE, Step.DRAIN)]
+        nodes = [one.host.node_name for one in assessed if one.action.step in (Step.CLAIM, Step.DRAIN)]
         if not nodes:
-            return Outlook({}, {})
+            return DrainForecasts({}, {})
         snapshot = await read_snapshot(self.api)
         for told in snapshot.unread[:UNREAD_TOLD]:
             _log.warning("cannot be read, and is taken for the worst it may be: %s", told)
@@ -240,42 +240,42 @@ class RolloutRun:
         drains = await asyncio.to_thread(
             forecast_each, snapshot, there, deadline_s=limits.drain_timeout_s, now=datetime.now(UTC)
         )
-        return Outlook(drains, carriers_of_us(snapshot.pods, socket.gethostname()))
+        return DrainForecasts(drains, own_pods_by_node(snapshot.pods, socket.gethostname()))
 
-    def refused_for_us(self, looked: Mapping[str, Looked], outlook: Outlook) -> dict[str, Looked]:
+    def skip_own_nodes(self, assessed: Mapping[str, Assessed], forecasts: DrainForecasts) -> dict[str, Assessed]:
         """Hosts whose drain would end this very run, or the Prefect that it needs."""
         refused = {}
-        for name, one in looked.items():
-            pod = outlook.carrying_us.get(one.host.node_name)
-            if pod is None or one.standing.step not in (Step.TAKE, Step.DRAIN):
+        for name, one in assessed.items():
+            pod = forecasts.own_pods.get(one.host.node_name)
+            if pod is None or one.action.step not in (Step.CLAIM, Step.DRAIN):
                 continue
             evidence = Evidence(f"it carries {pod}, which this run needs", "another node carries it", "pods")
             next_step = f"Move it first (`kubectl cordon {one.host.node_name}`, delete the pod), and run this again."
             here = Subject("host", name)
-            refused[name] = self.kept_out(
-                name, Finding("rollout.node.carries-us", Severity.BLOCKER, here, evidence, next_step)
+            refused[name] = self.excluded(
+                name, Finding("rollout.node.runs-poolkeeper", Severity.BLOCKER, here, evidence, next_step)
             )
         return refused
 
-    def plan(self, goal: Goal, limits: Limits, looked: Iterable[Looked], outlook: Outlook) -> Plan:
+    def plan(self, goal: Goal, limits: Limits, assessed: Iterable[Assessed], forecasts: DrainForecasts) -> Plan:
         """The waves of those that have work, the riskiest drains last."""
         candidates = [
             Candidate(
                 one.host,
-                half_done=one.standing.claim is not None,
-                risk=_risk(outlook.drains.get(one.host.node_name)),
-                reason=one.standing.reason,
+                half_done=one.action.claim is not None,
+                risk=_risk(forecasts.drains.get(one.host.node_name)),
+                reason=one.action.reason,
             )
-            for one in looked
-            if one.standing.step not in (Step.NOTHING, Step.LEAVE)
+            for one in assessed
+            if one.action.step not in (Step.NOTHING, Step.SKIP)
         ]
         plan = plan_rollout(goal, limits, candidates)
-        self.live.plan(planned.host.name for planned in plan.hosts)
+        self.live.show_plan(planned.host.name for planned in plan.hosts)
         watcher().planned(
-            foresee(
+            preview_plan(
                 plan,
                 self.nodes,
-                outlook.drains,
+                forecasts.drains,
                 at_once=self._unavailable,
                 host_s=self.expected_s,
                 now=datetime.now(UTC),
@@ -283,23 +283,25 @@ class RolloutRun:
         )
         return plan
 
-    def settled(self, one: Looked) -> HostOutcome:
+    def without_work(self, one: Assessed) -> HostOutcome:
         """The outcome of a host that has no work, or is not ours to touch."""
-        name, standing = one.host.name, one.standing
-        state = HostState.DONE if standing.step is Step.NOTHING else HostState.STOPPED
-        findings = () if standing.finding is None else (standing.finding,)
+        name, action = one.host.name, one.action
+        state = HostState.DONE if action.step is Step.NOTHING else HostState.STOPPED
+        findings = () if action.finding is None else (action.finding,)
         self.recorder.findings(name, "look", findings)
-        self.live.end(name, state, standing.reason)
-        return HostOutcome(name, state, standing.reason, findings)
+        self.live.end_host(name, state, action.reason)
+        return HostOutcome(name, state, action.reason, findings)
 
-    def planned(self, planned: PlannedHost, outcome: HostOutcome, limits: Limits, outlook: Outlook) -> HostOutcome:
+    def planned(
+        self, planned: PlannedHost, outcome: HostOutcome, limits: Limits, forecasts: DrainForecasts
+    ) -> HostOutcome:
         """What a dry run says of a host whose steps it has walked: what would keep it from them, and what they meet."""
         host = planned.host
         here = Subject("host", host.name)
         findings = list(outcome.findings)
         for refusal in self.gate.objections(here, Subject("node", host.node_name)):
             findings.append(refusal.finding(here, Severity.WARNING))
-        if (forecast := outlook.drains.get(host.node_name)) is not None:
+        if (forecast := forecasts.drains.get(host.node_name)) is not None:
             findings += forecast_findings([forecast], datetime.now(UTC))
         if why := self.may_start(host, limits):
             evidence = Evidence(why, "a window that is long enough", "fleet file")
@@ -309,12 +311,12 @@ class RolloutRun:
             return replace(outcome, findings=tuple(findings))
         return HostOutcome(host.name, HostState.PLANNED, f"wave {planned.wave}: {planned.reason}", tuple(findings))
 
-    async def clear_up(self, plan: Plan, done: Collection[str]) -> None:
+    async def forget_finished(self, plan: Plan, done: Collection[str]) -> None:
         """Take back what a killed run had still to take back of hosts that are done. Raises LeaseHeld."""
         if intents_by(self.note, plan.goal.id).keys() & set(done):
-            async with self.holding(plan) as lease:
+            async with self.pool_lease(plan) as lease:
                 await self.resumed(plan, lease, done)
-                self.goes_on = False
+                self.may_continue = False
 
     async def resumed(
         self, plan: Plan, lease: HeldLease, done: Collection[str] = (), *, nodes_go: bool = False
@@ -331,11 +333,11 @@ class RolloutRun:
         }
         for name in sorted(intents_by(lease.note, plan.goal.id).keys() & set(done)):
             if claims.get(name) is None:
-                await self._take_back(self.hosts[name], lease, plan.goal)
+                await self._forget_intent(self.hosts[name], lease, plan.goal)
         mine = {name for name, claim in claims.items() if claim is not None and claim.rollout == plan.goal.id}
         return plan.half_done_first(mine)
 
-    async def _take_back(self, host: Host, lease: HeldLease, goal: Goal) -> None:
+    async def _forget_intent(self, host: Host, lease: HeldLease, goal: Goal) -> None:
         if intents_by(lease.note, goal.id)[host.name].asks_host:
             try:
                 await self.gate.unless_dry_run(lambda: self.forget(host, goal.id), if_dry_run=None)
@@ -348,13 +350,13 @@ class RolloutRun:
 
         What hosts share is kept on the lease, so that the next run of the rollout goes on with the same.
         """
-        self.live.say("prepares hosts, disturbing nothing")
+        self.live.show("prepares hosts, disturbing nothing")
         work.remember(shared_by(lease.note, plan.goal.id))
         slots = asyncio.Semaphore(PREPARED_AT_ONCE)
-        kept_out = [o for o in await in_slots(plan.hosts, lambda _: slots, partial(self._prepared, work)) if o]
+        excluded = [o for o in await in_slots(plan.hosts, lambda _: slots, partial(self._prepared, work)) if o]
         if (shared := dict(work.remembered())) != shared_by(lease.note, plan.goal.id):
             await lease.change(lambda note: with_shared(note, plan.goal.id, shared))
-        return kept_out
+        return excluded
 
     async def _prepared(self, work: HostWork, planned: PlannedHost) -> HostOutcome | None:
         host = planned.host
@@ -379,7 +381,7 @@ class RolloutRun:
             return None
         self.recorder.findings(host.name, "prepare", (*blocking, *warnings))
         summary = f"{blocking[0].id}: {blocking[0].evidence.observed}"
-        self.live.end(host.name, HostState.STOPPED, summary)
+        self.live.end_host(host.name, HostState.STOPPED, summary)
         return HostOutcome(host.name, HostState.STOPPED, summary, (*blocking, *warnings))
 
     async def approved(self, plan: Plan, why: str) -> Plan | None:
@@ -405,13 +407,13 @@ class RolloutRun:
 
     # carrying out
 
-    def holding(self, plan: Plan, *, nodes_go: bool = False) -> AbstractAsyncContextManager[HeldLease]:
+    def pool_lease(self, plan: Plan, *, nodes_go: bool = False) -> AbstractAsyncContextManager[HeldLease]:
         """The pool's lease for a plan; what it remembers stays there while the rollout goes on. Raises LeaseHeld.
 
         nodes_go: the rollout removes the plan's Nodes, which are not missed from now on
         """
         goal = plan.goal
-        self.goes_on = True
+        self.may_continue = True
         about = {"goal": dict(goal.wanted), "plan": plan.digest, "run": self.recorder.run_id}
         mine = {host.node_name for host in self._pool_hosts if host.active} - _going(plan, nodes_go=nodes_go)
 
@@ -423,7 +425,7 @@ class RolloutRun:
 
         return self._leased(
             note=lambda before: begun(before, goal, about, datetime.now(UTC), members(before)),
-            left=lambda note: note if self.goes_on else ended(note, goal.id),
+            left=lambda note: note if self.may_continue else ended(note, goal.id),
             others=lambda note: others_unfinished(note, goal.id),
         )
 
@@ -432,9 +434,9 @@ class RolloutRun:
         """Who we are on leases: another one for each process, also of the same run."""
         return f"{self.recorder.run_id}/{_PROCESS}"
 
-    def carrier(self, goal: Goal, limits: Limits, work: HostWork, lease: HeldLease) -> Carrier:
+    def host_runner(self, goal: Goal, limits: Limits, work: HostWork, lease: HeldLease) -> HostRunner:
         """What carries one host."""
-        return Carrier(
+        return HostRunner(
             api=self.api,
             gate=self.gate,
             recorder=self.recorder,
@@ -449,10 +451,10 @@ class RolloutRun:
             stopped=self.stopped,
             halted=lambda: self._waves.halted if self._waves is not None else "recovery begins nothing new",
             records=self,
-            works=self.works,
+            prove_works=self.prove_works,
         )
 
-    async def works(self, host: Host) -> tuple[Finding, ...]:
+    async def prove_works(self, host: Host) -> tuple[Finding, ...]:
         """A node's proof as onboarding gives it: Ready, its pods, both ways, DNS; blockers are why it does not."""
         ways = Ways(self.api, self.sessions, self.gate, self.request)
         try:
@@ -460,14 +462,14 @@ class RolloutRun:
         except NodeGone:
             return (_gone(host),)
 
-    async def told(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[Begun | None]:
         """For what a host was changed last, as it says itself."""
         try:
             return await read_begun(self.sessions, host)
         except HostError as error:
             return Unknown(str(error), datetime.now(UTC))
 
-    async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+    async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
         """The same, once the host turns away every earlier run. Raises HostError."""
         return await turn_away(self.sessions, host, fencing_token)
 
@@ -475,11 +477,11 @@ class RolloutRun:
         """Nothing of that rollout is begun on it any more. Raises HostError."""
         await forget_begun(self.sessions, host, rollout)
 
-    async def carry_out(
+    async def run_waves(
         self,
         plan: Plan,
         lease: HeldLease,
-        carry: Callable[[PlannedHost], Awaitable[HostOutcome]],
+        run_host: Callable[[PlannedHost], Awaitable[HostOutcome]],
         *,
         nodes_go: bool = False,
         one_by_one: bool = False,
@@ -506,17 +508,17 @@ class RolloutRun:
             self.gate,
             self.live,
             at_once=1 if one_by_one else self._unavailable,
-            carry=carry,
+            run_host=run_host,
             look_around=between.before,
             gates=between.after,
             stopped=self.stopped,
         )
         outcomes = [
             replace(outcome, findings=(*outcome.findings, *self._warnings.get(outcome.name, ())))
-            for outcome in await waves.carry_out()
+            for outcome in await waves.run()
         ]
         halted = waves.halted or await self.stopped()  # the word may have come with the last host under way
-        self.goes_on = any(outcome.state is HostState.LEFT for outcome in outcomes) and not waves.budget.gone
+        self.may_continue = any(outcome.state is HostState.LEFT for outcome in outcomes) and not waves.budget.gone
         await self.gate.unless_dry_run(self._forget_instructions, if_dry_run=None)
         return outcomes, halted
 
@@ -524,7 +526,7 @@ class RolloutRun:
         """Remove the stop of this run, and the approval that it has used up."""
         with suppress(ApiError, ClusterUnreachable):
             await forget_run(self.api, self.recorder.run_id)
-            if self._approval and not self.goes_on:
+            if self._approval and not self.may_continue:
                 await forget_approval(self.api, self._approval)
 
     def may_start(self, host: Host, limits: Limits) -> str:
@@ -549,7 +551,7 @@ class RolloutRun:
 
     # recovering
 
-    async def left_behind(self, finishes: Mapping[str, bool]) -> tuple[Found, ...]:
+    async def leftovers(self, finishes: Mapping[str, bool]) -> tuple[Found, ...]:
         """What rollouts have left in this pool, by the Nodes as they were read.
 
         finishes: flows whose changes can be finished -> whether that needs no Node
@@ -557,10 +559,11 @@ class RolloutRun:
         note = (await self._lease_row()).note
         asked = intended(note, self.hosts.values())
         slots = asyncio.Semaphore(PREPARED_AT_ONCE)
-        told: Hosts = dict(zip(asked, await in_slots(list(asked.values()), lambda _: slots, self.told), strict=True))
-        return left_behind(self.hosts.values(), self.nodes, note, told, finishes, datetime.now(UTC))
+        answers = await in_slots(list(asked.values()), lambda _: slots, self.begun_on)
+        hosts: Hosts = dict(zip(asked, answers, strict=True))
+        return leftovers(self.hosts.values(), self.nodes, note, hosts, finishes, datetime.now(UTC))
 
-    async def not_now(self, host: Host) -> str:
+    async def postponed(self, host: Host) -> str:
         """Why a half changed host may not be finished at present; empty where it may.
 
         Its windows count, and room does as long as pods are on it: one that is empty serves nobody already.
@@ -573,7 +576,7 @@ class RolloutRun:
         if (node := nodes.get(host.node_name)) is not None:
             # as if nobody worked on it: then all others count
             nodes[node.name] = replace(node, ready=True, unschedulable=False, annotations={})
-        return room_for(host, self.fleet.hosts.values(), nodes, self._members).why
+        return headroom_for(host, self.fleet.hosts.values(), nodes, self._members).why
 
     async def _lease_row(self) -> LeaseRow:
         row = await get_lease(self.api, self._lease_name)
@@ -587,7 +590,7 @@ class RolloutRun:
         """Whether someone has the pool's lease, living or not."""
         return (await self._lease_row()).holder != ""
 
-    def recovering(self) -> AbstractAsyncContextManager[HeldLease]:
+    def recovery_lease(self) -> AbstractAsyncContextManager[HeldLease]:
         """The pool's lease, if nobody renews it; what its rollouts had spent stays on it. Raises LeaseHeld."""
         return self._leased(note=lambda before: before, left=lambda note: note, others=lambda note: "")
 
@@ -625,7 +628,7 @@ class RolloutRun:
             finally:
                 self.gate.guards = before
 
-    def broke_off(self, host: Host, error: Exception) -> HostOutcome:
+    def aborted(self, host: Host, error: Exception) -> HostOutcome:
         """The outcome of a host whose work ended in an error, after all retries."""
         subject = Subject("host", host.name)
         if isinstance(error, HostError):
@@ -634,10 +637,10 @@ class RolloutRun:
             evidence = Evidence(named(error), "an end of its work", "rollout")
             again = "Run this again: it takes the host up where it stands."
             next_step = self.gate.seen(f"{again} Until then its node stays cordoned.", if_dry_run="Run this again.")
-            finding = Finding("rollout.broke-off", Severity.BLOCKER, subject, evidence, next_step)
+            finding = Finding("rollout.aborted", Severity.BLOCKER, subject, evidence, next_step)
         self.recorder.findings(host.name, "outcome", [finding])
         summary = finding.evidence.observed
-        self.live.end(host.name, HostState.FAILED, summary)
+        self.live.end_host(host.name, HostState.FAILED, summary)
         spent = dict(self.recorder.phase_s.get(host.name, {}))
         return HostOutcome(host.name, HostState.FAILED, summary, (finding,), spent)
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from poolkeeper.tasks.cluster.services import Service
 from poolkeeper.tasks.cluster.workloads import Pod
 from poolkeeper.tasks.outcomes import Known, Observed, Unknown
-from poolkeeper.tasks.rollout.snapshot_index import World
+from poolkeeper.tasks.rollout.snapshot_index import SnapshotIndex
 from poolkeeper.tasks.rollout.verdicts import ServiceLoss
 
 
-def losses(world: World, at_once: Sequence[Pod]) -> Observed[tuple[ServiceLoss, ...]]:
+def service_losses(world: SnapshotIndex, at_once: Sequence[Pod]) -> Observed[tuple[ServiceLoss, ...]]:
     """The Services that lose endpoints when these pods go at once, fewest left first.
 
     at_once: pods that are evicted without waiting for a replacement
@@ -49,7 +49,7 @@ def _serves(service: Service, pod: Pod) -> bool:
     return (pod.ready or service.publishes_not_ready) and service.selector.matches(pod.labels)
 
 
-def _by_hand(world: World, leaving: dict[str, list[Pod]]) -> list[ServiceLoss]:
+def _by_hand(world: SnapshotIndex, leaving: dict[str, list[Pod]]) -> list[ServiceLoss]:
     """Losses of Services whose endpoints someone else writes."""
     if isinstance(world.snapshot.slices, Unknown):
         return []

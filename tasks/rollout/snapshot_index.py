@@ -19,7 +19,7 @@ WorkloadKey = tuple[str, str, str]
 """(kind, namespace, name)."""
 
 
-class World:
+class SnapshotIndex:
     """What rules ask about a snapshot."""
 
     def __init__(self, snapshot: Snapshot) -> None:

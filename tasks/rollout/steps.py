@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from poolkeeper.tasks.fleet import Host
     from poolkeeper.tasks.rollout.goal import Goal, Limits
-    from poolkeeper.tasks.rollout.host_runner import Carrier, HostWork
-    from poolkeeper.tasks.rollout.live_view import Live
+    from poolkeeper.tasks.rollout.host_runner import HostRunner, HostWork
+    from poolkeeper.tasks.rollout.live_view import LiveView
     from poolkeeper.tasks.rollout.plan import Plan
-    from poolkeeper.tasks.rollout.run import Looked, RolloutRun
+    from poolkeeper.tasks.rollout.run import Assessed, RolloutRun
 
 TEMPORARY = (HostError, ClusterUnreachable, ApiError, ProviderError)
 """A host, a cluster or a provider that could not be reached: carrying it again takes it up where it stands."""
@@ -46,11 +46,11 @@ async def _is_temporary(task: Task[..., Any], task_run: TaskRun, state: State[An
 
 
 @task(name="look at hosts", task_run_name="look at {batch}", cache_policy=NO_CACHE)
-async def look(
+async def assess(
     run: RolloutRun, batch: str, names: Sequence[str], goal: Goal, limits: Limits, work: HostWork
-) -> dict[str, Looked]:
+) -> dict[str, Assessed]:
     """Read where one batch of hosts stands."""
-    return await run.look(names, goal, limits, work)
+    return await run.assess(names, goal, limits, work)
 
 
 @task(
@@ -61,9 +61,9 @@ async def look(
     retry_delay_seconds=AGAIN_AFTER_S,
     retry_condition_fn=_is_temporary,
 )
-async def carry(carrier: Carrier, name: str, host: Host) -> HostOutcome:
+async def run_host(runner: HostRunner, name: str, host: Host) -> HostOutcome:
     """Take one host from where it stands to its goal, or tell why not."""
-    return await carrier.carry(host)
+    return await runner.run_host(host)
 
 
 @task(name="publish plan", cache_policy=NO_CACHE)
@@ -73,7 +73,7 @@ async def publish_plan(plan: Plan) -> None:
 
 
 @asynccontextmanager
-async def showing(live: Live, key: str, file: Path) -> AsyncIterator[None]:
+async def showing(live: LiveView, key: str, file: Path) -> AsyncIterator[None]:
     """Keep the live view up to date, as one artifact and as a file, until the block ends."""
     artifact: UUID | None = None
 

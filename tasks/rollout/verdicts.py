@@ -122,7 +122,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class PodForecast:
-    """One pod's outlook."""
+    """One pod's forecasts."""
 
     pod: Pod
     reasons: tuple[Reason, ...]
@@ -146,7 +146,7 @@ class PodForecast:
 
 @dataclass(frozen=True, slots=True)
 class NodeForecast:
-    """One node's outlook as a part of its wave."""
+    """One node's forecasts as a part of its wave."""
 
     node: str
     pods: tuple[PodForecast, ...]

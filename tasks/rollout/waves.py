@@ -13,7 +13,7 @@ from poolkeeper.tasks.cluster.leases import HeldLease, LeaseLost
 from poolkeeper.tasks.outcomes import Finding, Gate, HostOutcome, HostState, in_slots
 from poolkeeper.tasks.rollout.goal import OnBlocked
 from poolkeeper.tasks.rollout.host_runner import NODE_GONE
-from poolkeeper.tasks.rollout.live_view import Live
+from poolkeeper.tasks.rollout.live_view import LiveView
 from poolkeeper.tasks.rollout.plan import Plan, PlannedHost
 from poolkeeper.tasks.rollout.rollout_state import spent_by, with_spent
 
@@ -22,7 +22,7 @@ STOP_LOOK_S = 5.0
 
 
 @dataclass(slots=True)
-class Budget:
+class FailureBudget:
     """What the whole rollout may spend on failures; kept on the lease, so that a killed run's are remembered."""
 
     allowed: int
@@ -38,7 +38,7 @@ class Budget:
 class Waves:
     """One run of a plan.
 
-    carry: works on one host; whatever it meets becomes that host's outcome
+    run_host: works on one host; whatever it meets becomes that host's outcome
     look_around: findings that keep a wave from starting
     gates: findings after a wave that keep the next from starting
     stopped: why nothing new is to start; empty: go on
@@ -49,18 +49,18 @@ class Waves:
         plan: Plan,
         lease: HeldLease,
         gate: Gate,
-        live: Live,
+        live: LiveView,
         *,
         at_once: int,
-        carry: Callable[[PlannedHost], Awaitable[HostOutcome]],
+        run_host: Callable[[PlannedHost], Awaitable[HostOutcome]],
         look_around: Callable[[], Awaitable[Sequence[Finding]]],
         gates: Callable[[], Awaitable[Sequence[Finding]]],
         stopped: Callable[[], Awaitable[str]],
     ) -> None:
         self._plan, self._lease, self._gate, self._live = plan, lease, gate, live
-        self._carry, self._look_around, self._gates, self._stopped = carry, look_around, gates, stopped
+        self._run_host, self._look_around, self._gates, self._stopped = run_host, look_around, gates, stopped
         self._slots = asyncio.Semaphore(max(1, at_once))
-        self.budget = Budget(plan.limits.failure_budget, spent_by(lease.note, plan.goal.id))
+        self.budget = FailureBudget(plan.limits.failure_budget, spent_by(lease.note, plan.goal.id))
         self.halted = ""
         """Why nothing new starts; empty while it does. A dry run goes on all the same: it shows every host."""
         self._findings: list[Finding] = []
@@ -70,7 +70,7 @@ class Waves:
     def _is_halted(self) -> bool:
         return self._gate.seen(bool(self.halted), if_dry_run=False)
 
-    async def carry_out(self) -> list[HostOutcome]:
+    async def run(self) -> list[HostOutcome]:
         """Every host of the plan, each with its outcome."""
         outcomes: list[HostOutcome] = []
         waves = self._plan.waves
@@ -88,15 +88,15 @@ class Waves:
         if not self._is_halted:
             self._halt_by(await self._gate.unless_dry_run(self._look_around, if_dry_run=()))
         if not self._is_halted:
-            self._live.wave(number, of, (planned.host.name for planned in wave))
+            self._live.show_wave(number, of, (planned.host.name for planned in wave))
 
     async def _after(self, number: int, of: int) -> None:
         soak_s = self._plan.limits.soak_s
         if not self._is_halted and soak_s and number < of:
-            self._live.say(f"soaks for {soak_s:.0f} s after wave {number} of {of}")
+            self._live.show(f"soaks for {soak_s:.0f} s after wave {number} of {of}")
             await self._gate.unless_dry_run(partial(self._soak, soak_s), if_dry_run=None)
         if not self._is_halted:
-            self._live.say(f"gates after wave {number} of {of}")
+            self._live.show(f"gates after wave {number} of {of}")
             self._halt_by(await self._gate.unless_dry_run(self._gates, if_dry_run=()))
 
     async def _soak(self, soak_s: float) -> None:
@@ -114,7 +114,7 @@ class Waves:
         if why := await self._stopped():
             self._halt(why)
             return self._left(planned)
-        outcome = await self._carry(planned)
+        outcome = await self._run_host(planned)
         await self._judge(outcome)
         return outcome
 
@@ -139,7 +139,7 @@ class Waves:
         if why and not self.halted:
             self.halted = why
             starts = self._gate.seen("starts", if_dry_run="would start")
-            self._live.say(f"nothing new {starts}: {why}")
+            self._live.show(f"nothing new {starts}: {why}")
 
     def _halt_by(self, findings: Sequence[Finding]) -> None:
         self._findings += findings
@@ -148,7 +148,7 @@ class Waves:
 
     def _left(self, planned: PlannedHost) -> HostOutcome:
         summary = f"nothing was begun: {self.halted}"
-        self._live.end(planned.host.name, HostState.LEFT, summary)
+        self._live.end_host(planned.host.name, HostState.LEFT, summary)
         return HostOutcome(planned.host.name, HostState.LEFT, summary, tuple(self._findings))
 
 

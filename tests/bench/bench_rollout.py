@@ -40,8 +40,8 @@ async def measure(kubeconfig: Path, hosts: int, folder: Path) -> dict[str, Any]:
         await api.request("POST", "/api/v1/namespaces", body={"metadata": {"name": "poolkeeper"}})
         run = await open_run(api, declared, folder)
         began, busy_s = time.perf_counter(), time.process_time()
-        looked = await run.look(list(run.hosts), goal, limits, work)
-        run.plan(goal, limits, looked.values(), await run.outlook(looked.values(), limits))
+        looked = await run.assess(list(run.hosts), goal, limits, work)
+        run.plan(goal, limits, looked.values(), await run.forecast_drains(looked.values(), limits))
         planned_s = time.perf_counter() - began
         began = time.perf_counter()
         outcomes, halted = await carried(run, goal, limits, work)

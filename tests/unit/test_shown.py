@@ -21,7 +21,7 @@ from poolkeeper.deployments.terminal import echo
 from poolkeeper.flows import surroundings
 from poolkeeper.tasks.cluster.inventory import node_state
 from poolkeeper.tasks.outcomes import visible
-from poolkeeper.tasks.rollout.holdings import Held
+from poolkeeper.tasks.rollout.holdings import Holding
 from tests.unit.onboard.builders import a_node
 from tests.unit.rollout.builders import a_pod, a_snapshot, seen
 
@@ -92,7 +92,7 @@ def all_that_is_shown() -> Iterator[tuple[str, Callable[[], None]]]:
     probed = {"name": ACTING, "standing": ACTING, "reason": ACTING, "checks": [check], "findings": [told]}
     yield "probe", lambda: probe.show([probed])
     yield "forecast", lambda: forecast_view.show(seen(a_snapshot([a_pod("web-1")], budgets=ACTING), "n1"))
-    yield "release", lambda: release.show([Held("node", ACTING, ACTING, proven=True, commands=(ACTING,))])
+    yield "release", lambda: release.show([Holding("node", ACTING, ACTING, proven=True, commands=(ACTING,))])
     yield "a sentence", lambda: echo(ACTING)
     yield "an error", lambda: echo(ACTING, err=True)
 

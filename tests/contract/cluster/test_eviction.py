@@ -22,7 +22,7 @@ from poolkeeper.tasks.cluster.eviction import (
     must_go,
 )
 from poolkeeper.tasks.cluster.pods import PodRow, pods_on
-from poolkeeper.tasks.rollout.pdb_lock import Contention
+from poolkeeper.tasks.rollout.pdb_lock import PdbLocks
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
 
 Json = dict[str, Any]
@@ -272,11 +272,11 @@ async def test_nodes_under_one_budget_take_turns_and_others_do_not_wait(
     put("b", node="n2")
     put("free", node="n3", app="other")
     await make_budget(cluster, healthy=2)
-    contention, inside = Contention(cluster), asyncio.Queue[str]()
+    contention, inside = PdbLocks(cluster), asyncio.Queue[str]()
     leave = asyncio.Event()
 
     async def drain(node: str) -> None:
-        async with contention.turn(node):
+        async with contention.acquired(node):
             inside.put_nowait(node)
             await leave.wait()
 

@@ -16,9 +16,9 @@ from poolkeeper.tasks.cluster.pods import PodRow, pods_older_than, pods_on
 from poolkeeper.tasks.cluster.snapshot import read_snapshot
 from poolkeeper.tasks.rollout import Effect, forecast
 from poolkeeper.tasks.rollout.goal import Limits
-from poolkeeper.tasks.rollout.next_action import Standing, Step
-from poolkeeper.tasks.rollout.pdb_lock import Contention
-from poolkeeper.tasks.rollout.run import Looked
+from poolkeeper.tasks.rollout.next_action import NextAction, Step
+from poolkeeper.tasks.rollout.pdb_lock import PdbLocks
+from poolkeeper.tasks.rollout.run import Assessed
 from poolkeeper.tasks.rollout.wave_gates import list_workloads
 from tests.contract.cluster import faulty as servers
 from tests.contract.cluster.conftest import DEADLINE_S, SomeoneIsQuicker
@@ -147,7 +147,7 @@ async def test_other_lists_with_an_odd_one_in_them(faulty: Start) -> None:
         "Deployment shop/web": (3, 3, ""),
         "Deployment shop/odd": (1, 0, "spec is no object"),
     }
-    async with Contention(api).turn("n1"):
+    async with PdbLocks(api).acquired("n1"):
         pass
 
 
@@ -162,7 +162,7 @@ async def test_what_is_no_list_is_no_api_server(faulty: Start, body: str) -> Non
 
 async def test_a_rollout_tells_what_it_could_not_read(faulty: Start, tmp_path: Path, said: list[str]) -> None:
     run = await open_run(await faulty(servers.Lists(CLUSTER)), [a_host("n1")], tmp_path)
-    standing = Standing(Step.TAKE, "not at the goal yet")
-    outlook = await run.outlook([Looked(run.hosts["n1"], standing)], Limits())
+    standing = NextAction(Step.CLAIM, "not at the goal yet")
+    forecasts = await run.forecast_drains([Assessed(run.hosts["n1"], standing)], Limits())
     assert "cannot be read, and is taken for the worst it may be: Services: shop/odd: spec is no object" in said
-    assert outlook.drains["n1"].effect is Effect.UNKNOWN
+    assert forecasts.drains["n1"].effect is Effect.UNKNOWN

@@ -20,8 +20,8 @@ from poolkeeper.tasks.hosts.fence import Begun, Fence
 from poolkeeper.tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Known, Observed, Severity, Subject
 from poolkeeper.tasks.rollout import recovery
 from poolkeeper.tasks.rollout.goal import Goal, Limits
-from poolkeeper.tasks.rollout.host_runner import Carrier, HostWork
-from poolkeeper.tasks.rollout.maintenance import HandOver, Prove, TakeBack
+from poolkeeper.tasks.rollout.host_runner import HostRunner, HostWork
+from poolkeeper.tasks.rollout.maintenance import HandOver, Prove, ReturnToService
 from poolkeeper.tasks.rollout.plan import PlannedHost
 from poolkeeper.tasks.rollout.remedies import Remedy
 from poolkeeper.tasks.rollout.rollout_state import shared_by
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 OLD, WANTED = "v1.35.4", "v1.36.3"
 GOAL = Goal("upgrade", "general", {"kubernetes": WANTED})
-LIMITS = Limits(gate_timeout_s=5.0, room_timeout_s=5.0, drain_timeout_s=10.0)
+LIMITS = Limits(gate_timeout_s=5.0, headroom_timeout_s=5.0, drain_timeout_s=10.0)
 NAMES = ("n0", "n1")
 API_TIMEOUT_S = 10.0
 
@@ -125,7 +125,7 @@ class Disk:
 class OnDisk:
     """Work that is done at once and is on the host's disk: a build is installed, then the kubelet starts with it.
 
-    Which build is looked up by each run anew, and another one each time: hosts of one rollout share it all the same.
+    Which build is assessed up by each run anew, and another one each time: hosts of one rollout share it all the same.
     """
 
     hands_over = False
@@ -204,17 +204,17 @@ class OnDisks(RolloutRun):
 
     folder: Path
 
-    async def works(self, host: Host) -> tuple[Finding, ...]:
+    async def prove_works(self, host: Host) -> tuple[Finding, ...]:
         return ()
 
-    async def told(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[Begun | None]:
         begun = Disk(self.folder, host.name).record.begun
         return Known(Begun(*begun.split()) if begun else None, datetime.now(UTC))
 
-    async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+    async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
         disk = Disk(self.folder, host.name)
         disk.write(replace(disk.record, fencing_token=max(fencing_token, disk.record.fencing_token)))
-        return await self.told(host)
+        return await self.begun_on(host)
 
     async def forget(self, host: Host, rollout: str) -> None:
         disk = Disk(self.folder, host.name)
@@ -238,25 +238,25 @@ async def rolled(
     run: RolloutRun, goal: Goal, limits: Limits, work: HostWork, names: tuple[str, ...] = NAMES
 ) -> dict[str, str]:
     """One goal from look to end, as `flows/rolling.py` carries it out: host -> how it ended."""
-    looked = await run.look(names, goal, limits, work)
-    outlook = await run.outlook(looked.values(), limits)
-    plan = run.plan(goal, limits, looked.values(), outlook)
+    assessed = await run.assess(names, goal, limits, work)
+    forecasts = await run.forecast_drains(assessed.values(), limits)
+    plan = run.plan(goal, limits, assessed.values(), forecasts)
     planned, goes = {one.host.name for one in plan.hosts}, work.works_without_node
-    outcomes = [run.settled(one) for name, one in looked.items() if name not in planned]
+    outcomes = [run.without_work(one) for name, one in assessed.items() if name not in planned]
     done = {outcome.name for outcome in outcomes if outcome.state is HostState.DONE}
     if not plan.hosts:
-        await run.clear_up(plan, done)
+        await run.forget_finished(plan, done)
     else:
-        async with run.holding(plan, nodes_go=goes) as lease:
+        async with run.pool_lease(plan, nodes_go=goes) as lease:
             plan = await run.resumed(plan, lease, done, nodes_go=goes)
             unfit = await run.prepare(plan, work, lease)
-            carrier = run.carrier(goal, limits, work, lease)
+            runner = run.host_runner(goal, limits, work, lease)
 
-            async def carry(one: PlannedHost) -> HostOutcome:
-                return await carrier.carry(one.host)
+            async def run_host(one: PlannedHost) -> HostOutcome:
+                return await runner.run_host(one.host)
 
             fit = plan.without({outcome.name for outcome in unfit})
-            carried, halted = await run.carry_out(fit, lease, carry, nodes_go=goes, one_by_one=work.one_by_one)
+            carried, halted = await run.run_waves(fit, lease, run_host, nodes_go=goes, one_by_one=work.one_by_one)
             print(f"halted: {halted or 'no'}")
             outcomes += [*unfit, *carried]
     return {outcome.name: str(outcome.state) for outcome in outcomes}
@@ -282,22 +282,22 @@ class Recover:
     async def __call__(self, ground: Ground) -> Json:
         outcomes = {}
         async with opened(ground) as run:
-            if not await run.left_behind({GOAL.flow: False}) and not await run.lease_is_held():
+            if not await run.leftovers({GOAL.flow: False}) and not await run.lease_is_held():
                 return {}
-            async with run.recovering() as lease:
+            async with run.recovery_lease() as lease:
                 await run.read_again()
-                for one in await run.left_behind({GOAL.flow: False}):
-                    work: HostWork = TakeBack(proven_at_once(ground))
+                for one in await run.leftovers({GOAL.flow: False}):
+                    work: HostWork = ReturnToService(proven_at_once(ground))
                     if one.remedy is Remedy.FINISH:
                         work = self.work(ground, run)
                         work.remember(shared_by(lease.note, one.goal.id))
-                    carrier = run.carrier(one.goal, LIMITS, work, lease)
+                    runner = run.host_runner(one.goal, LIMITS, work, lease)
 
-                    async def carry(planned: PlannedHost, carrier: Carrier = carrier) -> HostOutcome:
-                        return await carrier.carry(planned.host)
+                    async def run_host(planned: PlannedHost, runner: HostRunner = runner) -> HostOutcome:
+                        return await runner.run_host(planned.host)
 
-                    not_now = partial(run.not_now, one.host)
-                    outcome = await recovery.recover(one, carrier, lease, carry, not_now)
+                    postponed = partial(run.postponed, one.host)
+                    outcome = await recovery.recover(one, runner, lease, run_host, postponed)
                     outcomes[outcome.name] = str(outcome.state)
         return outcomes
 
@@ -325,7 +325,7 @@ async def out(ground: Ground) -> Json:
 async def back(ground: Ground) -> Json:
     """The first host from a person, who did something to it."""
     async with opened(ground) as run:
-        return await rolled(run, MAINTAIN, BY_HAND, TakeBack(proven_at_once(ground)), NAMES[:1])
+        return await rolled(run, MAINTAIN, BY_HAND, ReturnToService(proven_at_once(ground)), NAMES[:1])
 
 
 # what the world tells

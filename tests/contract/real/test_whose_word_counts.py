@@ -29,7 +29,7 @@ from tests.unit.onboard.builders import a_host
 pytestmark = pytest.mark.tier("real")
 
 DEADLINE_S = 30.0
-LIMITS = Limits(gate_timeout_s=0.2, room_timeout_s=5.0, drain_timeout_s=600.0)
+LIMITS = Limits(gate_timeout_s=0.2, headroom_timeout_s=5.0, drain_timeout_s=600.0)
 
 
 @dataclass(frozen=True)

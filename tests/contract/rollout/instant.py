@@ -81,14 +81,14 @@ class Instant:
 class WithoutHosts(RolloutRun):
     """A run whose hosts are not there: each Node works, and no host keeps anything."""
 
-    async def works(self, host: Host) -> tuple[Finding, ...]:
+    async def prove_works(self, host: Host) -> tuple[Finding, ...]:
         return ()
 
-    async def told(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[Begun | None]:
         return Known(None, datetime.now(UTC))
 
-    async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
-        return await self.told(host)
+    async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+        return await self.begun_on(host)
 
     async def forget(self, host: Host, rollout: str) -> None:
         pass
@@ -146,14 +146,14 @@ async def half_done(api: ClusterApi, goal: Goal, node: str, phase: Phase) -> Cla
 
 async def carried(run: RolloutRun, goal: Goal, limits: Limits, work: Instant) -> tuple[dict[str, HostOutcome], str]:
     """One goal, from look to end, as the flows do it: host -> outcome, and why nothing new was started."""
-    looked = await run.look(list(run.hosts), goal, limits, work)
-    plan = run.plan(goal, limits, looked.values(), await run.outlook(looked.values(), limits))
-    async with run.holding(plan) as lease:
+    assessed = await run.assess(list(run.hosts), goal, limits, work)
+    plan = run.plan(goal, limits, assessed.values(), await run.forecast_drains(assessed.values(), limits))
+    async with run.pool_lease(plan) as lease:
         plan = await run.resumed(plan, lease)
-        carrier = run.carrier(goal, limits, work, lease)
+        runner = run.host_runner(goal, limits, work, lease)
 
-        async def carry(one: PlannedHost) -> HostOutcome:
-            return await carrier.carry(one.host)
+        async def run_host(one: PlannedHost) -> HostOutcome:
+            return await runner.run_host(one.host)
 
-        outcomes, halted = await run.carry_out(plan, lease, carry, one_by_one=work.one_by_one)
+        outcomes, halted = await run.run_waves(plan, lease, run_host, one_by_one=work.one_by_one)
     return {outcome.name: outcome for outcome in outcomes}, halted

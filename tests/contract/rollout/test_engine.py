@@ -52,8 +52,8 @@ from poolkeeper.tasks.provider import Provider, ProviderError
 from poolkeeper.tasks.rollout import recovery
 from poolkeeper.tasks.rollout.between_waves import UNSEEN, BetweenWaves
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
-from poolkeeper.tasks.rollout.host_runner import Carrier
-from poolkeeper.tasks.rollout.live_view import Live
+from poolkeeper.tasks.rollout.host_runner import HostRunner
+from poolkeeper.tasks.rollout.live_view import LiveView
 from poolkeeper.tasks.rollout.maintenance import HandOver
 from poolkeeper.tasks.rollout.plan import PlannedHost
 from poolkeeper.tasks.rollout.rollout_state import begun, shared_by, spent_by, with_spent
@@ -65,7 +65,7 @@ from tests.unit.onboard.builders import a_host
 __all__ = ["admin", "api", "ca", "cluster", "embedded"]
 
 GOAL, ANOTHER = (Goal("upgrade", "general", {"kubernetes": version}) for version in ("v1.36.3", "v1.36.4"))
-QUICK = Limits(gate_timeout_s=0.2, room_timeout_s=5.0)
+QUICK = Limits(gate_timeout_s=0.2, headroom_timeout_s=5.0)
 WRONG = Finding("x.wrong", Severity.BLOCKER, Subject("host", "n0"), Evidence("wrong", "right", "test"), "Mend it.")
 
 
@@ -94,15 +94,15 @@ async def at_once() -> str:
     return ""
 
 
-class Seen(Live):
+class Seen(LiveView):
     """A live view that tells when so many hosts wait for room."""
 
     def __init__(self, hosts: int = 1) -> None:
         super().__init__("upgrade", "general", "run-1")
         self.waits, self._missing, self._waiting = asyncio.Event(), hosts, set[str]()
 
-    def tell(self, host: str, doing: str) -> None:
-        super().tell(host, doing)
+    def show_host(self, host: str, doing: str) -> None:
+        super().show_host(host, doing)
         if doing.startswith("waits for room"):
             self._waiting.add(host)
         if len(self._waiting) >= self._missing:
@@ -187,9 +187,9 @@ async def test_a_dry_run_says_what_would_stop_the_run_and_shows_the_other_hosts_
 ) -> None:
     hosts = nodes(3, pool=1, rack=1)
     run = await open_run(cluster, hosts, tmp_path)
-    looked = await run.look(["n0"], GOAL, QUICK, Instant())
-    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
-    async with run.holding(plan) as lease:  # a run that spends its budget, and is killed
+    assessed = await run.assess(["n0"], GOAL, QUICK, Instant())
+    plan = run.plan(GOAL, QUICK, assessed.values(), await run.forecast_drains(assessed.values(), QUICK))
+    async with run.pool_lease(plan) as lease:  # a run that spends its budget, and is killed
         await lease.change(lambda note: with_spent(note, GOAL.id, "n0", "it failed"))
     rehearsal = await open_run(cluster, hosts, tmp_path, "dry", dry_run=True)
     outcomes, halted = await carried(rehearsal, GOAL, QUICK, Restarts(rehearsal))
@@ -210,12 +210,12 @@ async def test_what_preparation_warns_of_is_in_the_hosts_outcome(
             return (warning,) if host.name == "n0" else (warning, WRONG)
 
     run, work = await open_run(cluster, nodes(2, pool=2, rack=2), tmp_path), Warns()
-    looked = await run.look(["n0", "n1"], GOAL, QUICK, work)
-    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
-    async with run.holding(plan) as lease:
+    assessed = await run.assess(["n0", "n1"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, assessed.values(), await run.forecast_drains(assessed.values(), QUICK))
+    async with run.pool_lease(plan) as lease:
         (excluded,) = await run.prepare(plan, work, lease)
-        carrier = run.carrier(GOAL, QUICK, work, lease)
-        (outcome,), _ = await run.carry_out(plan.without({"n1"}), lease, lambda one: carrier.carry(one.host))
+        runner = run.host_runner(GOAL, QUICK, work, lease)
+        (outcome,), _ = await run.run_waves(plan.without({"n1"}), lease, lambda one: runner.run_host(one.host))
     assert (str(outcome.state), outcome.findings, work.changed) == ("done", (warning,), {"n0"})
     assert (str(excluded.state), excluded.findings) == ("stopped", (WRONG, warning))
 
@@ -248,21 +248,21 @@ async def test_a_host_that_waits_for_room_begins_nothing_after_a_halt(
         return {**node, "metadata": metadata, "spec": {}}
 
     work = FailsOnce(live)
-    looked = await run.look(["n0", "n1"], GOAL, QUICK, work)
-    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    assessed = await run.assess(["n0", "n1"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, assessed.values(), await run.forecast_drains(assessed.values(), QUICK))
     plan = replace(plan, hosts=tuple(replace(planned, wave=1) for planned in plan.hosts))
-    async with asyncio.timeout(DEADLINE_S), run.holding(plan) as lease:
-        carrier = run.carrier(GOAL, QUICK, work, lease)
+    async with asyncio.timeout(DEADLINE_S), run.pool_lease(plan) as lease:
+        runner = run.host_runner(GOAL, QUICK, work, lease)
 
-        async def carry(one: PlannedHost) -> HostOutcome:
+        async def run_host(one: PlannedHost) -> HostOutcome:
             if one.host.name != "n0":
                 await work.began.wait()
-            outcome = await carrier.carry(one.host)
+            outcome = await runner.run_host(one.host)
             if outcome.state is HostState.FAILED:
                 asyncio.get_running_loop().call_soon(embedded.store.modify, "nodes", "n0", "", uncordoned)
             return outcome
 
-        outcomes, halted = await run.carry_out(plan, lease, carry)
+        outcomes, halted = await run.run_waves(plan, lease, run_host)
     assert {outcome.name: str(outcome.state) for outcome in outcomes} == {"n0": "failed", "n1": "left for later"}
     assert "budget" in halted
     assert await left(cluster) == []
@@ -298,12 +298,12 @@ async def test_what_was_spent_survives_another_goal_in_between(
     live = Seen()
     live.waits.set()
     first = await open_run(cluster, hosts, tmp_path)
-    looked = await first.look(["n0"], GOAL, QUICK, Instant())
-    plan = first.plan(GOAL, QUICK, looked.values(), await first.outlook(looked.values(), QUICK))
-    async with first.holding(plan) as lease:  # and killed, as far as its end is not known
-        carrier = first.carrier(GOAL, QUICK, FailsOnce(live), lease)
-        await first.carry_out(plan, lease, lambda one: carrier.carry(one.host))
-        first.goes_on = True
+    assessed = await first.assess(["n0"], GOAL, QUICK, Instant())
+    plan = first.plan(GOAL, QUICK, assessed.values(), await first.forecast_drains(assessed.values(), QUICK))
+    async with first.pool_lease(plan) as lease:  # and killed, as far as its end is not known
+        runner = first.host_runner(GOAL, QUICK, FailsOnce(live), lease)
+        await first.run_waves(plan, lease, lambda one: runner.run_host(one.host))
+        first.may_continue = True
     second = await open_run(cluster, hosts, tmp_path, "run-2")
     await carried(second, Goal("maintain", "general"), QUICK, Instant())
     note = (await list_leases(cluster))["pool-general"].note
@@ -333,9 +333,9 @@ async def test_however_many_wait_for_the_same_room_one_watches_for_it(
         embedded.store.modify("nodes", name, "", lambda node: {**node, "spec": {"unschedulable": True}})
     run = await open_run(cluster, hosts, tmp_path)
     run.live = live = Seen(hosts=5)
-    limits, work = replace(QUICK, works_on_cordoned=True, room_timeout_s=DEADLINE_S), Instant()
-    looked = await run.look([host.name for host in hosts if host.name != "n0"], GOAL, limits, work)
-    plan = run.plan(GOAL, limits, looked.values(), await run.outlook(looked.values(), limits))
+    limits, work = replace(QUICK, works_on_cordoned=True, headroom_timeout_s=DEADLINE_S), Instant()
+    assessed = await run.assess([host.name for host in hosts if host.name != "n0"], GOAL, limits, work)
+    plan = run.plan(GOAL, limits, assessed.values(), await run.forecast_drains(assessed.values(), limits))
     plan = replace(plan, hosts=tuple(replace(planned, wave=1) for planned in plan.hosts))
 
     emptied = asyncio.Event()
@@ -345,17 +345,17 @@ async def test_however_many_wait_for_the_same_room_one_watches_for_it(
         await emptied.wait()
         embedded.store.modify("nodes", "n0", "", lambda node: {**node, "spec": {}})
 
-    async with asyncio.timeout(DEADLINE_S), run.holding(plan) as lease:
-        carrier = run.carrier(GOAL, limits, work, lease)
+    async with asyncio.timeout(DEADLINE_S), run.pool_lease(plan) as lease:
+        runner = run.host_runner(GOAL, limits, work, lease)
 
-        async def carry(one: PlannedHost) -> HostOutcome:
-            outcome = await carrier.carry(one.host)
+        async def run_host(one: PlannedHost) -> HostOutcome:
+            outcome = await runner.run_host(one.host)
             if one.host.name == "n1":
                 emptied.set()
             return outcome
 
         uncordoning = asyncio.create_task(uncordon())
-        outcomes, _ = await run.carry_out(plan, lease, carry)
+        outcomes, _ = await run.run_waves(plan, lease, run_host)
         await uncordoning
     assert {str(outcome.state) for outcome in outcomes} == {"done"}
     assert embedded.most_watches["/api/v1/nodes"] == 1
@@ -371,8 +371,8 @@ async def test_a_host_that_is_drained_when_the_budget_is_spent_is_given_back(
     live = Seen()
     live.waits.set()
     work, drained = FailsOnce(live), asyncio.Event()
-    looked = await run.look(["n0", "n1"], GOAL, QUICK, work)
-    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    assessed = await run.assess(["n0", "n1"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, assessed.values(), await run.forecast_drains(assessed.values(), QUICK))
     plan = replace(plan, hosts=tuple(replace(planned, wave=1) for planned in plan.hosts))
 
     def told(change: Change) -> None:
@@ -380,13 +380,13 @@ async def test_a_host_that_is_drained_when_the_budget_is_spent_is_given_back(
             drained.set()
 
     run.gate.on_change = as_they_begin(told)
-    async with asyncio.timeout(DEADLINE_S), run.holding(plan) as lease:
-        carrier = run.carrier(GOAL, QUICK, work, lease)
+    async with asyncio.timeout(DEADLINE_S), run.pool_lease(plan) as lease:
+        runner = run.host_runner(GOAL, QUICK, work, lease)
 
-        async def carry(one: PlannedHost) -> HostOutcome:
+        async def run_host(one: PlannedHost) -> HostOutcome:
             if one.host.name == "n0":
                 await drained.wait()
-            outcome = await carrier.carry(one.host)
+            outcome = await runner.run_host(one.host)
             if one.host.name == "n0":
                 asyncio.get_running_loop().call_soon(
                     embedded.store.modify,
@@ -397,7 +397,7 @@ async def test_a_host_that_is_drained_when_the_budget_is_spent_is_given_back(
                 )
             return outcome
 
-        outcomes, _ = await run.carry_out(plan, lease, carry)
+        outcomes, _ = await run.run_waves(plan, lease, run_host)
     assert {outcome.name: str(outcome.state) for outcome in outcomes} == {"n0": "failed", "n1": "left for later"}
     assert work.changed == set()
     assert await left(cluster) == ["n0"]
@@ -421,11 +421,11 @@ async def test_what_failed_is_told_and_counts_though_it_is_held_by_then(
 ) -> None:
     stop = Stop("joe", "2026-11-24T12:00:00+00:00", "it breaks")
 
-    async def say() -> None:
+    async def instruct() -> None:
         await (hold(cluster, "n0", stop) if word == "hold" else freeze(cluster, stop))
 
     run = await open_run(cluster, nodes(2, pool=1, rack=1), tmp_path)
-    outcomes, halted = await carried(run, GOAL, QUICK, HeldAtOnce(say))
+    outcomes, halted = await carried(run, GOAL, QUICK, HeldAtOnce(instruct))
     assert {name: str(outcome.state) for name, outcome in outcomes.items()} == {"n0": "failed", "n1": "left for later"}
     assert [finding.id for finding in outcomes["n0"].findings] == [WRONG.id]
     assert "budget" in halted
@@ -437,8 +437,8 @@ async def test_outside_waves_nothing_new_is_begun(
     """As when someone releases a node that `recover` was about to finish."""
     run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
     work = Instant()
-    async with run.recovering() as lease:
-        outcome = await run.carrier(GOAL, QUICK, work, lease).carry(run.hosts["n0"])
+    async with run.recovery_lease() as lease:
+        outcome = await run.host_runner(GOAL, QUICK, work, lease).run_host(run.hosts["n0"])
     assert (str(outcome.state), outcome.summary, work.changed) == (
         "left for later",
         "recovery begins nothing new",
@@ -483,12 +483,12 @@ async def test_a_second_goal_that_breaks_off_keeps_what_it_has_spent(
     run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
     await carried(run, GOAL, QUICK, Instant())
     run.live.close("ended")
-    looked = await run.look(["n0"], ANOTHER, QUICK, Instant())
-    plan = run.plan(ANOTHER, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    assessed = await run.assess(["n0"], ANOTHER, QUICK, Instant())
+    plan = run.plan(ANOTHER, QUICK, assessed.values(), await run.forecast_drains(assessed.values(), QUICK))
     assert "poolkeeper stop run-1" in run.live.text()
 
     async def break_off() -> None:
-        async with run.holding(plan) as lease:
+        async with run.pool_lease(plan) as lease:
             await lease.change(lambda note: with_spent(note, ANOTHER.id, "n0", "not proven"))
             raise ZeroDivisionError
 
@@ -508,9 +508,9 @@ async def test_a_host_that_cannot_be_prepared_costs_the_others_nothing(
 
     run = await open_run(cluster, nodes(2, pool=1, rack=1), tmp_path)
     work = AwayOnce()
-    looked = await run.look(["n0", "n1"], GOAL, QUICK, work)
-    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
-    async with run.holding(plan) as lease:
+    assessed = await run.assess(["n0", "n1"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, assessed.values(), await run.forecast_drains(assessed.values(), QUICK))
+    async with run.pool_lease(plan) as lease:
         (unfit,) = await run.prepare(plan, work, lease)
     assert (unfit.name, str(unfit.state), unfit.findings[0].id) == ("n0", "stopped", "rollout.not-prepared")
 
@@ -525,9 +525,9 @@ async def test_a_host_that_the_provider_does_not_tell_of_costs_the_others_nothin
             return await super().at_goal(host, node)
 
     run = await open_run(cluster, nodes(2, pool=1, rack=1), tmp_path)
-    looked = await run.look(["n0", "n1"], GOAL, QUICK, NotTold())
-    assert {name: str(one.standing.step) for name, one in looked.items()} == {"n0": "leave", "n1": "take"}
-    finding = looked["n0"].standing.finding
+    assessed = await run.assess(["n0", "n1"], GOAL, QUICK, NotTold())
+    assert {name: str(one.action.step) for name, one in assessed.items()} == {"n0": "skip", "n1": "claim"}
+    finding = assessed["n0"].action.finding
     assert finding is not None
     assert (finding.id, finding.evidence.observed) == ("rollout.provider.no-answer", "too many requests")
 
@@ -567,10 +567,10 @@ async def test_a_node_that_recovery_may_not_give_back_is_told_as_refused(
     await half_done(cluster, GOAL, "n0", Phase.DRAINING)
     await hold(cluster, "n0", Stop("joe", "2026-11-24T12:00:00+00:00", "mine"))
     run = await open_run(cluster, hosts, tmp_path, "run-2")
-    (found,) = await run.left_behind({"upgrade": False})
-    async with run.recovering() as lease:
-        carrier = run.carrier(found.goal, QUICK, Instant(), lease)
-        outcome = await recovery.recover(found, carrier, lease, lambda one: carrier.carry(one.host), at_once)
+    (found,) = await run.leftovers({"upgrade": False})
+    async with run.recovery_lease() as lease:
+        runner = run.host_runner(found.goal, QUICK, Instant(), lease)
+        outcome = await recovery.recover(found, runner, lease, lambda one: runner.run_host(one.host), at_once)
     assert (str(outcome.state), outcome.summary) == ("refused", "nothing on it was changed; not given back")
     assert await left(cluster) == ["n0"]
 
@@ -594,12 +594,12 @@ async def test_what_hosts_share_is_kept_while_one_is_half_changed(
 
     run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
     work = Shares()
-    looked = await run.look(["n0"], GOAL, QUICK, work)
-    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
-    async with run.holding(plan) as lease:
+    assessed = await run.assess(["n0"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, assessed.values(), await run.forecast_drains(assessed.values(), QUICK))
+    async with run.pool_lease(plan) as lease:
         await run.prepare(plan, work, lease)
-        carrier = run.carrier(GOAL, QUICK, work, lease)
-        outcomes, _ = await run.carry_out(plan, lease, lambda one: carrier.carry(one.host))
+        runner = run.host_runner(GOAL, QUICK, work, lease)
+        outcomes, _ = await run.run_waves(plan, lease, lambda one: runner.run_host(one.host))
     assert [str(outcome.state) for outcome in outcomes] == ["refused"]
     note = (await list_leases(cluster))["pool-general"].note
     assert shared_by(note, GOAL.id) == {"kubernetes": "1.36.3"}
@@ -610,8 +610,8 @@ async def test_a_full_disk_costs_the_other_hosts_nothing(
 ) -> None:
     run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
     (tmp_path / "spool").write_text("no folder can be made here")
-    outcome = run.broke_off(run.hosts["n0"], OSError(28, "No space left on device"))
-    assert (str(outcome.state), outcome.findings[0].id) == ("failed", "rollout.broke-off")
+    outcome = run.aborted(run.hosts["n0"], OSError(28, "No space left on device"))
+    assert (str(outcome.state), outcome.findings[0].id) == ("failed", "rollout.aborted")
 
 
 class Watched(Instant):
@@ -811,11 +811,11 @@ async def test_no_node_is_cordoned_while_someone_else_counts_in_its_domain(
     cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
 ) -> None:
     """Domains cross pools: the count of another pool's rollout is not in the Nodes yet."""
-    run, limits = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path), replace(QUICK, room_timeout_s=1.0)
+    run, limits = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path), replace(QUICK, headroom_timeout_s=1.0)
     async with hold_lease(cluster, "domain-rack", "another-run"):
         outcomes, _ = await carried(run, GOAL, limits, Instant())
         assert (str(outcomes["n0"].state), await left(cluster)) == ("left for later", [])
-    assert outcomes["n0"].summary == "no room within 1 s: its domain's lease was not free"
+    assert outcomes["n0"].summary == "no headroom within 1 s: its domain's lease was not free"
 
 
 async def test_a_stop_that_comes_during_a_drain_ends_it(
@@ -844,9 +844,9 @@ async def test_a_stop_that_comes_during_a_drain_ends_it(
     assert await left(cluster) == []
 
 
-def carrier_of(run: RolloutRun, lease: HeldLease, limits: Limits) -> Carrier:
+def carrier_of(run: RolloutRun, lease: HeldLease, limits: Limits) -> HostRunner:
     """What carries hosts under a lease that is not the run's own to renew, and whose loss the gate does not ask for."""
-    return Carrier(
+    return HostRunner(
         api=run.api,
         gate=run.gate,
         recorder=run.recorder,
@@ -861,7 +861,7 @@ def carrier_of(run: RolloutRun, lease: HeldLease, limits: Limits) -> Carrier:
         stopped=run.stopped,
         halted=lambda: "",
         records=run,
-        works=run.works,
+        prove_works=run.prove_works,
     )
 
 
@@ -869,14 +869,14 @@ async def test_no_node_is_cordoned_on_a_count_that_may_not_hold_any_more(
     cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
 ) -> None:
     """The domain's lease lasts as long as the pool's: here no longer than one request may take."""
-    run, limits = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path), replace(QUICK, room_timeout_s=1.0)
+    run, limits = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path), replace(QUICK, headroom_timeout_s=1.0)
     short_s = int(cluster.timeout_s) - 1
 
     def note(before: Note) -> Note:
         return begun(before, GOAL, {}, datetime.now(UTC))
 
     async with hold_lease(cluster, "pool-general", run.holder, duration_s=short_s, note=note) as lease:
-        outcome = await carrier_of(run, lease, limits).carry(run.hosts["n0"])
+        outcome = await carrier_of(run, lease, limits).run_host(run.hosts["n0"])
     assert (str(outcome.state), await left(cluster)) == ("left for later", [])
 
 
@@ -885,10 +885,10 @@ async def test_no_change_is_waited_for_longer_than_the_lease_lasts(
 ) -> None:
     run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
     lease = await acquire_lease(cluster, "pool-general", run.holder, duration_s=1)  # and not renewed
-    carrier = carrier_of(run, lease, QUICK)
+    runner = carrier_of(run, lease, QUICK)
     async with asyncio.timeout(5):
         with pytest.raises(ClusterUnreachable, match="to wait for ever took longer than the lease lasts"):
-            await carrier._mutate(Subject("node", "n0"), "wait for ever", asyncio.Event().wait, if_dry_run=None)
+            await runner._mutate(Subject("node", "n0"), "wait for ever", asyncio.Event().wait, if_dry_run=None)
     assert lease.remaining_s == 0
 
 
@@ -896,13 +896,13 @@ async def test_a_rollout_that_has_lost_its_lease_changes_nothing(
     cluster: ClusterApi, nodes: Callable[..., list[Host]], tmp_path: Path
 ) -> None:
     run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
-    looked = await run.look(["n0"], GOAL, QUICK, Instant())
-    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
+    assessed = await run.assess(["n0"], GOAL, QUICK, Instant())
+    plan = run.plan(GOAL, QUICK, assessed.values(), await run.forecast_drains(assessed.values(), QUICK))
 
     async def never_made() -> None:
         raise AssertionError("it was made")
 
-    async with run.holding(plan) as lease:
+    async with run.pool_lease(plan) as lease:
         await release_lease(cluster, lease.name)  # a person's order
         with pytest.raises(LeaseLost):
             await lease.renew()
@@ -922,10 +922,10 @@ async def test_a_dry_run_tells_each_eviction_and_waits_for_none(
     await cluster.request("DELETE", "/api/v1/namespaces/shop/pods/stuck")
     run, limits = await open_run(cluster, [host], tmp_path), replace(QUICK, drain_timeout_s=600)
     run.gate.dry_run = True
-    looked = await run.look(["n0"], GOAL, limits, Instant())
-    plan = run.plan(GOAL, limits, looked.values(), await run.outlook(looked.values(), limits))
-    async with asyncio.timeout(DEADLINE_S), run.holding(plan) as lease:
-        outcome = await run.carrier(GOAL, limits, Instant(), lease).carry(host)
+    assessed = await run.assess(["n0"], GOAL, limits, Instant())
+    plan = run.plan(GOAL, limits, assessed.values(), await run.forecast_drains(assessed.values(), limits))
+    async with asyncio.timeout(DEADLINE_S), run.pool_lease(plan) as lease:
+        outcome = await run.host_runner(GOAL, limits, Instant(), lease).run_host(host)
     assert str(outcome.state) == "planned"
     assert run.gate.sentences == [
         "cordon node n0",
@@ -945,10 +945,10 @@ async def test_a_dry_run_says_what_would_be_and_never_that_it_was(
     (host,) = nodes(1, pool=1, rack=1)
     run = await open_run(cluster, [host], tmp_path)
     run.gate.dry_run = True
-    looked = await run.look(["n0"], GOAL, QUICK, work())
-    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
-    async with run.holding(plan) as lease:
-        outcome = await run.carrier(GOAL, QUICK, work(), lease).carry(host)
+    assessed = await run.assess(["n0"], GOAL, QUICK, work())
+    plan = run.plan(GOAL, QUICK, assessed.values(), await run.forecast_drains(assessed.values(), QUICK))
+    async with run.pool_lease(plan) as lease:
+        outcome = await run.host_runner(GOAL, QUICK, work(), lease).run_host(host)
     assert (outcome.state, outcome.summary.split()[:2]) == (HostState.PLANNED, ["would", "be"])
     told = [line for line in (*said, run.live.text()) if "handed over" in line or "given back" in line]
     assert [line for line in told if "would be" not in line] == []
@@ -961,16 +961,16 @@ async def test_what_others_bring_about_after_the_lease_is_lost_is_not_told_as_do
     """A run that wakes up late finds its hosts at the goal, perhaps while another proves them."""
     (host,) = nodes(1, pool=1, rack=1)
     run, work = await open_run(cluster, [host], tmp_path), Instant()
-    looked = await run.look(["n0"], GOAL, QUICK, work)
-    plan = run.plan(GOAL, QUICK, looked.values(), await run.outlook(looked.values(), QUICK))
-    async with run.holding(plan) as lease:
-        carrier = run.carrier(GOAL, QUICK, work, lease)
+    assessed = await run.assess(["n0"], GOAL, QUICK, work)
+    plan = run.plan(GOAL, QUICK, assessed.values(), await run.forecast_drains(assessed.values(), QUICK))
+    async with run.pool_lease(plan) as lease:
+        runner = run.host_runner(GOAL, QUICK, work, lease)
         await release_lease(cluster, lease.name)
         with pytest.raises(LeaseLost):
             await lease.renew()
         work.changed.add("n0")
         assert await work.at_goal(host, None)
-        outcome = await carrier.carry(host)
+        outcome = await runner.run_host(host)
     assert (outcome.state, [finding.id for finding in outcome.findings]) == (HostState.REFUSED, ["gate.lease"])
 
 

@@ -57,7 +57,7 @@ class Hosts(WithoutHosts):
 
     begun: dict[str, Begun]
 
-    async def told(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[Begun | None]:
         return Known(self.begun.get(host.name), datetime.now(UTC))
 
     async def forget(self, host: Host, rollout: str) -> None:
@@ -69,12 +69,12 @@ async def recovered(run: WithoutHosts, work: Instant) -> dict[str, HostOutcome]:
     """What `recover` makes of the pool, as the flow does it."""
 
     async def recover_host(one: Found, lease: HeldLease) -> HostOutcome:
-        carrier = run.carrier(one.goal, QUICK, work, lease)
+        runner = run.host_runner(one.goal, QUICK, work, lease)
 
-        async def carry(planned: PlannedHost) -> HostOutcome:
-            return await carrier.carry(planned.host)
+        async def run_host(planned: PlannedHost) -> HostOutcome:
+            return await runner.run_host(planned.host)
 
-        return await recovery.recover(one, carrier, lease, carry, partial(run.not_now, one.host))
+        return await recovery.recover(one, runner, lease, run_host, partial(run.postponed, one.host))
 
     pool = recovery.recover_pool(run, {"upgrade": False}, recover_host)
     return {outcome.name: outcome async for outcome in pool}
@@ -180,7 +180,7 @@ async def test_recovery_says_that_a_living_run_holds_the_pool(
                 told |= {dry_run: (await recovered(run, Watched()))["n0"]}
     assert str(told[True].state) == "planned"
     assert told[True].summary.startswith(
-        "the pool's lease is held by run-9/1; nothing is done while that run renews it, and afterwards: give back: draining"
+        "the pool's lease is held by run-9/1; nothing is done while that run renews it, and afterwards: return to service: draining"
     )
     assert (str(told[False].state), told[False].findings) == ("done", ())
     assert "a living run works on it: lease pool-general is held by run-9/1" in told[False].summary
@@ -211,7 +211,7 @@ async def test_no_hosts_error_ends_the_recovery_of_another(cluster: ClusterApi, 
     outcomes = await recovered(run, work)
     assert {name: str(one.state) for name, one in outcomes.items()} == {"n0": "failed", "n1": "done", "n2": "done"}
     assert [(f.id, f.evidence.observed) for f in outcomes["n0"].findings] == [
-        ("rollout.broke-off", "ZeroDivisionError: a mistake of ours")
+        ("rollout.aborted", "ZeroDivisionError: a mistake of ours")
     ]
     work.error = LeaseLost("someone has taken it")
     with pytest.raises(LeaseLost):
@@ -294,15 +294,15 @@ async def test_a_host_whose_node_goes_before_its_change_is_not_changed(
     cluster: ClusterApi, embedded: SomeoneIsQuicker, nodes: Nodes, tmp_path: Path, moment: str
 ) -> None:
     """It is drained by then; without its Node nothing would keep anyone off it, or tell whose it is."""
-    looked = 0
+    assessed = 0
 
     class GoesThen(WithoutHosts):
         async def stopped(self) -> str:
             """Asked once before the node is taken, once before its drain, and once after it."""
-            nonlocal looked
+            nonlocal assessed
             node = embedded.store.find("nodes", "n0")
-            looked += node is not None and bool(node["spec"].get("unschedulable"))
-            if moment == "before it is claimed" and looked == 2 and node is not None:
+            assessed += node is not None and bool(node["spec"].get("unschedulable"))
+            if moment == "before it is claimed" and assessed == 2 and node is not None:
                 embedded.store.delete("nodes", "n0")
             return await super().stopped()
 
@@ -380,7 +380,7 @@ class Proving(WithoutHosts):
     proof: tuple[Finding, ...] = ()
     proven: list[str]
 
-    async def works(self, host: Host) -> tuple[Finding, ...]:
+    async def prove_works(self, host: Host) -> tuple[Finding, ...]:
         self.proven.append(host.name)
         return self.proof
 
@@ -484,7 +484,7 @@ async def test_a_host_that_is_changed_while_it_is_given_back_is_kept(
     assert intent is not None
 
     class WakesUp(Hosts):
-        async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+        async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
             assert intent is not None
             return Known(intent.begun(GOAL.id), datetime.now(UTC))
 
@@ -546,10 +546,10 @@ async def test_what_was_begun_on_a_host_is_not_forgotten_because_its_claim_is(
 class Dark(Hosts):
     """Hosts that do not answer over SSH."""
 
-    async def told(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[Begun | None]:
         return Unknown("ConnectTimeout: no answer", datetime.now(UTC))
 
-    async def turned_away(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+    async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
         raise HostError("no answer")
 
     async def forget(self, host: Host, rollout: str) -> None:

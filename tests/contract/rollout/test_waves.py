@@ -13,7 +13,7 @@ from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.leases import acquire_lease, get_lease
 from poolkeeper.tasks.outcomes import Evidence, Finding, Gate, HostOutcome, HostState, Severity, Subject
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
-from poolkeeper.tasks.rollout.live_view import Live
+from poolkeeper.tasks.rollout.live_view import LiveView
 from poolkeeper.tasks.rollout.plan import Candidate, PlannedHost, plan_rollout
 from poolkeeper.tasks.rollout.rollout_state import begun, spent_by
 from poolkeeper.tasks.rollout.waves import Waves
@@ -35,7 +35,7 @@ class Run:
         self.carried: list[str] = []
         self.at_once = self.most_at_once = 0
 
-    async def carry(self, planned: PlannedHost) -> HostOutcome:
+    async def run_host(self, planned: PlannedHost) -> HostOutcome:
         name = planned.host.name
         self.carried.append(name)
         self.at_once += 1
@@ -70,14 +70,14 @@ class Run:
                 plan,
                 lease,
                 Gate(dry_run=False),
-                Live("upgrade", "p", "run"),
+                LiveView("upgrade", "p", "run"),
                 at_once=self.settings.get("at_once", 1),
-                carry=self.carry,
+                run_host=self.run_host,
                 look_around=lambda: self._findings("trouble_before"),
                 gates=lambda: self._findings("trouble_after"),
                 stopped=self.stopped,
             )
-            outcomes = await self.waves.carry_out()
+            outcomes = await self.waves.run()
             await lease.release(lambda note: note)
         return {outcome.name: str(outcome.state) for outcome in outcomes}
 

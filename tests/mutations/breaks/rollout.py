@@ -160,14 +160,14 @@ BREAKS = (
     Break(
         "nodes that are down in the domain do not count",
         "tasks/rollout/headroom.py",
-        "    if not room.free or host.domain is None:\n",
-        "    if room.free or host.domain is None:\n",
+        "    if not headroom.free or host.domain is None:\n",
+        "    if headroom.free or host.domain is None:\n",
         _ROOM,
     ),
     Break(
         "the limit of the pool is not asked",
         "tasks/rollout/headroom.py",
-        "    if not room.free or host.domain is None:\n",
+        "    if not headroom.free or host.domain is None:\n",
         "    if host.domain is None:\n",
         _ROOM,
     ),
@@ -244,8 +244,8 @@ BREAKS = (
     Break(
         "a node is cordoned on a domain's lease that is about to end",
         "tasks/rollout/host_runner.py",
-        "if room.free and (domain is None or domain.remaining_s > self.api.timeout_s):",
-        "if room.free:",
+        "if headroom.free and (domain is None or domain.remaining_s > self.api.timeout_s):",
+        "if headroom.free:",
         f"{_ENGINE}::test_no_node_is_cordoned_on_a_count_that_may_not_hold_any_more",
     ),
     Break(
@@ -266,7 +266,7 @@ BREAKS = (
         "recover goes by a claim that no rollout of ours knows of",
         "tasks/rollout/remedies.py",
         "            found.append(_Look(host, node, goal, None, claim, now).of_nobody())\n",
-        "            found.append(Found(host, node, goal, None, claim, Remedy.GIVE_BACK))\n",
+        "            found.append(Found(host, node, goal, None, claim, Remedy.RETURN))\n",
         f"{_RECOVERY}::test_a_claim_alone_orders_nothing",
     ),
     Break(
@@ -307,8 +307,8 @@ BREAKS = (
     Break(
         "recover finishes what its windows forbid",
         "tasks/rollout/recovery.py",
-        "    if why := await not_now():\n",
-        "    if (why := await not_now()) is None:\n",
+        "    if why := await postponed():\n",
+        "    if (why := await postponed()) is None:\n",
         f"{_INTENTS}::test_a_half_changed_host_waits_for_its_window_and_for_room",
     ),
     Break(
@@ -321,7 +321,7 @@ BREAKS = (
     Break(
         "a node is taken before that is written down",
         "tasks/rollout/host_runner.py",
-        "                            await self._intend(host, now, anew=True)\n",
+        "                            await self._write_intent(host, now, anew=True)\n",
         "                            pass\n",
         f"{_INTENTS}::test_what_is_begun_is_written_down_before_the_node_is_touched",
     ),
@@ -391,8 +391,8 @@ BREAKS = (
     Break(
         "the budget of failures is read from nowhere",
         "tasks/rollout/waves.py",
-        "self.budget = Budget(plan.limits.failure_budget, spent_by(lease.note, plan.goal.id))",
-        "self.budget = Budget(plan.limits.failure_budget)",
+        "self.budget = FailureBudget(plan.limits.failure_budget, spent_by(lease.note, plan.goal.id))",
+        "self.budget = FailureBudget(plan.limits.failure_budget)",
         f"{_WAVES}::test_what_was_spent_is_found_by_the_next_run_and_half_done_hosts_are_finished",
     ),
     Break(
@@ -517,8 +517,8 @@ BREAKS = (
     Break(
         "a node that became another one while it waited is taken",
         "tasks/rollout/host_runner.py",
-        "if now is None or standing.step is not Step.TAKE:",
-        "if now is None or standing.step is Step.NOTHING:",
+        "if now is None or action.step is not Step.CLAIM:",
+        "if now is None or action.step is Step.NOTHING:",
         f"{_ENGINE}::test_a_node_that_is_lost_while_it_waits_is_not_taken",
     ),
     Break(
@@ -557,7 +557,7 @@ BREAKS = (
         "tasks/rollout/host_runner.py",
         """\
                     remove=lambda pod: self._delete(host, pod),
-                    refuse=self._may_not_lose,
+                    refuse=self._refuse_to_lose,
 """,
         "                    remove=lambda pod: self._delete(host, pod),\n",
         f"{_ENGINE}::test_data_in_an_emptydir_is_lost_only_where_that_is_allowed",

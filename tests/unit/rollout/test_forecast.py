@@ -14,7 +14,7 @@ from poolkeeper.tasks.cluster.selectors import EVERYTHING, NOTHING, NodeTerm, Re
 from poolkeeper.tasks.cluster.volumes import Volume, VolumeClaim
 from poolkeeper.tasks.cluster.workloads import Owner, Workload
 from poolkeeper.tasks.rollout import Effect, NodeForecast, forecast_each, risk
-from poolkeeper.tasks.rollout.snapshot_index import World
+from poolkeeper.tasks.rollout.snapshot_index import SnapshotIndex
 from tests.unit.rollout.builders import (
     DEADLINE_S,
     NOW,
@@ -312,7 +312,7 @@ def test_a_replacement_without_room_gives_no_budget_back() -> None:
 
 
 def test_a_deployment_of_the_same_name_that_selects_others_is_not_its_own() -> None:
-    world = World(a_snapshot())
+    world = SnapshotIndex(a_snapshot())
     assert world.workload_of(a_pod()) == ("Deployment", "shop", "web")
     other = a_pod(labels={"app": "db", "pod-template-hash": "abc12"})
     assert world.workload_of(other) == ("ReplicaSet", "shop", "web-abc12")
@@ -367,8 +367,8 @@ def test_beside_a_pod_that_cannot_be_read_there_is_no_room() -> None:
 
 def test_how_many_replicas_a_workload_wants_that_cannot_be_read_is_not_told() -> None:
     odd = Workload("Deployment", "shop", "web", 0, NOTHING, unread="x")
-    assert World(a_snapshot([a_pod()], workloads=(odd,))).replicas_under(a_budget()) is None
-    assert World(a_snapshot([a_pod()], workloads=(web(5),))).replicas_under(a_budget()) == 5
+    assert SnapshotIndex(a_snapshot([a_pod()], workloads=(odd,))).replicas_under(a_budget()) is None
+    assert SnapshotIndex(a_snapshot([a_pod()], workloads=(web(5),))).replicas_under(a_budget()) == 5
 
 
 def test_what_could_not_be_read_is_told_with_the_forecast() -> None:

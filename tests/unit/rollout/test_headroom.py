@@ -9,7 +9,7 @@ import pytest
 
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import KubeadmProvider, Limit
-from poolkeeper.tasks.rollout.headroom import OUT_OF_SERVICE, in_service, is_down, room_for, serves_nobody
+from poolkeeper.tasks.rollout.headroom import OUT_OF_SERVICE, headroom_for, in_service, is_down, serves_nobody
 from tests.unit.onboard.builders import a_host, a_node
 
 ACCEPTED = {"poolkeeper.io/accepted": "{}"}
@@ -53,28 +53,28 @@ def nodes(**differing: dict[str, Any]) -> dict[str, NodeRow]:
     ],
 )
 def test_room(differing: dict[str, Any], free: bool) -> None:
-    room = room_for(HOSTS[0], HOSTS, nodes(**differing))
-    assert room.free is free
-    assert bool(room.why) is not free
+    headroom = headroom_for(HOSTS[0], HOSTS, nodes(**differing))
+    assert headroom.free is free
+    assert bool(headroom.why) is not free
 
 
 def test_what_is_full_is_named() -> None:
-    room = room_for(HOSTS[0], HOSTS, nodes(h2={"ready": False}))
-    assert room.why == "domain rack0 may have 1 nodes unavailable and has 1: h2"
+    headroom = headroom_for(HOSTS[0], HOSTS, nodes(h2={"ready": False}))
+    assert headroom.why == "domain rack0 may have 1 nodes unavailable and has 1: h2"
 
 
 def test_a_node_that_nobody_declares_counts_in_its_pool() -> None:
     label = {"alibabacloud.com/nodepool-id": "np-1"}
     strangers = {name: a_node(name, labels=label, ready=False) for name in ("x", "y")}
-    assert not room_for(HOSTS[0], HOSTS, nodes() | strangers).free
+    assert not headroom_for(HOSTS[0], HOSTS, nodes() | strangers).free
 
 
 def test_a_percentage_is_of_the_active_hosts_and_at_least_one() -> None:
     few = [a_host(f"h{n}", pool={"max_unavailable": Limit(percent=30)}, active=n < 3) for n in range(10)]
     there = {host.name: a_node(host.name) for host in few}
-    assert room_for(few[0], few, there).free
+    assert headroom_for(few[0], few, there).free
     there["h1"] = a_node("h1", unschedulable=True)
-    assert room_for(few[0], few, there).why.startswith("pool general may have 1 nodes unavailable")
+    assert headroom_for(few[0], few, there).why.startswith("pool general may have 1 nodes unavailable")
 
 
 NEVER_ACCEPTED = {"unschedulable": True, "annotations": OURS}
@@ -101,7 +101,7 @@ NEVER_ACCEPTED = {"unschedulable": True, "annotations": OURS}
         pytest.param(("h2",), "", {"h2": NEVER_ACCEPTED}, "", id="it came back and is in quarantine"),
         pytest.param(("h7", "elsewhere"), "", {}, "", id="a host that is not active, and one that nobody declares"),
         pytest.param(("h0",), "h0", {}, "domain rack0 may have 1 nodes unavailable and has 1: h0 (its Node is gone)",
-            id="its own is no room for itself"),
+            id="its own is no headroom for itself"),
     ],
 )  # fmt: skip
 def test_a_node_that_was_deleted_is_down(
@@ -109,7 +109,7 @@ def test_a_node_that_was_deleted_is_down(
 ) -> None:
     declared = [*HOSTS, a_host("h7", domain="rack0", active=False)]
     there = {name: node for name, node in nodes(**differing).items() if name not in deleted.split()}
-    assert room_for(HOSTS[0], declared, there, members).why == why
+    assert headroom_for(HOSTS[0], declared, there, members).why == why
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_node_that_was_deleted_is_down(
 def test_what_people_say_with_taints_counts_and_what_the_pool_is_like_does_not(
     differing: dict[str, Any], why: str
 ) -> None:
-    told = room_for(HOSTS[0], HOSTS, nodes(**differing)).why
+    told = headroom_for(HOSTS[0], HOSTS, nodes(**differing)).why
     assert told.partition(": ")[2] == why
 
 
@@ -144,14 +144,14 @@ def test_a_taint_that_the_fleet_file_declares_is_the_pools_own() -> None:
     cluster = {"provider": KubeadmProvider("unix:///x", taints=(POOLS_OWN,))}
     hosts = [a_host(f"h{n}", pool={"max_unavailable": Limit(count=1)}, cluster=cluster) for n in range(3)]
     there = {"h0": a_node("h0", taints=()), "h1": a_node("h1", taints=(POOLS_OWN,)), "h2": a_node("h2", taints=())}
-    assert room_for(hosts[0], hosts, there).free
+    assert headroom_for(hosts[0], hosts, there).free
 
 
 def test_a_pool_of_one_does_not_show_what_is_usual() -> None:
     """It counts in its domain, which crosses pools."""
     alone = a_host("x", pool={"name": "alone"}, domain="rack0")
     there = nodes() | {"x": a_node("x", taints=(A_PERSONS,))}
-    assert room_for(HOSTS[0], [*HOSTS, alone], there).why == (
+    assert headroom_for(HOSTS[0], [*HOSTS, alone], there).why == (
         "domain rack0 may have 1 nodes unavailable and has 1: x (taint maintenance:NoExecute)"
     )
 
@@ -161,7 +161,7 @@ def test_out_of_service_is_nothing_usual_though_all_of_a_pool_are() -> None:
     others = [a_host(name, pool={"name": "other"}, domain="rack0") for name in ("x", "y")]
     there = nodes() | {host.name: a_node(host.name, **off) for host in others}
     taint = f"(taint {OUT_OF_SERVICE}:NoExecute)"
-    assert room_for(HOSTS[0], [*HOSTS, *others], there).why == (
+    assert headroom_for(HOSTS[0], [*HOSTS, *others], there).why == (
         f"domain rack0 may have 1 nodes unavailable and has 2: x {taint}, y {taint}"
     )
 

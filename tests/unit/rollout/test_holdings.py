@@ -6,7 +6,7 @@ import pytest
 
 from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_text
 from poolkeeper.tasks.cluster.leases import LeaseRow
-from poolkeeper.tasks.rollout.holdings import all_held
+from poolkeeper.tasks.rollout.holdings import all_holdings
 from tests.unit.onboard.builders import a_node
 
 CORDON = {"poolkeeper.io/cordon": "{}"}
@@ -23,7 +23,7 @@ def claim(phase: Phase) -> dict[str, str]:
     [(Phase.DRAINING, True), (Phase.CHANGING, False), (Phase.FAILED, False), (Phase.WITH_A_PERSON, False)],
 )
 def test_a_claimed_node(phase: Phase, proven: bool) -> None:
-    (held,) = all_held([a_node("n1", unschedulable=True, annotations=CORDON | claim(phase))], {}, ())
+    (held,) = all_holdings([a_node("n1", unschedulable=True, annotations=CORDON | claim(phase))], {}, ())
     assert (held.kind, held.proven) == ("node", proven)
     assert held.commands == (
         "kubectl annotate node n1 poolkeeper.io/rollout-",
@@ -33,17 +33,19 @@ def test_a_claimed_node(phase: Phase, proven: bool) -> None:
 
 
 def test_a_cordon_of_someone_elses_is_not_lifted() -> None:
-    (held,) = all_held([a_node("n1", unschedulable=True, annotations=claim(Phase.DRAINING))], {}, ())
+    (held,) = all_holdings([a_node("n1", unschedulable=True, annotations=claim(Phase.DRAINING))], {}, ())
     assert held.commands == ("kubectl annotate node n1 poolkeeper.io/rollout-",)
 
 
 def test_quarantine_is_shown_and_a_persons_cordon_is_not() -> None:
     nodes = [a_node("n1", unschedulable=True, annotations=CORDON), a_node("n2", unschedulable=True), a_node("n3")]
-    assert [(held.kind, held.name, held.proven) for held in all_held(nodes, {}, ())] == [("quarantine", "n1", False)]
+    assert [(held.kind, held.name, held.proven) for held in all_holdings(nodes, {}, ())] == [
+        ("quarantine", "n1", False)
+    ]
 
 
 def test_leases_come_first_and_free_ones_are_not_held() -> None:
     leases = {name: LeaseRow(name, "1", holder, 40, 1, {}) for name, holder in (("pool-a", "run-1/x"), ("pool-b", ""))}
-    held = all_held([a_node("n1", unschedulable=True, annotations=CORDON | claim(Phase.DRAINING))], leases, ())
+    held = all_holdings([a_node("n1", unschedulable=True, annotations=CORDON | claim(Phase.DRAINING))], leases, ())
     assert [(one.kind, one.name) for one in held] == [("lease", "pool-a"), ("node", "n1")]
     assert held[0].commands[0].startswith("kubectl patch lease -n poolkeeper pool-a ")

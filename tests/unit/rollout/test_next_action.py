@@ -9,7 +9,7 @@ import pytest
 
 from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_of, claim_text
 from poolkeeper.tasks.rollout.goal import Goal
-from poolkeeper.tasks.rollout.next_action import Step, where_it_stands
+from poolkeeper.tasks.rollout.next_action import Step, next_action
 from poolkeeper.tasks.rollout.rollout_state import Intent
 from tests.unit.onboard.builders import NOW, a_host, a_node
 
@@ -30,23 +30,23 @@ def claimed(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("node", "settings", "step", "finding"),
     [
-        pytest.param({}, {}, Step.TAKE, None, id="in service and not at the goal"),
+        pytest.param({}, {}, Step.CLAIM, None, id="in service and not at the goal"),
         pytest.param({}, {"at_goal": True}, Step.NOTHING, None, id="at the goal"),
-        pytest.param(None, {}, Step.LEAVE, "rollout.node.missing", id="no Node"),
+        pytest.param(None, {}, Step.SKIP, "rollout.node.missing", id="no Node"),
         pytest.param(None, {"works_without_node": True}, Step.CHANGE, None, id="no Node, and none needed"),
         pytest.param(None, {"at_goal": True}, Step.NOTHING, None, id="no Node is the goal"),
-        pytest.param({"unschedulable": True}, {}, Step.LEAVE, "rollout.node.cordoned", id="a person's cordon"),
+        pytest.param({"unschedulable": True}, {}, Step.SKIP, "rollout.node.cordoned", id="a person's cordon"),
         pytest.param(
-            {"unschedulable": True}, {"works_on_cordoned": True}, Step.TAKE, None, id="a person's cordon, asked to"
+            {"unschedulable": True}, {"works_on_cordoned": True}, Step.CLAIM, None, id="a person's cordon, asked to"
         ),
         pytest.param(
-            {"unschedulable": True, "annotations": CORDON}, {}, Step.LEAVE, "rollout.node.quarantined", id="quarantine"
+            {"unschedulable": True, "annotations": CORDON}, {}, Step.SKIP, "rollout.node.quarantined", id="quarantine"
         ),
-        pytest.param({"ready": False}, {}, Step.LEAVE, "rollout.node.not-ready", id="not Ready"),
-        pytest.param({"ready": None}, {}, Step.LEAVE, "rollout.node.not-ready", id="readiness unknown"),
-        pytest.param({"ready": False}, {"works_on_not_ready": True}, Step.TAKE, None, id="not Ready, asked to"),
+        pytest.param({"ready": False}, {}, Step.SKIP, "rollout.node.not-ready", id="not Ready"),
+        pytest.param({"ready": None}, {}, Step.SKIP, "rollout.node.not-ready", id="readiness unknown"),
+        pytest.param({"ready": False}, {"works_on_not_ready": True}, Step.CLAIM, None, id="not Ready, asked to"),
         pytest.param(
-            {"unread": "x"}, {"works_on_not_ready": True}, Step.LEAVE, "rollout.node.unread", id="not to be read"
+            {"unread": "x"}, {"works_on_not_ready": True}, Step.SKIP, "rollout.node.unread", id="not to be read"
         ),
         pytest.param(claimed(Phase.DRAINING), {}, Step.DRAIN, None, id="killed while draining"),
         pytest.param(claimed(Phase.CHANGING), {}, Step.CHANGE, None, id="killed while changing"),
@@ -59,30 +59,30 @@ def claimed(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
         pytest.param(
             {**claimed(Phase.FAILED), "unschedulable": False},
             {},
-            Step.LEAVE,
+            Step.SKIP,
             "rollout.node.uncordoned",
             id="uncordoned by someone while ours",
         ),
         pytest.param(
             {**claimed(Phase.FAILED), "unschedulable": False}, {"at_goal": True}, Step.PROVE, None, id="and at the goal"
         ),
-        pytest.param(claimed(Phase.CHANGING, OTHER), {}, Step.LEAVE, "rollout.node.taken", id="another rollout's"),
+        pytest.param(claimed(Phase.CHANGING, OTHER), {}, Step.SKIP, "rollout.node.taken", id="another rollout's"),
         pytest.param(
             claimed(Phase.CHANGING, NEXT),
             {},
-            Step.LEAVE,
+            Step.SKIP,
             "rollout.node.taken",
             id="the same flow's, towards another goal",
         ),
         pytest.param(
-            claimed(Phase.WITH_A_PERSON, OTHER), {"at_goal": True}, Step.LEAVE, "rollout.node.taken", id="a person's"
+            claimed(Phase.WITH_A_PERSON, OTHER), {"at_goal": True}, Step.SKIP, "rollout.node.taken", id="a person's"
         ),
-        pytest.param({"annotations": HAND_WRITTEN}, {}, Step.LEAVE, "rollout.node.taken", id="an unreadable claim"),
+        pytest.param({"annotations": HAND_WRITTEN}, {}, Step.SKIP, "rollout.node.taken", id="an unreadable claim"),
         *(
             pytest.param(
                 claimed(phase),
                 {"intent": None, "at_goal": at_goal},
-                Step.LEAVE,
+                Step.SKIP,
                 "rollout.claim.unknown",
                 id=f"a forged {phase}",
             )
@@ -96,7 +96,7 @@ def claimed(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
         pytest.param(
             {**claimed(Phase.CHANGING), "machine_id": "m-2"},
             {},
-            Step.LEAVE,
+            Step.SKIP,
             "rollout.node.other-machine",
             id="begun on another machine",
         ),
@@ -106,8 +106,8 @@ def test_where_it_stands(
     node: dict[str, Any] | None, settings: dict[str, Any], step: Step, finding: str | None
 ) -> None:
     asked = {"intent": OURS, "at_goal": False, "works_on_cordoned": False, "works_on_not_ready": False, **settings}
-    standing = where_it_stands(a_host(), a_node(**node) if node is not None else None, GOAL, now=NOW, **asked)
-    assert (standing.step, standing.finding.id if standing.finding else None) == (step, finding)
+    action = next_action(a_host(), a_node(**node) if node is not None else None, GOAL, now=NOW, **asked)
+    assert (action.step, action.finding.id if action.finding else None) == (step, finding)
 
 
 A_CLAIM = Claim(GOAL.id, "upgrade", GOAL.wanted, "run-1", 3, Phase.CHANGING, "2026-11-23T11:00:00+00:00")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.rollout.own_pods import carriers_of_us
+from poolkeeper.tasks.rollout.own_pods import own_pods_by_node
 from tests.unit.rollout.builders import a_pod
 
 WORKER = {"app.kubernetes.io/name": "prefect-worker"}
@@ -24,4 +24,4 @@ WORKER = {"app.kubernetes.io/name": "prefect-worker"}
 )
 def test_carriers(pod: dict[str, Any], found: dict[str, str]) -> None:
     fields = {"name": "web", "namespace": "shop", "node": "n1", **pod}
-    assert carriers_of_us([a_pod(**fields)], "upgrade-run-x7k2p") == found
+    assert own_pods_by_node([a_pod(**fields)], "upgrade-run-x7k2p") == found

@@ -12,7 +12,7 @@ from poolkeeper.tasks.fleet.model import Window
 from poolkeeper.tasks.rollout.forecast import forecast
 from poolkeeper.tasks.rollout.goal import Goal, Limits
 from poolkeeper.tasks.rollout.plan import Candidate, Plan, plan_rollout
-from poolkeeper.tasks.rollout.plan_preview import duration_s, foresee, in_words
+from poolkeeper.tasks.rollout.plan_preview import duration_s, in_words, preview_plan
 from tests.unit.onboard.builders import SITE, a_host, a_node
 from tests.unit.rollout.builders import a_pod, a_snapshot
 
@@ -27,7 +27,7 @@ def a_plan(goal: Goal = GOAL, limits: Limits | None = None, **site: Any) -> Plan
 
 
 def foreseen(plan: Plan, **more: Any):  # type: ignore[no-untyped-def]
-    return foresee(plan, {}, {}, **{"at_once": 1, "host_s": 600.0, "now": NOW, **more})
+    return preview_plan(plan, {}, {}, **{"at_once": 1, "host_s": 600.0, "now": NOW, **more})
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def foreseen(plan: Plan, **more: Any):  # type: ignore[no-untyped-def]
 )
 def test_from_which_version_to_which(goal: Goal, node: dict[str, Any] | None, words: str) -> None:
     nodes = {"fra1-n01": a_node(**node)} if node is not None else {}
-    plan = foresee(a_plan(goal), nodes, {}, at_once=1, host_s=60, now=NOW)
+    plan = preview_plan(a_plan(goal), nodes, {}, at_once=1, host_s=60, now=NOW)
     assert plan.hosts[0].change == words
 
 
 def test_what_each_drain_would_meet() -> None:
     made = forecast(a_snapshot([a_pod("web-1", owner=None)]), ["n1"], deadline_s=300, now=NOW)
     hosts = [Candidate(a_host("h1", node_name="n1")), Candidate(a_host("h2", node_name="n2"))]
-    plan = foresee(
+    plan = preview_plan(
         plan_rollout(GOAL, Limits(), hosts), {}, {node.node: node for node in made.nodes}, at_once=1, host_s=60, now=NOW
     )
     drains = {planned.host: planned.drain for planned in plan.hosts}
