@@ -17,7 +17,7 @@ from prefect.states import Completed, Failed
 
 from poolkeeper.flows.surroundings import secrets
 from poolkeeper.tasks.audit import steps
-from poolkeeper.tasks.audit.afar import ask_here
+from poolkeeper.tasks.audit.remote.worker import ask_here
 from poolkeeper.tasks.fleet import FleetInvalid, load_fleet
 from poolkeeper.tasks.hosts import Sessions
 from poolkeeper.tasks.outcomes import visible

@@ -19,9 +19,9 @@ from pydantic import NonNegativeInt
 
 from poolkeeper.flows.surroundings import load_declared, run_name, run_of, secrets
 from poolkeeper.tasks.audit import steps
-from poolkeeper.tasks.audit.afar import batches
+from poolkeeper.tasks.audit.remote.worker import batches
+from poolkeeper.tasks.audit.report.messages import as_json, host_outcomes, markdown, run_state
 from poolkeeper.tasks.audit.run import AuditRun, open_run
-from poolkeeper.tasks.audit.telling import as_json, host_outcomes, markdown, run_state
 from poolkeeper.tasks.outcomes import batched, in_slots
 from poolkeeper.tasks.provider.endpoints import required_endpoints
 from poolkeeper.tasks.runs.answer import Answer

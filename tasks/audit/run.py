@@ -18,15 +18,15 @@ from typing import Any
 from poolkeeper.tasks.acceptance import testpod
 from poolkeeper.tasks.acceptance.pods import Probed, choose_cloud_node, probe_node
 from poolkeeper.tasks.acceptance.testpod import PodAnswers
-from poolkeeper.tasks.audit import history
-from poolkeeper.tasks.audit.afar import WorkerAway, answers_of
-from poolkeeper.tasks.audit.asking import ask_host
-from poolkeeper.tasks.audit.concluding import Evening, Heard, conclude
-from poolkeeper.tasks.audit.mesh import in_turn
-from poolkeeper.tasks.audit.nights import baselines
-from poolkeeper.tasks.audit.planning import NightPlan, View, plan_night
-from poolkeeper.tasks.audit.questions import Sheet
-from poolkeeper.tasks.audit.report import AuditReport
+from poolkeeper.tasks.audit.conclusion import Evening, Heard, conclude
+from poolkeeper.tasks.audit.nights import history
+from poolkeeper.tasks.audit.nights.comparison import baselines
+from poolkeeper.tasks.audit.planning.mesh import in_turn
+from poolkeeper.tasks.audit.planning.plan import NightPlan, View, plan_night
+from poolkeeper.tasks.audit.planning.questions import Sheet
+from poolkeeper.tasks.audit.remote.protocol import ask_host
+from poolkeeper.tasks.audit.remote.worker import WorkerAway, answers_of
+from poolkeeper.tasks.audit.report.audit_report import AuditReport
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from poolkeeper.tasks.cluster.access import authorities
 from poolkeeper.tasks.cluster.dns import ClusterDns, read_cluster_dns

@@ -18,9 +18,9 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
-from poolkeeper.tasks.audit.afar import NotTaken, Said, WorkerAway
-from poolkeeper.tasks.audit.page import page
-from poolkeeper.tasks.audit.telling import finding_rows
+from poolkeeper.tasks.audit.remote.worker import NotTaken, Said, WorkerAway
+from poolkeeper.tasks.audit.report.messages import finding_rows
+from poolkeeper.tasks.audit.report.page import page
 from poolkeeper.tasks.outcomes import named
 from poolkeeper.tasks.runs.steps import table
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poolkeeper.tasks.audit.measured import Measured, Quality
+from poolkeeper.tasks.audit.measurements import Measured, Quality
 from poolkeeper.tasks.audit.run import open_run as open_audit
 from poolkeeper.tasks.fleet import Fleet, Host
 from poolkeeper.tasks.fleet.model import SecretRef

@@ -32,14 +32,14 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from poolkeeper.tasks.audit.asking import END, program, python_program, read_answers
-from poolkeeper.tasks.audit.concluding import Heard
-from poolkeeper.tasks.audit.measured import Quality
-from poolkeeper.tasks.audit.planning import ABSENT, Asked, NightPlan, plan_night
-from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Sheet
-from poolkeeper.tasks.audit.report import AuditReport
+from poolkeeper.tasks.audit.conclusion import Heard
+from poolkeeper.tasks.audit.measurements import Quality
+from poolkeeper.tasks.audit.planning.plan import ABSENT, Asked, NightPlan, plan_night
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Sheet
+from poolkeeper.tasks.audit.remote.protocol import END, program, python_program, read_answers
+from poolkeeper.tasks.audit.report.audit_report import AuditReport
+from poolkeeper.tasks.audit.report.messages import host_outcomes
 from poolkeeper.tasks.audit.run import DEADLINE_S, JITTER_S, PARALLEL, AuditRun, Clusters
-from poolkeeper.tasks.audit.telling import host_outcomes
 from poolkeeper.tasks.fleet.model import AuditName, AuditSettings, Domain, Fleet, SecretRef, Site, SiteDns, SshAccess
 from poolkeeper.tasks.hosts import Sessions
 from poolkeeper.tasks.hosts.errors import ConnectTimeout

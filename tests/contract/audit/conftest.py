@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from poolkeeper.tasks.audit.asking import program, read_answers
-from poolkeeper.tasks.audit.questions import Answer, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, Sheet
+from poolkeeper.tasks.audit.remote.protocol import program, read_answers
 from tests.contract.audit.servers import World, world
 
 

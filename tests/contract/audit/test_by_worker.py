@@ -8,15 +8,15 @@ from pathlib import Path
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from poolkeeper.tasks.audit import steps
-from poolkeeper.tasks.audit.mesh import Mesh
-from poolkeeper.tasks.audit.planning import NightPlan
+from poolkeeper.tasks.audit.planning.mesh import Mesh
+from poolkeeper.tasks.audit.planning.plan import NightPlan
 from poolkeeper.tasks.audit.run import AuditRun, Clusters
 from poolkeeper.tasks.fleet.model import SshLimits
 from poolkeeper.tasks.hosts import Sessions
 from poolkeeper.tasks.ledger import Spool
 from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.settings import secret_reader
-from tests.unit.audit.test_planning import fleet
+from tests.unit.audit.test_plan import fleet
 from tests.unit.onboard.builders import a_host
 
 

@@ -14,8 +14,8 @@ import yaml
 from poolkeeper.deployments.lab import lifecycle
 from poolkeeper.deployments.lab.faults import Fault
 from poolkeeper.deployments.lab.layout import LabFolder
-from poolkeeper.tasks.audit.asking import ask_host
-from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.remote.protocol import ask_host
 from poolkeeper.tasks.fleet import load_fleet
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import Sessions, errors

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from poolkeeper.tasks.audit.asking import python_program, read_answers
-from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.remote.protocol import python_program, read_answers
 
 pytestmark = pytest.mark.tier("machines")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from poolkeeper.deployments.lab.real.machines.base import base_tree
-from poolkeeper.tasks.audit.asking import program, python_program, read_answers
-from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.remote.protocol import program, python_program, read_answers
 from tests.contract.audit.conftest import ProbedHost
 from tests.contract.audit.pythons import MINORS, lacking_pythons, python
 from tests.contract.audit.servers import EXPIRED_AT, HERE, World

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from poolkeeper.tasks.audit.asking import program, read_answers
-from poolkeeper.tasks.audit.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.remote.protocol import program, read_answers
 from tests.contract.audit.conftest import ProbedHost
 from tests.contract.audit.servers import HERE, World
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from poolkeeper.tasks.audit.measured import Measured, Part, Quality, Suspect
-from poolkeeper.tasks.audit.nights import Baseline, Compared, Gone, Since, Told
-from poolkeeper.tasks.audit.report import AuditReport, Place
+from poolkeeper.tasks.audit.measurements import Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.nights.comparison import Baseline, Compared, Gone, Since, Told
+from poolkeeper.tasks.audit.places import Place
+from poolkeeper.tasks.audit.report.audit_report import AuditReport
 from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
 
 NIGHT = datetime(2026, 11, 23, 2, tzinfo=UTC)

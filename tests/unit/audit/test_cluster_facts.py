@@ -6,13 +6,13 @@ import pytest
 
 from poolkeeper.tasks.acceptance.pods import Probed
 from poolkeeper.tasks.acceptance.testpod import PodAnswers
-from poolkeeper.tasks.audit.cluster_facts import node_facts, pod_facts
-from poolkeeper.tasks.audit.folding import fold
-from poolkeeper.tasks.audit.measured import Part, Quality, Suspect
-from poolkeeper.tasks.audit.planning import View
+from poolkeeper.tasks.audit.causes.grouping import fold
+from poolkeeper.tasks.audit.judging.cluster_facts import node_facts, pod_facts
+from poolkeeper.tasks.audit.measurements import Part, Quality, Suspect
+from poolkeeper.tasks.audit.planning.plan import View
 from poolkeeper.tasks.cluster.dns import ClusterDns, DnsPod
 from poolkeeper.tasks.fleet.model import SiteDns
-from tests.unit.audit.test_planning import a_node, a_view
+from tests.unit.audit.test_plan import a_node, a_view
 from tests.unit.onboard.builders import a_host
 
 HOST = a_host("n1", site={"dns": SiteDns(("10.1.0.2",))})

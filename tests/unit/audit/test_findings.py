@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from poolkeeper.tasks.audit.findings import finding_of
-from poolkeeper.tasks.audit.folding import Cause
-from poolkeeper.tasks.audit.measured import Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.causes.findings import finding_of
+from poolkeeper.tasks.audit.causes.grouping import Cause
+from poolkeeper.tasks.audit.measurements import Fault, Measured, Part, Quality, Suspect
 from poolkeeper.tasks.outcomes import Finding, Severity
 from tests.unit.audit.reports import a_fact
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.audit.history import CARRIED, durations, earlier, write_facts, write_findings
-from poolkeeper.tasks.audit.measured import Measured, Quality
-from poolkeeper.tasks.audit.nights import Compared, Gone, Seen, Since, Told, baselines, compare
+from poolkeeper.tasks.audit.measurements import Measured, Quality
+from poolkeeper.tasks.audit.nights.comparison import Compared, Gone, Seen, Since, Told, baselines, compare
+from poolkeeper.tasks.audit.nights.history import CARRIED, durations, earlier, write_facts, write_findings
 from poolkeeper.tasks.ledger import FINDINGS, RUNS, Spool
 from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
 from poolkeeper.tasks.runs.recording import Recorder
-from tests.unit.audit.test_planning import fleet
+from tests.unit.audit.test_plan import fleet
 from tests.unit.onboard.builders import a_host
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)

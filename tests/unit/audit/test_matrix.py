@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from poolkeeper.tasks.audit.matrix import Cell, by_domain, by_site, count, is_connect, places, places_by_name
-from poolkeeper.tasks.audit.measured import Quality
+from poolkeeper.tasks.audit.measurements import Quality
+from poolkeeper.tasks.audit.report.matrix import Cell, by_domain, by_site, count, is_connect, places, places_by_name
 from tests.unit.audit.reports import HOSTS, a_fact
 
 BY_NAME = places_by_name(HOSTS)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.audit.mesh import CORE_SHARE, Mesh, in_turn, plan_mesh
+from poolkeeper.tasks.audit.planning.mesh import CORE_SHARE, Mesh, in_turn, plan_mesh
 from poolkeeper.tasks.fleet.model import Host
 from tests.unit.onboard.builders import a_host
 

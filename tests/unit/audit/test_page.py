@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from poolkeeper.tasks.audit.measured import Quality
-from poolkeeper.tasks.audit.nights import Compared, Gone, Since
-from poolkeeper.tasks.audit.page import SHOWN_SLOW, page
-from poolkeeper.tasks.audit.report import AuditReport, Place
+from poolkeeper.tasks.audit.measurements import Quality
+from poolkeeper.tasks.audit.nights.comparison import Compared, Gone, Since
+from poolkeeper.tasks.audit.places import Place
+from poolkeeper.tasks.audit.report.audit_report import AuditReport
+from poolkeeper.tasks.audit.report.page import SHOWN_SLOW, page
 from poolkeeper.tasks.outcomes import Severity, Subject
 from tests.unit.audit.reports import (
     HOSTS,

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from poolkeeper.deployments.lab.kubernetes import LabCA
-from poolkeeper.tasks.audit import probe
+from poolkeeper.tasks.audit.remote import probe
 
 QUERY = b"\1\2" + probe.dns_query("a.lab", 1)[2:]
 

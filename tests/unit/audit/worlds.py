@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from poolkeeper.tasks.audit.measured import NOT_READY, TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality, Suspect
-from poolkeeper.tasks.audit.suspects import (
+from poolkeeper.tasks.audit.causes.candidates import (
     API_SERVER,
     Server,
     Stage,
@@ -22,6 +21,7 @@ from poolkeeper.tasks.audit.suspects import (
     suspects_of_stub,
     suspects_of_target,
 )
+from poolkeeper.tasks.audit.measurements import NOT_READY, TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality, Suspect
 from poolkeeper.tasks.fleet.model import Domain, Host, Site
 from tests.unit.onboard.builders import a_host
 

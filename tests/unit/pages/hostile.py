@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from poolkeeper.tasks.audit.measured import Quality
-from poolkeeper.tasks.audit.nights import Compared
-from poolkeeper.tasks.audit.page import page as audit_page
-from poolkeeper.tasks.audit.report import AuditReport, Place
+from poolkeeper.tasks.audit.measurements import Quality
+from poolkeeper.tasks.audit.nights.comparison import Compared
+from poolkeeper.tasks.audit.places import Place
+from poolkeeper.tasks.audit.report.audit_report import AuditReport
+from poolkeeper.tasks.audit.report.page import page as audit_page
 from poolkeeper.tasks.fees.allocation import Allocation, Share, ShareKey
 from poolkeeper.tasks.fees.metering import Unpriced
 from poolkeeper.tasks.fees.month import Month

@@ -1,0 +1,296 @@
+"""From what was heard to the night's report: judge, compare with other nights, fold, tell. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from poolkeeper.tasks.acceptance.pods import Probed
+from poolkeeper.tasks.audit.causes.candidates import suspects_from_here, suspects_of_login
+from poolkeeper.tasks.audit.causes.findings import finding_of, key_of
+from poolkeeper.tasks.audit.causes.grouping import Cause, fold
+from poolkeeper.tasks.audit.judging.cluster_facts import node_facts, place_of, pod_facts, unread_node
+from poolkeeper.tasks.audit.judging.verdicts import agree, judge
+from poolkeeper.tasks.audit.measurements import Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.nights.comparison import (
+    Baseline,
+    Key,
+    PastRun,
+    PathKey,
+    Seen,
+    against_baseline,
+    compare,
+    first_night,
+    night_of,
+    silent,
+)
+from poolkeeper.tasks.audit.places import CLOUD
+from poolkeeper.tasks.audit.planning.plan import NightPlan, View
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome
+from poolkeeper.tasks.audit.remote.worker import WorkerAway
+from poolkeeper.tasks.audit.report.audit_report import AuditReport
+from poolkeeper.tasks.audit.report.cache_savings import relief
+from poolkeeper.tasks.cluster.nodes import NodeRow
+from poolkeeper.tasks.fleet.model import Fleet, Host
+from poolkeeper.tasks.hosts import HostError
+from poolkeeper.tasks.hosts.errors import ConnectRefused, ConnectTimeout, Unreachable
+from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject, by_severity
+
+SILENT = "audit.host.silent"
+SLOW_TOGETHER = 3
+"""So many slow facts with one cause are a finding."""
+HERE = "poolkeeper"
+"""The source of what is measured from where this runs."""
+_NOBODY_HOME = {ConnectTimeout: "timeout", ConnectRefused: "refused", Unreachable: "unreachable"}
+"""Errors that may have one cause with what others measure; every other one is a matter of that host alone."""
+_OF_ALL = frozenset({*_NOBODY_HOME, WorkerAway})
+_NOT_ASKED = Answer(Outcome.UNKNOWN, reason="the host could not be asked")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one host answered, or why it could not be asked."""
+
+    answers: tuple[Answer, ...] = ()
+    error: HostError | None = None
+    by: str = HERE
+    """Who asked: poolkeeper itself, or a worker in the host's site."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evening:
+    """All that a run has gathered."""
+
+    fleet: Fleet
+    hosts: Mapping[str, Host]
+    plan: NightPlan
+    views: Mapping[str, View]
+    heard: Mapping[str, Heard]
+    tried: Mapping[str, Probed]
+    """By host, where a test pod was wanted on its node."""
+    before: Sequence[PastRun]
+    """The newest first."""
+    usual: Mapping[PathKey, Baseline]
+    run_id: str
+    started_at: datetime
+    notes: tuple[str, ...] = ()
+    unread_clusters: Mapping[str, str] = field(default_factory=dict)
+    """By name, why it could not be read from here."""
+    unreached_clusters: Collection[str] = ()
+    """Those of them whose API server does not answer here."""
+    workers: Mapping[str, str] = field(default_factory=dict)
+    """Work pool of a site -> why no worker there has asked its hosts; empty: one has."""
+
+
+def conclude(evening: Evening, now: datetime) -> AuditReport:
+    """What it comes to."""
+    facts = against_baseline(
+        (*_from_hosts(evening, now), *_from_clusters(evening), *_from_workers(evening)), evening.usual
+    )
+    places = {name: place_of(host, _node(evening, host)) for name, host in evening.hosts.items()}
+    errors = {name: heard.error for name, heard in evening.heard.items() if heard.error is not None}
+    unread = {name: error.observed for name, error in errors.items()} | _mute(evening)
+    answered = evening.heard.keys() - unread.keys()
+    silent_nights = evening.fleet.audit.silent_nights
+    quiet = silent(evening.hosts, answered, evening.started_at, evening.before, silent_nights)
+    causes = [(finding_of(cause, places, now), cause) for cause in _worth_telling(fold(facts))]
+    findings = [finding for finding, _ in causes]
+    of_hosts = [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _OF_ALL]
+    of_hosts += [
+        _silent(name, nights, unread.get(name, ""), now)
+        for name, nights in quiet.items()
+        if not isinstance(errors.get(name), WorkerAway)  # which is a finding by itself, and not the host's
+    ]
+    findings += [_with_note(finding, places[finding.subject.name].note) for finding in of_hosts]
+    return AuditReport(
+        fleet=evening.fleet.name,
+        run_id=evening.run_id,
+        started_at=evening.started_at,
+        ended_at=now,
+        compared=compare(
+            by_severity(findings),
+            _known(facts, answered),
+            _looked_at(evening, facts),
+            evening.started_at,
+            _of_fleet(evening),
+        ),
+        facts=facts,
+        hosts=places,
+        unread=unread,
+        silent=quiet,
+        explains={(finding.id, finding.subject): cause.explains for finding, cause in causes},
+        usual=evening.usual,
+        pairs=evening.plan.mesh.pairs,
+        nights_to_cover=evening.plan.mesh.nights_to_cover,
+        earlier_nights=len({run.night for run in evening.before}),
+        caches=_caches(evening),
+        notes=(
+            *evening.notes,
+            *(f"Cluster {name} could not be read: {why}" for name, why in evening.unread_clusters.items()),
+        ),
+        unread_clusters=evening.unread_clusters,
+    )
+
+
+def _mute(evening: Evening) -> dict[str, str]:
+    """Hosts that let us in and answered nothing, and why: the most frequent reason."""
+    found = {}
+    for name, heard in evening.heard.items():
+        reasons = [answer.reason for answer in heard.answers if answer.outcome is Outcome.UNKNOWN]
+        if reasons and len(reasons) == len(heard.answers):
+            found[name] = Counter(reasons).most_common(1)[0][0] or "it answered nothing"
+    return found
+
+
+def _of_fleet(evening: Evening) -> list[PastRun]:
+    """Earlier runs without what was about hosts that are not declared any more.
+
+    Of anything else, such as a server of the cluster's DNS, nobody declares that it is gone: what was seen of it is
+    dropped when nobody could tell for `NIGHTS` nights.
+    """
+    declared, begin = _declared(evening.fleet), first_night(evening.before)
+
+    def kept(findings: Mapping[Key, Seen]) -> dict[Key, Seen]:
+        return {key: seen for key, seen in findings.items() if is_there(key[1], seen)}
+
+    def is_there(subject: Subject, seen: Seen) -> bool:
+        if subject.kind == "host":
+            return subject.name in declared
+        return seen.last is None or night_of(seen.last) >= begin
+
+    return [replace(run, found=kept(run.found), carried=kept(run.carried)) for run in evening.before]
+
+
+def _declared(fleet: Fleet) -> set[str]:
+    return {host.name for host in fleet.hosts.values() if host.active}
+
+
+def _worth_telling(causes: Sequence[Cause]) -> Iterator[Cause]:
+    """All but a slow answer by itself, which tells nothing, and what is slow of something that fails as well."""
+    failing = {(cause.suspect.part, cause.suspect.name) for cause in causes if cause.quality is Quality.FAIL}
+    for cause in causes:
+        known = (cause.suspect.part, cause.suspect.name) in failing
+        if cause.quality is Quality.FAIL or (len(cause.explains) >= SLOW_TOGETHER and not known):
+            yield cause
+
+
+def _from_hosts(evening: Evening, now: datetime) -> Iterator[Measured]:
+    asked = evening.plan.asked
+    agreed = agree(
+        pair
+        for name, heard in evening.heard.items()
+        if heard.error is None
+        for pair in zip(asked[name], heard.answers, strict=True)
+    )
+    for name, heard in evening.heard.items():
+        yield _login(evening.hosts[name], heard)
+        answers = heard.answers if heard.error is None else [_NOT_ASKED] * len(asked[name])
+        yield from judge(name, asked[name], answers, agreed, now)
+
+
+def _from_clusters(evening: Evening) -> Iterator[Measured]:
+    for name, view in evening.views.items():
+        quality, symptom = (Quality.FAIL, "timeout") if name in evening.unreached_clusters else (Quality.OK, "")
+        suspects, why = suspects_from_here(view.endpoint), evening.unread_clusters.get(name, "read")
+        yield Measured("ready.api", HERE, view.endpoint.name, quality, why, suspects, symptom=symptom)
+    for name, host in evening.hosts.items():
+        cluster = host.pool.cluster.name
+        of_host = evening.views.get(cluster)
+        if of_host is None or cluster in evening.unread_clusters:
+            yield unread_node(host, evening.unread_clusters.get(cluster, "it was not looked at"))
+            continue
+        yield from node_facts(host, of_host)
+        if name in evening.tried:
+            yield from pod_facts(host, of_host, evening.tried[name])
+
+
+def _caches(evening: Evening) -> str:
+    told = [
+        answer.values
+        for name, heard in evening.heard.items()
+        for asked, answer in zip(evening.plan.asked[name], heard.answers, strict=False)
+        if asked.question.kind is Kind.METRICS and answer.outcome is Outcome.OK
+    ]
+    site_of = {host.node_name: host.site.name for host in evening.fleet.hosts.values()}
+    servers = [site_of.get(pod.node, CLOUD) for view in evening.views.values() for pod in view.dns.servers]
+    return str(relief(told, servers) or "")
+
+
+def _login(host: Host, heard: Heard) -> Measured:
+    """That a host can be logged in to is a fact as any other."""
+    suspects, error = suspects_of_login(host, heard.by), heard.error
+    if error is None:
+        return Measured("ssh", heard.by, host.name, Quality.OK, "logged in", suspects)
+    symptom = _NOBODY_HOME.get(type(error))
+    quality = Quality.UNKNOWN if symptom is None else Quality.FAIL
+    return Measured("ssh", heard.by, host.name, quality, error.observed, suspects, symptom=symptom or "")
+
+
+def _from_workers(evening: Evening) -> Iterator[Measured]:
+    for pool, why in evening.workers.items():
+        quality, symptom = (Quality.FAIL, "timeout") if why else (Quality.OK, "")
+        suspects = frozenset({Suspect(Part.TARGET, f"worker of {pool}")})
+        yield Measured("worker", HERE, f"work pool {pool}", quality, why or "it asked", suspects, symptom=symptom)
+
+
+def _node(evening: Evening, host: Host) -> NodeRow | None:
+    view = evening.views.get(host.pool.cluster.name)
+    return view.nodes.get(host.node_name) if view else None
+
+
+def _known(facts: Sequence[Measured], answered: Collection[str]) -> Callable[[Key], bool]:
+    """Whether tonight tells that a finding is not there any more: what it was about was shown to work.
+
+    answered: hosts that could be asked
+    """
+    # a union of frozensets keeps the hashes that they have
+    of_ok = frozenset[Suspect]().union(*(fact.suspects for fact in facts if fact.quality is Quality.OK))
+    of_slow = (fact.suspects for fact in facts if fact.quality is Quality.SLOW)
+    acquitted = (fact.acquitted for fact in facts if fact.quality is Quality.FAIL)
+    keys = {key_of(suspect, Quality.FAIL) for suspect in of_ok.union(*of_slow, *acquitted)}
+    # a slow answer does not show that a part is fast, nor do its settings, which are read and not passed; a name is
+    # never cut, and what tells that it is right has looked it up
+    passed = (suspect for suspect in of_ok if suspect.fault is Fault.CUT or suspect.part is Part.NAME)
+    keys |= {key_of(suspect, Quality.SLOW) for suspect in passed}
+
+    def known(key: Key) -> bool:
+        id, subject = key
+        of_login = id == SILENT or not id.startswith("audit.")
+        return subject.name in answered if of_login else key in keys
+
+    return known
+
+
+def _looked_at(evening: Evening, facts: Sequence[Measured]) -> Callable[[Key], bool]:
+    """Whether tonight was to look for a finding: a run over all hosts for any, another for what it has asked about."""
+    if _declared(evening.fleet) <= evening.hosts.keys():
+        return lambda key: True
+    suspects = frozenset[Suspect]().union(*(fact.suspects for fact in facts))
+    keys = {key_of(suspect, quality) for suspect in suspects for quality in (Quality.FAIL, Quality.SLOW)}
+
+    def looked_at(key: Key) -> bool:
+        _, subject = key
+        return subject.name in evening.hosts if subject.kind == "host" else key in keys
+
+    return looked_at
+
+
+def _silent(name: str, nights: int, why: str, now: datetime) -> Finding:
+    evidence = Evidence(
+        f"nothing was measured of it for {nights} nights{f': {why}' if why else ''}",
+        "a measurement a night",
+        "audit",
+        now,
+    )
+    step = "See why it cannot be asked; declare it `active: false` if it is meant to be away."
+    return Finding(SILENT, Severity.WARNING, Subject("host", name), evidence, step)
+
+
+def _with_note(finding: Finding, note: str) -> Finding:
+    """A finding about a host, with what is known to be going on with it: then it is no surprise."""
+    if not note:
+        return finding
+    evidence = replace(finding.evidence, observed=f"{finding.evidence.observed}; {note}")
+    return replace(finding, severity=Severity.INFO, evidence=evidence)

@@ -1,0 +1,314 @@
+"""What answers are worth: from a host's questions and answers to facts. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from poolkeeper.tasks.audit.causes.candidates import Stage
+from poolkeeper.tasks.audit.measurements import TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.planning.plan import CLOCK, MTU_LEAST, NEGATIVE_TTL, Asked
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome
+
+SLOW_MS = {Kind.TCP: 500.0, Kind.DNS: 1000.0, Kind.STUB: 2000.0, Kind.API: 3000.0, Kind.TLS: 2000.0}
+"""From here on an answer is slow whatever it was on other nights."""
+CLOCK_OFF_S = 5.0
+"""A Date header has whole seconds and took its way; certificates and tokens bear with some seconds."""
+WASTED_QUESTIONS = 3
+"""A name that costs so many questions before the right one is asked: the search list is wrong, or `ndots` is."""
+_API_CHECKS = (
+    (Stage.NAME, "name.api"),
+    (Stage.CONNECT, "connect.api"),
+    (Stage.TLS, "tls.api"),
+    (Stage.HTTP, "ready.api"),
+)
+_TAKES_CONNECTIONS = frozenset({Part.TARGET, Part.ENDPOINT, Part.SITE_TARGET})
+"""Parts that may take a connection and give no answer: a load balancer with nobody behind it, a firewall that looks
+into it."""
+
+Agreed = Mapping[tuple[str, str], str | None]
+"""(scope, name) -> the addresses that most servers answer, joined by commas; None: they do not agree."""
+
+
+def agree(answered: Iterable[tuple[Asked, Answer]]) -> Agreed:
+    """What most DNS servers say of the names that everyone must get the same answer for. Each server has one vote.
+
+    Only what was asked of a server itself counts: a host's stub repeats what its servers say. An answer that is cut off
+    may have left any of the addresses out.
+    """
+    said: defaultdict[tuple[str, str], defaultdict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for asked, answer in answered:
+        if not asked.wants.compared or asked.wants.addresses or asked.question.kind is not Kind.DNS:
+            continue
+        if answer.outcome is Outcome.OK and answer.values.get("addresses") and not _is_cut_off(asked, answer):
+            said[asked.wants.scope, asked.question.name][asked.question.address][answer.values["addresses"]] += 1
+    return {name: _majority(servers) for name, servers in said.items()}
+
+
+def _majority(servers: Mapping[str, Counter[str]]) -> str | None:
+    votes = Counter(_first(answers) for answers in servers.values()).most_common(2)
+    if len(votes) > 1 and votes[0][1] == votes[1][1]:
+        return None
+    return votes[0][0]
+
+
+def _first(answers: Counter[str]) -> str:
+    """What a server said most often; of two alike the first by name, so that the order of hosts does not matter."""
+    return min(answers, key=lambda said: (-answers[said], said))
+
+
+def _is_cut_off(asked: Asked, answer: Answer) -> bool:
+    """Whether there is more of it than fits into a datagram; over TCP no answer is."""
+    return asked.question.transport == "udp" and answer.values.get("truncated") == "yes"
+
+
+def judge(
+    source: str, asked: Sequence[Asked], answers: Sequence[Answer], agreed: Agreed, now: datetime
+) -> list[Measured]:
+    """One host's facts of tonight."""
+    facts: list[Measured] = []
+    for question, answer in zip(asked, answers, strict=True):
+        facts += _Judge(source, question, answer, agreed, now).facts()
+    return facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """One answer."""
+
+    source: str
+    asked: Asked
+    answer: Answer
+    agreed: Agreed
+    now: datetime
+
+    def facts(self) -> list[Measured]:
+        """What it is worth, whatever stands in it."""
+        try:
+            return list(self._facts())
+        except Exception as error:  # of one answer of one host: every other one is judged
+            return [self._unknown(f"its answer makes no sense ({type(error).__name__}: {error})")]
+
+    def _facts(self) -> Iterable[Measured]:
+        kind = self.asked.question.kind
+        if kind is Kind.API:
+            return self._api()
+        if self.answer.outcome is Outcome.UNKNOWN:
+            return [self._unknown(self.answer.reason)]
+        if kind is Kind.SETTINGS:
+            return [self._settings()]
+        if kind is Kind.METRICS:
+            return [self._metrics()]
+        if kind is Kind.MTU:
+            return [self._big_packets()]
+        if kind in (Kind.DNS, Kind.STUB):
+            return self._name()
+        return [self._target()]
+
+    # facts of one kind of question
+
+    def _api(self) -> Iterator[Measured]:
+        """A fact for each stage; what comes after a stage that failed was not measured."""
+        broke = "" if self.answer.outcome is Outcome.OK else self.answer.values.get("stage", "")
+        if broke not in ("", *Stage) or (not broke and self.answer.outcome is not Outcome.OK):
+            broke = Stage.NAME  # it was not asked, or does not say how far it came: nothing is known of any stage
+            if self.answer.outcome is not Outcome.UNKNOWN:
+                yield from (self._unknown("it does not say how far it came", c, s) for s, c in _API_CHECKS)
+                yield self._unknown("it does not say how far it came", "clock.api", CLOCK)
+                return
+        failed = False
+        for stage, check in _API_CHECKS:
+            if failed:
+                yield self._unknown("an earlier stage failed", check, stage)
+            elif stage == broke:
+                failed = True
+                yield self._unanswered(check, stage)
+            elif stage is Stage.HTTP:
+                yield self._ready(check, stage)
+            else:
+                yield self._ok(f"{stage}: ok", check, stage, _number(self.answer.values.get(f"{stage}_ms")))
+        yield self._unknown("an earlier stage failed", "clock.api", CLOCK) if failed else self._clock()
+
+    def _ready(self, check: str, stage: Stage) -> Measured:
+        status = self.answer.values.get("status", "")
+        if status not in ("200", "401", "403"):  # who may not ask /readyz has been answered by the API server
+            return self._fail(f"/readyz answers {status or 'without a status'}", "bad-status", check, stage)
+        return self._ok(f"/readyz answers {status}", check, stage, self.answer.duration_ms)
+
+    def _clock(self) -> Measured:
+        offset_s = _number(self.answer.values.get("clock_offset_s"))
+        if offset_s is None:
+            return self._unknown("the answer tells no time", "clock.api", CLOCK)
+        if abs(offset_s) <= CLOCK_OFF_S:
+            return self._ok(f"{offset_s:+.0f} s", "clock.api", CLOCK)
+        way = "ahead of" if offset_s > 0 else "behind"
+        words = f"the host's clock is {abs(offset_s):.0f} s {way} the API server's"
+        return self._fail(words, WRONG_TIME, "clock.api", CLOCK)
+
+    def _name(self) -> Iterator[Measured]:
+        values, wants, name = self.answer.values, self.asked.wants, self.asked.question.name
+        if self.answer.outcome is Outcome.NO_NAME and wants.absent and values.get("certain") == "no":
+            yield self._unknown(self.answer.reason)
+            return
+        if self.answer.outcome is not Outcome.OK:
+            yield self._unanswered()
+            return
+        rcode, addresses = values.get("rcode", "NOERROR"), values.get("addresses", "")
+        if rcode not in ("NOERROR", "NXDOMAIN"):
+            # a cache that says so has had no answer itself
+            yield self._fail(f"answers {rcode}", "no-upstream" if self.asked.check == "dns.cache" else "servfail")
+        elif rcode == "NOERROR" and _is_cut_off(self.asked, self.answer):
+            yield self._ok("its answer does not fit into a datagram")
+        elif wants.absent:
+            if addresses:
+                yield self._fail(f"answers {addresses} for a name that nobody has", "wrong-answer")
+            else:
+                yield self._ok("no such name, as it should be")
+            ttl_s = _number(values.get("authoritative_ttl_s"))
+            if ttl_s is not None and wants.negative_ttl_s:
+                yield self._negative_ttl(ttl_s)
+        elif not addresses:
+            yield self._fail("no such name" if rcode == "NXDOMAIN" else "no address", "nxdomain")
+        elif wants.addresses and addresses != ",".join(wants.addresses):
+            yield self._fail(f"answers {addresses}; {', '.join(wants.addresses)} is declared", "wrong-answer")
+        elif wants.compared and self.agreed.get((wants.scope, name), addresses) != addresses:
+            most = self.agreed[wants.scope, name]
+            words = "the servers do not agree" if most is None else f"most servers answer {most}"
+            yield self._fail(f"answers {addresses}; {words}", "wrong-answer")
+        else:
+            yield self._ok(addresses)
+
+    def _negative_ttl(self, ttl_s: float) -> Measured:
+        check, words = "settings.negative-ttl", f"that there is no such name is remembered for {ttl_s:.0f} s"
+        if ttl_s > self.asked.wants.negative_ttl_s:
+            return self._fail(words, "wrong-answer", check, NEGATIVE_TTL)
+        return self._ok(words, check, NEGATIVE_TTL)
+
+    def _settings(self) -> Measured:
+        """What the search list costs: each name with fewer dots than `ndots` is tried with each domain first."""
+        if self.answer.outcome is not Outcome.OK:
+            return self._unknown(f"its resolv.conf cannot be read: {self.answer.reason or self.answer.outcome}")
+        values = self.answer.values
+        search, ndots = [s for s in values.get("search", "").split(",") if s], int(_number(values.get("ndots")) or 1)
+        wasted = len(search) if ndots > 1 else 0
+        if wasted >= WASTED_QUESTIONS:
+            words = (
+                f"ndots:{ndots} and search {' '.join(search)}: a name like example.com costs {wasted} questions more"
+            )
+            return self._fail(words, "wrong-answer")
+        return self._ok(f"{values.get('servers', '')}; search {' '.join(search) or '(none)'}; ndots:{ndots}")
+
+    def _metrics(self) -> Measured:
+        if self.answer.outcome is not Outcome.OK:
+            return self._unknown(f"its metrics cannot be read: {self.answer.reason or self.answer.outcome}")
+        values = self.answer.values
+        return self._ok(
+            " ".join(f"{name}={values.get(name, '?')}" for name in ("hits", "misses", "forwards", "errors"))
+        )
+
+    def _big_packets(self) -> Measured:
+        wanted, largest = self.asked.wants.path_mtu, _number(self.answer.values.get("largest"))
+        if self.answer.outcome is not Outcome.OK or largest is None or largest < MTU_LEAST:
+            return self._unknown("no echo comes back, small or big: ICMP may not pass")
+        if largest >= wanted:
+            return self._ok(f"{wanted} bytes pass unfragmented")
+        told = self.answer.values.get("told")
+        words = f"the network tells {told}" if told else "the network tells nothing: they vanish"
+        return self._fail(f"{largest:.0f} bytes pass, {wanted} do not; {words}", TOO_BIG)
+
+    def _target(self) -> Measured:
+        if self.answer.outcome is Outcome.NO_NAME:
+            return self._fail(f"its name cannot be looked up: {self.answer.reason}", "no-name")
+        values = self.answer.values
+        expires = _moment(values.get("not_after"))
+        if self.answer.outcome is not Outcome.OK:
+            return self._unanswered()
+        status = values.get("status")
+        if status is not None and not status.startswith(("2", "3")):
+            return self._fail(f"answers with status {status}", "bad-status")
+        wants_s = self.asked.wants.expires_in_s
+        if wants_s and expires is not None and (expires - self.now).total_seconds() < wants_s:
+            return self._fail(f"its certificate expires on {expires:%Y-%m-%d %H:%M} UTC", "expires-soon")
+        return self._ok("connected" if status is None else f"status {status}")
+
+    def _no_tls(self, check: str, stage: str) -> Measured:
+        """A certificate that is not good, or no handshake at all; then it is not the way there that is cut."""
+        values = self.answer.values
+        if values.get("verified", "yes") == "yes":
+            words = f"takes the connection, and no TLS comes of it: {self.answer.reason}"
+            fact = self._fail(words, "no-handshake", check, stage)
+            left = (s for s in fact.suspects if s.fault is not Fault.CUT or s.part in _TAKES_CONNECTIONS)
+            return replace(fact, suspects=frozenset(left))
+        expires, issuer = _moment(values.get("not_after")), values.get("issuer", "")
+        if expires is not None and expires < self.now:
+            return self._fail(f"its certificate has expired on {expires:%Y-%m-%d %H:%M} UTC", "expired", check, stage)
+        words = f"its certificate does not verify: {values['verified']}"
+        return self._fail(f"{words}{f' (issued by {issuer})' if issuer else ''}", "untrusted", check, stage)
+
+    # facts of one quality
+
+    def _ok(self, evidence: str, check: str = "", stage: str = "", duration_ms: float | None = None) -> Measured:
+        took = duration_ms if check else self.answer.duration_ms
+        limit = SLOW_MS.get(self.asked.question.kind)
+        if took is not None and limit is not None and took > limit:
+            return self._fact(Quality.SLOW, f"{evidence}, after {took:.0f} ms", check, stage, took, "slow")
+        return self._fact(Quality.OK, evidence, check, stage, took)
+
+    def _fail(self, evidence: str, symptom: str, check: str = "", stage: str = "") -> Measured:
+        return self._fact(Quality.FAIL, evidence, check, stage, self.answer.duration_ms, symptom)
+
+    def _unanswered(self, check: str = "", stage: str = "") -> Measured:
+        """The outcome itself is what is wrong; what could not be asked is unknown."""
+        outcome, reason = self.answer.outcome, self.answer.reason
+        if outcome is Outcome.UNKNOWN:
+            return self._unknown(reason, check, stage)
+        if outcome is Outcome.TLS:
+            return self._no_tls(check, stage)
+        symptom = "wrong-answer" if outcome is Outcome.GARBLED else str(outcome)
+        return self._fail(f"{outcome}{f': {reason}' if reason else ''}", symptom, check, stage)
+
+    def _unknown(self, reason: str, check: str = "", stage: str = "") -> Measured:
+        return self._fact(Quality.UNKNOWN, reason or "it was not measured", check, stage)
+
+    def _fact(
+        self,
+        quality: Quality,
+        evidence: str,
+        check: str,
+        stage: str,
+        duration_ms: float | None = None,
+        symptom: str = "",
+    ) -> Measured:
+        asked = self.asked
+        suspects = asked.suspects.get(stage) or frozenset()
+        hidden = asked.behind - suspects if quality is Quality.FAIL else frozenset[Suspect]()
+        return Measured(
+            check or asked.check,
+            self.source,
+            asked.target,
+            quality,
+            evidence[:300],
+            suspects | hidden,
+            duration_ms,
+            symptom,
+            hidden,
+        )
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

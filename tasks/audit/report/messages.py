@@ -1,0 +1,219 @@
+"""A night's audit in words, as rows and as JSON. Every text from outside stays text: no markdown, no HTML."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+from poolkeeper.tasks.audit.measurements import Measured, Quality
+from poolkeeper.tasks.audit.nights.comparison import Gone, Since, Told
+from poolkeeper.tasks.audit.report.audit_report import AuditReport, counted
+from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, RunState, Severity
+from poolkeeper.tasks.pages.markdown import plain, with_commands
+from poolkeeper.tasks.pages.parts import moment
+
+SHOWN_FINDINGS = 25
+"""At most so many in the summary; the page and the JSON have more."""
+SHOWN_ROWS = 15
+"""At most so many of each shorter list."""
+
+
+def stands(told: Told) -> str:
+    """`new`, `still failing since 2026-11-20, 4 nights`, `flapping: back tonight`."""
+    since = f"since {told.since:%Y-%m-%d}, {counted(told.nights, 'night')}"
+    worse = f"; a blocker now, {told.was} before" if _became_blocker(told) else ""
+    match told.stands:
+        case Since.NEW:
+            return "new"
+        case Since.STILL:
+            return f"still failing {since}{worse}"
+        case Since.FLAPPING:
+            return f"flapping: back {since if told.nights > 1 else 'tonight'}{worse}"
+
+
+def _became_blocker(told: Told) -> bool:
+    """Whether it was there before, and milder."""
+    return told.finding.severity is Severity.BLOCKER and told.was not in ("", Severity.BLOCKER)
+
+
+def explained(report: AuditReport, told: Told) -> tuple[Measured, ...]:
+    """The facts that are as they are because of a finding."""
+    return report.explains.get((told.finding.id, told.finding.subject), ())
+
+
+def by_check(facts: Sequence[Measured]) -> str:
+    """`380 connect.host, 32 dns.cache`."""
+    counts = sorted(Counter(fact.check for fact in facts).items(), key=lambda item: (-item[1], item[0]))
+    more = f" and {len(counts) - 6} other checks" if len(counts) > 6 else ""
+    return ", ".join(f"{count:,} {check}" for check, count in counts[:6]) + more
+
+
+def lasted(time: timedelta) -> str:
+    """`4 min 12 s`."""
+    minutes, seconds = divmod(round(time.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    return " ".join(
+        f"{value} {unit}" for value, unit in ((hours, "h"), (minutes, "min"), (seconds, "s")) if value or unit == "s"
+    )
+
+
+def verdict(report: AuditReport) -> str:
+    """Whether anything is wrong, as far as is known, in one sentence."""
+    counts = report.counts
+    looked_at = counts.total() - counts[Quality.UNKNOWN]
+    if len(report.wrong) == 1:
+        return f"One thing is broken, {stands(report.wrong[0])}."
+    if report.wrong:
+        new = sum(one.stands is Since.NEW for one in report.wrong)
+        return f"{len(report.wrong):,} things are broken, {f'{new:,}' if new else 'none'} of them new."
+    if not looked_at:
+        return "Nothing could be measured: nobody knows whether anything is wrong."
+    if report.failed:
+        return f"{counted(report.failed, 'measurement')} failed, and no finding explains why."
+    missing = bool(report.unread or report.notes or counts[Quality.UNKNOWN])
+    return f"Nothing is wrong{' in what could be measured' if missing else ''}."
+
+
+def elsewhere(report: AuditReport) -> str:
+    """What a run over some hosts has nothing to say of, as a sentence."""
+    return f"Not looked at, and kept for the next run that does: {counted(len(report.compared.elsewhere), 'finding')}."
+
+
+def markdown(report: AuditReport) -> str:
+    """The summary that a person reads first: at most some 200 lines."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: AuditReport) -> Iterator[str]:
+    yield from (f"# Audit of {plain(report.fleet)}, {moment(report.started_at)}", "")
+    yield from (f"**{verdict(report)}**", "", f"{plain(report.summary)}.", "")
+    for note in report.notes[:SHOWN_ROWS]:
+        yield f"- {plain(note)}"
+    yield from _more(len(report.notes), SHOWN_ROWS)
+    if report.wrong:
+        yield from ("", "## What is broken", "")
+        for one in report.wrong[:SHOWN_FINDINGS]:
+            yield from _finding(report, one)
+        yield from _more(len(report.wrong), SHOWN_FINDINGS)
+    if report.expected:
+        yield from ("", "## Expected trouble", "")
+        for one in report.expected[:SHOWN_ROWS]:
+            yield f"- {plain(str(one.finding.subject))}: {plain(one.finding.evidence.observed)} ({stands(one)})"
+        yield from _more(len(report.expected), SHOWN_ROWS)
+    yield from _gone("Fixed since last night", report.compared.fixed)
+    yield from _gone("Not measured tonight: nobody knows whether these are fixed", report.compared.not_measured)
+    if report.compared.elsewhere:
+        yield from ("", elsewhere(report))
+    if report.unread:
+        yield from ("", "## Hosts not measured", "")
+        for host, why in sorted(report.unread.items())[:SHOWN_ROWS]:
+            yield f"- {plain(host)}: {plain(why)}"
+        yield from _more(len(report.unread), SHOWN_ROWS)
+
+
+def _finding(report: AuditReport, told: Told) -> Iterator[str]:
+    one = told.finding
+    yield f"- **{one.severity}** {plain(str(one.subject))}, {stands(told)}: {plain(one.evidence.observed)}"
+    yield f"  (expected: {plain(one.evidence.expected)}; `{one.id}`)"
+    if facts := explained(report, told):
+        yield f"  Explains {counted(len(facts), 'measurement')}: {plain(by_check(facts))}."
+    yield f"  **Next:** {with_commands(one.next_step)}"
+
+
+def _gone(title: str, gone: Sequence[Gone]) -> Iterator[str]:
+    if gone:
+        yield from ("", f"## {title}", "")
+        for one in gone[:SHOWN_ROWS]:
+            yield f"- {plain(str(one.subject))}: `{one.id}`, last seen: {plain(one.observed)}"
+        yield from _more(len(gone), SHOWN_ROWS)
+
+
+def _more(count: int, shown: int) -> Iterator[str]:
+    if count > shown:
+        yield f"- and {count - shown:,} more: see the page"
+
+
+def host_outcomes(report: AuditReport) -> tuple[HostOutcome, ...]:
+    """One outcome a host: measured, or why not; with the findings about it."""
+    about: defaultdict[str, list[Finding]] = defaultdict(list)
+    for told in report.compared.told:
+        if told.finding.subject.kind == "host":
+            about[told.finding.subject.name].append(told.finding)
+    return tuple(
+        HostOutcome(
+            name,
+            HostState.FAILED if name in report.unread else HostState.DONE,
+            report.unread.get(name, "measured"),
+            tuple(about[name]),
+        )
+        for name in report.hosts
+    )
+
+
+def run_state(report: AuditReport, fail_on: str) -> RunState:
+    """How the run has ended: not for what it found, unless that is asked for, but for what it could not look at.
+
+    fail_on: `blockers`, `new-blockers` (which no run before had, or had as something milder), or anything else for
+        neither
+    """
+    blockers = [told for told in report.compared.told if told.finding.severity is Severity.BLOCKER]
+    new = any(told.since == report.started_at or _became_blocker(told) for told in blockers)
+    failed = {"blockers": bool(blockers), "new-blockers": new}.get(fail_on, False)
+    if failed or len(report.unread) == len(report.hosts):
+        return RunState.FAILED
+    return RunState.LEFT_OUT if report.unread or report.unread_clusters else RunState.COMPLETED
+
+
+def finding_rows(report: AuditReport) -> list[dict[str, Any]]:
+    """One row a finding, the worst first."""
+    return [
+        {
+            "finding": one.finding.id,
+            "severity": str(one.finding.severity),
+            "subject": str(one.finding.subject),
+            "stands": str(one.stands),
+            "since": moment(one.since),
+            "observed": one.finding.evidence.observed,
+            "next step": one.finding.next_step,
+        }
+        for one in report.compared.told
+    ]
+
+
+def as_json(report: AuditReport) -> dict[str, Any]:
+    """The whole of it but the facts, as plain JSON types."""
+    return {
+        "fleet": report.fleet,
+        "run_id": report.run_id,
+        "started_at": report.started_at.isoformat(),
+        "ended_at": report.ended_at.isoformat(),
+        "summary": report.summary,
+        "findings": [
+            {
+                **one.finding.row(),
+                "stands": str(one.stands),
+                "since": one.since.isoformat(),
+                "nights": one.nights,
+                "explains": len(explained(report, one)),
+            }
+            for one in report.compared.told
+        ],
+        "fixed": [_gone_row(one) for one in report.compared.fixed],
+        "not_measured": [_gone_row(one) for one in report.compared.not_measured],
+        "elsewhere": [_gone_row(one) for one in report.compared.elsewhere],
+        "silent": dict(report.silent),
+        "unread": dict(report.unread),
+        "unread_clusters": dict(report.unread_clusters),
+        "counts": {str(quality): report.counts[quality] for quality in Quality},
+        "pairs": report.pairs,
+        "nights_to_cover": report.nights_to_cover,
+        "earlier_nights": report.earlier_nights,
+        "caches": report.caches,
+        "notes": list(report.notes),
+    }
+
+
+def _gone_row(gone: Gone) -> dict[str, str]:
+    return {"id": gone.id, "subject": str(gone.subject), "observed": gone.observed}

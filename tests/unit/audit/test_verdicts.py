@@ -1,0 +1,566 @@
+"""What an answer is worth: one row an answer, the whole fact that comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poolkeeper.tasks.audit.causes.candidates import Server, Stage, suspects_of_target
+from poolkeeper.tasks.audit.judging.verdicts import Agreed, agree, judge
+from poolkeeper.tasks.audit.measurements import Fault, Part, Quality, Suspect
+from poolkeeper.tasks.audit.planning.plan import CLOCK, NEGATIVE_TTL, Asked, Wants
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question
+from tests.unit.onboard.builders import a_host
+
+NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
+SUSPECT = frozenset({Suspect(Part.TARGET, "db", Fault.CUT)})
+OK, SLOW, FAIL, UNKNOWN = Quality.OK, Quality.SLOW, Quality.FAIL, Quality.UNKNOWN
+
+
+def asked(kind: Kind, name: str = "", wants: Wants = Wants(), address: str = "10.1.0.2") -> Asked:  # noqa: B008 - frozen
+    stages = dict.fromkeys((*Stage, CLOCK) if kind is Kind.API else ("", NEGATIVE_TTL), SUSPECT)
+    return Asked(Question(kind, address, 53, name), "x", "db", stages, wants)
+
+
+def facts(one: Asked, answer: Answer, agreed: Agreed | None = None) -> list[tuple[Any, ...]]:
+    judged = judge("n1", [one], [answer], agreed or {}, NOW)
+    assert all(fact.suspects == SUSPECT and fact.source == "n1" and fact.target == "db" for fact in judged)
+    return [(fact.check, fact.quality, fact.symptom, fact.evidence) for fact in judged]
+
+
+def answered(took_ms: float = 3.0, **values: str) -> Answer:
+    return Answer(Outcome.OK, took_ms, values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wants", "answer", "fact"),
+    [
+        pytest.param(Kind.TCP, Wants(), answered(), (OK, "", "connected"), id="a connect"),
+        pytest.param(Kind.TCP, Wants(), answered(501), (SLOW, "slow", "connected, after 501 ms"), id="a slow one"),
+        pytest.param(
+            Kind.TCP, Wants(), Answer(Outcome.TIMEOUT, 3000), (FAIL, "timeout", "timeout"), id="nobody answers"
+        ),
+        pytest.param(
+            Kind.TCP,
+            Wants(),
+            Answer(Outcome.REFUSED, 1, reason="Connection refused"),
+            (FAIL, "refused", "refused: Connection refused"),
+            id="nobody listens",
+        ),
+        pytest.param(
+            Kind.TCP,
+            Wants(),
+            Answer(Outcome.UNKNOWN, reason="no time was left"),
+            (UNKNOWN, "", "no time was left"),
+            id="it was not asked",
+        ),
+        pytest.param(
+            Kind.TCP,
+            Wants(),
+            Answer(Outcome.NO_NAME, 1, reason="Name or service not known"),
+            (FAIL, "no-name", "its name cannot be looked up: Name or service not known"),
+            id="its name is not known",
+        ),
+        pytest.param(Kind.HTTP, Wants(), answered(status="302"), (OK, "", "status 302"), id="a page"),
+        pytest.param(
+            Kind.HTTP, Wants(), answered(status="503"), (FAIL, "bad-status", "answers with status 503"), id="a bad page"
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(expires_in_s=86400.0),
+            answered(not_after="2026-11-25T02:00:01+00:00", verified="yes"),
+            (OK, "", "connected"),
+            id="a certificate for one more day",
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(expires_in_s=86400.0),
+            answered(not_after="2026-11-25T01:59:59+00:00", verified="yes"),
+            (FAIL, "expires-soon", "its certificate expires on 2026-11-25 01:59 UTC"),
+            id="a certificate that ends within the day",
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(expires_in_s=86400.0),
+            Answer(Outcome.TLS, 3, {"not_after": "2026-11-20T00:00:00+00:00", "verified": "certificate has expired"}),
+            (FAIL, "expired", "its certificate has expired on 2026-11-20 00:00 UTC"),
+            id="a certificate that has ended",
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(),
+            Answer(Outcome.TLS, 3, {"issuer": "CN=proxy", "verified": "self-signed certificate"}),
+            (FAIL, "untrusted", "its certificate does not verify: self-signed certificate (issued by CN=proxy)"),
+            id="a certificate of someone else's",
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(),
+            Answer(Outcome.TLS, 3, reason="it breaks the connection off"),
+            (FAIL, "no-handshake", "takes the connection, and no TLS comes of it: it breaks the connection off"),
+            id="a load balancer with nobody behind it",
+        ),
+        pytest.param(
+            Kind.MTU, Wants(path_mtu=1500), answered(largest="1500"), (OK, "", "1500 bytes pass unfragmented"), id="all"
+        ),
+        pytest.param(
+            Kind.MTU,
+            Wants(path_mtu=1500),
+            answered(largest="1450"),
+            (FAIL, "too-big", "1450 bytes pass, 1500 do not; the network tells nothing: they vanish"),
+            id="big packets vanish",
+        ),
+        pytest.param(
+            Kind.MTU,
+            Wants(path_mtu=1500),
+            answered(largest="576", told="1400"),
+            (FAIL, "too-big", "576 bytes pass, 1500 do not; the network tells 1400"),
+            id="big packets are turned back",
+        ),
+        pytest.param(
+            Kind.MTU,
+            Wants(path_mtu=1500),
+            Answer(Outcome.TIMEOUT, 3000),
+            (UNKNOWN, "", "no echo comes back, small or big: ICMP may not pass"),
+            id="no echo at all",
+        ),
+        pytest.param(
+            Kind.SETTINGS,
+            Wants(),
+            answered(servers="10.1.0.2", search="a.lab,b.lab", ndots="5"),
+            (OK, "", "10.1.0.2; search a.lab b.lab; ndots:5"),
+            id="two questions too many",
+        ),
+        pytest.param(
+            Kind.SETTINGS,
+            Wants(),
+            answered(servers="10.1.0.2", search="a,b,c", ndots="5"),
+            (FAIL, "wrong-answer", "ndots:5 and search a b c: a name like example.com costs 3 questions more"),
+            id="three questions too many",
+        ),
+        pytest.param(
+            Kind.SETTINGS,
+            Wants(),
+            answered(servers="10.1.0.2", search="a,b,c", ndots="1"),
+            (OK, "", "10.1.0.2; search a b c; ndots:1"),
+            id="a long list that names with dots do not meet",
+        ),
+        *(
+            pytest.param(
+                Kind.SETTINGS,
+                Wants(),
+                answered(servers="s", search="a,b,c", ndots=nonsense),
+                (OK, "", "s; search a b c; ndots:1"),
+                id=f"ndots:{nonsense}",
+            )
+            for nonsense in ("inf", "nan", "", "many")
+        ),
+        pytest.param(
+            Kind.SETTINGS,
+            Wants(),
+            Answer(Outcome.GARBLED, 1),
+            (UNKNOWN, "", "its resolv.conf cannot be read: garbled"),
+            id="no settings",
+        ),
+        pytest.param(
+            Kind.TLS,
+            Wants(expires_in_s=86400.0),
+            answered(not_after="2026-11-24T02:00:00"),
+            (OK, "", "connected"),
+            id="a time without a zone is none",
+        ),
+        pytest.param(
+            Kind.METRICS,
+            Wants(),
+            answered(hits="9", misses="1"),
+            (OK, "", "hits=9 misses=1 forwards=? errors=?"),
+            id="hits",
+        ),
+        pytest.param(
+            Kind.METRICS,
+            Wants(),
+            Answer(Outcome.REFUSED, 1),
+            (UNKNOWN, "", "its metrics cannot be read: refused"),
+            id="no metrics say nothing of the cache",
+        ),
+    ],
+)
+def test_an_answer_is_one_fact(kind: Kind, wants: Wants, answer: Answer, fact: tuple[Any, ...]) -> None:
+    assert facts(asked(kind, wants=wants), answer) == [("x", *fact)]
+
+
+NAME = "db.example.com"
+A, B = "10.1.9.20", "10.1.9.21"
+
+
+@pytest.mark.parametrize(
+    ("wants", "answer", "agreed", "fact"),
+    [
+        pytest.param(Wants(), answered(addresses=A, rcode="NOERROR"), {}, (OK, "", A), id="an address"),
+        pytest.param(Wants(), answered(rcode="NXDOMAIN"), {}, (FAIL, "nxdomain", "no such name"), id="no such name"),
+        pytest.param(Wants(), answered(rcode="NOERROR"), {}, (FAIL, "nxdomain", "no address"), id="a name without any"),
+        pytest.param(Wants(), answered(rcode="SERVFAIL"), {}, (FAIL, "servfail", "answers SERVFAIL"), id="a failure"),
+        pytest.param(
+            Wants(), Answer(Outcome.TIMEOUT, 3000), {}, (FAIL, "timeout", "timeout"), id="a server that is silent"
+        ),
+        pytest.param(
+            Wants(addresses=(A, B)), answered(addresses=f"{A},{B}"), {}, (OK, "", f"{A},{B}"), id="as declared"
+        ),
+        pytest.param(
+            Wants(addresses=(A,)),
+            answered(addresses=B),
+            {},
+            (FAIL, "wrong-answer", f"answers {B}; {A} is declared"),
+            id="not as declared",
+        ),
+        pytest.param(
+            Wants(compared=True), answered(addresses=A), {("", NAME): A}, (OK, "", A), id="what the others answer, too"
+        ),
+        pytest.param(
+            Wants(compared=True),
+            answered(addresses=B),
+            {("", NAME): A},
+            (FAIL, "wrong-answer", f"answers {B}; most servers answer {A}"),
+            id="another answer than the others'",
+        ),
+        pytest.param(
+            Wants(compared=True),
+            answered(addresses=B),
+            {("", NAME): None},
+            (FAIL, "wrong-answer", f"answers {B}; the servers do not agree"),
+            id="no two answer alike",
+        ),
+        pytest.param(
+            Wants(absent=True),
+            answered(rcode="NXDOMAIN"),
+            {},
+            (OK, "", "no such name, as it should be"),
+            id="a name that must not be",
+        ),
+        pytest.param(
+            Wants(absent=True),
+            answered(addresses=A),
+            {},
+            (FAIL, "wrong-answer", f"answers {A} for a name that nobody has"),
+            id="an answer for every name",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", [Kind.DNS, Kind.STUB])
+def test_a_name(kind: Kind, wants: Wants, answer: Answer, agreed: Agreed, fact: tuple[Any, ...]) -> None:
+    assert facts(asked(kind, NAME, wants), answer, agreed) == [("x", *fact)]
+
+
+CACHE, RESOLVER, LINE = (
+    Suspect(Part.CACHE, "n1"), Suspect(Part.RESOLVER, "10.1.0.2"), Suspect(Part.LINE, "cloud -- fra1"),
+)  # fmt: skip
+WRONG = Suspect(Part.RESOLVER, "10.1.0.2", Fault.WRONG)
+
+
+@pytest.mark.parametrize(
+    ("answer", "suspects", "accused", "acquitted"),
+    [
+        pytest.param(answered(addresses=A, rcode="NOERROR"), {CACHE}, {CACHE}, set(), id="from memory, perhaps"),
+        pytest.param(
+            answered(rcode="NXDOMAIN"),
+            {CACHE, RESOLVER, WRONG, LINE},
+            {WRONG},
+            {CACHE},
+            id="a wrong answer from memory shows that the cache runs, and nothing of what is behind it",
+        ),
+        pytest.param(
+            Answer(Outcome.TIMEOUT, 3000),
+            {CACHE, RESOLVER, WRONG, LINE},
+            {CACHE, RESOLVER, WRONG, LINE},
+            set(),
+            id="no answer",
+        ),
+    ],
+)
+def test_what_a_cache_hides_is_not_cleared(
+    answer: Answer, suspects: set[Suspect], accused: set[Suspect], acquitted: set[Suspect]
+) -> None:
+    behind = frozenset({CACHE, RESOLVER, WRONG, LINE})
+    one = Asked(Question(Kind.DNS, "", 53, NAME), "dns.cache", "db", {"": frozenset({CACHE})}, Wants(), behind)
+    (fact,) = judge("n1", [one], [answer], {}, NOW)
+    assert (fact.suspects, fact.accused, fact.acquitted) == (suspects, accused, acquitted)
+
+
+@pytest.mark.parametrize(
+    ("wants", "answer", "fact"),
+    [
+        pytest.param(
+            Wants(absent=True),
+            Answer(Outcome.NO_NAME, 1, {"certain": "no"}, "getent finds none"),
+            (UNKNOWN, "", "getent finds none"),
+            id="none, or nobody answered",
+        ),
+        pytest.param(
+            Wants(),
+            Answer(Outcome.NO_NAME, 1, {"certain": "no"}, "getent finds none"),
+            (FAIL, "no-name", "no-name: getent finds none"),
+            id="either way it should be there",
+        ),
+        pytest.param(
+            Wants(absent=True),
+            Answer(Outcome.NO_NAME, 1, reason="Temporary failure in name resolution"),
+            (FAIL, "no-name", "no-name: Temporary failure in name resolution"),
+            id="nobody answered",
+        ),
+        pytest.param(Wants(absent=True), answered(addresses=""), (OK, "", "no such name, as it should be"), id="none"),
+    ],
+)
+def test_a_lookup_that_finds_none(wants: Wants, answer: Answer, fact: tuple[Any, ...]) -> None:
+    assert facts(asked(Kind.STUB, NAME, wants), answer) == [("x", *fact)]
+
+
+CUT_OFF = "its answer does not fit into a datagram"
+
+
+@pytest.mark.parametrize(
+    ("transport", "wants", "values", "fact"),
+    [
+        pytest.param("udp", Wants(), {}, (OK, "", CUT_OFF), id="no address fits"),
+        pytest.param("udp", Wants(compared=True), {"addresses": B}, (OK, "", CUT_OFF), id="some of them fit"),
+        pytest.param("udp", Wants(addresses=(A, B)), {"addresses": B}, (OK, "", CUT_OFF), id="some of those declared"),
+        pytest.param("udp", Wants(), {"rcode": "SERVFAIL"}, (FAIL, "servfail", "answers SERVFAIL"), id="a failure"),
+        pytest.param("udp", Wants(), {"rcode": "NXDOMAIN"}, (FAIL, "nxdomain", "no such name"), id="no such name"),
+        pytest.param("tcp", Wants(), {}, (FAIL, "nxdomain", "no address"), id="a stream has room for all"),
+    ],
+)
+def test_an_answer_that_is_cut_off(transport: str, wants: Wants, values: dict[str, str], fact: tuple[Any, ...]) -> None:
+    one = asked(Kind.DNS, NAME, wants)
+    one = replace(one, question=replace(one.question, transport=transport))
+    answer = answered(**{"rcode": "NOERROR", "truncated": "yes", "addresses": "", **values})
+    assert facts(one, answer, {("", NAME): A}) == [("x", *fact)]
+
+
+@pytest.mark.parametrize(
+    ("at_most_s", "ttl_s", "quality"),
+    [(600, "600", OK), (600, "601", FAIL), (600, "", None), (600, "nonsense", None), (0, "86400", None)],
+)
+def test_that_there_is_no_such_name_should_not_be_remembered_long(
+    at_most_s: float, ttl_s: str, quality: Quality | None
+) -> None:
+    wants = Wants(absent=True, negative_ttl_s=at_most_s)
+    told = facts(asked(Kind.DNS, NAME, wants), answered(rcode="NXDOMAIN", authoritative_ttl_s=ttl_s))
+    assert [(check, how) for check, how, *_ in told[1:]] == ([("settings.negative-ttl", quality)] if quality else [])
+
+
+WHOLE = {
+    "name_ms": "0.2", "connect_ms": "1.0", "tls_ms": "4.0", "http_ms": "2.0", "status": "200", "clock_offset_s": "0.4",
+}  # fmt: skip
+GREEN = [("name.api", OK), ("connect.api", OK), ("tls.api", OK), ("ready.api", OK), ("clock.api", OK)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "differs"),
+    [
+        pytest.param(answered(**WHOLE), {}, id="all is well"),
+        pytest.param(answered(**{**WHOLE, "status": "401"}), {}, id="who may not ask has been answered"),
+        pytest.param(answered(**{**WHOLE, "status": "500"}), {"ready.api": FAIL}, id="it is not ready"),
+        pytest.param(answered(**{**WHOLE, "clock_offset_s": "-5.1"}), {"clock.api": FAIL}, id="a clock behind"),
+        pytest.param(answered(**{**WHOLE, "clock_offset_s": "5.0"}), {}, id="a clock ahead, within what is borne"),
+        pytest.param(answered(**{**WHOLE, "clock_offset_s": ""}), {"clock.api": UNKNOWN}, id="no clock"),
+        pytest.param(
+            Answer(Outcome.NO_NAME, 1, {"stage": "name"}),
+            {"name.api": FAIL, "connect.api": UNKNOWN, "tls.api": UNKNOWN, "ready.api": UNKNOWN, "clock.api": UNKNOWN},
+            id="its name is not known",
+        ),
+        pytest.param(
+            Answer(Outcome.TIMEOUT, 3000, {"stage": "connect"}),
+            {"connect.api": FAIL, "tls.api": UNKNOWN, "ready.api": UNKNOWN, "clock.api": UNKNOWN},
+            id="it takes no connections",
+        ),
+        pytest.param(
+            Answer(Outcome.TLS, 5, {"stage": "tls", "verified": "self-signed certificate", "issuer": "CN=proxy"}),
+            {"tls.api": FAIL, "ready.api": UNKNOWN, "clock.api": UNKNOWN},
+            id="another authority's certificate",
+        ),
+        pytest.param(
+            Answer(Outcome.TLS, 5, {"stage": "tls"}, "it ends the connection within the handshake"),
+            {"tls.api": FAIL, "ready.api": UNKNOWN, "clock.api": UNKNOWN},
+            id="no handshake",
+        ),
+        pytest.param(
+            Answer(Outcome.TIMEOUT, 3000, {"stage": "http"}),
+            {"ready.api": FAIL, "clock.api": UNKNOWN},
+            id="no answer to the request",
+        ),
+        pytest.param(
+            Answer(Outcome.UNKNOWN, reason="no time"),
+            {check: UNKNOWN for check, _ in GREEN},
+            id="it was not asked",
+        ),
+        pytest.param(
+            Answer(Outcome.TIMEOUT, 9, {"stage": "foo", "status": "200"}),
+            {check: UNKNOWN for check, _ in GREEN},
+            id="a stage that there is not",
+        ),
+        pytest.param(
+            Answer(Outcome.TIMEOUT, 9), {check: UNKNOWN for check, _ in GREEN}, id="it does not say how far it came"
+        ),
+        pytest.param(answered(**{**WHOLE, "clock_offset_s": "nan"}), {"clock.api": UNKNOWN}, id="a clock of nonsense"),
+    ],
+)
+def test_the_api_endpoint_stage_by_stage(answer: Answer, differs: dict[str, Quality]) -> None:
+    told = {check: quality for check, quality, _, _ in facts(asked(Kind.API), answer)}
+    assert told == dict(GREEN) | differs
+
+
+TLS_ENDS = {
+    "untrusted": {"verified": "self-signed certificate", "issuer": "CN=proxy"},
+    "expired": {"verified": "certificate has expired", "not_after": "2026-11-20T00:00:00+00:00"},
+    "no-handshake": {},
+}
+
+
+@pytest.mark.parametrize("symptom", TLS_ENDS)
+def test_how_tls_fails_is_told_alike_of_targets_and_of_the_api_endpoint(symptom: str) -> None:
+    values = TLS_ENDS[symptom]
+    (target,) = facts(asked(Kind.TLS), Answer(Outcome.TLS, 5, values))
+    api = facts(asked(Kind.API), Answer(Outcome.TLS, 5, {"stage": "tls", **values}))
+    assert target[1:] == next(fact for fact in api if fact[0] == "tls.api")[1:]
+    assert target[2] == symptom
+
+
+def test_who_takes_a_connection_is_reached() -> None:
+    """Without a handshake it is not the line that is cut, but it may be who took the connection in the target's place."""
+    target = Server("db:443", "fra1")
+    one = replace(
+        asked(Kind.TLS), suspects={"": suspects_of_target(a_host("n1", domain="rack1"), target, answers=True)}
+    )
+    (fact,) = judge("n1", [one], [Answer(Outcome.TLS, 5, reason="it breaks the connection off")], {}, NOW)
+    assert {(s.part, s.fault) for s in fact.accused} == {
+        (Part.TARGET, Fault.CUT), (Part.TARGET, Fault.WRONG), (Part.SITE_TARGET, Fault.CUT), (Part.SITE_TARGET, Fault.WRONG),
+        (Part.PATH, Fault.WRONG), (Part.HOST, Fault.WRONG), (Part.SITE, Fault.WRONG),
+    }  # fmt: skip
+
+
+def dns(
+    address: str,
+    answer: Answer,
+    name: str = NAME,
+    wants: Wants = Wants(compared=True),  # noqa: B008 - frozen
+    transport: str = "",
+) -> tuple[Asked, Answer]:
+    one = asked(Kind.DNS, name, wants, address)
+    return replace(one, question=replace(one.question, transport=transport)), answer
+
+
+@pytest.mark.parametrize(
+    ("said", "agreed"),
+    [
+        pytest.param([], {}, id="nobody asked"),
+        pytest.param([dns("s1", answered(addresses=A, rcode="NOERROR"))], {("", NAME): A}, id="one server"),
+        pytest.param(
+            [dns("s1", answered(addresses=A, rcode="NOERROR")), dns("s2", answered(addresses=B, rcode="NOERROR"))],
+            {("", NAME): None},
+            id="one word against another",
+        ),
+        pytest.param(
+            [
+                *[dns("s1", answered(addresses=B, rcode="NOERROR"))] * 50,
+                dns("s2", answered(addresses=A, rcode="NOERROR")),
+                dns("s3", answered(addresses=A, rcode="NOERROR")),
+            ],
+            {("", NAME): A},
+            id="each server has one vote, however many ask it",
+        ),
+        pytest.param(
+            [dns("s1", answered(addresses=A, rcode="NOERROR")), dns("s2", answered(rcode="NXDOMAIN"))],
+            {("", NAME): A},
+            id="who does not know the name says nothing of its address",
+        ),
+        pytest.param(
+            [
+                dns("s1", answered(addresses=A, rcode="NOERROR")),
+                *[
+                    dns(s, answered(addresses=B, rcode="NOERROR", truncated="yes"), transport="udp")
+                    for s in ("s2", "s3")
+                ],
+            ],
+            {("", NAME): A},
+            id="who has room for a part of it says nothing",
+        ),
+        pytest.param(
+            [dns("s1", answered(addresses=A, rcode="NOERROR"), wants=Wants())], {}, id="a name that may differ"
+        ),
+    ],
+)
+def test_what_most_servers_say(said: list[tuple[Asked, Answer]], agreed: Agreed) -> None:
+    assert agree(said) == agreed
+    assert agree(reversed(said)) == agreed
+
+
+def test_an_answer_that_makes_no_sense_is_its_own_unknown() -> None:
+    """Whatever is in one: the others of that host, and of every other one, are judged."""
+    strange = Answer(Outcome.OK, 3.0, None)  # type: ignore[arg-type]
+    questions = [asked(Kind.TCP), asked(Kind.DNS, "a.example"), asked(Kind.API), asked(Kind.SETTINGS), asked(Kind.TCP)]
+    judged = judge("n1", questions, [answered(), strange, strange, strange, answered()], {}, NOW)
+    assert [fact.quality for fact in judged] == [OK, UNKNOWN, UNKNOWN, UNKNOWN, OK]
+    assert judged[1].evidence.startswith("its answer makes no sense (AttributeError: ")
+
+
+TOLD = st.dictionaries(
+    st.sampled_from(
+        [
+            "stage",
+            "status",
+            "clock_offset_s",
+            "rcode",
+            "addresses",
+            "truncated",
+            "authoritative_ttl_s",
+            "ndots",
+            "search",
+            "largest",
+            "told",
+            "not_after",
+            "verified",
+            "issuer",
+            "servers",
+            "certain",
+            "name_ms",
+            "connect_ms",
+        ]
+    ),
+    st.one_of(
+        st.text(max_size=20),
+        st.sampled_from(
+            [
+                "",
+                "-1",
+                "nan",
+                "inf",
+                "1e400",
+                "9" * 5000,
+                "0001-01-01T00:00:00+23:59",
+                "9999-12-31T23:59:59-23:59",
+                "no",
+                "connect",
+            ]
+        ),
+    ),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(list(Kind)),
+    st.builds(Answer, st.sampled_from(list(Outcome)), st.none() | st.floats(0, 1e9), TOLD, st.text(max_size=20)),
+    st.sampled_from(
+        [Wants(), Wants(("10.1.0.9",)), Wants(absent=True, negative_ttl_s=30), Wants(compared=True, path_mtu=1500)]
+    ),
+)
+def test_no_answer_is_stumbled_over(kind: Kind, answer: Answer, wants: Wants) -> None:
+    """Not even where the guard around it would hold it."""
+    one = asked(kind, "a.example", wants)
+    judged = judge("n1", [one], [answer], agree([(one, answer)]), NOW)
+    assert judged
+    assert not any(fact.evidence.startswith("its answer makes no sense") for fact in judged)
