@@ -24,19 +24,19 @@ from poolkeeper.tasks.outcomes import visible
 from poolkeeper.tasks.settings import SecretMissing, fleet_of_parameter
 
 
-@flow(name="ask-site", flow_run_name=lambda: f"ask {len(flow_run.parameters['sheets'])} hosts")
-async def ask_site(sheets: dict[str, str], fleet: str = "") -> State[Any]:
+@flow(name="ask-site", flow_run_name=lambda: f"ask {len(flow_run.parameters['batches'])} hosts")
+async def ask_site(batches: dict[str, str], fleet: str = "") -> State[Any]:
     """Ask hosts of this worker's site what an audit elsewhere wants to know of them.
 
     Args:
-        sheets: Host by name, and its questions as the audit writes them.
+        batches: Host by name, and its questions as the audit writes them.
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
     try:
         declared = load_fleet(fleet_of_parameter(fleet))
-        keys = {host.ssh.key for name in sheets if (host := declared.hosts.get(name)) and host.ssh.key}
+        keys = {host.ssh.key for name in batches if (host := declared.hosts.get(name)) and host.ssh.key}
         async with Sessions(declared.ssh_limits, await secrets(keys)) as sessions:
-            said = await ask_here(declared, sessions, sheets)
+            said = await ask_here(declared, sessions, batches)
     except (FleetInvalid, SecretMissing, OSError) as error:
         return Failed(message=visible(str(error)))
     await steps.leave_answers(said)

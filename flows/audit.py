@@ -19,7 +19,7 @@ from pydantic import NonNegativeInt
 
 from poolkeeper.flows.surroundings import load_declared, run_name, run_of, secrets
 from poolkeeper.tasks.audit import steps
-from poolkeeper.tasks.audit.remote.worker import batches
+from poolkeeper.tasks.audit.remote.worker import parcels
 from poolkeeper.tasks.audit.report.messages import as_json, host_outcomes, markdown, run_state
 from poolkeeper.tasks.audit.run import AuditRun, open_run
 from poolkeeper.tasks.outcomes import batched, in_slots
@@ -98,8 +98,8 @@ async def _ask(run: AuditRun, names: Sequence[str]) -> None:
 async def _ask_by_worker(run: AuditRun, pool: str, names: Sequence[str]) -> None:
     """Hosts of a site that is reached from inside only. Once no worker takes a batch, none is offered another."""
     taken = True
-    for sheets in batches({name: run.sheet(name) for name in names}):
+    for batches in parcels({name: run.request_batch(name) for name in names}):
         if taken:
-            taken = await steps.ask_by_worker(run, pool, f"{min(sheets)} to {max(sheets)}", sheets)
+            taken = await steps.ask_by_worker(run, pool, f"{min(batches)} to {max(batches)}", batches)
         else:
-            run.not_asked(pool, sheets, run.workers[pool])
+            run.not_asked(pool, batches, run.workers[pool])

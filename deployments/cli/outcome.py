@@ -124,7 +124,7 @@ def _findings(answer: Mapping[str, Any]) -> list[str]:
     An audit's findings are about lines and resolvers as well as hosts.
     """
     if "audit" in answer:
-        found = [(f"{f['subject']}, {f['stands']}", "", f) for f in answer["audit"]["findings"]]
+        found = [(f"{f['subject']}, {f['status']}", "", f) for f in answer["audit"]["findings"]]
     else:
         found = [(host["name"], host["summary"], f) for host in answer["hosts"] for f in host["findings"]]
     alike: defaultdict[tuple[str, str, str], list[tuple[str, str, Mapping[str, Any]]]] = defaultdict(list)

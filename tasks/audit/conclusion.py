@@ -1,4 +1,4 @@
-"""From what was heard to the night's report: judge, compare with other nights, fold, tell. Pure."""
+"""From what was response to the night's report: judge, compare with other nights, group_by_cause, tell. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from poolkeeper.tasks.acceptance.pods import Probed
-from poolkeeper.tasks.audit.causes.candidates import suspects_from_here, suspects_of_login
+from poolkeeper.tasks.audit.causes.candidates import candidates_from_here, candidates_of_login
 from poolkeeper.tasks.audit.causes.findings import finding_of, key_of
-from poolkeeper.tasks.audit.causes.grouping import Cause, fold
+from poolkeeper.tasks.audit.causes.grouping import Cause, group_by_cause
 from poolkeeper.tasks.audit.judging.cluster_facts import node_facts, place_of, pod_facts, unread_node
 from poolkeeper.tasks.audit.judging.verdicts import agree, judge
-from poolkeeper.tasks.audit.measurements import Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.measurements import CandidateCause, FailureMode, Measurement, Part, Quality
 from poolkeeper.tasks.audit.nights.comparison import (
     Baseline,
     Key,
@@ -27,11 +27,11 @@ from poolkeeper.tasks.audit.nights.comparison import (
     silent,
 )
 from poolkeeper.tasks.audit.places import CLOUD
-from poolkeeper.tasks.audit.planning.plan import NightPlan, View
+from poolkeeper.tasks.audit.planning.plan import ClusterView, NightPlan
 from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome
 from poolkeeper.tasks.audit.remote.worker import WorkerAway
 from poolkeeper.tasks.audit.report.audit_report import AuditReport
-from poolkeeper.tasks.audit.report.cache_savings import relief
+from poolkeeper.tasks.audit.report.cache_savings import cache_savings
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Fleet, Host
 from poolkeeper.tasks.hosts import HostError
@@ -50,7 +50,7 @@ _NOT_ASKED = Answer(Outcome.UNKNOWN, reason="the host could not be asked")
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Response:
     """What one host answered, or why it could not be asked."""
 
     answers: tuple[Answer, ...] = ()
@@ -60,14 +60,14 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Evening:
+class AuditInput:
     """All that a run has gathered."""
 
     fleet: Fleet
     hosts: Mapping[str, Host]
     plan: NightPlan
-    views: Mapping[str, View]
-    heard: Mapping[str, Heard]
+    views: Mapping[str, ClusterView]
+    responses: Mapping[str, Response]
     tried: Mapping[str, Probed]
     """By host, where a test pod was wanted on its node."""
     before: Sequence[PastRun]
@@ -84,18 +84,16 @@ class Evening:
     """Work pool of a site -> why no worker there has asked its hosts; empty: one has."""
 
 
-def conclude(evening: Evening, now: datetime) -> AuditReport:
+def conclude(inputs: AuditInput, now: datetime) -> AuditReport:
     """What it comes to."""
-    facts = against_baseline(
-        (*_from_hosts(evening, now), *_from_clusters(evening), *_from_workers(evening)), evening.usual
-    )
-    places = {name: place_of(host, _node(evening, host)) for name, host in evening.hosts.items()}
-    errors = {name: heard.error for name, heard in evening.heard.items() if heard.error is not None}
-    unread = {name: error.observed for name, error in errors.items()} | _mute(evening)
-    answered = evening.heard.keys() - unread.keys()
-    silent_nights = evening.fleet.audit.silent_nights
-    quiet = silent(evening.hosts, answered, evening.started_at, evening.before, silent_nights)
-    causes = [(finding_of(cause, places, now), cause) for cause in _worth_telling(fold(facts))]
+    facts = against_baseline((*_from_hosts(inputs, now), *_from_clusters(inputs), *_from_workers(inputs)), inputs.usual)
+    places = {name: place_of(host, _node(inputs, host)) for name, host in inputs.hosts.items()}
+    errors = {name: response.error for name, response in inputs.responses.items() if response.error is not None}
+    unread = {name: error.observed for name, error in errors.items()} | _mute(inputs)
+    answered = inputs.responses.keys() - unread.keys()
+    silent_nights = inputs.fleet.audit.silent_nights
+    quiet = silent(inputs.hosts, answered, inputs.started_at, inputs.before, silent_nights)
+    causes = [(finding_of(cause, places, now), cause) for cause in _worth_telling(group_by_cause(facts))]
     findings = [finding for finding, _ in causes]
     of_hosts = [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _OF_ALL]
     of_hosts += [
@@ -105,52 +103,52 @@ def conclude(evening: Evening, now: datetime) -> AuditReport:
     ]
     findings += [_with_note(finding, places[finding.subject.name].note) for finding in of_hosts]
     return AuditReport(
-        fleet=evening.fleet.name,
-        run_id=evening.run_id,
-        started_at=evening.started_at,
+        fleet=inputs.fleet.name,
+        run_id=inputs.run_id,
+        started_at=inputs.started_at,
         ended_at=now,
         compared=compare(
             by_severity(findings),
             _known(facts, answered),
-            _looked_at(evening, facts),
-            evening.started_at,
-            _of_fleet(evening),
+            _looked_at(inputs, facts),
+            inputs.started_at,
+            _of_fleet(inputs),
         ),
         facts=facts,
         hosts=places,
         unread=unread,
         silent=quiet,
         explains={(finding.id, finding.subject): cause.explains for finding, cause in causes},
-        usual=evening.usual,
-        pairs=evening.plan.mesh.pairs,
-        nights_to_cover=evening.plan.mesh.nights_to_cover,
-        earlier_nights=len({run.night for run in evening.before}),
-        caches=_caches(evening),
+        usual=inputs.usual,
+        pairs=inputs.plan.mesh.pairs,
+        nights_to_cover=inputs.plan.mesh.nights_to_cover,
+        earlier_nights=len({run.night for run in inputs.before}),
+        caches=_caches(inputs),
         notes=(
-            *evening.notes,
-            *(f"Cluster {name} could not be read: {why}" for name, why in evening.unread_clusters.items()),
+            *inputs.notes,
+            *(f"Cluster {name} could not be read: {why}" for name, why in inputs.unread_clusters.items()),
         ),
-        unread_clusters=evening.unread_clusters,
+        unread_clusters=inputs.unread_clusters,
     )
 
 
-def _mute(evening: Evening) -> dict[str, str]:
+def _mute(inputs: AuditInput) -> dict[str, str]:
     """Hosts that let us in and answered nothing, and why: the most frequent reason."""
     found = {}
-    for name, heard in evening.heard.items():
-        reasons = [answer.reason for answer in heard.answers if answer.outcome is Outcome.UNKNOWN]
-        if reasons and len(reasons) == len(heard.answers):
+    for name, response in inputs.responses.items():
+        reasons = [answer.reason for answer in response.answers if answer.outcome is Outcome.UNKNOWN]
+        if reasons and len(reasons) == len(response.answers):
             found[name] = Counter(reasons).most_common(1)[0][0] or "it answered nothing"
     return found
 
 
-def _of_fleet(evening: Evening) -> list[PastRun]:
+def _of_fleet(inputs: AuditInput) -> list[PastRun]:
     """Earlier runs without what was about hosts that are not declared any more.
 
     Of anything else, such as a server of the cluster's DNS, nobody declares that it is gone: what was seen of it is
     dropped when nobody could tell for `NIGHTS` nights.
     """
-    declared, begin = _declared(evening.fleet), first_night(evening.before)
+    declared, begin = _declared(inputs.fleet), first_night(inputs.before)
 
     def kept(findings: Mapping[Key, Seen]) -> dict[Key, Seen]:
         return {key: seen for key, seen in findings.items() if is_there(key[1], seen)}
@@ -160,7 +158,7 @@ def _of_fleet(evening: Evening) -> list[PastRun]:
             return subject.name in declared
         return seen.last is None or night_of(seen.last) >= begin
 
-    return [replace(run, found=kept(run.found), carried=kept(run.carried)) for run in evening.before]
+    return [replace(run, found=kept(run.found), carried=kept(run.carried)) for run in inputs.before]
 
 
 def _declared(fleet: Fleet) -> set[str]:
@@ -169,91 +167,91 @@ def _declared(fleet: Fleet) -> set[str]:
 
 def _worth_telling(causes: Sequence[Cause]) -> Iterator[Cause]:
     """All but a slow answer by itself, which tells nothing, and what is slow of something that fails as well."""
-    failing = {(cause.suspect.part, cause.suspect.name) for cause in causes if cause.quality is Quality.FAIL}
+    failing = {(cause.candidate.part, cause.candidate.name) for cause in causes if cause.quality is Quality.FAIL}
     for cause in causes:
-        known = (cause.suspect.part, cause.suspect.name) in failing
+        known = (cause.candidate.part, cause.candidate.name) in failing
         if cause.quality is Quality.FAIL or (len(cause.explains) >= SLOW_TOGETHER and not known):
             yield cause
 
 
-def _from_hosts(evening: Evening, now: datetime) -> Iterator[Measured]:
-    asked = evening.plan.asked
+def _from_hosts(inputs: AuditInput, now: datetime) -> Iterator[Measurement]:
+    asked = inputs.plan.asked
     agreed = agree(
         pair
-        for name, heard in evening.heard.items()
-        if heard.error is None
-        for pair in zip(asked[name], heard.answers, strict=True)
+        for name, response in inputs.responses.items()
+        if response.error is None
+        for pair in zip(asked[name], response.answers, strict=True)
     )
-    for name, heard in evening.heard.items():
-        yield _login(evening.hosts[name], heard)
-        answers = heard.answers if heard.error is None else [_NOT_ASKED] * len(asked[name])
+    for name, response in inputs.responses.items():
+        yield _login(inputs.hosts[name], response)
+        answers = response.answers if response.error is None else [_NOT_ASKED] * len(asked[name])
         yield from judge(name, asked[name], answers, agreed, now)
 
 
-def _from_clusters(evening: Evening) -> Iterator[Measured]:
-    for name, view in evening.views.items():
-        quality, symptom = (Quality.FAIL, "timeout") if name in evening.unreached_clusters else (Quality.OK, "")
-        suspects, why = suspects_from_here(view.endpoint), evening.unread_clusters.get(name, "read")
-        yield Measured("ready.api", HERE, view.endpoint.name, quality, why, suspects, symptom=symptom)
-    for name, host in evening.hosts.items():
+def _from_clusters(inputs: AuditInput) -> Iterator[Measurement]:
+    for name, view in inputs.views.items():
+        quality, symptom = (Quality.FAIL, "timeout") if name in inputs.unreached_clusters else (Quality.OK, "")
+        candidates, why = candidates_from_here(view.endpoint), inputs.unread_clusters.get(name, "read")
+        yield Measurement("ready.api", HERE, view.endpoint.name, quality, why, candidates, symptom=symptom)
+    for name, host in inputs.hosts.items():
         cluster = host.pool.cluster.name
-        of_host = evening.views.get(cluster)
-        if of_host is None or cluster in evening.unread_clusters:
-            yield unread_node(host, evening.unread_clusters.get(cluster, "it was not looked at"))
+        of_host = inputs.views.get(cluster)
+        if of_host is None or cluster in inputs.unread_clusters:
+            yield unread_node(host, inputs.unread_clusters.get(cluster, "it was not looked at"))
             continue
         yield from node_facts(host, of_host)
-        if name in evening.tried:
-            yield from pod_facts(host, of_host, evening.tried[name])
+        if name in inputs.tried:
+            yield from pod_facts(host, of_host, inputs.tried[name])
 
 
-def _caches(evening: Evening) -> str:
+def _caches(inputs: AuditInput) -> str:
     told = [
         answer.values
-        for name, heard in evening.heard.items()
-        for asked, answer in zip(evening.plan.asked[name], heard.answers, strict=False)
+        for name, response in inputs.responses.items()
+        for asked, answer in zip(inputs.plan.asked[name], response.answers, strict=False)
         if asked.question.kind is Kind.METRICS and answer.outcome is Outcome.OK
     ]
-    site_of = {host.node_name: host.site.name for host in evening.fleet.hosts.values()}
-    servers = [site_of.get(pod.node, CLOUD) for view in evening.views.values() for pod in view.dns.servers]
-    return str(relief(told, servers) or "")
+    site_of = {host.node_name: host.site.name for host in inputs.fleet.hosts.values()}
+    servers = [site_of.get(pod.node, CLOUD) for view in inputs.views.values() for pod in view.dns.servers]
+    return str(cache_savings(told, servers) or "")
 
 
-def _login(host: Host, heard: Heard) -> Measured:
+def _login(host: Host, response: Response) -> Measurement:
     """That a host can be logged in to is a fact as any other."""
-    suspects, error = suspects_of_login(host, heard.by), heard.error
+    candidates, error = candidates_of_login(host, response.by), response.error
     if error is None:
-        return Measured("ssh", heard.by, host.name, Quality.OK, "logged in", suspects)
+        return Measurement("ssh", response.by, host.name, Quality.OK, "logged in", candidates)
     symptom = _NOBODY_HOME.get(type(error))
     quality = Quality.UNKNOWN if symptom is None else Quality.FAIL
-    return Measured("ssh", heard.by, host.name, quality, error.observed, suspects, symptom=symptom or "")
+    return Measurement("ssh", response.by, host.name, quality, error.observed, candidates, symptom=symptom or "")
 
 
-def _from_workers(evening: Evening) -> Iterator[Measured]:
-    for pool, why in evening.workers.items():
+def _from_workers(inputs: AuditInput) -> Iterator[Measurement]:
+    for pool, why in inputs.workers.items():
         quality, symptom = (Quality.FAIL, "timeout") if why else (Quality.OK, "")
-        suspects = frozenset({Suspect(Part.TARGET, f"worker of {pool}")})
-        yield Measured("worker", HERE, f"work pool {pool}", quality, why or "it asked", suspects, symptom=symptom)
+        candidates = frozenset({CandidateCause(Part.TARGET, f"worker of {pool}")})
+        yield Measurement("worker", HERE, f"work pool {pool}", quality, why or "it asked", candidates, symptom=symptom)
 
 
-def _node(evening: Evening, host: Host) -> NodeRow | None:
-    view = evening.views.get(host.pool.cluster.name)
+def _node(inputs: AuditInput, host: Host) -> NodeRow | None:
+    view = inputs.views.get(host.pool.cluster.name)
     return view.nodes.get(host.node_name) if view else None
 
 
-def _known(facts: Sequence[Measured], answered: Collection[str]) -> Callable[[Key], bool]:
+def _known(facts: Sequence[Measurement], answered: Collection[str]) -> Callable[[Key], bool]:
     """Whether tonight tells that a finding is not there any more: what it was about was shown to work.
 
     answered: hosts that could be asked
     """
     # a union of frozensets keeps the hashes that they have
-    of_ok = frozenset[Suspect]().union(*(fact.suspects for fact in facts if fact.quality is Quality.OK))
-    of_slow = (fact.suspects for fact in facts if fact.quality is Quality.SLOW)
-    acquitted = (fact.acquitted for fact in facts if fact.quality is Quality.FAIL)
-    keys = {key_of(suspect, Quality.FAIL) for suspect in of_ok.union(*of_slow, *acquitted)}
+    of_ok = frozenset[CandidateCause]().union(*(fact.candidates for fact in facts if fact.quality is Quality.OK))
+    of_slow = (fact.candidates for fact in facts if fact.quality is Quality.SLOW)
+    cleared = (fact.cleared for fact in facts if fact.quality is Quality.FAIL)
+    keys = {key_of(candidate, Quality.FAIL) for candidate in of_ok.union(*of_slow, *cleared)}
     # a slow answer does not show that a part is fast, nor do its settings, which are read and not passed; a name is
     # never cut, and what tells that it is right has looked it up
-    passed = (suspect for suspect in of_ok if suspect.fault is Fault.CUT or suspect.part is Part.NAME)
-    keys |= {key_of(suspect, Quality.SLOW) for suspect in passed}
+    passed = (candidate for candidate in of_ok if candidate.mode is FailureMode.CUT or candidate.part is Part.NAME)
+    keys |= {key_of(candidate, Quality.SLOW) for candidate in passed}
 
     def known(key: Key) -> bool:
         id, subject = key
@@ -263,16 +261,16 @@ def _known(facts: Sequence[Measured], answered: Collection[str]) -> Callable[[Ke
     return known
 
 
-def _looked_at(evening: Evening, facts: Sequence[Measured]) -> Callable[[Key], bool]:
+def _looked_at(inputs: AuditInput, facts: Sequence[Measurement]) -> Callable[[Key], bool]:
     """Whether tonight was to look for a finding: a run over all hosts for any, another for what it has asked about."""
-    if _declared(evening.fleet) <= evening.hosts.keys():
+    if _declared(inputs.fleet) <= inputs.hosts.keys():
         return lambda key: True
-    suspects = frozenset[Suspect]().union(*(fact.suspects for fact in facts))
-    keys = {key_of(suspect, quality) for suspect in suspects for quality in (Quality.FAIL, Quality.SLOW)}
+    candidates = frozenset[CandidateCause]().union(*(fact.candidates for fact in facts))
+    keys = {key_of(candidate, quality) for candidate in candidates for quality in (Quality.FAIL, Quality.SLOW)}
 
     def looked_at(key: Key) -> bool:
         _, subject = key
-        return subject.name in evening.hosts if subject.kind == "host" else key in keys
+        return subject.name in inputs.hosts if subject.kind == "host" else key in keys
 
     return looked_at
 

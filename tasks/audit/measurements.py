@@ -59,7 +59,7 @@ class Part(StrEnum):
 _WIDTHS = {part: place for place, part in enumerate(Part)}
 
 
-class Fault(StrEnum):
+class FailureMode(StrEnum):
     """The manner in which a part fails. One part has several, and a fact depends only on those that would fail it.
 
     A connect depends on its line not being CUT and on nothing else of it; a probe with big packets on its being neither
@@ -84,7 +84,7 @@ class Fault(StrEnum):
         return _PLACES[self]
 
 
-_PLACES = {fault: place for place, fault in enumerate(Fault)}
+_PLACES = {mode: place for place, mode in enumerate(FailureMode)}
 
 TOO_BIG = "too-big"
 """Symptom: small packets passed on this path, and big ones did not."""
@@ -94,32 +94,36 @@ NOT_READY = "not-ready"
 """Symptom of a node: it tells nothing of why."""
 ANSWERED = frozenset({"wrong-answer", "nxdomain", "servfail", "expired", "expires-soon", "untrusted", "bad-status"})
 """Symptoms of what was reached and answered wrongly."""
-_OF_ONE_FAULT = {TOO_BIG: Fault.BIG, WRONG_TIME: Fault.CLOCK, **dict.fromkeys(ANSWERED, Fault.WRONG)}
-_REACHED = frozenset({Fault.CUT, Fault.DEAD})
+_MODE_OF_SYMPTOM = {
+    TOO_BIG: FailureMode.BIG,
+    WRONG_TIME: FailureMode.CLOCK,
+    **dict.fromkeys(ANSWERED, FailureMode.WRONG),
+}
+_REACHED = frozenset({FailureMode.CUT, FailureMode.DEAD})
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class CandidateCause:
     """One thing that may be broken, and how."""
 
     part: Part
     name: str
-    fault: Fault = Fault.CUT
+    mode: FailureMode = FailureMode.CUT
 
     def __hash__(self) -> int:
-        return hash((self.name, self.part.value, self.fault.value))  # the enums' own is slower
+        return hash((self.name, self.part.value, self.mode.value))  # the enums' own is slower
 
     def __str__(self) -> str:
-        return f"{self.part} {self.name}" + ("" if self.fault is Fault.CUT else f" ({self.fault})")
+        return f"{self.part} {self.name}" + ("" if self.mode is FailureMode.CUT else f" ({self.mode})")
 
     @property
     def order(self) -> tuple[int, str, int]:
         """To sort by: the narrowest first."""
-        return self.part.width, self.name, self.fault.place
+        return self.part.width, self.name, self.mode.place
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """One directed fact of one night."""
 
     check: str
@@ -131,13 +135,13 @@ class Measured:
     quality: Quality
     evidence: str
     """What was seen, in a reader's words."""
-    suspects: frozenset[Suspect]
+    candidates: frozenset[CandidateCause]
     """Everything whose failure alone would make this one fail. Never empty for what failed."""
     duration_ms: float | None = None
     symptom: str = ""
     """For a failure: `timeout`, `refused`, `too-big`, one of `ANSWERED`, ...: one cause has mostly one."""
-    hidden: frozenset[Suspect] = frozenset()
-    """Those of its suspects that were perhaps not asked at all, for a cache before them may answer from memory."""
+    hidden: frozenset[CandidateCause] = frozenset()
+    """Those of its candidates that were perhaps not asked at all, for a cache before them may answer from memory."""
 
     @property
     def path(self) -> tuple[str, str, str]:
@@ -145,20 +149,20 @@ class Measured:
         return self.check, self.source, self.target
 
     @property
-    def accused(self) -> frozenset[Suspect]:
-        """Those suspects that its symptom leaves: a wrong answer is not a cut line. All, where it tells nothing."""
+    def possible(self) -> frozenset[CandidateCause]:
+        """Those candidates that its symptom leaves: a wrong answer is not a cut line. All, where it tells nothing."""
         if not self.symptom:
-            return self.suspects
-        fault = _OF_ONE_FAULT.get(self.symptom)
-        if fault is None:  # not even a small packet came back
-            left = frozenset(s for s in self.suspects if s.fault is not Fault.BIG)
+            return self.candidates
+        mode = _MODE_OF_SYMPTOM.get(self.symptom)
+        if mode is None:  # not even a small packet came back
+            left = frozenset(s for s in self.candidates if s.mode is not FailureMode.BIG)
         else:
-            left = frozenset(s for s in self.suspects if s.fault is fault)
-        return left or self.suspects
+            left = frozenset(s for s in self.candidates if s.mode is mode)
+        return left or self.candidates
 
     @property
-    def acquitted(self) -> frozenset[Suspect]:
+    def cleared(self) -> frozenset[CandidateCause]:
         """Those that its symptom clears, though it failed: what answers wrongly is reached."""
-        if self.symptom not in _OF_ONE_FAULT:
+        if self.symptom not in _MODE_OF_SYMPTOM:
             return frozenset()
-        return frozenset(s for s in self.suspects - self.hidden if s.fault in _REACHED) - self.accused
+        return frozenset(s for s in self.candidates - self.hidden if s.mode in _REACHED) - self.possible

@@ -18,12 +18,12 @@ from typing import Any
 from poolkeeper.tasks.acceptance import testpod
 from poolkeeper.tasks.acceptance.pods import Probed, choose_cloud_node, probe_node
 from poolkeeper.tasks.acceptance.testpod import PodAnswers
-from poolkeeper.tasks.audit.conclusion import Evening, Heard, conclude
+from poolkeeper.tasks.audit.conclusion import AuditInput, Response, conclude
 from poolkeeper.tasks.audit.nights import history
 from poolkeeper.tasks.audit.nights.comparison import baselines
 from poolkeeper.tasks.audit.planning.mesh import in_turn
-from poolkeeper.tasks.audit.planning.plan import NightPlan, View, plan_night
-from poolkeeper.tasks.audit.planning.questions import Sheet
+from poolkeeper.tasks.audit.planning.plan import ClusterView, NightPlan, plan_night
+from poolkeeper.tasks.audit.planning.questions import RequestBatch
 from poolkeeper.tasks.audit.remote.protocol import ask_host
 from poolkeeper.tasks.audit.remote.worker import WorkerAway, answers_of
 from poolkeeper.tasks.audit.report.audit_report import AuditReport
@@ -59,7 +59,7 @@ LEFT_AFTER_S = 900.0
 class Clusters:
     """What was read of the clusters of a run, by name."""
 
-    views: dict[str, View] = field(default_factory=dict)
+    views: dict[str, ClusterView] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     """Why nothing is known of one."""
     unreached: set[str] = field(default_factory=set)
@@ -72,7 +72,7 @@ class Clusters:
 
 
 class AuditRun:
-    """A run over chosen hosts, and what it has heard so far. Make it with `open_run`.
+    """A run over chosen hosts, and what it has response so far. Make it with `open_run`.
 
     Its tasks hand over names alone: Prefect looks through whatever a task is given, and a night is large.
     """
@@ -89,7 +89,7 @@ class AuditRun:
         self.fleet, self.plan, self.sessions, self.recorder = fleet, plan, sessions, recorder
         self.hosts = {host.name: host for host in hosts}
         self.clusters, self.views, self.notes = clusters, clusters.views, clusters.notes
-        self.heard: dict[str, Heard] = {}
+        self.responses: dict[str, Response] = {}
         self.tried: dict[str, Probed] = {}
         self.workers: dict[str, str] = {}
         self._report: AuditReport | None = None
@@ -109,11 +109,11 @@ class AuditRun:
 
     async def ask(self, names: Sequence[str]) -> None:
         """Ask hosts at once; a bad one costs the others nothing."""
-        self.heard |= dict(zip(names, await asyncio.gather(*map(self._ask, names)), strict=True))
+        self.responses |= dict(zip(names, await asyncio.gather(*map(self._ask, names)), strict=True))
 
-    def sheet(self, name: str) -> Sheet:
+    def request_batch(self, name: str) -> RequestBatch:
         """What a host is asked."""
-        return Sheet(
+        return RequestBatch(
             tuple(asked.question for asked in self.plan.asked[name]),
             self.plan.authorities[name],
             deadline_s=DEADLINE_S,
@@ -121,28 +121,28 @@ class AuditRun:
             jitter_s=JITTER_S if len(self.hosts) > 1 else 0.0,
         )
 
-    async def _ask(self, name: str) -> Heard:
+    async def _ask(self, name: str) -> Response:
         try:
-            return Heard(await ask_host(self.sessions, self.hosts[name], self.sheet(name)))
+            return Response(await ask_host(self.sessions, self.hosts[name], self.request_batch(name)))
         except HostError as error:
-            return Heard(error=error)
+            return Response(error=error)
         except Exception as error:  # whatever is wrong with one host, the night goes on
-            return Heard(error=HostError(f"asking it broke off: {named(error)}"))
+            return Response(error=HostError(f"asking it broke off: {named(error)}"))
 
     def asked_by_worker(self, pool: str, names: Iterable[str], said: Mapping[str, Any]) -> None:
-        """What a worker in a site has heard of hosts there. said: by host"""
+        """What a worker in a site has response of hosts there. said: by host"""
         self.workers.setdefault(pool, "")
         for name in names:
             try:
-                heard = Heard(answers_of(said.get(name), self.sheet(name)))
+                response = Response(answers_of(said.get(name), self.request_batch(name)))
             except HostError as error:
-                heard = Heard(error=error)
-            self.heard[name] = replace(heard, by=f"worker of {pool}")
+                response = Response(error=error)
+            self.responses[name] = replace(response, by=f"worker of {pool}")
 
     def not_asked(self, pool: str, names: Iterable[str], why: str) -> None:
         """No worker has asked these hosts. why: as a sentence"""
         self.workers[pool] = why
-        self.heard |= {name: Heard(error=WorkerAway(why), by=f"worker of {pool}") for name in names}
+        self.responses |= {name: Response(error=WorkerAway(why), by=f"worker of {pool}") for name in names}
 
     async def remove_left_pods(self) -> None:
         """Test pods that a killed run has left, in every cluster that answers."""
@@ -207,12 +207,12 @@ class AuditRun:
         """What it comes to, against what earlier runs have left in the spool; its facts are written there."""
         spool = self.recorder.spool
         before = history.earlier(spool, self.fleet, self.recorder.run_id, self.recorder.started_at)
-        evening = Evening(
+        inputs = AuditInput(
             fleet=self.fleet,
             hosts=self.hosts,
             plan=self.plan,
             views=self.views,
-            heard=self.heard,
+            responses=self.responses,
             tried=self.tried,
             before=before,
             usual=baselines(history.durations(spool, before, self.hosts)),
@@ -223,7 +223,7 @@ class AuditRun:
             unreached_clusters=self.clusters.unreached,
             workers=self.workers,
         )
-        report = self._report = conclude(evening, datetime.now(UTC))
+        report = self._report = conclude(inputs, datetime.now(UTC))
         sites = {name: host.site.name for name, host in self.hosts.items()}
         history.write_facts(self.recorder, report.facts, sites, report.ended_at)
         history.write_findings(self.recorder, report.compared)
@@ -253,7 +253,9 @@ async def open_run(
                 api = await open_.enter_async_context(connect(cluster, secret(cluster.kubeconfig)))
                 endpoints = required(cluster, fleet.audit.provider_endpoints)
                 label = name if len(fleet.clusters) > 1 else ""
-                bare = View(api.url, api.ca_pem or "", required=endpoints, label=label, server_name=api.server_name)
+                bare = ClusterView(
+                    api.url, api.ca_pem or "", required=endpoints, label=label, server_name=api.server_name
+                )
                 clusters.notes += (f"{finding}" for finding in api.findings)
             except (ClusterUnreachable, SecretMissing, OSError, ValueError) as error:
                 clusters.unread[name] = str(error)
@@ -284,7 +286,7 @@ def _pem(path: Path, notes: list[str]) -> str | None:
         return None
 
 
-async def _read(name: str, api: ClusterApi, bare: View, notes: list[str]) -> View:
+async def _read(name: str, api: ClusterApi, bare: ClusterView, notes: list[str]) -> ClusterView:
     """A cluster as it is now. Who may not read its DNS gets the rest. Raises ApiError and ClusterUnreachable."""
     nodes = await list_nodes(api)
     notes += [f"Of node {node.name} nothing is told: {node.ready_message}." for node in nodes.values() if node.unread]

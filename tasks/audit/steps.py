@@ -18,7 +18,7 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
-from poolkeeper.tasks.audit.remote.worker import NotTaken, Said, WorkerAway
+from poolkeeper.tasks.audit.remote.worker import NoWorker, Said, WorkerAway
 from poolkeeper.tasks.audit.report.messages import finding_rows
 from poolkeeper.tasks.audit.report.page import page
 from poolkeeper.tasks.outcomes import named
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from poolkeeper.tasks.audit.run import AuditRun
 
 ANSWERS = "poolkeeper-answers"
-"""Type of the artifact in which a site's worker leaves what it has heard; it has no key, so that no page shows it."""
+"""Type of the artifact in which a site's worker leaves what it has; it has no key, so that no page shows it."""
 WORKER_S = 240.0
 """For a worker to take a run, start its process, and ask: hosts take some 35 s at most."""
 POLL_S = 2.0
@@ -43,33 +43,33 @@ async def ask(run: AuditRun, batch: str, names: Sequence[str]) -> None:
 
 
 @task(name="ask by a worker", task_run_name="ask by a worker of {pool}: {batch}", cache_policy=NO_CACHE)
-async def ask_by_worker(run: AuditRun, pool: str, batch: str, sheets: dict[str, str]) -> bool:
+async def ask_by_worker(run: AuditRun, pool: str, batch: str, batches: dict[str, str]) -> bool:
     """Let a worker in a site ask hosts there, by the deployment that is called like its work pool.
 
     False: nobody there takes questions at all.
     """
     _log.info("a worker of %s is to ask %s: waits for it up to %.0f s", pool, batch, WORKER_S)
     try:
-        run.asked_by_worker(pool, sheets, await _asked_there(f"ask-site/{pool}", sheets))
-    except NotTaken as error:
-        run.not_asked(pool, sheets, error.observed)
+        run.asked_by_worker(pool, batches, await _asked_there(f"ask-site/{pool}", batches))
+    except NoWorker as error:
+        run.not_asked(pool, batches, error.observed)
         return False
     except WorkerAway as error:
-        run.not_asked(pool, sheets, error.observed)
+        run.not_asked(pool, batches, error.observed)
     except Exception as error:  # whatever is wrong with one site's worker, the night goes on
-        run.not_asked(pool, sheets, f"asking it broke off: {named(error)}")
+        run.not_asked(pool, batches, f"asking it broke off: {named(error)}")
     return True
 
 
-async def _asked_there(deployment: str, sheets: dict[str, str]) -> dict[str, Any]:
+async def _asked_there(deployment: str, batches: dict[str, str]) -> dict[str, Any]:
     """What the run of a deployment has left as its artifact. Raises WorkerAway."""
     async with get_client() as prefect:
         try:
             started = await arun_deployment(
-                deployment, prefect, {"sheets": sheets}, timeout=WORKER_S, poll_interval=POLL_S
+                deployment, prefect, {"batches": batches}, timeout=WORKER_S, poll_interval=POLL_S
             )
         except ObjectNotFound:
-            raise NotTaken(f"this Prefect server has no deployment {deployment}") from None
+            raise NoWorker(f"this Prefect server has no deployment {deployment}") from None
         state = started.state
         if state is None or not state.is_final():
             begun = state is not None and state.is_running()
@@ -79,7 +79,7 @@ async def _asked_there(deployment: str, sheets: dict[str, str]) -> dict[str, Any
             await prefect.set_flow_run_state(started.id, end)
             if begun:
                 raise WorkerAway(f"run {started.name} of {deployment} was not ended within {WORKER_S:.0f} s")
-            raise NotTaken(f"run {started.name} of {deployment} was taken by no worker within {WORKER_S:.0f} s")
+            raise NoWorker(f"run {started.name} of {deployment} was taken by no worker within {WORKER_S:.0f} s")
         if not state.is_completed():
             raise WorkerAway(f"run {started.name} of {deployment} ended as {state.name}: {state.message}"[:500])
         left = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[started.id]))
@@ -93,7 +93,7 @@ async def _asked_there(deployment: str, sheets: dict[str, str]) -> dict[str, Any
 
 @task(name="leave answers", cache_policy=NO_CACHE)
 async def leave_answers(said: dict[str, Said]) -> None:
-    """The worker's half: what it has heard, for the audit to fetch."""
+    """The worker's half: what it has, for the audit to fetch."""
     async with get_client() as prefect:
         await prefect.create_artifact(ArtifactCreate(type=ANSWERS, data=said, flow_run_id=UUID(flow_run.id)))
 
@@ -106,7 +106,7 @@ async def try_pods(run: AuditRun, names: Sequence[str]) -> None:
 
 @task(name="conclude", cache_policy=NO_CACHE)
 async def conclude(run: AuditRun) -> None:
-    """Judge, compare with other nights, fold into causes."""
+    """Judge, compare with other nights, group_by_cause into causes."""
     await asyncio.to_thread(run.conclude)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poolkeeper.tasks.audit.measurements import Measured, Quality
+from poolkeeper.tasks.audit.measurements import Measurement, Quality
 from poolkeeper.tasks.audit.run import open_run as open_audit
 from poolkeeper.tasks.fleet import Fleet, Host
 from poolkeeper.tasks.fleet.model import SecretRef
@@ -25,7 +25,7 @@ class HostChecks:
     """One host's preflight, and what it can reach and resolve."""
 
     preflight: Preflight
-    facts: tuple[Measured, ...]
+    facts: tuple[Measurement, ...]
 
     def row(self) -> dict[str, Any]:
         """In plain JSON types, in the shape that `poolkeeper probe --json` answers."""
@@ -42,12 +42,12 @@ class HostChecks:
         }
 
 
-def verdict_of(fact: Measured) -> Verdict:
+def verdict_of(fact: Measurement) -> Verdict:
     """A measured fact as a check; slow is not wrong."""
     return {Quality.FAIL: Verdict.FAIL, Quality.UNKNOWN: Verdict.UNKNOWN}.get(fact.quality, Verdict.OK)
 
 
-def _check_row(fact: Measured) -> dict[str, str]:
+def _check_row(fact: Measurement) -> dict[str, str]:
     reason = "" if fact.quality is Quality.OK else fact.evidence
     return {"check": fact.check, "target": fact.target, "verdict": str(verdict_of(fact)), "reason": reason}
 
@@ -59,7 +59,7 @@ async def check_hosts(fleet: Fleet, hosts: Sequence[Host], secret: Callable[[Sec
         async with open_run(fleet, hosts, secret, recorder, dry_run=True) as run:
             results = run.preflight(await run.observe(list(run.hosts)), {}, {})
         measured = await _network(fleet, hosts, secret, recorder)
-    facts: defaultdict[str, list[Measured]] = defaultdict(list)
+    facts: defaultdict[str, list[Measurement]] = defaultdict(list)
     for fact in measured:
         facts[fact.source].append(fact)
     return [HostChecks(result, tuple(facts[result.host.name])) for result in results]
@@ -67,7 +67,7 @@ async def check_hosts(fleet: Fleet, hosts: Sequence[Host], secret: Callable[[Sec
 
 async def _network(
     fleet: Fleet, hosts: Sequence[Host], secret: Callable[[SecretRef], Secret], recorder: Recorder
-) -> Sequence[Measured]:
+) -> Sequence[Measurement]:
     """The same questions as the nightly audit's, put to a few hosts; to its peers each connects as on that night."""
     active = [host for host in fleet.hosts.values() if host.active]
     opened = open_audit(fleet, hosts, secret, recorder, required=required_endpoints, peers=active)

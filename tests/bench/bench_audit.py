@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from poolkeeper.tasks.audit.conclusion import Heard
+from poolkeeper.tasks.audit.conclusion import Response
 from poolkeeper.tasks.audit.measurements import Quality
-from poolkeeper.tasks.audit.planning.plan import ABSENT, Asked, NightPlan, plan_night
-from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Sheet
+from poolkeeper.tasks.audit.planning.plan import ABSENT, NightPlan, PlannedQuestion, plan_night
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, RequestBatch
 from poolkeeper.tasks.audit.remote.protocol import END, program, python_program, read_answers
 from poolkeeper.tasks.audit.report.audit_report import AuditReport
 from poolkeeper.tasks.audit.report.messages import host_outcomes
@@ -91,7 +91,7 @@ def the_plan(fleet: Fleet, dns_port: int) -> NightPlan:
     return replace(plan, asked=asked)
 
 
-def _on_loopback(asked: Asked, dns_port: int) -> Asked | None:
+def _on_loopback(asked: PlannedQuestion, dns_port: int) -> PlannedQuestion | None:
     question = asked.question
     if question.kind is Kind.DNS:
         return replace(asked, question=replace(question, port=dns_port))
@@ -102,10 +102,10 @@ def _on_loopback(asked: Asked, dns_port: int) -> Asked | None:
     return asked
 
 
-def sheet_of(plan: NightPlan, name: str, jitter_s: float = JITTER_S) -> Sheet:
+def sheet_of(plan: NightPlan, name: str, jitter_s: float = JITTER_S) -> RequestBatch:
     """As `AuditRun` makes it."""
     questions = tuple(asked.question for asked in plan.asked[name])
-    return Sheet(questions, plan.authorities[name], deadline_s=DEADLINE_S, parallel=PARALLEL, jitter_s=jitter_s)
+    return RequestBatch(questions, plan.authorities[name], deadline_s=DEADLINE_S, parallel=PARALLEL, jitter_s=jitter_s)
 
 
 # the two arms, each in a process of its own
@@ -124,16 +124,16 @@ def ours(folder: Path, ports: Sequence[int], dns_port: int) -> dict[str, Any]:
         at = first + timedelta(days=night)
         return Recorder(spool, f"night-{night}", started_at=at, fleet=fleet.name)
 
-    async def ask() -> tuple[AuditRun, dict[str, Heard], float]:
+    async def ask() -> tuple[AuditRun, dict[str, Response], float]:
         async with Sessions(fleet.ssh_limits, secret_reader()) as sessions:
             unread = Clusters(unread={CLUSTER.name: "it is not asked"})
             run = AuditRun(fleet, list(fleet.hosts.values()), plan, sessions, unread, recorder(0))
             began = time.perf_counter()
             await run.ask(list(fleet.hosts))
-            return run, run.heard, time.perf_counter() - began
+            return run, run.responses, time.perf_counter() - began
 
-    run, heard, ask_s = asyncio.run(ask())
-    conclude_s, report = _timed(run, heard)
+    run, responses, ask_s = asyncio.run(ask())
+    conclude_s, report = _timed(run, responses)
     figures = {
         "seconds": time.perf_counter() - began,
         "cpu_s": time.process_time() - busy,
@@ -152,31 +152,31 @@ def ours(folder: Path, ports: Sequence[int], dns_port: int) -> dict[str, Any]:
         run.recorder = recorder(night)
         if night < EARLIER_NIGHTS:
             run.conclude()
-    figures["conclude_after_a_week_s"], _ = _timed(run, heard)
-    figures["conclude_broken_s"], report = _timed(run, _broken(run, heard))
+    figures["conclude_after_a_week_s"], _ = _timed(run, responses)
+    figures["conclude_broken_s"], report = _timed(run, _broken(run, responses))
     return {**figures, "broken_findings": len(report.compared.told), "peak_rss_after_a_week_mb": peak_mb()}
 
 
-def _timed(run: AuditRun, heard: Mapping[str, Heard]) -> tuple[float, AuditReport]:
+def _timed(run: AuditRun, responses: Mapping[str, Response]) -> tuple[float, AuditReport]:
     began = time.perf_counter()
-    run.heard = dict(heard)
+    run.responses = dict(responses)
     report = run.conclude()
     return time.perf_counter() - began, report
 
 
-def _broken(run: AuditRun, heard: Mapping[str, Heard]) -> dict[str, Heard]:
+def _broken(run: AuditRun, responses: Mapping[str, Response]) -> dict[str, Response]:
     """One host in fifty is down, and nobody reaches any other host in one of the sites."""
 
-    def answer(asked: Asked, said: Answer) -> Answer:
+    def answer(asked: PlannedQuestion, said: Answer) -> Answer:
         target = run.hosts.get(asked.target)
         lost = target is not None and (target.name in down or target.site.name == "s1")
         return Answer(Outcome.TIMEOUT, 3000.0, reason="no answer in time") if lost else said
 
-    down = set(list(heard)[::50])
+    down = set(list(responses)[::50])
     told = {}
-    for name, one in heard.items():
+    for name, one in responses.items():
         answers = tuple(answer(*pair) for pair in zip(run.plan.asked[name], one.answers, strict=True))
-        told[name] = Heard(error=ConnectTimeout("no connection")) if name in down else Heard(answers)
+        told[name] = Response(error=ConnectTimeout("no connection")) if name in down else Response(answers)
     return told
 
 
@@ -206,19 +206,19 @@ def probe(folder: Path, ports: Sequence[int], dns_port: int) -> dict[str, Any]:
     fleet = the_fleet(folder, ports)
     plan = the_plan(fleet, dns_port)
     name = next(iter(fleet.hosts))
-    sheet, took = sheet_of(plan, name, jitter_s=0), []
+    batch, took = sheet_of(plan, name, jitter_s=0), []
     for _ in range(3):
         began = time.perf_counter()
-        done = subprocess.run(["/bin/sh", "-s"], input=program(sheet), capture_output=True, text=True, check=True)
+        done = subprocess.run(["/bin/sh", "-s"], input=program(batch), capture_output=True, text=True, check=True)
         took.append(time.perf_counter() - began)
-    said = read_answers(done.stdout, sheet)
-    text, call, rest = python_program(sheet).rpartition("\nmain(")
+    said = read_answers(done.stdout, batch)
+    text, call, rest = python_program(batch).rpartition("\nmain(")
     command = ["python3", "-I", "-S", "-B", "-"]
     done = subprocess.run(
         command, input=f"{text}\n{AT_ITS_END}{call}{rest}", capture_output=True, text=True, check=True
     )
     return {
-        "questions": Counter(str(question.kind) for question in sheet.questions),
+        "questions": Counter(str(question.kind) for question in batch.questions),
         "answers": Counter(str(answer.outcome) for answer in said),
         "probe_s": round(min(took), 2),
         "probe_s_wanted": 15,

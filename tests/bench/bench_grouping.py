@@ -1,7 +1,7 @@
 """A night's facts folded into causes: 100,000 of them, 10,000 failing. Prints JSON; nothing passes or fails by it.
 
 The facts are those of a sampled mesh of sites, domains and hosts. Once parts of all kinds are broken, and once failures
-are scattered at random, where each is a cause of its own: the worst case. Also once with suspects that are not one object
+are scattered at random, where each is a cause of its own: the worst case. Also once with candidates that are not one object
 for all facts, as they come from a file. Wanted: less than 2 s.
 
     python -m tests.bench.bench_grouping [FACTS [FAILING]]
@@ -17,9 +17,9 @@ import time
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
-from poolkeeper.tasks.audit.causes.candidates import suspects_of_connect
-from poolkeeper.tasks.audit.causes.grouping import Cause, fold
-from poolkeeper.tasks.audit.measurements import Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.causes.candidates import candidates_of_connect
+from poolkeeper.tasks.audit.causes.grouping import Cause, group_by_cause
+from poolkeeper.tasks.audit.measurements import CandidateCause, Measurement, Part, Quality
 from poolkeeper.tasks.fleet.model import Domain, Site
 from tests.bench.memory import peak_mb
 from tests.unit.onboard.builders import a_host
@@ -27,7 +27,7 @@ from tests.unit.onboard.builders import a_host
 SITES, RACKS, HOSTS = 10, 10, 20
 
 
-def night(count: int, chance: random.Random) -> list[Measured]:
+def night(count: int, chance: random.Random) -> list[Measurement]:
     """Pairs of hosts, sampled, all of them well."""
     hosts = []
     for site in (Site(f"s{n}", ZoneInfo("UTC")) for n in range(SITES)):
@@ -38,47 +38,49 @@ def night(count: int, chance: random.Random) -> list[Measured]:
     facts = []
     while len(facts) < count:
         source, target = chance.sample(hosts, 2)
-        suspects = suspects_of_connect(source, target)
-        facts.append(Measured("connect.host", source.name, target.name, Quality.OK, "connected", suspects))
+        candidates = candidates_of_connect(source, target)
+        facts.append(Measurement("connect.host", source.name, target.name, Quality.OK, "connected", candidates))
     return facts
 
 
-def failed(fact: Measured) -> Measured:
+def failed(fact: Measurement) -> Measurement:
     """The same, timed out."""
     return replace(fact, quality=Quality.FAIL, evidence="timed out", symptom="timeout")
 
 
-def broken(facts: list[Measured], failing: int, chance: random.Random) -> tuple[list[Measured], int]:
+def broken(facts: list[Measurement], failing: int, chance: random.Random) -> tuple[list[Measurement], int]:
     """Parts broken one after the other until so many fail, with one lucky fact in a hundred; and how many parts."""
     kinds = (Part.LINE_ONE_WAY, Part.LINE, Part.DOMAIN, Part.HOST, Part.HOST, Part.WAY_IN, Part.PATH, Part.PATH)
-    found, parts = set[Suspect](), 0
+    found, parts = set[CandidateCause](), 0
     count = 0
     while count < failing:
         kind = kinds[parts % len(kinds)]
-        suspects = sorted(chance.choice(facts).suspects, key=lambda suspect: suspect.order)
-        found.add(next(suspect for suspect in suspects if suspect.part is kind or suspect.part is Part.HOST))
+        candidates = sorted(chance.choice(facts).candidates, key=lambda candidate: candidate.order)
+        found.add(next(candidate for candidate in candidates if candidate.part is kind or candidate.part is Part.HOST))
         parts += 1
-        count = sum(1 for fact in facts if fact.suspects & found)
-    return [failed(f) if f.suspects & found and chance.random() > 0.01 else f for f in facts], len(found)
+        count = sum(1 for fact in facts if fact.candidates & found)
+    return [failed(f) if f.candidates & found and chance.random() > 0.01 else f for f in facts], len(found)
 
 
-def scattered(facts: list[Measured], failing: int, chance: random.Random) -> list[Measured]:
+def scattered(facts: list[Measurement], failing: int, chance: random.Random) -> list[Measurement]:
     """Failures that have nothing in common."""
     these = set(chance.sample(range(len(facts)), failing))
     return [failed(fact) if number in these else fact for number, fact in enumerate(facts)]
 
 
-def copied(facts: list[Measured]) -> list[Measured]:
-    """Each fact with suspects of its own."""
-    return [replace(f, suspects=frozenset(Suspect(s.part, s.name, s.fault) for s in f.suspects)) for f in facts]
+def copied(facts: list[Measurement]) -> list[Measurement]:
+    """Each fact with candidates of its own."""
+    return [
+        replace(f, candidates=frozenset(CandidateCause(s.part, s.name, s.mode) for s in f.candidates)) for f in facts
+    ]
 
 
-def timed(facts: list[Measured]) -> tuple[float, float, tuple[Cause, ...]]:
+def timed(facts: list[Measurement]) -> tuple[float, float, tuple[Cause, ...]]:
     """The best of three, by the clock and of this process alone; and what came of it."""
     wall_s, busy_s, causes = float("inf"), float("inf"), tuple[Cause, ...]()
     for _ in range(3):
         began, busy = time.perf_counter(), time.process_time()
-        causes = fold(facts)
+        causes = group_by_cause(facts)
         wall_s, busy_s = min(wall_s, time.perf_counter() - began), min(busy_s, time.process_time() - busy)
     return round(wall_s, 2), round(busy_s, 2), causes
 
@@ -96,7 +98,7 @@ def main(count: int, failing: int) -> None:
     scattered_s, scattered_cpu_s, many = timed(scatter)
     figures = {
         "facts": count,
-        "suspects_each": round(sum(len(fact.suspects) for fact in facts) / count, 1),
+        "suspects_each": round(sum(len(fact.candidates) for fact in facts) / count, 1),
         "suspects_built_s": planned_s,
         "broken_parts": parts,
         "failing": sum(fact.quality is Quality.FAIL for fact in faulty),

@@ -45,7 +45,7 @@ def audit(cluster: Cluster, **parameters: str) -> Ended:
 def told(ended: Ended) -> list[tuple[str, str, str]]:
     """What is broken. What is slow besides is so for who else the machine works for, and no matter of the lab."""
     found = ended.answer["audit"]["findings"]
-    return [(f["id"], f["subject"], f["stands"]) for f in found if not f["id"].endswith(".slow")]
+    return [(f["id"], f["subject"], f["status"]) for f in found if not f["id"].endswith(".slow")]
 
 
 def test_nights_with_a_fault_between_them(cluster: Cluster, node: str) -> None:

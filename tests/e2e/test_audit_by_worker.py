@@ -87,6 +87,6 @@ def test_a_site_is_asked_by_its_own_worker(new_lab: Callable[[int], Cluster]) ->
     assert [gone["subject"] for gone in ended.answer["audit"]["fixed"]] == [AWAY[1]]
     assert ended.answer["audit"]["unread"] == {}
     assert (run["state_type"], run["state"]["message"]) == ("COMPLETED", f"{len(inside)} of {len(inside)} hosts asked")
-    assert run["parameters"]["sheets"].keys() == inside
+    assert run["parameters"]["batches"].keys() == inside
     left = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
     assert ask_prefect(cluster, "POST", "/artifacts/filter", left) == [], "what was fetched is not kept"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from poolkeeper.tasks.audit.causes.grouping import Cause
-from poolkeeper.tasks.audit.measurements import Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.measurements import CandidateCause, FailureMode, Measurement, Part, Quality
 from poolkeeper.tasks.audit.nights.comparison import Key
 from poolkeeper.tasks.audit.places import Place
 from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
@@ -32,7 +32,13 @@ _KINDS: Mapping[Part, tuple[str, str]] = {
     Part.SITE: ("site", "site"),
 }
 """Part -> its word in a finding's id, kind of subject."""
-_FAULTS = {Fault.CUT: "cut", Fault.BIG: "big-packets", Fault.WRONG: "wrong", Fault.DEAD: "dead", Fault.CLOCK: "clock"}
+_MODES = {
+    FailureMode.CUT: "cut",
+    FailureMode.BIG: "big-packets",
+    FailureMode.WRONG: "wrong",
+    FailureMode.DEAD: "dead",
+    FailureMode.CLOCK: "clock",
+}
 _OF_ONE_HOST = (Part.KUBELET, Part.CACHE, Part.STUB, Part.WAY_IN, Part.WAY_OUT, Part.HOST)
 _MILD = frozenset({"expires-soon", "absent"})
 """Symptoms of what still works."""
@@ -87,11 +93,11 @@ _SLOW_NEXT = (
 )
 
 
-def key_of(suspect: Suspect, quality: Quality) -> Key:
+def key_of(candidate: CandidateCause, quality: Quality) -> Key:
     """What identifies a finding about it from night to night."""
-    word, kind = _KINDS[suspect.part]
-    how = "slow" if quality is Quality.SLOW else _FAULTS[suspect.fault]
-    return f"audit.{word}.{how}", Subject(kind, suspect.name)
+    word, kind = _KINDS[candidate.part]
+    how = "slow" if quality is Quality.SLOW else _MODES[candidate.mode]
+    return f"audit.{word}.{how}", Subject(kind, candidate.name)
 
 
 def finding_of(cause: Cause, places: Mapping[str, Place], now: datetime) -> Finding:
@@ -99,10 +105,10 @@ def finding_of(cause: Cause, places: Mapping[str, Place], now: datetime) -> Find
 
     places: by host; a host that something is known to be going on with makes a finding about it no surprise
     """
-    suspect = cause.suspect
-    id, subject = key_of(suspect, cause.quality)
+    candidate = cause.candidate
+    id, subject = key_of(candidate, cause.quality)
     slow = cause.quality is Quality.SLOW
-    note = places[suspect.name].note if suspect.part in _OF_ONE_HOST and suspect.name in places else ""
+    note = places[candidate.name].note if candidate.part in _OF_ONE_HOST and candidate.name in places else ""
     return Finding(
         id=id,
         severity=_severity(cause, note),
@@ -124,11 +130,11 @@ def _severity(cause: Cause, note: str) -> Severity:
     return Severity.WARNING if mild or cause.quality is Quality.SLOW else Severity.BLOCKER
 
 
-def _is_mild(fact: Measured) -> bool:
+def _is_mild(fact: Measurement) -> bool:
     return fact.symptom in _MILD or fact.check in _MILD_CHECKS
 
 
-def _worst(cause: Cause) -> Sequence[Measured]:
+def _worst(cause: Cause) -> Sequence[Measurement]:
     """Those that it is told by: what is mild, be it frequent, does not hide what is not."""
     return [fact for fact in cause.explains if not _is_mild(fact)] or cause.explains
 
@@ -138,15 +144,15 @@ def _next_step(cause: Cause) -> str:
     checks = _checks(worst)
     if len(checks) == 1 and checks[0] in _BY_CHECK:
         return _BY_CHECK[checks[0]]
-    return _BY_SYMPTOM.get(_symptom(worst)) or _NEXT[cause.suspect.part]
+    return _BY_SYMPTOM.get(_symptom(worst)) or _NEXT[cause.candidate.part]
 
 
-def _checks(facts: Iterable[Measured]) -> list[str]:
+def _checks(facts: Iterable[Measurement]) -> list[str]:
     """What shows it, the most frequent first."""
     return _frequent(fact.check for fact in facts)
 
 
-def _symptom(facts: Iterable[Measured]) -> str:
+def _symptom(facts: Iterable[Measurement]) -> str:
     return _frequent(fact.symptom for fact in facts)[0]
 
 

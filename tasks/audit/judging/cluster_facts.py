@@ -8,17 +8,17 @@ from poolkeeper.tasks.acceptance.pods import Probed, choose_cloud_node
 from poolkeeper.tasks.audit.causes.candidates import (
     API_SERVER,
     Server,
+    candidates_of_cache,
+    candidates_of_cloud_node,
+    candidates_of_kubelet,
+    candidates_of_pods,
+    candidates_of_ready,
+    candidates_of_stub,
     of_cluster,
-    suspects_of_cache,
-    suspects_of_cloud_node,
-    suspects_of_kubelet,
-    suspects_of_pods,
-    suspects_of_ready,
-    suspects_of_stub,
 )
-from poolkeeper.tasks.audit.measurements import NOT_READY, Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.measurements import NOT_READY, CandidateCause, FailureMode, Measurement, Part, Quality
 from poolkeeper.tasks.audit.places import Place
-from poolkeeper.tasks.audit.planning.plan import View, dns_names
+from poolkeeper.tasks.audit.planning.plan import ClusterView, dns_names
 from poolkeeper.tasks.cluster.claims import claim_of
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host
@@ -39,88 +39,90 @@ def place_of(host: Host, node: NodeRow | None) -> Place:
     return Place(host.site.name, domain, note)
 
 
-def unread_node(host: Host, why: str) -> Measured:
+def unread_node(host: Host, why: str) -> Measurement:
     """Of a host in a cluster that could not be read: nobody knows whether it is a node, and Ready."""
-    return Measured("node.ready", API_SERVER, host.name, Quality.UNKNOWN, f"not read: {why}"[:300], frozenset())
+    return Measurement("node.ready", API_SERVER, host.name, Quality.UNKNOWN, f"not read: {why}"[:300], frozenset())
 
 
-def node_facts(host: Host, view: View) -> Iterator[Measured]:
+def node_facts(host: Host, view: ClusterView) -> Iterator[Measurement]:
     """Whether its node is Ready, and whether there is a DNS cache on it. Nothing of a host that is no node."""
     node = view.nodes.get(host.node_name)
     if node is None:
         return
     if node.unread:
-        yield Measured("node.ready", API_SERVER, host.name, Quality.UNKNOWN, node.ready_message, frozenset())
+        yield Measurement("node.ready", API_SERVER, host.name, Quality.UNKNOWN, node.ready_message, frozenset())
         return
-    suspects = suspects_of_ready(host, view.endpoint)
+    candidates = candidates_of_ready(host, view.endpoint)
     if node.ready:
         # it has been so within the last minute: that tells of the kubelet, and not whether the line is there now
-        kubelet = frozenset(s for s in suspects if s.part is Part.KUBELET)
-        yield Measured("node.ready", API_SERVER, host.name, Quality.OK, "Ready", kubelet)
+        kubelet = frozenset(s for s in candidates if s.part is Part.KUBELET)
+        yield Measurement("node.ready", API_SERVER, host.name, Quality.OK, "Ready", kubelet)
     else:
         state = "Unknown: its kubelet is silent" if node.ready is None else f"False: {node.ready_message}"
         # a kubelet that says what is wrong has reached the API server
         symptom = NOT_READY if node.ready is None else "bad-status"
-        yield Measured(
-            "node.ready", API_SERVER, host.name, Quality.FAIL, f"Ready is {state}", suspects, symptom=symptom
+        yield Measurement(
+            "node.ready", API_SERVER, host.name, Quality.FAIL, f"Ready is {state}", candidates, symptom=symptom
         )
     if view.dns.has_cache and node.ready:
         yield _cache(host, view)
 
 
-def _cache(host: Host, view: View) -> Measured:
+def _cache(host: Host, view: ClusterView) -> Measurement:
     """Its own pod: a node without one sends every question over the line."""
     pod, asking = view.dns.caches.get(host.node_name), view.dns.asking_cache.get(host.node_name, 0)
-    its_set = Suspect(Part.TARGET, of_cluster(_CACHE_SET, view.label), Fault.WRONG)
-    suspects = frozenset({Suspect(Part.CACHE, host.name), Suspect(Part.CACHE, host.name, Fault.WRONG), its_set})
+    its_set = CandidateCause(Part.TARGET, of_cluster(_CACHE_SET, view.label), FailureMode.WRONG)
+    candidates = frozenset(
+        {CandidateCause(Part.CACHE, host.name), CandidateCause(Part.CACHE, host.name, FailureMode.WRONG), its_set}
+    )
     if pod is not None and pod.unread:
         told = f"pod {pod.name} cannot be read: {pod.unread}"
-        return Measured("cache.pod", API_SERVER, host.name, Quality.UNKNOWN, told, suspects)
+        return Measurement("cache.pod", API_SERVER, host.name, Quality.UNKNOWN, told, candidates)
     if pod is not None and pod.ready:
-        return Measured("cache.pod", API_SERVER, host.name, Quality.OK, f"{pod.name} is Ready", suspects)
+        return Measurement("cache.pod", API_SERVER, host.name, Quality.OK, f"{pod.name} is Ready", candidates)
     if pod is not None:  # its kubelet says so, or can say nothing any more
-        suspects |= suspects_of_ready(host, view.endpoint)
+        candidates |= candidates_of_ready(host, view.endpoint)
     words = f"{pod.name} is not Ready" if pod else "no pod of node-local-dns on the node"
     if asking:
         words += f"; {asking} of its pods ask the cache first, and wait for it each time"
     if pod is None and not view.dns.cache_tolerates:
         words += "; the DaemonSet does not tolerate nodepool-type=hybridcloud:NoSchedule"
     symptom = "absent" if pod is None and not asking else "not-serving"
-    return Measured("cache.pod", API_SERVER, host.name, Quality.FAIL, words, suspects, symptom=symptom)
+    return Measurement("cache.pod", API_SERVER, host.name, Quality.FAIL, words, candidates, symptom=symptom)
 
 
-def pod_facts(host: Host, view: View, probed: Probed) -> Iterator[Measured]:
+def pod_facts(host: Host, view: ClusterView, probed: Probed) -> Iterator[Measurement]:
     """What a test pod on its node has shown: the API server's way to the kubelet, names and the cloud from a pod."""
-    log = suspects_of_kubelet(host, view.endpoint, view.label)
+    log = candidates_of_kubelet(host, view.endpoint, view.label)
     has_cloud = choose_cloud_node(view.nodes, host.node_name) is not None
     if has_cloud:
-        to_host, suspects = probed.answers.cloud_to_host, suspects_of_cloud_node(host)
-        yield _answered("connect.from-cloud", "cloud nodes", host.name, to_host, suspects, probed.cloud_error)
+        to_host, candidates = probed.answers.cloud_to_host, candidates_of_cloud_node(host)
+        yield _answered("connect.from-cloud", "cloud nodes", host.name, to_host, candidates, probed.cloud_error)
     if not probed.ran:
-        yield Measured("kubelet.log", API_SERVER, host.name, Quality.UNKNOWN, probed.log_error, log)
+        yield Measurement("kubelet.log", API_SERVER, host.name, Quality.UNKNOWN, probed.log_error, log)
         return
     if probed.log_error:
-        yield Measured("kubelet.log", API_SERVER, host.name, Quality.FAIL, probed.log_error, log, symptom="timeout")
+        yield Measurement("kubelet.log", API_SERVER, host.name, Quality.FAIL, probed.log_error, log, symptom="timeout")
         return
-    yield Measured("kubelet.log", API_SERVER, host.name, Quality.OK, "the API server reads a pod's log", log)
+    yield Measurement("kubelet.log", API_SERVER, host.name, Quality.OK, "the API server reads a pod's log", log)
     inside, answers = f"pod on {host.name}", probed.answers
     for name, answer in zip(dns_names(host), (answers.dns_internal, answers.dns_external), strict=True):
-        suspects = suspects_of_cache(host, name.name) if view.dns.has_cache else frozenset[Suspect]()
-        if answer or not suspects:  # with a cache before them, those behind it may be broken all the same
-            suspects |= view.behind_cache(host, name) or suspects_of_stub(host, name.name)
-        yield _answered("pods.dns", inside, name.name, answer, suspects)
+        candidates = candidates_of_cache(host, name.name) if view.dns.has_cache else frozenset[CandidateCause]()
+        if answer or not candidates:  # with a cache before them, those behind it may be broken all the same
+            candidates |= view.behind_cache(host, name) or candidates_of_stub(host, name.name)
+        yield _answered("pods.dns", inside, name.name, answer, candidates)
     if has_cloud:
         there, why = Server(of_cluster(_CLOUD_PODS, view.label)), probed.cloud_error
-        out, back = (suspects_of_pods(host, there, outwards=way, cluster=view.label) for way in (True, False))
+        out, back = (candidates_of_pods(host, there, outwards=way, cluster=view.label) for way in (True, False))
         yield _answered("pods.to-cloud", inside, there.name, answers.to_cloud, out, why)
         yield _answered("pods.from-cloud", there.name, inside, answers.from_cloud, back, why)
 
 
 def _answered(
-    check: str, source: str, target: str, answer: str | None, suspects: frozenset[Suspect], why: str = ""
-) -> Measured:
+    check: str, source: str, target: str, answer: str | None, candidates: frozenset[CandidateCause], why: str = ""
+) -> Measurement:
     if answer is None:
-        return Measured(check, source, target, Quality.UNKNOWN, why or "the test pod did not get there", suspects)
+        return Measurement(check, source, target, Quality.UNKNOWN, why or "the test pod did not get there", candidates)
     if answer == "":
-        return Measured(check, source, target, Quality.OK, "answered", suspects)
-    return Measured(check, source, target, Quality.FAIL, answer, suspects, symptom="timeout")
+        return Measurement(check, source, target, Quality.OK, "answered", candidates)
+    return Measurement(check, source, target, Quality.FAIL, answer, candidates, symptom="timeout")

@@ -9,8 +9,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from poolkeeper.tasks.audit.causes.candidates import Stage
-from poolkeeper.tasks.audit.measurements import TOO_BIG, WRONG_TIME, Fault, Measured, Part, Quality, Suspect
-from poolkeeper.tasks.audit.planning.plan import CLOCK, MTU_LEAST, NEGATIVE_TTL, Asked
+from poolkeeper.tasks.audit.measurements import (
+    TOO_BIG,
+    WRONG_TIME,
+    CandidateCause,
+    FailureMode,
+    Measurement,
+    Part,
+    Quality,
+)
+from poolkeeper.tasks.audit.planning.plan import CLOCK, MTU_LEAST, NEGATIVE_TTL, PlannedQuestion
 from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome
 
 SLOW_MS = {Kind.TCP: 500.0, Kind.DNS: 1000.0, Kind.STUB: 2000.0, Kind.API: 3000.0, Kind.TLS: 2000.0}
@@ -33,7 +41,7 @@ Agreed = Mapping[tuple[str, str], str | None]
 """(scope, name) -> the addresses that most servers answer, joined by commas; None: they do not agree."""
 
 
-def agree(answered: Iterable[tuple[Asked, Answer]]) -> Agreed:
+def agree(answered: Iterable[tuple[PlannedQuestion, Answer]]) -> Agreed:
     """What most DNS servers say of the names that everyone must get the same answer for. Each server has one vote.
 
     Only what was asked of a server itself counts: a host's stub repeats what its servers say. An answer that is cut off
@@ -41,10 +49,10 @@ def agree(answered: Iterable[tuple[Asked, Answer]]) -> Agreed:
     """
     said: defaultdict[tuple[str, str], defaultdict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for asked, answer in answered:
-        if not asked.wants.compared or asked.wants.addresses or asked.question.kind is not Kind.DNS:
+        if not asked.expected.compared or asked.expected.addresses or asked.question.kind is not Kind.DNS:
             continue
         if answer.outcome is Outcome.OK and answer.values.get("addresses") and not _is_cut_off(asked, answer):
-            said[asked.wants.scope, asked.question.name][asked.question.address][answer.values["addresses"]] += 1
+            said[asked.expected.scope, asked.question.name][asked.question.address][answer.values["addresses"]] += 1
     return {name: _majority(servers) for name, servers in said.items()}
 
 
@@ -60,16 +68,16 @@ def _first(answers: Counter[str]) -> str:
     return min(answers, key=lambda said: (-answers[said], said))
 
 
-def _is_cut_off(asked: Asked, answer: Answer) -> bool:
+def _is_cut_off(asked: PlannedQuestion, answer: Answer) -> bool:
     """Whether there is more of it than fits into a datagram; over TCP no answer is."""
     return asked.question.transport == "udp" and answer.values.get("truncated") == "yes"
 
 
 def judge(
-    source: str, asked: Sequence[Asked], answers: Sequence[Answer], agreed: Agreed, now: datetime
-) -> list[Measured]:
+    source: str, asked: Sequence[PlannedQuestion], answers: Sequence[Answer], agreed: Agreed, now: datetime
+) -> list[Measurement]:
     """One host's facts of tonight."""
-    facts: list[Measured] = []
+    facts: list[Measurement] = []
     for question, answer in zip(asked, answers, strict=True):
         facts += _Judge(source, question, answer, agreed, now).facts()
     return facts
@@ -80,19 +88,19 @@ class _Judge:
     """One answer."""
 
     source: str
-    asked: Asked
+    asked: PlannedQuestion
     answer: Answer
     agreed: Agreed
     now: datetime
 
-    def facts(self) -> list[Measured]:
+    def facts(self) -> list[Measurement]:
         """What it is worth, whatever stands in it."""
         try:
             return list(self._facts())
         except Exception as error:  # of one answer of one host: every other one is judged
             return [self._unknown(f"its answer makes no sense ({type(error).__name__}: {error})")]
 
-    def _facts(self) -> Iterable[Measured]:
+    def _facts(self) -> Iterable[Measurement]:
         kind = self.asked.question.kind
         if kind is Kind.API:
             return self._api()
@@ -110,7 +118,7 @@ class _Judge:
 
     # facts of one kind of question
 
-    def _api(self) -> Iterator[Measured]:
+    def _api(self) -> Iterator[Measurement]:
         """A fact for each stage; what comes after a stage that failed was not measured."""
         broke = "" if self.answer.outcome is Outcome.OK else self.answer.values.get("stage", "")
         if broke not in ("", *Stage) or (not broke and self.answer.outcome is not Outcome.OK):
@@ -132,13 +140,13 @@ class _Judge:
                 yield self._ok(f"{stage}: ok", check, stage, _number(self.answer.values.get(f"{stage}_ms")))
         yield self._unknown("an earlier stage failed", "clock.api", CLOCK) if failed else self._clock()
 
-    def _ready(self, check: str, stage: Stage) -> Measured:
+    def _ready(self, check: str, stage: Stage) -> Measurement:
         status = self.answer.values.get("status", "")
         if status not in ("200", "401", "403"):  # who may not ask /readyz has been answered by the API server
             return self._fail(f"/readyz answers {status or 'without a status'}", "bad-status", check, stage)
         return self._ok(f"/readyz answers {status}", check, stage, self.answer.duration_ms)
 
-    def _clock(self) -> Measured:
+    def _clock(self) -> Measurement:
         offset_s = _number(self.answer.values.get("clock_offset_s"))
         if offset_s is None:
             return self._unknown("the answer tells no time", "clock.api", CLOCK)
@@ -148,9 +156,9 @@ class _Judge:
         words = f"the host's clock is {abs(offset_s):.0f} s {way} the API server's"
         return self._fail(words, WRONG_TIME, "clock.api", CLOCK)
 
-    def _name(self) -> Iterator[Measured]:
-        values, wants, name = self.answer.values, self.asked.wants, self.asked.question.name
-        if self.answer.outcome is Outcome.NO_NAME and wants.absent and values.get("certain") == "no":
+    def _name(self) -> Iterator[Measurement]:
+        values, expected, name = self.answer.values, self.asked.expected, self.asked.question.name
+        if self.answer.outcome is Outcome.NO_NAME and expected.absent and values.get("certain") == "no":
             yield self._unknown(self.answer.reason)
             return
         if self.answer.outcome is not Outcome.OK:
@@ -162,32 +170,32 @@ class _Judge:
             yield self._fail(f"answers {rcode}", "no-upstream" if self.asked.check == "dns.cache" else "servfail")
         elif rcode == "NOERROR" and _is_cut_off(self.asked, self.answer):
             yield self._ok("its answer does not fit into a datagram")
-        elif wants.absent:
+        elif expected.absent:
             if addresses:
                 yield self._fail(f"answers {addresses} for a name that nobody has", "wrong-answer")
             else:
                 yield self._ok("no such name, as it should be")
             ttl_s = _number(values.get("authoritative_ttl_s"))
-            if ttl_s is not None and wants.negative_ttl_s:
+            if ttl_s is not None and expected.negative_ttl_s:
                 yield self._negative_ttl(ttl_s)
         elif not addresses:
             yield self._fail("no such name" if rcode == "NXDOMAIN" else "no address", "nxdomain")
-        elif wants.addresses and addresses != ",".join(wants.addresses):
-            yield self._fail(f"answers {addresses}; {', '.join(wants.addresses)} is declared", "wrong-answer")
-        elif wants.compared and self.agreed.get((wants.scope, name), addresses) != addresses:
-            most = self.agreed[wants.scope, name]
+        elif expected.addresses and addresses != ",".join(expected.addresses):
+            yield self._fail(f"answers {addresses}; {', '.join(expected.addresses)} is declared", "wrong-answer")
+        elif expected.compared and self.agreed.get((expected.scope, name), addresses) != addresses:
+            most = self.agreed[expected.scope, name]
             words = "the servers do not agree" if most is None else f"most servers answer {most}"
             yield self._fail(f"answers {addresses}; {words}", "wrong-answer")
         else:
             yield self._ok(addresses)
 
-    def _negative_ttl(self, ttl_s: float) -> Measured:
+    def _negative_ttl(self, ttl_s: float) -> Measurement:
         check, words = "settings.negative-ttl", f"that there is no such name is remembered for {ttl_s:.0f} s"
-        if ttl_s > self.asked.wants.negative_ttl_s:
+        if ttl_s > self.asked.expected.negative_ttl_s:
             return self._fail(words, "wrong-answer", check, NEGATIVE_TTL)
         return self._ok(words, check, NEGATIVE_TTL)
 
-    def _settings(self) -> Measured:
+    def _settings(self) -> Measurement:
         """What the search list costs: each name with fewer dots than `ndots` is tried with each domain first."""
         if self.answer.outcome is not Outcome.OK:
             return self._unknown(f"its resolv.conf cannot be read: {self.answer.reason or self.answer.outcome}")
@@ -201,7 +209,7 @@ class _Judge:
             return self._fail(words, "wrong-answer")
         return self._ok(f"{values.get('servers', '')}; search {' '.join(search) or '(none)'}; ndots:{ndots}")
 
-    def _metrics(self) -> Measured:
+    def _metrics(self) -> Measurement:
         if self.answer.outcome is not Outcome.OK:
             return self._unknown(f"its metrics cannot be read: {self.answer.reason or self.answer.outcome}")
         values = self.answer.values
@@ -209,17 +217,17 @@ class _Judge:
             " ".join(f"{name}={values.get(name, '?')}" for name in ("hits", "misses", "forwards", "errors"))
         )
 
-    def _big_packets(self) -> Measured:
-        wanted, largest = self.asked.wants.path_mtu, _number(self.answer.values.get("largest"))
+    def _big_packets(self) -> Measurement:
+        wanted, largest = self.asked.expected.path_mtu, _number(self.answer.values.get("largest"))
         if self.answer.outcome is not Outcome.OK or largest is None or largest < MTU_LEAST:
             return self._unknown("no echo comes back, small or big: ICMP may not pass")
         if largest >= wanted:
             return self._ok(f"{wanted} bytes pass unfragmented")
-        told = self.answer.values.get("told")
+        told = self.answer.values.get("reported")
         words = f"the network tells {told}" if told else "the network tells nothing: they vanish"
         return self._fail(f"{largest:.0f} bytes pass, {wanted} do not; {words}", TOO_BIG)
 
-    def _target(self) -> Measured:
+    def _target(self) -> Measurement:
         if self.answer.outcome is Outcome.NO_NAME:
             return self._fail(f"its name cannot be looked up: {self.answer.reason}", "no-name")
         values = self.answer.values
@@ -229,19 +237,19 @@ class _Judge:
         status = values.get("status")
         if status is not None and not status.startswith(("2", "3")):
             return self._fail(f"answers with status {status}", "bad-status")
-        wants_s = self.asked.wants.expires_in_s
-        if wants_s and expires is not None and (expires - self.now).total_seconds() < wants_s:
+        at_least_s = self.asked.expected.expires_in_s
+        if at_least_s and expires is not None and (expires - self.now).total_seconds() < at_least_s:
             return self._fail(f"its certificate expires on {expires:%Y-%m-%d %H:%M} UTC", "expires-soon")
         return self._ok("connected" if status is None else f"status {status}")
 
-    def _no_tls(self, check: str, stage: str) -> Measured:
+    def _no_tls(self, check: str, stage: str) -> Measurement:
         """A certificate that is not good, or no handshake at all; then it is not the way there that is cut."""
         values = self.answer.values
         if values.get("verified", "yes") == "yes":
             words = f"takes the connection, and no TLS comes of it: {self.answer.reason}"
             fact = self._fail(words, "no-handshake", check, stage)
-            left = (s for s in fact.suspects if s.fault is not Fault.CUT or s.part in _TAKES_CONNECTIONS)
-            return replace(fact, suspects=frozenset(left))
+            left = (s for s in fact.candidates if s.mode is not FailureMode.CUT or s.part in _TAKES_CONNECTIONS)
+            return replace(fact, candidates=frozenset(left))
         expires, issuer = _moment(values.get("not_after")), values.get("issuer", "")
         if expires is not None and expires < self.now:
             return self._fail(f"its certificate has expired on {expires:%Y-%m-%d %H:%M} UTC", "expired", check, stage)
@@ -250,17 +258,17 @@ class _Judge:
 
     # facts of one quality
 
-    def _ok(self, evidence: str, check: str = "", stage: str = "", duration_ms: float | None = None) -> Measured:
+    def _ok(self, evidence: str, check: str = "", stage: str = "", duration_ms: float | None = None) -> Measurement:
         took = duration_ms if check else self.answer.duration_ms
         limit = SLOW_MS.get(self.asked.question.kind)
         if took is not None and limit is not None and took > limit:
             return self._fact(Quality.SLOW, f"{evidence}, after {took:.0f} ms", check, stage, took, "slow")
         return self._fact(Quality.OK, evidence, check, stage, took)
 
-    def _fail(self, evidence: str, symptom: str, check: str = "", stage: str = "") -> Measured:
+    def _fail(self, evidence: str, symptom: str, check: str = "", stage: str = "") -> Measurement:
         return self._fact(Quality.FAIL, evidence, check, stage, self.answer.duration_ms, symptom)
 
-    def _unanswered(self, check: str = "", stage: str = "") -> Measured:
+    def _unanswered(self, check: str = "", stage: str = "") -> Measurement:
         """The outcome itself is what is wrong; what could not be asked is unknown."""
         outcome, reason = self.answer.outcome, self.answer.reason
         if outcome is Outcome.UNKNOWN:
@@ -270,7 +278,7 @@ class _Judge:
         symptom = "wrong-answer" if outcome is Outcome.GARBLED else str(outcome)
         return self._fail(f"{outcome}{f': {reason}' if reason else ''}", symptom, check, stage)
 
-    def _unknown(self, reason: str, check: str = "", stage: str = "") -> Measured:
+    def _unknown(self, reason: str, check: str = "", stage: str = "") -> Measurement:
         return self._fact(Quality.UNKNOWN, reason or "it was not measured", check, stage)
 
     def _fact(
@@ -281,17 +289,17 @@ class _Judge:
         stage: str,
         duration_ms: float | None = None,
         symptom: str = "",
-    ) -> Measured:
+    ) -> Measurement:
         asked = self.asked
-        suspects = asked.suspects.get(stage) or frozenset()
-        hidden = asked.behind - suspects if quality is Quality.FAIL else frozenset[Suspect]()
-        return Measured(
+        candidates = asked.candidates.get(stage) or frozenset()
+        hidden = asked.behind - candidates if quality is Quality.FAIL else frozenset[CandidateCause]()
+        return Measurement(
             check or asked.check,
             self.source,
             asked.target,
             quality,
             evidence[:300],
-            suspects | hidden,
+            candidates | hidden,
             duration_ms,
             symptom,
             hidden,

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from itertools import groupby
 
-from poolkeeper.tasks.audit.measurements import Measured, Quality
+from poolkeeper.tasks.audit.measurements import Measurement, Quality
 from poolkeeper.tasks.outcomes import Finding, Subject
 
 Key = tuple[str, Subject]
@@ -28,12 +28,12 @@ BASELINE_NIGHTS = 7
 BASELINE_AT_LEAST = 5
 """Nights that a path must have been measured in before it has a baseline."""
 FLAPS = 2
-"""What has begun so many times within the nights that are looked at flaps."""
+"""What has starts so many times within the nights that are looked at flaps."""
 _LEAST_MS = 100.0
 """A path that is slower by less than this is as it was: a host or a resolver that is busy for a moment does that."""
 
 
-class Since(StrEnum):
+class FindingStatus(StrEnum):
     """How a finding stands against the nights before."""
 
     NEW = "new"
@@ -94,11 +94,11 @@ def first_night(before: Iterable[PastRun]) -> date:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FindingChange:
     """A finding of tonight, and its history."""
 
     finding: Finding
-    stands: Since
+    status: FindingStatus
     since: datetime
     """When the first of the runs in a row that have it began; those that could not tell are passed over."""
     nights: int
@@ -108,7 +108,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class PastFinding:
     """A finding that was there when it was last looked for, and that tonight has not."""
 
     id: str
@@ -124,32 +124,32 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Comparison:
     """Tonight against the nights before."""
 
-    told: tuple[Told, ...]
+    changes: tuple[FindingChange, ...]
     """In the order that the findings were given in: the worst first."""
-    gone: tuple[Gone, ...]
-    elsewhere: tuple[Gone, ...] = ()
+    gone: tuple[PastFinding, ...]
+    elsewhere: tuple[PastFinding, ...] = ()
     """Of the same kind, about what this run was not to look at: it was over some hosts alone."""
 
     @property
-    def fixed(self) -> tuple[Gone, ...]:
+    def fixed(self) -> tuple[PastFinding, ...]:
         return tuple(gone for gone in self.gone if gone.measured)
 
     @property
-    def not_measured(self) -> tuple[Gone, ...]:
+    def not_measured(self) -> tuple[PastFinding, ...]:
         return tuple(gone for gone in self.gone if not gone.measured)
 
 
 @dataclass(frozen=True, slots=True)
-class _Stand:
-    """How a finding stood when a run had ended."""
+class _State:
+    """How a finding states when a run had ended."""
 
     seen: Seen
     is_open: bool = True
-    begun: int = 0
-    """How many times it has begun, within the runs that were looked at."""
+    starts: int = 0
+    """How many times it has starts, within the runs that were looked at."""
 
 
 def compare(
@@ -158,57 +158,60 @@ def compare(
     looked_at: Callable[[Key], bool],
     started_at: datetime,
     before: Sequence[PastRun],
-) -> Compared:
+) -> Comparison:
     """Tonight's findings against earlier runs, the newest first. Pure.
 
     known: whether tonight tells that such a finding is not there any more
     looked_at: whether tonight's run was to look for it at all
     started_at: when tonight's run began
     """
-    stood, told = _stood(before), []
+    states, changes = _states(before), []
     for finding in findings:
-        was = stood.pop((finding.id, finding.subject), None)
-        since, nights, begun = _in_a_row(was, Seen(finding.evidence.observed), started_at)
-        stands = Since.FLAPPING if begun >= FLAPS else Since.NEW if since == started_at else Since.STILL
-        told.append(Told(finding, stands, since, nights, was.seen.severity if was and was.is_open else ""))
-    gone, elsewhere = list[Gone](), list[Gone]()
-    for (id, subject), stand in sorted(stood.items(), key=lambda item: item[0]):
-        if stand.is_open:
-            seen, measured = stand.seen, known((id, subject))
-            one = Gone(id, subject, seen.observed, measured, seen.since, seen.nights, seen.last, seen.severity)
+        was = states.pop((finding.id, finding.subject), None)
+        since, nights, starts = _in_a_row(was, Seen(finding.evidence.observed), started_at)
+        status = FindingStatus.NEW if since == started_at else FindingStatus.STILL
+        if starts >= FLAPS:
+            status = FindingStatus.FLAPPING
+        severity = was.seen.severity if was and was.is_open else ""
+        changes.append(FindingChange(finding, status, since, nights, severity))
+    gone, elsewhere = list[PastFinding](), list[PastFinding]()
+    for (id, subject), state in sorted(states.items(), key=lambda item: item[0]):
+        if state.is_open:
+            seen, measured = state.seen, known((id, subject))
+            one = PastFinding(id, subject, seen.observed, measured, seen.since, seen.nights, seen.last, seen.severity)
             (gone if measured or looked_at((id, subject)) else elsewhere).append(one)
-    return Compared(tuple(told), tuple(gone), tuple(elsewhere))
+    return Comparison(tuple(changes), tuple(gone), tuple(elsewhere))
 
 
-def _stood(before: Sequence[PastRun]) -> dict[Key, _Stand]:
-    """How every finding stood at last: of each, the last run that tells anything of it counts."""
-    stood: dict[Key, _Stand] = {}
+def _states(before: Sequence[PastRun]) -> dict[Key, _State]:
+    """How every finding states at last: of each, the last run that tells anything of it counts."""
+    states: dict[Key, _State] = {}
     for run in reversed(before):
         for key, seen in run.carried.items():
-            stood.setdefault(key, _Stand(replace(seen, last=seen.last or run.at)))
+            states.setdefault(key, _State(replace(seen, last=seen.last or run.at)))
         for key, seen in run.found.items():
-            since, nights, begun = _in_a_row(stood.get(key), seen, run.at)
-            stood[key] = _Stand(replace(seen, since=since, nights=nights, last=run.at), begun=begun)
-        unnamed = stood.keys() - run.found.keys() - run.carried.keys() if run.tells_all else set[Key]()
-        for key in stood.keys() & {*run.fixed, *unnamed}:
-            stood[key] = replace(stood[key], is_open=False)
-    return stood
+            since, nights, starts = _in_a_row(states.get(key), seen, run.at)
+            states[key] = _State(replace(seen, since=since, nights=nights, last=run.at), starts=starts)
+        unnamed = states.keys() - run.found.keys() - run.carried.keys() if run.tells_all else set[Key]()
+        for key in states.keys() & {*run.fixed, *unnamed}:
+            states[key] = replace(states[key], is_open=False)
+    return states
 
 
-def _in_a_row(was: _Stand | None, seen: Seen, at: datetime) -> tuple[datetime, int, int]:
-    """Since when and for how many nights a finding is there, and how many times it has begun, after a run that has it.
+def _in_a_row(was: _State | None, seen: Seen, at: datetime) -> tuple[datetime, int, int]:
+    """Since when and for how many nights a finding is there, and how many times it has starts, after a run that has it.
 
-    was: how it stood before that run
+    was: how it states before that run
     seen: what the run itself tells; it counts where no earlier run does, for the runs that are read end somewhere
     at: when it began
     """
-    begun = was.begun if was else 0
+    starts = was.starts if was else 0
     if was and was.is_open and was.seen.since:
         another = was.seen.last is None or night_of(was.seen.last) != night_of(at)
-        return was.seen.since, was.seen.nights + another, begun
+        return was.seen.since, was.seen.nights + another, starts
     if seen.since:
-        return seen.since, seen.nights, begun + (seen.since == at)
-    return at, 1, begun + 1
+        return seen.since, seen.nights, starts + (seen.since == at)
+    return at, 1, starts + 1
 
 
 def silent(
@@ -239,7 +242,7 @@ def worth_reading(
 
     Enough of them that each host was asked in so many nights, if there are as many. Of one night the runs that asked
     most come first, and those that asked for no other host are left out: whoever tries one host again and again in an
-    evening makes no week of it.
+    inputs makes no week of it.
 
     before: the newest first
     """
@@ -294,12 +297,12 @@ def baselines(nights: Iterable[Mapping[PathKey, float]]) -> dict[PathKey, Baseli
     return found
 
 
-def against_baseline(measured: Iterable[Measured], usual: Mapping[PathKey, Baseline]) -> tuple[Measured, ...]:
+def against_baseline(measured: Iterable[Measurement], usual: Mapping[PathKey, Baseline]) -> tuple[Measurement, ...]:
     """The same facts; what was OK and took much longer than it does as a rule is slow. Pure."""
     return tuple(_against(fact, usual.get(fact.path)) for fact in measured)
 
 
-def _against(fact: Measured, usual: Baseline | None) -> Measured:
+def _against(fact: Measurement, usual: Baseline | None) -> Measurement:
     if usual is None or fact.quality is not Quality.OK or fact.duration_ms is None:
         return fact
     if fact.duration_ms <= usual.limit_ms:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from poolkeeper.tasks.audit.measurements import Measured, Quality
+from poolkeeper.tasks.audit.measurements import Measurement, Quality
 from poolkeeper.tasks.audit.nights.comparison import (
-    Compared,
-    Gone,
+    Comparison,
     Key,
+    PastFinding,
     PastRun,
     PathKey,
     Seen,
@@ -92,16 +92,19 @@ def _durations(spool: Spool, run_id: str) -> dict[PathKey, float]:
     }
 
 
-def write_findings(recorder: Recorder, compared: Compared) -> None:
+def write_findings(recorder: Recorder, compared: Comparison) -> None:
     """What a run found, and what it has to say of findings of earlier runs, so that the next one needs no other."""
     kept = (*compared.not_measured, *compared.elsewhere)
-    rows = [{**finding_row(told.finding, FLOW), "since": told.since, "nights": told.nights} for told in compared.told]
+    rows = [
+        {**finding_row(change.finding, FLOW), "since": change.since, "nights": change.nights}
+        for change in compared.changes
+    ]
     rows += [_row(gone, CARRIED) for gone in kept]
     rows += [_row(gone, FIXED) for gone in compared.fixed]
     recorder.write(FINDINGS, "audit.audit", rows)  # also where there are none: a run may be tried again
 
 
-def _row(gone: Gone, how: str) -> dict[str, Any]:
+def _row(gone: PastFinding, how: str) -> dict[str, Any]:
     return {
         "id": gone.id,
         "severity": how,
@@ -115,12 +118,12 @@ def _row(gone: Gone, how: str) -> dict[str, Any]:
     }
 
 
-def write_facts(recorder: Recorder, facts: Sequence[Measured], sites: Mapping[str, str], now: datetime) -> None:
+def write_facts(recorder: Recorder, facts: Sequence[Measurement], sites: Mapping[str, str], now: datetime) -> None:
     """Every fact of a run, one row a source and check.
 
     sites: by host
     """
-    together: defaultdict[tuple[str, str], list[Measured]] = defaultdict(list)
+    together: defaultdict[tuple[str, str], list[Measurement]] = defaultdict(list)
     for fact in facts:
         together[fact.source, fact.check].append(fact)
     rows = [

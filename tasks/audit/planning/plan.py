@@ -10,17 +10,17 @@ from urllib.parse import urlsplit
 from poolkeeper.tasks.audit.causes.candidates import (
     Server,
     Stage,
+    candidates_of_api,
+    candidates_of_cache,
+    candidates_of_clock,
+    candidates_of_connect,
+    candidates_of_mtu,
+    candidates_of_resolver,
+    candidates_of_stub,
+    candidates_of_target,
     of_cluster,
-    suspects_of_api,
-    suspects_of_cache,
-    suspects_of_clock,
-    suspects_of_connect,
-    suspects_of_mtu,
-    suspects_of_resolver,
-    suspects_of_stub,
-    suspects_of_target,
 )
-from poolkeeper.tasks.audit.measurements import Fault, Part, Suspect
+from poolkeeper.tasks.audit.measurements import CandidateCause, FailureMode, Part
 from poolkeeper.tasks.audit.places import CLOUD
 from poolkeeper.tasks.audit.planning.mesh import Mesh, in_turn, plan_mesh
 from poolkeeper.tasks.audit.planning.questions import Kind, Question
@@ -48,7 +48,7 @@ _CLUSTER_AUTHORITY = "cluster"
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ClusterView:
     """What was read of one cluster."""
 
     api_url: str
@@ -74,13 +74,13 @@ class View:
         """One of its DNS servers, as a reader would write it."""
         return Server(of_cluster(address, self.label), place)
 
-    def behind_cache(self, host: Host, name: AuditName) -> frozenset[Suspect]:
+    def behind_cache(self, host: Host, name: AuditName) -> frozenset[CandidateCause]:
         """Whom a node's cache asks, or a pod without one: the cluster's DNS, and for others' names the host's."""
         servers = [self.server(address) for address in self.dns.service_ips]
         if name.zone != "in-cluster":
             servers += [Server(address, host.site.name) for address in host.site.dns.resolvers]
-        return frozenset[Suspect]().union(
-            *(suspects_of_resolver(host, s, transport, name.name) for s in servers for transport in TRANSPORTS)
+        return frozenset[CandidateCause]().union(
+            *(candidates_of_resolver(host, s, transport, name.name) for s in servers for transport in TRANSPORTS)
         )
 
 
@@ -92,7 +92,7 @@ def dns_names(host: Host) -> tuple[AuditName, AuditName]:
 
 
 @dataclass(frozen=True, slots=True)
-class Wants:
+class Expected:
     """What an answer has to be, beside being one."""
 
     addresses: tuple[str, ...] = ()
@@ -109,17 +109,17 @@ class Wants:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PlannedQuestion:
     """A question, and what its answer means for whom."""
 
     question: Question
     check: str
     target: str
     """As a reader would write it; with check and host it is the path from night to night."""
-    suspects: Mapping[str, frozenset[Suspect]]
+    candidates: Mapping[str, frozenset[CandidateCause]]
     """Stage -> whose failure alone would make it fail; mostly there is but one, the empty one."""
-    wants: Wants = Wants()
-    behind: frozenset[Suspect] = frozenset()
+    expected: Expected = Expected()
+    behind: frozenset[CandidateCause] = frozenset()
     """What a cache or a name hides: whose failure makes it fail, while it may pass from memory without them."""
 
 
@@ -127,7 +127,7 @@ class Asked:
 class NightPlan:
     """All that is asked tonight."""
 
-    asked: Mapping[str, tuple[Asked, ...]]
+    asked: Mapping[str, tuple[PlannedQuestion, ...]]
     """Host -> its questions."""
     mesh: Mesh
     authorities: Mapping[str, Mapping[str, str]]
@@ -137,7 +137,7 @@ class NightPlan:
 def plan_night(
     fleet: Fleet,
     hosts: Sequence[Host],
-    views: Mapping[str, View],
+    views: Mapping[str, ClusterView],
     night: int,
     files: Mapping[str, str],
     only: Collection[str] | None = None,
@@ -172,7 +172,7 @@ class _Asker:
     def __init__(
         self,
         host: Host,
-        views: Mapping[str, View],
+        views: Mapping[str, ClusterView],
         night: int,
         fleet: Fleet,
         site_of: Mapping[str, str],
@@ -193,10 +193,10 @@ class _Asker:
         readable = (target for target in declared if not target.authority or str(target.authority) in files)
         self.targets = (*readable, *(view.required if view else ()))
 
-    def questions(self, peers: Sequence[Host]) -> Iterator[Asked]:
+    def questions(self, peers: Sequence[Host]) -> Iterator[PlannedQuestion]:
         """All of them, the quickest first."""
-        settings = frozenset({Suspect(Part.STUB, self._host.name, Fault.WRONG)})
-        yield Asked(Question(Kind.SETTINGS), "settings.search", "resolv.conf", _alone(settings))
+        settings = frozenset({CandidateCause(Part.STUB, self._host.name, FailureMode.WRONG)})
+        yield PlannedQuestion(Question(Kind.SETTINGS), "settings.search", "resolv.conf", _alone(settings))
         yield from self._stub_names()
         for resolver in self._resolvers:
             names = [name for name in self._names if name.zone != "in-cluster"]
@@ -212,33 +212,35 @@ class _Asker:
 
     # names
 
-    def _stub(self, name: str) -> frozenset[Suspect]:
-        return suspects_of_stub(self._host, name, self._resolvers)
+    def _stub(self, name: str) -> frozenset[CandidateCause]:
+        return candidates_of_stub(self._host, name, self._resolvers)
 
-    def _stub_names(self) -> Iterator[Asked]:
+    def _stub_names(self) -> Iterator[PlannedQuestion]:
         for name in self._names:
             if name.zone != "in-cluster":
                 question = Question(Kind.STUB, name=name.name, record=_record(name))
-                yield Asked(question, "dns.stub", name.name, _alone(self._stub(name.name)), self._wants(name))
+                yield PlannedQuestion(
+                    question, "dns.stub", name.name, _alone(self._stub(name.name)), self._expected(name)
+                )
 
-    def _wants(self, name: AuditName) -> Wants:
+    def _expected(self, name: AuditName) -> Expected:
         """An external name may have another address for everyone; of any other, everyone must get the same."""
         scope = self._host.pool.cluster.name if name.zone == "in-cluster" else ""
         has_colons = _record(name) == "AAAA"
         addresses = tuple(address for address in name.addresses if (":" in address) is has_colons)
         # the zone of ABSENT is nobody's to mend
         negative_ttl_s = NEGATIVE_TTL_S if name.absent and name is not ABSENT else 0.0
-        return Wants(addresses, name.absent, negative_ttl_s, name.zone != "external" and not name.absent, scope)
+        return Expected(addresses, name.absent, negative_ttl_s, name.zone != "external" and not name.absent, scope)
 
-    def _dns(self, check: str, address: str, server: Server, names: Iterable[AuditName]) -> Iterator[Asked]:
+    def _dns(self, check: str, address: str, server: Server, names: Iterable[AuditName]) -> Iterator[PlannedQuestion]:
         for name in names:
             for transport in TRANSPORTS:
                 question = Question(Kind.DNS, address, 53, name.name, transport, _record(name))
-                suspects = _by_stage(name, suspects_of_resolver(self._host, server, transport, name.name))
+                candidates = _by_stage(name, candidates_of_resolver(self._host, server, transport, name.name))
                 target = f"{name.name} at {server.name} {transport}"
-                yield Asked(question, check, target, suspects, self._wants(name))
+                yield PlannedQuestion(question, check, target, candidates, self._expected(name))
 
-    def _cluster_names(self, view: View) -> Iterator[Asked]:
+    def _cluster_names(self, view: ClusterView) -> Iterator[PlannedQuestion]:
         """By way of the cluster's own DNS, which a node can reach and no other host."""
         node = view.nodes.get(self._host.node_name)
         if node is None or not node.ready:
@@ -256,15 +258,15 @@ class _Asker:
             behind = view.behind_cache(self._host, name)
             for transport in TRANSPORTS:
                 question = Question(Kind.DNS, NODE_LOCAL, 53, name.name, transport, _record(name))
-                suspects = _by_stage(name, suspects_of_cache(self._host, name.name))
+                candidates = _by_stage(name, candidates_of_cache(self._host, name.name))
                 target = f"{name.name} at the node's cache {transport}"
-                yield Asked(question, "dns.cache", target, suspects, self._wants(name), behind)
+                yield PlannedQuestion(question, "dns.cache", target, candidates, self._expected(name), behind)
         question = Question(Kind.METRICS, NODE_LOCAL, METRICS_PORT)
-        yield Asked(question, "cache.metrics", "metrics of the node's cache", _alone(frozenset()))
+        yield PlannedQuestion(question, "cache.metrics", "metrics of the node's cache", _alone(frozenset()))
 
     # paths
 
-    def _api(self, view: View) -> Asked:
+    def _api(self, view: ClusterView) -> PlannedQuestion:
         parts = urlsplit(view.api_url)
         question = Question(
             Kind.API,
@@ -274,13 +276,13 @@ class _Asker:
             authority=_CLUSTER_AUTHORITY if view.authority else "",
             server_name=view.server_name,
         )
-        stages = {str(s): suspects_of_api(self._host, view.endpoint, s, self._resolvers) for s in Stage}
-        stages[CLOCK] = suspects_of_clock(self._host, view.endpoint)
+        stages = {str(s): candidates_of_api(self._host, view.endpoint, s, self._resolvers) for s in Stage}
+        stages[CLOCK] = candidates_of_clock(self._host, view.endpoint)
         if is_address(question.address):
             stages[Stage.NAME] = frozenset()  # there is nothing to look up
-        return Asked(question, "api", view.endpoint.name, stages, behind=self._behind_name(question.address))
+        return PlannedQuestion(question, "api", view.endpoint.name, stages, behind=self._behind_name(question.address))
 
-    def _connect(self, peer: Host) -> Iterator[Asked]:
+    def _connect(self, peer: Host) -> Iterator[PlannedQuestion]:
         """To its SSH port, where SSH goes to the node's own address.
 
         Else that port may be one of whatever forwards it. The kubelet's is asked then, which takes connections on the
@@ -293,35 +295,37 @@ class _Asker:
             if node is None or not node.ready:
                 return
             port = KUBELET_PORT
-        suspects = suspects_of_connect(self._host, peer, is_kubelet=is_kubelet)
-        yield Asked(Question(Kind.TCP, _address(peer), port), "connect.host", peer.name, _alone(suspects))
+        candidates = candidates_of_connect(self._host, peer, is_kubelet=is_kubelet)
+        yield PlannedQuestion(Question(Kind.TCP, _address(peer), port), "connect.host", peer.name, _alone(candidates))
 
-    def _cloud_nodes(self, view: View) -> Iterator[Asked]:
+    def _cloud_nodes(self, view: ClusterView) -> Iterator[PlannedQuestion]:
         """The kubelets of cloud nodes: one that is Ready takes connections there."""
         ready = [node for node in view.nodes.values() if node.is_cloud_machine and node.ready and node.internal_ips]
         ready.sort(key=lambda node: node.name)
         for node in in_turn(ready, self._night, SERVERS_A_NIGHT):
             server = Server(f"{node.name}:{KUBELET_PORT}")
             question = Question(Kind.TCP, node.internal_ips[0], KUBELET_PORT)
-            yield Asked(question, "connect.cloud", server.name, _alone(suspects_of_target(self._host, server)))
+            yield PlannedQuestion(
+                question, "connect.cloud", server.name, _alone(candidates_of_target(self._host, server))
+            )
             yield self._big_packet(Server(node.name), node.internal_ips[0])
 
-    def _target(self, target: AuditTarget) -> Asked:
+    def _target(self, target: AuditTarget) -> PlannedQuestion:
         kinds = {"tcp": Kind.TCP, "tls": Kind.TLS, "http": Kind.HTTP, "https": Kind.HTTPS}
         authority = str(target.authority) if target.authority else ""
         service = target.service
         name = {"tcp": "", "tls": service.address}.get(service.kind, service.path or "/")
         question = Question(kinds[service.kind], service.address, service.port, name, authority=authority)
-        suspects = suspects_of_target(self._host, Server(target.name, target.at), answers=service.kind != "tcp")
-        wants = Wants(expires_in_s=target.expires_in_s)
+        candidates = candidates_of_target(self._host, Server(target.name, target.at), answers=service.kind != "tcp")
+        expected = Expected(expires_in_s=target.expires_in_s)
         behind = self._behind_name(service.address)
-        return Asked(question, f"{service.kind}.target", target.name, _alone(suspects), wants, behind)
+        return PlannedQuestion(question, f"{service.kind}.target", target.name, _alone(candidates), expected, behind)
 
-    def _behind_name(self, address: str) -> frozenset[Suspect]:
+    def _behind_name(self, address: str) -> frozenset[CandidateCause]:
         """Whose failure makes an address of a name a wrong one, or none."""
         return frozenset() if is_address(address) else self._stub(address.rstrip(".").lower())
 
-    def _big_packets(self, peers: Sequence[Host]) -> Iterator[Asked]:
+    def _big_packets(self, peers: Sequence[Host]) -> Iterator[PlannedQuestion]:
         """To one host in each site that is among tonight's peers, this host's own site included."""
         sites: dict[str, list[Host]] = {}
         for peer in peers:
@@ -330,12 +334,14 @@ class _Asker:
             (peer,) = in_turn(there, self._night, 1)
             yield self._big_packet(peer, _address(peer))
 
-    def _big_packet(self, target: Host | Server, address: str) -> Asked:
+    def _big_packet(self, target: Host | Server, address: str) -> PlannedQuestion:
         wanted = self._audit.path_mtu
         sizes = tuple(sorted({MTU_LEAST, max(MTU_LEAST, wanted - MTU_HEADERS), wanted}))
         check = "mtu.host" if isinstance(target, Host) else "mtu.cloud"
-        suspects = _alone(suspects_of_mtu(self._host, target))
-        return Asked(Question(Kind.MTU, address, sizes=sizes), check, target.name, suspects, Wants(path_mtu=wanted))
+        candidates = _alone(candidates_of_mtu(self._host, target))
+        return PlannedQuestion(
+            Question(Kind.MTU, address, sizes=sizes), check, target.name, candidates, Expected(path_mtu=wanted)
+        )
 
 
 def _record(name: AuditName) -> str:
@@ -343,15 +349,18 @@ def _record(name: AuditName) -> str:
     return "AAAA" if name.addresses and all(":" in address for address in name.addresses) else "A"
 
 
-def _by_stage(name: AuditName, suspects: frozenset[Suspect]) -> Mapping[str, frozenset[Suspect]]:
+def _by_stage(name: AuditName, candidates: frozenset[CandidateCause]) -> Mapping[str, frozenset[CandidateCause]]:
     """Of a name at a DNS server; how long its absence is remembered is its zone's to say, whoever answers."""
     if not name.absent:
-        return _alone(suspects)
-    return {"": suspects, NEGATIVE_TTL: frozenset({Suspect(Part.NAME, f"absence of {name.name}", Fault.WRONG)})}
+        return _alone(candidates)
+    return {
+        "": candidates,
+        NEGATIVE_TTL: frozenset({CandidateCause(Part.NAME, f"absence of {name.name}", FailureMode.WRONG)}),
+    }
 
 
-def _alone(suspects: frozenset[Suspect]) -> Mapping[str, frozenset[Suspect]]:
-    return {"": suspects}
+def _alone(candidates: frozenset[CandidateCause]) -> Mapping[str, frozenset[CandidateCause]]:
+    return {"": candidates}
 
 
 def is_address(text: str) -> bool:

@@ -75,7 +75,7 @@ class Question:
     record: str = ""
     """Type of record asked for: `A`, `AAAA`."""
     authority: str = ""
-    """Name of the certificate authority to verify with, one of `Sheet.authorities`; empty: the host's own."""
+    """Name of the certificate authority to verify with, one of `RequestBatch.authorities`; empty: the host's own."""
     sizes: tuple[int, ...] = ()
     """Sizes of whole IP packets, in bytes."""
     server_name: str = ""
@@ -107,7 +107,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class RequestBatch:
     """All that one host is asked in one go, and its limits."""
 
     questions: tuple[Question, ...]

@@ -1,4 +1,4 @@
-"""Answers a sheet of questions on the host it is sent to: threads, one deadline for all, then the process is gone.
+"""Answers a batch of questions on the host it is sent to: threads, one deadline for all, then the process is gone.
 
 Not imported by poolkeeper: `asking.program` sends this file over the session's stdin, with a call of `main` behind it.
 Python 3.6 and newer, with the modules of Debian's python3-minimal only. It writes no file and starts no process; each
@@ -72,7 +72,7 @@ class NotVerified(Ended):
 
 
 class Question:
-    """One line of the sheet; the fields are those of `questions.Question`."""
+    """One line of the batch; the fields are those of `questions.Question`."""
 
     def __init__(self, fields: "list[str]") -> None:
         number, self.kind, self.address, port, self.name, self.transport, self.record, self.authority, sizes = fields[
@@ -84,7 +84,7 @@ class Question:
         self.sizes = [int(size) for size in sizes.split(",") if size]
 
 
-class Sheet:
+class RequestBatch:
     """All questions, and what goes for all of them."""
 
     def __init__(self, text: str) -> None:
@@ -180,7 +180,7 @@ class Watch:
 # names
 
 
-def look_up(sheet: Sheet, name: str, family: int) -> "list[tuple[int, str]]":
+def look_up(batch: RequestBatch, name: str, family: int) -> "list[tuple[int, str]]":
     """Family and address of a name or an address, as the host's own programs find them. Raises OSError, Ended.
 
     It runs in a thread of its own, for nothing can end it: a lookup that hangs is left behind.
@@ -195,7 +195,7 @@ def look_up(sheet: Sheet, name: str, family: int) -> "list[tuple[int, str]]":
         asked = name.encode("ascii")  # in bytes: as text it would need the codec of internationalised names
     except UnicodeEncodeError:
         raise Ended("unknown", "not a name in ASCII") from None
-    if not sheet.lookups.acquire(timeout=sheet.timeout_s):
+    if not batch.lookups.acquire(timeout=batch.timeout_s):
         raise Ended("unknown", f"{MOST_LOOKUPS} earlier lookups still hang")
     found: list[list[tuple[int, str]]] = []
     failed: list[Exception] = []
@@ -207,31 +207,31 @@ def look_up(sheet: Sheet, name: str, family: int) -> "list[tuple[int, str]]":
             found.append([(row[0], str(row[4][0])) for row in told[:MOST_ADDRESSES]])
         except Exception as error:
             failed.append(error)
-        sheet.lookups.release()
+        batch.lookups.release()
         done.set()
 
     threading.Thread(target=ask, daemon=True).start()
-    if not done.wait(sheet.timeout_s):
+    if not done.wait(batch.timeout_s):
         raise Late("no answer in time")
     if failed:
         raise failed[0]
     return list(dict.fromkeys(found[0]))
 
 
-def addresses_of(sheet: Sheet, question: Question) -> "list[tuple[int, str]]":
+def addresses_of(batch: RequestBatch, question: Question) -> "list[tuple[int, str]]":
     """Where a question goes to. Raises Ended."""
     try:
-        return look_up(sheet, question.address, socket.AF_UNSPEC)
+        return look_up(batch, question.address, socket.AF_UNSPEC)
     except socket.gaierror as error:
         raise Ended("no-name", words(error)) from None
     except OSError as error:
         raise ended_by(error) from None
 
 
-def ask_stub(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+def ask_stub(batch: RequestBatch, question: Question, values: "dict[str, str]") -> None:
     family = {"A": socket.AF_INET, "AAAA": socket.AF_INET6}.get(question.record, socket.AF_UNSPEC)
     try:
-        found = look_up(sheet, question.name, family)
+        found = look_up(batch, question.name, family)
     except socket.gaierror as error:
         if error.errno not in (socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_ADDRFAMILY):
             outcome = "no-name" if error.errno in (socket.EAI_AGAIN, socket.EAI_FAIL) else "unknown"
@@ -243,9 +243,9 @@ def ask_stub(sheet: Sheet, question: Question, values: "dict[str, str]") -> None
 # streams
 
 
-def connect(sheet: Sheet, question: Question, addresses: "list[tuple[int, str]]") -> socket.socket:
+def connect(batch: RequestBatch, question: Question, addresses: "list[tuple[int, str]]") -> socket.socket:
     """A connection to the first address that takes it. Raises Ended."""
-    watch = Watch(sheet.timeout_s)
+    watch = Watch(batch.timeout_s)
     addresses = addresses[:4]
     problem: OSError = Late("no answer in time")
     for tried, (family, address) in enumerate(addresses):
@@ -264,11 +264,11 @@ def connect(sheet: Sheet, question: Question, addresses: "list[tuple[int, str]]"
     raise ended_by(problem)
 
 
-def ask_tcp(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
-    connect(sheet, question, addresses_of(sheet, question)).close()
+def ask_tcp(batch: RequestBatch, question: Question, values: "dict[str, str]") -> None:
+    connect(batch, question, addresses_of(batch, question)).close()
 
 
-def shake_hands(sheet: Sheet, sock: socket.socket, context: "ssl.SSLContext", name: str) -> "ssl.SSLSocket":
+def shake_hands(batch: RequestBatch, sock: socket.socket, context: "ssl.SSLContext", name: str) -> "ssl.SSLSocket":
     """The connection in TLS. Raises NotVerified, Ended; then it is closed."""
     try:
         secure = context.wrap_socket(sock, server_hostname=name or None, do_handshake_on_connect=False)
@@ -279,7 +279,7 @@ def shake_hands(sheet: Sheet, sock: socket.socket, context: "ssl.SSLContext", na
         sock.close()
         raise tls_ended_by(error) from None
     try:
-        secure.settimeout(sheet.timeout_s)
+        secure.settimeout(batch.timeout_s)
         secure.do_handshake()
     except Exception as error:
         secure.close()
@@ -305,24 +305,24 @@ def tls_ended_by(error: Exception) -> Ended:
 
 
 def secured(
-    sheet: Sheet, question: Question, addresses: "list[tuple[int, str]]", name: str, sock: socket.socket,
+    batch: RequestBatch, question: Question, addresses: "list[tuple[int, str]]", name: str, sock: socket.socket,
     values: "dict[str, str]",
 ) -> "ssl.SSLSocket":  # fmt: skip
     """The connection in TLS, verified; what its certificate says goes into the values either way. Raises Ended."""
     try:
-        context = sheet.context(question.authority, bool(name))
+        context = batch.context(question.authority, bool(name))
     except Ended:
         sock.close()
         raise
     try:
-        secure = shake_hands(sheet, sock, context, name)
+        secure = shake_hands(batch, sock, context, name)
     except NotVerified as error:
         values["verified"] = error.reason
         anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         anyone.check_hostname = False
         anyone.verify_mode = ssl.CERT_NONE
         try:
-            unverified = shake_hands(sheet, connect(sheet, question, addresses), anyone, name)
+            unverified = shake_hands(batch, connect(batch, question, addresses), anyone, name)
             read_certificate(unverified.getpeercert(True), values)
             unverified.close()
         except (Ended, OSError):
@@ -333,10 +333,10 @@ def secured(
     return secure
 
 
-def ask_tls(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
-    addresses = addresses_of(sheet, question)
-    sock = connect(sheet, question, addresses)
-    secured(sheet, question, addresses, question.name, sock, values).close()
+def ask_tls(batch: RequestBatch, question: Question, values: "dict[str, str]") -> None:
+    addresses = addresses_of(batch, question)
+    sock = connect(batch, question, addresses)
+    secured(batch, question, addresses, question.name, sock, values).close()
 
 
 def read_certificate(der: "bytes | None", values: "dict[str, str]") -> None:
@@ -398,23 +398,29 @@ def element(der: bytes, at: int) -> "tuple[int, int, int]":
 
 
 def fetch(
-    sheet: Sheet, question: Question, path: str, is_secure: bool, values: "dict[str, str]", *, is_read: bool = False
+    batch: RequestBatch,
+    question: Question,
+    path: str,
+    is_secure: bool,
+    values: "dict[str, str]",
+    *,
+    is_read: bool = False,
 ) -> bytearray:
     """GET a path, each stage timed in the values; the page only where it is to be read. Raises Ended."""
-    watch = Watch(sheet.timeout_s)
+    watch = Watch(batch.timeout_s)
     values["stage"] = "name"
-    addresses = addresses_of(sheet, question)
+    addresses = addresses_of(batch, question)
     values["name_ms"] = watch.ms()
-    watch = Watch(sheet.timeout_s)
+    watch = Watch(batch.timeout_s)
     values["stage"] = "connect"
-    sock = connect(sheet, question, addresses)
+    sock = connect(batch, question, addresses)
     values["connect_ms"] = watch.ms()
     if is_secure:
-        watch = Watch(sheet.timeout_s)
+        watch = Watch(batch.timeout_s)
         values["stage"] = "tls"
-        sock = secured(sheet, question, addresses, question.server_name or question.address, sock, values)
+        sock = secured(batch, question, addresses, question.server_name or question.address, sock, values)
         values["tls_ms"] = watch.ms()
-    watch = Watch(sheet.timeout_s)
+    watch = Watch(batch.timeout_s)
     values["stage"] = "http"
     try:
         head, body = begin_page(watch, sock, question, path, values)
@@ -510,21 +516,21 @@ def unchunked(body: bytearray) -> bytearray:
         whole += body[start : at - 2]
 
 
-def ask_api(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
-    fetch(sheet, question, question.name or "/readyz", True, values)
+def ask_api(batch: RequestBatch, question: Question, values: "dict[str, str]") -> None:
+    fetch(batch, question, question.name or "/readyz", True, values)
 
 
-def ask_http(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
-    fetch(sheet, question, question.name, False, values)
+def ask_http(batch: RequestBatch, question: Question, values: "dict[str, str]") -> None:
+    fetch(batch, question, question.name, False, values)
 
 
-def ask_https(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
-    fetch(sheet, question, question.name, True, values)
+def ask_https(batch: RequestBatch, question: Question, values: "dict[str, str]") -> None:
+    fetch(batch, question, question.name, True, values)
 
 
-def ask_metrics(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
-    with sheet.pages:
-        counted = metrics(fetch(sheet, question, "/metrics", False, values, is_read=True))
+def ask_metrics(batch: RequestBatch, question: Question, values: "dict[str, str]") -> None:
+    with batch.pages:
+        counted = metrics(fetch(batch, question, "/metrics", False, values, is_read=True))
     if values["status"] != "200":
         raise Ended("garbled", f"it answers /metrics with status {values['status']}")
     if not counted:
@@ -561,20 +567,20 @@ def metrics(body: bytearray) -> "dict[str, str]":
 # DNS
 
 
-def ask_dns(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+def ask_dns(batch: RequestBatch, question: Question, values: "dict[str, str]") -> None:
     record = RECORDS.get(question.record or "A")
     if record is None:
         raise Ended("unknown", f"no way to ask for {question.record}")
     query = dns_query(question.name, record)
-    addresses = addresses_of(sheet, question)
+    addresses = addresses_of(batch, question)
     if question.transport == "tcp":
-        sock = connect(sheet, question, addresses)
+        sock = connect(batch, question, addresses)
         ask = ask_stream
     else:
         sock = socket.socket(addresses[0][0], socket.SOCK_DGRAM)
         ask = ask_datagram
     try:
-        values.update(ask(sheet, sock, (addresses[0][1], question.port), query, record))
+        values.update(ask(batch, sock, (addresses[0][1], question.port), query, record))
     except OSError as error:
         raise ended_by(error) from None
     finally:
@@ -582,17 +588,17 @@ def ask_dns(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
 
 
 def ask_datagram(
-    sheet: Sheet, sock: socket.socket, where: "tuple[str, int]", query: bytes, record: int
+    batch: RequestBatch, sock: socket.socket, where: "tuple[str, int]", query: bytes, record: int
 ) -> "dict[str, str]":
     """Ask, and ask again after half of the time, as resolvers do: one datagram may be lost for any reason.
 
     What is not the answer to this query may come from anyone, and is passed over.
     """
-    sock.settimeout(sheet.timeout_s)
+    sock.settimeout(batch.timeout_s)
     sock.connect(where)
     stray, strays = "", 0
     for _ in range(2):
-        watch = Watch(sheet.timeout_s / 2)
+        watch = Watch(batch.timeout_s / 2)
         sock.send(query)
         while strays < MOST_STRAYS:
             try:
@@ -609,9 +615,9 @@ def ask_datagram(
 
 
 def ask_stream(
-    sheet: Sheet, sock: socket.socket, where: "tuple[str, int]", query: bytes, record: int
+    batch: RequestBatch, sock: socket.socket, where: "tuple[str, int]", query: bytes, record: int
 ) -> "dict[str, str]":
-    watch = Watch(sheet.timeout_s)
+    watch = Watch(batch.timeout_s)
     sock.sendall(struct.pack(">H", len(query)) + query)
     raw = bytearray()
     size = 2
@@ -748,7 +754,7 @@ def dns_name(message: bytes, at: int) -> "tuple[bytes, int]":
     raise ValueError("a name without an end")
 
 
-def ask_settings(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
+def ask_settings(batch: RequestBatch, question: Question, values: "dict[str, str]") -> None:
     try:
         with open("/etc/resolv.conf", "rb") as file:
             text = file.read(65536).decode("utf-8", "replace")
@@ -795,8 +801,8 @@ class Family:
         self.discover, self.mtu, self.receive_errors = (10, 14, 11) if is_four else (23, 24, 25)
 
 
-def ask_mtu(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
-    number, address = addresses_of(sheet, question)[0]
+def ask_mtu(batch: RequestBatch, question: Question, values: "dict[str, str]") -> None:
+    number, address = addresses_of(batch, question)[0]
     family = Family(number)
     sock, is_raw = echo_socket(family)
     try:
@@ -805,16 +811,16 @@ def ask_mtu(sheet: Sheet, question: Question, values: "dict[str, str]") -> None:
         sock.setsockopt(family.level, family.receive_errors, 1)
         sock.connect((address, 0))
         echoes = Echoes(sock, is_raw, family, question.sizes)
-        echoes.ask(sheet.timeout_s)
+        echoes.ask(batch.timeout_s)
     except OSError as error:
         raise ended_by(error) from None
     finally:
         sock.close()
-    if echoes.told:
-        values["told"] = str(echoes.told)
+    if echoes.reported:
+        values["reported"] = str(echoes.reported)
     if echoes.came:
         values["largest"] = str(max(echoes.came))
-    elif echoes.told and echoes.told < min(question.sizes):
+    elif echoes.reported and echoes.reported < min(question.sizes):
         values["largest"] = "0"  # all of them are too big; else what fits was not answered either
     else:
         raise ended_by(echoes.problem)
@@ -841,7 +847,7 @@ class Echoes:
         self._number = struct.unpack(">H", os.urandom(2))[0]
         self._secret = os.urandom(8)
         self.came: set[int] = set()
-        self.told = 0
+        self.reported = 0
         self.problem: OSError = Late("no answer in time")
         self._failures = 0
 
@@ -860,7 +866,7 @@ class Echoes:
             return
 
     def _is_hopeless(self) -> bool:
-        return bool(self.told) and all(size in self.came for size in self._sizes if size <= self.told)
+        return bool(self.reported) and all(size in self.came for size in self._sizes if size <= self.reported)
 
     def _send(self, size: int) -> None:
         body_bytes = size - self._family.header_bytes - 8
@@ -889,11 +895,11 @@ class Echoes:
             self.problem = error
             return
         with contextlib.suppress(OSError):  # else told by nobody
-            self._tell(self._sock.getsockopt(self._family.level, self._family.mtu))
+            self._report(self._sock.getsockopt(self._family.level, self._family.mtu))
 
-    def _tell(self, mtu: int) -> None:
+    def _report(self, mtu: int) -> None:
         if 68 <= mtu <= 65536:
-            self.told = min(self.told or mtu, mtu)
+            self.reported = min(self.reported or mtu, mtu)
 
     def _read_errors(self) -> None:
         """What routers have said: each error with its MTU, as the kernel keeps them."""
@@ -914,7 +920,7 @@ class Echoes:
                 if level == self._family.level and kind == self._family.receive_errors and len(data) >= 12:
                     number, _, _, _, _, info = struct.unpack("IBBBBI", data[:12])
                     if number == errno.EMSGSIZE:
-                        self._tell(info)
+                        self._report(info)
 
     def _receive(self, watch: Watch) -> None:
         try:
@@ -952,10 +958,10 @@ ASK = {
 class Run:
     """Asks all questions with a few threads; only the one that made it writes."""
 
-    def __init__(self, sheet: Sheet) -> None:
-        self._sheet = sheet
+    def __init__(self, batch: RequestBatch) -> None:
+        self._sheet = batch
         self._changed = threading.Condition()
-        self._waiting = list(reversed(sheet.questions))
+        self._waiting = list(reversed(batch.questions))
         self._begun: dict[int, float] = {}
         self._lines: list[str] = []
         self._answered: set[int] = set()
@@ -1029,18 +1035,18 @@ def write(lines: "list[str]") -> None:
 
 
 def main(text: str) -> None:
-    """Answer a sheet, and end the process with whatever still hangs in it. Status 0: every question has a line."""
+    """Answer a batch, and end the process with whatever still hangs in it. Status 0: every question has a line."""
     status = 3
     try:
-        sheet = Sheet(text)
+        batch = RequestBatch(text)
         for number in (signal.SIGALRM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        signal.alarm(int(sheet.jitter_s + sheet.deadline_s) + 1 + GRACE_S)
+        signal.alarm(int(batch.jitter_s + batch.deadline_s) + 1 + GRACE_S)
         threading.stack_size(512 * 1024)
         sys.setswitchinterval(0.0005)  # a thread that computes must not make another's answer look slow
         write(["", "poolkeeper-probe begin"])
-        time.sleep(sheet.jitter_s * int.from_bytes(os.urandom(4), "big") / (1 << 32))
-        Run(sheet).go()
+        time.sleep(batch.jitter_s * int.from_bytes(os.urandom(4), "big") / (1 << 32))
+        Run(batch).go()
         write(["poolkeeper-probe end"])
         status = 0
     except OSError:

@@ -15,7 +15,7 @@ milliseconds() { # of this moment; empty where `date` cannot tell
   case $at in *[!0-9]*|'') ;; *) [ ${#at} -lt 16 ] || printf '%s' "${at%??????}";; esac
 }
 seconds() { date +%s 2>/dev/null || echo 0; }
-tell() { # outcome, reason, values parted by tabs
+reply() { # outcome, reason, values parted by tabs
   took=; now=$(milliseconds)
   if [ -n "$began" ] && [ -n "$now" ]; then took=$((now - began)); fi
   printf '%s\t%s\t%s\t%s%s\n' "$number" "$1" "$took" "$(clean "$2")" "${3:+$T$3}"
@@ -32,9 +32,9 @@ by_words() { # what a tool says when it fails, what else it is
 }
 ask_tcp() {
   have nc || { cannot 'no python3 and no nc to connect with'; return; }
-  if said=$(within $((TIMEOUT_S + 1)) nc -v -z -w "$TIMEOUT_S" "$address" "$port" 2>&1); then tell ok ''
-  elif [ $? -eq 124 ]; then tell timeout 'no answer in time'
-  else tell "$(by_words "$said" unknown)" "${said:-nc fails without a word}"; fi
+  if said=$(within $((TIMEOUT_S + 1)) nc -v -z -w "$TIMEOUT_S" "$address" "$port" 2>&1); then reply ok ''
+  elif [ $? -eq 124 ]; then reply timeout 'no answer in time'
+  else reply "$(by_words "$said" unknown)" "${said:-nc fails without a word}"; fi
 }
 ask_url() { # scheme, path
   where=$address; case $where in *:*) where="[$where]";; esac
@@ -46,15 +46,15 @@ ask_url() { # scheme, path
   failed=$?
   reason=$(printf '%s\n' "$said" | sed -n 's/^curl: //p' | head -n 1)
   case $failed in
-    0) tell ok '' "status=${said##*"
+    0) reply ok '' "status=${said##*"
 "}";;
-    6) tell no-name "$reason" stage=name;;
-    7) tell "$(by_words "$said" unknown)" "$reason" stage=connect;; # the reason alone does not say which
-    28) tell timeout "$reason";;
-    51|60) tell tls "$reason" "stage=tls$T$(clean "verified=${reason:-no}")";;
-    35|58|59|83|90) tell tls "$reason" stage=tls;;
-    1|8|52|56) tell garbled "$reason" stage=http;;
-    *) tell unknown "${reason:-curl ends with $failed}";;
+    6) reply no-name "$reason" stage=name;;
+    7) reply "$(by_words "$said" unknown)" "$reason" stage=connect;; # the reason alone does not say which
+    28) reply timeout "$reason";;
+    51|60) reply tls "$reason" "stage=tls$T$(clean "verified=${reason:-no}")";;
+    35|58|59|83|90) reply tls "$reason" stage=tls;;
+    1|8|52|56) reply garbled "$reason" stage=http;;
+    *) reply unknown "${reason:-curl ends with $failed}";;
   esac
 }
 ask_wget() { # scheme, path
@@ -62,16 +62,16 @@ ask_wget() { # scheme, path
   said=$(within $((TIMEOUT_S + 1)) wget -S -O /dev/null -T "$TIMEOUT_S" "http://$where:$port${2:-/}" 2>&1)
   failed=$?
   status=$(printf '%s\n' "$said" | sed -n 's,^ *HTTP/1\.[01] \([0-9][0-9][0-9]\).*,\1,p' | tail -n 1)
-  if [ -n "$status" ]; then tell ok '' "status=$status"
-  elif [ $failed -eq 124 ]; then tell timeout 'no answer in time'
-  else tell "$(by_words "$said" unknown)" "${said##*"
+  if [ -n "$status" ]; then reply ok '' "status=$status"
+  elif [ $failed -eq 124 ]; then reply timeout 'no answer in time'
+  else reply "$(by_words "$said" unknown)" "${said##*"
 "}"; fi
 }
 ask_metrics() {
   if ! have curl || ! have awk; then cannot 'no python3, and not both curl and awk to ask with'; return; fi
   where=$address; case $where in *:*) where="[$where]";; esac
   if ! said=$(curl -sS -f -g --noproxy '*' --max-time "$TIMEOUT_S" --max-filesize 524288 "http://$where:$port/metrics" 2>&1)
-  then tell "$(by_words "$said" unknown)" "$said"; return; fi
+  then reply "$(by_words "$said" unknown)" "$said"; return; fi
   found=$(printf '%s\n' "$said" | awk '
     /^coredns_cache_hits_total[{ ]/ { h += $NF; hits = 1 }
     /^coredns_cache_misses_total[{ ]/ { m += $NF; misses = 1 }
@@ -81,7 +81,7 @@ ask_metrics() {
       if (hits) printf "\thits=%.0f", h; if (misses) printf "\tmisses=%.0f", m
       if (forwards) printf "\tforwards=%.0f", f; if (errors) printf "\terrors=%.0f", e
     }')
-  if [ -n "$found" ]; then tell ok '' "${found#?}"; else tell garbled 'nothing that it tells is of a DNS cache'; fi
+  if [ -n "$found" ]; then reply ok '' "${found#?}"; else reply garbled 'nothing that it tells is of a DNS cache'; fi
 }
 ask_dns() {
   have dig || { cannot 'no python3 and no dig to ask with'; return; }
@@ -90,10 +90,10 @@ ask_dns() {
   [ "$transport" != tcp ] || set -- "$@" +tcp
   said=$(within $((TIMEOUT_S + 1)) dig "$@" 2>&1)
   rcode=$(printf '%s\n' "$said" | sed -n 's/.*->>HEADER<<-.*status: \([A-Z]*\),.*/\1/p')
-  if [ -z "$rcode" ]; then tell "$(by_words "$said" unknown)" "$(printf '%s\n' "$said" | sed -n 's/^;; *//p' | head -n 1)"; return; fi
+  if [ -z "$rcode" ]; then reply "$(by_words "$said" unknown)" "$(printf '%s\n' "$said" | sed -n 's/^;; *//p' | head -n 1)"; return; fi
   cut=no; case $said in *";; flags:"*" tc"[\ \;]*) cut=yes;; esac
   found=$(printf '%s\n' "$said" | sed -n "s/^[^;].*[[:space:]]${record:-A}[[:space:]]\{1,\}\([0-9A-Fa-f.:]*\)\$/\1/p" | sort | tr '\n' ',')
-  tell ok '' "rcode=$rcode${T}truncated=$cut${T}addresses=${found%,}"
+  reply ok '' "rcode=$rcode${T}truncated=$cut${T}addresses=${found%,}"
 }
 ask_stub() {
   have getent || { cannot 'no python3 and no getent to ask with'; return; }
@@ -104,32 +104,32 @@ ask_stub() {
   esac
   said=$(within "$TIMEOUT_S" getent $base "$name" 2>&1)
   case $? in
-    0) tell ok '' "addresses=$(printf '%s\n' "$said" | sed 's/[[:space:]].*//' | sort -u | tr '\n' ',' | sed 's/,$//')";;
-    2) tell no-name 'getent finds none; it does not tell whether anyone answered' certain=no;;
-    124|143) tell timeout 'no answer in time';;
-    *) tell unknown "getent: $said";;
+    0) reply ok '' "addresses=$(printf '%s\n' "$said" | sed 's/[[:space:]].*//' | sort -u | tr '\n' ',' | sed 's/,$//')";;
+    2) reply no-name 'getent finds none; it does not reply whether anyone answered' certain=no;;
+    124|143) reply timeout 'no answer in time';;
+    *) reply unknown "getent: $said";;
   esac
 }
 ask_mtu() {
   have ping || { cannot 'no python3 and no ping to ask with'; return; }
-  told= largest=
+  reported= largest=
   for size in $(echo "$sizes" | tr ',' '\n' | sort -rn); do
     case $address in *:*) body=$((size - 48));; *) body=$((size - 28));; esac
     if said=$(within $((TIMEOUT_S + 1)) ping -n -M do -c 1 -W "$TIMEOUT_S" -s "$body" "$address" 2>&1); then largest=$size; break; fi
     case $said in
       *nvalid\ option*|*nrecognized\ option*|*sage:*) cannot 'no python3, and a ping that cannot set don'\''t-fragment'; return;;
       *not\ permitted*|*ermission\ denied*) cannot 'no right to send echo requests'; return;;
-      *mtu*=*) now=$(printf '%s\n' "$said" | sed -n 's/.*mtu *= *\([0-9]*\).*/\1/p' | head -n 1); told=${now:-$told};;
+      *mtu*=*) now=$(printf '%s\n' "$said" | sed -n 's/.*mtu *= *\([0-9]*\).*/\1/p' | head -n 1); reported=${now:-$reported};;
     esac
   done
-  told=${told:+told=$told}
-  if [ -n "$largest" ]; then tell ok '' "largest=$largest${told:+$T$told}"
-  elif [ -n "$told" ] && [ "${told#*=}" -lt "$size" ]; then tell ok '' "largest=0$T$told"
-  else tell "$(by_words "$said" timeout)" 'no answer' "$told"; fi
+  reported=${reported:+reported=$reported}
+  if [ -n "$largest" ]; then reply ok '' "largest=$largest${reported:+$T$reported}"
+  elif [ -n "$reported" ] && [ "${reported#*=}" -lt "$size" ]; then reply ok '' "largest=0$T$reported"
+  else reply "$(by_words "$said" timeout)" 'no answer' "$reported"; fi
 }
 ask_settings() {
   file=${POOLKEEPER_ROOT-}/etc/resolv.conf
-  [ -r "$file" ] || { tell unknown 'there is no /etc/resolv.conf to read'; return; }
+  [ -r "$file" ] || { reply unknown 'there is no /etc/resolv.conf to read'; return; }
   servers= search= ndots=1
   while read -r word first rest || [ -n "$word" ]; do
     case $word in
@@ -139,7 +139,7 @@ ask_settings() {
       options) for option in $first $rest; do case $option in ndots:*[!0-9]*) ;; ndots:?*) ndots=${option#ndots:};; esac; done;;
     esac
   done < "$file"
-  tell ok '' "$(clean "servers=${servers#,}")$T$(clean "search=$search")${T}ndots=$ndots"
+  reply ok '' "$(clean "servers=${servers#,}")$T$(clean "search=$search")${T}ndots=$ndots"
 }
 ask() { # fields of a question, as `questions` gives them
   number=$1 kind=$2 address=$3 port=$4 name=$5 transport=$6 record=$7 authority=$8 sizes=$9 server_name=${10}

@@ -1,4 +1,4 @@
-"""A sheet of questions put to a host: the program to send, and a pure reader of what comes back."""
+"""A batch of questions put to a host: the program to send, and a pure reader of what comes back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
-from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, RequestBatch
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts.sessions import Sessions
 from poolkeeper.tasks.outcomes import redact
@@ -21,7 +21,7 @@ STARTING_S = 15.0
 """Beyond jitter and deadline: what a busy host takes to start Python, and to end the last step in shell."""
 
 _MOST = (60.0, 10.0, 32, 60.0)
-"""Of a sheet that comes from elsewhere: deadline and timeout in seconds, questions at once, jitter in seconds."""
+"""Of a batch that comes from elsewhere: deadline and timeout in seconds, questions at once, jitter in seconds."""
 _FIELDS = (
     "|".join(Kind),
     "([0-9A-Za-z:][0-9A-Za-z._:-]*)?",
@@ -33,34 +33,34 @@ _FIELDS = (
     "([0-9]{1,5}(,[0-9]{1,5})*)?",
     "([0-9A-Za-z*][0-9A-Za-z._:*-]*)?",
 )
-"""Patterns of a question's fields where the sheet comes from elsewhere: no word of it may pass for an option."""
+"""Patterns of a question's fields where the batch comes from elsewhere: no word of it may pass for an option."""
 _LONGEST_FIELD = 4096
 _MOST_VALUES = 32
 _CODES = {"%": "%25", "\t": "%09", "\n": "%0A", "\r": "%0D"}
 _LETTERS = {code: letter for letter, code in _CODES.items()}
 
 
-async def ask_host(sessions: Sessions, host: Host, sheet: Sheet) -> tuple[Answer, ...]:
+async def ask_host(sessions: Sessions, host: Host, batch: RequestBatch) -> tuple[Answer, ...]:
     """A host's answers, one for each question, in order. One round trip, as root where the host has sudo.
 
-    Takes at most the sheet's jitter, its deadline and 15 s. Raises HostError.
+    Takes at most the batch's jitter, its deadline and 15 s. Raises HostError.
     """
-    stdout, stderr = await told_by(sessions, host, sheet)
-    return read_answers(stdout, sheet, said=last_words(stderr))
+    stdout, stderr = await run_probe(sessions, host, batch)
+    return read_answers(stdout, batch, said=last_line(stderr))
 
 
-async def told_by(sessions: Sessions, host: Host, sheet: Sheet) -> tuple[str, str]:
+async def run_probe(sessions: Sessions, host: Host, batch: RequestBatch) -> tuple[str, str]:
     """The same, as the program's stdout and stderr, for `read_answers` elsewhere."""
-    result = await sessions.run(host, program(sheet), timeout_s=sheet.jitter_s + sheet.deadline_s + STARTING_S)
+    result = await sessions.run(host, program(batch), timeout_s=batch.jitter_s + batch.deadline_s + STARTING_S)
     return result.stdout, result.stderr
 
 
-def last_words(stderr: str) -> str:
+def last_line(stderr: str) -> str:
     """The last line of it. Pure."""
     return stderr.strip().rpartition("\n")[2]
 
 
-def program(sheet: Sheet) -> str:
+def program(batch: RequestBatch) -> str:
     """The POSIX shell program that asks. Pure.
 
     It hands Python's to `printf`, which every usual shell has built in: nothing stands in any argv, and no shell
@@ -68,16 +68,16 @@ def program(sheet: Sheet) -> str:
     """
     asked = "\n".join(
         f"ask {' '.join(map(shlex.quote, _fields(number, question)))}"
-        for number, question in enumerate(sheet.questions)
+        for number, question in enumerate(batch.questions)
     )
     cases = "\n".join(
-        f"{shlex.quote(name)}) printf '%s' {shlex.quote(pem)};;" for name, pem in sheet.authorities.items()
+        f"{shlex.quote(name)}) printf '%s' {shlex.quote(pem)};;" for name, pem in batch.authorities.items()
     )
     return "\n".join(
         (
-            f"PROBE={shlex.quote(python_program(sheet))}",
-            f"DEADLINE_S={math.ceil(sheet.deadline_s)} TIMEOUT_S={math.ceil(sheet.timeout_s)}",
-            f"JITTER_S={math.ceil(sheet.jitter_s)}",
+            f"PROBE={shlex.quote(python_program(batch))}",
+            f"DEADLINE_S={math.ceil(batch.deadline_s)} TIMEOUT_S={math.ceil(batch.timeout_s)}",
+            f"JITTER_S={math.ceil(batch.jitter_s)}",
             f'authority() {{ case $1 in\n{cases}\n"") ;;\nesac; }}',
             f"questions() {{ :\n{asked}\n}}",
             SHELL,
@@ -85,21 +85,21 @@ def program(sheet: Sheet) -> str:
     )
 
 
-def python_program(sheet: Sheet) -> str:
+def python_program(batch: RequestBatch) -> str:
     """The Python program that asks; it ends its process. Pure."""
-    return f"{PROBE}\nmain({sheet_text(sheet)!a})\n"
+    return f"{PROBE}\nmain({batch_text(batch)!a})\n"
 
 
-def sheet_text(sheet: Sheet) -> str:
-    """The sheet as the probe program reads it. Pure."""
-    limits = ("limits", sheet.deadline_s, sheet.timeout_s, sheet.parallel, sheet.jitter_s)
-    authorities = (("authority", name, pem) for name, pem in sheet.authorities.items())
-    questions = (("ask", *_fields(number, question)) for number, question in enumerate(sheet.questions))
+def batch_text(batch: RequestBatch) -> str:
+    """The batch as the probe program reads it. Pure."""
+    limits = ("limits", batch.deadline_s, batch.timeout_s, batch.parallel, batch.jitter_s)
+    authorities = (("authority", name, pem) for name, pem in batch.authorities.items())
+    questions = (("ask", *_fields(number, question)) for number, question in enumerate(batch.questions))
     return "\n".join(_line(fields) for fields in (limits, *authorities, *questions))
 
 
-def read_sheet(text: str) -> Sheet:
-    """A sheet from its text. Pure. Raises ValueError for what `sheet_text` never writes, and beyond limits."""
+def read_batch(text: str) -> RequestBatch:
+    """A batch from its text. Pure. Raises ValueError for what `batch_text` never writes, and beyond limits."""
     lines = [[_letters(field) for field in line.split("\t")] for line in text.split("\n")]
     (word, *limits), *rest = lines
     if word != "limits" or len(limits) != len(_MOST):
@@ -123,7 +123,7 @@ def read_sheet(text: str) -> Sheet:
                 raise ValueError(f"line `{' '.join(row)[:80]}` is no question")
     if unknown := {question.authority for question in questions} - {"", *authorities}:
         raise ValueError(f"it brings no authority {', '.join(sorted(unknown))}")
-    return Sheet(tuple(questions), authorities, deadline_s, timeout_s, int(parallel), jitter_s)
+    return RequestBatch(tuple(questions), authorities, deadline_s, timeout_s, int(parallel), jitter_s)
 
 
 def _is_question(fields: Sequence[str]) -> bool:
@@ -133,7 +133,7 @@ def _is_question(fields: Sequence[str]) -> bool:
     )
 
 
-def read_answers(text: str, sheet: Sheet, *, said: str = "") -> tuple[Answer, ...]:
+def read_answers(text: str, batch: RequestBatch, *, said: str = "") -> tuple[Answer, ...]:
     """What the program answered: one answer for each question, in order. Pure.
 
     What is around its lines, such as a login banner, is passed over. A question without an answer is UNKNOWN.
@@ -156,7 +156,7 @@ def read_answers(text: str, sheet: Sheet, *, said: str = "") -> tuple[Answer, ..
     elif not begun:
         why = f"the probe program did not begin{f': {_bounded(said)}' if said else ''}"
     missing = Answer(Outcome.UNKNOWN, reason=why)
-    return tuple(answers.get(number, missing) for number in range(len(sheet.questions)))
+    return tuple(answers.get(number, missing) for number in range(len(batch.questions)))
 
 
 def _answer(fields: list[str]) -> Answer | None:

@@ -10,15 +10,15 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from poolkeeper.tasks.audit.planning.questions import Answer, Sheet
-from poolkeeper.tasks.audit.remote.protocol import last_words, read_answers, read_sheet, sheet_text, told_by
+from poolkeeper.tasks.audit.planning.questions import Answer, RequestBatch
+from poolkeeper.tasks.audit.remote.protocol import batch_text, last_line, read_answers, read_batch, run_probe
 from poolkeeper.tasks.fleet.model import Fleet, Host
 from poolkeeper.tasks.hosts import HostError, Sessions
 from poolkeeper.tasks.outcomes import named
 
-BATCH_BYTES = 250_000
+PARCEL_BYTES = 250_000
 """Of questions for one run of a worker: Prefect takes parameters of up to 512 KiB."""
-BATCH_HOSTS = 50
+PARCEL_HOSTS = 50
 _SAME_FILE = "Give the worker in the site the same fleet file."
 _SAME_VERSION = "Install the same version of poolkeeper on the worker in the site."
 
@@ -34,16 +34,16 @@ class WorkerAway(HostError):
     next_step = "Start a worker there: `prefect worker start --pool POOL`."
 
 
-class NotTaken(WorkerAway):
+class NoWorker(WorkerAway):
     """No worker is there at all: a second parcel of questions would only wait as long again."""
 
 
-def batches(sheets: Mapping[str, Sheet]) -> Iterator[dict[str, str]]:
+def parcels(batches: Mapping[str, RequestBatch]) -> Iterator[dict[str, str]]:
     """Sheets as text, so many in one parcel as one run may take. Pure."""
     parcel, size = dict[str, str](), 0
-    for name, sheet in sheets.items():
-        text = sheet_text(sheet)
-        if parcel and (size + len(text) > BATCH_BYTES or len(parcel) == BATCH_HOSTS):
+    for name, batch in batches.items():
+        text = batch_text(batch)
+        if parcel and (size + len(text) > PARCEL_BYTES or len(parcel) == PARCEL_HOSTS):
             yield parcel
             parcel, size = {}, 0
         parcel[name] = text
@@ -52,21 +52,21 @@ def batches(sheets: Mapping[str, Sheet]) -> Iterator[dict[str, str]]:
         yield parcel
 
 
-async def ask_here(fleet: Fleet, sessions: Sessions, sheets: Mapping[str, str]) -> dict[str, Said]:
-    """The worker's half: put the sheets to hosts of its own fleet file, all at once."""
-    said = await asyncio.gather(*(_ask(fleet.hosts.get(name), sessions, text) for name, text in sheets.items()))
-    return dict(zip(sheets, said, strict=True))
+async def ask_here(fleet: Fleet, sessions: Sessions, batches: Mapping[str, str]) -> dict[str, Said]:
+    """The worker's half: put the batches to hosts of its own fleet file, all at once."""
+    said = await asyncio.gather(*(_ask(fleet.hosts.get(name), sessions, text) for name, text in batches.items()))
+    return dict(zip(batches, said, strict=True))
 
 
 async def _ask(host: Host | None, sessions: Sessions, text: str) -> Said:
     try:
-        sheet = read_sheet(text)
+        batch = read_batch(text)
     except ValueError as error:
         return {"error": HostError.id, "observed": f"its questions cannot be read: {error}", "next_step": _SAME_VERSION}
     try:
         if host is None or not host.active:
             raise HostError("the fleet file of the site's worker has no such active host", next_step=_SAME_FILE)
-        stdout, stderr = await told_by(sessions, host, sheet)
+        stdout, stderr = await run_probe(sessions, host, batch)
     except HostError as error:
         return {"error": error.id, "observed": error.observed, "next_step": error.next_step}
     except Exception as error:  # one host's, and the others go on
@@ -75,11 +75,11 @@ async def _ask(host: Host | None, sessions: Sessions, text: str) -> Said:
     return {"stdout": stdout, "stderr": stderr}
 
 
-def answers_of(said: Any, sheet: Sheet) -> tuple[Answer, ...]:
+def answers_of(said: Any, batch: RequestBatch) -> tuple[Answer, ...]:
     """What a host answered a worker: one answer for each question, in order. Pure. Raises the worker's HostError."""
     fields = said if isinstance(said, dict) else {}
     if "stdout" in fields:
-        return read_answers(str(fields["stdout"]), sheet, said=last_words(str(fields.get("stderr", ""))))
+        return read_answers(str(fields["stdout"]), batch, said=last_line(str(fields.get("stderr", ""))))
     kind = _KINDS.get(str(fields.get("error")), HostError)
     raise kind(str(fields.get("observed", "the worker told nothing of it")), next_step=str(fields.get("next_step", "")))
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from poolkeeper.tasks.audit.measurements import Measured, Quality
-from poolkeeper.tasks.audit.nights.comparison import Baseline, Compared, Key, PathKey, Since, Told
+from poolkeeper.tasks.audit.measurements import Measurement, Quality
+from poolkeeper.tasks.audit.nights.comparison import Baseline, Comparison, FindingChange, FindingStatus, Key, PathKey
 from poolkeeper.tasks.audit.places import Place
 from poolkeeper.tasks.outcomes import Severity
 
@@ -21,16 +21,16 @@ class AuditReport:
     run_id: str
     started_at: datetime
     ended_at: datetime
-    compared: Compared
-    """Its findings, and how they stand against the nights before."""
-    facts: tuple[Measured, ...]
+    compared: Comparison
+    """Its findings, and how they state against the nights before."""
+    facts: tuple[Measurement, ...]
     hosts: Mapping[str, Place]
     """Every host that was asked for."""
     unread: Mapping[str, str]
     """Host -> why it could not be asked tonight."""
     silent: Mapping[str, int]
     """Host -> for how many nights nothing was measured of it, where these are too many."""
-    explains: Mapping[Key, tuple[Measured, ...]] = field(default_factory=dict)
+    explains: Mapping[Key, tuple[Measurement, ...]] = field(default_factory=dict)
     """Finding -> the facts that are as they are because of it."""
     usual: Mapping[PathKey, Baseline] = field(default_factory=dict)
     pairs: int = 0
@@ -52,14 +52,14 @@ class AuditReport:
         return Counter(fact.quality for fact in self.facts)
 
     @property
-    def wrong(self) -> tuple[Told, ...]:
+    def wrong(self) -> tuple[FindingChange, ...]:
         """The findings that nobody expected, the worst first."""
-        return tuple(one for one in self.compared.told if one.finding.severity is not Severity.INFO)
+        return tuple(one for one in self.compared.changes if one.finding.severity is not Severity.INFO)
 
     @property
-    def expected(self) -> tuple[Told, ...]:
+    def expected(self) -> tuple[FindingChange, ...]:
         """The findings that are no surprise."""
-        return tuple(one for one in self.compared.told if one.finding.severity is Severity.INFO)
+        return tuple(one for one in self.compared.changes if one.finding.severity is Severity.INFO)
 
     @property
     def failed(self) -> int:
@@ -70,7 +70,7 @@ class AuditReport:
     @property
     def summary(self) -> str:
         """`3 findings (1 new), 2 fixed; 1,204 measured: 1,190 ok, 14 fail; 6 unknown`."""
-        new = sum(one.stands is Since.NEW for one in self.wrong)
+        new = sum(one.status is FindingStatus.NEW for one in self.wrong)
         parts = [f"{counted(len(self.wrong), 'finding')}{f' ({new:,} new)' if new else ''}"]
         if self.compared.fixed:
             parts.append(f"{len(self.compared.fixed):,} fixed")

@@ -13,7 +13,7 @@ from poolkeeper.tasks.audit.places import CLOUD
 
 
 @dataclass(frozen=True, slots=True)
-class Relief:
+class CacheSavings:
     """The caches of some nodes together, since each of them started."""
 
     nodes: int
@@ -42,7 +42,7 @@ class Relief:
         )
 
 
-def relief(told: Iterable[Mapping[str, str]], places: Iterable[str]) -> Relief | None:
+def cache_savings(told: Iterable[Mapping[str, str]], places: Iterable[str]) -> CacheSavings | None:
     """Of caches that tell their hits and misses; None: none does, or nobody has asked them yet.
 
     told: each cache's counters; places: each DNS server's site, or the cloud
@@ -53,7 +53,7 @@ def relief(told: Iterable[Mapping[str, str]], places: Iterable[str]) -> Relief |
     servers = list(places)
     if not servers or not hits + misses:
         return None
-    return Relief(len(counted), hits, misses, len(servers), servers.count(CLOUD))
+    return CacheSavings(len(counted), hits, misses, len(servers), servers.count(CLOUD))
 
 
 def _is_count(text: str) -> bool:

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from poolkeeper.tasks.audit.measurements import Measured, Quality
+from poolkeeper.tasks.audit.measurements import Measurement, Quality
 from poolkeeper.tasks.audit.places import Place
 from poolkeeper.tasks.audit.report.matrix import places
 
@@ -54,10 +54,10 @@ def transport(target: str) -> str:
     return found[-1].lower() if found else ""
 
 
-def stages(facts: Iterable[Measured], by_name: Mapping[str, Place]) -> dict[str, tuple[Stage, ...]]:
+def stages(facts: Iterable[Measurement], by_name: Mapping[str, Place]) -> dict[str, tuple[Stage, ...]]:
     """Site -> its stages in order; by name of the site. Pure."""
     order = {check: place for place, check in enumerate(STAGES)}
-    groups: defaultdict[tuple[str, str, str], list[Measured]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
     for fact in facts:
         if fact.check.startswith("dns."):
             groups[places(fact, by_name)[0].site, fact.check, transport(fact.target)].append(fact)
@@ -69,7 +69,7 @@ def stages(facts: Iterable[Measured], by_name: Mapping[str, Place]) -> dict[str,
     return {site: tuple(of_it) for site, of_it in found.items()}
 
 
-def _stage(check: str, way: str, facts: list[Measured]) -> Stage:
+def _stage(check: str, way: str, facts: list[Measurement]) -> Stage:
     took = sorted(
         fact.duration_ms
         for fact in facts

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from poolkeeper.tasks.audit.measurements import Measured, Quality
+from poolkeeper.tasks.audit.measurements import Measurement, Quality
 from poolkeeper.tasks.audit.places import CLOUD, Place
 
 WORST_FIRST = (Quality.FAIL, Quality.UNKNOWN, Quality.SLOW, Quality.OK)
@@ -21,7 +21,7 @@ def places_by_name(hosts: Mapping[str, Place]) -> dict[str, Place]:
     return {**hosts, **{f"pod on {name}": place for name, place in hosts.items()}}
 
 
-def places(fact: Measured, by_name: Mapping[str, Place]) -> tuple[Place, Place]:
+def places(fact: Measurement, by_name: Mapping[str, Place]) -> tuple[Place, Place]:
     """From where to where a fact goes; what is no host of the fleet is in the cloud. Pure."""
     return by_name.get(fact.source, IN_THE_CLOUD), by_name.get(fact.target, IN_THE_CLOUD)
 
@@ -68,7 +68,7 @@ def by_domain(place: Place) -> Spot:
 
 
 def count(
-    facts: Iterable[Measured], by_name: Mapping[str, Place], spot: Callable[[Place], Spot]
+    facts: Iterable[Measurement], by_name: Mapping[str, Place], spot: Callable[[Place], Spot]
 ) -> dict[tuple[Spot, Spot], Cell]:
     """(from, to) -> what was measured of connections and of big packets. Pure."""
     found: defaultdict[tuple[Spot, Spot], Cell] = defaultdict(Cell)

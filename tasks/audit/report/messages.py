@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from poolkeeper.tasks.audit.measurements import Measured, Quality
-from poolkeeper.tasks.audit.nights.comparison import Gone, Since, Told
+from poolkeeper.tasks.audit.measurements import Measurement, Quality
+from poolkeeper.tasks.audit.nights.comparison import FindingChange, FindingStatus, PastFinding
 from poolkeeper.tasks.audit.report.audit_report import AuditReport, counted
 from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, RunState, Severity
 from poolkeeper.tasks.pages.markdown import plain, with_commands
@@ -20,30 +20,30 @@ SHOWN_ROWS = 15
 """At most so many of each shorter list."""
 
 
-def stands(told: Told) -> str:
+def status_text(change: FindingChange) -> str:
     """`new`, `still failing since 2026-11-20, 4 nights`, `flapping: back tonight`."""
-    since = f"since {told.since:%Y-%m-%d}, {counted(told.nights, 'night')}"
-    worse = f"; a blocker now, {told.was} before" if _became_blocker(told) else ""
-    match told.stands:
-        case Since.NEW:
+    since = f"since {change.since:%Y-%m-%d}, {counted(change.nights, 'night')}"
+    worse = f"; a blocker now, {change.was} before" if _became_blocker(change) else ""
+    match change.status:
+        case FindingStatus.NEW:
             return "new"
-        case Since.STILL:
+        case FindingStatus.STILL:
             return f"still failing {since}{worse}"
-        case Since.FLAPPING:
-            return f"flapping: back {since if told.nights > 1 else 'tonight'}{worse}"
+        case FindingStatus.FLAPPING:
+            return f"flapping: back {since if change.nights > 1 else 'tonight'}{worse}"
 
 
-def _became_blocker(told: Told) -> bool:
+def _became_blocker(change: FindingChange) -> bool:
     """Whether it was there before, and milder."""
-    return told.finding.severity is Severity.BLOCKER and told.was not in ("", Severity.BLOCKER)
+    return change.finding.severity is Severity.BLOCKER and change.was not in ("", Severity.BLOCKER)
 
 
-def explained(report: AuditReport, told: Told) -> tuple[Measured, ...]:
+def explained(report: AuditReport, change: FindingChange) -> tuple[Measurement, ...]:
     """The facts that are as they are because of a finding."""
-    return report.explains.get((told.finding.id, told.finding.subject), ())
+    return report.explains.get((change.finding.id, change.finding.subject), ())
 
 
-def by_check(facts: Sequence[Measured]) -> str:
+def by_check(facts: Sequence[Measurement]) -> str:
     """`380 connect.host, 32 dns.cache`."""
     counts = sorted(Counter(fact.check for fact in facts).items(), key=lambda item: (-item[1], item[0]))
     more = f" and {len(counts) - 6} other checks" if len(counts) > 6 else ""
@@ -64,9 +64,9 @@ def verdict(report: AuditReport) -> str:
     counts = report.counts
     looked_at = counts.total() - counts[Quality.UNKNOWN]
     if len(report.wrong) == 1:
-        return f"One thing is broken, {stands(report.wrong[0])}."
+        return f"One thing is broken, {status_text(report.wrong[0])}."
     if report.wrong:
-        new = sum(one.stands is Since.NEW for one in report.wrong)
+        new = sum(one.status is FindingStatus.NEW for one in report.wrong)
         return f"{len(report.wrong):,} things are broken, {f'{new:,}' if new else 'none'} of them new."
     if not looked_at:
         return "Nothing could be measured: nobody knows whether anything is wrong."
@@ -100,7 +100,7 @@ def _lines(report: AuditReport) -> Iterator[str]:
     if report.expected:
         yield from ("", "## Expected trouble", "")
         for one in report.expected[:SHOWN_ROWS]:
-            yield f"- {plain(str(one.finding.subject))}: {plain(one.finding.evidence.observed)} ({stands(one)})"
+            yield f"- {plain(str(one.finding.subject))}: {plain(one.finding.evidence.observed)} ({status_text(one)})"
         yield from _more(len(report.expected), SHOWN_ROWS)
     yield from _gone("Fixed since last night", report.compared.fixed)
     yield from _gone("Not measured tonight: nobody knows whether these are fixed", report.compared.not_measured)
@@ -113,16 +113,16 @@ def _lines(report: AuditReport) -> Iterator[str]:
         yield from _more(len(report.unread), SHOWN_ROWS)
 
 
-def _finding(report: AuditReport, told: Told) -> Iterator[str]:
-    one = told.finding
-    yield f"- **{one.severity}** {plain(str(one.subject))}, {stands(told)}: {plain(one.evidence.observed)}"
+def _finding(report: AuditReport, change: FindingChange) -> Iterator[str]:
+    one = change.finding
+    yield f"- **{one.severity}** {plain(str(one.subject))}, {status_text(change)}: {plain(one.evidence.observed)}"
     yield f"  (expected: {plain(one.evidence.expected)}; `{one.id}`)"
-    if facts := explained(report, told):
+    if facts := explained(report, change):
         yield f"  Explains {counted(len(facts), 'measurement')}: {plain(by_check(facts))}."
     yield f"  **Next:** {with_commands(one.next_step)}"
 
 
-def _gone(title: str, gone: Sequence[Gone]) -> Iterator[str]:
+def _gone(title: str, gone: Sequence[PastFinding]) -> Iterator[str]:
     if gone:
         yield from ("", f"## {title}", "")
         for one in gone[:SHOWN_ROWS]:
@@ -138,9 +138,9 @@ def _more(count: int, shown: int) -> Iterator[str]:
 def host_outcomes(report: AuditReport) -> tuple[HostOutcome, ...]:
     """One outcome a host: measured, or why not; with the findings about it."""
     about: defaultdict[str, list[Finding]] = defaultdict(list)
-    for told in report.compared.told:
-        if told.finding.subject.kind == "host":
-            about[told.finding.subject.name].append(told.finding)
+    for change in report.compared.changes:
+        if change.finding.subject.kind == "host":
+            about[change.finding.subject.name].append(change.finding)
     return tuple(
         HostOutcome(
             name,
@@ -158,8 +158,8 @@ def run_state(report: AuditReport, fail_on: str) -> RunState:
     fail_on: `blockers`, `new-blockers` (which no run before had, or had as something milder), or anything else for
         neither
     """
-    blockers = [told for told in report.compared.told if told.finding.severity is Severity.BLOCKER]
-    new = any(told.since == report.started_at or _became_blocker(told) for told in blockers)
+    blockers = [change for change in report.compared.changes if change.finding.severity is Severity.BLOCKER]
+    new = any(change.since == report.started_at or _became_blocker(change) for change in blockers)
     failed = {"blockers": bool(blockers), "new-blockers": new}.get(fail_on, False)
     if failed or len(report.unread) == len(report.hosts):
         return RunState.FAILED
@@ -173,12 +173,12 @@ def finding_rows(report: AuditReport) -> list[dict[str, Any]]:
             "finding": one.finding.id,
             "severity": str(one.finding.severity),
             "subject": str(one.finding.subject),
-            "stands": str(one.stands),
+            "status": str(one.status),
             "since": moment(one.since),
             "observed": one.finding.evidence.observed,
             "next step": one.finding.next_step,
         }
-        for one in report.compared.told
+        for one in report.compared.changes
     ]
 
 
@@ -193,12 +193,12 @@ def as_json(report: AuditReport) -> dict[str, Any]:
         "findings": [
             {
                 **one.finding.row(),
-                "stands": str(one.stands),
+                "status": str(one.status),
                 "since": one.since.isoformat(),
                 "nights": one.nights,
                 "explains": len(explained(report, one)),
             }
-            for one in report.compared.told
+            for one in report.compared.changes
         ],
         "fixed": [_gone_row(one) for one in report.compared.fixed],
         "not_measured": [_gone_row(one) for one in report.compared.not_measured],
@@ -215,5 +215,5 @@ def as_json(report: AuditReport) -> dict[str, Any]:
     }
 
 
-def _gone_row(gone: Gone) -> dict[str, str]:
+def _gone_row(gone: PastFinding) -> dict[str, str]:
     return {"id": gone.id, "subject": str(gone.subject), "observed": gone.observed}

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from poolkeeper.tasks.audit.measurements import Measured, Quality
-from poolkeeper.tasks.audit.nights.comparison import BASELINE_AT_LEAST, Gone, Since, Told
+from poolkeeper.tasks.audit.measurements import Measurement, Quality
+from poolkeeper.tasks.audit.nights.comparison import BASELINE_AT_LEAST, FindingChange, FindingStatus, PastFinding
 from poolkeeper.tasks.audit.places import CLOUD, Place
 from poolkeeper.tasks.audit.report.audit_report import AuditReport, counted
 from poolkeeper.tasks.audit.report.dns_stages import Stage, stages
 from poolkeeper.tasks.audit.report.matrix import Cell, Spot, by_domain, by_site, count, places_by_name
-from poolkeeper.tasks.audit.report.messages import by_check, elsewhere, explained, lasted, stands, verdict
+from poolkeeper.tasks.audit.report.messages import by_check, elsewhere, explained, lasted, status_text, verdict
 from poolkeeper.tasks.pages.parts import (
     SHOWN_ROWS,
     Bar,
@@ -40,7 +40,7 @@ SHOWN_PATHS = 5
 """Examples of what a finding explains."""
 SHOWN_SLOW = 50
 SHOWN_NOTES = 3
-"""At the top; the others stand at the end."""
+"""At the top; the others state at the end."""
 SHOWN_NAMES = 20
 """Hosts in one row."""
 SHOWN_SITES = 30
@@ -53,7 +53,7 @@ OPEN_DOMAINS = 12
 
 SECTIONS = {
     "broken": "What is broken",
-    "gone": "Gone since last night",
+    "gone": "PastFinding since last night",
     "connections": "Connections between sites",
     "dns": "DNS, stage by stage",
     "latency": "Slower than usual",
@@ -133,33 +133,33 @@ def _not_known(report: AuditReport) -> str:
 
 def _against(report: AuditReport) -> str:
     if report.earlier_nights:
-        return f"Compared with {counted(report.earlier_nights, 'earlier night')}."
+        return f"Comparison with {counted(report.earlier_nights, 'earlier night')}."
     return "There is no earlier night to compare with, so that everything counts as new."
 
 
 # What is broken, and what is gone
 
 
-def _cards(report: AuditReport, found: Sequence[Told]) -> list[Card]:
+def _cards(report: AuditReport, found: Sequence[FindingChange]) -> list[Card]:
     return [_card(report, one) for one in found[:SHOWN_FINDINGS]]
 
 
-def _card(report: AuditReport, told: Told) -> Card:
-    subject = told.finding.subject.name
+def _card(report: AuditReport, change: FindingChange) -> Card:
+    subject = change.finding.subject.name
     note = report.hosts[subject].note if subject in report.hosts else ""
-    known = told.stands is not Since.NEW or report.earlier_nights
-    state = stands(told) if known else "new: no earlier night is known"
-    facts = explained(report, told)
-    return card_of(told.finding, *([_explains(facts)] if facts else []), state=state, note=note)
+    known = change.status is not FindingStatus.NEW or report.earlier_nights
+    state = status_text(change) if known else "new: no earlier night is known"
+    facts = explained(report, change)
+    return card_of(change.finding, *([_explains(facts)] if facts else []), state=state, note=note)
 
 
-def _explains(facts: Sequence[Measured]) -> Fact:
+def _explains(facts: Sequence[Measurement]) -> Fact:
     examples = [f"{fact.check}: {fact.source} → {fact.target}: {fact.evidence}" for fact in facts[:SHOWN_PATHS]]
     text = f"{counted(len(facts), 'measurement')}: {by_check(facts)}"
     return Fact("Explains", text, examples=examples, more_examples=len(facts) - len(examples))
 
 
-def _gone(gone: Sequence[Gone]) -> Table | None:
+def _gone(gone: Sequence[PastFinding]) -> Table | None:
     return first_rows(_GONE, [(str(one.subject), one.id, one.observed) for one in gone]) if gone else None
 
 
@@ -311,7 +311,7 @@ def _slow(report: AuditReport) -> Table | None:
     slow = [fact for fact in report.facts if fact.quality is Quality.SLOW]
     usual = {fact.path: report.usual[fact.path].median_ms for fact in slow if fact.path in report.usual}
 
-    def left_it(fact: Measured) -> tuple[float, float, tuple[str, str, str]]:
+    def left_it(fact: Measurement) -> tuple[float, float, tuple[str, str, str]]:
         took = fact.duration_ms or 0.0
         return -took / max(usual[fact.path], 0.1) if fact.path in usual else 0.0, -took, fact.path
 

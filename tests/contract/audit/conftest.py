@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from poolkeeper.tasks.audit.planning.questions import Answer, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, RequestBatch
 from poolkeeper.tasks.audit.remote.protocol import program, read_answers
 from tests.contract.audit.servers import World, world
 
@@ -51,11 +51,11 @@ class ProbedHost:
             timeout=60,
         )
 
-    def ask(self, sheet: Sheet, *, shell: tuple[str, ...] = ("/bin/sh",)) -> tuple[Answer, ...]:
-        """Put a sheet to it."""
-        done = self.run(program(sheet), shell=shell)
+    def ask(self, batch: RequestBatch, *, shell: tuple[str, ...] = ("/bin/sh",)) -> tuple[Answer, ...]:
+        """Put a batch to it."""
+        done = self.run(program(batch), shell=shell)
         assert not done.stderr, done.stderr
-        return read_answers(done.stdout, sheet)
+        return read_answers(done.stdout, batch)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import yaml
 from poolkeeper.deployments.lab import lifecycle
 from poolkeeper.deployments.lab.faults import Fault
 from poolkeeper.deployments.lab.layout import LabFolder
-from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, RequestBatch
 from poolkeeper.tasks.audit.remote.protocol import ask_host
 from poolkeeper.tasks.fleet import load_fleet
 from poolkeeper.tasks.fleet.model import Host
@@ -48,7 +48,7 @@ async def sessions() -> AsyncIterator[Sessions]:
 QUESTIONS = ("api", "ssh", "dns", "dns-tcp", "missing", "stub", "settings", "mtu", "no way")
 
 
-def _sheet(lab: LabFolder, other: Host) -> Sheet:
+def _sheet(lab: LabFolder, other: Host) -> RequestBatch:
     told = json.loads(lab.ready.read_text())
     api, dns = urlsplit(told["api_url"]), told["dns"].partition(":")[0]
     questions = (
@@ -62,7 +62,7 @@ def _sheet(lab: LabFolder, other: Host) -> Sheet:
         Question(Kind.MTU, other.address, sizes=(1280, 1500)),
         Question(Kind.DNS, "169.254.20.10", 53, "missing.lab", "udp", "A"),
     )
-    return Sheet(questions, {"cluster": _authority(lab)}, deadline_s=20, timeout_s=3)
+    return RequestBatch(questions, {"cluster": _authority(lab)}, deadline_s=20, timeout_s=3)
 
 
 def _authority(lab: LabFolder) -> str:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, RequestBatch
 from poolkeeper.tasks.audit.remote.protocol import python_program, read_answers
 
 pytestmark = pytest.mark.tier("machines")
@@ -69,20 +69,20 @@ def _inside(pid: int, *command: str, text: str = "") -> str:
 
 
 def _asked(pid: int, address: str, *sizes: int) -> Answer:
-    sheet = Sheet((Question(Kind.MTU, address, sizes=sizes),), timeout_s=20, deadline_s=60)
-    return read_answers(_inside(pid, sys.executable, "-I", "-S", "-B", "-", text=python_program(sheet)), sheet)[0]
+    batch = RequestBatch((Question(Kind.MTU, address, sizes=sizes),), timeout_s=20, deadline_s=60)
+    return read_answers(_inside(pid, sys.executable, "-I", "-S", "-B", "-", text=python_program(batch)), batch)[0]
 
 
 @pytest.mark.parametrize(
     ("address", "sizes", "outcome", "values"),
     [
         pytest.param("10.0.0.1", (1280, 1500), Outcome.OK, {"largest": "1500"}, id="all reach the router"),
-        pytest.param("10.0.0.1", (1280, 1501), Outcome.OK, {"largest": "1280", "told": "1500"}, id="our own line"),
+        pytest.param("10.0.0.1", (1280, 1501), Outcome.OK, {"largest": "1280", "reported": "1500"}, id="our own line"),
         pytest.param(
-            "10.0.1.2", (1280, 1301, 1500), Outcome.OK, {"largest": "1280", "told": "1300"}, id="the router tells"
+            "10.0.1.2", (1280, 1301, 1500), Outcome.OK, {"largest": "1280", "reported": "1300"}, id="the router tells"
         ),
-        pytest.param("10.0.1.2", (1301, 1500), Outcome.OK, {"largest": "0", "told": "1300"}, id="all are too big"),
-        pytest.param("fd02::2", (1280, 1301, 1500), Outcome.OK, {"largest": "1280", "told": "1300"}, id="IPv6"),
+        pytest.param("10.0.1.2", (1301, 1500), Outcome.OK, {"largest": "0", "reported": "1300"}, id="all are too big"),
+        pytest.param("fd02::2", (1280, 1301, 1500), Outcome.OK, {"largest": "1280", "reported": "1300"}, id="IPv6"),
         pytest.param("10.0.2.2", (1280,), Outcome.UNREACHABLE, {}, id="the router knows no way"),
         pytest.param("10.9.9.9", (1280,), Outcome.UNREACHABLE, {}, id="no network"),
     ],

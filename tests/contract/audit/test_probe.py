@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from poolkeeper.deployments.lab.real.machines.base import base_tree
-from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, RequestBatch
 from poolkeeper.tasks.audit.remote.protocol import program, python_program, read_answers
 from tests.contract.audit.conftest import ProbedHost
 from tests.contract.audit.pythons import MINORS, lacking_pythons, python
@@ -121,9 +121,9 @@ def _placed(question: Question, servers: World) -> Question:
     return replace(question, port=servers.ports.get(question.name, 0), name=name)
 
 
-def _sheet(servers: World) -> Sheet:
+def _sheet(servers: World) -> RequestBatch:
     questions = tuple(_placed(question, servers) for question, _, _ in CASES.values())
-    return Sheet(questions, {"ours": servers.authority_pem}, deadline_s=40, timeout_s=TIMEOUT_S, parallel=16)
+    return RequestBatch(questions, {"ours": servers.authority_pem}, deadline_s=40, timeout_s=TIMEOUT_S, parallel=16)
 
 
 @pytest.mark.tier("pythons")
@@ -140,10 +140,10 @@ def test_every_answer_on_every_python(minor: int, servers: World, host: ProbedHo
 
 @pytest.mark.tier("machines")
 def test_every_answer_on_debians_smallest_python(servers: World) -> None:
-    tree, sheet = base_tree(), _sheet(servers)
+    tree, batch = base_tree(), _sheet(servers)
     command = ["chroot", str(tree), "/bin/sh", "-s"]
-    done = subprocess.run(command, input=program(sheet), capture_output=True, text=True, timeout=60)
-    answers = dict(zip(CASES, read_answers(done.stdout, sheet), strict=True))
+    done = subprocess.run(command, input=program(batch), capture_output=True, text=True, timeout=60)
+    answers = dict(zip(CASES, read_answers(done.stdout, batch), strict=True))
     assert answers["settings"].reason == "/etc/resolv.conf: No such file or directory"
     _as_wanted({**answers, "settings": Answer(Outcome.OK)})
 
@@ -176,9 +176,9 @@ def _clocks_and_stages(got: dict[str, Answer]) -> None:
     assert got["an authority that was not given"].reason.startswith("there is nothing to verify with")
 
 
-def _probe(sheet: Sheet, before: str = "") -> tuple[subprocess.CompletedProcess[str], float]:
+def _probe(batch: RequestBatch, before: str = "") -> tuple[subprocess.CompletedProcess[str], float]:
     """Run the Python program alone, with lines of Python before its call; and how long it took, in seconds."""
-    text, call, rest = python_program(sheet).rpartition("\nmain(")
+    text, call, rest = python_program(batch).rpartition("\nmain(")
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", "-"],
@@ -227,9 +227,9 @@ def _minimal() -> set[str]:
 def test_the_deadline_holds_whatever_hangs(servers: World) -> None:
     silent = [Question(Kind.HTTP, HERE, servers.ports["silent"], "/") for _ in range(40)]
     hangs = [Question(Kind.STUB, name=f"name{number}.lab") for number in range(3)]
-    sheet = Sheet((*hangs, *silent), deadline_s=1, timeout_s=30, parallel=8)
-    done, took_s = _probe(sheet, "socket.getaddrinfo = lambda *_: threading.Event().wait()")
-    answers = read_answers(done.stdout, sheet)
+    batch = RequestBatch((*hangs, *silent), deadline_s=1, timeout_s=30, parallel=8)
+    done, took_s = _probe(batch, "socket.getaddrinfo = lambda *_: threading.Event().wait()")
+    answers = read_answers(done.stdout, batch)
     assert done.returncode == 0
     assert done.stdout.endswith("poolkeeper-probe end\n")
     assert took_s < 10
@@ -239,9 +239,11 @@ def test_the_deadline_holds_whatever_hangs(servers: World) -> None:
 
 
 def test_a_lookup_that_hangs_is_a_timeout(servers: World) -> None:
-    sheet = Sheet((Question(Kind.STUB, name="a.lab"), Question(Kind.TCP, "a.lab", 1)), deadline_s=20, timeout_s=0.2)
-    done, _ = _probe(sheet, "socket.getaddrinfo = lambda *_: threading.Event().wait()")
-    assert [answer.outcome for answer in read_answers(done.stdout, sheet)] == [Outcome.TIMEOUT, Outcome.TIMEOUT]
+    batch = RequestBatch(
+        (Question(Kind.STUB, name="a.lab"), Question(Kind.TCP, "a.lab", 1)), deadline_s=20, timeout_s=0.2
+    )
+    done, _ = _probe(batch, "socket.getaddrinfo = lambda *_: threading.Event().wait()")
+    assert [answer.outcome for answer in read_answers(done.stdout, batch)] == [Outcome.TIMEOUT, Outcome.TIMEOUT]
 
 
 @pytest.mark.parametrize(
@@ -254,9 +256,9 @@ def test_a_lookup_that_hangs_is_a_timeout(servers: World) -> None:
     ],
 )
 def test_names_that_cannot_be_looked_up(error: str, outcome: Outcome, stub: Outcome) -> None:
-    sheet = Sheet((Question(Kind.TCP, "a.lab", 1), Question(Kind.STUB, name="a.lab")), timeout_s=5)
-    done, _ = _probe(sheet, f"def fail(*_):\n    raise {error}\nsocket.getaddrinfo = fail")
-    assert [answer.outcome for answer in read_answers(done.stdout, sheet)] == [outcome, stub]
+    batch = RequestBatch((Question(Kind.TCP, "a.lab", 1), Question(Kind.STUB, name="a.lab")), timeout_s=5)
+    done, _ = _probe(batch, f"def fail(*_):\n    raise {error}\nsocket.getaddrinfo = fail")
+    assert [answer.outcome for answer in read_answers(done.stdout, batch)] == [outcome, stub]
 
 
 @pytest.mark.parametrize(("record", "addresses"), [("A", "10.0.0.1"), ("AAAA", "fd00::1"), ("", "10.0.0.1,fd00::1")])
@@ -265,9 +267,9 @@ def test_a_name_is_looked_up_in_the_family_that_is_asked_for(record: str, addres
 KNOWN = [(socket.AF_INET, 1, 6, "", ("10.0.0.1", 0)), (socket.AF_INET6, 1, 6, "", ("fd00::1", 0, 0, 0))]
 socket.getaddrinfo = lambda name, port, family, kind: [row for row in KNOWN if family in (0, row[0])]
 """
-    sheet = Sheet((Question(Kind.STUB, name="a.lab", record=record),), timeout_s=5)
-    done, _ = _probe(sheet, known)
-    assert read_answers(done.stdout, sheet)[0].values == {"addresses": addresses}
+    batch = RequestBatch((Question(Kind.STUB, name="a.lab", record=record),), timeout_s=5)
+    done, _ = _probe(batch, known)
+    assert read_answers(done.stdout, batch)[0].values == {"addresses": addresses}
 
 
 @pytest.mark.parametrize(
@@ -287,9 +289,9 @@ class Socket(socket.socket):
         super().__init__(family, type, proto, fileno)
 socket.socket = Socket
 """
-    sheet = Sheet((Question(Kind.MTU, HERE, sizes=(1280, 1500, 9000)),), timeout_s=5)
-    done, _ = _probe(sheet, before)
-    answer = read_answers(done.stdout, sheet)[0]
+    batch = RequestBatch((Question(Kind.MTU, HERE, sizes=(1280, 1500, 9000)),), timeout_s=5)
+    done, _ = _probe(batch, before)
+    answer = read_answers(done.stdout, batch)[0]
     if answer.outcome is Outcome.UNKNOWN:
         assert answer.reason.startswith(reason or "no right to send echo requests")
     else:

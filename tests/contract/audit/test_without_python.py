@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, RequestBatch
 from poolkeeper.tasks.audit.remote.protocol import program, read_answers
 from tests.contract.audit.conftest import ProbedHost
 from tests.contract.audit.servers import HERE, World
@@ -27,7 +27,7 @@ def _asked(
 ) -> tuple[Answer, ...]:  # fmt: skip
     for tool in (*ALWAYS, *tools):
         host.tool(tool)
-    return host.ask(Sheet(tuple(questions), more, deadline_s=30, timeout_s=1), shell=shell)
+    return host.ask(RequestBatch(tuple(questions), more, deadline_s=30, timeout_s=1), shell=shell)
 
 
 def test_nothing_to_ask_with(host: ProbedHost) -> None:
@@ -139,14 +139,14 @@ def test_dig(said: str, outcome: Outcome, values: dict[str, str], host: ProbedHo
         pytest.param("exit 0", Outcome.OK, {"largest": "1500"}, id="all sizes"),
         pytest.param(
             'case $* in *"-s 1472"*) echo "ping: local error: message too long, mtu=1450"; exit 1;; esac',
-            Outcome.OK, {"largest": "1280", "told": "1450"}, id="one is too big, and told",
+            Outcome.OK, {"largest": "1280", "reported": "1450"}, id="one is too big, and told",
         ),
         pytest.param("exit 1", Outcome.TIMEOUT, {}, id="no answer"),
         pytest.param(
             'case $* in *"-s 1472"*) echo "From 10.0.0.9 Frag needed and DF set (mtu = 1300)";; esac; exit 1',
-            Outcome.TIMEOUT, {"told": "1300"}, id="one is too big, the other is not answered",
+            Outcome.TIMEOUT, {"reported": "1300"}, id="one is too big, the other is not answered",
         ),
-        pytest.param('echo "From 10.0.0.9 Frag needed and DF set (mtu = 1200)"; exit 1', Outcome.OK, {"largest": "0", "told": "1200"}, id="all are too big"),
+        pytest.param('echo "From 10.0.0.9 Frag needed and DF set (mtu = 1200)"; exit 1', Outcome.OK, {"largest": "0", "reported": "1200"}, id="all are too big"),
         pytest.param('echo "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable"; exit 1', Outcome.UNREACHABLE, {}, id="unreachable"),
         pytest.param('echo "ping: socktype: SOCK_RAW: Operation not permitted"; exit 2', Outcome.UNKNOWN, {}, id="no right"),
         pytest.param('echo "ping: invalid option -- M"; exit 1', Outcome.UNKNOWN, {}, id="of busybox"),
@@ -180,24 +180,24 @@ def test_a_python_that_cannot_begin_is_none(host: ProbedHost) -> None:
     host.script("python3", 'while read -r line; do :; done; echo "SyntaxError: invalid syntax" >&2; exit 1')
     for tool in (*ALWAYS, "getent"):
         host.tool(tool)
-    sheet = Sheet((Question(Kind.STUB, name="localhost"),))
-    assert read_answers(host.run(program(sheet)).stdout, sheet)[0].outcome is Outcome.OK
+    batch = RequestBatch((Question(Kind.STUB, name="localhost"),))
+    assert read_answers(host.run(program(batch)).stdout, batch)[0].outcome is Outcome.OK
 
 
 def test_a_python_that_was_killed_is_not_tried_again(host: ProbedHost) -> None:
     host.script("python3", "while read -r line; do :; done; echo; echo poolkeeper-probe begin; kill -9 $$")
     for tool in (*ALWAYS, "getent"):
         host.tool(tool)
-    sheet = Sheet((Question(Kind.STUB, name="localhost"),))
-    answer = read_answers(host.run(program(sheet)).stdout, sheet)[0]
+    batch = RequestBatch((Question(Kind.STUB, name="localhost"),))
+    answer = read_answers(host.run(program(batch)).stdout, batch)[0]
     assert (answer.outcome, answer.reason) == (Outcome.UNKNOWN, "the answer was cut short")
 
 
 def test_no_time_left(host: ProbedHost) -> None:
     host.tool("date")
     host.script("getent", "exit 0")
-    sheet = Sheet((Question(Kind.STUB, name="localhost"),), deadline_s=0)
-    answer = read_answers(host.run(program(sheet)).stdout, sheet)[0]
+    batch = RequestBatch((Question(Kind.STUB, name="localhost"),), deadline_s=0)
+    answer = read_answers(host.run(program(batch)).stdout, batch)[0]
     assert answer.outcome is Outcome.UNKNOWN
 
 

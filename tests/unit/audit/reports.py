@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from poolkeeper.tasks.audit.measurements import Measured, Part, Quality, Suspect
-from poolkeeper.tasks.audit.nights.comparison import Baseline, Compared, Gone, Since, Told
+from poolkeeper.tasks.audit.measurements import CandidateCause, Measurement, Part, Quality
+from poolkeeper.tasks.audit.nights.comparison import Baseline, Comparison, FindingChange, FindingStatus, PastFinding
 from poolkeeper.tasks.audit.places import Place
 from poolkeeper.tasks.audit.report.audit_report import AuditReport
 from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
@@ -26,9 +26,14 @@ def a_fact(
     target: str = "ams1-n01",
     quality: Quality = Quality.OK,
     **more: Any,
-) -> Measured:
-    fields = {"evidence": f"{quality}", "suspects": frozenset({Suspect(Part.HOST, source)}), "duration_ms": 8.0, **more}
-    return Measured(check, source, target, quality, **fields)
+) -> Measurement:
+    fields = {
+        "evidence": f"{quality}",
+        "candidates": frozenset({CandidateCause(Part.HOST, source)}),
+        "duration_ms": 8.0,
+        **more,
+    }
+    return Measurement(check, source, target, quality, **fields)
 
 
 def a_finding(
@@ -43,8 +48,8 @@ def a_finding(
     return Finding(id, severity, Subject(kind, name), evidence, next_step)
 
 
-def told(finding: Finding, stands: Since = Since.NEW, nights: int = 1) -> Told:
-    return Told(finding, stands, NIGHT - timedelta(days=nights - 1), nights)
+def change(finding: Finding, status: FindingStatus = FindingStatus.NEW, nights: int = 1) -> FindingChange:
+    return FindingChange(finding, status, NIGHT - timedelta(days=nights - 1), nights)
 
 
 def a_report(**more: Any) -> AuditReport:
@@ -55,7 +60,7 @@ def a_report(**more: Any) -> AuditReport:
         "run_id": "run-1",
         "started_at": NIGHT,
         "ended_at": NIGHT + timedelta(seconds=252),
-        "compared": Compared((), ()),
+        "compared": Comparison((), ()),
         "facts": facts,
         "hosts": HOSTS,
         "unread": {},
@@ -90,14 +95,14 @@ def a_bad_night() -> AuditReport:
     dns_tcp = a_finding("audit.dns.tcp", "fra1", Severity.WARNING, observed="DNS over TCP fails at fra1")
     cordoned = a_finding("audit.node.cordoned", "fra1-n02", Severity.INFO, "host", "it is cordoned")
     gone = (
-        Gone("audit.kubelet", Subject("host", "fra1-n02"), "port 10250 refuses", True),
-        Gone("audit.clock", Subject("host", "ams1-n02"), "its clock is 40 s off", False),
+        PastFinding("audit.kubelet", Subject("host", "fra1-n02"), "port 10250 refuses", True),
+        PastFinding("audit.clock", Subject("host", "ams1-n02"), "its clock is 40 s off", False),
     )
     return replace(
         quiet,
         facts=(*failing, *dns, slow, big),
         hosts={**HOSTS, "ams1-n02": Place("ams1", "ams1-a", note="a rollout works on it")},
-        compared=Compared((told(cut), told(dns_tcp, Since.STILL, 4), told(cordoned)), gone),
+        compared=Comparison((change(cut), change(dns_tcp, FindingStatus.STILL, 4), change(cordoned)), gone),
         unread={"ams1-n02": "no login: connection refused"},
         silent={"ams1-n02": 6},
         usual={slow.path: Baseline(42.0, 3.0, 7)},
@@ -106,13 +111,13 @@ def a_bad_night() -> AuditReport:
     )
 
 
-def an_expected_night(*more: Measured) -> AuditReport:
+def an_expected_night(*more: Measurement) -> AuditReport:
     """A host that is cordoned does not answer; and whatever else there is."""
     failed = tuple(a_fact(source=host, target="fra1-n02", quality=Quality.FAIL) for host in ("fra1-n01", "ams1-n01"))
     cordoned = a_finding("audit.host.cut", "fra1-n02", Severity.INFO, "host", "no connection; it is cordoned")
     return a_report(
         facts=(a_fact(), *failed, *more),
-        compared=Compared((told(cordoned),), ()),
+        compared=Comparison((change(cordoned),), ()),
         explains={(cordoned.id, cordoned.subject): failed},
     )
 
@@ -141,10 +146,10 @@ def a_big_night(hosts: int = 1000, facts: int = 60_000, sites: int = 12, domains
     return a_report(
         hosts=placed,
         facts=many,
-        compared=Compared(
-            tuple(told(one) for one in findings),
+        compared=Comparison(
+            tuple(change(one) for one in findings),
             tuple(
-                Gone("audit.clock", Subject("host", name), "its clock is off", bool(i % 2))
+                PastFinding("audit.clock", Subject("host", name), "its clock is off", bool(i % 2))
                 for i, name in enumerate(names)
             ),
         ),

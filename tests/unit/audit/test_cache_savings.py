@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolkeeper.tasks.audit.report.cache_savings import Relief, relief
+from poolkeeper.tasks.audit.report.cache_savings import CacheSavings, cache_savings
 
 ONE = {"hits": "90", "misses": "10"}
 
@@ -21,7 +21,7 @@ ONE = {"hits": "90", "misses": "10"}
     ],
 )
 def test_what_crosses_the_line(told: list[dict[str, str]], places: list[str], crossing: tuple[int, int, int]) -> None:
-    found = relief(told, places)
+    found = cache_savings(told, places)
     assert found is not None
     assert found.crossing == crossing
 
@@ -35,11 +35,11 @@ def test_what_crosses_the_line(told: list[dict[str, str]], places: list[str], cr
     ],
 )
 def test_nothing_is_told_where_nothing_is_known(told: list[dict[str, str]], places: list[str]) -> None:
-    assert relief(told, places) is None
+    assert cache_savings(told, places) is None
 
 
 def test_it_is_said_with_its_range() -> None:
-    assert str(Relief(2, 180, 20, 2, 1)) == (
+    assert str(CacheSavings(2, 180, 20, 2, 1)) == (
         "The caches of 2 nodes answered 90% of 200 questions themselves since they started; of the 20 others some 10"
         " (between 0 and 20) crossed the line to the cloud, where 1 of 2 DNS servers are."
     )

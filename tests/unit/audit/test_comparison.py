@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from poolkeeper.tasks.audit.measurements import Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.measurements import CandidateCause, Measurement, Part, Quality
 from poolkeeper.tasks.audit.nights.comparison import (
     Baseline,
-    Compared,
-    Gone,
+    Comparison,
+    FindingStatus,
+    PastFinding,
     PastRun,
     Seen,
-    Since,
     against_baseline,
     baselines,
     compare,
@@ -37,7 +37,7 @@ def finding(subject: Subject) -> Finding:
     return Finding("audit.x", Severity.BLOCKER, subject, Evidence("broken", "whole", "probe", NOW), "Mend it.")
 
 
-def compared(found: list[Subject], before: list[PastRun], known: str = "", looked_at: str = "line host") -> Compared:
+def compared(found: list[Subject], before: list[PastRun], known: str = "", looked_at: str = "line host") -> Comparison:
     """Tonight's comparison. known, looked_at: kinds of what was shown to work, and of what was asked about."""
     findings = [finding(subject) for subject in found]
     return compare(
@@ -65,71 +65,81 @@ def carrying(ago: float, since: int, nights: int, last: int, severity: str = "")
 
 
 @pytest.mark.parametrize(
-    ("before", "told"),
+    ("before", "changes"),
     [
-        pytest.param([], (Since.NEW, 0, 1), id="the first night there is"),
-        pytest.param([a_run(1)], (Since.NEW, 0, 1), id="not there last night"),
-        pytest.param([a_run(1, since=1, nights=1)], (Since.STILL, 1, 2), id="there last night"),
-        pytest.param([a_run(1, since=90, nights=88)], (Since.STILL, 90, 89), id="a quarter that one row tells of"),
+        pytest.param([], (FindingStatus.NEW, 0, 1), id="the first night there is"),
+        pytest.param([a_run(1)], (FindingStatus.NEW, 0, 1), id="not there last night"),
+        pytest.param([a_run(1, since=1, nights=1)], (FindingStatus.STILL, 1, 2), id="there last night"),
         pytest.param(
-            [a_run(0.04, since=3, nights=4)], (Since.STILL, 3, 4), id="there an hour ago, which is tonight too"
+            [a_run(1, since=90, nights=88)], (FindingStatus.STILL, 90, 89), id="a quarter that one row tells of"
         ),
-        pytest.param([a_run(1, fixed=True), a_run(2, since=9, nights=8)], (Since.NEW, 0, 1), id="come back after long"),
-        pytest.param([a_run(1), a_run(2, since=9, nights=8)], (Since.STILL, 9, 9), id="a run elsewhere between"),
         pytest.param(
-            [carrying(1, 9, 8, last=2)], (Since.STILL, 9, 9), id="not measured since longer than runs are read"
+            [a_run(0.04, since=3, nights=4)], (FindingStatus.STILL, 3, 4), id="there an hour ago, which is tonight too"
+        ),
+        pytest.param(
+            [a_run(1, fixed=True), a_run(2, since=9, nights=8)], (FindingStatus.NEW, 0, 1), id="come back after long"
+        ),
+        pytest.param(
+            [a_run(1), a_run(2, since=9, nights=8)], (FindingStatus.STILL, 9, 9), id="a run elsewhere between"
+        ),
+        pytest.param(
+            [carrying(1, 9, 8, last=2)], (FindingStatus.STILL, 9, 9), id="not measured since longer than runs are read"
         ),
         pytest.param(
             [carrying(1, 9, 8, last=2), a_run(1.1, fixed=True), a_run(2, since=9, nights=8)],
-            (Since.NEW, 0, 1),
+            (FindingStatus.NEW, 0, 1),
             id="fixed in a run that a second one at the same time did not know of",
         ),
         pytest.param(
             [a_run(1, since=1, nights=1), a_run(1.05, since=1.05, nights=1)],
-            (Since.STILL, 1.05, 2),
+            (FindingStatus.STILL, 1.05, 2),
             id="new in two runs at once",
         ),
         pytest.param(
             [a_run(1, fixed=True), a_run(2, since=2, nights=1), a_run(3, fixed=True)],
-            (Since.FLAPPING, 0, 1),
+            (FindingStatus.FLAPPING, 0, 1),
             id="every other night",
         ),
         pytest.param(
             [a_run(1, since=1, nights=1), a_run(2, fixed=True), a_run(3, since=3, nights=1)],
-            (Since.FLAPPING, 1, 2),
+            (FindingStatus.FLAPPING, 1, 2),
             id="on and off, on since yesterday",
         ),
         pytest.param(
             [a_run(1, since=1, nights=1), a_run(2, fixed=True), a_run(3, since=90, nights=88)],
-            (Since.STILL, 1, 2),
+            (FindingStatus.STILL, 1, 2),
             id="off once, long before a beginning that is remembered",
         ),
     ],
 )
-def test_how_a_finding_stands(before: list[PastRun], told: tuple[Since, float, int]) -> None:
-    (one,) = compared([LINE], before).told
-    stands, days_ago, nights = told
-    assert (one.stands, one.since, one.nights) == (stands, at(days_ago), nights)
+def test_how_a_finding_stands(before: list[PastRun], changes: tuple[FindingStatus, float, int]) -> None:
+    (one,) = compared([LINE], before).changes
+    status, days_ago, nights = changes
+    assert (one.status, one.since, one.nights) == (status, at(days_ago), nights)
 
 
 @pytest.mark.parametrize(
-    ("before", "told"),
+    ("before", "changes"),
     [
-        pytest.param([older(1)], (Since.NEW, 0, 1), id="not there last night"),
-        pytest.param([older(1, LINE)], (Since.STILL, 1, 2), id="there last night"),
-        pytest.param([older(1, HOST)], (Since.NEW, 0, 1), id="another one's last night"),
-        pytest.param([older(1, LINE), older(2, LINE), older(5)], (Since.STILL, 2, 3), id="since two nights"),
-        pytest.param([older(1), older(2, LINE)], (Since.FLAPPING, 0, 1), id="come back after one night"),
-        pytest.param([older(1), older(2, LINE), older(3)], (Since.FLAPPING, 0, 1), id="every other night"),
-        pytest.param([older(1, carried=LINE), older(2, LINE)], (Since.STILL, 2, 2), id="not measured last night"),
-        pytest.param([older(1, carried=LINE), older(2, carried=LINE)], (Since.NEW, 0, 1), id="never measured"),
-        pytest.param([a_run(1, since=3, nights=3), older(2, LINE)], (Since.STILL, 2, 3), id="the first new row"),
+        pytest.param([older(1)], (FindingStatus.NEW, 0, 1), id="not there last night"),
+        pytest.param([older(1, LINE)], (FindingStatus.STILL, 1, 2), id="there last night"),
+        pytest.param([older(1, HOST)], (FindingStatus.NEW, 0, 1), id="another one's last night"),
+        pytest.param([older(1, LINE), older(2, LINE), older(5)], (FindingStatus.STILL, 2, 3), id="since two nights"),
+        pytest.param([older(1), older(2, LINE)], (FindingStatus.FLAPPING, 0, 1), id="come back after one night"),
+        pytest.param([older(1), older(2, LINE), older(3)], (FindingStatus.FLAPPING, 0, 1), id="every other night"),
+        pytest.param(
+            [older(1, carried=LINE), older(2, LINE)], (FindingStatus.STILL, 2, 2), id="not measured last night"
+        ),
+        pytest.param([older(1, carried=LINE), older(2, carried=LINE)], (FindingStatus.NEW, 0, 1), id="never measured"),
+        pytest.param(
+            [a_run(1, since=3, nights=3), older(2, LINE)], (FindingStatus.STILL, 2, 3), id="the first new row"
+        ),
     ],
 )
-def test_rows_of_older_versions_are_counted(before: list[PastRun], told: tuple[Since, int, int]) -> None:
-    (one,) = compared([LINE], before).told
-    stands, days_ago, nights = told
-    assert (one.stands, one.since, one.nights) == (stands, at(days_ago), nights)
+def test_rows_of_older_versions_are_counted(before: list[PastRun], changes: tuple[FindingStatus, int, int]) -> None:
+    (one,) = compared([LINE], before).changes
+    status, days_ago, nights = changes
+    assert (one.status, one.since, one.nights) == (status, at(days_ago), nights)
 
 
 def as_it_was(ago: float, severity: str, since: float | None = 9) -> PastRun:
@@ -153,7 +163,7 @@ def as_it_was(ago: float, severity: str, since: float | None = 9) -> PastRun:
     ],
 )
 def test_how_bad_a_finding_was_before(before: list[PastRun], was: str) -> None:
-    (one,) = compared([LINE], before).told
+    (one,) = compared([LINE], before).changes
     assert one.was == was
     gone = {gone.subject: gone.severity for gone in compared([], before).gone}
     assert gone.get(LINE, "") == was, "the next run is told"
@@ -203,12 +213,12 @@ def test_what_is_there_no_more(
     ],
 )
 def test_what_is_fixed_is_told_once(before: list[PastRun]) -> None:
-    assert compared([], before, known="line") == Compared((), ())
+    assert compared([], before, known="line") == Comparison((), ())
 
 
 def test_older_rows_tell_not_since_when_what_was_never_measured_is_there() -> None:
     (gone,) = compared([], [older(1, carried=LINE), older(2, carried=LINE)]).gone
-    assert gone == Gone("audit.x", LINE, f"{LINE} was broken", False, last=at(2))
+    assert gone == PastFinding("audit.x", LINE, f"{LINE} was broken", False, last=at(2))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +273,7 @@ def test_silence_is_told_after_three_nights(before: list[PastRun], nights: dict[
         pytest.param(
             [*(asking(n / 100, "n1") for n in range(1, 9)), *(asking(n, "n1 n2") for n in range(1, 9))],
             ["r0.01", "r1", "r2", "r3"],
-            id="one host again and again in an evening",
+            id="one host again and again in an inputs",
         ),
         pytest.param(
             [asking(1, "n2"), asking(1.02, "n1 n2"), asking(2, "n1 n2"), asking(3, "n1 n2")],
@@ -312,7 +322,7 @@ def test_a_baseline_is_robust(seen: list[float], usual: dict[tuple[str, str, str
     ],
 )
 def test_what_left_its_baseline(usual: Baseline | None, took_ms: float, quality: Quality) -> None:
-    fact = Measured(*PATH, Quality.OK, "connected", frozenset({Suspect(Part.HOST, "n2")}), took_ms)
+    fact = Measurement(*PATH, Quality.OK, "connected", frozenset({CandidateCause(Part.HOST, "n2")}), took_ms)
     (judged,) = against_baseline([fact], {PATH: usual} if usual else {})
     assert judged.quality is quality
     if quality is Quality.SLOW:
@@ -321,5 +331,5 @@ def test_what_left_its_baseline(usual: Baseline | None, took_ms: float, quality:
 
 
 def test_a_failure_is_never_made_slow() -> None:
-    fact = Measured(*PATH, Quality.FAIL, "refused", frozenset({Suspect(Part.HOST, "n2")}), 900.0)
+    fact = Measurement(*PATH, Quality.FAIL, "refused", frozenset({CandidateCause(Part.HOST, "n2")}), 900.0)
     assert against_baseline([fact], {PATH: Baseline(1.0, 0.1, 5)}) == (fact,)

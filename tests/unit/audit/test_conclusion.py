@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.audit.conclusion import SILENT, Evening, Heard, conclude
+from poolkeeper.tasks.audit.conclusion import SILENT, AuditInput, Response, conclude
 from poolkeeper.tasks.audit.measurements import Quality
-from poolkeeper.tasks.audit.nights.comparison import Gone, PastRun, Seen
-from poolkeeper.tasks.audit.planning.plan import View, plan_night
+from poolkeeper.tasks.audit.nights.comparison import PastFinding, PastRun, Seen
+from poolkeeper.tasks.audit.planning.plan import ClusterView, plan_night
 from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome
 from poolkeeper.tasks.audit.remote.worker import WorkerAway
 from poolkeeper.tasks.audit.report.audit_report import AuditReport
@@ -36,29 +36,29 @@ GOOD = {
 }
 
 
-def evening(heard: dict[str, Any], before: tuple[PastRun, ...] = ()) -> Evening:
-    """A night of three hosts. heard: host -> an error, or `{index of a question: answer}` that differs from a good one."""
+def inputs(responses: dict[str, Any], before: tuple[PastRun, ...] = ()) -> AuditInput:
+    """A night of three hosts. responses: host -> an error, or `{index of a question: answer}` that differs from a good one."""
     declared = fleet(HOSTS)
     plan = plan_night(declared, HOSTS, {}, 740_000, {})
     answers = {}
     for host in HOSTS:
-        given = heard.get(host.name, {})
+        given = responses.get(host.name, {})
         if isinstance(given, HostError):
-            answers[host.name] = Heard(error=given)
+            answers[host.name] = Response(error=given)
             continue
         good = [
-            Answer(Outcome.OK, 1.0, {} if asked.wants.absent else GOOD[asked.question.kind])
+            Answer(Outcome.OK, 1.0, {} if asked.expected.absent else GOOD[asked.question.kind])
             for asked in plan.asked[host.name]
         ]
-        answers[host.name] = Heard(
+        answers[host.name] = Response(
             tuple(given.get(asked.check, one) for asked, one in zip(plan.asked[host.name], good, strict=True))
         )
-    views = {CLUSTER.name: View("https://api.example.com:6443", "CA")}
-    return Evening(declared, {h.name: h for h in HOSTS}, plan, views, answers, {}, before, {}, "r", NOW)
+    views = {CLUSTER.name: ClusterView("https://api.example.com:6443", "CA")}
+    return AuditInput(declared, {h.name: h for h in HOSTS}, plan, views, answers, {}, before, {}, "r", NOW)
 
 
 def told(report: AuditReport) -> list[tuple[str, str]]:
-    return [(one.finding.id, str(one.finding.subject)) for one in report.compared.told]
+    return [(one.finding.id, str(one.finding.subject)) for one in report.compared.changes]
 
 
 def last_night(*found: tuple[str, Subject]) -> PastRun:
@@ -67,17 +67,17 @@ def last_night(*found: tuple[str, Subject]) -> PastRun:
 
 
 def test_nothing_is_wrong() -> None:
-    report = conclude(evening({}), NOW)
+    report = conclude(inputs({}), NOW)
     assert (told(report), report.unread) == ([], {})
     assert run_state(report, "blockers") is RunState.COMPLETED
 
 
 def test_a_host_that_is_away_is_one_finding() -> None:
     away = Answer(Outcome.TIMEOUT, 3000)
-    report = conclude(evening({"n1": ConnectTimeout("no answer"), "n2": {}, "n3": {}}), NOW)
+    report = conclude(inputs({"n1": ConnectTimeout("no answer"), "n2": {}, "n3": {}}), NOW)
     assert told(report) == [("audit.path.cut", "path poolkeeper -> n1")], "the others reach it"
     everyone = {"n1": ConnectTimeout("no answer"), "n2": {"connect.host": away, "mtu.host": away}}
-    report = conclude(evening({**everyone, "n3": {"connect.host": away, "mtu.host": away}}), NOW)
+    report = conclude(inputs({**everyone, "n3": {"connect.host": away, "mtu.host": away}}), NOW)
     assert ("audit.host.cut", "host n1") in told(report)
     assert report.unread == {"n1": "no answer"}
     assert run_state(report, "nothing") is RunState.LEFT_OUT
@@ -86,14 +86,14 @@ def test_a_host_that_is_away_is_one_finding() -> None:
 def test_a_host_that_answers_nothing_is_not_measured() -> None:
     mute = Answer(Outcome.UNKNOWN, reason="the probe program did not begin")
     checks = ("settings.search", "dns.stub", "dns.resolver", "mtu.host", "connect.host")
-    report = conclude(evening({"n1": dict.fromkeys(checks, mute)}), NOW)
+    report = conclude(inputs({"n1": dict.fromkeys(checks, mute)}), NOW)
     assert report.unread == {"n1": "the probe program did not begin"}
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["it answers, and may not be read", "it does not answer"])
 def test_a_cluster_that_could_not_be_read_is_told_and_nothing_of_it_is_known(silent: bool) -> None:
     unread = {CLUSTER.name: "HTTP 403"}
-    report = conclude(replace(evening({}), unread_clusters=unread, unreached_clusters=unread if silent else ()), NOW)
+    report = conclude(replace(inputs({}), unread_clusters=unread, unreached_clusters=unread if silent else ()), NOW)
     assert told(report) == ([("audit.path.cut", "path poolkeeper -> api.example.com:6443")] if silent else [])
     ready = {fact.target: fact.quality for fact in report.facts if fact.check == "node.ready"}
     assert ready == dict.fromkeys(("n1", "n2", "n3"), Quality.UNKNOWN)
@@ -103,19 +103,19 @@ def test_a_cluster_that_could_not_be_read_is_told_and_nothing_of_it_is_known(sil
 
 
 def test_a_cluster_without_a_kubeconfig_costs_its_own_half() -> None:
-    report = conclude(replace(evening({}), views={}, unread_clusters={CLUSTER.name: "no such file"}), NOW)
+    report = conclude(replace(inputs({}), views={}, unread_clusters={CLUSTER.name: "no such file"}), NOW)
     assert (told(report), report.unread) == ([], {})
     assert run_state(report, "nothing") is RunState.LEFT_OUT
 
 
 def test_a_site_without_a_worker_is_one_finding_and_no_hosts_fault() -> None:
-    away = evening({name: WorkerAway("nobody took the run") for name in ("n1", "n2", "n3")})
+    away = inputs({name: WorkerAway("nobody took the run") for name in ("n1", "n2", "n3")})
     report = conclude(replace(away, workers={"fra1": "nobody took the run"}), NOW)
     assert told(report) == [("audit.target.cut", "target worker of fra1")]
-    assert "ask-site/" in report.compared.told[0].finding.next_step
+    assert "ask-site/" in report.compared.changes[0].finding.next_step
     assert report.unread.keys() == {"n1", "n2", "n3"}
     before = last_night(("audit.target.cut", Subject("target", "worker of fra1")))
-    back = replace(evening({}, (before,)), workers={"fra1": ""})
+    back = replace(inputs({}, (before,)), workers={"fra1": ""})
     assert [gone.subject.name for gone in conclude(back, NOW).compared.fixed] == ["worker of fra1"]
 
 
@@ -125,7 +125,7 @@ def test_a_site_that_has_been_without_a_worker_for_long_is_one_finding_still() -
         for ago in range(1, 9)
     )
     lost = WorkerAway("nobody took it")
-    away = evening({"n1": lost, "n2": lost, "n3": AuthRefused("publickey")}, before)
+    away = inputs({"n1": lost, "n2": lost, "n3": AuthRefused("publickey")}, before)
     report = conclude(replace(away, workers={"fra1": "nobody took it"}), NOW)
     assert [about for id, about in told(report) if id == SILENT] == ["host n3"], "it was asked"
     assert report.silent == {"n1": 9, "n2": 9, "n3": 9}, "the list of hosts has them all"
@@ -149,9 +149,9 @@ def test_no_login_to_a_host_that_is_worked_on_is_no_surprise(
 ) -> None:
     missed = frozenset({"n1"})
     before = tuple(PastRun(f"r{ago}", NOW - timedelta(days=ago), missed, missed) for ago in range(1, 9))
-    night = evening({"n1": HostKeyChanged("another key")}, before)
+    night = inputs({"n1": HostKeyChanged("another key")}, before)
     view = replace(night.views[CLUSTER.name], nodes={"n1": a_node("n1", **node)})
-    findings = [one.finding for one in conclude(replace(night, views={CLUSTER.name: view}), NOW).compared.told]
+    findings = [one.finding for one in conclude(replace(night, views={CLUSTER.name: view}), NOW).compared.changes]
     assert {one.id: one.evidence.observed for one in findings} == {
         "hosts.ssh.host-key-changed": f"another key{note}",
         SILENT: f"nothing was measured of it for 9 nights: another key{note}",
@@ -177,26 +177,26 @@ API = {"name_ms": "0.2", "connect_ms": "1.0", "tls_ms": "4.0", "http_ms": "2.0",
     ],
 )
 def test_whose_clock_is_wrong(off: list[str], found: list[tuple[str, str]], severity: Severity | None) -> None:
-    night = evening({})
+    night = inputs({})
     view = replace(night.views[CLUSTER.name], nodes={"n2": a_node("n2", unschedulable=True)})
     plan = plan_night(night.fleet, HOSTS, {CLUSTER.name: view}, 740_000, {})
-    heard = {}
+    response = {}
     for name, asked in plan.asked.items():
         good = {**GOOD, Kind.API: {**API, "clock_offset_s": "600" if name in off else "0.4"}}
-        answers = [Answer(Outcome.OK, 1.0, {} if one.wants.absent else good[one.question.kind]) for one in asked]
-        heard[name] = Heard(tuple(answers))
-    report = conclude(replace(night, plan=plan, views={CLUSTER.name: view}, heard=heard), NOW)
+        answers = [Answer(Outcome.OK, 1.0, {} if one.expected.absent else good[one.question.kind]) for one in asked]
+        response[name] = Response(tuple(answers))
+    report = conclude(replace(night, plan=plan, views={CLUSTER.name: view}, responses=response), NOW)
     assert told(report) == found
-    for one in report.compared.told:
+    for one in report.compared.changes:
         assert one.finding.severity is severity
         assert "time synchronisation" in one.finding.next_step
         assert ("; it is cordoned" in one.finding.evidence.observed) == (severity is Severity.INFO)
 
 
 def test_a_login_is_told_by_who_tried_it() -> None:
-    asked = evening({})
-    heard = {name: replace(one, by="worker of fra1") for name, one in asked.heard.items()}
-    facts = [fact for fact in conclude(replace(asked, heard=heard), NOW).facts if fact.check == "ssh"]
+    asked = inputs({})
+    response = {name: replace(one, by="worker of fra1") for name, one in asked.responses.items()}
+    facts = [fact for fact in conclude(replace(asked, responses=response), NOW).facts if fact.check == "ssh"]
     assert {(fact.source, fact.quality) for fact in facts} == {("worker of fra1", Quality.OK)}
 
 
@@ -205,7 +205,7 @@ SLOW = Answer(Outcome.OK, 3000.0, {"addresses": "10.1.9.9"})
 
 
 @pytest.mark.parametrize(
-    ("id", "heard", "fixed"),
+    ("id", "responses", "fixed"),
     [
         pytest.param("audit.stub.cut", {}, True, id="it was shown to work"),
         pytest.param("audit.stub.cut", {"n1": ConnectTimeout("x")}, False, id="the host is away: nobody knows"),
@@ -225,14 +225,14 @@ SLOW = Answer(Outcome.OK, 3000.0, {"addresses": "10.1.9.9"})
         pytest.param(SILENT, {}, True, id="it answers again"),
     ],
 )
-def test_only_what_was_shown_to_work_is_fixed(id: str, heard: dict[str, Any], fixed: bool) -> None:
-    report = conclude(evening(heard, (last_night((id, HERE)),)), NOW)
+def test_only_what_was_shown_to_work_is_fixed(id: str, responses: dict[str, Any], fixed: bool) -> None:
+    report = conclude(inputs(responses, (last_night((id, HERE)),)), NOW)
     gone = {one.id: one.measured for one in report.compared.gone}
     assert gone == {id: fixed}
 
 
 @pytest.mark.parametrize(
-    ("heard", "fixed"),
+    ("responses", "fixed"),
     [
         pytest.param({}, True, id="it is answered fast"),
         pytest.param(
@@ -242,9 +242,9 @@ def test_only_what_was_shown_to_work_is_fixed(id: str, heard: dict[str, Any], fi
         ),
     ],
 )
-def test_a_name_that_was_slow_is_fixed_once_it_is_fast(heard: dict[str, Any], fixed: bool) -> None:
+def test_a_name_that_was_slow_is_fixed_once_it_is_fast(responses: dict[str, Any], fixed: bool) -> None:
     slow = ("audit.name.slow", Subject("name", "aliyun.com"))
-    compared = conclude(evening(heard, (last_night(slow),)), NOW).compared
+    compared = conclude(inputs(responses, (last_night(slow),)), NOW).compared
     assert (slow in [(one.id, one.subject) for one in compared.fixed]) == fixed
 
 
@@ -254,7 +254,7 @@ def test_a_run_over_some_hosts_tells_nothing_of_the_rest() -> None:
         ("audit.stub.cut", HERE), (SILENT, HERE), ("audit.target.cut", portal),
         ("audit.stub.cut", other), ("audit.kubelet.cut", other),
     )  # fmt: skip
-    compared = conclude(only("n2", evening({}, (before,))), NOW).compared
+    compared = conclude(only("n2", inputs({}, (before,))), NOW).compared
     assert [(one.id, one.subject) for one in compared.fixed] == [("audit.stub.cut", other)]
     assert [(one.id, one.subject) for one in compared.not_measured] == [("audit.kubelet.cut", other)]
     assert [(one.id, one.subject) for one in compared.elsewhere] == [
@@ -263,23 +263,23 @@ def test_a_run_over_some_hosts_tells_nothing_of_the_rest() -> None:
 
 
 def test_a_login_that_is_refused_is_the_hosts_own() -> None:
-    report = conclude(evening({"n1": AuthRefused("publickey")}), NOW)
+    report = conclude(inputs({"n1": AuthRefused("publickey")}), NOW)
     assert told(report) == [("hosts.ssh.auth-refused", "host n1")]
 
 
 def test_an_odd_answer_ends_nobodys_night() -> None:
     odd = Answer(Outcome.OK, 1.0, {"ndots": "inf", "search": "a,b,c", "addresses": "", "rcode": "?", "largest": "nan"})
     checks = ("settings.search", "dns.stub", "dns.resolver", "mtu.host")
-    report = conclude(evening({"n1": dict.fromkeys(checks, odd)}), NOW)
-    assert all(one.finding.severity in Severity for one in report.compared.told)
-    assert report.counts.total() == conclude(evening({}), NOW).counts.total()
+    report = conclude(inputs({"n1": dict.fromkeys(checks, odd)}), NOW)
+    assert all(one.finding.severity in Severity for one in report.compared.changes)
+    assert report.counts.total() == conclude(inputs({}), NOW).counts.total()
 
 
 def test_a_name_that_left_the_fleet_is_not_kept_for_ever() -> None:
     before = last_night(("audit.host.cut", Subject("host", "sold")), ("audit.host.cut", HERE))
-    assert told_of(conclude(evening({}, (before,)), NOW).compared.gone) == ["host n1"]
+    assert told_of(conclude(inputs({}, (before,)), NOW).compared.gone) == ["host n1"]
     carried = replace(before, found={}, carried=before.found)
-    assert told_of(conclude(evening({"n1": ConnectTimeout("x")}, (carried,)), NOW).compared.gone) == ["host n1"]
+    assert told_of(conclude(inputs({"n1": ConnectTimeout("x")}, (carried,)), NOW).compared.gone) == ["host n1"]
 
 
 @pytest.mark.parametrize(
@@ -297,15 +297,15 @@ def test_what_may_be_gone_for_good_is_kept_for_so_long(subject: Subject, unknown
         PastRun(f"r{ago}", NOW - timedelta(days=ago), frozenset(), carried=seen if ago < unknown_for else {})
         for ago in range(1, 100)
     ]
-    report = conclude(evening({"n1": ConnectTimeout("x")}, tuple(before)), NOW)
+    report = conclude(inputs({"n1": ConnectTimeout("x")}, tuple(before)), NOW)
     assert told_of(report.compared.not_measured) == ([str(subject)] if kept else [])
 
 
-def told_of(gone: tuple[Gone, ...]) -> list[str]:
+def told_of(gone: tuple[PastFinding, ...]) -> list[str]:
     return [str(one.subject) for one in gone]
 
 
-def only(name: str, night: Evening) -> Evening:
+def only(name: str, night: AuditInput) -> AuditInput:
     """The same night for one host, that connects to the others as on that night."""
     plan = plan_night(night.fleet, HOSTS, {}, 740_000, {}, only={name})
-    return replace(night, plan=plan, hosts={name: night.hosts[name]}, heard={name: night.heard[name]})
+    return replace(night, plan=plan, hosts={name: night.hosts[name]}, responses={name: night.responses[name]})

@@ -9,15 +9,15 @@ import pytest
 
 from poolkeeper.tasks.audit.causes.findings import finding_of
 from poolkeeper.tasks.audit.causes.grouping import Cause
-from poolkeeper.tasks.audit.measurements import Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.measurements import CandidateCause, FailureMode, Measurement, Part, Quality
 from poolkeeper.tasks.outcomes import Finding, Severity
 from tests.unit.audit.reports import a_fact
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
-DB = Suspect(Part.TARGET, "db", Fault.WRONG)
+DB = CandidateCause(Part.TARGET, "db", FailureMode.WRONG)
 
 
-def failing(symptom: str, count: int, check: str = "https.target") -> list[Measured]:
+def failing(symptom: str, count: int, check: str = "https.target") -> list[Measurement]:
     """As many hosts that see the same."""
     return [
         a_fact(check, f"{symptom}-{n}", "db", Quality.FAIL, evidence=f"it is {symptom}", symptom=symptom)
@@ -25,8 +25,8 @@ def failing(symptom: str, count: int, check: str = "https.target") -> list[Measu
     ]
 
 
-def told(suspect: Suspect, explains: Sequence[Measured], most: str) -> Finding:
-    return finding_of(Cause(suspect, Quality.FAIL, tuple(explains), (), 0, most), {}, NOW)
+def told(candidate: CandidateCause, explains: Sequence[Measurement], most: str) -> Finding:
+    return finding_of(Cause(candidate, Quality.FAIL, tuple(explains), (), 0, most), {}, NOW)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def told(suspect: Suspect, explains: Sequence[Measured], most: str) -> Finding:
     ],
 )
 def test_what_is_mild_does_not_hide_what_is_not(
-    explains: list[Measured], severity: Severity, shown: str, next_step: str
+    explains: list[Measurement], severity: Severity, shown: str, next_step: str
 ) -> None:
     finding = told(DB, explains, explains[0].symptom)
     assert (finding.severity, finding.evidence.observed, finding.next_step) == (severity, shown, next_step)

@@ -1,4 +1,4 @@
-"""From failing facts to causes: every fault a night may meet, alone and with others."""
+"""From failing facts to causes: every mode a night may meet, alone and with others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.audit.causes.candidates import Server, suspects_of_cache, suspects_of_resolver
-from poolkeeper.tasks.audit.causes.grouping import fold
-from poolkeeper.tasks.audit.measurements import Fault, Measured, Part, Quality, Suspect
+from poolkeeper.tasks.audit.causes.candidates import Server, candidates_of_cache, candidates_of_resolver
+from poolkeeper.tasks.audit.causes.grouping import group_by_cause
+from poolkeeper.tasks.audit.measurements import CandidateCause, FailureMode, Measurement, Part, Quality
 from tests.unit.audit.worlds import ENDPOINT, REGISTRY, World
 
-BIG, WRONG, DEAD, CLOCK = Fault.BIG, Fault.WRONG, Fault.DEAD, Fault.CLOCK
+BIG, WRONG, DEAD, CLOCK = FailureMode.BIG, FailureMode.WRONG, FailureMode.DEAD, FailureMode.CLOCK
 UDP = "10.0.0.2 udp/53"
 
 THREE = World({"a": {"a-1": 3, "a-2": 3}, "b": {"b-1": 2, "b-2": 2}, "c": {"c-1": 2, "c-2": 1}})
@@ -27,17 +27,19 @@ LINES = World({"a": {"a-1": 4, "a-2": 4}, "b": {"b-1": 3, "b-2": 2}})
 LUCKY = ("connect.host", "a11", "b11")
 
 
-def s(part: Part, name: str, fault: Fault = Fault.CUT) -> Suspect:
-    return Suspect(part, name, fault)
+def s(part: Part, name: str, mode: FailureMode = FailureMode.CUT) -> CandidateCause:
+    return CandidateCause(part, name, mode)
 
 
-def told(facts: list[Measured]) -> list[tuple[str, int, int, str]]:
-    """Suspect, how many facts it explains, how many speak against it, symptom."""
-    return [(str(each.suspect), len(each.explains), len(each.against), each.symptom) for each in fold(facts)]
+def told(facts: list[Measurement]) -> list[tuple[str, int, int, str]]:
+    """CandidateCause, how many facts it explains, how many speak against it, symptom."""
+    return [
+        (str(each.candidate), len(each.explains), len(each.against), each.symptom) for each in group_by_cause(facts)
+    ]
 
 
-def parts(facts: list[Measured]) -> set[Suspect]:
-    return {each.suspect for each in fold(facts)}
+def parts(facts: list[Measurement]) -> set[CandidateCause]:
+    return {each.candidate for each in group_by_cause(facts)}
 
 
 H_A11, H_A12 = s(Part.HOST, "a11"), s(Part.HOST, "a12")
@@ -96,10 +98,10 @@ READY = ("node.ready", "kubelet.connect")
         ),
     ],
 )
-def test_what_is_broken_is_what_is_told(world: World, broken: Collection[Suspect]) -> None:
+def test_what_is_broken_is_what_is_told(world: World, broken: Collection[CandidateCause]) -> None:
     facts = world.night(*broken)
-    causes = fold(facts)
-    assert {each.suspect for each in causes} == set(broken)
+    causes = group_by_cause(facts)
+    assert {each.candidate for each in causes} == set(broken)
     assert not [fact for each in causes for fact in each.against if fact.quality is Quality.OK]
     assert sum(len(each.explains) for each in causes) == sum(fact.quality is Quality.FAIL for fact in facts)
 
@@ -108,11 +110,11 @@ def test_a_wrong_answer_of_a_cache_does_not_clear_the_cut_line_behind_it() -> No
     facts, wrong = THREE.night(s(Part.LINE, "a -- cloud")), []
     for host in THREE.hosts:
         if host.site.name == "a":
-            own, resolver = suspects_of_cache(host, "old.example"), Server("10.0.0.2")
-            behind = suspects_of_resolver(host, resolver, "udp", "old.example") - own
+            own, resolver = candidates_of_cache(host, "old.example"), Server("10.0.0.2")
+            behind = candidates_of_resolver(host, resolver, "udp", "old.example") - own
             told = (f"{host.name} old.example", Quality.FAIL, "no such name", own | behind)
-            wrong.append(Measured("dns.cache", host.name, *told, symptom="nxdomain", hidden=behind))
-    causes = {each.suspect: each.against for each in fold([*facts, *wrong])}
+            wrong.append(Measurement("dns.cache", host.name, *told, symptom="nxdomain", hidden=behind))
+    causes = {each.candidate: each.against for each in group_by_cause([*facts, *wrong])}
     assert causes == {s(Part.LINE, "a -- cloud"): (), s(Part.SITE, "a", WRONG): ()}
 
 
@@ -184,21 +186,21 @@ def test_a_wrong_answer_of_a_cache_does_not_clear_the_cut_line_behind_it() -> No
             id="slow one way and cut the other",
         ),
         pytest.param(
-            [Measured("x", "a", "b", Quality.FAIL, "", frozenset(), symptom="timeout")],
+            [Measurement("x", "a", "b", Quality.FAIL, "", frozenset(), symptom="timeout")],
             [("path a -> b", 1, 0, "timeout")],
-            id="a fact that names no suspect",
+            id="a fact that names no candidate",
         ),
         pytest.param(
             [replace(fact, quality=Quality.UNKNOWN) for fact in ONE_RACK.night()], [], id="nothing could be measured"
         ),
     ],
 )
-def test_told(facts: list[Measured], expected: list[tuple[str, int, int, str]]) -> None:
+def test_told(facts: list[Measurement], expected: list[tuple[str, int, int, str]]) -> None:
     assert told(facts) == expected
 
 
 def test_a_cause_counts_what_could_not_be_measured() -> None:
-    [cause] = fold(THREE.night(H_A11, checks=["connect.host"]))
+    [cause] = group_by_cause(THREE.night(H_A11, checks=["connect.host"]))
     assert cause.unknown == 12
     assert [fact.target for fact in cause.explains] == ["a11"] * 12
     assert [fact.source for fact in cause.explains] == sorted(host.name for host in THREE.hosts[1:])
@@ -211,7 +213,7 @@ def test_two_hosts_are_their_domain_where_it_has_no_other() -> None:
 def test_the_largest_is_no_cause_where_the_others_explain_all() -> None:
     left, middle, right = (s(Part.TARGET, name) for name in ("left", "middle", "right"))
     covers = [[left]] + [[left, middle]] * 3 + [[middle, right]] * 3 + [[right]]
-    facts = [Measured("x", f"{n}", "t", Quality.FAIL, "", frozenset(each)) for n, each in enumerate(covers)]
+    facts = [Measurement("x", f"{n}", "t", Quality.FAIL, "", frozenset(each)) for n, each in enumerate(covers)]
     assert parts(facts) == {left, right}
 
 
@@ -219,7 +221,7 @@ def test_a_path_that_fails_often_is_not_a_part_that_is_broken() -> None:
     line = s(Part.LINE, "a -- b")
     qualities = [Quality.FAIL] * 6 + [Quality.OK] * 3
     paths = [frozenset((line, s(Part.PATH, f"{n}"))) for n in range(9)]
-    facts = [Measured("x", f"{n}", "t", q, "", paths[n]) for n, q in enumerate(qualities)]
+    facts = [Measurement("x", f"{n}", "t", q, "", paths[n]) for n, q in enumerate(qualities)]
     assert {each.part for each in parts(facts)} == {Part.PATH}
     assert parts(facts[:-1]) == {line}
 
@@ -236,9 +238,9 @@ def worlds(draw: st.DrawFn) -> World:
     return World(shape, tuple(resolvers))
 
 
-def depending(facts: list[Measured], suspect: Suspect, *, measured: bool) -> set[tuple[str, str, str]]:
+def depending(facts: list[Measurement], candidate: CandidateCause, *, measured: bool) -> set[tuple[str, str, str]]:
     """What would fail with it, of all or of what was measured."""
-    return {f.path for f in facts if suspect in f.suspects and (f.quality is not Quality.UNKNOWN or not measured)}
+    return {f.path for f in facts if candidate in f.candidates and (f.quality is not Quality.UNKNOWN or not measured)}
 
 
 SLOWLY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -250,14 +252,14 @@ def test_any_one_part_is_one_cause(data: st.DataObject) -> None:
     world = data.draw(worlds())
     broken = data.draw(st.sampled_from(world.parts()))
     facts = world.night(broken)
-    causes = fold(facts)
+    causes = group_by_cause(facts)
     if not any(fact.quality is Quality.FAIL for fact in facts):
         assert causes == ()  # a host alone in the world that nobody can ask
         return
     [cause] = causes
     assert [fact for fact in cause.against if fact.quality is Quality.OK] == []
     # what failed tells them apart, or nothing does
-    assert depending(facts, cause.suspect, measured=True) == depending(facts, broken, measured=True)
+    assert depending(facts, cause.candidate, measured=True) == depending(facts, broken, measured=True)
 
 
 @SLOWLY
@@ -266,7 +268,7 @@ def test_any_two_parts_are_two_causes_at_most(data: st.DataObject) -> None:
     world = data.draw(worlds())
     two = st.lists(st.sampled_from(world.parts()), min_size=2, max_size=2, unique=True)
     facts = world.night(*data.draw(two))
-    assert len(fold(facts)) <= 2
+    assert len(group_by_cause(facts)) <= 2
 
 
 @SLOWLY
@@ -278,9 +280,9 @@ def test_whatever_fails_is_explained_once_in_any_order(data: st.DataObject, chan
         replace(fact, quality=data_quality) if (data_quality := chance.choice([None] * 30 + list(Quality))) else fact
         for fact in world.night(*broken)
     ]
-    causes = fold(facts)
+    causes = group_by_cause(facts)
     for quality in (Quality.FAIL, Quality.SLOW):
         explained = Counter(f.path for each in causes if each.quality is quality for f in each.explains)
         assert explained == Counter(f.path for f in facts if f.quality is quality)
     chance.shuffle(facts)
-    assert fold(facts) == causes
+    assert group_by_cause(facts) == causes

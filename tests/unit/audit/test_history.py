@@ -9,8 +9,16 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.audit.measurements import Measured, Quality
-from poolkeeper.tasks.audit.nights.comparison import Compared, Gone, Seen, Since, Told, baselines, compare
+from poolkeeper.tasks.audit.measurements import Measurement, Quality
+from poolkeeper.tasks.audit.nights.comparison import (
+    Comparison,
+    FindingChange,
+    FindingStatus,
+    PastFinding,
+    Seen,
+    baselines,
+    compare,
+)
 from poolkeeper.tasks.audit.nights.history import CARRIED, durations, earlier, write_facts, write_findings
 from poolkeeper.tasks.ledger import FINDINGS, RUNS, Spool
 from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
@@ -65,24 +73,26 @@ def test_whom_a_run_asked_and_missed(spool: Spool) -> None:
 N1, N2 = Subject("host", "n1"), Subject("host", "n2")
 
 
-def write(spool: Spool, run_id: str, ago: int, compared: Compared, **more: Any) -> None:
+def write(spool: Spool, run_id: str, ago: int, compared: Comparison, **more: Any) -> None:
     write_findings(Recorder(spool, run_id), compared)
     end(spool, run_id, ago, **more)
 
 
-def new(subject: Subject, at: datetime) -> Compared:
+def new(subject: Subject, at: datetime) -> Comparison:
     """Such a finding, for the first time."""
     seen = Evidence("broken", "whole", "probe", at)
-    return Compared((Told(Finding("audit.x", Severity.BLOCKER, subject, seen, "Mend it."), Since.NEW, at, 1),), ())
+    return Comparison(
+        (FindingChange(Finding("audit.x", Severity.BLOCKER, subject, seen, "Mend it."), FindingStatus.NEW, at, 1),), ()
+    )
 
 
 def test_what_a_run_tells_of_findings_comes_back(spool: Spool) -> None:
     at = NOW - timedelta(days=1)
     gone = {
-        measured: Gone("audit.y", N1, "was broken", measured, NOW - timedelta(days=9), 7, at, "warning")
+        measured: PastFinding("audit.y", N1, "was broken", measured, NOW - timedelta(days=9), 7, at, "warning")
         for measured in (True, False)
     }
-    elsewhere = Gone("audit.z", N2, "was broken", False)
+    elsewhere = PastFinding("audit.z", N2, "was broken", False)
     write(spool, "r1", 1, replace(new(N1, at), gone=(gone[False],), elsewhere=(elsewhere,)))
     (run,) = earlier(spool, ACME, "tonight", NOW)
     assert run.found == {("audit.x", N1): Seen("broken", at, 1, at, "blocker")}
@@ -91,7 +101,7 @@ def test_what_a_run_tells_of_findings_comes_back(spool: Spool) -> None:
         ("audit.z", N2): Seen("was broken"),
     }
     assert (run.fixed, run.tells_all) == (set(), False)
-    write(spool, "r1", 1, Compared((), (gone[True],)))
+    write(spool, "r1", 1, Comparison((), (gone[True],)))
     (run,) = earlier(spool, ACME, "tonight", NOW)
     assert (run.found, run.carried, run.fixed) == ({}, {}, {("audit.y", N1)}), "tried again, it tells what it has now"
 
@@ -112,9 +122,9 @@ def test_rows_of_older_versions_tell_what_they_can(spool: Spool) -> None:
 def test_a_finding_is_carried_from_run_to_run_for_as_long_as_it_is_there(spool: Spool) -> None:
     """A night a day for a quarter, an hour's run over another host each noon, and nights in which nobody could tell."""
 
-    def night(number: int, found: bool, looked_at: bool = True) -> Compared:
+    def night(number: int, found: bool, looked_at: bool = True) -> Comparison:
         at = NOW - timedelta(days=100 - number)
-        findings = [one.finding for one in new(N1, at).told] if found else []
+        findings = [one.finding for one in new(N1, at).changes] if found else []
         known = number == 99 and not found
         before = earlier(spool, ACME, "tonight", at)
         return compare(findings, lambda key: known, lambda key: looked_at, at, before)
@@ -122,8 +132,8 @@ def test_a_finding_is_carried_from_run_to_run_for_as_long_as_it_is_there(spool: 
     for number in range(98):
         write(spool, f"night-{number}", 100 - number, night(number, found=number % 10 < 8))
         write(spool, f"noon-{number}", 100 - number, night(number, found=False, looked_at=False), hosts="n2")
-    (told,) = night(98, found=True).told
-    assert (told.stands, told.since, told.nights) == (Since.STILL, NOW - timedelta(days=100), 81)
+    (change,) = night(98, found=True).changes
+    assert (change.status, change.since, change.nights) == (FindingStatus.STILL, NOW - timedelta(days=100), 81)
     (gone,) = night(99, found=False).fixed
     assert (gone.since, gone.nights) == (NOW - timedelta(days=100), 80)
 
@@ -131,7 +141,9 @@ def test_a_finding_is_carried_from_run_to_run_for_as_long_as_it_is_there(spool: 
 def measure(spool: Spool, run_id: str, ago: float, durations: str, hosts: str = "n1 n2 n3") -> None:
     """A run in which each host named had that many milliseconds to another one, and was not OK if there are none."""
     facts = [
-        Measured("connect.host", source, "m", Quality.OK if took else Quality.SLOW, "", frozenset(), float(took or 9))
+        Measurement(
+            "connect.host", source, "m", Quality.OK if took else Quality.SLOW, "", frozenset(), float(took or 9)
+        )
         for source, _, took in (pair.partition("=") for pair in durations.split())
     ]
     write_facts(Recorder(spool, run_id), facts, {}, NOW)

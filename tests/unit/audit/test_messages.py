@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from poolkeeper.tasks.audit.measurements import Quality
-from poolkeeper.tasks.audit.nights.comparison import Compared, Gone, Since
-from poolkeeper.tasks.audit.report.messages import as_json, finding_rows, lasted, markdown, run_state, stands
+from poolkeeper.tasks.audit.nights.comparison import Comparison, FindingStatus, PastFinding
+from poolkeeper.tasks.audit.report.messages import as_json, finding_rows, lasted, markdown, run_state, status_text
 from poolkeeper.tasks.outcomes import RunState, Severity, Subject
 from tests.unit.audit.reports import (
     NIGHT,
@@ -20,7 +20,7 @@ from tests.unit.audit.reports import (
     a_finding,
     a_report,
     an_expected_night,
-    told,
+    change,
 )
 
 
@@ -66,8 +66,8 @@ def test_the_summary_of_a_bad_night() -> None:
 
 
 def test_a_run_over_some_hosts_counts_what_it_leaves_alone() -> None:
-    left = Gone("audit.clock", Subject("host", "fra1-n02"), "its clock is off", False)
-    report = a_report(compared=Compared((), (), (left,)))
+    left = PastFinding("audit.clock", Subject("host", "fra1-n02"), "its clock is off", False)
+    report = a_report(compared=Comparison((), (), (left,)))
     assert "\nNot looked at, and kept for the next run that does: 1 finding.\n" in markdown(report)
     assert [one["id"] for one in as_json(report)["elsewhere"]] == ["audit.clock"]
     assert (as_json(report)["fixed"], as_json(report)["not_measured"]) == ([], [])
@@ -95,9 +95,9 @@ def test_a_big_night_is_cut_and_says_so() -> None:
 @pytest.mark.parametrize("evil", ["<b>x</b>", "[x](javascript:1)", "a | b", "one\n# two", "`code"])
 def test_what_hosts_say_is_no_markdown(evil: str) -> None:
     finding = a_finding(name=evil, observed=evil, next_step=evil)
-    gone = Gone("audit.clock", Subject("host", evil), evil, True)
+    gone = PastFinding("audit.clock", Subject("host", evil), evil, True)
     text = markdown(
-        a_report(fleet=evil, compared=Compared((told(finding),), (gone,)), unread={evil: evil}, notes=(evil,))
+        a_report(fleet=evil, compared=Comparison((change(finding),), (gone,)), unread={evil: evil}, notes=(evil,))
     )
     for sign in ("<b>", "[x]", " | ", "\n# two"):
         assert sign not in text
@@ -106,21 +106,21 @@ def test_what_hosts_say_is_no_markdown(evil: str) -> None:
 
 def test_a_command_is_shown_as_it_is_typed() -> None:
     finding = a_finding(next_step="Run `kubectl get cm a -o json | jq '.data[\"x\"]' < f`, then *look*.")
-    text = markdown(a_report(compared=Compared((told(finding),), ())))
+    text = markdown(a_report(compared=Comparison((change(finding),), ())))
     assert "**Next:** Run `kubectl get cm a -o json | jq '.data[\"x\"]' < f`, then \\*look\\*." in text
 
 
 @pytest.mark.parametrize(
     ("state", "nights", "words"),
     [
-        (Since.NEW, 1, "new"),
-        (Since.STILL, 2, "still failing since 2026-11-22, 2 nights"),
-        (Since.FLAPPING, 1, "flapping: back tonight"),
-        (Since.FLAPPING, 3, "flapping: back since 2026-11-21, 3 nights"),
+        (FindingStatus.NEW, 1, "new"),
+        (FindingStatus.STILL, 2, "still failing since 2026-11-22, 2 nights"),
+        (FindingStatus.FLAPPING, 1, "flapping: back tonight"),
+        (FindingStatus.FLAPPING, 3, "flapping: back since 2026-11-21, 3 nights"),
     ],
 )
-def test_how_a_finding_stands(state: Since, nights: int, words: str) -> None:
-    assert stands(told(a_finding(), state, nights)) == words
+def test_how_a_finding_stands(state: FindingStatus, nights: int, words: str) -> None:
+    assert status_text(change(a_finding(), state, nights)) == words
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_how_a_finding_stands(state: Since, nights: int, words: str) -> None:
     ],
 )
 def test_a_run_fails_for_blockers_that_no_run_before_had(since: datetime, state: RunState) -> None:
-    blocker = replace(told(a_finding()), stands=Since.FLAPPING, since=since)
-    assert run_state(a_report(compared=Compared((blocker,), ())), "new-blockers") is state
+    blocker = replace(change(a_finding()), status=FindingStatus.FLAPPING, since=since)
+    assert run_state(a_report(compared=Comparison((blocker,), ())), "new-blockers") is state
 
 
 @pytest.mark.parametrize(
@@ -146,16 +146,16 @@ def test_a_run_fails_for_blockers_that_no_run_before_had(since: datetime, state:
     ],
 )
 def test_a_run_fails_for_what_has_become_a_blocker(was: str, state: RunState) -> None:
-    blocker = replace(told(a_finding(), Since.STILL, 4), was=was)
-    assert run_state(a_report(compared=Compared((blocker,), ())), "new-blockers") is state
+    blocker = replace(change(a_finding(), FindingStatus.STILL, 4), was=was)
+    assert run_state(a_report(compared=Comparison((blocker,), ())), "new-blockers") is state
 
 
 def test_what_has_become_a_blocker_keeps_its_date() -> None:
-    became = replace(told(a_finding(), Since.STILL, 4), was="warning")
-    assert stands(became) == "still failing since 2026-11-20, 4 nights; a blocker now, warning before"
-    assert stands(replace(became, was="blocker")) == "still failing since 2026-11-20, 4 nights"
+    became = replace(change(a_finding(), FindingStatus.STILL, 4), was="warning")
+    assert status_text(became) == "still failing since 2026-11-20, 4 nights; a blocker now, warning before"
+    assert status_text(replace(became, was="blocker")) == "still failing since 2026-11-20, 4 nights"
     milder = replace(became, finding=a_finding(severity=Severity.WARNING), was="blocker")
-    assert stands(milder) == "still failing since 2026-11-20, 4 nights"
+    assert status_text(milder) == "still failing since 2026-11-20, 4 nights"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_rows_have_the_worst_first() -> None:
         "finding": "audit.dns.tcp",
         "severity": "warning",
         "subject": "site fra1",
-        "stands": "still failing",
+        "status": "still failing",
         "since": "2026-11-20 02:00 UTC",
         "observed": "DNS over TCP fails at fra1",
         "next step": "Trace the line from a host at fra1: `mtr -T -P 10250 ams1-n01`.",
@@ -182,7 +182,7 @@ def test_rows_have_the_worst_first() -> None:
 def test_the_answer_is_json() -> None:
     answer = json.loads(json.dumps(as_json(a_bad_night())))
     first = answer["findings"][0]
-    assert (first["id"], first["severity"], first["subject"], first["stands"]) == (
+    assert (first["id"], first["severity"], first["subject"], first["status"]) == (
         "audit.line",
         "blocker",
         "site fra1 -- ams1",
@@ -199,6 +199,8 @@ def test_the_answer_is_json() -> None:
 
 def test_the_summary_counts_what_is_unknown_apart() -> None:
     facts = (a_fact(), a_fact(quality=Quality.UNKNOWN), a_fact(quality=Quality.FAIL))
-    report = a_report(facts=facts, compared=Compared((told(a_finding()), told(a_finding(severity=Severity.INFO))), ()))
+    report = a_report(
+        facts=facts, compared=Comparison((change(a_finding()), change(a_finding(severity=Severity.INFO))), ())
+    )
     assert report.summary == "1 finding (1 new); 2 measured: 1 ok, 1 fail; 1 unknown"
     assert replace(report, facts=()).summary == "1 finding (1 new); 0 measured"

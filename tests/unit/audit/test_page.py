@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from poolkeeper.tasks.audit.measurements import Quality
-from poolkeeper.tasks.audit.nights.comparison import Compared, Gone, Since
+from poolkeeper.tasks.audit.nights.comparison import Comparison, FindingStatus, PastFinding
 from poolkeeper.tasks.audit.places import Place
 from poolkeeper.tasks.audit.report.audit_report import AuditReport
 from poolkeeper.tasks.audit.report.page import SHOWN_SLOW, page
@@ -21,7 +21,7 @@ from tests.unit.audit.reports import (
     a_finding,
     a_report,
     an_expected_night,
-    told,
+    change,
 )
 from tests.unit.pages.reading import Read
 
@@ -36,7 +36,7 @@ def test_a_quiet_night_says_so_and_how_much_was_measured() -> None:
     read = Read(page(a_report()))
     assert "✓ Nothing is wrong." in read.sections[""]
     assert "6 measured: 6 ok" in read.sections[""]
-    assert "took 4 min 12 s. Compared with 5 earlier nights. Run run-1" in read.sections[""]
+    assert "took 4 min 12 s. Comparison with 5 earlier nights. Run run-1" in read.sections[""]
     assert "all 3 hosts could be asked" in read.sections["hosts"]
 
 
@@ -60,13 +60,13 @@ def test_a_quiet_night_says_so_and_how_much_was_measured() -> None:
             id="unexplained",
         ),
         pytest.param(
-            a_report(compared=Compared((told(a_finding(), Since.STILL, 4),), ())),
+            a_report(compared=Comparison((change(a_finding(), FindingStatus.STILL, 4),), ())),
             "One thing is broken, still failing since 2026-11-20, 4 nights.",
             "bad",
             id="one finding",
         ),
         pytest.param(
-            a_report(compared=Compared((told(a_finding(severity=Severity.INFO)),), ())),
+            a_report(compared=Comparison((change(a_finding(severity=Severity.INFO)),), ())),
             "Nothing is wrong.",
             "good",
             id="expected",
@@ -102,9 +102,9 @@ def test_an_empty_night_has_a_sentence_in_every_section() -> None:
 
 
 def test_a_run_over_some_hosts_says_that_it_leaves_the_rest_alone() -> None:
-    left = Gone("audit.clock", Subject("host", "fra1-n02"), "its clock is off", False)
-    gone = Read(page(a_report(compared=Compared((), (), (left,))))).sections["gone"]
-    assert gone == "Gone since last night Not looked at, and kept for the next run that does: 1 finding."
+    left = PastFinding("audit.clock", Subject("host", "fra1-n02"), "its clock is off", False)
+    gone = Read(page(a_report(compared=Comparison((), (), (left,))))).sections["gone"]
+    assert gone == "PastFinding since last night Not looked at, and kept for the next run that does: 1 finding."
 
 
 def test_a_finding_tells_its_evidence_its_history_what_it_explains_and_what_to_do() -> None:

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.audit.measurements import Part
-from poolkeeper.tasks.audit.planning.plan import NEGATIVE_TTL, NEGATIVE_TTL_S, Asked, NightPlan, View, plan_night
+from poolkeeper.tasks.audit.planning.plan import (
+    NEGATIVE_TTL,
+    NEGATIVE_TTL_S,
+    ClusterView,
+    NightPlan,
+    PlannedQuestion,
+    plan_night,
+)
 from poolkeeper.tasks.audit.planning.questions import Kind
 from poolkeeper.tasks.cluster.dns import ClusterDns, DnsPod
 from poolkeeper.tasks.cluster.nodes import POOL_TYPE_LABEL, NodeRow
@@ -28,17 +35,17 @@ def fleet(hosts: list[Host], **audit: Any) -> Fleet:
     return replace(a_fleet(*hosts), name="acme", audit=replace(SETTINGS, **audit))
 
 
-def planned(hosts: list[Host], view: View | None = None, night: int = NIGHT, **audit: Any) -> NightPlan:
+def planned(hosts: list[Host], view: ClusterView | None = None, night: int = NIGHT, **audit: Any) -> NightPlan:
     views = {} if view is None else {CLUSTER.name: view}
     return plan_night(fleet(hosts, **audit), hosts, views, night, {"ca.pem": "PEM"})
 
 
-def checks(asked: tuple[Asked, ...]) -> Counter[str]:
+def checks(asked: tuple[PlannedQuestion, ...]) -> Counter[str]:
     return Counter(one.check for one in asked)
 
 
-def a_view(*nodes: NodeRow, **more: Any) -> View:
-    return View("https://api.example.com:6443", "CA", {node.name: node for node in nodes}, **more)
+def a_view(*nodes: NodeRow, **more: Any) -> ClusterView:
+    return ClusterView("https://api.example.com:6443", "CA", {node.name: node for node in nodes}, **more)
 
 
 def test_a_host_without_a_cluster_is_asked_for_what_is_its_own() -> None:
@@ -83,7 +90,7 @@ def test_names_are_asked_where_they_can_be_known() -> None:
     plan = planned([a_host("n1", site=RESOLVER)], names=names)
     asked = {one.question.name for one in plan.asked["n1"] if one.check == "dns.resolver"}
     assert asked == {"aliyun.com", "c.example.com", "poolkeeper-absent.invalid"}
-    wants = {one.question.name: one.wants for one in plan.asked["n1"] if one.check == "dns.stub"}
+    wants = {one.question.name: one.expected for one in plan.asked["n1"] if one.check == "dns.stub"}
     assert wants["c.example.com"].addresses == ("10.1.9.9",)
     assert [(name, w.compared, w.absent) for name, w in sorted(wants.items())] == [
         ("aliyun.com", False, False), ("c.example.com", True, False), ("poolkeeper-absent.invalid", False, True),
@@ -106,7 +113,7 @@ def test_a_name_is_asked_for_the_addresses_that_are_declared(
     names = (AuditName("c.example.com", zone="on-prem", addresses=declared),)
     asked = planned([a_host("n1", site=RESOLVER)], a_view(a_node("n1"), dns=dns), names=names).asked["n1"]
     told = {
-        one.check: (one.question.record, one.wants.addresses) for one in asked if one.question.name == names[0].name
+        one.check: (one.question.record, one.expected.addresses) for one in asked if one.question.name == names[0].name
     }
     assert told == dict.fromkeys(("dns.stub", "dns.resolver", "dns.service", "dns.cache"), (record, wanted))
     others = {
@@ -133,7 +140,7 @@ def test_a_declared_target(target: AuditTarget, kind: Kind, question: tuple[Any,
     (asked,) = (one for one in plan.asked["n1"] if one.target == "t")
     q = asked.question
     assert (q.kind, (q.address, q.port, q.name, q.authority)) == (kind, question)
-    assert asked.wants.expires_in_s == 14 * 86400
+    assert asked.expected.expires_in_s == 14 * 86400
     assert plan.authorities["n1"] == ({"ca.pem": "PEM"} if target.authority else {})
 
 
@@ -172,7 +179,7 @@ def test_peers_are_reached_where_nodes_reach_each_other(
     asked = planned([a_host("n1"), a_host("n2", **peer)], a_view(*nodes)).asked["n1"]
     found = [one for one in asked if one.check == "connect.host"]
     assert [(one.question.address, one.question.port) for one in found] == ([connects] if connects else [])
-    assert [any(s.part is Part.KUBELET for s in one.suspects[""]) for one in found] == ([kubelet] if connects else [])
+    assert [any(s.part is Part.KUBELET for s in one.candidates[""]) for one in found] == ([kubelet] if connects else [])
     (mtu,) = (one for one in asked if one.check == "mtu.host")
     assert (mtu.question.address, mtu.target, mtu.question.sizes) == ("10.9.0.2", "n2", (576, 1450, 1500))
 
@@ -198,7 +205,7 @@ def test_a_dns_server_in_the_pool_is_not_over_the_line() -> None:
     hybrid = a_node("n2", labels={POOL_TYPE_LABEL: "hybridcloud"})
     plan = planned([a_host("n1"), a_host("n2")], a_view(a_node("n1"), hybrid, cloud, dns=ClusterDns((), servers)))
     lines = {
-        one.question.address: any(s.part is Part.LINE for s in one.suspects[""])
+        one.question.address: any(s.part is Part.LINE for s in one.candidates[""])
         for one in plan.asked["n1"]
         if one.check == "dns.server"
     }
@@ -229,11 +236,11 @@ def test_clusters_with_the_same_addresses_are_told_apart() -> None:
 
 
 def test_an_api_server_with_an_ipv6_address() -> None:
-    assert View("https://[2001:db8::1]:6443", "").endpoint.name == "[2001:db8::1]:6443"
+    assert ClusterView("https://[2001:db8::1]:6443", "").endpoint.name == "[2001:db8::1]:6443"
 
 
 def test_an_api_server_with_a_path_and_a_name_of_its_own() -> None:
-    view = View("https://10.0.0.1:8443/k8s/clusters/c-1", "CA", server_name="api.example")
+    view = ClusterView("https://10.0.0.1:8443/k8s/clusters/c-1", "CA", server_name="api.example")
     (asked,) = [one for one in planned([a_host("n1")], view).asked["n1"] if one.check == "api"]
     assert (asked.question.address, asked.question.name, asked.question.server_name) == (
         "10.0.0.1",
@@ -244,12 +251,12 @@ def test_an_api_server_with_a_path_and_a_name_of_its_own() -> None:
 
 def test_how_long_an_absence_is_remembered_matters_in_a_zone_of_ones_own() -> None:
     names = (AuditName("absent.corp.example", absent=True),)
-    asked = [one for one in planned([a_host("n1", site=RESOLVER)], names=names).asked["n1"] if one.wants.absent]
-    assert {one.question.name: one.wants.negative_ttl_s for one in asked} == {
+    asked = [one for one in planned([a_host("n1", site=RESOLVER)], names=names).asked["n1"] if one.expected.absent]
+    assert {one.question.name: one.expected.negative_ttl_s for one in asked} == {
         "absent.corp.example": NEGATIVE_TTL_S,
         "poolkeeper-absent.invalid": 0,
     }
-    blamed = {s for one in asked if one.check == "dns.resolver" for s in one.suspects[NEGATIVE_TTL]}
+    blamed = {s for one in asked if one.check == "dns.resolver" for s in one.candidates[NEGATIVE_TTL]}
     assert {(s.part, s.name) for s in blamed} == {
         (Part.NAME, "absence of absent.corp.example"),
         (Part.NAME, "absence of poolkeeper-absent.invalid"),

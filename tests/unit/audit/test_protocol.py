@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, Sheet
+from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question, RequestBatch
 from poolkeeper.tasks.audit.remote import probe
-from poolkeeper.tasks.audit.remote.protocol import decoded, encoded, program, read_answers, read_sheet, sheet_text
+from poolkeeper.tasks.audit.remote.protocol import batch_text, decoded, encoded, program, read_answers, read_batch
 
-TWO = Sheet((Question(Kind.SETTINGS), Question(Kind.TCP, "10.0.0.1", 22)))
+TWO = RequestBatch((Question(Kind.SETTINGS), Question(Kind.TCP, "10.0.0.1", 22)))
 BEGIN, END = "\npoolkeeper-probe begin\n", "poolkeeper-probe end\n"
 CUT = Answer(Outcome.UNKNOWN, reason="the answer was cut short")
 OK = Answer(Outcome.OK, 1.5)
@@ -34,7 +34,7 @@ questions = st.builds(
 
 @given(st.lists(questions, max_size=4), st.dictionaries(texts, texts, max_size=2))
 def test_the_program_reads_the_sheet_that_was_sent(asked: list[Question], authorities: dict[str, str]) -> None:
-    read = probe.Sheet(sheet_text(Sheet(tuple(asked), authorities, 12.5, 2.5, 3, 0.5)))
+    read = probe.RequestBatch(batch_text(RequestBatch(tuple(asked), authorities, 12.5, 2.5, 3, 0.5)))
     assert (read.deadline_s, read.timeout_s, read.parallel, read.jitter_s) == (12.5, 2.5, 3, 0.5)
     assert read.authorities == authorities
     assert [
@@ -65,8 +65,8 @@ plain_questions = st.builds(
 
 @given(st.lists(plain_questions, max_size=4), texts)
 def test_a_worker_reads_the_sheet_that_was_sent(asked: list[Question], pem: str) -> None:
-    sheet = Sheet(tuple(asked), {"cluster": pem, "my ca.pem": pem}, 12.5, 2.5, 3, 0.5)
-    assert read_sheet(sheet_text(sheet)) == sheet
+    batch = RequestBatch(tuple(asked), {"cluster": pem, "my ca.pem": pem}, 12.5, 2.5, 3, 0.5)
+    assert read_batch(batch_text(batch)) == batch
 
 
 LIMITS = "limits\t15\t3\t8\t0"
@@ -95,7 +95,7 @@ LIMITS = "limits\t15\t3\t8\t0"
 )
 def test_a_sheet_that_is_none_is_refused(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        read_sheet(text)
+        read_batch(text)
 
 
 @given(
@@ -173,7 +173,7 @@ def test_reading(text: str, expected: tuple[Answer, ...]) -> None:
 
 def test_the_program_is_ascii_and_quotes_what_it_is_given() -> None:
     evil = "'; touch /never; $(touch /never) `touch /never`\nEOF\n\\"
-    text = program(Sheet((Question(Kind.STUB, name=evil),), {evil: evil}))
+    text = program(RequestBatch((Question(Kind.STUB, name=evil),), {evil: evil}))
     assert "touch /never" in text
     assert "ask 0 stub '' 0 ''\"'\"'; touch /never" in text
     assert text.encode("utf-8")

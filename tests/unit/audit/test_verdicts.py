@@ -10,26 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.audit.causes.candidates import Server, Stage, suspects_of_target
+from poolkeeper.tasks.audit.causes.candidates import Server, Stage, candidates_of_target
 from poolkeeper.tasks.audit.judging.verdicts import Agreed, agree, judge
-from poolkeeper.tasks.audit.measurements import Fault, Part, Quality, Suspect
-from poolkeeper.tasks.audit.planning.plan import CLOCK, NEGATIVE_TTL, Asked, Wants
+from poolkeeper.tasks.audit.measurements import CandidateCause, FailureMode, Part, Quality
+from poolkeeper.tasks.audit.planning.plan import CLOCK, NEGATIVE_TTL, Expected, PlannedQuestion
 from poolkeeper.tasks.audit.planning.questions import Answer, Kind, Outcome, Question
 from tests.unit.onboard.builders import a_host
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
-SUSPECT = frozenset({Suspect(Part.TARGET, "db", Fault.CUT)})
+SUSPECT = frozenset({CandidateCause(Part.TARGET, "db", FailureMode.CUT)})
 OK, SLOW, FAIL, UNKNOWN = Quality.OK, Quality.SLOW, Quality.FAIL, Quality.UNKNOWN
 
 
-def asked(kind: Kind, name: str = "", wants: Wants = Wants(), address: str = "10.1.0.2") -> Asked:  # noqa: B008 - frozen
+def asked(kind: Kind, name: str = "", expected: Expected = Expected(), address: str = "10.1.0.2") -> PlannedQuestion:  # noqa: B008 - frozen
     stages = dict.fromkeys((*Stage, CLOCK) if kind is Kind.API else ("", NEGATIVE_TTL), SUSPECT)
-    return Asked(Question(kind, address, 53, name), "x", "db", stages, wants)
+    return PlannedQuestion(Question(kind, address, 53, name), "x", "db", stages, expected)
 
 
-def facts(one: Asked, answer: Answer, agreed: Agreed | None = None) -> list[tuple[Any, ...]]:
+def facts(one: PlannedQuestion, answer: Answer, agreed: Agreed | None = None) -> list[tuple[Any, ...]]:
     judged = judge("n1", [one], [answer], agreed or {}, NOW)
-    assert all(fact.suspects == SUSPECT and fact.source == "n1" and fact.target == "db" for fact in judged)
+    assert all(fact.candidates == SUSPECT and fact.source == "n1" and fact.target == "db" for fact in judged)
     return [(fact.check, fact.quality, fact.symptom, fact.evidence) for fact in judged]
 
 
@@ -38,114 +38,122 @@ def answered(took_ms: float = 3.0, **values: str) -> Answer:
 
 
 @pytest.mark.parametrize(
-    ("kind", "wants", "answer", "fact"),
+    ("kind", "expected", "answer", "fact"),
     [
-        pytest.param(Kind.TCP, Wants(), answered(), (OK, "", "connected"), id="a connect"),
-        pytest.param(Kind.TCP, Wants(), answered(501), (SLOW, "slow", "connected, after 501 ms"), id="a slow one"),
+        pytest.param(Kind.TCP, Expected(), answered(), (OK, "", "connected"), id="a connect"),
+        pytest.param(Kind.TCP, Expected(), answered(501), (SLOW, "slow", "connected, after 501 ms"), id="a slow one"),
         pytest.param(
-            Kind.TCP, Wants(), Answer(Outcome.TIMEOUT, 3000), (FAIL, "timeout", "timeout"), id="nobody answers"
+            Kind.TCP, Expected(), Answer(Outcome.TIMEOUT, 3000), (FAIL, "timeout", "timeout"), id="nobody answers"
         ),
         pytest.param(
             Kind.TCP,
-            Wants(),
+            Expected(),
             Answer(Outcome.REFUSED, 1, reason="Connection refused"),
             (FAIL, "refused", "refused: Connection refused"),
             id="nobody listens",
         ),
         pytest.param(
             Kind.TCP,
-            Wants(),
+            Expected(),
             Answer(Outcome.UNKNOWN, reason="no time was left"),
             (UNKNOWN, "", "no time was left"),
             id="it was not asked",
         ),
         pytest.param(
             Kind.TCP,
-            Wants(),
+            Expected(),
             Answer(Outcome.NO_NAME, 1, reason="Name or service not known"),
             (FAIL, "no-name", "its name cannot be looked up: Name or service not known"),
             id="its name is not known",
         ),
-        pytest.param(Kind.HTTP, Wants(), answered(status="302"), (OK, "", "status 302"), id="a page"),
+        pytest.param(Kind.HTTP, Expected(), answered(status="302"), (OK, "", "status 302"), id="a page"),
         pytest.param(
-            Kind.HTTP, Wants(), answered(status="503"), (FAIL, "bad-status", "answers with status 503"), id="a bad page"
+            Kind.HTTP,
+            Expected(),
+            answered(status="503"),
+            (FAIL, "bad-status", "answers with status 503"),
+            id="a bad page",
         ),
         pytest.param(
             Kind.TLS,
-            Wants(expires_in_s=86400.0),
+            Expected(expires_in_s=86400.0),
             answered(not_after="2026-11-25T02:00:01+00:00", verified="yes"),
             (OK, "", "connected"),
             id="a certificate for one more day",
         ),
         pytest.param(
             Kind.TLS,
-            Wants(expires_in_s=86400.0),
+            Expected(expires_in_s=86400.0),
             answered(not_after="2026-11-25T01:59:59+00:00", verified="yes"),
             (FAIL, "expires-soon", "its certificate expires on 2026-11-25 01:59 UTC"),
             id="a certificate that ends within the day",
         ),
         pytest.param(
             Kind.TLS,
-            Wants(expires_in_s=86400.0),
+            Expected(expires_in_s=86400.0),
             Answer(Outcome.TLS, 3, {"not_after": "2026-11-20T00:00:00+00:00", "verified": "certificate has expired"}),
             (FAIL, "expired", "its certificate has expired on 2026-11-20 00:00 UTC"),
             id="a certificate that has ended",
         ),
         pytest.param(
             Kind.TLS,
-            Wants(),
+            Expected(),
             Answer(Outcome.TLS, 3, {"issuer": "CN=proxy", "verified": "self-signed certificate"}),
             (FAIL, "untrusted", "its certificate does not verify: self-signed certificate (issued by CN=proxy)"),
             id="a certificate of someone else's",
         ),
         pytest.param(
             Kind.TLS,
-            Wants(),
+            Expected(),
             Answer(Outcome.TLS, 3, reason="it breaks the connection off"),
             (FAIL, "no-handshake", "takes the connection, and no TLS comes of it: it breaks the connection off"),
             id="a load balancer with nobody behind it",
         ),
         pytest.param(
-            Kind.MTU, Wants(path_mtu=1500), answered(largest="1500"), (OK, "", "1500 bytes pass unfragmented"), id="all"
+            Kind.MTU,
+            Expected(path_mtu=1500),
+            answered(largest="1500"),
+            (OK, "", "1500 bytes pass unfragmented"),
+            id="all",
         ),
         pytest.param(
             Kind.MTU,
-            Wants(path_mtu=1500),
+            Expected(path_mtu=1500),
             answered(largest="1450"),
             (FAIL, "too-big", "1450 bytes pass, 1500 do not; the network tells nothing: they vanish"),
             id="big packets vanish",
         ),
         pytest.param(
             Kind.MTU,
-            Wants(path_mtu=1500),
-            answered(largest="576", told="1400"),
+            Expected(path_mtu=1500),
+            answered(largest="576", reported="1400"),
             (FAIL, "too-big", "576 bytes pass, 1500 do not; the network tells 1400"),
             id="big packets are turned back",
         ),
         pytest.param(
             Kind.MTU,
-            Wants(path_mtu=1500),
+            Expected(path_mtu=1500),
             Answer(Outcome.TIMEOUT, 3000),
             (UNKNOWN, "", "no echo comes back, small or big: ICMP may not pass"),
             id="no echo at all",
         ),
         pytest.param(
             Kind.SETTINGS,
-            Wants(),
+            Expected(),
             answered(servers="10.1.0.2", search="a.lab,b.lab", ndots="5"),
             (OK, "", "10.1.0.2; search a.lab b.lab; ndots:5"),
             id="two questions too many",
         ),
         pytest.param(
             Kind.SETTINGS,
-            Wants(),
+            Expected(),
             answered(servers="10.1.0.2", search="a,b,c", ndots="5"),
             (FAIL, "wrong-answer", "ndots:5 and search a b c: a name like example.com costs 3 questions more"),
             id="three questions too many",
         ),
         pytest.param(
             Kind.SETTINGS,
-            Wants(),
+            Expected(),
             answered(servers="10.1.0.2", search="a,b,c", ndots="1"),
             (OK, "", "10.1.0.2; search a b c; ndots:1"),
             id="a long list that names with dots do not meet",
@@ -153,7 +161,7 @@ def answered(took_ms: float = 3.0, **values: str) -> Answer:
         *(
             pytest.param(
                 Kind.SETTINGS,
-                Wants(),
+                Expected(),
                 answered(servers="s", search="a,b,c", ndots=nonsense),
                 (OK, "", "s; search a b c; ndots:1"),
                 id=f"ndots:{nonsense}",
@@ -162,36 +170,36 @@ def answered(took_ms: float = 3.0, **values: str) -> Answer:
         ),
         pytest.param(
             Kind.SETTINGS,
-            Wants(),
+            Expected(),
             Answer(Outcome.GARBLED, 1),
             (UNKNOWN, "", "its resolv.conf cannot be read: garbled"),
             id="no settings",
         ),
         pytest.param(
             Kind.TLS,
-            Wants(expires_in_s=86400.0),
+            Expected(expires_in_s=86400.0),
             answered(not_after="2026-11-24T02:00:00"),
             (OK, "", "connected"),
             id="a time without a zone is none",
         ),
         pytest.param(
             Kind.METRICS,
-            Wants(),
+            Expected(),
             answered(hits="9", misses="1"),
             (OK, "", "hits=9 misses=1 forwards=? errors=?"),
             id="hits",
         ),
         pytest.param(
             Kind.METRICS,
-            Wants(),
+            Expected(),
             Answer(Outcome.REFUSED, 1),
             (UNKNOWN, "", "its metrics cannot be read: refused"),
             id="no metrics say nothing of the cache",
         ),
     ],
 )
-def test_an_answer_is_one_fact(kind: Kind, wants: Wants, answer: Answer, fact: tuple[Any, ...]) -> None:
-    assert facts(asked(kind, wants=wants), answer) == [("x", *fact)]
+def test_an_answer_is_one_fact(kind: Kind, expected: Expected, answer: Answer, fact: tuple[Any, ...]) -> None:
+    assert facts(asked(kind, expected=expected), answer) == [("x", *fact)]
 
 
 NAME = "db.example.com"
@@ -199,51 +207,59 @@ A, B = "10.1.9.20", "10.1.9.21"
 
 
 @pytest.mark.parametrize(
-    ("wants", "answer", "agreed", "fact"),
+    ("expected", "answer", "agreed", "fact"),
     [
-        pytest.param(Wants(), answered(addresses=A, rcode="NOERROR"), {}, (OK, "", A), id="an address"),
-        pytest.param(Wants(), answered(rcode="NXDOMAIN"), {}, (FAIL, "nxdomain", "no such name"), id="no such name"),
-        pytest.param(Wants(), answered(rcode="NOERROR"), {}, (FAIL, "nxdomain", "no address"), id="a name without any"),
-        pytest.param(Wants(), answered(rcode="SERVFAIL"), {}, (FAIL, "servfail", "answers SERVFAIL"), id="a failure"),
+        pytest.param(Expected(), answered(addresses=A, rcode="NOERROR"), {}, (OK, "", A), id="an address"),
+        pytest.param(Expected(), answered(rcode="NXDOMAIN"), {}, (FAIL, "nxdomain", "no such name"), id="no such name"),
         pytest.param(
-            Wants(), Answer(Outcome.TIMEOUT, 3000), {}, (FAIL, "timeout", "timeout"), id="a server that is silent"
+            Expected(), answered(rcode="NOERROR"), {}, (FAIL, "nxdomain", "no address"), id="a name without any"
         ),
         pytest.param(
-            Wants(addresses=(A, B)), answered(addresses=f"{A},{B}"), {}, (OK, "", f"{A},{B}"), id="as declared"
+            Expected(), answered(rcode="SERVFAIL"), {}, (FAIL, "servfail", "answers SERVFAIL"), id="a failure"
         ),
         pytest.param(
-            Wants(addresses=(A,)),
+            Expected(), Answer(Outcome.TIMEOUT, 3000), {}, (FAIL, "timeout", "timeout"), id="a server that is silent"
+        ),
+        pytest.param(
+            Expected(addresses=(A, B)), answered(addresses=f"{A},{B}"), {}, (OK, "", f"{A},{B}"), id="as declared"
+        ),
+        pytest.param(
+            Expected(addresses=(A,)),
             answered(addresses=B),
             {},
             (FAIL, "wrong-answer", f"answers {B}; {A} is declared"),
             id="not as declared",
         ),
         pytest.param(
-            Wants(compared=True), answered(addresses=A), {("", NAME): A}, (OK, "", A), id="what the others answer, too"
+            Expected(compared=True),
+            answered(addresses=A),
+            {("", NAME): A},
+            (OK, "", A),
+            id="what the others answer, too",
         ),
         pytest.param(
-            Wants(compared=True),
+            Expected(compared=True),
             answered(addresses=B),
             {("", NAME): A},
             (FAIL, "wrong-answer", f"answers {B}; most servers answer {A}"),
             id="another answer than the others'",
         ),
         pytest.param(
-            Wants(compared=True),
+            Expected(compared=True),
             answered(addresses=B),
             {("", NAME): None},
             (FAIL, "wrong-answer", f"answers {B}; the servers do not agree"),
             id="no two answer alike",
         ),
         pytest.param(
-            Wants(absent=True),
+            Expected(absent=True),
             answered(rcode="NXDOMAIN"),
             {},
             (OK, "", "no such name, as it should be"),
             id="a name that must not be",
         ),
         pytest.param(
-            Wants(absent=True),
+            Expected(absent=True),
             answered(addresses=A),
             {},
             (FAIL, "wrong-answer", f"answers {A} for a name that nobody has"),
@@ -252,18 +268,18 @@ A, B = "10.1.9.20", "10.1.9.21"
     ],
 )
 @pytest.mark.parametrize("kind", [Kind.DNS, Kind.STUB])
-def test_a_name(kind: Kind, wants: Wants, answer: Answer, agreed: Agreed, fact: tuple[Any, ...]) -> None:
-    assert facts(asked(kind, NAME, wants), answer, agreed) == [("x", *fact)]
+def test_a_name(kind: Kind, expected: Expected, answer: Answer, agreed: Agreed, fact: tuple[Any, ...]) -> None:
+    assert facts(asked(kind, NAME, expected), answer, agreed) == [("x", *fact)]
 
 
 CACHE, RESOLVER, LINE = (
-    Suspect(Part.CACHE, "n1"), Suspect(Part.RESOLVER, "10.1.0.2"), Suspect(Part.LINE, "cloud -- fra1"),
+    CandidateCause(Part.CACHE, "n1"), CandidateCause(Part.RESOLVER, "10.1.0.2"), CandidateCause(Part.LINE, "cloud -- fra1"),
 )  # fmt: skip
-WRONG = Suspect(Part.RESOLVER, "10.1.0.2", Fault.WRONG)
+WRONG = CandidateCause(Part.RESOLVER, "10.1.0.2", FailureMode.WRONG)
 
 
 @pytest.mark.parametrize(
-    ("answer", "suspects", "accused", "acquitted"),
+    ("answer", "candidates", "possible", "cleared"),
     [
         pytest.param(answered(addresses=A, rcode="NOERROR"), {CACHE}, {CACHE}, set(), id="from memory, perhaps"),
         pytest.param(
@@ -283,58 +299,66 @@ WRONG = Suspect(Part.RESOLVER, "10.1.0.2", Fault.WRONG)
     ],
 )
 def test_what_a_cache_hides_is_not_cleared(
-    answer: Answer, suspects: set[Suspect], accused: set[Suspect], acquitted: set[Suspect]
+    answer: Answer, candidates: set[CandidateCause], possible: set[CandidateCause], cleared: set[CandidateCause]
 ) -> None:
     behind = frozenset({CACHE, RESOLVER, WRONG, LINE})
-    one = Asked(Question(Kind.DNS, "", 53, NAME), "dns.cache", "db", {"": frozenset({CACHE})}, Wants(), behind)
+    one = PlannedQuestion(
+        Question(Kind.DNS, "", 53, NAME), "dns.cache", "db", {"": frozenset({CACHE})}, Expected(), behind
+    )
     (fact,) = judge("n1", [one], [answer], {}, NOW)
-    assert (fact.suspects, fact.accused, fact.acquitted) == (suspects, accused, acquitted)
+    assert (fact.candidates, fact.possible, fact.cleared) == (candidates, possible, cleared)
 
 
 @pytest.mark.parametrize(
-    ("wants", "answer", "fact"),
+    ("expected", "answer", "fact"),
     [
         pytest.param(
-            Wants(absent=True),
+            Expected(absent=True),
             Answer(Outcome.NO_NAME, 1, {"certain": "no"}, "getent finds none"),
             (UNKNOWN, "", "getent finds none"),
             id="none, or nobody answered",
         ),
         pytest.param(
-            Wants(),
+            Expected(),
             Answer(Outcome.NO_NAME, 1, {"certain": "no"}, "getent finds none"),
             (FAIL, "no-name", "no-name: getent finds none"),
             id="either way it should be there",
         ),
         pytest.param(
-            Wants(absent=True),
+            Expected(absent=True),
             Answer(Outcome.NO_NAME, 1, reason="Temporary failure in name resolution"),
             (FAIL, "no-name", "no-name: Temporary failure in name resolution"),
             id="nobody answered",
         ),
-        pytest.param(Wants(absent=True), answered(addresses=""), (OK, "", "no such name, as it should be"), id="none"),
+        pytest.param(
+            Expected(absent=True), answered(addresses=""), (OK, "", "no such name, as it should be"), id="none"
+        ),
     ],
 )
-def test_a_lookup_that_finds_none(wants: Wants, answer: Answer, fact: tuple[Any, ...]) -> None:
-    assert facts(asked(Kind.STUB, NAME, wants), answer) == [("x", *fact)]
+def test_a_lookup_that_finds_none(expected: Expected, answer: Answer, fact: tuple[Any, ...]) -> None:
+    assert facts(asked(Kind.STUB, NAME, expected), answer) == [("x", *fact)]
 
 
 CUT_OFF = "its answer does not fit into a datagram"
 
 
 @pytest.mark.parametrize(
-    ("transport", "wants", "values", "fact"),
+    ("transport", "expected", "values", "fact"),
     [
-        pytest.param("udp", Wants(), {}, (OK, "", CUT_OFF), id="no address fits"),
-        pytest.param("udp", Wants(compared=True), {"addresses": B}, (OK, "", CUT_OFF), id="some of them fit"),
-        pytest.param("udp", Wants(addresses=(A, B)), {"addresses": B}, (OK, "", CUT_OFF), id="some of those declared"),
-        pytest.param("udp", Wants(), {"rcode": "SERVFAIL"}, (FAIL, "servfail", "answers SERVFAIL"), id="a failure"),
-        pytest.param("udp", Wants(), {"rcode": "NXDOMAIN"}, (FAIL, "nxdomain", "no such name"), id="no such name"),
-        pytest.param("tcp", Wants(), {}, (FAIL, "nxdomain", "no address"), id="a stream has room for all"),
+        pytest.param("udp", Expected(), {}, (OK, "", CUT_OFF), id="no address fits"),
+        pytest.param("udp", Expected(compared=True), {"addresses": B}, (OK, "", CUT_OFF), id="some of them fit"),
+        pytest.param(
+            "udp", Expected(addresses=(A, B)), {"addresses": B}, (OK, "", CUT_OFF), id="some of those declared"
+        ),
+        pytest.param("udp", Expected(), {"rcode": "SERVFAIL"}, (FAIL, "servfail", "answers SERVFAIL"), id="a failure"),
+        pytest.param("udp", Expected(), {"rcode": "NXDOMAIN"}, (FAIL, "nxdomain", "no such name"), id="no such name"),
+        pytest.param("tcp", Expected(), {}, (FAIL, "nxdomain", "no address"), id="a stream has room for all"),
     ],
 )
-def test_an_answer_that_is_cut_off(transport: str, wants: Wants, values: dict[str, str], fact: tuple[Any, ...]) -> None:
-    one = asked(Kind.DNS, NAME, wants)
+def test_an_answer_that_is_cut_off(
+    transport: str, expected: Expected, values: dict[str, str], fact: tuple[Any, ...]
+) -> None:
+    one = asked(Kind.DNS, NAME, expected)
     one = replace(one, question=replace(one.question, transport=transport))
     answer = answered(**{"rcode": "NOERROR", "truncated": "yes", "addresses": "", **values})
     assert facts(one, answer, {("", NAME): A}) == [("x", *fact)]
@@ -347,8 +371,8 @@ def test_an_answer_that_is_cut_off(transport: str, wants: Wants, values: dict[st
 def test_that_there_is_no_such_name_should_not_be_remembered_long(
     at_most_s: float, ttl_s: str, quality: Quality | None
 ) -> None:
-    wants = Wants(absent=True, negative_ttl_s=at_most_s)
-    told = facts(asked(Kind.DNS, NAME, wants), answered(rcode="NXDOMAIN", authoritative_ttl_s=ttl_s))
+    expected = Expected(absent=True, negative_ttl_s=at_most_s)
+    told = facts(asked(Kind.DNS, NAME, expected), answered(rcode="NXDOMAIN", authoritative_ttl_s=ttl_s))
     assert [(check, how) for check, how, *_ in told[1:]] == ([("settings.negative-ttl", quality)] if quality else [])
 
 
@@ -433,12 +457,12 @@ def test_who_takes_a_connection_is_reached() -> None:
     """Without a handshake it is not the line that is cut, but it may be who took the connection in the target's place."""
     target = Server("db:443", "fra1")
     one = replace(
-        asked(Kind.TLS), suspects={"": suspects_of_target(a_host("n1", domain="rack1"), target, answers=True)}
+        asked(Kind.TLS), candidates={"": candidates_of_target(a_host("n1", domain="rack1"), target, answers=True)}
     )
     (fact,) = judge("n1", [one], [Answer(Outcome.TLS, 5, reason="it breaks the connection off")], {}, NOW)
-    assert {(s.part, s.fault) for s in fact.accused} == {
-        (Part.TARGET, Fault.CUT), (Part.TARGET, Fault.WRONG), (Part.SITE_TARGET, Fault.CUT), (Part.SITE_TARGET, Fault.WRONG),
-        (Part.PATH, Fault.WRONG), (Part.HOST, Fault.WRONG), (Part.SITE, Fault.WRONG),
+    assert {(s.part, s.mode) for s in fact.possible} == {
+        (Part.TARGET, FailureMode.CUT), (Part.TARGET, FailureMode.WRONG), (Part.SITE_TARGET, FailureMode.CUT), (Part.SITE_TARGET, FailureMode.WRONG),
+        (Part.PATH, FailureMode.WRONG), (Part.HOST, FailureMode.WRONG), (Part.SITE, FailureMode.WRONG),
     }  # fmt: skip
 
 
@@ -446,10 +470,10 @@ def dns(
     address: str,
     answer: Answer,
     name: str = NAME,
-    wants: Wants = Wants(compared=True),  # noqa: B008 - frozen
+    expected: Expected = Expected(compared=True),  # noqa: B008 - frozen
     transport: str = "",
-) -> tuple[Asked, Answer]:
-    one = asked(Kind.DNS, name, wants, address)
+) -> tuple[PlannedQuestion, Answer]:
+    one = asked(Kind.DNS, name, expected, address)
     return replace(one, question=replace(one.question, transport=transport)), answer
 
 
@@ -489,11 +513,11 @@ def dns(
             id="who has room for a part of it says nothing",
         ),
         pytest.param(
-            [dns("s1", answered(addresses=A, rcode="NOERROR"), wants=Wants())], {}, id="a name that may differ"
+            [dns("s1", answered(addresses=A, rcode="NOERROR"), expected=Expected())], {}, id="a name that may differ"
         ),
     ],
 )
-def test_what_most_servers_say(said: list[tuple[Asked, Answer]], agreed: Agreed) -> None:
+def test_what_most_servers_say(said: list[tuple[PlannedQuestion, Answer]], agreed: Agreed) -> None:
     assert agree(said) == agreed
     assert agree(reversed(said)) == agreed
 
@@ -555,12 +579,17 @@ TOLD = st.dictionaries(
     st.sampled_from(list(Kind)),
     st.builds(Answer, st.sampled_from(list(Outcome)), st.none() | st.floats(0, 1e9), TOLD, st.text(max_size=20)),
     st.sampled_from(
-        [Wants(), Wants(("10.1.0.9",)), Wants(absent=True, negative_ttl_s=30), Wants(compared=True, path_mtu=1500)]
+        [
+            Expected(),
+            Expected(("10.1.0.9",)),
+            Expected(absent=True, negative_ttl_s=30),
+            Expected(compared=True, path_mtu=1500),
+        ]
     ),
 )
-def test_no_answer_is_stumbled_over(kind: Kind, answer: Answer, wants: Wants) -> None:
+def test_no_answer_is_stumbled_over(kind: Kind, answer: Answer, expected: Expected) -> None:
     """Not even where the guard around it would hold it."""
-    one = asked(kind, "a.example", wants)
+    one = asked(kind, "a.example", expected)
     judged = judge("n1", [one], [answer], agree([(one, answer)]), NOW)
     assert judged
     assert not any(fact.evidence.startswith("its answer makes no sense") for fact in judged)

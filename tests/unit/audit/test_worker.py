@@ -6,32 +6,36 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.audit.planning.questions import Kind, Outcome, Question, Sheet
-from poolkeeper.tasks.audit.remote.protocol import read_sheet
-from poolkeeper.tasks.audit.remote.worker import BATCH_BYTES, BATCH_HOSTS, answers_of, batches
+from poolkeeper.tasks.audit.planning.questions import Kind, Outcome, Question, RequestBatch
+from poolkeeper.tasks.audit.remote.protocol import read_batch
+from poolkeeper.tasks.audit.remote.worker import PARCEL_BYTES, PARCEL_HOSTS, answers_of, parcels
 from poolkeeper.tasks.hosts import HostError
 from poolkeeper.tasks.hosts.errors import ConnectTimeout
 
-SHEET = Sheet((Question(Kind.TCP, "10.0.0.1", 22),))
-LONG = Sheet((Question(Kind.TCP, "a" * (BATCH_BYTES // 2), 22),))
+BATCH_OF_REQUESTS = RequestBatch((Question(Kind.TCP, "10.0.0.1", 22),))
+LONG = RequestBatch((Question(Kind.TCP, "a" * (PARCEL_BYTES // 2), 22),))
 GOOD = "poolkeeper-probe begin\n0\tok\t1.5\t\npoolkeeper-probe end\n"
 
 
 @pytest.mark.parametrize(
-    ("sheets", "sizes"),
+    ("batches", "sizes"),
     [
         pytest.param([], [], id="nobody"),
-        pytest.param([SHEET] * BATCH_HOSTS, [BATCH_HOSTS], id="just one batch"),
-        pytest.param([SHEET] * (BATCH_HOSTS + 1), [BATCH_HOSTS, 1], id="one host more"),
-        pytest.param([LONG, SHEET, LONG, LONG], [2, 1, 1], id="by size"),
-        pytest.param([Sheet((*LONG.questions, *LONG.questions, *LONG.questions)), SHEET], [1, 1], id="a huge one"),
+        pytest.param([BATCH_OF_REQUESTS] * PARCEL_HOSTS, [PARCEL_HOSTS], id="just one batch"),
+        pytest.param([BATCH_OF_REQUESTS] * (PARCEL_HOSTS + 1), [PARCEL_HOSTS, 1], id="one host more"),
+        pytest.param([LONG, BATCH_OF_REQUESTS, LONG, LONG], [2, 1, 1], id="by size"),
+        pytest.param(
+            [RequestBatch((*LONG.questions, *LONG.questions, *LONG.questions)), BATCH_OF_REQUESTS],
+            [1, 1],
+            id="a huge one",
+        ),
     ],
 )
-def test_as_many_at_once_as_prefect_takes(sheets: list[Sheet], sizes: list[int]) -> None:
-    named = {f"n{number}": sheet for number, sheet in enumerate(sheets)}
-    made = list(batches(named))
+def test_as_many_at_once_as_prefect_takes(batches: list[RequestBatch], sizes: list[int]) -> None:
+    named = {f"n{number}": batch for number, batch in enumerate(batches)}
+    made = list(parcels(named))
     assert [len(batch) for batch in made] == sizes
-    assert {name: read_sheet(text) for batch in made for name, text in batch.items()} == named
+    assert {name: read_batch(text) for batch in made for name, text in batch.items()} == named
 
 
 @pytest.mark.parametrize(
@@ -43,7 +47,7 @@ def test_as_many_at_once_as_prefect_takes(sheets: list[Sheet], sizes: list[int])
     ],
 )
 def test_what_the_program_told_is_read_here(said: Any, outcome: Outcome, reason: str) -> None:
-    (answer,) = answers_of(said, SHEET)
+    (answer,) = answers_of(said, BATCH_OF_REQUESTS)
     assert (answer.outcome, reason in answer.reason) == (outcome, True)
 
 
@@ -63,6 +67,6 @@ def test_what_the_program_told_is_read_here(said: Any, outcome: Outcome, reason:
 )
 def test_an_error_there_is_the_same_error_here(said: Any, kind: type[HostError], observed: str) -> None:
     with pytest.raises(HostError) as caught:
-        answers_of(said, SHEET)
+        answers_of(said, BATCH_OF_REQUESTS)
     assert type(caught.value) is kind
     assert caught.value.observed == observed

@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from poolkeeper.tasks.audit.measurements import Quality
-from poolkeeper.tasks.audit.nights.comparison import Compared
+from poolkeeper.tasks.audit.nights.comparison import Comparison
 from poolkeeper.tasks.audit.places import Place
 from poolkeeper.tasks.audit.report.audit_report import AuditReport
 from poolkeeper.tasks.audit.report.page import page as audit_page
@@ -20,7 +20,7 @@ from poolkeeper.tasks.fees.outlook import Difference, Estimate
 from poolkeeper.tasks.fees.page import page as fees_page
 from poolkeeper.tasks.fees.reconciling import Reconciliation, reconcile
 from poolkeeper.tasks.outcomes import Severity
-from tests.unit.audit.reports import a_bad_night, a_fact, a_finding, told
+from tests.unit.audit.reports import a_bad_night, a_fact, a_finding, change
 from tests.unit.fees.billed import billed, item
 from tests.unit.fees.builders import ACK_PRO, OCTOBER, metered
 
@@ -63,7 +63,7 @@ def a_hostile_night(text: str) -> AuditReport:
         run_id=text,
         hosts={text: Place(text, text, text), "b": Place("b", "b")},
         facts=facts,
-        compared=Compared((told(finding), told(expected)), gone),
+        compared=Comparison((change(finding), change(expected)), gone),
         explains={(finding.id, finding.subject): facts},
         unread={text: text},
         silent={text: 9},
