@@ -18,9 +18,9 @@ from prefect.runtime import flow_run
 
 from poolkeeper.flows.surroundings import load_declared, run_name, run_of, secrets
 from poolkeeper.tasks.onboard import steps
-from poolkeeper.tasks.onboard.choosing import check_skips
 from poolkeeper.tasks.onboard.plan import plan_joins
 from poolkeeper.tasks.onboard.run import OnboardRun, Reading, open_run
+from poolkeeper.tasks.onboard.skipped_checks import check_skips
 from poolkeeper.tasks.outcomes import HostOutcome, batched, in_slots
 from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import choose_hosts, secrets_of

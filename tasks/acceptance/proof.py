@@ -17,7 +17,7 @@ from itertools import count
 
 from poolkeeper.tasks.acceptance.checks import NodeEvidence, check_acceptance
 from poolkeeper.tasks.acceptance.identity import another_machine
-from poolkeeper.tasks.acceptance.pods import Probed, choose_cloud_node, probe_node
+from poolkeeper.tasks.acceptance.pod_probe import Probed, choose_cloud_node, probe_node
 from poolkeeper.tasks.acceptance.testpod import PodAnswers
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.nodes import CLOUD_NODES, NodeRow, get_node, list_nodes, new_node, wait_node

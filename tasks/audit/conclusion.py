@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from poolkeeper.tasks.acceptance.pods import Probed
+from poolkeeper.tasks.acceptance.pod_probe import Probed
 from poolkeeper.tasks.audit.causes.candidates import candidates_from_here, candidates_of_login
 from poolkeeper.tasks.audit.causes.findings import finding_of, key_of
 from poolkeeper.tasks.audit.causes.grouping import Cause, group_by_cause

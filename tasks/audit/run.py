@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from poolkeeper.tasks.acceptance import testpod
-from poolkeeper.tasks.acceptance.pods import Probed, choose_cloud_node, probe_node
+from poolkeeper.tasks.acceptance.pod_probe import Probed, choose_cloud_node, probe_node
 from poolkeeper.tasks.acceptance.testpod import PodAnswers
 from poolkeeper.tasks.audit.conclusion import AuditInput, Response, conclude
 from poolkeeper.tasks.audit.nights import history

@@ -31,8 +31,16 @@ from poolkeeper.tasks.cluster.pods import PodRow, pods_on
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import FactsRequest, HostError, HostFacts, Sessions, changes, read_facts
 from poolkeeper.tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
-from poolkeeper.tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, last_words, remove_node
-from poolkeeper.tasks.onboard.standing import (
+from poolkeeper.tasks.onboard.host_cleanup import (
+    JOIN_UNIT,
+    LEAVE_UNIT,
+    ResetFailed,
+    clean_host,
+    last_words,
+    remove_node,
+)
+from poolkeeper.tasks.onboard.messages import removing
+from poolkeeper.tasks.onboard.next_action import (
     Join,
     Standing,
     Step,
@@ -42,7 +50,6 @@ from poolkeeper.tasks.onboard.standing import (
     taken_into_service,
     where_it_stands,
 )
-from poolkeeper.tasks.onboard.wording import removing
 from poolkeeper.tasks.outcomes import (
     Evidence,
     Finding,

@@ -21,7 +21,8 @@ from poolkeeper.tasks.hosts.errors import ConnectTimeout, Unreachable
 from poolkeeper.tasks.hosts.fence import Fence, FencedOff, claim
 from poolkeeper.tasks.hosts.kubelet import read_trace, switch_off
 from poolkeeper.tasks.hosts.units import forget_unit, unit_state
-from poolkeeper.tasks.onboard.leavers import (
+from poolkeeper.tasks.onboard.host_cleanup import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, record_leaving
+from poolkeeper.tasks.onboard.offboard_checks import (
     MayNotLeave,
     Remains,
     alive,
@@ -35,7 +36,6 @@ from poolkeeper.tasks.onboard.leavers import (
     stays_away,
     still_declared,
 )
-from poolkeeper.tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, record_leaving
 from poolkeeper.tasks.outcomes import Finding, Gate, Observed, Subject, failed_if
 from poolkeeper.tasks.provider import Provider, ProviderError
 from poolkeeper.tasks.runs.recording import Recorder

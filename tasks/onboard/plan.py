@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.fleet.problems import counted
-from poolkeeper.tasks.onboard.standing import Standing, Step
+from poolkeeper.tasks.onboard.next_action import Standing, Step
 
 _WORK = (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN, Step.ACCEPT, Step.ADOPT)
 

@@ -21,8 +21,8 @@ from poolkeeper.tasks.cluster.nodes import NodeRow, list_nodes
 from poolkeeper.tasks.fleet.model import Cluster, Fleet, Host, SecretRef
 from poolkeeper.tasks.hosts import FactsRequest, HostError, HostFacts, Sessions
 from poolkeeper.tasks.onboard.admission import Admission, Look
+from poolkeeper.tasks.onboard.next_action import Standing, Step, is_loose
 from poolkeeper.tasks.onboard.preflight import REGISTRY, Batch, HostView, run_check, run_checks
-from poolkeeper.tasks.onboard.standing import Standing, Step, is_loose
 from poolkeeper.tasks.outcomes import (
     Checked,
     Evidence,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from poolkeeper.tasks.acceptance.pods import Probed, choose_cloud_node
+from poolkeeper.tasks.acceptance.pod_probe import Probed, choose_cloud_node
 from poolkeeper.tasks.audit.causes.candidates import (
     API_SERVER,
     Server,

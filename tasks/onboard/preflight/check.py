@@ -9,7 +9,7 @@ from datetime import datetime
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import HostFacts
-from poolkeeper.tasks.onboard.standing import Join, own_node
+from poolkeeper.tasks.onboard.next_action import Join, own_node
 from poolkeeper.tasks.outcomes import Checked, Evidence, Finding, NotKnown, Observed, Severity, Subject, Verdict
 
 

@@ -7,8 +7,8 @@ from ipaddress import ip_address
 
 from poolkeeper.tasks.cluster.nodes import MACHINE_ID, POOL_ID_LABEL
 from poolkeeper.tasks.fleet.values import Address
+from poolkeeper.tasks.onboard.messages import removing
 from poolkeeper.tasks.onboard.preflight.check import Batch, HostView, Wrong, check
-from poolkeeper.tasks.onboard.wording import removing
 from poolkeeper.tasks.outcomes import Severity, known
 
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

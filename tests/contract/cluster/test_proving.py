@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from poolkeeper.tasks.acceptance.pods import Probed, probe_node
+from poolkeeper.tasks.acceptance.pod_probe import Probed, probe_node
 from poolkeeper.tasks.acceptance.testpod import pod_name, way_back_pod
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, pods
 from poolkeeper.tasks.cluster.pods import create_pod

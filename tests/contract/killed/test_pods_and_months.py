@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from poolkeeper.tasks.acceptance.pods import probe_node
+from poolkeeper.tasks.acceptance.pod_probe import probe_node
 from poolkeeper.tasks.cluster.nodes import get_node
 from poolkeeper.tasks.fees.closed import ClosedPeriods
 from poolkeeper.tasks.fees.closing import close

@@ -15,8 +15,8 @@ from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import FactsRequest, Sessions
 from poolkeeper.tasks.ledger import Spool
 from poolkeeper.tasks.onboard.admission import Admission
-from poolkeeper.tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT
-from poolkeeper.tasks.onboard.standing import Join, Step
+from poolkeeper.tasks.onboard.host_cleanup import JOIN_UNIT, LEAVE_UNIT
+from poolkeeper.tasks.onboard.next_action import Join, Step
 from poolkeeper.tasks.outcomes import Change, ChangeRecord, ChangeState, Gate, HostState, Refusal
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import SomeoneIsQuicker, admin, api, ca, cluster, embedded

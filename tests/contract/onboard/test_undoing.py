@@ -15,7 +15,7 @@ from poolkeeper.tasks.fleet.model import KubeadmProvider
 from poolkeeper.tasks.hosts import FactsRequest, Sessions, changes
 from poolkeeper.tasks.ledger import Spool
 from poolkeeper.tasks.onboard.admission import Admission
-from poolkeeper.tasks.onboard.leaving import LEAVE_UNIT
+from poolkeeper.tasks.onboard.host_cleanup import LEAVE_UNIT
 from poolkeeper.tasks.outcomes import ChangeRecord, ChangeState, Gate, HostState
 from poolkeeper.tasks.provider.kubeadm import Kubeadm
 from poolkeeper.tasks.runs.recording import Recorder

@@ -5,12 +5,12 @@ from __future__ import annotations
 from tests.mutations.breaks.row import Break
 
 _RUN = "tests/unit/onboard/test_run.py"
-_LEAVERS = "tests/unit/onboard/test_leavers.py"
-_JOINERS = "tests/unit/onboard/test_standing.py"
+_LEAVERS = "tests/unit/onboard/test_offboard_checks.py"
+_JOINERS = "tests/unit/onboard/test_next_action.py"
 _ADMITTING = "tests/contract/onboard/test_admitting.py"
-_CLEANING = "tests/contract/onboard/test_cleaning.py"
-_GONE = "tests/contract/onboard/test_gone.py"
-_LEAVING = "tests/contract/onboard/test_leaving.py"
+_CLEANING = "tests/contract/onboard/test_host_cleanup.py"
+_GONE = "tests/contract/onboard/test_host_is_gone.py"
+_LEAVING = "tests/contract/onboard/test_offboarding.py"
 _UNDOING = "tests/contract/onboard/test_undoing.py"
 _PREFLIGHT = "tests/unit/onboard/test_preflight.py"
 
@@ -24,14 +24,14 @@ BREAKS = (
     ),
     Break(
         "a machine that is not the Node's is offboarded",
-        "tasks/onboard/leavers.py",
+        "tasks/onboard/offboard_checks.py",
         "    if registered == seen:\n        return None\n",
         "    if registered:\n        return None\n",
         f"{_LEAVERS}::test_who_may_leave",
     ),
     Break(
         "a machine that is not the declared one is offboarded",
-        "tasks/onboard/leavers.py",
+        "tasks/onboard/offboard_checks.py",
         "if host.machine_id and seen and host.machine_id != seen:",
         "if host.machine_id and not seen and host.machine_id != seen:",
         f"{_LEAVERS}::test_who_may_leave",
@@ -59,21 +59,21 @@ BREAKS = (
     ),
     Break(
         "leaving ends a later run's join",
-        "tasks/onboard/leaving.py",
+        "tasks/onboard/host_cleanup.py",
         "    await still_ours()\n    await stop_unit(sessions, host, JOIN_UNIT)",
         "    await stop_unit(sessions, host, JOIN_UNIT)",
         f"{_CLEANING}::test_a_later_runs_join_is_not_ended",
     ),
     Break(
         "leaving starts its reset on a later run's host",
-        "tasks/onboard/leaving.py",
+        "tasks/onboard/host_cleanup.py",
         "        await still_ours()\n        await start_unit(",
         "        await start_unit(",
         f"{_CLEANING}::test_a_reset_is_not_begun_on_a_host_that_a_later_run_has_by_then",
     ),
     Break(
         "leaving undoes what a later run has brought",
-        "tasks/onboard/leaving.py",
+        "tasks/onboard/host_cleanup.py",
         "    await still_ours()\n    told = await changes.undo(sessions, host)\n",
         "    told = await changes.undo(sessions, host)\n",
         f"{_CLEANING}::test_what_a_later_run_has_is_not_undone",
@@ -94,7 +94,7 @@ BREAKS = (
     ),
     Break(
         "a machine whose Node is Ready is taken for gone",
-        "tasks/onboard/leavers.py",
+        "tasks/onboard/offboard_checks.py",
         "    if node is not None and node.ready:\n",
         "    if node is not None and node.ready and not node.name:\n",
         f"{_LEAVERS}::test_whether_a_machine_is_gone",
@@ -136,21 +136,21 @@ BREAKS = (
     ),
     Break(
         "what is accepted is undone",
-        "tasks/onboard/standing.py",
+        "tasks/onboard/next_action.py",
         '    if node.accepted:\n        return "it has been accepted meanwhile"\n',
         "",
         f"{_JOINERS}::test_what_must_not_be_undone_any_more",
     ),
     Break(
         "what a person has cordoned is undone",
-        "tasks/onboard/standing.py",
+        "tasks/onboard/next_action.py",
         '    if node.unschedulable and not node.cordoned_by_us:\n        return "someone else has cordoned it"\n',
         "",
         f"{_JOINERS}::test_what_must_not_be_undone_any_more",
     ),
     Break(
         "the Node of another machine goes with an undone join",
-        "tasks/onboard/standing.py",
+        "tasks/onboard/next_action.py",
         "isinstance(machine_id, Known) and node.machine_id == machine_id.value",
         "isinstance(machine_id, Known) and node.machine_id",
         f"{_JOINERS}::test_only_its_own_node_goes_when_a_join_is_undone",

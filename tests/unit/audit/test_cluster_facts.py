@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolkeeper.tasks.acceptance.pods import Probed
+from poolkeeper.tasks.acceptance.pod_probe import Probed
 from poolkeeper.tasks.acceptance.testpod import PodAnswers
 from poolkeeper.tasks.audit.causes.grouping import group_by_cause
 from poolkeeper.tasks.audit.judging.cluster_facts import node_facts, pod_facts

@@ -13,9 +13,9 @@ from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import AckProvider, Cluster, Domain, Fleet, Host, Pool, SecretRef, Site, SshAccess
 from poolkeeper.tasks.hosts import HostFacts
 from poolkeeper.tasks.hosts.facts import Disk, Resolver
+from poolkeeper.tasks.onboard.next_action import Join
 from poolkeeper.tasks.onboard.preflight import Batch, HostView
 from poolkeeper.tasks.onboard.run import make_batch
-from poolkeeper.tasks.onboard.standing import Join
 from poolkeeper.tasks.outcomes import Evidence, Finding, Known, Severity, Subject, Unknown
 
 GIB = 1024**3

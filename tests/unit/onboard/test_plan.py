@@ -1,6 +1,6 @@
 from poolkeeper.tasks.fleet.model import Join
+from poolkeeper.tasks.onboard.next_action import Standing, Step
 from poolkeeper.tasks.onboard.plan import plan_joins
-from poolkeeper.tasks.onboard.standing import Standing, Step
 from tests.unit.onboard.builders import a_host
 
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from poolkeeper.tasks.cluster.nodes import MACHINE_ID
 from poolkeeper.tasks.fleet.model import AcceptedSystem, KubeadmProvider, SiteDns
 from poolkeeper.tasks.hosts.facts import Disk, OtherRuntime, Resolver, parse_facts
+from poolkeeper.tasks.onboard.next_action import Join
 from poolkeeper.tasks.onboard.preflight import REGISTRY, Check, HostView, run_check, run_checks
 from poolkeeper.tasks.onboard.preflight.check import LONGEST_TOLD
-from poolkeeper.tasks.onboard.standing import Join
 from poolkeeper.tasks.outcomes import NotKnown, Severity, Verdict
 from tests.unit.onboard.builders import GIB, NOW, a_batch, a_node, a_view, unread
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from poolkeeper.tasks.ledger import RUNS, Spool
+from poolkeeper.tasks.onboard.next_action import Standing, Step
 from poolkeeper.tasks.onboard.plan import plan_joins
 from poolkeeper.tasks.onboard.report import plan_rows
-from poolkeeper.tasks.onboard.standing import Standing, Step
 from poolkeeper.tasks.outcomes import (
     Change,
     ChangeRecord,

@@ -17,9 +17,9 @@ from poolkeeper.tasks.fleet.model import Freeze, Host, Mode
 from poolkeeper.tasks.hosts import FactsRequest, HostError
 from poolkeeper.tasks.ledger import FINDINGS, Spool
 from poolkeeper.tasks.onboard.admission import Admission, Look
+from poolkeeper.tasks.onboard.next_action import Join, Standing, Step, where_it_stands
 from poolkeeper.tasks.onboard.preflight import REGISTRY
 from poolkeeper.tasks.onboard.run import OnboardRun, Preflight, make_batch
-from poolkeeper.tasks.onboard.standing import Join, Standing, Step, where_it_stands
 from poolkeeper.tasks.outcomes import Change, Checked, Finding, Gate, HostState, Severity, Subject, Unknown, Verdict
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import CLUSTER, NOW, a_finding, a_host, a_view, some_facts, unread

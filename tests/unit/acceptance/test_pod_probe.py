@@ -1,6 +1,6 @@
 import pytest
 
-from poolkeeper.tasks.acceptance.pods import choose_cloud_node
+from poolkeeper.tasks.acceptance.pod_probe import choose_cloud_node
 from tests.unit.onboard.builders import a_node
 
 CLOUD = {"labels": {"kubernetes.io/os": "linux"}}

@@ -14,7 +14,7 @@ from poolkeeper.tasks.fleet.model import Host, KubeadmProvider
 from poolkeeper.tasks.hosts import FactsRequest, changes
 from poolkeeper.tasks.hosts.fence import FencedOff
 from poolkeeper.tasks.ledger import Spool
-from poolkeeper.tasks.onboard.leaving import LEAVE_UNIT
+from poolkeeper.tasks.onboard.host_cleanup import LEAVE_UNIT
 from poolkeeper.tasks.onboard.offboarding import Offboarding
 from poolkeeper.tasks.outcomes import Gate
 from poolkeeper.tasks.provider.kubeadm import Kubeadm

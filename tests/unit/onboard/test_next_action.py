@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_text
 from poolkeeper.tasks.cluster.nodes import ACCEPTED, CORDON, MACHINE_ID
-from poolkeeper.tasks.onboard.standing import (
+from poolkeeper.tasks.onboard.next_action import (
     DEAD_AFTER,
     Join,
     Step,

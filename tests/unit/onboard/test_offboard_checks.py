@@ -9,7 +9,7 @@ import pytest
 from poolkeeper.tasks.cluster.pods import PodRow
 from poolkeeper.tasks.hosts.kubelet import Trace, parse_trace
 from poolkeeper.tasks.hosts.units import UnitRun
-from poolkeeper.tasks.onboard.leavers import MayNotLeave, Remains, alive, keeps_in, lost_pods, stays_away
+from poolkeeper.tasks.onboard.offboard_checks import MayNotLeave, Remains, alive, keeps_in, lost_pods, stays_away
 from poolkeeper.tasks.outcomes import Known, Observed, Severity, Subject, Unknown
 from tests.unit.onboard.builders import NOW, a_host, a_node, unread
 

@@ -8,8 +8,8 @@ import pytest
 
 from poolkeeper.tasks.fleet import SelectionInvalid
 from poolkeeper.tasks.fleet.model import AckProvider, KubeadmProvider, SecretRef, SshAccess
-from poolkeeper.tasks.onboard.choosing import check_skips
 from poolkeeper.tasks.onboard.preflight import REGISTRY
+from poolkeeper.tasks.onboard.skipped_checks import check_skips
 from poolkeeper.tasks.runs.choosing import ChoiceInvalid, choose_hosts, secrets_of
 from tests.unit.onboard.builders import a_fleet, a_host
 

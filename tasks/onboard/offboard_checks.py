@@ -16,7 +16,7 @@ from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import HostError
 from poolkeeper.tasks.hosts.kubelet import Trace
 from poolkeeper.tasks.hosts.units import UnitRun
-from poolkeeper.tasks.onboard.standing import other_names
+from poolkeeper.tasks.onboard.next_action import other_names
 from poolkeeper.tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject, Unknown
 
 

@@ -11,7 +11,7 @@ from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import Sessions, changes
 from poolkeeper.tasks.hosts.fence import FencedOff, claim
 from poolkeeper.tasks.hosts.units import UnitRun, forget_unit, start_unit, unit_state
-from poolkeeper.tasks.onboard.leaving import JOIN_UNIT, LEAVE_UNIT, clean_host
+from poolkeeper.tasks.onboard.host_cleanup import JOIN_UNIT, LEAVE_UNIT, clean_host
 from poolkeeper.tasks.outcomes import Secret
 from tests.contract.hosts.conftest import World, open_sessions
 from tests.contract.hosts.machines import Machine

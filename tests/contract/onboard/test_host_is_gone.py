@@ -12,7 +12,7 @@ import pytest
 
 from poolkeeper.tasks.fleet.model import KubeadmProvider, SshJump
 from poolkeeper.tasks.hosts import FactsRequest
-from poolkeeper.tasks.onboard.leavers import MayNotLeave
+from poolkeeper.tasks.onboard.offboard_checks import MayNotLeave
 from poolkeeper.tasks.onboard.offboarding import Offboarding
 from poolkeeper.tasks.outcomes import Gate, Subject
 from poolkeeper.tasks.provider.kubeadm import Kubeadm
