@@ -63,19 +63,19 @@ async def onboard(
 
 async def _carry_out(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutcome]:
     """Observe, decide, publish the plan, act; every host asked for gets its outcome."""
-    unfit = await run.unfit_pools()
+    ineligible = await run.ineligible_pools()
     readings: dict[str, Reading] = {}
     names = list(run.hosts)
     for batch in batched(names, BATCH):
         readings |= await steps.observe(run, f"{batch[0]} to {batch[-1]}", batch)
 
-    results = run.preflight(readings, skips, unfit)
-    plan = plan_joins((result.host, result.standing) for result in results if result.has_work)
+    results = run.preflight(readings, skips, ineligible)
+    plan = plan_joins((result.host, result.action) for result in results if result.has_work)
     await steps.publish_plan(plan)
 
-    loose = [result.host.name for result in results if result.to_quarantine]
+    uncordoned = [result.host.name for result in results if result.to_quarantine]
     settled = [run.settled(result) for result in results if not (result.has_work or result.to_quarantine)]
-    going_on = [*loose, *(planned.host.name for planned in plan.hosts)]
+    going_on = [*uncordoned, *(planned.host.name for planned in plan.hosts)]
     return [*settled, *await in_slots(going_on, run.slot, lambda name: _admit(run, name))]
 
 
@@ -84,4 +84,4 @@ async def _admit(run: OnboardRun, name: str) -> HostOutcome:
     try:
         return await steps.admit(run, name)
     except Exception as error:
-        return run.broke_off(name, error)
+        return run.aborted(name, error)

@@ -151,7 +151,7 @@ class _Trial:
         return await self.gate.unless_dry_run(lambda: self._answers(name, pod), if_dry_run=probed)
 
     async def _answers(self, name: str, pod: Json) -> tuple[Probed, str]:
-        waited_for, ran = _Begun(), False
+        waited_for, ran = _Started(), False
         try:
             async with asyncio.timeout(self.timeout_s):
                 row = await wait_pod(self.api, NAMESPACE, name, waited_for)
@@ -227,7 +227,7 @@ class _Trial:
             return  # it ends by its own activeDeadlineSeconds, and the next run removes it first
 
 
-class _Begun:
+class _Started:
     """Whether a pod runs and has its address, or never will; remembers what it waited for."""
 
     def __init__(self) -> None:

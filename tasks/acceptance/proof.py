@@ -37,8 +37,8 @@ class NodeGone(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
-    """By which ways a node is looked at."""
+class Clients:
+    """By which clients a node is looked at."""
 
     api: ClusterApi
     sessions: Sessions
@@ -52,25 +52,25 @@ class Wanted:
 
     kubelet_version: str | None
     """None: any that the skew rule allows."""
-    settled_within_s: float
+    ready_within_s: float
     """How long it is waited for before what is there is judged."""
     as_wanted: Callable[[NodeRow], bool] = lambda node: True
     """What the Node must tell besides being Ready, before it counts as settled: old news may say that it is Ready."""
 
 
-async def prove_node(ways: Ways, host: Host, wanted: Wanted) -> tuple[Finding, ...]:
+async def prove_node(clients: Clients, host: Host, wanted: Wanted) -> tuple[Finding, ...]:
     """Every blocker that a host's node has; none: it is proven.
 
     Raises NodeGone, GateRefused, HostError, ClusterUnreachable and ApiError.
     """
-    gate = ways.gate
-    await gate.unless_dry_run(partial(settle, ways.api, host, wanted), if_dry_run=None)
-    is_another = partial(another_machine, ways.api, ways.sessions, host)
+    gate = clients.gate
+    await gate.unless_dry_run(partial(settle, clients.api, host, wanted), if_dry_run=None)
+    is_another = partial(another_machine, clients.api, clients.sessions, host)
     if (other := await gate.unless_dry_run(is_another, if_dry_run=None)) is not None:
         return (other,)
     began = time.monotonic()
     for attempt in count(1):
-        evidence = await read_evidence(ways, host, wanted.kubelet_version)
+        evidence = await read_evidence(clients, host, wanted.kubelet_version)
         checked = check_acceptance(evidence)
         findings = gate.seen(blockers(c.finding for c in checked if c.finding is not None), if_dry_run=())
         pause_s = look_again_after_s(evidence, attempt, time.monotonic() - began) if findings else None
@@ -96,24 +96,24 @@ async def settle(api: ClusterApi, host: Host, wanted: Wanted) -> None:
         return row is None or (bool(row.ready) and wanted.as_wanted(row))
 
     with suppress(TimeoutError):
-        async with asyncio.timeout(wanted.settled_within_s):
+        async with asyncio.timeout(wanted.ready_within_s):
             if await wait_node(api, host.node_name, settled) is not None:
                 await wait_pods_on(api, host.node_name, lambda pods: _all_there(pods, host.pool.expected_pods))
 
 
-async def read_evidence(ways: Ways, host: Host, kubelet_version: str | None) -> NodeEvidence:
+async def read_evidence(clients: Clients, host: Host, kubelet_version: str | None) -> NodeEvidence:
     """Everything that acceptance looks at, read afresh. Raises NodeGone, and as `prove_node`."""
     pool, name = host.pool, host.node_name
-    node = await get_node(ways.api, name)
-    node = ways.gate.seen(node, if_dry_run=replace(node or new_node(name), ready=True))
+    node = await get_node(clients.api, name)
+    node = clients.gate.seen(node, if_dry_run=replace(node or new_node(name), ready=True))
     if node is None:
         raise NodeGone(name)
-    pods = await pods_on(ways.api, name)
-    api_answer = await ways.gate.unless_dry_run(partial(_api_answer, ways, host), if_dry_run=None)
-    cloud_node = choose_cloud_node(await list_nodes(ways.api, CLOUD_NODES), name)
+    pods = await pods_on(clients.api, name)
+    api_answer = await clients.gate.unless_dry_run(partial(_api_answer, clients, host), if_dry_run=None)
+    cloud_node = choose_cloud_node(await list_nodes(clients.api, CLOUD_NODES), name)
     probed = Probed(PodAnswers())
     if node.ready:
-        probed = await probe_node(ways.api, ways.gate, host, node, cloud_node)
+        probed = await probe_node(clients.api, clients.gate, host, node, cloud_node)
     return NodeEvidence(
         node=node,
         pods=pods,
@@ -131,9 +131,9 @@ async def read_evidence(ways: Ways, host: Host, kubelet_version: str | None) -> 
     )
 
 
-async def _api_answer(ways: Ways, host: Host) -> str | None:
+async def _api_answer(clients: Clients, host: Host) -> str | None:
     """What the API server answers the host; None: not known."""
-    answer = (await read_facts(ways.sessions, host, ways.request)).api_answer
+    answer = (await read_facts(clients.sessions, host, clients.request)).api_answer
     return None if isinstance(answer, Unknown) else answer.value
 
 

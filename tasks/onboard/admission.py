@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from poolkeeper.tasks.acceptance.proof import NodeGone, Wanted, Ways, prove_node
+from poolkeeper.tasks.acceptance.proof import Clients, NodeGone, Wanted, prove_node
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable
 from poolkeeper.tasks.cluster.claims import claim_of
 from poolkeeper.tasks.cluster.nodes import (
@@ -36,19 +36,19 @@ from poolkeeper.tasks.onboard.host_cleanup import (
     LEAVE_UNIT,
     ResetFailed,
     clean_host,
-    last_words,
+    last_output,
     remove_node,
 )
 from poolkeeper.tasks.onboard.messages import removing
 from poolkeeper.tasks.onboard.next_action import (
-    Join,
-    Standing,
+    JoinState,
+    NextAction,
     Step,
-    is_loose,
+    is_uncordoned,
+    next_action,
     other_names,
     own_node,
-    taken_into_service,
-    where_it_stands,
+    reason_not_to_undo,
 )
 from poolkeeper.tasks.outcomes import (
     Evidence,
@@ -89,13 +89,13 @@ class Look:
 
     facts: HostFacts
     node: NodeRow | None
-    join: Join
-    standing: Standing
+    join: JoinState
+    action: NextAction
 
     @property
     def joined_by_us(self) -> bool:
         """Whether a join of ours is on the host or made its Node, as that tells: a sign for people."""
-        return self.join is not Join.NONE or (self.node is not None and self.node.joined_by_us)
+        return self.join is not JoinState.NONE or (self.node is not None and self.node.joined_by_us)
 
 
 class Admission:
@@ -117,31 +117,31 @@ class Admission:
         self.gate = gate
         self.recorder = recorder
         self.request = request
-        self.unfit_now: Callable[[Host, Look], Sequence[Finding]] = lambda host, look: ()
+        self.ineligible_now: Callable[[Host, Look], Sequence[Finding]] = lambda host, look: ()
         """What a join would destroy on a host, judged on the look just taken: preflight may be hours old."""
-        self.kept_out: Callable[[Host], Sequence[Finding]] = lambda host: ()
+        self.excluded: Callable[[Host], Sequence[Finding]] = lambda host: ()
         """Why preflight keeps out a host that has joined: its Node is quarantined, and nothing more."""
 
     async def look(self, host: Host, node: NodeRow | None) -> Look:
         """Read a host and decide where it stands. Raises HostError."""
         facts, join = await asyncio.gather(read_facts(self.sessions, host, self.request), self._join_state(host))
-        standing = where_it_stands(host, facts.machine_id, node, join, datetime.now(UTC))
-        return Look(facts, node, join, standing)
+        action = next_action(host, facts.machine_id, node, join, datetime.now(UTC))
+        return Look(facts, node, join, action)
 
-    async def _join_state(self, host: Host) -> Join:
+    async def _join_state(self, host: Host) -> JoinState:
         state, leaving = await asyncio.gather(
             unit_state(self.sessions, host, JOIN_UNIT), unit_state(self.sessions, host, LEAVE_UNIT)
         )
         if leaving.state is UnitRun.UNKNOWN:
-            return Join.UNKNOWN
+            return JoinState.UNKNOWN
         if leaving.state is not UnitRun.ABSENT:
-            return Join.FAILED  # an undoing that was cut off: it is finished before anything else
+            return JoinState.FAILED  # an undoing that was cut off: it is finished before anything else
         return {
-            UnitRun.ABSENT: Join.NONE,
-            UnitRun.RUNNING: Join.RUNNING,
-            UnitRun.SUCCEEDED: Join.SUCCEEDED,
-            UnitRun.FAILED: Join.FAILED,
-            UnitRun.UNKNOWN: Join.UNKNOWN,
+            UnitRun.ABSENT: JoinState.NONE,
+            UnitRun.RUNNING: JoinState.RUNNING,
+            UnitRun.SUCCEEDED: JoinState.SUCCEEDED,
+            UnitRun.FAILED: JoinState.FAILED,
+            UnitRun.UNKNOWN: JoinState.UNKNOWN,
         }[state.state]
 
     async def admit(self, host: Host) -> HostOutcome:
@@ -151,34 +151,34 @@ class Admission:
         """
         async with self.recorder.phase(host.name, "look"):
             look = await self.look(host, await get_node(self.api, host.node_name))
-        standing = look.standing
-        if standing.step is Step.NOTHING:
-            return self._outcome(host, HostState.ACCEPTED, standing.reason)
-        if standing.finding is not None:
-            return self._outcome(host, HostState.STOPPED, standing.reason, [standing.finding])
-        kept_out = self.kept_out(host)
-        if kept_out and not is_loose(standing, look.node, look.facts.machine_id):
-            return self._outcome(host, HostState.STOPPED, _worst(kept_out), kept_out)
-        landed: list[Finding] = []
+        action = look.action
+        if action.step is Step.NOTHING:
+            return self._outcome(host, HostState.ACCEPTED, action.reason)
+        if action.finding is not None:
+            return self._outcome(host, HostState.STOPPED, action.reason, [action.finding])
+        excluded = self.excluded(host)
+        if excluded and not is_uncordoned(action, look.node, look.facts.machine_id):
+            return self._outcome(host, HostState.STOPPED, _worst(excluded), excluded)
+        started_early: list[Finding] = []
         try:
-            if kept_out:
+            if excluded:
                 async with self.recorder.phase(host.name, "quarantine"):
-                    landed += await self._quarantine(host, look)
+                    started_early += await self._quarantine(host, look)
                 ends_as = self.gate.seen(HostState.QUARANTINED, if_dry_run=HostState.STOPPED)
-                raise NotAdmitted(_worst(kept_out), kept_out, ends_as=ends_as)
-            if standing.step is Step.UNDO_THEN_JOIN:
+                raise NotAdmitted(_worst(excluded), excluded, ends_as=ends_as)
+            if action.step is Step.UNDO_THEN_JOIN:
                 async with self.recorder.phase(host.name, "undo"):
                     left = await self._undo(host, look.node, look.facts.machine_id)
                 if left:
                     raise NotAdmitted("an earlier join could not be undone", left, ends_as=HostState.FAILED)
-            if standing.step is Step.JOIN and (unfit := self.unfit_now(host, look)):
-                raise NotAdmitted("no longer fit to join", unfit, ends_as=HostState.STOPPED)
-            if standing.step in (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN):
+            if action.step is Step.JOIN and (ineligible := self.ineligible_now(host, look)):
+                raise NotAdmitted("no longer fit to join", ineligible, ends_as=HostState.STOPPED)
+            if action.step in (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN):
                 async with self.recorder.phase(host.name, "join"):
-                    landed += await self._join(host, look)
-            elif standing.step is Step.ACCEPT:
+                    started_early += await self._join(host, look)
+            elif action.step is Step.ACCEPT:
                 async with self.recorder.phase(host.name, "quarantine"):
-                    landed += await self._quarantine(host, look)
+                    started_early += await self._quarantine(host, look)
             async with self.recorder.phase(host.name, "acceptance"):
                 await self._prove(host)
             async with self.recorder.phase(host.name, "release"):
@@ -187,7 +187,10 @@ class Admission:
             if refused.refusal.temporary:  # the API server is away for a moment, which is no one's word
                 raise ClusterUnreachable(refused.refusal.reason) from None
             return self._outcome(
-                host, HostState.REFUSED, str(refused), [*landed, refused.refusal.finding(Subject("host", host.name))]
+                host,
+                HostState.REFUSED,
+                str(refused),
+                [*started_early, refused.refusal.finding(Subject("host", host.name))],
             )
         except WorkedOn as taken:
             finding = self._finding(
@@ -197,12 +200,12 @@ class Admission:
                 "no rollout on it before it is accepted",
                 "Run this again when the rollout has given it back.",
             )
-            return self._outcome(host, HostState.STOPPED, str(taken), [*landed, finding])
+            return self._outcome(host, HostState.STOPPED, str(taken), [*started_early, finding])
         except NotAdmitted as failure:
-            return await self._give_up(host, look, failure, landed)
-        planned = HostState.PLANNED, f"{standing.step}: {standing.reason}"
+            return await self._give_up(host, look, failure, started_early)
+        planned = HostState.PLANNED, f"{action.step}: {action.reason}"
         state, summary = self.gate.seen((HostState.ACCEPTED, "accepted and released"), if_dry_run=planned)
-        return self._outcome(host, state, summary, [*landed, *kept, *self._objections(host)])
+        return self._outcome(host, state, summary, [*started_early, *kept, *self._objections(host)])
 
     def _objections(self, host: Host) -> list[Finding]:
         """What guards have against the steps of a dry run."""
@@ -214,18 +217,18 @@ class Admission:
 
     async def _join(self, host: Host, look: Look) -> list[Finding]:
         """Start the provider's join script, or take up the one that runs, until the Node is there and cordoned."""
-        pool, standing = host.pool, look.standing
+        pool, action = host.pool, look.action
 
         async def act() -> list[Finding]:
             script = None
-            if standing.step is not Step.FOLLOW_JOIN:
+            if action.step is not Step.FOLLOW_JOIN:
                 script = await self.provider.join_script(host, self._arch(host, look))
                 await changes.remember(self.sessions, host)
                 await start_unit(self.sessions, host, JOIN_UNIT, script, timeout_s=pool.join.timeout_s)
                 await changes.begun(self.sessions, host)
             return await self._follow(host, look, script)
 
-        if (stale := standing.stale_node) is not None:
+        if (stale := action.stale_node) is not None:
             await self.gate.change(
                 Subject("node", host.node_name),
                 _stale_sentence(host),
@@ -234,7 +237,7 @@ class Admission:
             )
         try:
             return await self.gate.change(
-                Subject("host", host.name), _join_sentence(host, standing.step), act, if_dry_run=[]
+                Subject("host", host.name), _join_sentence(host, action.step), act, if_dry_run=[]
             )
         except ProviderError as error:
             raise NotAdmitted(
@@ -305,8 +308,8 @@ class Admission:
                         if joining in done and joining.result().state is not UnitRun.SUCCEEDED:
                             raise self._join_failed(host, joining.result(), quotable=script is not None)
                         if appearing in done:
-                            landed = appearing.result()
-                    return landed
+                            started_early = appearing.result()
+                    return started_early
                 finally:
                     appearing.cancel()
                     joining.cancel()
@@ -385,8 +388,8 @@ class Admission:
         return [
             self._finding(
                 host,
-                "onboard.quarantine.landed",
-                f"{len(guests)} pods landed before the cordon: {names}",
+                "onboard.quarantine.started_early",
+                f"{len(guests)} pods started_early before the cordon: {names}",
                 "none until acceptance",
                 "Decide whether they may stay; `kubectl delete pod` moves them elsewhere.",
                 severity=Severity.WARNING,
@@ -411,7 +414,7 @@ class Admission:
                 self._finding(
                     host,
                     "onboard.join.failed",
-                    last_words(ended) if quotable else unseen,
+                    last_output(ended) if quotable else unseen,
                     "exit status 0",
                     "Mend what the joiner's last lines name, then run this again.",
                 )
@@ -422,10 +425,10 @@ class Admission:
 
     async def _prove(self, host: Host) -> None:
         """Wait for the Node to settle, probe it, judge. Raises NotAdmitted with every blocker."""
-        ways = Ways(self.api, self.sessions, self.gate, self.request)
-        wanted = Wanted(host.pool.kubernetes_version, settled_within_s=host.pool.join.timeout_s)
+        clients = Clients(self.api, self.sessions, self.gate, self.request)
+        wanted = Wanted(host.pool.kubernetes_version, ready_within_s=host.pool.join.timeout_s)
         try:
-            findings = await prove_node(ways, host, wanted)
+            findings = await prove_node(clients, host, wanted)
         except NodeGone:
             raise NotAdmitted(
                 "its Node is gone",
@@ -504,13 +507,15 @@ class Admission:
 
     # undoing
 
-    async def _give_up(self, host: Host, look: Look, failure: NotAdmitted, landed: Sequence[Finding]) -> HostOutcome:
+    async def _give_up(
+        self, host: Host, look: Look, failure: NotAdmitted, started_early: Sequence[Finding]
+    ) -> HostOutcome:
         """Undo a failed join of ours, unless the pool says to keep it; a node that others joined is never reset."""
-        findings = [*landed, *failure.findings]
+        findings = [*started_early, *failure.findings]
         self.recorder.findings(host.name, "failure", findings)
         if failure.ends_as is not None:
             return self._outcome(host, failure.ends_as, failure.summary, findings)
-        step = look.standing.step
+        step = look.action.step
         if step is Step.ADOPT:
             return self._outcome(host, HostState.FAILED, f"{failure.summary}; left in service", findings)
         if step is Step.ACCEPT and not await self._is_of_our_join(host, look):
@@ -532,7 +537,7 @@ class Admission:
 
     async def _is_of_our_join(self, host: Host, look: Look) -> bool:
         """Whether the host itself says so: only such a one is ever undone. Anybody may have written on its Node."""
-        if look.join is not Join.NONE:
+        if look.join is not JoinState.NONE:
             return True
         try:
             return await changes.is_unfinished(self.sessions, host)
@@ -584,7 +589,7 @@ class Admission:
             name, why = elsewhere[0], f"this machine is in the cluster as node {elsewhere[0]}"
         elif node is not None and (now := nodes.get(name)) is not None:
             guests = [pod for pod in await pods_on(self.api, name) if _is_guest(pod)]
-            why = taken_into_service(now, len(guests))
+            why = reason_not_to_undo(now, len(guests))
         if why:
             finding = self._finding(
                 host,

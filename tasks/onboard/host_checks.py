@@ -35,8 +35,8 @@ class HostChecks:
         ]
         return {
             "name": self.preflight.host.name,
-            "standing": str(self.preflight.standing.step),
-            "reason": self.preflight.standing.reason,
+            "action": str(self.preflight.action.step),
+            "reason": self.preflight.action.reason,
             "checks": [*checks, *map(_check_row, self.facts)],
             "findings": [finding.row() for finding in by_severity(self.preflight.findings)],
         }

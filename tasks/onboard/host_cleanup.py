@@ -55,7 +55,7 @@ async def clean_host(
     await started()
     ended = await wait_unit(sessions, host, LEAVE_UNIT, timeout_s=LEAVE_TIMEOUT_S, script=script)
     if ended.state is not UnitRun.SUCCEEDED:
-        raise ResetFailed(last_words(ended))
+        raise ResetFailed(last_output(ended))
     await still_ours()
     told = await changes.undo(sessions, host)
     return tuple(line for line in told if line.startswith("kept "))
@@ -76,7 +76,7 @@ async def remove_node(api: ClusterApi, recorder: Recorder, host: Host, node: Nod
     await delete_node(api, node)
 
 
-def last_words(ended: UnitState) -> str:
+def last_output(ended: UnitState) -> str:
     """How a unit ended, in one line."""
     last = " / ".join(line.strip() for line in ended.output.strip().splitlines()[-3:]) or "no output"
     return f"exit status {ended.exit_status}: {last}"[:600]

@@ -39,7 +39,7 @@ class Step(StrEnum):
     """Only the operator can say what to do; the finding says how."""
 
 
-class Join(StrEnum):
+class JoinState(StrEnum):
     """What is on the host of a join of ours."""
 
     NONE = "none"
@@ -50,7 +50,7 @@ class Join(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class NextAction:
     """Where a host stands."""
 
     step: Step
@@ -60,7 +60,9 @@ class Standing:
     """A dead Node of an earlier life of this machine, to be deleted before it joins."""
 
 
-def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None, join: Join, now: datetime) -> Standing:
+def next_action(
+    host: Host, machine_id: Observed[str], node: NodeRow | None, join: JoinState, now: datetime
+) -> NextAction:
     """Decide from the host's machine id, its Node and the state of our join unit on it.
 
     A Node belongs to a host by its declared node name, verified by machine id.
@@ -75,7 +77,7 @@ def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None,
             f"If {host.name} was reinstalled on purpose, set machine_id: {seen} in the fleet file; if not,"
             " find out which machine answers at its address before anything else.",
         )
-    if join is Join.UNKNOWN:
+    if join is JoinState.UNKNOWN:
         return _stop(
             "onboard.join.unknown",
             here,
@@ -106,8 +108,8 @@ def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None,
     if registered != seen and declared and _is_dead(node, now):
         if claim_of(node) is not None:
             return _worked_on(node)
-        return Standing(
-            Step.UNDO_THEN_JOIN if join is Join.FAILED else Step.JOIN,
+        return NextAction(
+            Step.UNDO_THEN_JOIN if join is JoinState.FAILED else Step.JOIN,
             "reinstalled, as the operator declared; its old Node goes first",
             stale_node=node,
         )
@@ -131,29 +133,29 @@ def where_it_stands(host: Host, machine_id: Observed[str], node: NodeRow | None,
     return _with_its_node(node, join, accepted=node.accepted and accepted_for in ("", seen))
 
 
-def _with_its_node(node: NodeRow, join: Join, *, accepted: bool) -> Standing:
+def _with_its_node(node: NodeRow, join: JoinState, *, accepted: bool) -> NextAction:
     """The Node is this host's."""
     if accepted:
-        return Standing(Step.NOTHING, "accepted already")
+        return NextAction(Step.NOTHING, "accepted already")
     if claim_of(node) is not None:
         return _worked_on(node)
     if CORDON in node.annotations and not node.unschedulable:
-        return Standing(Step.ADOPT, "someone has uncordoned it during quarantine; to be proven as it is")
+        return NextAction(Step.ADOPT, "someone has uncordoned it during quarantine; to be proven as it is")
     in_service = not node.unschedulable and bool(node.ready)
-    if join is Join.FAILED and (in_service or (node.unschedulable and not node.cordoned_by_us)):
+    if join is JoinState.FAILED and (in_service or (node.unschedulable and not node.cordoned_by_us)):
         # whoever took it into service, or cordoned it, after the failure: a reset would now hit what they do there
-        return Standing(Step.ADOPT, "in a person's hands although a join of ours failed; to be proven as it is")
-    if join is Join.FAILED:
-        return Standing(Step.UNDO_THEN_JOIN, "an earlier join ended in failure")
-    if join is Join.RUNNING:
-        return Standing(Step.FOLLOW_JOIN, "a join of ours is running and its Node is there")
-    if join is Join.NONE and not node.cordoned_by_us:
+        return NextAction(Step.ADOPT, "in a person's hands although a join of ours failed; to be proven as it is")
+    if join is JoinState.FAILED:
+        return NextAction(Step.UNDO_THEN_JOIN, "an earlier join ended in failure")
+    if join is JoinState.RUNNING:
+        return NextAction(Step.FOLLOW_JOIN, "a join of ours is running and its Node is there")
+    if join is JoinState.NONE and not node.cordoned_by_us:
         # also when it is not Ready: a cut line is no reason to cordon or reset what others have joined
-        return Standing(Step.ADOPT, "a node since before this fleet file; to be proven as it is")
-    return Standing(Step.ACCEPT, "joined, not accepted yet")
+        return NextAction(Step.ADOPT, "a node since before this fleet file; to be proven as it is")
+    return NextAction(Step.ACCEPT, "joined, not accepted yet")
 
 
-def _worked_on(node: NodeRow) -> Standing:
+def _worked_on(node: NodeRow) -> NextAction:
     """It is in a rollout's hands, or a person's."""
     claim = claim_of(node)
     observed = f"flow {claim.flow} has it: {claim.phase} since {claim.since}" if claim else "a rollout has it"
@@ -164,19 +166,19 @@ def _worked_on(node: NodeRow) -> Standing:
         Evidence(observed, "no rollout on it", "Node"),
         f"Let that flow end, or give the node back: `poolkeeper release {node.name}`.",
     )
-    return Standing(Step.STOP, observed, finding)
+    return NextAction(Step.STOP, observed, finding)
 
 
-def is_loose(standing: Standing, node: NodeRow | None, machine_id: Observed[str]) -> bool:
+def is_uncordoned(action: NextAction, node: NodeRow | None, machine_id: Observed[str]) -> bool:
     """Whether a join of ours has made this machine's Node and nobody has cordoned it: unproven, it takes workloads."""
     mine = own_node(node, machine_id)
-    return standing.step in (Step.FOLLOW_JOIN, Step.ACCEPT) and mine is not None and not mine.unschedulable
+    return action.step in (Step.FOLLOW_JOIN, Step.ACCEPT) and mine is not None and not mine.unschedulable
 
 
-def _unverified(node: NodeRow, join: Join, here: Subject, now: datetime) -> Standing:
+def _unverified(node: NodeRow, join: JoinState, here: Subject, now: datetime) -> NextAction:
     """A Node that tells no machine id: kubelet gives it at once, so this one was made by something else."""
-    if join in (Join.RUNNING, Join.SUCCEEDED):
-        return Standing(Step.FOLLOW_JOIN, f"a join of ours is {join} and its Node tells no machine id yet")
+    if join in (JoinState.RUNNING, JoinState.SUCCEEDED):
+        return NextAction(Step.FOLLOW_JOIN, f"a join of ours is {join} and its Node tells no machine id yet")
     return _stop(
         "onboard.identity.unverified",
         here,
@@ -185,7 +187,7 @@ def _unverified(node: NodeRow, join: Join, here: Subject, now: datetime) -> Stan
     )
 
 
-def taken_into_service(node: NodeRow, guests: int) -> str:
+def reason_not_to_undo(node: NodeRow, guests: int) -> str:
     """Why a Node of ours must not be undone any more; empty if it may.
 
     guests: how many pods a scheduler has put there
@@ -220,14 +222,14 @@ def other_names(host: Host, nodes: Iterable[NodeRow], machine_id: Observed[str])
     return tuple(row.name for row in nodes if ours and row.machine_id == ours and row.name != host.node_name)
 
 
-def _without_node(join: Join) -> Standing:
-    if join is Join.FAILED:
-        return Standing(Step.UNDO_THEN_JOIN, "an earlier join ended in failure")
-    if join in (Join.RUNNING, Join.SUCCEEDED):
-        return Standing(Step.FOLLOW_JOIN, f"a join of ours is {join} and its Node is not there yet")
-    return Standing(Step.JOIN, "not in the cluster yet")
+def _without_node(join: JoinState) -> NextAction:
+    if join is JoinState.FAILED:
+        return NextAction(Step.UNDO_THEN_JOIN, "an earlier join ended in failure")
+    if join in (JoinState.RUNNING, JoinState.SUCCEEDED):
+        return NextAction(Step.FOLLOW_JOIN, f"a join of ours is {join} and its Node is not there yet")
+    return NextAction(Step.JOIN, "not in the cluster yet")
 
 
-def _stop(id: str, subject: Subject, evidence: Evidence, next_step: str) -> Standing:
+def _stop(id: str, subject: Subject, evidence: Evidence, next_step: str) -> NextAction:
     finding = Finding(id, Severity.BLOCKER, subject, evidence, next_step)
-    return Standing(Step.STOP, evidence.observed, finding)
+    return NextAction(Step.STOP, evidence.observed, finding)

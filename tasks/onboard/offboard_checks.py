@@ -55,7 +55,7 @@ class Remains:
         return units == {UnitRun.ABSENT} and not self.trace.has_record and self.trace.is_off
 
 
-def keeps_in(
+def reason_to_stay(
     host: Host, node: NodeRow | None, nodes: Iterable[NodeRow], remains: Remains, now: datetime
 ) -> Finding | None:
     """Why this machine is not to be taken out; None: it may be, or has left already."""
@@ -163,7 +163,7 @@ def _kubelet(trace: Trace) -> str:
     return "cannot be told about"
 
 
-def not_silent(host: Host, error: HostError, now: datetime) -> Finding:
+def unsure_if_gone(host: Host, error: HostError, now: datetime) -> Finding:
     """Something answered, or the question never got there: neither shows that a machine is gone."""
     return finding(
         host,
@@ -175,7 +175,7 @@ def not_silent(host: Host, error: HostError, now: datetime) -> Finding:
     )
 
 
-def alive(host: Host, node: NodeRow | None, answered: Observed[str] | None, now: datetime) -> Finding | None:
+def host_alive(host: Host, node: NodeRow | None, answered: Observed[str] | None, now: datetime) -> Finding | None:
     """What speaks against the operator's word that a machine is gone; None: nothing does.
 
     answered: the machine id that was read at the host's address; None: nobody answers there
@@ -202,7 +202,7 @@ def alive(host: Host, node: NodeRow | None, answered: Observed[str] | None, now:
     )
 
 
-def stays_away(host: Host, trace: Trace, leftovers: Observed[Sequence[str]], now: datetime) -> list[Finding]:
+def may_come_back(host: Host, trace: Trace, leftovers: Observed[Sequence[str]], now: datetime) -> list[Finding]:
     """What of a node is on a host that was cleaned, as it was read afresh. A blocker: it may come back."""
     findings = []
     for what, observed in (("runs", trace.runs), ("starts with the next boot", trace.starts_at_boot)):
@@ -221,13 +221,13 @@ def stays_away(host: Host, trace: Trace, leftovers: Observed[Sequence[str]], now
             )
         )
     if isinstance(leftovers, Unknown):
-        findings.append(left_over(host, [f"what is left cannot be told: {leftovers.reason}"], now))
+        findings.append(leftovers_stay(host, [f"what is left cannot be told: {leftovers.reason}"], now))
     elif leftovers.value:
-        findings.append(left_over(host, leftovers.value, now))
+        findings.append(leftovers_stay(host, leftovers.value, now))
     return findings
 
 
-def left_over(host: Host, what: Sequence[str], now: datetime) -> Finding:
+def leftovers_stay(host: Host, what: Sequence[str], now: datetime) -> Finding:
     """What stays on a host that has left. It keeps the host from nothing but coming back."""
     return finding(
         host,
@@ -260,7 +260,7 @@ def lost_pods(host: Host, pods: Iterable[PodRow], now: datetime) -> Finding | No
     )
 
 
-def pods_stay(host: Host, pods: Sequence[PodRow], now: datetime) -> Finding:
+def pods_still_bound(host: Host, pods: Sequence[PodRow], now: datetime) -> Finding:
     """What nobody has collected although its Node is gone."""
     names = ", ".join(sorted(f"{pod.namespace}/{pod.name}" for pod in pods)[:10])
     return finding(

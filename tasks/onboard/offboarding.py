@@ -25,16 +25,16 @@ from poolkeeper.tasks.onboard.host_cleanup import JOIN_UNIT, LEAVE_UNIT, ResetFa
 from poolkeeper.tasks.onboard.offboard_checks import (
     MayNotLeave,
     Remains,
-    alive,
     finding,
-    keeps_in,
-    left_over,
+    host_alive,
+    leftovers_stay,
     lost_pods,
+    may_come_back,
     not_cleaned,
-    not_silent,
-    pods_stay,
-    stays_away,
+    pods_still_bound,
+    reason_to_stay,
     still_declared,
+    unsure_if_gone,
 )
 from poolkeeper.tasks.outcomes import Finding, Gate, Observed, Subject, failed_if
 from poolkeeper.tasks.provider import Provider, ProviderError
@@ -109,7 +109,7 @@ class Offboarding:
             error.next_step += f" If the machine is gone for good: `{_gone_command(host)}`."
             raise
         nodes = await list_nodes(self.api)
-        if (found := keeps_in(host, node, nodes.values(), remains, datetime.now(UTC))) is not None:
+        if (found := reason_to_stay(host, node, nodes.values(), remains, datetime.now(UTC))) is not None:
             raise MayNotLeave(found)
         return remains
 
@@ -130,8 +130,8 @@ class Offboarding:
         except SILENCE:
             pass
         except HostError as error:
-            raise MayNotLeave(not_silent(host, error, datetime.now(UTC))) from None
-        if (found := alive(host, node, answered, datetime.now(UTC))) is not None:
+            raise MayNotLeave(unsure_if_gone(host, error, datetime.now(UTC))) from None
+        if (found := host_alive(host, node, answered, datetime.now(UTC))) is not None:
             raise MayNotLeave(found)
 
     async def prepare(self, host: Host) -> tuple[Finding, ...]:
@@ -189,7 +189,7 @@ class Offboarding:
         except TimeoutError:
             return (self._not_cleaned(host, "the provider's reset did not end in time"),)
         if kept:
-            self._told[host.name].append(left_over(host, kept, datetime.now(UTC)))
+            self._told[host.name].append(leftovers_stay(host, kept, datetime.now(UTC)))
         again: list[Finding] = await self.gate.unless_dry_run(lambda: self._look_again(host), if_dry_run=[])
         return tuple(found for found in again if found.id == "offboard.kubelet.on")
 
@@ -197,7 +197,7 @@ class Offboarding:
         facts, trace = await asyncio.gather(
             read_facts(self.sessions, host, self.request), read_trace(self.sessions, host)
         )
-        return stays_away(host, trace, facts.leftovers, datetime.now(UTC))
+        return may_come_back(host, trace, facts.leftovers, datetime.now(UTC))
 
     def _not_cleaned(self, host: Host, observed: str) -> Finding:
         return finding(
@@ -269,7 +269,7 @@ class Offboarding:
                 )
             )
         elif stay := await self.gate.unless_dry_run(lambda: self._bound_pods(host), if_dry_run=()):
-            found.append(pods_stay(host, stay, datetime.now(UTC)))
+            found.append(pods_still_bound(host, stay, datetime.now(UTC)))
         return (*found, still_declared(host, datetime.now(UTC)))
 
     async def _comes_back(self, host: Host) -> NodeRow | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.fleet.problems import counted
-from poolkeeper.tasks.onboard.next_action import Standing, Step
+from poolkeeper.tasks.onboard.next_action import NextAction, Step
 
 _WORK = (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN, Step.ACCEPT, Step.ADOPT)
 
@@ -41,30 +41,30 @@ class Plan:
         return f"{counted(len(self.hosts), 'host')} in {counted(waves, 'wave')}, plan {self.digest[:12]}"
 
 
-def plan_joins(standings: Iterable[tuple[Host, Standing]]) -> Plan:
+def plan_joins(actions: Iterable[tuple[Host, NextAction]]) -> Plan:
     """Order the hosts that have work: half-done ones first, then across domains rather than down the list."""
-    work = [(host, standing) for host, standing in standings if standing.step in _WORK]
+    work = [(host, action) for host, action in actions if action.step in _WORK]
     ordered = _half_done_first(work)
     places: defaultdict[str, int] = defaultdict(int)
     planned = []
-    for host, standing in ordered:
+    for host, action in ordered:
         wave = places[host.pool.name] // host.pool.join.parallel + 1
         places[host.pool.name] += 1
-        planned.append(PlannedHost(host, standing.step, wave, standing.reason))
+        planned.append(PlannedHost(host, action.step, wave, action.reason))
     rows = [[p.host.name, p.host.node_name, p.host.pool.nodepool_id, p.step, p.wave] for p in planned]
     digest = hashlib.sha256(json.dumps(["onboard", rows]).encode()).hexdigest()
     return Plan(tuple(planned), digest)
 
 
-def _half_done_first(work: list[tuple[Host, Standing]]) -> list[tuple[Host, Standing]]:
+def _half_done_first(work: list[tuple[Host, NextAction]]) -> list[tuple[Host, NextAction]]:
     fresh = (Step.JOIN, Step.ADOPT)
     half_done = [pair for pair in work if pair[1].step not in fresh]
     return half_done + _across_domains([pair for pair in work if pair[1].step in fresh])
 
 
-def _across_domains(work: list[tuple[Host, Standing]]) -> list[tuple[Host, Standing]]:
+def _across_domains(work: list[tuple[Host, NextAction]]) -> list[tuple[Host, NextAction]]:
     """One of each domain in turn, domains and hosts in the fleet file's order."""
-    queues: Mapping[str, list[tuple[Host, Standing]]] = defaultdict(list)
+    queues: Mapping[str, list[tuple[Host, NextAction]]] = defaultdict(list)
     for pair in work:
         host = pair[0]
         queues[host.domain.name if host.domain else f"site {host.site.name}"].append(pair)

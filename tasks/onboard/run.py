@@ -21,7 +21,7 @@ from poolkeeper.tasks.cluster.nodes import NodeRow, list_nodes
 from poolkeeper.tasks.fleet.model import Cluster, Fleet, Host, SecretRef
 from poolkeeper.tasks.hosts import FactsRequest, HostError, HostFacts, Sessions
 from poolkeeper.tasks.onboard.admission import Admission, Look
-from poolkeeper.tasks.onboard.next_action import Standing, Step, is_loose
+from poolkeeper.tasks.onboard.next_action import NextAction, Step, is_uncordoned
 from poolkeeper.tasks.onboard.preflight import REGISTRY, Batch, HostView, run_check, run_checks
 from poolkeeper.tasks.outcomes import (
     Checked,
@@ -58,28 +58,28 @@ class Preflight:
     """What preflight says of one host."""
 
     host: Host
-    standing: Standing
+    action: NextAction
     checked: tuple[Checked, ...]
     outside: tuple[Finding, ...] = ()
     """What keeps its whole pool out."""
-    loose: bool = False
+    uncordoned: bool = False
     """Whether it has joined and takes workloads, not proven yet."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What its checks found, what only the operator can decide, what is wrong with its pool."""
-        own = (self.standing.finding,) if self.standing.finding else ()
+        own = (self.action.finding,) if self.action.finding else ()
         return (*self.outside, *own, *(c.finding for c in self.checked if c.finding is not None))
 
     @property
     def has_work(self) -> bool:
         """Whether it goes on: it is not accepted yet, and nothing keeps it out."""
-        return self.standing.step is not Step.NOTHING and not blockers(self.findings)
+        return self.action.step is not Step.NOTHING and not blockers(self.findings)
 
     @property
     def to_quarantine(self) -> bool:
         """Whether it is kept out and has joined all the same: an earlier run was killed before the cordon."""
-        return self.loose and not self.has_work
+        return self.uncordoned and not self.has_work
 
 
 class OnboardRun:
@@ -111,7 +111,7 @@ class OnboardRun:
         """The slots of a host's pool: at most `join.parallel` of them are worked on at once."""
         return self._slots[self.hosts[name].pool.name]
 
-    async def unfit_pools(self) -> dict[str, tuple[Finding, ...]]:
+    async def ineligible_pools(self) -> dict[str, tuple[Finding, ...]]:
         """Pool -> what the provider says keeps all of its hosts out. Raises ProviderError."""
         pools = {host.pool.name: host.pool for host in self.hosts.values()}
         return {
@@ -152,7 +152,7 @@ class OnboardRun:
         self,
         readings: Mapping[str, Reading],
         skip: Mapping[str, str],
-        unfit: Mapping[str, tuple[Finding, ...]],
+        ineligible: Mapping[str, tuple[Finding, ...]],
     ) -> list[Preflight]:
         """Judge every host against its pool, the cluster and the others. Reads nothing."""
         views = {
@@ -167,19 +167,19 @@ class OnboardRun:
             api_host=urlsplit(self.admission.api.url).hostname or "",
             api_ahead_s=self._api_ahead_s,
         )
-        self.admission.unfit_now = lambda host, look: _unfit_now(host, look, batch, skip)
+        self.admission.ineligible_now = lambda host, look: _ineligible_now(host, look, batch, skip)
         results = []
         for name, host in self.hosts.items():
-            look, outside = readings[name], unfit.get(host.pool.name, ())
+            look, outside = readings[name], ineligible.get(host.pool.name, ())
             if isinstance(look, Finding):
-                unread = Standing(Step.STOP, look.evidence.observed, look)
+                unread = NextAction(Step.STOP, look.evidence.observed, look)
                 results.append(Preflight(host, unread, (), outside))
             else:
                 checked = run_checks(views[name], batch, skip)
-                loose = is_loose(look.standing, look.node, look.facts.machine_id)
-                results.append(Preflight(host, look.standing, checked, outside, loose))
-        kept_out = {result.host.name: result.findings for result in results if result.to_quarantine}
-        self.admission.kept_out = lambda host: kept_out.get(host.name, ())
+                uncordoned = is_uncordoned(look.action, look.node, look.facts.machine_id)
+                results.append(Preflight(host, look.action, checked, outside, uncordoned))
+        excluded = {result.host.name: result.findings for result in results if result.to_quarantine}
+        self.admission.excluded = lambda host: excluded.get(host.name, ())
         return results
 
     async def admit(self, name: str) -> HostOutcome:
@@ -189,11 +189,11 @@ class OnboardRun:
     def settled(self, result: Preflight) -> HostOutcome:
         """The outcome of a host that is finished already, or that goes no further than preflight."""
         name = result.host.name
-        if result.standing.step is Step.NOTHING:
+        if result.action.step is Step.NOTHING:
             findings = tuple(map(_in_service, result.findings))
             self.recorder.findings(name, "preflight", findings)
-            watcher().ended(name, HostState.ACCEPTED, result.standing.reason)
-            return HostOutcome(name, HostState.ACCEPTED, result.standing.reason, findings)
+            watcher().ended(name, HostState.ACCEPTED, result.action.reason)
+            return HostOutcome(name, HostState.ACCEPTED, result.action.reason, findings)
         worst = blockers(by_severity(result.findings))[0]
         summary = f"{worst.id}: {worst.evidence.observed}"
         _log.info("%s: stopped: %s", name, summary)
@@ -201,7 +201,7 @@ class OnboardRun:
         watcher().ended(name, HostState.STOPPED, summary)
         return HostOutcome(name, HostState.STOPPED, summary, result.findings)
 
-    def broke_off(self, name: str, error: Exception) -> HostOutcome:
+    def aborted(self, name: str, error: Exception) -> HostOutcome:
         """The outcome of a host whose admission ended in an error, after all retries."""
         subject = Subject("host", name)
         if isinstance(error, HostError):
@@ -209,7 +209,7 @@ class OnboardRun:
         else:
             evidence = Evidence(named(error), "an end of its admission", "onboarding")
             finding = Finding(
-                "onboard.broke-off",
+                "onboard.host.aborted",
                 Severity.BLOCKER,
                 subject,
                 evidence,
@@ -227,7 +227,7 @@ def _in_service(finding: Finding) -> Finding:
     return replace(finding, severity=Severity.WARNING) if finding.severity is Severity.BLOCKER else finding
 
 
-def _unfit_now(host: Host, look: Look, batch: Batch, skip: Mapping[str, str]) -> list[Finding]:
+def _ineligible_now(host: Host, look: Look, batch: Batch, skip: Mapping[str, str]) -> list[Finding]:
     """What keeps a host out because a join would destroy it: another runtime's containers, another cluster's parts."""
     view = HostView(host, look.facts, look.node, look.join)
     checked = (run_check(REGISTRY[name], view, batch) for name in DESTROYED_BY_A_JOIN if name not in skip)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from poolkeeper.tasks.acceptance.proof import NodeGone, Wanted, Ways, prove_node
+from poolkeeper.tasks.acceptance.proof import Clients, NodeGone, Wanted, prove_node
 from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, connect
 from poolkeeper.tasks.cluster.approvals import Approval, forget_approval, read_approvals, write_approval
 from poolkeeper.tasks.cluster.claims import claim_of, now_text
@@ -456,9 +456,9 @@ class RolloutRun:
 
     async def prove_works(self, host: Host) -> tuple[Finding, ...]:
         """A node's proof as onboarding gives it: Ready, its pods, both ways, DNS; blockers are why it does not."""
-        ways = Ways(self.api, self.sessions, self.gate, self.request)
+        clients = Clients(self.api, self.sessions, self.gate, self.request)
         try:
-            return await prove_node(ways, host, Wanted(None, host.pool.join.timeout_s))
+            return await prove_node(clients, host, Wanted(None, host.pool.join.timeout_s))
         except NodeGone:
             return (_gone(host),)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from poolkeeper.tasks.acceptance.identity import another_machine
-from poolkeeper.tasks.acceptance.proof import Ways
+from poolkeeper.tasks.acceptance.proof import Clients
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, wait_node
 from poolkeeper.tasks.fleet.model import Host
@@ -294,14 +294,16 @@ class Upgrade:
         before: its Node as it was before the change
         Raises GateRefused, HostError, ClusterUnreachable and ApiError.
         """
-        ways = Ways(self.api, self.sessions, self.gate, self.request)
+        clients = Clients(self.api, self.sessions, self.gate, self.request)
         try:
             version = await self._resolver.version(host)
         except PackageError as error:
             return (error.finding(Subject("host", host.name)),)
         except ProviderError as error:
             return (provider_refused(host, error),)
-        findings = await prove_upgrade(ways, host, before, version, self.goal.packages, settle_s=self.limits.settle_s)
+        findings = await prove_upgrade(
+            clients, host, before, version, self.goal.packages, settle_s=self.limits.settle_s
+        )
         if not findings:
             await self._forget(host)
         return findings

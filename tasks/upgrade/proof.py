@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from poolkeeper.tasks.acceptance.proof import NodeGone, Wanted, Ways, prove_node
+from poolkeeper.tasks.acceptance.proof import Clients, NodeGone, Wanted, prove_node
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.fleet.versions import same_version
@@ -26,7 +26,7 @@ def is_at(node: NodeRow, version: str | None, packages: Mapping[str, str]) -> bo
 
 
 async def prove_upgrade(
-    ways: Ways, host: Host, before: NodeRow, version: str | None, packages: Mapping[str, str], *, settle_s: float
+    clients: Clients, host: Host, before: NodeRow, version: str | None, packages: Mapping[str, str], *, settle_s: float
 ) -> tuple[Finding, ...]:
     """Every blocker that is left, read afresh; none: it is proven.
 
@@ -40,14 +40,14 @@ async def prove_upgrade(
     # right after a restart the Node still tells of the kubelet before
     wanted = Wanted(kubelet, settle_s, lambda row: is_at(row, kubelet, packages))
     try:
-        findings = await prove_node(ways, host, wanted)
+        findings = await prove_node(clients, host, wanted)
     except NodeGone:
         return (node_gone(host),)
-    node = await get_node(ways.api, host.node_name)
+    node = await get_node(clients.api, host.node_name)
     if node is None:
         return (node_gone(host),)
-    here = await read_packages(ways.sessions, host, packages) if packages else {}
-    other = ways.gate.seen(unlike_before(host, before, node, packages, here), if_dry_run=())
+    here = await read_packages(clients.sessions, host, packages) if packages else {}
+    other = clients.gate.seen(unlike_before(host, before, node, packages, here), if_dry_run=())
     return (*map(_for_upgrades, findings), *other)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import HostFacts
-from poolkeeper.tasks.onboard.next_action import Join, own_node
+from poolkeeper.tasks.onboard.next_action import JoinState, own_node
 from poolkeeper.tasks.outcomes import Checked, Evidence, Finding, NotKnown, Observed, Severity, Subject, Verdict
 
 
@@ -20,13 +20,13 @@ class HostView:
     host: Host
     facts: HostFacts
     node: NodeRow | None
-    join: Join
+    join: JoinState
     """The state of a join of ours on it: what such a join left is not a leftover of another cluster."""
 
     @property
-    def begun(self) -> bool:
+    def join_started(self) -> bool:
         """Whether it is a node or on its way: what listens, lies and is routed there is then that of this cluster."""
-        return own_node(self.node, self.facts.machine_id) is not None or self.join is not Join.NONE
+        return own_node(self.node, self.facts.machine_id) is not None or self.join is not JoinState.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,11 @@ def own_name(view: HostView, batch: Batch) -> Wrong | None:
 
     A warning only, for that reason; a Node under another name is waited for in vain. kubeadm is told the name.
     """
-    if view.begun or view.host.pool.cluster.by_kubeadm or known(view.facts.hostname).lower() == view.host.node_name:
+    if (
+        view.join_started
+        or view.host.pool.cluster.by_kubeadm
+        or known(view.facts.hostname).lower() == view.host.node_name
+    ):
         return None
     return Wrong(
         known(view.facts.hostname),
@@ -121,7 +125,7 @@ def boot_id(view: HostView, batch: Batch) -> Wrong | None:
 
 @check("hosts.node-name.free", "no Node of another machine has this name")
 def node_name_free(view: HostView, batch: Batch) -> Wrong | None:
-    """A Node that tells its machine id is compared in `standing`; here, one that cannot be compared."""
+    """A Node that tells its machine id is compared in `action`; here, one that cannot be compared."""
     node = view.node
     if node is None or node.machine_id or node.annotations.get(MACHINE_ID):
         return None

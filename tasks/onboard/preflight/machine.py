@@ -146,7 +146,7 @@ def swap(view: HostView, batch: Batch) -> Wrong | None:
 @check("hosts.ports.free", "kubelet's ports are free", "listening_ports")
 def ports(view: HostView, batch: Batch) -> Wrong | None:
     """Not looked at on a host that is in the cluster already: there they are kubelet's."""
-    if view.begun:
+    if view.join_started:
         return None
     listening = set(known(view.facts.listening_ports))
     taken = sorted(listening.intersection(KUBELET_PORTS))
@@ -172,7 +172,7 @@ def leftovers(view: HostView, batch: Batch) -> Wrong | None:
 
     A reset that deletes /var/lib/kubelet deletes what is mounted below it as well, such as a bind-mounted /etc.
     """
-    if view.begun:
+    if view.join_started:
         return None
     found = list(known(view.facts.leftovers))
     mounts = view.facts.kubelet_mounts
@@ -223,7 +223,7 @@ def packages(view: HostView, batch: Batch) -> Wrong | None:
     kubeadm, through apt."""
     seen = known(view.facts.package_manager)
     by_kubeadm = view.host.pool.cluster.by_kubeadm
-    if view.begun or seen == "apt-get" or (seen in ("dnf", "yum") and not by_kubeadm):
+    if view.join_started or seen == "apt-get" or (seen in ("dnf", "yum") and not by_kubeadm):
         return None
     if by_kubeadm:
         return Wrong(
@@ -261,7 +261,7 @@ def forwarding(view: HostView, batch: Batch) -> Wrong | None:
     """Every CNI needs it; joiners usually set it, hardening baselines reset it. kubeadm refuses to join without it."""
     if known(view.facts.ip_forward):
         return None
-    if view.host.pool.cluster.by_kubeadm and not view.begun:
+    if view.host.pool.cluster.by_kubeadm and not view.join_started:
         return Wrong(
             "net.ipv4.ip_forward is 0",
             "1",
@@ -302,7 +302,9 @@ def kubelet_skew(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     return Wrong(
         f"kubelet {installed}",
         _skew_rule(batch),
-        "Have its pool upgraded." if view.begun else "Remove the kubelet package; the join installs the right one.",
+        "Upgrade its pool: `poolkeeper run upgrade`."
+        if view.join_started
+        else "Remove the kubelet package; the join installs the right one.",
     )
 
 
@@ -349,7 +351,7 @@ def runtime(view: HostView, batch: Batch) -> Wrong | None:
 
     With kubeadm nothing is replaced, but kubelet needs a runtime with the CRI where the fleet file says that it is.
     """
-    if view.begun:
+    if view.join_started:
         return None
     first, others = known(view.facts.runtime), known(view.facts.other_runtimes)
     has_containerd = not first or first.startswith("containerd")
@@ -395,7 +397,7 @@ def _runtime(other: OtherRuntime) -> str:
 )
 def cri(view: HostView, batch: Batch) -> Wrong | None:
     """Docker's package of containerd comes with the CRI plugin off: kubelet and kubeadm find nobody at its socket."""
-    if view.begun or not known(view.facts.cri_disabled):
+    if view.join_started or not known(view.facts.cri_disabled):
         return None
     return Wrong(
         "containerd is set up without its CRI plugin (disabled_plugins)",

@@ -137,7 +137,7 @@ def routes(view: HostView, batch: Batch) -> Wrong | None:
     A route that is wider than a range is a warning only: it is often the way to the cloud's side of it, and the
     CNI's own routes are narrower and win.
     """
-    if view.begun:
+    if view.join_started:
         return None  # the CNI's own routes are there now
     inside, around = [], []
     for route in _routes(view):
@@ -166,7 +166,7 @@ def routes(view: HostView, batch: Batch) -> Wrong | None:
 @check("hosts.address.apart", "its address is outside the cluster's ranges", "addresses", on_unknown=Severity.WARNING)
 def address(view: HostView, batch: Batch) -> Wrong | None:
     """The declared node address, else the one that SSH goes to, else all of its own."""
-    if view.begun:
+    if view.join_started:
         return None  # the CNI's own addresses are there now, and its Node has one
     inside = [
         f"{own} lies in {name}"

@@ -16,7 +16,7 @@ from poolkeeper.tasks.hosts import FactsRequest, Sessions
 from poolkeeper.tasks.ledger import Spool
 from poolkeeper.tasks.onboard.admission import Admission
 from poolkeeper.tasks.onboard.host_cleanup import JOIN_UNIT, LEAVE_UNIT
-from poolkeeper.tasks.onboard.next_action import Join, Step
+from poolkeeper.tasks.onboard.next_action import JoinState, Step
 from poolkeeper.tasks.outcomes import Change, ChangeRecord, ChangeState, Gate, HostState, Refusal
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.contract.cluster.conftest import SomeoneIsQuicker, admin, api, ca, cluster, embedded
@@ -80,7 +80,7 @@ async def test_nothing_begins_where_it_cannot_be_told_what_runs(
     """Its result was cut off as it was written."""
     machine.put(f"/run/poolkeeper/{unit}/result", "")
     look = await admitting(cluster, sessions, tmp_path, refusing(temporary=False)).look(host, None)
-    assert (look.join, look.standing.step) == (Join.UNKNOWN, Step.STOP)
+    assert (look.join, look.action.step) == (JoinState.UNKNOWN, Step.STOP)
 
 
 async def test_an_undoing_that_was_cut_off_comes_first(
@@ -88,7 +88,7 @@ async def test_an_undoing_that_was_cut_off_comes_first(
 ) -> None:
     machine.put(f"/run/poolkeeper/{LEAVE_UNIT}/result", "1\n")
     look = await admitting(cluster, sessions, tmp_path, refusing(temporary=False)).look(host, None)
-    assert (look.join, look.standing.step) == (Join.FAILED, Step.UNDO_THEN_JOIN)
+    assert (look.join, look.action.step) == (JoinState.FAILED, Step.UNDO_THEN_JOIN)
 
 
 def ready_again(node: dict[str, Any]) -> dict[str, Any]:

@@ -123,8 +123,8 @@ BREAKS = (
     Break(
         "the last look before an undo is not at the Node",
         "tasks/onboard/admission.py",
-        "            why = taken_into_service(now, len(guests))\n",
-        '            why = taken_into_service(now, len(guests)) and ""\n',
+        "            why = reason_not_to_undo(now, len(guests))\n",
+        '            why = reason_not_to_undo(now, len(guests)) and ""\n',
         _UNDOING,
     ),
     Break(
@@ -193,8 +193,8 @@ BREAKS = (
     Break(
         "a containerd without its CRI plugin passes",
         "tasks/onboard/preflight/machine.py",
-        "if view.begun or not known(view.facts.cri_disabled):",
-        "if view.begun or known(view.facts.cri_disabled):",
+        "if view.join_started or not known(view.facts.cri_disabled):",
+        "if view.join_started or known(view.facts.cri_disabled):",
         _PREFLIGHT,
     ),
     Break(

@@ -13,7 +13,7 @@ from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import AckProvider, Cluster, Domain, Fleet, Host, Pool, SecretRef, Site, SshAccess
 from poolkeeper.tasks.hosts import HostFacts
 from poolkeeper.tasks.hosts.facts import Disk, Resolver
-from poolkeeper.tasks.onboard.next_action import Join
+from poolkeeper.tasks.onboard.next_action import JoinState
 from poolkeeper.tasks.onboard.preflight import Batch, HostView
 from poolkeeper.tasks.onboard.run import make_batch
 from poolkeeper.tasks.outcomes import Evidence, Finding, Known, Severity, Subject, Unknown
@@ -129,7 +129,7 @@ def unread(reason: str = "no such command") -> Unknown:
 def a_view(name: str = "fra1-n01", **more: Any) -> HostView:
     """A host as it was read: `host`, `node` and `join` apart, anything else is a fact."""
     host, node = a_host(name, **more.pop("host", {})), more.pop("node", None)
-    join = more.pop("join", Join.NONE)
+    join = more.pop("join", JoinState.NONE)
     return HostView(host, some_facts(**{"hostname": name, **more}), node, join)
 
 

@@ -8,12 +8,12 @@ from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_text
 from poolkeeper.tasks.cluster.nodes import ACCEPTED, CORDON, MACHINE_ID
 from poolkeeper.tasks.onboard.next_action import (
     DEAD_AFTER,
-    Join,
+    JoinState,
     Step,
+    next_action,
     other_names,
     own_node,
-    taken_into_service,
-    where_it_stands,
+    reason_not_to_undo,
 )
 from poolkeeper.tasks.outcomes import Known, Unknown
 from tests.unit.onboard.builders import NOW, a_host, a_node
@@ -26,46 +26,52 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
 @pytest.mark.parametrize(
     ("host", "machine_id", "node", "join", "step", "finding"),
     [
-        pytest.param({}, SEEN, None, Join.NONE, Step.JOIN, None, id="fresh"),
-        pytest.param({}, UNREAD, None, Join.NONE, Step.JOIN, None, id="fresh, id unreadable: acceptance will tell"),
-        pytest.param({}, SEEN, None, Join.RUNNING, Step.FOLLOW_JOIN, None, id="our join runs"),
-        pytest.param({}, SEEN, None, Join.SUCCEEDED, Step.FOLLOW_JOIN, None, id="our join ended, no Node yet"),
-        pytest.param({}, SEEN, None, Join.FAILED, Step.UNDO_THEN_JOIN, None, id="our join failed"),
-        pytest.param({}, SEEN, None, Join.UNKNOWN, Step.STOP, "onboard.join.unknown", id="join unreadable"),
-        pytest.param({}, SEEN, OURS, Join.SUCCEEDED, Step.ACCEPT, None, id="in quarantine"),
-        pytest.param({}, SEEN, OURS, Join.NONE, Step.ACCEPT, None, id="in quarantine, rebooted since"),
-        pytest.param({}, SEEN, {}, Join.SUCCEEDED, Step.ACCEPT, None, id="joined by us, killed before the cordon"),
-        pytest.param({}, SEEN, {}, Join.NONE, Step.ADOPT, None, id="in service since before us"),
+        pytest.param({}, SEEN, None, JoinState.NONE, Step.JOIN, None, id="fresh"),
         pytest.param(
-            {}, SEEN, {"unread": "x"}, Join.FAILED, Step.STOP, "onboard.node.unread", id="its Node cannot be read"
+            {}, UNREAD, None, JoinState.NONE, Step.JOIN, None, id="fresh, id unreadable: acceptance will tell"
+        ),
+        pytest.param({}, SEEN, None, JoinState.RUNNING, Step.FOLLOW_JOIN, None, id="our join runs"),
+        pytest.param({}, SEEN, None, JoinState.SUCCEEDED, Step.FOLLOW_JOIN, None, id="our join ended, no Node yet"),
+        pytest.param({}, SEEN, None, JoinState.FAILED, Step.UNDO_THEN_JOIN, None, id="our join failed"),
+        pytest.param({}, SEEN, None, JoinState.UNKNOWN, Step.STOP, "onboard.join.unknown", id="join unreadable"),
+        pytest.param({}, SEEN, OURS, JoinState.SUCCEEDED, Step.ACCEPT, None, id="in quarantine"),
+        pytest.param({}, SEEN, OURS, JoinState.NONE, Step.ACCEPT, None, id="in quarantine, rebooted since"),
+        pytest.param({}, SEEN, {}, JoinState.SUCCEEDED, Step.ACCEPT, None, id="joined by us, killed before the cordon"),
+        pytest.param({}, SEEN, {}, JoinState.NONE, Step.ADOPT, None, id="in service since before us"),
+        pytest.param(
+            {}, SEEN, {"unread": "x"}, JoinState.FAILED, Step.STOP, "onboard.node.unread", id="its Node cannot be read"
         ),
         pytest.param(
             {},
             SEEN,
             {"ready": False},
-            Join.NONE,
+            JoinState.NONE,
             Step.ADOPT,
             None,
             id="a node before us, not Ready now: not ours to undo",
         ),
-        pytest.param({}, SEEN, {"unschedulable": True}, Join.NONE, Step.ADOPT, None, id="cordoned by a person"),
-        pytest.param({}, SEEN, OURS, Join.FAILED, Step.UNDO_THEN_JOIN, None, id="registered, then the join failed"),
+        pytest.param({}, SEEN, {"unschedulable": True}, JoinState.NONE, Step.ADOPT, None, id="cordoned by a person"),
+        pytest.param(
+            {}, SEEN, OURS, JoinState.FAILED, Step.UNDO_THEN_JOIN, None, id="registered, then the join failed"
+        ),
         pytest.param(
             {},
             SEEN,
             {"ready": False},
-            Join.FAILED,
+            JoinState.FAILED,
             Step.UNDO_THEN_JOIN,
             None,
             id="registered, never Ready, join failed",
         ),
-        pytest.param({}, SEEN, {}, Join.FAILED, Step.ADOPT, None, id="join failed, and someone took it into service"),
-        pytest.param({}, SEEN, {"annotations": {ACCEPTED: "{}"}}, Join.NONE, Step.NOTHING, None, id="accepted"),
+        pytest.param(
+            {}, SEEN, {}, JoinState.FAILED, Step.ADOPT, None, id="join failed, and someone took it into service"
+        ),
+        pytest.param({}, SEEN, {"annotations": {ACCEPTED: "{}"}}, JoinState.NONE, Step.NOTHING, None, id="accepted"),
         pytest.param(
             {},
             SEEN,
             {"annotations": {ACCEPTED: "{}", MACHINE_ID: "m-0"}},
-            Join.NONE,
+            JoinState.NONE,
             Step.STOP,
             "onboard.identity.other-machine",
             id="accepted for another machine",
@@ -74,7 +80,7 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
             {},
             SEEN,
             {"machine_id": "m-2", "annotations": {ACCEPTED: "{}", MACHINE_ID: "m-1"}},
-            Join.NONE,
+            JoinState.NONE,
             Step.STOP,
             "onboard.identity.other-machine",
             id="accepted for this one, and another has registered since",
@@ -83,7 +89,7 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
             {"machine_id": "m-1"},
             SEEN,
             {"annotations": {ACCEPTED: "{}", MACHINE_ID: "m-0"}},
-            Join.SUCCEEDED,
+            JoinState.SUCCEEDED,
             Step.ACCEPT,
             None,
             id="reinstalled and joined again: accepted for the old one only",
@@ -92,25 +98,31 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
             {},
             SEEN,
             {"machine_id": "", "annotations": {ACCEPTED: "{}", MACHINE_ID: "m-1"}},
-            Join.NONE,
+            JoinState.NONE,
             Step.NOTHING,
             None,
             id="accepted, and the Node has forgotten its id",
         ),
         pytest.param(
-            {}, SEEN, {"machine_id": ""}, Join.NONE, Step.STOP, "onboard.identity.unverified", id="a Node without id"
+            {},
+            SEEN,
+            {"machine_id": ""},
+            JoinState.NONE,
+            Step.STOP,
+            "onboard.identity.unverified",
+            id="a Node without id",
         ),
         pytest.param(
-            {}, SEEN, {"machine_id": ""}, Join.RUNNING, Step.FOLLOW_JOIN, None, id="without id, our join runs"
+            {}, SEEN, {"machine_id": ""}, JoinState.RUNNING, Step.FOLLOW_JOIN, None, id="without id, our join runs"
         ),
         pytest.param(
-            {}, SEEN, {"machine_id": "m-2"}, Join.NONE, Step.STOP, "onboard.identity.other-machine", id="impostor"
+            {}, SEEN, {"machine_id": "m-2"}, JoinState.NONE, Step.STOP, "onboard.identity.other-machine", id="impostor"
         ),
         pytest.param(
             {"machine_id": "m-1"},
             SEEN,
             {"machine_id": "m-0", "ready": False, "ready_since": NOW - DEAD_AFTER},
-            Join.NONE,
+            JoinState.NONE,
             Step.JOIN,
             None,
             id="reinstalled, the operator says so, old Node dead",
@@ -119,7 +131,7 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
             {"machine_id": "m-1"},
             SEEN,
             {"machine_id": "m-0", "ready": False, "ready_since": NOW - DEAD_AFTER + timedelta(seconds=1)},
-            Join.NONE,
+            JoinState.NONE,
             Step.STOP,
             "onboard.identity.other-machine",
             id="the operator says so, but the old Node may only be restarting",
@@ -128,25 +140,43 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
             {"machine_id": "m-1"},
             SEEN,
             {"machine_id": "m-0", "ready": None},
-            Join.NONE,
+            JoinState.NONE,
             Step.STOP,
             "onboard.identity.other-machine",
             id="the operator says so, but since when it is silent is not told",
         ),
         pytest.param(
-            {}, SEEN, {"annotations": {CORDON: "{}"}}, Join.SUCCEEDED, Step.ADOPT, None, id="uncordoned in quarantine"
+            {},
+            SEEN,
+            {"annotations": {CORDON: "{}"}},
+            JoinState.SUCCEEDED,
+            Step.ADOPT,
+            None,
+            id="uncordoned in quarantine",
         ),
         pytest.param(
-            {}, SEEN, {"unschedulable": True}, Join.FAILED, Step.ADOPT, None, id="join failed, a person's cordon since"
+            {},
+            SEEN,
+            {"unschedulable": True},
+            JoinState.FAILED,
+            Step.ADOPT,
+            None,
+            id="join failed, a person's cordon since",
         ),
         pytest.param(
-            {}, SEEN, {"ready": False}, Join.FAILED, Step.UNDO_THEN_JOIN, None, id="join failed, its Node never Ready"
+            {},
+            SEEN,
+            {"ready": False},
+            JoinState.FAILED,
+            Step.UNDO_THEN_JOIN,
+            None,
+            id="join failed, its Node never Ready",
         ),
         pytest.param(
             {"machine_id": "m-1"},
             SEEN,
             {"machine_id": "m-0", "ready": True},
-            Join.NONE,
+            JoinState.NONE,
             Step.STOP,
             "onboard.identity.other-machine",
             id="the operator says so, but the other machine lives",
@@ -155,25 +185,27 @@ OURS = {"unschedulable": True, "annotations": {CORDON: "{}"}}
             {"machine_id": "m-9"},
             SEEN,
             None,
-            Join.NONE,
+            JoinState.NONE,
             Step.STOP,
             "onboard.identity.machine-id",
             id="not the declared one",
         ),
-        pytest.param({}, UNREAD, {}, Join.NONE, Step.STOP, "onboard.identity.unknown", id="Node there, id unreadable"),
+        pytest.param(
+            {}, UNREAD, {}, JoinState.NONE, Step.STOP, "onboard.identity.unknown", id="Node there, id unreadable"
+        ),
     ],
 )
 def test_where_a_host_stands(host, machine_id, node, join, step, finding):
     row = None if node is None else a_node(**node)
-    standing = where_it_stands(a_host(**host), machine_id, row, join, NOW)
-    assert standing.step is step
-    assert (standing.finding.id if standing.finding else None) == finding
+    action = next_action(a_host(**host), machine_id, row, join, NOW)
+    assert action.step is step
+    assert (action.finding.id if action.finding else None) == finding
 
 
 def test_a_reinstalled_hosts_dead_node_goes_before_it_joins():
     dead = a_node(machine_id="m-0", ready=False, ready_since=NOW - DEAD_AFTER)
-    standing = where_it_stands(a_host(machine_id="m-1"), SEEN, dead, Join.NONE, NOW)
-    assert standing.stale_node is dead
+    action = next_action(a_host(machine_id="m-1"), SEEN, dead, JoinState.NONE, NOW)
+    assert action.stale_node is dead
 
 
 @pytest.mark.parametrize(
@@ -198,7 +230,7 @@ IDS = st.sampled_from(["", "m-1", "m-2", "m-3"])
 @given(
     seen=IDS,
     declared=st.none() | IDS,
-    join=st.sampled_from(Join),
+    join=st.sampled_from(JoinState),
     node=st.none()
     | st.fixed_dictionaries(
         {
@@ -212,23 +244,23 @@ IDS = st.sampled_from(["", "m-1", "m-2", "m-3"])
 def test_whatever_is_found_a_living_node_of_another_machine_is_never_touched(seen, declared, join, node):
     row = None if node is None else a_node(**node)
     machine_id = Known(seen, NOW) if seen else UNREAD
-    standing = where_it_stands(a_host(machine_id=declared), machine_id, row, join, NOW)
-    assert standing.reason
-    assert (standing.finding is not None) == (standing.step is Step.STOP)
-    if standing.finding is not None:
-        assert standing.finding.next_step.endswith(".")
+    action = next_action(a_host(machine_id=declared), machine_id, row, join, NOW)
+    assert action.reason
+    assert (action.finding is not None) == (action.step is Step.STOP)
+    if action.finding is not None:
+        assert action.finding.next_step.endswith(".")
     if row is None:
-        assert standing.step in (Step.JOIN, Step.FOLLOW_JOIN, Step.UNDO_THEN_JOIN, Step.STOP)
+        assert action.step in (Step.JOIN, Step.FOLLOW_JOIN, Step.UNDO_THEN_JOIN, Step.STOP)
         return
     if row.machine_id not in ("", seen):
-        replaces = standing.step in (Step.JOIN, Step.UNDO_THEN_JOIN) and standing.stale_node is row
-        assert standing.step is Step.STOP or (replaces and not row.ready and declared == seen)
-    if standing.step is Step.JOIN:
-        assert standing.stale_node is row
-    if standing.step is Step.UNDO_THEN_JOIN:
-        assert join is Join.FAILED
+        replaces = action.step in (Step.JOIN, Step.UNDO_THEN_JOIN) and action.stale_node is row
+        assert action.step is Step.STOP or (replaces and not row.ready and declared == seen)
+    if action.step is Step.JOIN:
+        assert action.stale_node is row
+    if action.step is Step.UNDO_THEN_JOIN:
+        assert join is JoinState.FAILED
         assert not row.ready or row.unschedulable, "what is in service is not reset"
-    if standing.step is Step.NOTHING:
+    if action.step is Step.NOTHING:
         assert row.accepted
         assert seen
 
@@ -238,7 +270,10 @@ def test_whatever_is_found_a_living_node_of_another_machine_is_never_touched(see
     [
         pytest.param(OURS, 0, "", id="in quarantine"),
         pytest.param(
-            OURS, 3, "3 pods run on it that came before our cordon", id="in quarantine, with what landed before it"
+            OURS,
+            3,
+            "3 pods run on it that came before our cordon",
+            id="in quarantine, with what started_early before it",
         ),
         pytest.param({}, 0, "", id="killed before the cordon, and empty"),
         pytest.param({}, 2, "it is not cordoned, and 2 pods run on it", id="not cordoned, and used"),
@@ -251,7 +286,7 @@ def test_whatever_is_found_a_living_node_of_another_machine_is_never_touched(see
     ],
 )
 def test_what_must_not_be_undone_any_more(node, guests, why):
-    assert taken_into_service(a_node(**node), guests) == why
+    assert reason_not_to_undo(a_node(**node), guests) == why
 
 
 @pytest.mark.parametrize(
@@ -273,5 +308,5 @@ def test_a_node_that_a_rollout_has_is_left_to_it() -> None:
     claim = Claim("r", "maintain", {}, "run-1", 1, Phase.WITH_A_PERSON, "2026-11-23T11:00:00+00:00")
     annotations = {"poolkeeper.io/cordon": "{}", "poolkeeper.io/rollout": claim_text(claim)}
     node = a_node(unschedulable=True, annotations=annotations)
-    standing = where_it_stands(a_host(), Known("m-1", NOW), node, Join.NONE, NOW)
-    assert (standing.step, standing.finding and standing.finding.id) == (Step.STOP, "onboard.node.rollout")
+    action = next_action(a_host(), Known("m-1", NOW), node, JoinState.NONE, NOW)
+    assert (action.step, action.finding and action.finding.id) == (Step.STOP, "onboard.node.rollout")

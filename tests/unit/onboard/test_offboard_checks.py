@@ -9,7 +9,14 @@ import pytest
 from poolkeeper.tasks.cluster.pods import PodRow
 from poolkeeper.tasks.hosts.kubelet import Trace, parse_trace
 from poolkeeper.tasks.hosts.units import UnitRun
-from poolkeeper.tasks.onboard.offboard_checks import MayNotLeave, Remains, alive, keeps_in, lost_pods, stays_away
+from poolkeeper.tasks.onboard.offboard_checks import (
+    MayNotLeave,
+    Remains,
+    host_alive,
+    lost_pods,
+    may_come_back,
+    reason_to_stay,
+)
 from poolkeeper.tasks.outcomes import Known, Observed, Severity, Subject, Unknown
 from tests.unit.onboard.builders import NOW, a_host, a_node, unread
 
@@ -69,7 +76,7 @@ HERS = a_node("fra1-n01", machine_id="m-2")
 )  # fmt: skip
 def test_who_may_leave(declared: dict[str, Any], node: Any, on_it: Remains, others: list[Any], id: str | None) -> None:
     nodes = [*others, *([node] if node else [])]
-    found = keeps_in(a_host(**declared), node, nodes, on_it, NOW)
+    found = reason_to_stay(a_host(**declared), node, nodes, on_it, NOW)
     assert (found.id if found else None) == (f"offboard.{id}" if id else None)
     if found:
         assert found.severity is Severity.BLOCKER
@@ -134,7 +141,7 @@ def test_the_kubelet(lines: list[str], starts_at_boot: bool | None, runs: bool |
     ],
 )
 def test_whether_a_machine_is_gone(declared: dict[str, Any], node: Any, answered: Any, is_alive: bool) -> None:
-    found = alive(a_host(**declared), node, answered, NOW)
+    found = host_alive(a_host(**declared), node, answered, NOW)
     assert (found is not None) is is_alive
 
 
@@ -152,7 +159,7 @@ def test_whether_a_machine_is_gone(declared: dict[str, Any], node: Any, answered
     ],
 )
 def test_what_shows_afterwards(lines: list[str], leftovers: Any, ids: list[str]) -> None:
-    found = stays_away(a_host(), parse_trace(lines, NOW), leftovers, NOW)
+    found = may_come_back(a_host(), parse_trace(lines, NOW), leftovers, NOW)
     assert [one.id for one in found] == [f"offboard.{id}" for id in ids]
     blocks = {one.id for one in found if one.severity is Severity.BLOCKER}
     assert blocks == {f"offboard.{id}" for id in ids} - {"offboard.leftovers"}

@@ -1,11 +1,11 @@
 from poolkeeper.tasks.fleet.model import Join
-from poolkeeper.tasks.onboard.next_action import Standing, Step
+from poolkeeper.tasks.onboard.next_action import NextAction, Step
 from poolkeeper.tasks.onboard.plan import plan_joins
 from tests.unit.onboard.builders import a_host
 
 
 def joining(name: str, domain: str, step: Step = Step.JOIN, parallel: int = 2) -> tuple:
-    return a_host(name, domain=domain, pool={"join": Join(parallel=parallel)}), Standing(step, "")
+    return a_host(name, domain=domain, pool={"join": Join(parallel=parallel)}), NextAction(step, "")
 
 
 def test_across_domains_rather_than_down_the_list():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from poolkeeper.tasks.cluster.nodes import MACHINE_ID
 from poolkeeper.tasks.fleet.model import AcceptedSystem, KubeadmProvider, SiteDns
 from poolkeeper.tasks.hosts.facts import Disk, OtherRuntime, Resolver, parse_facts
-from poolkeeper.tasks.onboard.next_action import Join
+from poolkeeper.tasks.onboard.next_action import JoinState
 from poolkeeper.tasks.onboard.preflight import REGISTRY, Check, HostView, run_check, run_checks
 from poolkeeper.tasks.onboard.preflight.check import LONGEST_TOLD
 from poolkeeper.tasks.outcomes import NotKnown, Severity, Verdict
@@ -134,7 +134,7 @@ ROWS = [
     ),
     ok("hosts.name.own", "hostname in capitals is registered in small letters", hostname="FRA1-N01"),
     ok("hosts.name.own", "a node already, under the declared name", hostname="other", node=NODE),
-    ok("hosts.name.own", "its join runs", hostname="other", join=Join.RUNNING),
+    ok("hosts.name.own", "its join runs", hostname="other", join=JoinState.RUNNING),
     warns(
         "hosts.name.own",
         "hostname with its domain",
@@ -415,7 +415,7 @@ ROWS = [
     unknown("hosts.swap.off", "not read", BLOCKER, READ_FAILED, swap_bytes=UNREAD),
     ok("hosts.ports.free", "other ports", listening_ports=(22, 10249, 10251)),
     ok("hosts.ports.free", "a node's own kubelet", listening_ports=(10248, 10250), node=NODE),
-    ok("hosts.ports.free", "a join of ours runs", listening_ports=(10250,), join=Join.RUNNING),
+    ok("hosts.ports.free", "a join of ours runs", listening_ports=(10250,), join=JoinState.RUNNING),
     ok("hosts.ports.free", "a node, ports not read", listening_ports=UNREAD, node=NODE),
     blocks(
         "hosts.ports.free",
@@ -436,7 +436,7 @@ ROWS = [
     unknown("hosts.ports.free", "not read", BLOCKER, READ_FAILED, listening_ports=UNREAD),
     ok("hosts.leftovers.none", "clean"),
     ok("hosts.leftovers.none", "a node's own", leftovers=("/var/lib/kubelet/pki",), node=NODE),
-    ok("hosts.leftovers.none", "of a join of ours", leftovers=("/etc/kubernetes/pki",), join=Join.FAILED),
+    ok("hosts.leftovers.none", "of a join of ours", leftovers=("/etc/kubernetes/pki",), join=JoinState.FAILED),
     ok("hosts.leftovers.none", "a node, not read", leftovers=UNREAD, node=NODE),
     blocks(
         "hosts.leftovers.none",
@@ -589,7 +589,7 @@ ROWS = [
         "a node's kubelet is not simply removed",
         "kubelet v1.32.9",
         "at most three minors older than the API server's v1.36.3, never newer",
-        "Have its pool upgraded.",
+        "Upgrade its pool: `poolkeeper run upgrade`.",
         kubelet_version="v1.32.9",
         node=NODE,
     ),
@@ -830,7 +830,9 @@ ROWS = [
     ok("hosts.routes.apart", "docker's bridge beside the pod range", routes=("172.17.0.0/16",)),
     ok("hosts.routes.apart", "the neighbour of a range", routes=("10.99.0.0/16", "10.101.0.0/16")),
     ok("hosts.routes.apart", "the CNI's on a node", routes=("10.100.3.0/24",), node=NODE),
-    ok("hosts.routes.apart", "the CNI's on a host whose join runs", routes=("10.100.3.0/24",), join=Join.SUCCEEDED),
+    ok(
+        "hosts.routes.apart", "the CNI's on a host whose join runs", routes=("10.100.3.0/24",), join=JoinState.SUCCEEDED
+    ),
     ok(
         "hosts.routes.apart",
         "IPv4 routes beside an IPv6 cluster",
@@ -1262,7 +1264,7 @@ def test_no_check_stumbles_over_any_answer(answers, site, pool, cluster, api_ver
     for number, lines in enumerate(answers):
         text = "\n".join(["poolkeeper-facts begin", *lines, "poolkeeper-facts end", ""])
         host = a_view(f"n{number}", host={"site": site, "pool": pool, "cluster": cluster, "address": "n.example"}).host
-        views.append(HostView(host, parse_facts(text, NOW), None, Join.NONE))
+        views.append(HostView(host, parse_facts(text, NOW), None, JoinState.NONE))
     batch = a_batch(*views, api_version=api_version)
     for view in views:
         for check in REGISTRY.values():

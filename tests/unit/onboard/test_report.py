@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from poolkeeper.tasks.ledger import RUNS, Spool
-from poolkeeper.tasks.onboard.next_action import Standing, Step
+from poolkeeper.tasks.onboard.next_action import NextAction, Step
 from poolkeeper.tasks.onboard.plan import plan_joins
 from poolkeeper.tasks.onboard.report import plan_rows
 from poolkeeper.tasks.outcomes import (
@@ -169,7 +169,7 @@ def test_the_summary_in_a_line(outcomes: list[HostOutcome], line: str) -> None:
 
 
 def test_the_plan_one_row_a_host() -> None:
-    plan = plan_joins([(a_host("n1", domain="rack-1"), Standing(Step.JOIN, "not in the cluster yet"))])
+    plan = plan_joins([(a_host("n1", domain="rack-1"), NextAction(Step.JOIN, "not in the cluster yet"))])
     assert plan_rows(plan) == [
         {
             "wave": 1,

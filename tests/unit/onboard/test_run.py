@@ -17,16 +17,16 @@ from poolkeeper.tasks.fleet.model import Freeze, Host, Mode
 from poolkeeper.tasks.hosts import FactsRequest, HostError
 from poolkeeper.tasks.ledger import FINDINGS, Spool
 from poolkeeper.tasks.onboard.admission import Admission, Look
-from poolkeeper.tasks.onboard.next_action import Join, Standing, Step, where_it_stands
+from poolkeeper.tasks.onboard.next_action import JoinState, NextAction, Step, next_action
 from poolkeeper.tasks.onboard.preflight import REGISTRY
 from poolkeeper.tasks.onboard.run import OnboardRun, Preflight, make_batch
 from poolkeeper.tasks.outcomes import Change, Checked, Finding, Gate, HostState, Severity, Subject, Unknown, Verdict
 from poolkeeper.tasks.runs.recording import Recorder
 from tests.unit.onboard.builders import CLUSTER, NOW, a_finding, a_host, a_view, some_facts, unread
 
-STOPPED = Standing(Step.STOP, "another machine", a_finding("onboard.identity.other-machine"))
-JOINING = Standing(Step.JOIN, "not in the cluster yet")
-DONE = Standing(Step.NOTHING, "accepted already")
+STOPPED = NextAction(Step.STOP, "another machine", a_finding("onboard.identity.other-machine"))
+JOINING = NextAction(Step.JOIN, "not in the cluster yet")
+DONE = NextAction(Step.NOTHING, "accepted already")
 
 
 @pytest.fixture
@@ -43,17 +43,17 @@ async def run(tmp_path: Path, said: list[str]) -> OnboardRun:
     return OnboardRun([a_host("a"), a_host("b")], admission, {}, "v1.36.3", 0.0)
 
 
-def look(name: str, standing: Standing | None = None, **facts: Any) -> Look:
+def look(name: str, action: NextAction | None = None, **facts: Any) -> Look:
     read = some_facts(
         **{"hostname": name, "machine_id": f"m-{name}", "boot_id": f"b-{name}", "product_uuid": name, **facts}
     )
-    own = standing or where_it_stands(a_host(name), read.machine_id, None, Join.NONE, NOW)
-    return Look(read, None, Join.NONE, own)
+    own = action or next_action(a_host(name), read.machine_id, None, JoinState.NONE, NOW)
+    return Look(read, None, JoinState.NONE, own)
 
 
-def result(standing: Standing, *findings: Finding, outside: tuple[Finding, ...] = ()) -> Preflight:
+def result(action: NextAction, *findings: Finding, outside: tuple[Finding, ...] = ()) -> Preflight:
     checked = tuple(Checked(f.id, Verdict.FAIL, f.subject, f) for f in findings)
-    return Preflight(a_host("a"), standing, checked, outside)
+    return Preflight(a_host("a"), action, checked, outside)
 
 
 # who goes on
@@ -65,7 +65,7 @@ def result(standing: Standing, *findings: Finding, outside: tuple[Finding, ...] 
         pytest.param(result(JOINING), True, id="nothing wrong"),
         pytest.param(result(JOINING, a_finding(severity=Severity.WARNING)), True, id="a warning"),
         pytest.param(result(JOINING, a_finding()), False, id="a blocker"),
-        pytest.param(result(JOINING, outside=(a_finding("provider.pool.state"),)), False, id="its pool is unfit"),
+        pytest.param(result(JOINING, outside=(a_finding("provider.pool.state"),)), False, id="its pool is ineligible"),
         pytest.param(result(STOPPED), False, id="for the operator to decide"),
         pytest.param(result(DONE), False, id="accepted"),
         pytest.param(result(DONE, a_finding()), False, id="accepted, and something is wrong"),
@@ -108,18 +108,20 @@ def test_what_is_wrong_with_an_accepted_host_is_told_and_keeps_nothing_out(run: 
         pytest.param(HostError("the line broke"), "hosts.ssh.failed", "the line broke", "Try it by hand", id="host"),
         pytest.param(
             ApiError(403, "GET /x", None, None),
-            "onboard.broke-off",
+            "onboard.host.aborted",
             "ApiError: GET /x: HTTP 403. Give the kubeconfig's user this right",
             "Run this again",
             id="cluster",
         ),
-        pytest.param(ValueError("surprise"), "onboard.broke-off", "ValueError: surprise", "Run this again", id="ours"),
+        pytest.param(
+            ValueError("surprise"), "onboard.host.aborted", "ValueError: surprise", "Run this again", id="ours"
+        ),
     ],
 )
 def test_a_host_whose_admission_broke_off_has_an_outcome(
     run: OnboardRun, error: Exception, id: str, observed: str, next_step: str
 ) -> None:
-    outcome = run.broke_off("a", error)
+    outcome = run.aborted("a", error)
     (finding,) = outcome.findings
     assert outcome.state is HostState.FAILED
     assert (finding.id, finding.severity, str(finding.subject)) == (id, Severity.BLOCKER, "host a")
@@ -130,8 +132,8 @@ def test_a_host_whose_admission_broke_off_has_an_outcome(
 def test_a_full_disk_costs_the_other_hosts_nothing(run: OnboardRun, tmp_path: Path) -> None:
     run.recorder.spool.root = tmp_path / "spool"
     run.recorder.spool.root.write_text("no folder can be made here")
-    outcome = run.broke_off("a", OSError(28, "No space left on device"))
-    assert (outcome.state, outcome.findings[0].id) == (HostState.FAILED, "onboard.broke-off")
+    outcome = run.aborted("a", OSError(28, "No space left on device"))
+    assert (outcome.state, outcome.findings[0].id) == (HostState.FAILED, "onboard.host.aborted")
 
 
 # judging a batch
@@ -166,8 +168,8 @@ def test_hosts_are_compared_with_each_other(run: OnboardRun) -> None:
 
 
 def test_an_unfit_pool_keeps_its_hosts_out(run: OnboardRun) -> None:
-    unfit = {"general": (a_finding("provider.pool.state"),)}
-    judged = run.preflight({"a": look("a"), "b": look("b")}, {}, unfit)
+    ineligible = {"general": (a_finding("provider.pool.state"),)}
+    judged = run.preflight({"a": look("a"), "b": look("b")}, {}, ineligible)
     assert [r.has_work for r in judged] == [False, False]
 
 
