@@ -5,9 +5,12 @@ On a terminal there are tables and live lines; into a file or a pipe goes one pl
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -39,6 +42,28 @@ def echo(text: str, *, err: bool = False) -> None:
     """Text as it is, on stdout or stderr."""
     # named, since live lines put a stream of theirs in place of stderr, and click would go around it
     click.echo(visible(text), file=sys.stderr if err else sys.stdout)
+
+
+class TerminalLog(logging.Handler):
+    """Writes warnings and errors to stderr, a line each, for a process in which nothing else handles the log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, ValueError):  # stderr is closed: the command goes on
+            echo(f"{record.levelname.lower()}: {on_one_line(record.getMessage())}", err=True)
+
+
+def prepare_terminal() -> None:
+    """Once a process: no text from outside acts on the terminal through the log, and none ends a command.
+
+    Python's handler of last resort writes text as it is. A letter that the terminal's encoding lacks is shown as its
+    code; stderr does so by default.
+    """
+    logging.lastResort = TerminalLog()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def line(text: str) -> str:

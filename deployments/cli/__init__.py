@@ -12,6 +12,8 @@ import importlib.util
 
 import click
 
+from poolkeeper.deployments.terminal import prepare_terminal
+
 COMMANDS = {
     "approve": ".approve:approve",
     "bill": ".bill:bill",
@@ -57,3 +59,4 @@ def _is_installed(place: str) -> bool:
 @click.version_option(package_name="poolkeeper")
 def main() -> None:
     """Keep your own servers healthy as hybrid node pools of a managed Kubernetes cluster."""
+    prepare_terminal()

@@ -53,7 +53,7 @@ def show(answer: Sequence[dict[str, Any]]) -> None:
     for row in answer:
         verdicts = [check["verdict"] for check in row["checks"]]
         counts = ", ".join(f"{verdicts.count(v)} {v}" for v in Verdict if verdicts.count(v))
-        told = f"{row['action']}: {row['reason']} ({counts or 'not read'})"
+        told = f"{row['next_action']}: {row['reason']} ({counts or 'not read'})"
         terminal.print(f"[bold]{escape(row['name'])}[/bold]: {escape(told)}")
         for check in row["checks"]:
             if check["verdict"] in ("fail", "unknown") and check["target"]:  # of the others there are findings

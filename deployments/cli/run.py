@@ -25,6 +25,7 @@ from poolkeeper.deployments.cli.asking import (
 from poolkeeper.deployments.terminal import echo
 from poolkeeper.flows.parameters import REQUIRED, Parameter, signature_of
 from poolkeeper.flows.registry import COMMANDS, FLOWS, Registered
+from poolkeeper.tasks.outcomes import quoted
 
 _DRY_RUN = "dry_run"
 _FLEET = "fleet"
@@ -136,10 +137,10 @@ def _run(
         echo(outcome.BANNER)
     try:
         answer = running.run(flow, given, progress, verbose=verbose)
-    except running.BadParameters as error:
-        bad_input(str(error))
-    except running.RunBroken as error:
-        echo(str(error), err=True)
+    except running.ParametersInvalid as error:
+        bad_input(error.summary)
+    except running.OutcomeMissing as error:
+        echo(error.summary, err=True)
         sys.exit(COULD_NOT_FIND_OUT)
     if as_json:
         echo(json.dumps(answer, indent=2))
@@ -171,7 +172,7 @@ def _named(text: str) -> tuple[str, str]:
     """`name=value`."""
     name, equals, value = text.partition("=")
     if not equals:
-        bad_input(f"{text}: write it as name=value")
+        bad_input(f"{quoted(text)}: write it as name=value")
     return name, value
 
 

@@ -35,7 +35,7 @@ class HostChecks:
         ]
         return {
             "name": self.preflight.host.name,
-            "action": str(self.preflight.action.step),
+            "next_action": str(self.preflight.action.step),
             "reason": self.preflight.action.reason,
             "checks": [*checks, *map(_check_row, self.facts)],
             "findings": [finding.row() for finding in by_severity(self.preflight.findings)],

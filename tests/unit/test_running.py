@@ -12,7 +12,7 @@ from poolkeeper.deployments.cli import main
 from poolkeeper.deployments.cli.progress import Progress
 from poolkeeper.deployments.cli.run import Flows, applied, given_of
 from poolkeeper.deployments.cli.run import run as command
-from poolkeeper.deployments.cli.running import BadParameters, run
+from poolkeeper.deployments.cli.running import ParametersInvalid, run
 from poolkeeper.flows.registry import COMMANDS, FLOWS, Registered
 
 
@@ -20,7 +20,7 @@ from poolkeeper.flows.registry import COMMANDS, FLOWS, Registered
     ("given", "told"),
     [
         pytest.param(
-            {"pods": "3"}, "flow audit has no parameter pods; it has: pool, hosts, pod_nodes, fail_on", id="no such"
+            {"pods": "3"}, "flow audit: no parameter pods; it has: pool, hosts, pod_nodes, fail_on", id="no such"
         ),
         pytest.param({"pod_nodes": "-1"}, "pod_nodes: Input should be greater than or equal to 0", id="out of range"),
         pytest.param({"pod_nodes": "many"}, "pod_nodes: Input should be a valid integer", id="no number"),
@@ -34,7 +34,7 @@ def test_bad_parameters(
     tmp_path: object,
 ) -> None:
     monkeypatch.setenv("POOLKEEPER_STATE", str(tmp_path))
-    with pytest.raises(BadParameters) as caught:
+    with pytest.raises(ParametersInvalid) as caught:
         run(FLOWS["audit"], given, Progress("audit"))
     assert told in str(caught.value)
     assert capfd.readouterr() == ("", "")

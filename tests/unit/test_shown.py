@@ -63,7 +63,7 @@ def test_what_a_probe_has_found(text: str, capsys: pytest.CaptureFixture[str]) -
     evidence = {"observed": f"seen {text}", "expected": f"not {text}"}
     finding = {"severity": "blocker", "id": "a.b", "evidence": evidence, "next_step": f"do {text}"}
     checks = [{"check": "dns", "target": "x", "verdict": "fail", "reason": f"check {text}"}]
-    host = {"name": "n1", "standing": "join", "reason": f"host {text}", "checks": checks, "findings": [finding]}
+    host = {"name": "n1", "next_action": "join", "reason": f"host {text}", "checks": checks, "findings": [finding]}
     probe.show([host])
     out = capsys.readouterr().out
     for line in ("host", "seen", "not", "do", "check"):
@@ -89,7 +89,7 @@ def all_that_is_shown() -> Iterator[tuple[str, Callable[[], None]]]:
     row = {"host": ACTING, "node": ACTING, "state": ACTING, "detail": ACTING, "kubelet": ACTING}
     yield "status", lambda: status.show([row])
     check = {"check": ACTING, "target": ACTING, "verdict": "fail", "reason": ACTING}
-    probed = {"name": ACTING, "standing": ACTING, "reason": ACTING, "checks": [check], "findings": [told]}
+    probed = {"name": ACTING, "next_action": ACTING, "reason": ACTING, "checks": [check], "findings": [told]}
     yield "probe", lambda: probe.show([probed])
     yield "forecast", lambda: forecast_view.show(seen(a_snapshot([a_pod("web-1")], budgets=ACTING), "n1"))
     yield "release", lambda: release.show([Holding("node", ACTING, ACTING, proven=True, commands=(ACTING,))])
@@ -111,7 +111,7 @@ def test_nothing_else_writes_to_the_terminal() -> None:
     """The demo has two lines of its own, in colours."""
     writes = re.compile(r"(?<![\w.])(print|click\.secho|click\.echo|Console|sys\.std(out|err)\.write)\(")
     folder = Path(terminal.__file__).parent
-    files = [*folder.glob("*.py"), *(folder / "cli").rglob("*.py"), folder / "lab/cli.py"]
+    files = [*folder.glob("*.py"), *(folder / "cli").rglob("*.py"), folder / "lab/cli.py", folder / "lab/demo.py"]
     others = [path.name for path in files if writes.search(path.read_text())]
     assert sorted(others) == ["demo.py", "terminal.py"]
 
