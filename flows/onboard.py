@@ -71,7 +71,7 @@ async def _carry_out(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutc
 
     results = run.preflight(readings, skips, ineligible)
     plan = plan_joins((result.host, result.action) for result in results if result.has_work)
-    await steps.publish_plan(plan)
+    await steps.publish_plan(plan, run.expected_host_s)
 
     uncordoned = [result.host.name for result in results if result.to_quarantine]
     settled = [run.settled(result) for result in results if not (result.has_work or result.to_quarantine)]

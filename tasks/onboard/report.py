@@ -1,11 +1,20 @@
-"""The plan of joins for people: one row a host."""
+"""The plan of joins for people: one row a host, and how long it is expected to take."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from poolkeeper.tasks.onboard.plan import Plan
+from poolkeeper.tasks.outcomes import HostState
+from poolkeeper.tasks.runs.durations import ENOUGH, Measure, expected
 from poolkeeper.tasks.runs.watching import HostPlan, RunPlan
+
+ADMISSION = Measure(
+    HostState.ACCEPTED,
+    ("look", "undo", "join", "quarantine", "acceptance", "release"),
+    required=("join", "acceptance"),
+)
+"""What admitting a host takes. A host that had joined before the run does not count."""
 
 
 def plan_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -25,6 +34,20 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def run_plan(plan: Plan) -> RunPlan:
-    """The same for whoever watches the run."""
-    return RunPlan(plan.summary, tuple(HostPlan(p.host.name, p.wave, str(p.step), p.reason) for p in plan.hosts))
+def run_plan(plan: Plan, host_s: float | None) -> RunPlan:
+    """The plan for whoever watches the run.
+
+    host_s: how long one host took in earlier runs, in seconds; None: too few were measured
+    """
+    rows = tuple(HostPlan(p.host.name, p.wave, str(p.step), p.reason) for p in plan.hosts)
+    return RunPlan(plan.summary, rows, host_s, (_duration(plan, host_s),) if rows else ())
+
+
+def _duration(plan: Plan, host_s: float | None) -> str:
+    """Pools are worked on side by side, so that the one with the most waves decides."""
+    if host_s is None:
+        return f"expected: unknown, for fewer than {ENOUGH} hosts of these pools were onboarded by earlier runs"
+    waves = max(planned.wave for planned in plan.hosts)
+    pools = {planned.host.pool.name: planned.host.pool for planned in plan.hosts}
+    at_once = sum(pool.join.parallel for pool in pools.values())
+    return expected(waves * host_s, host_s, min(at_once, len(plan.hosts)))

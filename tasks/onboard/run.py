@@ -9,7 +9,7 @@ import asyncio
 import logging
 import statistics
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from poolkeeper.tasks.hosts import FactsRequest, HostError, HostFacts, Sessions
 from poolkeeper.tasks.onboard.admission import Admission, Look
 from poolkeeper.tasks.onboard.next_action import NextAction, Step, is_uncordoned
 from poolkeeper.tasks.onboard.preflight import REGISTRY, Batch, HostView, run_check, run_checks
+from poolkeeper.tasks.onboard.report import ADMISSION
 from poolkeeper.tasks.outcomes import (
     Checked,
     Evidence,
@@ -40,6 +41,7 @@ from poolkeeper.tasks.outcomes import (
     named,
 )
 from poolkeeper.tasks.provider import open_provider
+from poolkeeper.tasks.runs.durations import measured_s
 from poolkeeper.tasks.runs.gate import gate_of
 from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.runs.watching import watcher
@@ -92,6 +94,7 @@ class OnboardRun:
         nodes: Mapping[str, NodeRow],
         api_version: str,
         api_ahead_s: float,
+        members: Collection[str] = (),
     ) -> None:
         self.hosts = {host.name: host for host in hosts}
         self.admission = admission
@@ -100,12 +103,19 @@ class OnboardRun:
         self.nodes = nodes
         self._api_version = api_version
         self._api_ahead_s = api_ahead_s
+        self._members = members
+        """Names of all hosts of the run's pools: those that were onboarded before tell how long one takes."""
         self._slots = {host.pool.name: asyncio.Semaphore(host.pool.join.parallel) for host in hosts}
 
     @property
     def cluster(self) -> Cluster:
         """The one cluster of the run."""
         return next(iter(self.hosts.values())).pool.cluster
+
+    @property
+    def expected_host_s(self) -> float | None:
+        """How long one host took in earlier runs, in seconds; None: too few were measured."""
+        return measured_s(self.recorder.spool, "onboard", self._members, ADMISSION)
 
     def slot(self, name: str) -> asyncio.Semaphore:
         """The slots of a host's pool: at most `join.parallel` of them are worked on at once."""
@@ -317,4 +327,6 @@ async def open_run(
             )
             # the Date header has whole seconds: the middle of that second is the best guess
             ahead_s = (api_time - asked_at).total_seconds() + 0.5
-            yield OnboardRun(hosts, admission, nodes, version, ahead_s)
+            pools = {host.pool.name for host in hosts}
+            members = {host.name for host in fleet.hosts.values() if host.pool.name in pools}
+            yield OnboardRun(hosts, admission, nodes, version, ahead_s, members)

@@ -51,7 +51,11 @@ async def admit(run: OnboardRun, name: str) -> HostOutcome:
 
 
 @task(name="publish plan", cache_policy=NO_CACHE)
-async def publish_plan(plan: Plan) -> None:
-    """The plan as a table, before anything is done."""
-    watcher().planned(run_plan(plan))
-    await table("onboard-plan", plan_rows(plan), plan.summary)
+async def publish_plan(plan: Plan, host_s: float | None) -> None:
+    """The plan as a table, before anything is done.
+
+    host_s: how long one host is expected to take, in seconds; None: not known
+    """
+    planned = run_plan(plan, host_s)
+    watcher().planned(planned)
+    await table("onboard-plan", plan_rows(plan), "; ".join([plan.summary, *planned.notes]))

@@ -14,6 +14,7 @@ from poolkeeper.tasks.rollout.goal import Goal
 from poolkeeper.tasks.rollout.plan import Plan
 from poolkeeper.tasks.rollout.start_windows import HORIZON, start_refusal
 from poolkeeper.tasks.rollout.verdicts import Effect, NodeForecast
+from poolkeeper.tasks.runs.durations import expected, in_words
 from poolkeeper.tasks.runs.watching import HostPlan, RunPlan
 
 
@@ -45,8 +46,7 @@ def preview_plan(
         for planned in plan.hosts
     )
     needed_s = duration_s(plan, at_once, host_s)
-    pace = f"{in_words(host_s)} a host and at most {at_once} at once"
-    notes = [f"expected: {in_words(needed_s)}, with {pace}"] if rows else []
+    notes = [expected(needed_s, host_s, at_once)] if rows else []
     if not plan.limits.outside_windows:
         notes += [note for _, site in sorted(sites.items()) if (note := _window(site, now, needed_s))]
     return RunPlan(plan.summary, rows, host_s, tuple(notes))
@@ -55,13 +55,6 @@ def preview_plan(
 def duration_s(plan: Plan, at_once: int, host_s: float) -> float:
     """How long a plan takes if every host takes as long as expected, and no wave waits for anything."""
     return host_s * sum(math.ceil(len(wave) / max(1, at_once)) for wave in plan.waves)
-
-
-def in_words(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _change(goal: Goal, node: NodeRow | None) -> str:

@@ -55,7 +55,7 @@ from poolkeeper.tasks.outcomes import (
 )
 from poolkeeper.tasks.provider import Provider, ProviderError, open_provider
 from poolkeeper.tasks.rollout.between_waves import BetweenWaves
-from poolkeeper.tasks.rollout.durations import measured_s
+from poolkeeper.tasks.rollout.durations import OUT_OF_SERVICE
 from poolkeeper.tasks.rollout.forecast import forecast_each
 from poolkeeper.tasks.rollout.forecast_findings import findings as forecast_findings
 from poolkeeper.tasks.rollout.goal import Goal, Limits
@@ -84,6 +84,7 @@ from poolkeeper.tasks.rollout.start_windows import start_refusal
 from poolkeeper.tasks.rollout.verdicts import NodeForecast, risk
 from poolkeeper.tasks.rollout.waves import Waves
 from poolkeeper.tasks.runs.choosing import ChoiceInvalid
+from poolkeeper.tasks.runs.durations import measured_s
 from poolkeeper.tasks.runs.gate import gate_of
 from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.runs.watching import watcher
@@ -140,7 +141,7 @@ class RolloutRun:
         self.live = LiveView(flow, hosts[0].pool.name, recorder.run_id)
         self.nodes, self.api_version = nodes, api_version
         names = {host.name for host in self._pool_hosts}
-        self.expected_s = measured_s(recorder.spool, flow, names) or self.pool.rollout.host_duration_s
+        self.expected_s = measured_s(recorder.spool, flow, names, OUT_OF_SERVICE) or self.pool.rollout.host_duration_s
         """How long one host takes, from drain to proof."""
         self.may_continue = True
         """Whether a later run is to go on with the rollout, and has to find the budget that it has spent.

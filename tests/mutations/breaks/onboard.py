@@ -211,4 +211,11 @@ BREAKS = (
         '(lacking := _caught({**places[""], **settings}, wanted))',
         _PREFLIGHT,
     ),
+    Break(
+        "hosts that had joined before tell how long a join takes",
+        "tasks/onboard/report.py",
+        '    required=("join", "acceptance"),\n',
+        "    required=(),\n",
+        "tests/unit/runs/test_durations.py::test_how_long_onboarding_a_host_takes",
+    ),
 )

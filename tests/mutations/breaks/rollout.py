@@ -26,10 +26,10 @@ BREAKS = (
     ),
     Break(
         "a broken file of the spool keeps nodes from being given back",
-        "tasks/rollout/durations.py",
+        "tasks/runs/durations.py",
         "except (OSError, AttributeError, KeyError, RecursionError, TypeError, ValueError):",
         "except (OSError, AttributeError):",
-        "tests/unit/rollout/test_durations.py",
+        "tests/unit/runs/test_durations.py",
     ),
     Break(
         "a dry run takes the pool's lease",

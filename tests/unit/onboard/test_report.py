@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from poolkeeper.tasks.fleet.model import Join
 from poolkeeper.tasks.ledger import RUNS, Spool
 from poolkeeper.tasks.onboard.next_action import NextAction, Step
 from poolkeeper.tasks.onboard.plan import plan_joins
-from poolkeeper.tasks.onboard.report import plan_rows
+from poolkeeper.tasks.onboard.report import plan_rows, run_plan
 from poolkeeper.tasks.outcomes import (
     Change,
     ChangeRecord,
@@ -182,6 +183,25 @@ def test_the_plan_one_row_a_host() -> None:
             "why": "not in the cluster yet",
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("host_s", "note"),
+    [
+        pytest.param(
+            None,
+            "expected: unknown, for fewer than 5 hosts of these pools were onboarded by earlier runs",
+            id="nothing measured",
+        ),
+        pytest.param(300.0, "expected: 10 min, with 5 min a host and at most 2 at once", id="two waves"),
+    ],
+)
+def test_the_plan_says_how_long_it_takes(host_s: float | None, note: str) -> None:
+    joining = NextAction(Step.JOIN, "not in the cluster yet")
+    plan = plan_joins([(a_host(name, pool={"join": Join(parallel=2)}), joining) for name in ("n1", "n2", "n3")])
+    shown = run_plan(plan, host_s)
+    assert (shown.host_s, shown.notes, shown.waves) == (host_s, (note,), 2)
+    assert run_plan(plan_joins([]), host_s).notes == ()
 
 
 def test_the_text_for_people() -> None:

@@ -12,7 +12,7 @@ from poolkeeper.tasks.fleet.model import Window
 from poolkeeper.tasks.rollout.forecast import forecast
 from poolkeeper.tasks.rollout.goal import Goal, Limits
 from poolkeeper.tasks.rollout.plan import Candidate, Plan, plan_rollout
-from poolkeeper.tasks.rollout.plan_preview import duration_s, in_words, preview_plan
+from poolkeeper.tasks.rollout.plan_preview import duration_s, preview_plan
 from tests.unit.onboard.builders import SITE, a_host, a_node
 from tests.unit.rollout.builders import a_pod, a_snapshot
 
@@ -106,10 +106,3 @@ def test_windows_that_do_not_count_are_not_told() -> None:
 def test_an_empty_plan() -> None:
     assert foreseen(replace(a_plan(), hosts=())).notes == ()
     assert SITE.windows == ()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(40, "40 s"), (119, "119 s"), (150, "2 min"), (7199, "120 min"), (9000, "2.5 h")]
-)
-def test_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words

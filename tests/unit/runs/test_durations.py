@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.ledger import RUNS, STEPS, Spool, Table
-from poolkeeper.tasks.rollout.durations import RUNS_LOOKED_AT, measured_s, percentile_s
+from poolkeeper.tasks.onboard.report import ADMISSION
+from poolkeeper.tasks.rollout.durations import OUT_OF_SERVICE
+from poolkeeper.tasks.runs.durations import ENOUGH, RUNS_LOOKED_AT, in_words, measured_s, percentile_s
 from tests.unit.onboard.builders import NOW
 
 HOSTS = [f"h{n}" for n in range(10)]
@@ -60,7 +62,7 @@ def steps(change_s: float = 60, **differing: float) -> list[dict[str, Any]]:
 def test_expected(
     runs: list[dict[str, Any]], written: dict[str, Any], hosts: list[str], expected_s: float | None
 ) -> None:
-    found = percentile_s(runs, written.__getitem__, "upgrade", hosts)
+    found = percentile_s(runs, written.__getitem__, "upgrade", hosts, OUT_OF_SERVICE)
     assert found == (pytest.approx(expected_s) if expected_s is not None else None)
 
 
@@ -84,6 +86,28 @@ def test_a_broken_file_of_the_spool_is_no_measure_and_stops_nothing(
     hosts = dict.fromkeys(HOSTS, "done")
     spool.append(RUNS, "a", "run", [{"flow": "upgrade", "ended_at": NOW, "hosts": hosts}])
     spool.append(STEPS, "a", "steps", steps())
-    assert measured_s(spool, "upgrade", HOSTS) == 90.0
+    assert measured_s(spool, "upgrade", HOSTS, OUT_OF_SERVICE) == 90.0
     (tmp_path / table.name / "a/broken.jsonl").write_bytes(broken)
-    assert measured_s(spool, "upgrade", HOSTS) in (None, 90.0)
+    assert measured_s(spool, "upgrade", HOSTS, OUT_OF_SERVICE) in (None, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("phases", "state", "expected_s"),
+    [
+        pytest.param({"look": 1, "join": 60, "acceptance": 20, "release": 1}, "accepted", 82, id="joined by the run"),
+        pytest.param({"look": 1, "undo": 9, "join": 60, "acceptance": 20}, "accepted", 90, id="after an undo"),
+        pytest.param({"look": 1, "quarantine": 1, "acceptance": 20}, "accepted", None, id="had joined before"),
+        pytest.param({"look": 1, "join": 60, "acceptance": 20}, "failed", None, id="failed"),
+    ],
+)
+def test_how_long_onboarding_a_host_takes(phases: dict[str, float], state: str, expected_s: float | None) -> None:
+    rows = [{"host": host, "phase": phase, "duration_s": s} for host in HOSTS[:ENOUGH] for phase, s in phases.items()]
+    runs = [run("a", flow="onboard", state=state)]
+    assert percentile_s(runs, {"a": rows}.__getitem__, "onboard", HOSTS, ADMISSION) == expected_s
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(40, "40 s"), (119, "119 s"), (150, "2 min"), (7199, "120 min"), (9000, "2.5 h")]
+)
+def test_in_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
