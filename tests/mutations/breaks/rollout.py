@@ -75,10 +75,10 @@ BREAKS = (
     ),
     Break(
         "how long a host takes is measured on dry runs, too",
-        "tasks/rollout/durations.py",
+        "tasks/runs/durations.py",
         """ and not run.get("dry_run")""",
         "",
-        "tests/unit/rollout/test_durations.py",
+        "tests/unit/runs/test_durations.py",
     ),
     Break(
         "a dry run soaks between its waves",
