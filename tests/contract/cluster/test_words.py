@@ -139,7 +139,7 @@ async def test_what_a_rollout_has_begun_on_a_named_node_is_forgotten(
     assert list(intents_by(lease.note, GOAL.id)) == ["n03"]
     code, out, _ = await (await poolkeeper("release", "--yes")).ends()
     assert code == 0
-    assert "no Node has its mark (kept, unless the node is named)" in out
+    assert "no Node has its claim (kept, unless the node is named)" in out
     assert await cordoned(cluster) == []
 
 
