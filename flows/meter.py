@@ -33,13 +33,13 @@ from poolkeeper.tasks.fees import (
 from poolkeeper.tasks.fees import (
     close as close_month,
 )
-from poolkeeper.tasks.fees.bill import Bill, account_bills
-from poolkeeper.tasks.fees.bill_csv import bill_of_csv
-from poolkeeper.tasks.fees.month import Month
-from poolkeeper.tasks.fees.outlook import Asked
+from poolkeeper.tasks.fees.bill.bill_export import bill_of_csv
+from poolkeeper.tasks.fees.bill.reconciliation import check_asked
+from poolkeeper.tasks.fees.bill.vendor_bill import Bill, account_bills
+from poolkeeper.tasks.fees.metering.month_forecast import Asked
 from poolkeeper.tasks.fees.periods import billing_day, instant
-from poolkeeper.tasks.fees.reconciling import check_asked
-from poolkeeper.tasks.fees.tariff import Tariff
+from poolkeeper.tasks.fees.reports.month import Month
+from poolkeeper.tasks.fees.tariff.model import Tariff
 from poolkeeper.tasks.fleet import Fleet, SecretRef
 from poolkeeper.tasks.outcomes import RunState, Secret
 from poolkeeper.tasks.provider.bss import bill_of_fleet

@@ -5,17 +5,17 @@ In this order: `tariff_loading` and `evidence` read files, `histories` makes lif
 Pure but for the files that are named; knows no cluster and no provider.
 """
 
-from poolkeeper.tasks.fees.allocation import Allocation, KeyInvalid, ShareKey, allocate
-from poolkeeper.tasks.fees.closed import ClosedDamaged, ClosedPeriods
-from poolkeeper.tasks.fees.closing import Closing, NotClosable, PriceMissing, close, statement_of
-from poolkeeper.tasks.fees.events import EvidenceInvalid
-from poolkeeper.tasks.fees.evidence import Evidence, evidence_of_csv, evidence_of_spool
-from poolkeeper.tasks.fees.explaining import explain
-from poolkeeper.tasks.fees.lines import FeeLine
-from poolkeeper.tasks.fees.metering import Statement, Unpriced, meter
+from poolkeeper.tasks.fees.closing.close import Closing, NotClosable, PriceMissing, close, statement_of
+from poolkeeper.tasks.fees.closing.closed_months import ClosedDamaged, ClosedPeriods
+from poolkeeper.tasks.fees.metering.allocation import Allocation, KeyInvalid, ShareKey, allocate
+from poolkeeper.tasks.fees.metering.explanation import explain
+from poolkeeper.tasks.fees.metering.fee_lines import FeeLine
+from poolkeeper.tasks.fees.metering.meter import Statement, Unpriced, meter
 from poolkeeper.tasks.fees.periods import Period, PeriodInvalid
-from poolkeeper.tasks.fees.tariff import Tariff
-from poolkeeper.tasks.fees.tariff_loading import TariffInvalid, check_tariff, load_tariff, shipped_tariffs, tariff_path
+from poolkeeper.tasks.fees.tariff.loading import TariffInvalid, check_tariff, load_tariff, shipped_tariffs, tariff_path
+from poolkeeper.tasks.fees.tariff.model import Tariff
+from poolkeeper.tasks.fees.usage.events import EvidenceInvalid
+from poolkeeper.tasks.fees.usage.evidence import Evidence, evidence_of_csv, evidence_of_spool
 
 __all__ = [
     "Allocation",

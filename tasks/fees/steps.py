@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from poolkeeper.tasks.fees import month, report
+from poolkeeper.tasks.fees.bill.messages import reconciled_words
+from poolkeeper.tasks.fees.bill.reconciliation import reconcile
 from poolkeeper.tasks.fees.money import money_text
-from poolkeeper.tasks.fees.reconciled_words import reconciled_words
-from poolkeeper.tasks.fees.reconciling import reconcile
+from poolkeeper.tasks.fees.reports import month, report_files
 from poolkeeper.tasks.runs.steps import page, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from poolkeeper.tasks.fees.allocation import ShareKey
-    from poolkeeper.tasks.fees.bill import Bill
-    from poolkeeper.tasks.fees.closed import ClosedPeriods
-    from poolkeeper.tasks.fees.evidence import Evidence
-    from poolkeeper.tasks.fees.month import Month
-    from poolkeeper.tasks.fees.outlook import Asked
+    from poolkeeper.tasks.fees.bill.vendor_bill import Bill
+    from poolkeeper.tasks.fees.closing.closed_months import ClosedPeriods
+    from poolkeeper.tasks.fees.metering.allocation import ShareKey
+    from poolkeeper.tasks.fees.metering.month_forecast import Asked
     from poolkeeper.tasks.fees.periods import Period
-    from poolkeeper.tasks.fees.tariff import Tariff
+    from poolkeeper.tasks.fees.reports.month import Month
+    from poolkeeper.tasks.fees.tariff.model import Tariff
+    from poolkeeper.tasks.fees.usage.evidence import Evidence
 
 
 @task(name="meter", task_run_name="meter {period.name}", cache_policy=NO_CACHE)
@@ -74,10 +74,10 @@ async def reconcile_month(
 @task(name="publish fees", cache_policy=NO_CACHE)
 async def publish(metered: Month, folder: Path) -> list[str]:
     """Page, CSV and FOCUS export as files, lines and totals as artifacts; the files' paths."""
-    files = await asyncio.to_thread(report.write, metered, folder)
-    await table("fee-lines", report.line_rows(metered.statement), metered.summary)
+    files = await asyncio.to_thread(report_files.write, metered, folder)
+    await table("fee-lines", report_files.line_rows(metered.statement), metered.summary)
     if metered.reconciliation:
-        rows = report.compared_rows(metered.reconciliation)
+        rows = report_files.compared_rows(metered.reconciliation)
         await table("fee-bill", rows, metered.reconciliation.summary)
     text = "\n".join([*_sections(metered), "", f"The page: `{files[0]}`"])
     await page("fees", text, metered.summary)

@@ -20,12 +20,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from poolkeeper.tasks.fees.closed import ClosedPeriods
-from poolkeeper.tasks.fees.closing import close
-from poolkeeper.tasks.fees.evidence import Evidence, evidence_of_csv
-from poolkeeper.tasks.fees.metering import meter
+from poolkeeper.tasks.fees.closing.close import close
+from poolkeeper.tasks.fees.closing.closed_months import ClosedPeriods
+from poolkeeper.tasks.fees.metering.meter import meter
 from poolkeeper.tasks.fees.periods import Period, instant
-from poolkeeper.tasks.fees.tariff import Tariff
+from poolkeeper.tasks.fees.tariff.model import Tariff
+from poolkeeper.tasks.fees.usage.evidence import Evidence, evidence_of_csv
 from tests.bench.memory import peak_mb
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, Row, csv_file
 

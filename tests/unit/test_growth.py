@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.acceptance.testpod import _ANSWER
-from poolkeeper.tasks.fees.bill import _NUMBER as BILLED
-from poolkeeper.tasks.fees.tariff_values import _NUMBER as PRICED
+from poolkeeper.tasks.fees.bill.vendor_bill import _NUMBER as BILLED
+from poolkeeper.tasks.fees.tariff.values import _NUMBER as PRICED
 from poolkeeper.tasks.fleet import SelectionInvalid, select
 from poolkeeper.tasks.fleet.pasted import pasted_secrets, secrets_in_comments
 from poolkeeper.tasks.fleet.rules import NODE_NAME

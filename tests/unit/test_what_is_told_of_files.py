@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from poolkeeper.tasks.fees import Period, evidence_of_csv, load_tariff
-from poolkeeper.tasks.fees.bill_csv import bill_of_csv
+from poolkeeper.tasks.fees.bill.bill_export import bill_of_csv
 from poolkeeper.tasks.fees.csv_records import MAX_PROBLEMS
 from poolkeeper.tasks.fleet import load_fleet
 from poolkeeper.tasks.fleet.problems import MAX_SHOWN, FileInvalid, Problem, Problems

@@ -11,8 +11,8 @@ import click
 
 from poolkeeper.deployments.cli.bill.close import close_command
 from poolkeeper.deployments.cli.bill.explain import explain_command
+from poolkeeper.deployments.cli.bill.forecast import outlook_command
 from poolkeeper.deployments.cli.bill.meter import meter_command
-from poolkeeper.deployments.cli.bill.outlook import outlook_command
 from poolkeeper.deployments.cli.bill.reconcile import reconcile_command
 
 

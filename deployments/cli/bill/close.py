@@ -9,7 +9,7 @@ import click
 
 from poolkeeper.deployments.cli.asking import COULD_NOT_FIND_OUT, json_option
 from poolkeeper.deployments.cli.bill.inputs import a_period, bad_input, inputs, period_option, read_case, sound
-from poolkeeper.deployments.cli.bill.shown import answer_of, show
+from poolkeeper.deployments.cli.bill.render import answer_of, show
 from poolkeeper.deployments.terminal import echo
 
 
@@ -19,7 +19,7 @@ from poolkeeper.deployments.terminal import echo
 @json_option
 def close_command(tariff: str, events: str | None, until: str | None, period: str, as_json: bool) -> None:
     """Close a month for good; a second time does nothing. What is learnt later is charged in the next month."""
-    from poolkeeper.tasks.fees.closing import NotClosable, PriceMissing, close
+    from poolkeeper.tasks.fees.closing.close import NotClosable, PriceMissing, close
 
     case = read_case(tariff, events, until, as_json)
     try:

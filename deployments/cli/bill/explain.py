@@ -20,7 +20,7 @@ def explain_command(
     line: str, tariff: str, events: str | None, until: str | None, against_closed: bool, as_json: bool
 ) -> None:
     """Tell in words what a LINE follows from: rule, inputs, price, evidence. Ids of lines are in `bill meter`."""
-    from poolkeeper.tasks.fees.explaining import explain
+    from poolkeeper.tasks.fees.metering.explanation import explain
 
     case = read_case(tariff, events, until, as_json)
     period = a_period(line.rpartition("-")[0])

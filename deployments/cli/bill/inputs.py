@@ -16,10 +16,10 @@ from poolkeeper.deployments.cli.asking import BAD_INPUT, WRONG_OUT_THERE
 from poolkeeper.deployments.terminal import echo
 
 if TYPE_CHECKING:
-    from poolkeeper.tasks.fees.evidence import Evidence
-    from poolkeeper.tasks.fees.metering import Statement
+    from poolkeeper.tasks.fees.metering.meter import Statement
     from poolkeeper.tasks.fees.periods import Period
-    from poolkeeper.tasks.fees.tariff import Tariff
+    from poolkeeper.tasks.fees.tariff.model import Tariff
+    from poolkeeper.tasks.fees.usage.evidence import Evidence
     from poolkeeper.tasks.fleet.problems import FileInvalid
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,15 +53,15 @@ class Case:
 
     @property
     def closed(self) -> Any:
-        from poolkeeper.tasks.fees.closed import ClosedPeriods
+        from poolkeeper.tasks.fees.closing.closed_months import ClosedPeriods
         from poolkeeper.tasks.settings import state_folder
 
         return ClosedPeriods.of(state_folder(), self.tariff)
 
     def statement(self, period: Period, *, fresh: bool) -> tuple[Statement, bool]:
         """A period's statement, and whether it is closed. `fresh`: counted as if nothing had ever been closed."""
-        from poolkeeper.tasks.fees.closing import statement_of
-        from poolkeeper.tasks.fees.metering import meter
+        from poolkeeper.tasks.fees.closing.close import statement_of
+        from poolkeeper.tasks.fees.metering.meter import meter
 
         if fresh:
             return meter(self.evidence, self.tariff, period, self.now_us), False
@@ -70,9 +70,9 @@ class Case:
 
 def read_case(tariff: str, events: str | None, until: str | None, as_json: bool) -> Case:
     """Read prices and evidence; what is wrong with either is told whole."""
-    from poolkeeper.tasks.fees.evidence import evidence_of_csv, evidence_of_spool
     from poolkeeper.tasks.fees.periods import instant
-    from poolkeeper.tasks.fees.tariff_loading import load_tariff, tariff_path
+    from poolkeeper.tasks.fees.tariff.loading import load_tariff, tariff_path
+    from poolkeeper.tasks.fees.usage.evidence import evidence_of_csv, evidence_of_spool
     from poolkeeper.tasks.fleet.problems import FileInvalid
     from poolkeeper.tasks.ledger import Spool
     from poolkeeper.tasks.settings import state_folder
@@ -113,7 +113,7 @@ def a_period(text: str) -> Period:
 
 def sound(read: Callable[[], T]) -> T:
     """What is read of closed periods; one that is not as it was closed ends the command."""
-    from poolkeeper.tasks.fees.closed import ClosedDamaged
+    from poolkeeper.tasks.fees.closing.closed_months import ClosedDamaged
 
     try:
         return read()

@@ -16,7 +16,7 @@ from poolkeeper.deployments.cli.bill.inputs import (
     period_option,
     read_case,
 )
-from poolkeeper.deployments.cli.bill.shown import answer_of, money_of, show
+from poolkeeper.deployments.cli.bill.render import answer_of, money_of, show
 from poolkeeper.deployments.terminal import echo
 
 
@@ -38,7 +38,7 @@ def meter_command(
     as_json: bool,
 ) -> None:
     """Count a period and price it. A closed period is told as it was closed."""
-    from poolkeeper.tasks.fees.allocation import KeyInvalid, ShareKey, allocate
+    from poolkeeper.tasks.fees.metering.allocation import KeyInvalid, ShareKey, allocate
 
     case = read_case(tariff, events, until, as_json)
     try:

@@ -29,7 +29,7 @@ from poolkeeper.tasks.outcomes import RunState
 from poolkeeper.tasks.settings import fleet_path, secret_reader, state_folder
 
 if TYPE_CHECKING:
-    from poolkeeper.tasks.fees.bill import Bill
+    from poolkeeper.tasks.fees.bill.vendor_bill import Bill
     from poolkeeper.tasks.fees.periods import Period
     from poolkeeper.tasks.fleet.model import Fleet, SecretRef
     from poolkeeper.tasks.outcomes import Secret
@@ -69,9 +69,9 @@ def reconcile_command(
     With a fleet file, its providers tell which clusters and cloud resources are ours; with --bill and --events none is
     read unless --fleet names it.
     """
-    from poolkeeper.tasks.fees.bill_csv import bill_of_csv
-    from poolkeeper.tasks.fees.reconciled_words import reconciled_words
-    from poolkeeper.tasks.fees.reconciling import NotReconcilable, check_asked, reconcile
+    from poolkeeper.tasks.fees.bill.bill_export import bill_of_csv
+    from poolkeeper.tasks.fees.bill.messages import reconciled_words
+    from poolkeeper.tasks.fees.bill.reconciliation import NotReconcilable, check_asked, reconcile
     from poolkeeper.tasks.fleet.problems import FileInvalid
     from poolkeeper.tasks.provider import ProviderError
     from poolkeeper.tasks.settings import SecretMissing
@@ -137,7 +137,7 @@ async def _ask(
     Without a file of events, since when the clusters exist is asked too, and kept in the spool as evidence.
     Raises FileInvalid, ProviderError and SecretMissing.
     """
-    from poolkeeper.tasks.fees.bill import account_bills
+    from poolkeeper.tasks.fees.bill.vendor_bill import account_bills
     from poolkeeper.tasks.fleet import load_fleet
     from poolkeeper.tasks.provider.bss import bill_of_fleet
     from poolkeeper.tasks.provider.resources import billed_of

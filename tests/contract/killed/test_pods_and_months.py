@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from poolkeeper.tasks.acceptance.pod_probe import probe_node
 from poolkeeper.tasks.cluster.nodes import get_node
-from poolkeeper.tasks.fees.closed import ClosedPeriods
-from poolkeeper.tasks.fees.closing import close
+from poolkeeper.tasks.fees.closing.close import close
+from poolkeeper.tasks.fees.closing.closed_months import ClosedPeriods
 from poolkeeper.tasks.fees.money import money_text
 from poolkeeper.tasks.fees.periods import Period, instant
 from poolkeeper.tasks.outcomes import Gate

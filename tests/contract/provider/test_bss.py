@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from poolkeeper.deployments.lab.bss import BssOpenApi
-from poolkeeper.tasks.fees.bill import BillInvalid, bill_of_items
+from poolkeeper.tasks.fees.bill.vendor_bill import BillInvalid, bill_of_items
 from poolkeeper.tasks.fleet.model import SecretRef
 from poolkeeper.tasks.outcomes import Secret
 from poolkeeper.tasks.provider import OutcomeUnknown, Throttled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from poolkeeper.tasks.fees.bill import Bill, bill_of_items
+from poolkeeper.tasks.fees.bill.vendor_bill import Bill, bill_of_items
 from poolkeeper.tasks.fees.periods import Period
 from tests.unit.fees.builders import OCTOBER
 

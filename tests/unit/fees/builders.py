@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from poolkeeper.tasks.fees.events import COLUMNS, Event, EventReader, EvidenceInvalid
-from poolkeeper.tasks.fees.evidence import Evidence
-from poolkeeper.tasks.fees.histories import histories_of
-from poolkeeper.tasks.fees.metering import Statement, meter
+from poolkeeper.tasks.fees.metering.meter import Statement, meter
 from poolkeeper.tasks.fees.periods import Period, instant
-from poolkeeper.tasks.fees.tariff import Tariff
-from poolkeeper.tasks.fees.tariff_loading import load_tariff, tariff_of, tariff_path
+from poolkeeper.tasks.fees.tariff.loading import load_tariff, tariff_of, tariff_path
+from poolkeeper.tasks.fees.tariff.model import Tariff
+from poolkeeper.tasks.fees.usage.events import COLUMNS, Event, EventReader, EvidenceInvalid
+from poolkeeper.tasks.fees.usage.evidence import Evidence
+from poolkeeper.tasks.fees.usage.usage_records import histories_of
 
 NOW = datetime(2027, 6, 1, tzinfo=UTC)
 """Long after everything that is told in these tests."""

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.fees.allocation import KeyInvalid, ShareKey, allocate, shared_out
-from poolkeeper.tasks.fees.metering import meter
+from poolkeeper.tasks.fees.metering.allocation import KeyInvalid, ShareKey, allocate, shared_out
+from poolkeeper.tasks.fees.metering.meter import meter
 from poolkeeper.tasks.fees.periods import instant
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, NOW, OCTOBER, evidence_of
-from tests.unit.fees.histories import rows
+from tests.unit.fees.random_usage import rows
 
 FLEET = [
     ("c1", "cluster", "created", "2026-09-01T00:00Z"),

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.fees.bill import BillInvalid
-from poolkeeper.tasks.fees.bill_csv import bill_of_csv
-from poolkeeper.tasks.fees.metering import Statement
+from poolkeeper.tasks.fees.bill.bill_export import bill_of_csv
+from poolkeeper.tasks.fees.bill.reconciliation import Reconciliation, Verdict, reconcile
+from poolkeeper.tasks.fees.bill.vendor_bill import BillInvalid
+from poolkeeper.tasks.fees.metering.meter import Statement
 from poolkeeper.tasks.fees.money import EXACT, money_text
-from poolkeeper.tasks.fees.reconciling import Reconciliation, Verdict, reconcile
-from poolkeeper.tasks.fees.tariff_loading import tariff_of
+from poolkeeper.tasks.fees.tariff.loading import tariff_of
 from tests.unit.fees.builders import OCTOBER, metered
-from tests.unit.fees.histories import rows
+from tests.unit.fees.random_usage import rows
 
 LATER = datetime(2026, 12, 1, tzinfo=UTC)
 ITEMS = {"clusters": "ACK Pro Pricing", "nodes": "Node Management"}

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.fees.events import EvidenceInvalid
-from poolkeeper.tasks.fees.evidence import Evidence, evidence_of_csv
-from poolkeeper.tasks.fees.metering import meter
+from poolkeeper.tasks.fees.metering.meter import meter
 from poolkeeper.tasks.fees.periods import instant
-from poolkeeper.tasks.fees.tariff_loading import check_tariff, shipped_tariffs, tariff_path
+from poolkeeper.tasks.fees.tariff.loading import check_tariff, shipped_tariffs, tariff_path
+from poolkeeper.tasks.fees.usage.events import EvidenceInvalid
+from poolkeeper.tasks.fees.usage.evidence import Evidence, evidence_of_csv
 from poolkeeper.tasks.fleet import Problem
 from tests.unit.fees.builders import EDGE, NOW, OCTOBER, csv_file
-from tests.unit.fees.histories import rows
+from tests.unit.fees.random_usage import rows
 
 anything = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

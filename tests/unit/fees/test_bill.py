@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.fees.bill import Bill, BillInvalid, account_bills, amount, bill_of_items
-from poolkeeper.tasks.fees.bill_csv import bill_of_csv
+from poolkeeper.tasks.fees.bill.bill_export import bill_of_csv
+from poolkeeper.tasks.fees.bill.vendor_bill import Bill, BillInvalid, account_bills, amount, bill_of_items
 from poolkeeper.tasks.fees.periods import Period
 from tests.unit.fees.billed import item
 from tests.unit.fees.builders import OCTOBER

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from poolkeeper.deployments.cli import main
-from poolkeeper.tasks.fees.tariff_loading import SHIPPED
+from poolkeeper.tasks.fees.tariff.loading import SHIPPED
 from poolkeeper.tasks.ledger import LIFECYCLE, Spool
 from tests.unit.fees.builders import csv_file, priced, tariff_text
 

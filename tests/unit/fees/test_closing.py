@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.fees.closed import ClosedDamaged, ClosedPeriods
-from poolkeeper.tasks.fees.closing import NotClosable, PriceMissing, close, digests_of, statement_of
-from poolkeeper.tasks.fees.metering import Statement, meter
+from poolkeeper.tasks.fees.closing.close import NotClosable, PriceMissing, close, digests_of, statement_of
+from poolkeeper.tasks.fees.closing.closed_months import ClosedDamaged, ClosedPeriods
+from poolkeeper.tasks.fees.metering.meter import Statement, meter
 from poolkeeper.tasks.fees.periods import Period, instant
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, NOW, OCTOBER, Row, evidence_of, priced, tariff
-from tests.unit.fees.histories import rows
+from tests.unit.fees.random_usage import rows
 
 NOVEMBER, DECEMBER = Period.month(2026, 11), Period.month(2026, 12)
 FEE = tariff(priced("per_node_day", "calendar_days_started"))
@@ -312,9 +312,9 @@ def test_killed_at_any_step_and_run_again_it_is_closed_once(tmp_path: Path) -> N
 
 def test_two_closes_at_once_close_once(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from poolkeeper.tasks.fees.closed import ClosedPeriods\n"
+        "import sys; from pathlib import Path; from poolkeeper.tasks.fees.closing.closed_months import ClosedPeriods\n"
         "from tests.unit.fees import test_closing as this\n"
-        "from poolkeeper.tasks.fees.closing import close\n"
+        "from poolkeeper.tasks.fees.closing.close import close\n"
         "evidence = this.evidence_of(this.NODE if sys.argv[2] == '1' else this.LATE)\n"
         "print(close(evidence, this.FEE, this.OCTOBER, this.instant(this.NOW), ClosedPeriods(Path(sys.argv[1]))).was_closed)"
     )

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.fees.events import EvidenceInvalid
-from poolkeeper.tasks.fees.evidence import Evidence, evidence_of_csv, evidence_of_spool
-from poolkeeper.tasks.fees.metering import meter
+from poolkeeper.tasks.fees.metering.meter import meter
 from poolkeeper.tasks.fees.periods import instant
+from poolkeeper.tasks.fees.usage.events import EvidenceInvalid
+from poolkeeper.tasks.fees.usage.evidence import Evidence, evidence_of_csv, evidence_of_spool
 from poolkeeper.tasks.fleet import Problem
 from poolkeeper.tasks.ledger import LIFECYCLE, Spool
 from tests.unit.fees.builders import ACK_PRO, EDGE, NOW, OCTOBER, csv_file, evidence_of, metered

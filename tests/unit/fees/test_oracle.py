@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from poolkeeper.tasks.fees.periods import Period
 from tests.unit.fees import oracle
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, metered, priced, tariff
-from tests.unit.fees.histories import START, rows
+from tests.unit.fees.random_usage import START, rows
 
 PERIOD = Period(date(2026, 10, 23), date(2026, 10, 26))
 END = datetime.fromisoformat("2026-10-26T00:00+08:00")

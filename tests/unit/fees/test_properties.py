@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.fees.metering import Statement, meter
+from poolkeeper.tasks.fees.metering.meter import Statement, meter
 from poolkeeper.tasks.fees.periods import Period, instant
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, evidence_of, metered, priced, tariff
-from tests.unit.fees.histories import START, rows
+from tests.unit.fees.random_usage import START, rows
 
 PERIOD = Period(date(2026, 10, 23), date(2026, 10, 29))
 FLAT = tariff(priced("flat_month", "flat", "50"))

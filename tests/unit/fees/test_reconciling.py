@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.fees.bill import Bill
-from poolkeeper.tasks.fees.bill_findings import CHARGED_WHILE_WAIVED, NEW_ITEM, WHOLLY_DISCOUNTED
-from poolkeeper.tasks.fees.metering import Statement
+from poolkeeper.tasks.fees.bill.bill_findings import CHARGED_WHILE_WAIVED, NEW_ITEM, WHOLLY_DISCOUNTED
+from poolkeeper.tasks.fees.bill.messages import reconciled_words
+from poolkeeper.tasks.fees.bill.reconciliation import Compared, NotReconcilable, Reconciliation, Verdict, reconcile
+from poolkeeper.tasks.fees.bill.vendor_bill import Bill
+from poolkeeper.tasks.fees.metering.meter import Statement
 from poolkeeper.tasks.fees.periods import Period
-from poolkeeper.tasks.fees.reconciled_words import reconciled_words
-from poolkeeper.tasks.fees.reconciling import Compared, NotReconcilable, Reconciliation, Verdict, reconcile
 from poolkeeper.tasks.outcomes import Severity
 from tests.unit.fees.billed import CLUSTER_FEE, billed, item
 from tests.unit.fees.builders import ACK_PRO, EDGE, OCTOBER, Row, metered, priced, tariff

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.fees import ClosedPeriods, Period, ShareKey, close, evidence_of_csv, load_tariff, tariff_path
-from poolkeeper.tasks.fees.focus import COLUMNS, focus_rows
-from poolkeeper.tasks.fees.month import NOTHING_ASKED, Month, month_of
-from poolkeeper.tasks.fees.outlook import Asked
-from poolkeeper.tasks.fees.page import page
+from poolkeeper.tasks.fees.bill.reconciliation import reconcile
+from poolkeeper.tasks.fees.metering.month_forecast import Asked
 from poolkeeper.tasks.fees.periods import instant
-from poolkeeper.tasks.fees.reconciling import reconcile
-from poolkeeper.tasks.fees.report import write
+from poolkeeper.tasks.fees.reports.fees_page import page
+from poolkeeper.tasks.fees.reports.focus import COLUMNS, focus_rows
+from poolkeeper.tasks.fees.reports.month import NOTHING_ASKED, Month, month_of
+from poolkeeper.tasks.fees.reports.report_files import write
 from tests.unit.fees.billed import billed, item
 from tests.unit.pages.reading import Read
 

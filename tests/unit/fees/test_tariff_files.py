@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poolkeeper.tasks.fees.tariff_loading import (
+from poolkeeper.tasks.fees.tariff.loading import (
     TariffInvalid,
     check_tariff,
     load_tariff,
@@ -15,7 +15,7 @@ from poolkeeper.tasks.fees.tariff_loading import (
     tariff_of,
     tariff_path,
 )
-from poolkeeper.tasks.fees.units import UNITS, Counting
+from poolkeeper.tasks.fees.tariff.units import UNITS, Counting
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, priced, tariff
 
 MISTAKES = Path(__file__).parent / "tariff-mistakes.yaml"

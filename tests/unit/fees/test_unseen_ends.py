@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.fees.events import EvidenceInvalid
-from poolkeeper.tasks.fees.evidence import Evidence, evidence_of_csv
-from poolkeeper.tasks.fees.metering import meter
+from poolkeeper.tasks.fees.metering.meter import meter
 from poolkeeper.tasks.fees.periods import Period, instant
+from poolkeeper.tasks.fees.usage.events import EvidenceInvalid
+from poolkeeper.tasks.fees.usage.evidence import Evidence, evidence_of_csv
 from tests.unit.fees.builders import ACK_PRO, EDGE, NOW, OCTOBER
 
 HEADER = "resource_id,kind,event,at,vcpus,not_before\n"

@@ -13,12 +13,12 @@ from poolkeeper.tasks.audit.nights.comparison import Comparison
 from poolkeeper.tasks.audit.places import Place
 from poolkeeper.tasks.audit.report.audit_report import AuditReport
 from poolkeeper.tasks.audit.report.page import page as audit_page
-from poolkeeper.tasks.fees.allocation import Allocation, Share, ShareKey
-from poolkeeper.tasks.fees.metering import Unpriced
-from poolkeeper.tasks.fees.month import Month
-from poolkeeper.tasks.fees.outlook import Difference, Estimate
-from poolkeeper.tasks.fees.page import page as fees_page
-from poolkeeper.tasks.fees.reconciling import Reconciliation, reconcile
+from poolkeeper.tasks.fees.bill.reconciliation import Reconciliation, reconcile
+from poolkeeper.tasks.fees.metering.allocation import Allocation, Share, ShareKey
+from poolkeeper.tasks.fees.metering.meter import Unpriced
+from poolkeeper.tasks.fees.metering.month_forecast import Difference, Estimate
+from poolkeeper.tasks.fees.reports.fees_page import page as fees_page
+from poolkeeper.tasks.fees.reports.month import Month
 from poolkeeper.tasks.outcomes import Severity
 from tests.unit.audit.reports import a_bad_night, a_fact, a_finding, change
 from tests.unit.fees.billed import billed, item

@@ -1,0 +1,67 @@
+"""`poolkeeper bill outlook`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from poolkeeper.deployments.cli.asking import json_option
+from poolkeeper.deployments.cli.bill.inputs import a_period, bad_input, inputs, read_case
+from poolkeeper.deployments.terminal import echo
+
+
+@click.command("outlook")
+@inputs
+@click.option("--period", help="Month that is running or to come; else the running one.")
+@click.option("--price", help="Hypothetical price of a fee that is not charged today.")
+@click.option("--unit", default="per_vcpu_day", show_default=True, help="What that price is for.")
+@click.option("--rule", help="Which fee, where the tariff has several that are not charged.")
+@click.option("--add", multiple=True, help="Planned: nodes that join, like 20x64 (vCPUs) or 4x96x8 (and GPUs).")
+@click.option("--remove", multiple=True, help="Planned: nodes that leave, like 5:pool=general.")
+@json_option
+def outlook_command(
+    tariff: str,
+    events: str | None,
+    until: str | None,
+    period: str | None,
+    price: str | None,
+    unit: str,
+    rule: str | None,
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Estimate the month's end; the exposure to a fee at a hypothetical price; the cost of a planned change."""
+    from poolkeeper.tasks.fees.metering.month_forecast import Asked, OutlookInvalid, estimates
+    from poolkeeper.tasks.fees.periods import Period, billing_day
+
+    case = read_case(tariff, events, until, as_json)
+    today = billing_day(case.now_us)
+    month = a_period(period) if period else Period.month(today.year, today.month)
+    try:
+        asked = Asked.of(price or "", unit, rule or "", add, remove)
+        found = estimates(case.evidence, case.tariff, month, case.now_us, asked)
+    except OutlookInvalid as error:
+        bad_input(str(error))
+    answer = {"period": month.name, "currency": case.tariff.currency, "outlook": [one.row() for one in found]}
+    if as_json:
+        echo(json.dumps(answer, indent=2))
+    else:
+        _show_outlook(answer)
+
+
+def _show_outlook(answer: dict[str, Any]) -> None:
+    currency = answer["currency"]
+    for row in answer["outlook"]:
+        label = "HYPOTHETICAL, nobody has published this price: " if row["hypothetical"] else ""
+        echo(f"{label}{row['tariff']}")
+        echo(
+            f"  {answer['period']} will come to some {currency} {row['likely']}, from {row['low']} (all goes now)"
+            f" to {row['high']}"
+        )
+        if row["unpriced"]:
+            echo(f"  and {row['unpriced']} usages without a price, in no total")
+        for cost in row.get("planned_change", ()):
+            echo(f"  the planned change adds {currency} {cost['amount']} in {cost['period']}: {cost['total']}")
