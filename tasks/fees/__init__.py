@@ -1,13 +1,19 @@
-"""What the cluster and its nodes cost for being managed: tariffs as data, evidence, fee lines, closed months.
+"""The fees for managing clusters and nodes: tariffs, usage, fee lines, closed months, the vendor's bill.
 
-In this order: `tariff_loading` and `evidence` read files, `histories` makes lifetimes of events, `metering` makes a
-`Statement` of fee lines, `allocation` splits it, `closing` keeps it, `explaining` tells one line, `outlook` looks on.
-Pure but for the files that are named; knows no cluster and no provider.
+By subject, each importing only those before it:
+- `tariff`: prices as data, units, ways of counting, the check of a tariff file
+- `usage`: events from a CSV file or the spool, and the usage records made of them
+- `metering`: a `Statement` of fee lines from both; explanation, allocation, forecast
+- `closing`: closed months and their adjustments
+- `bill`: the vendor's bill and its comparison with a statement
+- `reports`: a month as page, CSV and FOCUS export
+
+Pure, except for reading and writing files; without knowledge of clusters and providers.
 """
 
 from poolkeeper.tasks.fees.closing.close import Closing, NotClosable, PriceMissing, close, statement_of
-from poolkeeper.tasks.fees.closing.closed_months import ClosedDamaged, ClosedPeriods
-from poolkeeper.tasks.fees.metering.allocation import Allocation, KeyInvalid, ShareKey, allocate
+from poolkeeper.tasks.fees.closing.closed_months import ClosedMonthDamaged, ClosedMonths
+from poolkeeper.tasks.fees.metering.allocation import Allocation, ShareKey, ShareKeyInvalid, allocate
 from poolkeeper.tasks.fees.metering.explanation import explain
 from poolkeeper.tasks.fees.metering.fee_lines import FeeLine
 from poolkeeper.tasks.fees.metering.meter import Statement, Unpriced, meter
@@ -15,17 +21,17 @@ from poolkeeper.tasks.fees.periods import Period, PeriodInvalid
 from poolkeeper.tasks.fees.tariff.loading import TariffInvalid, check_tariff, load_tariff, shipped_tariffs, tariff_path
 from poolkeeper.tasks.fees.tariff.model import Tariff
 from poolkeeper.tasks.fees.usage.events import EvidenceInvalid
-from poolkeeper.tasks.fees.usage.evidence import Evidence, evidence_of_csv, evidence_of_spool
+from poolkeeper.tasks.fees.usage.evidence import UsageEvidence, evidence_of_csv, evidence_of_spool
 
 __all__ = [
     "Allocation",
-    "ClosedDamaged",
-    "ClosedPeriods",
+    "ClosedMonthDamaged",
+    "ClosedMonths",
     "Closing",
-    "Evidence",
+    "UsageEvidence",
     "EvidenceInvalid",
     "FeeLine",
-    "KeyInvalid",
+    "ShareKeyInvalid",
     "NotClosable",
     "Period",
     "PeriodInvalid",

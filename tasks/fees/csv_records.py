@@ -1,4 +1,4 @@
-"""A CSV file as records, each with the line it begins on; what is no CSV becomes problems at lines."""
+"""A CSV file as records, each with its first line. Text that is not CSV becomes problems, each with its line."""
 
 from __future__ import annotations
 
@@ -6,25 +6,34 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from poolkeeper.tasks.fleet.problems import Problem
 from poolkeeper.tasks.fleet.source import decoded, refused
 
 MAX_BYTES = 1_000_000_000
 MAX_PROBLEMS = 10_000
-"""A file with more of them is not read to its end."""
+"""Reading a file stops after this many problems."""
+
+
+class BadValue(NamedTuple):
+    """What is wrong with one value of a row, before the place of the value is known."""
+
+    column: str
+    message: str
+    fix: str
 
 
 def csv_text(path: Path, option: str, cut: str) -> str:
     """The text of a file. Raises TextInvalid.
 
-    option: by which the file is named; cut: what to do when it is too large
+    option: the option that names the file; cut: how to make a file smaller that is too large
     """
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise refused(f"there is no file {path}.", f"Name one with {option}.") from None
+        raise refused(f"there is no file {path}.", f"Name a file with {option}.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise refused(f"{path} cannot be read: {reason}.", "Name a readable file.") from None
@@ -34,9 +43,9 @@ def csv_text(path: Path, option: str, cut: str) -> str:
 
 
 def csv_records(text: str, fix: str) -> Iterator[tuple[int, list[str] | Problem]]:
-    """Each record that is not empty with its line, or the problem that stands in its place.
+    """Each record that is not empty, or the problem in its place, with the first line.
 
-    fix: what to do about text that is no CSV
+    fix: what to do about text that is not CSV
     """
     records = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
@@ -46,7 +55,7 @@ def csv_records(text: str, fix: str) -> Iterator[tuple[int, list[str] | Problem]
         except StopIteration:
             return
         except csv.Error as error:
-            words = "a quote that is opened here is not closed" if "end of data" in str(error) else str(error)
+            words = "a quote begins here and does not end" if "end of data" in str(error) else str(error)
             yield line, Problem(line, 1, "", f"this is not CSV: {words}.", fix)
             continue
         if fields:
@@ -54,13 +63,13 @@ def csv_records(text: str, fix: str) -> Iterator[tuple[int, list[str] | Problem]
 
 
 def not_read_on(line: int) -> Problem:
-    """What is told in place of all problems after the first `MAX_PROBLEMS`."""
-    message = f"from here on nothing is read: {MAX_PROBLEMS:,} problems stand before."
-    return Problem(line, 1, "", message, "Mend these first.", is_ours=True)
+    """The problem that stands for all problems after the first `MAX_PROBLEMS`."""
+    message = f"the rest of the file is not read: there are {MAX_PROBLEMS:,} problems before this line."
+    return Problem(line, 1, "", message, "Correct these first.", is_ours=True)
 
 
 def separator_problem(header: list[str], line: int) -> Problem | None:
-    """Whether the columns are separated by something else than commas."""
+    """The problem of a header whose columns are separated by semicolons or tabs; None where they are not."""
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         return Problem(
             line, 1, "", "the columns are not separated by commas.", "Save the file with commas.", is_ours=True

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
 EXACT = Context(prec=80, traps=[Inexact, InvalidOperation])
-"""Products and sums to the last digit: what would have to be rounded raises instead."""
+"""Exact products and sums. Invariant: nothing is rounded; a result that would need it raises Inexact."""
 
 ZERO = Decimal(0)
 
@@ -25,7 +25,7 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
 
 
 def money_text(amount: Decimal) -> str:
-    """`0.18`, `1.856`, `37.10`: every digit that says something, and at least the cents."""
+    """`0.18`, `1.856`, `37.10`: all digits without trailing zeros, but at least two decimal places."""
     text = f"{amount.normalize(EXACT) if amount else ZERO:f}"
     whole, _, cents = text.partition(".")
     return f"{whole}.{cents.ljust(2, '0')}"

@@ -1,8 +1,8 @@
-"""The provider's calendar, and the periods that a bill is made for.
+"""The provider's calendar, and the periods of a bill.
 
 ACK aligns hours to the top of the hour and days to midnight in UTC+8, whatever the cluster's region
 (https://www.alibabacloud.com/help/en/ack/ack-managed-and-ack-dedicated/product-overview/cluster-management-fee).
-UTC+8 has no daylight saving time, so that an hour and a day are **slots** of constant length and can be numbered.
+UTC+8 has no daylight saving time. So each hour and each day is a **slot** of constant length with a number.
 
 An instant is an integer: microseconds since 1970-01-01T00:00Z. Millions of them are compared in a year's bill.
 """
@@ -57,12 +57,16 @@ def billing_day(instant_us: int) -> date:
 
 
 class PeriodInvalid(Invalid):
-    """A text that names no period; the message says how to write one."""
+    """A text that is not a period."""
+
+    id = "fees.period.invalid"
+    expected = "a month like 2026-10, a day like 2026-10-05, or a year like 2026"
+    next_step = "Write a month like 2026-10, a day like 2026-10-05, or a year like 2026."
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Period:
-    """Whole calendar days in UTC+8: a month, which can be closed, or a year or a day, which can be looked at."""
+    """Whole calendar days in UTC+8: a month, a year or a day. Only a month can be closed."""
 
     first: date
     after: date
@@ -80,7 +84,7 @@ class Period:
 
     @property
     def is_month(self) -> bool:
-        """Whether it is one calendar month: only those are billed, and closed."""
+        """Whether it is one calendar month. Only months are billed and closed."""
         return self.first.day == 1 and self.after == _months_on(self.first, 1)
 
     @property
@@ -110,10 +114,10 @@ class Period:
 
     @classmethod
     def of(cls, text: str) -> Period:
-        """A period by its name. Raises PeriodInvalid."""
+        """The period with this name. Raises PeriodInvalid."""
         found = re.fullmatch(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?", text.strip())
         if not found:
-            raise PeriodInvalid(f"{text[:40]!r} is no period: write a month like 2026-10, a day or a year.")
+            raise PeriodInvalid(f"{text[:40]!r} is not a period")
         year, month, day = (int(part) if part else None for part in found.groups())
         assert year is not None
         try:
@@ -123,7 +127,7 @@ class Period:
                 return cls.month(year, month)
             return cls(date(year, month, day), date(year, month, day) + timedelta(days=1))
         except (ValueError, OverflowError):
-            raise PeriodInvalid(f"there is no {text.strip()} in the calendar.") from None
+            raise PeriodInvalid(f"{text.strip()} is not in the calendar") from None
 
 
 def _months_on(first: date, months: int) -> date:

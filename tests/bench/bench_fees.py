@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from poolkeeper.tasks.fees.closing.close import close
-from poolkeeper.tasks.fees.closing.closed_months import ClosedPeriods
+from poolkeeper.tasks.fees.closing.closed_months import ClosedMonths
 from poolkeeper.tasks.fees.metering.meter import meter
 from poolkeeper.tasks.fees.periods import Period, instant
 from poolkeeper.tasks.fees.tariff.model import Tariff
-from poolkeeper.tasks.fees.usage.evidence import Evidence, evidence_of_csv
+from poolkeeper.tasks.fees.usage.evidence import UsageEvidence, evidence_of_csv
 from tests.bench.memory import peak_mb
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, Row, csv_file
 
@@ -77,30 +77,30 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
     return round(time.perf_counter() - began, 2), result
 
 
-def changed_in(evidence: Evidence, nodes: int) -> Evidence:
+def changed_in(evidence: UsageEvidence, nodes: int) -> UsageEvidence:
     """The same, but for some nodes of which it is learnt late that they had a vCPU more all year."""
     changed = 0
-    histories = []
-    for history in evidence.histories:
-        if history.kind == "node" and changed < nodes:
+    records = []
+    for record in evidence.records:
+        if record.kind == "node" and changed < nodes:
             changed += 1
             lives = tuple(
                 replace(life, phases=tuple(replace(phase, vcpus=(phase.vcpus or 0) + 1) for phase in life.phases))
-                for life in history.lifetimes
+                for life in record.lifetimes
             )
-            histories.append(replace(history, lifetimes=lives))
+            records.append(replace(record, lifetimes=lives))
         else:
-            histories.append(history)
-    return replace(evidence, histories=tuple(histories))
+            records.append(record)
+    return replace(evidence, records=tuple(records))
 
 
-def a_year_closed(evidence: Evidence, prices: Tariff, folder: Path) -> tuple[list[float], float, float]:
+def a_year_closed(evidence: UsageEvidence, prices: Tariff, folder: Path) -> tuple[list[float], float, float]:
     """Seconds of closing each month of the year; and of closing the last one when the evidence of fifty nodes, or of
     all, has changed since in all eleven others."""
     seconds = []
-    lasts = {"in time": evidence, "few": changed_in(evidence, 50), "all": changed_in(evidence, len(evidence.histories))}
+    lasts = {"in time": evidence, "few": changed_in(evidence, 50), "all": changed_in(evidence, len(evidence.records))}
     for name, last in lasts.items():
-        closed = ClosedPeriods(folder / name)
+        closed = ClosedMonths(folder / name)
         for month in range(1, 13):
             by = last if month == 12 else evidence
             took, _ = timed(lambda: close(by, prices, Period.month(2025, month), instant(NOW), closed))  # noqa: B023
@@ -121,7 +121,7 @@ def main(nodes: int, events: int) -> None:
         closed_s, few_s, all_s = a_year_closed(evidence, EDGE, Path(folder))
         figures = {
             "nodes": nodes,
-            "events": sum(len(history.events) for history in evidence.histories),
+            "events": sum(len(record.events) for record in evidence.records),
             "file_bytes": path.stat().st_size,
             "read_s": read_s,
             "meter_year_s": meter_s,

@@ -74,7 +74,7 @@ def test_against_the_account_s_bill_and_with_what_is_to_come(new_lab: Callable[[
     wanted = {"artifacts": {"flow_run_id": {"any_": [ended.answer["run_id"]]}}}
     artifacts = {a["key"]: a["data"] for a in ask_prefect(cluster, "POST", "/artifacts/filter", wanted)}
     assert artifacts.keys() == {"fees", "fee-lines", "fee-bill"}
-    for told in ("## Outlook", "**Hypothetical, nobody has published this price:**"):
+    for told in ("## Outlook", "**Hypothetical, this price is not published:**"):
         assert told in artifacts["fees"]
     assert [name for name in (OTHER_CLUSTER,) if f"not ours: {name}" in artifacts["fees"]] == others
     assert "c-poolkeeper-lab" in artifacts["fee-bill"]

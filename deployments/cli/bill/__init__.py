@@ -1,8 +1,8 @@
-"""`poolkeeper bill`: what the cluster and its nodes cost for being managed, and why.
+"""`poolkeeper bill`: the management fees of the cluster and its nodes, and how they are computed.
 
-Evidence is the spool of the state folder, or a CSV file with --events, which needs neither ledger nor cluster.
-Months are closed in the state folder. Exit codes: 0 fine, 1 a closed period was tampered with or a line of the vendor's
-bill is to be disputed, 2 bad input, 3 a price or size is missing or the vendor could not be asked.
+Evidence is the spool of the state folder, or with --events a CSV file, which needs neither ledger nor cluster. Months
+are closed in the state folder. Exit codes: 0 fine, 1 a closed month is damaged or there is a line of the vendor's bill
+to dispute, 2 bad input, 3 a price or size is missing or the vendor does not answer.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import click
 
 from poolkeeper.deployments.cli.bill.close import close_command
 from poolkeeper.deployments.cli.bill.explain import explain_command
-from poolkeeper.deployments.cli.bill.forecast import outlook_command
+from poolkeeper.deployments.cli.bill.forecast import forecast_command
 from poolkeeper.deployments.cli.bill.meter import meter_command
 from poolkeeper.deployments.cli.bill.reconcile import reconcile_command
 
 
 @click.group()
 def bill() -> None:
-    """Tell what being managed costs, to the cent, and why."""
+    """Meter the management fees, explain them, and compare them with the vendor's bill."""
 
 
-for _command in (meter_command, close_command, explain_command, outlook_command, reconcile_command):
+for _command in (meter_command, close_command, explain_command, forecast_command, reconcile_command):
     bill.add_command(_command)

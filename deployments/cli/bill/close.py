@@ -8,7 +8,14 @@ import sys
 import click
 
 from poolkeeper.deployments.cli.asking import COULD_NOT_FIND_OUT, json_option
-from poolkeeper.deployments.cli.bill.inputs import a_period, bad_input, inputs, period_option, read_case, sound
+from poolkeeper.deployments.cli.bill.inputs import (
+    a_period,
+    bad_input,
+    from_closed_months,
+    inputs,
+    period_option,
+    read_case,
+)
 from poolkeeper.deployments.cli.bill.render import answer_of, show
 from poolkeeper.deployments.terminal import echo
 
@@ -18,20 +25,22 @@ from poolkeeper.deployments.terminal import echo
 @period_option
 @json_option
 def close_command(tariff: str, events: str | None, until: str | None, period: str, as_json: bool) -> None:
-    """Close a month for good; a second time does nothing. What is learnt later is charged in the next month."""
+    """Close a month for good; a second call does nothing. Later evidence is charged in the next month."""
     from poolkeeper.tasks.fees.closing.close import NotClosable, PriceMissing, close
 
     case = read_case(tariff, events, until, as_json)
     try:
-        closing = sound(lambda: close(case.evidence, case.tariff, a_period(period), case.now_us, case.closed))
+        closing = from_closed_months(
+            lambda: close(case.evidence, case.tariff, a_period(period), case.now_us, case.closed)
+        )
     except PriceMissing as error:
-        echo(str(error), err=True)
+        echo(error.summary, err=True)
         sys.exit(COULD_NOT_FIND_OUT)
     except NotClosable as error:
-        bad_input(str(error))
+        bad_input(error.summary)
     if as_json:
         answer = answer_of(closing.statement) | {"closed": True, "was_closed": closing.was_closed}
         echo(json.dumps(answer, indent=2))
     else:
         show(closing.statement, is_closed=True)
-        echo("it was closed before: nothing was done" if closing.was_closed else "closed")
+        echo("the month was closed before: nothing changed" if closing.was_closed else "closed")

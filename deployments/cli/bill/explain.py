@@ -19,7 +19,7 @@ from poolkeeper.deployments.terminal import echo
 def explain_command(
     line: str, tariff: str, events: str | None, until: str | None, against_closed: bool, as_json: bool
 ) -> None:
-    """Tell in words what a LINE follows from: rule, inputs, price, evidence. Ids of lines are in `bill meter`."""
+    """Explain how a LINE is computed: rule, quantity, price, events. `bill meter` shows the ids of lines."""
     from poolkeeper.tasks.fees.metering.explanation import explain
 
     case = read_case(tariff, events, until, as_json)
@@ -28,9 +28,9 @@ def explain_command(
     found = next((one for one in statement.lines if one.id == line), None)
     if found is None:
         command = f"poolkeeper bill meter --period {period.name} --json"
-        bad_input(f"there is no line {line} in {period.name}: `{command}` has their ids.")
-    words = explain(found, statement.tariff)
+        bad_input(f"{period.name} has no line {line}. `{command}` shows the ids of all lines.")
+    text = explain(found, statement.tariff)
     if as_json:
-        echo(json.dumps({"line": found.record(), "explanation": words.splitlines()}, indent=2))
+        echo(json.dumps({"line": found.record(), "explanation": text.splitlines()}, indent=2))
     else:
-        echo(words)
+        echo(text)

@@ -1,4 +1,4 @@
-"""`poolkeeper bill outlook`."""
+"""`poolkeeper bill forecast`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from poolkeeper.deployments.cli.bill.inputs import a_period, bad_input, inputs, 
 from poolkeeper.deployments.terminal import echo
 
 
-@click.command("outlook")
+@click.command("forecast")
 @inputs
-@click.option("--period", help="Month that is running or to come; else the running one.")
+@click.option("--period", help="Current or future month. Default: the current month.")
 @click.option("--price", help="Hypothetical price of a fee that is not charged today.")
 @click.option("--unit", default="per_vcpu_day", show_default=True, help="What that price is for.")
-@click.option("--rule", help="Which fee, where the tariff has several that are not charged.")
+@click.option("--rule", help="The rule of that fee, when several fees of the tariff are not charged.")
 @click.option("--add", multiple=True, help="Planned: nodes that join, like 20x64 (vCPUs) or 4x96x8 (and GPUs).")
 @click.option("--remove", multiple=True, help="Planned: nodes that leave, like 5:pool=general.")
 @json_option
-def outlook_command(
+def forecast_command(
     tariff: str,
     events: str | None,
     until: str | None,
@@ -33,35 +33,35 @@ def outlook_command(
     remove: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Estimate the month's end; the exposure to a fee at a hypothetical price; the cost of a planned change."""
-    from poolkeeper.tasks.fees.metering.month_forecast import Asked, OutlookInvalid, estimates
+    """Estimate the total of a month, the cost of a fee at a hypothetical price, the cost of a planned change."""
+    from poolkeeper.tasks.fees.metering.month_forecast import ForecastInvalid, ForecastRequest, estimates
     from poolkeeper.tasks.fees.periods import Period, billing_day
 
     case = read_case(tariff, events, until, as_json)
     today = billing_day(case.now_us)
     month = a_period(period) if period else Period.month(today.year, today.month)
     try:
-        asked = Asked.of(price or "", unit, rule or "", add, remove)
-        found = estimates(case.evidence, case.tariff, month, case.now_us, asked)
-    except OutlookInvalid as error:
-        bad_input(str(error))
-    answer = {"period": month.name, "currency": case.tariff.currency, "outlook": [one.row() for one in found]}
+        request = ForecastRequest.of(price or "", unit, rule or "", add, remove)
+        found = estimates(case.evidence, case.tariff, month, case.now_us, request)
+    except ForecastInvalid as error:
+        bad_input(error.summary)
+    answer = {"period": month.name, "currency": case.tariff.currency, "forecast": [one.row() for one in found]}
     if as_json:
         echo(json.dumps(answer, indent=2))
     else:
-        _show_outlook(answer)
+        _show(answer)
 
 
-def _show_outlook(answer: dict[str, Any]) -> None:
+def _show(answer: dict[str, Any]) -> None:
     currency = answer["currency"]
-    for row in answer["outlook"]:
-        label = "HYPOTHETICAL, nobody has published this price: " if row["hypothetical"] else ""
+    for row in answer["forecast"]:
+        label = "HYPOTHETICAL, this price is not published: " if row["hypothetical"] else ""
         echo(f"{label}{row['tariff']}")
         echo(
-            f"  {answer['period']} will come to some {currency} {row['likely']}, from {row['low']} (all goes now)"
-            f" to {row['high']}"
+            f"  {answer['period']}: likely {currency} {row['likely']}, at least {row['low']} (all nodes leave now),"
+            f" at most {row['high']}"
         )
         if row["unpriced"]:
-            echo(f"  and {row['unpriced']} usages without a price, in no total")
+            echo(f"  usage without a price, in no total: {row['unpriced']}")
         for cost in row.get("planned_change", ()):
             echo(f"  the planned change adds {currency} {cost['amount']} in {cost['period']}: {cost['total']}")

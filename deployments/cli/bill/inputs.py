@@ -1,4 +1,4 @@
-"""What every command of `bill` is given: prices, evidence, periods; and how wrong input is answered."""
+"""The inputs of the `bill` commands: prices, evidence, periods; and the answers to wrong input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from poolkeeper.tasks.fees.metering.meter import Statement
     from poolkeeper.tasks.fees.periods import Period
     from poolkeeper.tasks.fees.tariff.model import Tariff
-    from poolkeeper.tasks.fees.usage.evidence import Evidence
+    from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
     from poolkeeper.tasks.fleet.problems import FileInvalid
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,49 +27,57 @@ T = TypeVar("T")
 
 
 def inputs(command: F) -> F:
-    """The options by which every command learns what to count by which prices."""
+    """The options of every command: prices and evidence."""
     for option in (
-        click.option("--tariff", default="ack-pro", show_default=True, help="File, or name of one that comes along."),
-        click.option("--events", type=click.Path(), help="CSV file of events; else the spool of the state folder."),
-        click.option("--until", help="When the events were gathered, in ISO 8601 with a zone; else now."),
+        click.option(
+            "--tariff",
+            default="ack-pro",
+            show_default=True,
+            help="Tariff file, or the name of a tariff that comes with poolkeeper.",
+        ),
+        click.option("--events", type=click.Path(), help="CSV file of events. Default: the spool of the state folder."),
+        click.option("--until", help="When the events were gathered: ISO 8601 with a zone. Default: now."),
     ):
         command = option(command)
     return command
 
 
-period_option = click.option("--period", required=True, help="Month like 2026-10; to look at, also a day or a year.")
+period_option = click.option("--period", required=True, help="Month like 2026-10; to see fees, also a day or a year.")
 against_closed_option = click.option(
-    "--against-closed", is_flag=True, help="With --events: mind closed periods and adjustments, as `close` does."
+    "--against-closed", is_flag=True, help="With --events: use closed months and adjustments, as `close` does."
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a command was given: prices, evidence, the time, and the periods that are closed."""
+    """The inputs of a command: prices, evidence, the time, and the closed months."""
 
     tariff: Tariff
-    evidence: Evidence
+    evidence: UsageEvidence
     now_us: int
 
     @property
     def closed(self) -> Any:
-        from poolkeeper.tasks.fees.closing.closed_months import ClosedPeriods
+        from poolkeeper.tasks.fees.closing.closed_months import ClosedMonths
         from poolkeeper.tasks.settings import state_folder
 
-        return ClosedPeriods.of(state_folder(), self.tariff)
+        return ClosedMonths.of(state_folder(), self.tariff)
 
     def statement(self, period: Period, *, fresh: bool) -> tuple[Statement, bool]:
-        """A period's statement, and whether it is closed. `fresh`: counted as if nothing had ever been closed."""
+        """The statement of a period, and whether the period is closed.
+
+        fresh: metered as if no month were closed
+        """
         from poolkeeper.tasks.fees.closing.close import statement_of
         from poolkeeper.tasks.fees.metering.meter import meter
 
         if fresh:
             return meter(self.evidence, self.tariff, period, self.now_us), False
-        return sound(lambda: statement_of(self.evidence, self.tariff, period, self.now_us, self.closed))
+        return from_closed_months(lambda: statement_of(self.evidence, self.tariff, period, self.now_us, self.closed))
 
 
 def read_case(tariff: str, events: str | None, until: str | None, as_json: bool) -> Case:
-    """Read prices and evidence; what is wrong with either is told whole."""
+    """Read prices and evidence. Every problem of a wrong file is shown, and ends the command."""
     from poolkeeper.tasks.fees.periods import instant
     from poolkeeper.tasks.fees.tariff.loading import load_tariff, tariff_path
     from poolkeeper.tasks.fees.usage.evidence import evidence_of_csv, evidence_of_spool
@@ -80,7 +88,7 @@ def read_case(tariff: str, events: str | None, until: str | None, as_json: bool)
     now = datetime.now(UTC)
     gathered = _moment(until) if until else now
     if gathered > now:
-        bad_input(f"--until {until} lies in the future")
+        bad_input(f"--until {until} is in the future")
     try:
         prices = load_tariff(tariff_path(tariff))
         if events:
@@ -108,22 +116,22 @@ def a_period(text: str) -> Period:
     try:
         return Period.of(text)
     except PeriodInvalid as error:
-        bad_input(str(error))
+        bad_input(error.summary)
 
 
-def sound(read: Callable[[], T]) -> T:
-    """What is read of closed periods; one that is not as it was closed ends the command."""
-    from poolkeeper.tasks.fees.closing.closed_months import ClosedDamaged
+def from_closed_months(read: Callable[[], T]) -> T:
+    """The result of `read`, which reads closed months. A damaged month ends the command."""
+    from poolkeeper.tasks.fees.closing.closed_months import ClosedMonthDamaged
 
     try:
         return read()
-    except ClosedDamaged as error:
-        echo(str(error), err=True)
+    except ClosedMonthDamaged as error:
+        echo(error.summary, err=True)
         sys.exit(WRONG_OUT_THERE)
 
 
 def bad_file(error: FileInvalid, as_json: bool) -> NoReturn:
-    """Every problem of a file, as the command was asked to tell it."""
+    """Show every problem of a file, and end the command."""
     if as_json:
         rows = [
             {"line": p.line, "column": p.column, "path": p.path, "message": p.message, "fix": p.fix}

@@ -24,8 +24,13 @@ from poolkeeper.deployments.terminal import echo
 @inputs
 @period_option
 @against_closed_option
-@click.option("--by", help="Split the lines by this label, such as site, pool or team.")
-@click.option("--share-by", default="nodes", show_default=True, help="nodes, vcpus, gpus, evenly, or web=3,batch=1.")
+@click.option("--by", help="Split the total by this label, such as site, pool or team.")
+@click.option(
+    "--share-by",
+    default="nodes",
+    show_default=True,
+    help="How to split shared lines: nodes, vcpus, gpus, evenly, or weights like web=3,batch=1.",
+)
 @json_option
 def meter_command(
     tariff: str,
@@ -37,14 +42,14 @@ def meter_command(
     share_by: str,
     as_json: bool,
 ) -> None:
-    """Count a period and price it. A closed period is told as it was closed."""
-    from poolkeeper.tasks.fees.metering.allocation import KeyInvalid, ShareKey, allocate
+    """Meter a period. A closed month is shown as it was closed."""
+    from poolkeeper.tasks.fees.metering.allocation import ShareKey, ShareKeyInvalid, allocate
 
     case = read_case(tariff, events, until, as_json)
     try:
         key = ShareKey.of(share_by)
-    except KeyInvalid as error:
-        bad_input(str(error))
+    except ShareKeyInvalid as error:
+        bad_input(error.summary)
     statement, is_closed = case.statement(a_period(period), fresh=bool(events) and not against_closed)
     answer = answer_of(statement) | {"closed": is_closed}
     allocation = allocate(statement, case.evidence, by, key) if by else None

@@ -1,4 +1,4 @@
-"""A statement as `bill` shows it: for scripts, and for a terminal."""
+"""Renders a statement: for scripts, and for a terminal."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def answer_of(statement: Statement) -> dict[str, Any]:
 
 
 def show(statement: Statement, *, is_closed: bool) -> None:
-    """The statement for a terminal: dearest lines first, what needs a person last."""
+    """Show the statement on a terminal: lines by amount, highest first; problems and the total last."""
     from rich.table import Table
 
-    # into a file or pipe as wide as it is, so that an id is found by grep
+    # a file or pipe gets full lines, so that grep finds an id
     terminal = console(width=None if sys.stdout.isatty() else WIDTH)
     tariff = statement.tariff
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -73,7 +73,7 @@ def show(statement: Statement, *, is_closed: bool) -> None:
     if len(lines) > SHOWN_LINES:
         terminal.print(f"and {len(lines) - SHOWN_LINES} more lines: --json has all")
     if tariff.comparator:
-        terminal.print(f"A comparator, not a bill: {tariff.title}.")
+        terminal.print(f"For comparison, not a bill: {tariff.title}.")
     for usage in statement.unpriced:
         terminal.print(f"no price: {usage.rule} of {usage.resource_id}: {usage.reason}")
     kind = "closed" if is_closed else "open" if statement.is_whole else "still running"

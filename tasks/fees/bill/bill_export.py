@@ -1,9 +1,9 @@
 """The vendor's bill from a CSV export of its console (Expenses and Costs > Bill Details > Billable Item).
 
-The console names the same columns in several ways: by the API's names (files that are subscribed to in OSS,
+The console has several names for the same column: by the API's names (files in OSS,
 https://www.alibabacloud.com/help/en/boa/latest/detailed-file-format), in English or Chinese words, and in newer bills
-with the group before a slash. Columns that nobody asks for are passed over; one that is asked for and has another name
-is told with the name that comes next.
+with the group before a slash. Columns that are not needed are skipped. For a needed column with an unknown name, the
+problem shows the most similar name in the file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from poolkeeper.tasks.fees.bill.vendor_bill import COLUMNS, TELLING, Bill, BillInvalid, BillReader, BillRow
+from poolkeeper.tasks.fees.bill.vendor_bill import BILL_COLUMNS, EXPLAINING, Bill, BillInvalid, BillReader, BillRow
 from poolkeeper.tasks.fees.csv_records import MAX_PROBLEMS, csv_records, csv_text, not_read_on, separator_problem
 from poolkeeper.tasks.fees.periods import Period
 from poolkeeper.tasks.fleet.problems import Problem, nearest
@@ -41,11 +41,11 @@ HEADINGS: Mapping[str, Sequence[str]] = {
     "ListPrice": ("List Price", "官网目录价", "单价"),
     "ListPriceUnit": ("List Price Unit", "Price Unit", "单价单位", "价格单位"),
 }
-"""The names of `DescribeInstanceBill` -> what exports call the same."""
+"""Column of `DescribeInstanceBill` -> its names in exports."""
 
 
 def _plain(heading: str) -> str:
-    """A heading without what differs from export to export: the group before a slash, blanks, case, widths."""
+    """A heading without the differences between exports: the group before a slash, blanks, case, widths."""
     words = unicodedata.normalize("NFKC", heading).rpartition("/")[2]
     return re.sub(r"[\s_]", "", words).casefold()
 
@@ -54,34 +54,35 @@ _KNOWN = {_plain(word): name for name, words in HEADINGS.items() for word in (na
 
 
 def bill_of_csv(path: Path, period: Period, currency: str) -> Bill:
-    """The bill of a month that an export holds.
+    """The bill of a month in an export.
 
-    currency: of the tariff that it is compared with. Raises BillInvalid with every problem, by line.
+    currency: of the tariff that the bill is compared with
+    Raises BillInvalid with every problem, by line.
     """
     try:
-        text = csv_text(path, "--bill", "Export one product or account alone.")
+        text = csv_text(path, "--bill", "Export only one product or account.")
     except TextInvalid as error:
         raise BillInvalid(path.name, [error.problem]) from None
-    reading = _Reading(BillReader(period, currency, f"Export {period.name} alone."))
+    reading = _Reading(BillReader(period, currency, f"Export only {period.name}."))
     reading.read(text)
     if reading.problems:
         raise BillInvalid(path.name, sorted(reading.problems))
-    untold = tuple(name for name in TELLING if name not in reading.places)
-    return Bill(period, currency, path.name, tuple(reading.rows), untold)
+    missing_columns = tuple(name for name in EXPLAINING if name not in reading.places)
+    return Bill(period, currency, path.name, tuple(reading.rows), missing_columns)
 
 
 class _Reading:
-    """One file on its way to rows, or to problems."""
+    """Reads one file: its rows, or its problems."""
 
     def __init__(self, reader: BillReader) -> None:
         self.rows: list[BillRow] = []
         self.problems: list[Problem] = []
         self.places: dict[str, int] = {}
-        """The columns that are read -> their places in a line."""
+        """Column -> its place in a line, from 0."""
         self._reader = reader
         self._heading: list[str] = []
         self._broken = False
-        """Whether a line was told that is no record; where the text ends is then no news."""
+        """Whether a line is not a record; then a file that ends within a line is not a further problem."""
 
     def read(self, text: str) -> None:
         """Every record of a text."""
@@ -100,34 +101,34 @@ class _Reading:
                 if self.problems:
                     return
             elif fields == self._heading:
-                self._problem(line, "", "the headings stand here again.", f"It is two exports in one. {_EXPORT}")
+                self._problem(line, "", "the headings are repeated here.", f"The file contains two exports. {_EXPORT}")
             elif len(fields) != len(self._heading):
                 self._broken = True
                 self._problem(
                     line,
                     "",
-                    f"this line has {len(fields)} values for {len(self._heading)} columns: it is cut short or broken.",
+                    f"this line has {len(fields)} values for {len(self._heading)} columns: it is incomplete.",
                     _EXPORT,
                 )
             elif (first := seen.setdefault(tuple(fields), line)) != line:
                 repeats.append((line, first))
             else:
                 self._read_row(fields, line)
-        self._tell_repeats(repeats)
+        self._add_repeats(repeats)
         for line, wrong in self._reader.others():
             self._problem(line, wrong.column, wrong.message, wrong.fix)
         if not self._heading:
             self._problem(1, "", "the file is empty.", _EXPORT)
         elif not text.endswith("\n") and not self._broken:
-            # what is lost of an amount's last digits cannot be seen in any other way
+            # lost digits at the end of the last amount cannot be found in any other way
             self._problem(
                 text.count("\n") + 1,
                 "",
-                "the file ends in the middle of a line: it is cut short.",
+                "the file ends in the middle of a line: it is incomplete.",
                 f"{_EXPORT} If nothing is missing, end the last line with a line break.",
             )
         elif len(seen) == 0 and not self.problems:
-            self._problem(1, "", "there are headings and no rows.", _EXPORT)
+            self._problem(1, "", "there are headings, but no rows.", _EXPORT)
 
     def _read_heading(self, fields: list[str], line: int) -> None:
         if separated := separator_problem(fields, line):
@@ -139,17 +140,19 @@ class _Reading:
             if name is None:
                 strange.append(heading.strip()[:60])
             elif name in self.places:
-                self._problem(line, name, f"two columns are {name}: {heading.strip()[:60]} is one.", "Delete one.")
+                self._problem(
+                    line, name, f"two columns are {name}: one of them is {heading.strip()[:60]}.", "Delete one of them."
+                )
             else:
                 self.places[name] = place
-        needed = [name for name, column in COLUMNS.items() if column.is_needed and name not in self.places]
+        needed = [name for name, column in BILL_COLUMNS.items() if column.is_needed and name not in self.places]
         if "BillingCycle" not in self.places and "BillingDate" not in self.places:
             needed.append("BillingCycle")
         if "BillingItemCode" in self.places and "BillingItem" in needed:
             needed.remove("BillingItem")
         for name in needed:
             similar = nearest(name, strange) if strange else ""
-            asked = similar if similar.startswith("Did you mean") else "Is it there by another name?"
+            asked = similar if similar.startswith("Did you mean") else "It may have another name."
             self._problem(
                 line,
                 name,
@@ -165,8 +168,8 @@ class _Reading:
         for wrong in found:
             self._problem(line, wrong.column, wrong.message, wrong.fix)
 
-    def _tell_repeats(self, repeats: list[tuple[int, int]]) -> None:
-        """Lines that say every word of an earlier one, told as the blocks that they make."""
+    def _add_repeats(self, repeats: list[tuple[int, int]]) -> None:
+        """The problems of repeated lines: one problem for each block of them."""
         blocks: list[list[int]] = []
         for line, first in repeats:
             if blocks and blocks[-1][1] + 1 == line and blocks[-1][3] + 1 == first:
@@ -177,9 +180,9 @@ class _Reading:
             message = (
                 f"this line repeats line {first}."
                 if start == end
-                else f"lines {start} to {end} repeat lines {first} to {last}: a page stands here twice."
+                else f"lines {start} to {end} repeat lines {first} to {last}: the file has a page twice."
             )
-            fix = f"{_EXPORT} If both were charged, export with the column that tells them apart."
+            fix = f"{_EXPORT} If both were charged, include a column in which they differ."
             self._problem(start, "", message, fix)
 
     def _problem(self, line: int, column: str, message: str, fix: str) -> None:

@@ -1,8 +1,8 @@
-"""What on a bill announces a change: a billing item that is new, a price that only a discount takes away.
+"""What on a bill announces a change of the fees: a new billing item, a list price with a discount of the whole amount.
 
-A fee that is waived is on the bill with no charge, or at a list price with all of it taken off; when that ends, or
-another fee begins, this is where it shows first. Findings are by billing item, not by node: a waived fee of 5,000
-nodes is one thing to know.
+A waived fee is on the bill without a charge, or at a list price with a discount of the whole amount. When the waiver
+ends, or another fee begins, the bill shows it first. There is one finding for each billing item, not for each node: a
+waived fee of 5,000 nodes is one finding.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ CHARGED_WHILE_WAIVED = "fees.bill.waiver.ended"
 
 
 def bill_findings(
-    statement: Statement, bill: Bill, fees: Sequence[BillRow], belonging: Mapping[str, str], before: Bill | None
+    statement: Statement, bill: Bill, fees: Sequence[BillRow], cluster_resources: Mapping[str, str], before: Bill | None
 ) -> tuple[Finding, ...]:
     """Every finding, worst first.
 
-    fees: the rows that are fees of the cluster's product; belonging: ids of its cloud resources; before: as in
-    `reconcile`. What belongs to neither is told as `info`: the rest of the account may be someone else's.
+    fees: the rows that are fees of the cluster's product
+    cluster_resources: ids of the cloud resources of the cluster
+    before: as in `reconcile`
+    Other rows give findings of severity `info`: the rest of the account may have another owner.
     """
-    ours = {row.line for row in fees} | {row.line for row in bill.rows if row.instance_id in belonging}
+    ours = {row.line for row in fees} | {row.line for row in bill.rows if row.instance_id in cluster_resources}
     named = {rule.bill_item.casefold() for rule in statement.tariff.rules if rule.bill_item}
     known = {_key(row) for row in before.rows} if before else None
     fee_lines = {row.line for row in fees}
@@ -53,7 +55,7 @@ def _key(row: BillRow) -> tuple[str, str]:
 
 
 def _by_item(rows: Iterable[BillRow]) -> Iterator[tuple[BillRow, ...]]:
-    # corrections of other months are of items that were there then
+    # a correction of another month is of an item of that month, so it is not new
     ordered = sorted((row for row in rows if not row.adjusts), key=lambda row: (_key(row), row.line))
     for _, group in groupby(ordered, key=_key):
         yield tuple(group)
@@ -70,17 +72,17 @@ def _of(rows: Sequence[BillRow]) -> str:
 
 def _new(rows: Sequence[BillRow], bill: Bill, severity: Severity, before: Bill | None) -> Finding:
     charged = total(row.charged for row in rows)
-    last = f" and not on that of {before.period.name}" if before else ""
+    last = f" but not on the bill of {before.period.name}" if before else ""
     return Finding(
         NEW_ITEM,
         severity,
         _subject(rows[0]),
         Evidence(
             f"on the bill of {bill.period.name}{last}, for {_of(rows)}, charged {bill.currency} {money_text(charged)}",
-            "a billing item that a rule of the tariff names, or that was there before",
+            "a billing item that a rule of the tariff names, or that is on the bill before",
             f"{bill.source} line {rows[0].line}",
         ),
-        "Ask the provider what it is for and since when, then give it a rule with its bill_item in the tariff.",
+        "Ask the provider what the item is for and since when, then add a rule with this bill_item to the tariff.",
     )
 
 
@@ -93,11 +95,11 @@ def _discounted(rows: Sequence[BillRow], bill: Bill, severity: Severity) -> Find
         severity,
         _subject(rows[0]),
         Evidence(
-            f"{bill.currency} {money_text(gross)} at list price for {_of(rows)}, all of it taken off{price}",
-            "no list price on what is not charged",
+            f"{bill.currency} {money_text(gross)} at list price for {_of(rows)}, discounted to 0{price}",
+            "no list price for an item that is not charged",
             f"{bill.source} line {rows[0].line}",
         ),
-        "Ask the provider until when the discount holds; `poolkeeper bill outlook --price` tells what follows.",
+        "Ask the provider when the discount ends; `poolkeeper bill forecast --price PRICE` shows the cost after it.",
     )
 
 
@@ -126,5 +128,5 @@ def _waivers(statement: Statement, bill: Bill, fees: Sequence[BillRow]) -> Itera
                     f"no charge: {waived[rule.name]}",
                     f"{bill.source} line {rows[0].line}",
                 ),
-                f"Ask the provider since when it is charged, then end the tariff's waiver of {rule.name} on that day.",
+                f"Ask the provider since when it charges the fee, then end the waiver of {rule.name} on that day.",
             )

@@ -1,10 +1,11 @@
-"""What a month should cost against what the vendor's bill says, line by line, with the likely reason for a difference.
+"""Compares a month with the vendor's bill, line by line, with the likely reason for each difference.
 
-Both sides are put together by resource and fee: the bill has one row a billing item where the meter may have several
-lines, cut where a price changes. Corrections of other months stand apart on both sides. Compared is what is charged;
-the bill's own list amount and deductions tell whether usage, price or an agreement of the account makes the difference.
-Whatever else is on the bill is a cloud resource: it is shown with the bill's price, and belongs to the cluster only
-where its provider or a person says so by its id. An account may have other clusters: their fees stand apart.
+Both sides are grouped by resource and fee: the bill has one row for each billing item, where the meter may have several
+lines, cut where a price changes. Corrections of other months are compared apart. The compared amount is the charge; the
+list amount and the deductions on the bill show whether usage, price or a discount makes the difference.
+
+All other rows of the bill are cloud resources, shown with their charge. Invariant: a cloud resource belongs to the
+cluster only when its provider or a person gives its id. Fees of other clusters of the account are shown apart.
 """
 
 from __future__ import annotations
@@ -18,58 +19,64 @@ from enum import StrEnum
 from typing import Any
 
 from poolkeeper.tasks.fees.bill.bill_findings import bill_findings
-from poolkeeper.tasks.fees.bill.difference_reasons import Around, Sides, likely_reason
+from poolkeeper.tasks.fees.bill.difference_reasons import BillContext, Sides, likely_reason
 from poolkeeper.tasks.fees.bill.vendor_bill import Bill, BillRow
 from poolkeeper.tasks.fees.metering.fee_lines import FeeLine
 from poolkeeper.tasks.fees.metering.meter import Statement
 from poolkeeper.tasks.fees.money import money_text, total
 from poolkeeper.tasks.fees.periods import Period
 from poolkeeper.tasks.fees.tariff.model import Rule, Tariff
+from poolkeeper.tasks.fleet.problems import counted
 from poolkeeper.tasks.outcomes import Finding, Invalid, Severity
 
 
-class NotReconcilable(Invalid):
-    """A statement that no bill can be compared with; the message says why and what to do."""
+class NotComparable(Invalid):
+    """A statement that cannot be compared with the bill."""
+
+    id = "fees.bill.not-comparable"
+    expected = "the statement and the bill of the same month in the same currency"
 
 
-class Verdict(StrEnum):
-    """How the two sides of one line stand to each other."""
+class FeeVerdict(StrEnum):
+    """The result of comparing one fee of one resource."""
 
     AGREES = "agrees"
     DIFFERS = "differs"
-    MISSING_HERE = "missing here"
-    """The bill has it, the statement does not."""
-    MISSING_THERE = "missing there"
-    """The statement has it, the bill does not."""
+    NOT_METERED = "not metered"
+    """Only the bill has it."""
+    NOT_BILLED = "not billed"
+    """Only the statement has it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """One fee of one resource, on both sides."""
+class ComparedFee:
+    """One fee of one resource, in the statement and on the bill."""
 
     resource_id: str
     instance_id: str
-    """What the bill calls the resource."""
+    """The id of the resource on the bill."""
     rule: str
-    """Empty for a billing item that no rule of the tariff names."""
+    """Empty for a billing item without a rule in the tariff."""
     item: str
-    """The bill's word for it; empty where neither the tariff nor a row tells one."""
+    """The billing item; empty when neither the tariff nor a row has one."""
     is_adjustment: bool
     """Whether it corrects other months."""
-    here: Decimal
-    there: Decimal
-    verdict: Verdict
+    metered: Decimal
+    """The amount of the statement."""
+    billed: Decimal
+    """The amount of the bill."""
+    verdict: FeeVerdict
     reason: str
-    """The likely reason, as a sentence; empty where both agree."""
+    """The likely reason for a difference, as a sentence; empty where both agree."""
     is_explained: bool
-    """Whether the reason accounts for all of the difference, so that there is nothing to dispute."""
+    """Whether the reason explains the whole difference; then there is nothing to dispute."""
     lines: tuple[FeeLine, ...]
     rows: tuple[BillRow, ...]
 
     @property
     def difference(self) -> Decimal:
-        """What the bill has more; below zero, less."""
-        return total((self.there, self.here.copy_negate()))
+        """Billed minus metered."""
+        return total((self.billed, self.metered.copy_negate()))
 
     def row(self) -> dict[str, Any]:
         """For scripts: money as text."""
@@ -80,8 +87,8 @@ class Compared:
             "item": self.item,
             "adjustment": self.is_adjustment,
             "verdict": self.verdict.value,
-            "here": money_text(self.here),
-            "there": money_text(self.there),
+            "metered": money_text(self.metered),
+            "billed": money_text(self.billed),
             "difference": money_text(self.difference),
             "explained": self.is_explained,
             "reason": self.reason,
@@ -91,14 +98,14 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class CloudResource:
-    """Something else on the bill. Its price is the bill's: there is no other source for it here."""
+class BilledResource:
+    """A cloud resource on the bill. Its price is known from the bill only."""
 
     instance_id: str
     product: str
     item: str
     belongs_as: str | None
-    """What someone said it is to the cluster; None where nobody did."""
+    """What it is for the cluster, as its provider or a person declared; None when it is not declared."""
     gross: Decimal
     charged: Decimal
     rows: tuple[BillRow, ...]
@@ -118,7 +125,7 @@ class CloudResource:
 
 @dataclass(frozen=True, slots=True)
 class OtherCluster:
-    """Another cluster that the same account pays for: on the bill, and compared with nothing."""
+    """Another cluster on the bill, which the same account pays for. It is not compared."""
 
     instance_id: str
     charged: Decimal
@@ -136,75 +143,75 @@ class OtherCluster:
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """One month, compared."""
+    """The result of comparing one month with its bill."""
 
     statement: Statement
     bill: Bill
-    compared: tuple[Compared, ...]
-    resources: tuple[CloudResource, ...]
-    others: tuple[OtherCluster, ...]
-    """Clusters of the account that are not ours."""
+    compared: tuple[ComparedFee, ...]
+    resources: tuple[BilledResource, ...]
+    other_clusters: tuple[OtherCluster, ...]
+    """Clusters of the account that are not in the fleet."""
     findings: tuple[Finding, ...]
-    unseen: tuple[str, ...]
-    """Ids that were declared and that the bill does not have."""
+    not_on_bill: tuple[str, ...]
+    """Declared ids that the bill does not have."""
     notes: tuple[str, ...]
-    """What could not be judged, as sentences."""
+    """What could not be compared, as sentences."""
 
     @property
-    def disputable(self) -> tuple[Compared, ...]:
-        """The lines whose difference has no sufficient reason."""
+    def disputable(self) -> tuple[ComparedFee, ...]:
+        """The fees with a difference that no reason explains."""
         return tuple(one for one in self.compared if one.difference and not one.is_explained)
 
     @property
-    def counts(self) -> Mapping[Verdict, int]:
-        """How many lines have each verdict."""
-        return {verdict: sum(one.verdict is verdict for one in self.compared) for verdict in Verdict}
+    def counts(self) -> Mapping[FeeVerdict, int]:
+        """Verdict -> number of fees."""
+        return {verdict: sum(one.verdict is verdict for one in self.compared) for verdict in FeeVerdict}
 
     @property
     def summary(self) -> str:
         """One line for a person."""
-        told = [f"{count} {verdict}" for verdict, count in self.counts.items() if count]
-        words = f"against the bill {', '.join(told) or 'no fee on either side'}"
+        counts = [f"{count} {verdict}" for verdict, count in self.counts.items() if count]
+        words = f"compared with the bill: {', '.join(counts) or 'no fee on either side'}"
         return f"{words}, {len(self.disputable)} to dispute" if self.disputable else words
 
     @property
-    def belonging(self) -> tuple[CloudResource, ...]:
+    def cluster_resources(self) -> tuple[BilledResource, ...]:
         """The cloud resources that belong to the cluster."""
         return tuple(one for one in self.resources if one.belongs_as is not None)
 
     @property
-    def unknown(self) -> tuple[CloudResource, ...]:
-        """Those of which nobody said so."""
+    def unknown(self) -> tuple[BilledResource, ...]:
+        """The cloud resources without a declaration."""
         return tuple(one for one in self.resources if one.belongs_as is None)
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether there is something to dispute, or something about to change."""
+        """Whether there is a fee to dispute, or a finding of a change."""
         return bool(self.disputable) or any(finding.severity is not Severity.INFO for finding in self.findings)
 
     def row(self) -> dict[str, Any]:
-        """The answer of `poolkeeper bill reconcile --json`."""
+        """The output of `poolkeeper bill reconcile --json`."""
         return {
             "period": self.statement.period.name,
             "tariff": self.statement.tariff.name,
             "currency": self.bill.currency,
             "bill": self.bill.source,
             "fees": {
-                "here": money_text(total(one.here for one in self.compared)),
-                "there": money_text(total(one.there for one in self.compared)),
+                "metered": money_text(total(one.metered for one in self.compared)),
+                "billed": money_text(total(one.billed for one in self.compared)),
                 "difference": money_text(total(one.difference for one in self.compared)),
                 "disputable": len(self.disputable),
                 **{verdict.value: count for verdict, count in self.counts.items()},
             },
             "resources": {
-                "of_the_cluster": money_text(total(one.charged for one in self.belonging)),
+                "of_the_cluster": money_text(total(one.charged for one in self.cluster_resources)),
                 "unknown": money_text(total(one.charged for one in self.unknown)),
-                "declared_and_not_on_the_bill": list(self.unseen),
+                "declared_and_not_on_the_bill": list(self.not_on_bill),
             },
             "bill_total": money_text(self.bill.charged),
             "lines": [one.row() for one in self.compared],
             "cloud_resources": [one.row() for one in self.resources],
-            "other_clusters": [one.row() for one in self.others],
+            "other_clusters": [one.row() for one in self.other_clusters],
             "findings": [finding.row() for finding in self.findings],
             "notes": list(self.notes),
         }
@@ -216,85 +223,89 @@ def reconcile(
     *,
     read_at: datetime,
     names: Mapping[str, str] | None = None,
-    belonging: Mapping[str, str] | None = None,
+    cluster_resources: Mapping[str, str] | None = None,
     clusters: frozenset[str] | None = None,
     before: Bill | None = None,
-    unasked: Iterable[str] = (),
+    provider_notes: Iterable[str] = (),
 ) -> Reconciliation:
     """Compare a month with its bill.
 
     read_at: when the bill was read; until noon of the third day after the month it is not final
-    names: what the bill calls a resource -> what the evidence calls it, where they differ (`c-7f3a` -> `main`)
-    belonging: instance id -> what it is to the cluster, such as `load balancer of the API server`
-    clusters: ids of all clusters that are ours, metered or not; None: nobody said
-    before: an earlier month's bill, to know which billing items are new
-    unasked: what could not be learnt about `belonging`, as sentences
-    Raises NotReconcilable.
+    names: id on the bill -> id in the evidence, where they differ (`c-7f3a` -> `main`)
+    cluster_resources: instance id -> what it is for the cluster, such as `load balancer of the API server`
+    clusters: ids of all clusters of the fleet, metered or not; None: not known
+    before: the bill of an earlier month, which shows which billing items are new
+    provider_notes: what the providers could not answer about `cluster_resources`, as sentences
+    Raises NotComparable.
     """
     _check(statement, bill)
-    names, belonging = names or {}, belonging or {}
+    names, cluster_resources = names or {}, cluster_resources or {}
     fees = _FeeRows(statement, bill, names, clusters)
-    here: dict[tuple[str, str, bool], list[FeeLine]] = defaultdict(list)
+    lines: dict[tuple[str, str, bool], list[FeeLine]] = defaultdict(list)
     for line in statement.lines:
-        here[line.resource_id, line.rule, bool(line.corrects)].append(line)
-    there: dict[tuple[str, str, bool], list[BillRow]] = defaultdict(list)
-    # of an item that no rule names, each has its own line
-    strange: dict[tuple[str, str, bool], list[BillRow]] = defaultdict(list)
+        lines[line.resource_id, line.rule, bool(line.corrects)].append(line)
+    rows: dict[tuple[str, str, bool], list[BillRow]] = defaultdict(list)
+    # each billing item without a rule is compared on its own
+    unnamed: dict[tuple[str, str, bool], list[BillRow]] = defaultdict(list)
     for row in fees.rows:
         rule = fees.rule_of(row)
         resource = fees.resource_of(row)
         if rule is None:
-            strange[resource, row.item, row.adjusts].append(row)
+            unnamed[resource, row.item, row.adjusts].append(row)
         else:
-            there[resource, rule.name, row.adjusts].append(row)
+            rows[resource, rule.name, row.adjusts].append(row)
     rules = {rule.name: rule for rule in statement.tariff.rules}
-    around = Around.of(statement, bill, read_at, map(fees.resource_of, bill.rows))
+    context = BillContext.of(statement, bill, read_at, map(fees.resource_of, bill.rows))
     compared = [
-        _compared(around, key, rules.get(key[1]), here.get(key, ()), there.get(key, ()))
-        for key in sorted({*here, *there})
+        _compared(context, key, rules.get(key[1]), lines.get(key, ()), rows.get(key, ()))
+        for key in sorted({*lines, *rows})
     ]
-    compared += [_compared(around, key, None, (), strange[key]) for key in sorted(strange)]
-    resources = _resources(fees.resources, belonging)
+    compared += [_compared(context, key, None, (), unnamed[key]) for key in sorted(unnamed)]
+    resources = _resources(fees.resources, cluster_resources)
     seen = {row.instance_id for row in bill.rows}
     return Reconciliation(
         statement,
         bill,
         tuple(compared),
         resources,
-        tuple(_others(fees.of_others)),
-        # a fee that begins for another cluster of the account will begin for this one
-        bill_findings(statement, bill, (*fees.rows, *fees.of_others), belonging, before),
-        tuple(sorted(id_ for id_ in belonging if id_ not in seen)),
-        (*unasked, *_notes(statement, bill, before)),
+        tuple(_other_clusters(fees.of_other_clusters)),
+        # a fee that begins for another cluster of the account will begin for this one too
+        bill_findings(statement, bill, (*fees.rows, *fees.of_other_clusters), cluster_resources, before),
+        tuple(sorted(id_ for id_ in cluster_resources if id_ not in seen)),
+        (*provider_notes, *_notes(statement, bill, before)),
     )
 
 
-def check_asked(tariff: Tariff, period: Period) -> None:
-    """Refuse what no bill can be compared with, before one is asked for. Raises NotReconcilable."""
+def check_comparable(tariff: Tariff, period: Period) -> None:
+    """Refuse a tariff or a period without a bill, before the bill is requested. Raises NotComparable."""
     if tariff.comparator:
-        raise NotReconcilable(
-            f"tariff {tariff.name} is a comparator: nobody is billed by it. Reconcile by the tariff of your cluster."
+        raise NotComparable(
+            f"tariff {tariff.name} has prices of another product, which no bill uses",
+            next_step="Name the tariff of your cluster with --tariff.",
         )
     if not period.is_month:
-        raise NotReconcilable(f"{period.name} is no month, and bills are made by the month. Name one, like 2026-10.")
+        raise NotComparable(
+            f"{period.name} is not a month, and bills are monthly", next_step="Name a month like 2026-10."
+        )
 
 
 def _check(statement: Statement, bill: Bill) -> None:
     tariff = statement.tariff
-    check_asked(tariff, statement.period)
+    check_comparable(tariff, statement.period)
     if bill.period != statement.period:
-        raise NotReconcilable(
-            f"the bill is of {bill.period.name} and the statement of {statement.period.name}. Name one month for both."
+        raise NotComparable(
+            f"the bill is of {bill.period.name}, but the statement is of {statement.period.name}",
+            next_step="Use the same month for both.",
         )
     if bill.currency != tariff.currency:
-        raise NotReconcilable(
-            f"the bill is in {bill.currency} and tariff {tariff.name} in {tariff.currency}."
-            " Take the bill of the account that pays, or the tariff in its currency."
+        raise NotComparable(
+            f"the bill is in {bill.currency}, but tariff {tariff.name} is in {tariff.currency}",
+            next_step="Use the bill of the account that pays, or a tariff in the currency of the bill.",
         )
 
 
 class _FeeRows:
-    """Which rows of a bill are fees: by the item's name, the resource's id, or the product that a fee belongs to."""
+    """The rows of a bill that are fees: by billing item, by resource id, or by the product of other fees."""
 
     def __init__(
         self, statement: Statement, bill: Bill, names: Mapping[str, str], clusters: frozenset[str] | None
@@ -305,28 +316,31 @@ class _FeeRows:
             if rule.bill_item:
                 self._rules[rule.bill_item.casefold()] = rule
         metered = {line.resource_id for line in statement.lines} | {one.resource_id for one in statement.unpriced}
-        # a fee that is new, or whose waiver ends, may come under any id; its product is that of the fees known
+        # a new fee, or one whose waiver has ended, may have any id; it has the product of the known fees
         products = {row.product_code for row in bill.rows if row.product_code and self.rule_of(row)}
-        strangers = self._strangers(statement, bill, metered, clusters)
+        strangers = self._ids_of_other_clusters(statement, bill, metered, clusters)
         fees: list[BillRow] = []
         resources: list[BillRow] = []
-        of_others: list[BillRow] = []
+        of_other_clusters: list[BillRow] = []
         for row in bill.rows:
             if self.resource_of(row) in strangers:
-                of_others.append(row)
+                of_other_clusters.append(row)
             elif self.rule_of(row) or self.resource_of(row) in metered or row.product_code in products:
                 fees.append(row)
             else:
                 resources.append(row)
         self.rows: tuple[BillRow, ...] = tuple(fees)
         self.resources: tuple[BillRow, ...] = tuple(resources)
-        self.of_others: tuple[BillRow, ...] = tuple(of_others)
+        self.of_other_clusters: tuple[BillRow, ...] = tuple(of_other_clusters)
 
-    def _strangers(
+    def _ids_of_other_clusters(
         self, statement: Statement, bill: Bill, metered: set[str], clusters: frozenset[str] | None
     ) -> set[str]:
-        """Clusters on the bill that are not ours. Where nobody said which are, only once all of the evidence's own
-        are found on the bill: until then it may be one of them by another name."""
+        """Ids of clusters on the bill that are not in the fleet.
+
+        Without `clusters`, an unknown cluster is another one only when the bill has all clusters of the evidence:
+        otherwise it may be one of them with another id.
+        """
         rows = [row for row in bill.rows if row.instance_id and (rule := self.rule_of(row)) and _is_of_clusters(rule)]
         billed = {self.resource_of(row) for row in rows}
         if clusters is not None:
@@ -335,11 +349,11 @@ class _FeeRows:
         return billed - metered if ours and ours <= billed else set()
 
     def rule_of(self, row: BillRow) -> Rule | None:
-        """The rule whose bill item it is, by the item's name or code."""
+        """The rule with the billing item of the row, by name or code."""
         return self._rules.get(row.item.casefold()) or self._rules.get(row.item_code.casefold())
 
     def resource_of(self, row: BillRow) -> str:
-        """The resource as the evidence calls it."""
+        """The id of the resource in the evidence."""
         return self._names.get(row.instance_id, row.instance_id)
 
 
@@ -348,32 +362,32 @@ def _is_of_clusters(rule: Rule) -> bool:
 
 
 def _compared(
-    around: Around,
+    context: BillContext,
     key: tuple[str, str, bool],
     rule: Rule | None,
     lines: Sequence[FeeLine],
     rows: Sequence[BillRow],
-) -> Compared:
+) -> ComparedFee:
     resource_id, name, is_adjustment = key
-    here, there = total(line.amount for line in lines), total(row.charged for row in rows)
+    metered, billed = total(line.amount for line in lines), total(row.charged for row in rows)
     if not lines:
-        verdict = Verdict.MISSING_HERE
+        verdict = FeeVerdict.NOT_METERED
     elif not rows:
-        verdict = Verdict.MISSING_THERE
+        verdict = FeeVerdict.NOT_BILLED
     else:
-        verdict = Verdict.AGREES if here == there else Verdict.DIFFERS
+        verdict = FeeVerdict.AGREES if metered == billed else FeeVerdict.DIFFERS
     reason, is_explained = "", True
-    if verdict is not Verdict.AGREES:
-        sides = Sides(around, rule, resource_id, is_adjustment, tuple(lines), tuple(rows))
+    if verdict is not FeeVerdict.AGREES:
+        sides = Sides(context, rule, resource_id, is_adjustment, tuple(lines), tuple(rows))
         reason, is_explained = likely_reason(sides)
-    return Compared(
+    return ComparedFee(
         resource_id=resource_id,
         instance_id=rows[0].instance_id if rows else "",
         rule=rule.name if rule else name if lines else "",
         item=rows[0].item if rows else rule.bill_item if rule else "",
         is_adjustment=is_adjustment,
-        here=here,
-        there=there,
+        metered=metered,
+        billed=billed,
         verdict=verdict,
         reason=reason,
         is_explained=is_explained,
@@ -382,17 +396,17 @@ def _compared(
     )
 
 
-def _resources(rows: Iterable[BillRow], belonging: Mapping[str, str]) -> tuple[CloudResource, ...]:
-    """Everything on the bill that is no fee: of the cluster first, then what is unknown, dearest first."""
+def _resources(rows: Iterable[BillRow], cluster_resources: Mapping[str, str]) -> tuple[BilledResource, ...]:
+    """Everything on the bill that is not a fee: resources of the cluster first, then by charge, highest first."""
     grouped: dict[tuple[str, str, str], list[BillRow]] = defaultdict(list)
     for row in rows:
         grouped[row.instance_id, row.product_name or row.product_code, row.item].append(row)
     found = [
-        CloudResource(
+        BilledResource(
             instance_id=instance_id,
             product=product,
             item=item,
-            belongs_as=belonging.get(instance_id),
+            belongs_as=cluster_resources.get(instance_id),
             gross=total(row.gross for row in of_it),
             charged=total(row.charged for row in of_it),
             rows=tuple(of_it),
@@ -402,8 +416,8 @@ def _resources(rows: Iterable[BillRow], belonging: Mapping[str, str]) -> tuple[C
     return tuple(sorted(found, key=lambda one: (one.belongs_as is None, -one.charged, one.instance_id, one.item)))
 
 
-def _others(rows: Iterable[BillRow]) -> Iterable[OtherCluster]:
-    """Other clusters, dearest first."""
+def _other_clusters(rows: Iterable[BillRow]) -> Iterable[OtherCluster]:
+    """Other clusters, by charge, highest first."""
     by_id: dict[str, list[BillRow]] = defaultdict(list)
     for row in rows:
         by_id[row.instance_id].append(row)
@@ -412,13 +426,13 @@ def _others(rows: Iterable[BillRow]) -> Iterable[OtherCluster]:
 
 
 def _notes(statement: Statement, bill: Bill, before: Bill | None) -> Iterable[str]:
-    if bill.untold:
-        yield f"The bill does not tell {', '.join(bill.untold)}: differences are seen, and less of them explained."
+    if bill.missing_columns:
+        yield f"The bill has no {', '.join(bill.missing_columns)}: differences are found, but fewer are explained."
     if before is None:
-        yield "Without the bill of an earlier month it is not known which cloud resources have a new billing item."
+        yield "New billing items of cloud resources are not known: there is no bill of an earlier month."
     if not statement.is_whole:
-        yield "The month is not over: both sides still grow."
+        yield "The month is not over: both amounts will still grow."
     if statement.unpriced:
-        yield f"{len(statement.unpriced)} usages have no price here and are compared with nothing."
+        yield f"{counted(len(statement.unpriced), 'usage')} without a price in the tariff: not compared."
     if not bill.rows:
-        yield "The bill has no rows: it is of another account, or not made yet."
+        yield "The bill has no rows: it is of another account, or does not exist yet."

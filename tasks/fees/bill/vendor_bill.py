@@ -1,9 +1,9 @@
-"""The vendor's bill as rows: what was charged for which instance and billing item, in exact decimals.
+"""The vendor's bill as rows: the charge for each instance and billing item, in exact decimals.
 
-Columns have the names of `DescribeInstanceBill` (BSS OpenAPI 2017-12-14). Their meaning, and that list price, usage and
-what a resource package paid for are told only per billing item:
+The columns have the names of `DescribeInstanceBill` (BSS OpenAPI 2017-12-14). This page has their meaning; it also says
+that list price, usage and the deduction by a resource package are given by billing item only:
 https://www.alibabacloud.com/help/en/user-center/developer-reference/api-bssopenapi-2017-12-14-describeinstancebill
-A bill is read whole or not at all: one in which anything is wrong is no evidence in a dispute.
+Invariant: a bill is read completely or not at all. A bill with a problem is not evidence in a dispute.
 """
 
 from __future__ import annotations
@@ -15,54 +15,57 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from poolkeeper.tasks.fees.csv_records import BadValue
 from poolkeeper.tasks.fees.money import ZERO, total
 from poolkeeper.tasks.fees.periods import Period, PeriodInvalid
 from poolkeeper.tasks.fleet.problems import FileInvalid, Problem, quoted_value
 
 MAX_DIGITS = 30
-"""Of an amount, before and after the point; no bill needs more."""
+"""Digits of an amount, before and after the point; no bill needs more."""
 
 ADJUSTING = frozenset({"Refund", "Adjustment"})
-"""Kinds of rows that correct another month."""
+"""The kinds of rows that correct another month."""
 
 
 class BillInvalid(FileInvalid):
-    """A bill with problems; nothing of it is used."""
+    """A bill with problems. Nothing of it is used."""
 
+    id = "fees.bill.invalid"
+    expected = "the complete bill of one month in one currency"
     shown_by = "poolkeeper bill reconcile --bill FILE"
 
 
 @dataclass(frozen=True, slots=True)
 class BillRow:
-    """One row: one instance, mostly one billing item, one month or day. Amounts are in the bill's currency."""
+    """One row: one instance, usually one billing item, one month or day. Amounts are in the currency of the bill."""
 
     instance_id: str
-    """What the bill calls the resource; empty where a charge belongs to none."""
+    """The id of the resource on the bill; empty for a charge without a resource."""
     product_code: str
     product_name: str
     item: str
-    """The billing item, such as `ACK Pro Pricing`; its code where it has no name."""
+    """The billing item, such as `ACK Pro Pricing`; its code when it has no name."""
     item_code: str
     kind: str
-    """`PayAsYouGoBill`, `SubscriptionOrder`, `Refund` or `Adjustment`; empty where the bill does not tell."""
+    """`PayAsYouGoBill`, `SubscriptionOrder`, `Refund` or `Adjustment`; empty when the bill does not have it."""
     day: date | None
-    """In UTC+8; None in a bill by month."""
+    """In UTC+8; None in a monthly bill."""
     currency: str
     gross: Decimal
-    """Usage at list price, before anything is taken off."""
+    """Usage at list price, before deductions."""
     discount: Decimal
     coupons: Decimal
     charged: Decimal
-    """What is to be paid for it, before tax: `PretaxAmount`."""
+    """The amount to pay, before tax: `PretaxAmount`."""
     usage: Decimal | None
-    """In `usage_unit`, summed over the month or day; None where the bill does not tell."""
+    """In `usage_unit`, summed over the month or day; None when the bill does not have it."""
     usage_unit: str
     list_price: Decimal | None
     list_price_unit: str
     by_package: Decimal | None
-    """Usage that a resource package paid for."""
+    """Usage that a resource package covers."""
     line: int
-    """Of the file, or the row's number in an answer of the API; from 1."""
+    """The line in the file, or the number of the row in the response of the API; from 1."""
 
     @property
     def adjusts(self) -> bool:
@@ -71,7 +74,7 @@ class BillRow:
 
     @property
     def is_discounted_to_nothing(self) -> bool:
-        """Used, at a price above zero, and all of it taken off as a discount: how a waiver looks on a bill."""
+        """Whether usage at a price above zero is discounted to 0, as a bill may show a waiver."""
         if self.charged or self.coupons or self.by_package:
             return False
         return self.gross > 0 or bool(self.list_price and self.usage and self.list_price > 0 and self.usage > 0)
@@ -84,79 +87,71 @@ class Bill:
     period: Period
     currency: str
     source: str
-    """The file's name, or how the API was asked."""
+    """The name of the file, or the call of the API."""
     rows: tuple[BillRow, ...]
-    untold: tuple[str, ...] = ()
-    """Columns that would say more, and are not there."""
+    missing_columns: tuple[str, ...] = ()
+    """The columns of `EXPLAINING` that the bill does not have."""
 
     @property
     def charged(self) -> Decimal:
-        """What all rows come to."""
+        """The sum of all rows."""
         return total(row.charged for row in self.rows)
 
     @property
     def last_day(self) -> date | None:
-        """The last day that a bill by day tells of; None in a bill by month."""
+        """The last day with a row in a daily bill; None in a monthly bill."""
         return max((row.day for row in self.rows if row.day), default=None)
 
 
-class Wrong(NamedTuple):
-    """One value that cannot be used, before its place is known."""
-
-    column: str
-    message: str
-    fix: str
-
-
-class Column(NamedTuple):
-    """One column that is read, and whether a bill can do without it."""
+class BillColumn(NamedTuple):
+    """One column of a bill, and how it is read."""
 
     name: str
     field: str
-    """Of `BillRow`; empty for what is only compared."""
+    """The field of `BillRow`; empty for a column that is only compared."""
     is_needed: bool
     read: Callable[[Any], Any]
-    """Raises ValueError("what is wrong|How to mend it.")."""
+    """Raises ValueError("what is wrong|How to correct it.")."""
     absent: Any
-    """What stands for a value that is empty or not there."""
+    """The value for a cell that is empty or missing."""
 
 
-# values: either as JSON gives them or as text
+# values: as in JSON, or as text
 
 
 def _text(value: Any) -> str:
     if isinstance(value, dict | list | bool):
-        raise ValueError("is no text|Read the bill again from its source.")
+        raise ValueError("is not text|Read the bill again from its source.")
     return str(value).strip()
 
 
 _NUMBER = re.compile(r"[-+]?[0-9]{1,30}(\.[0-9]{0,30})?([eE][-+]?[0-9]{1,2})?")
 _NUMBER_FIX = (
-    "Write it with a point and without separators or signs of currency, like 1234.56; or export the bill again."
+    "Write it with a decimal point, without separators or a currency sign, like 1234.56; or export the bill again."
 )
 
 
 def amount(value: Any) -> Decimal:
-    """An amount by its text: a float of the SDK is what it prints as, never the binary fraction that it holds.
+    """An exact amount. Invariant: a float of the SDK is read by its printed digits, not by its binary fraction.
 
-    Raises ValueError("what is wrong|How to mend it.").
+    Raises ValueError("what is wrong|How to correct it.").
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-        raise ValueError(f"is no amount|{_NUMBER_FIX}")
+        raise ValueError(f"is not an amount|{_NUMBER_FIX}")
     text = str(value).strip()
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"is no amount|{_NUMBER_FIX}")
+        raise ValueError(f"is not an amount|{_NUMBER_FIX}")
     number = Decimal(text)
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < -MAX_DIGITS or number.adjusted() >= MAX_DIGITS:
-        raise ValueError(f"has more digits than any amount|{_NUMBER_FIX}")
+        raise ValueError(f"has too many digits|{_NUMBER_FIX}")
     return number
 
 
 def _day(value: Any) -> date:
     found = re.match(r"(\d{4})([-/]?)(\d{2})\2(\d{2})(?!\d)", _text(value))
     if not found:
-        raise ValueError("is no date|Write it like 2026-10-05.")
+        raise ValueError("is not a date|Write it like 2026-10-05.")
     try:
         return date(int(found[1]), int(found[3]), int(found[4]))
     except ValueError:
@@ -166,7 +161,7 @@ def _day(value: Any) -> date:
 def _month(value: Any) -> Period:
     found = re.fullmatch(r"(\d{4})[-/]?(\d{2})", _text(value))
     if not found:
-        raise ValueError("is no month|Write it like 2026-10.")
+        raise ValueError("is not a month|Write it like 2026-10.")
     try:
         return Period.of(f"{found[1]}-{found[2]}")
     except PeriodInvalid:
@@ -176,66 +171,66 @@ def _month(value: Any) -> Period:
 def _currency(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"[A-Z]{3}", text):
-        raise ValueError("is no currency|Write its code of three capital letters, like USD or CNY.")
+        raise ValueError("is not a currency|Write its code of three capital letters, like USD or CNY.")
     return text
 
 
-COLUMNS: Mapping[str, Column] = {
+BILL_COLUMNS: Mapping[str, BillColumn] = {
     column.name: column
     for column in (
-        Column("InstanceID", "instance_id", True, _text, ""),
-        Column("Currency", "currency", True, _currency, None),
-        Column("PretaxGrossAmount", "gross", True, amount, None),
-        Column("PretaxAmount", "charged", True, amount, None),
-        Column("BillingItem", "item", True, _text, ""),
-        Column("BillingCycle", "", False, _month, None),
-        Column("BillingDate", "day", False, _day, None),
-        Column("BillingItemCode", "item_code", False, _text, ""),
-        Column("ProductCode", "product_code", False, _text, ""),
-        Column("ProductName", "product_name", False, _text, ""),
-        Column("Item", "kind", False, _text, ""),
-        Column("InvoiceDiscount", "discount", False, amount, ZERO),
-        Column("DeductedByCoupons", "coupons", False, amount, ZERO),
-        Column("DeductedByResourcePackage", "by_package", False, amount, None),
-        Column("Usage", "usage", False, amount, None),
-        Column("UsageUnit", "usage_unit", False, _text, ""),
-        Column("ListPrice", "list_price", False, amount, None),
-        Column("ListPriceUnit", "list_price_unit", False, _text, ""),
+        BillColumn("InstanceID", "instance_id", True, _text, ""),
+        BillColumn("Currency", "currency", True, _currency, None),
+        BillColumn("PretaxGrossAmount", "gross", True, amount, None),
+        BillColumn("PretaxAmount", "charged", True, amount, None),
+        BillColumn("BillingItem", "item", True, _text, ""),
+        BillColumn("BillingCycle", "", False, _month, None),
+        BillColumn("BillingDate", "day", False, _day, None),
+        BillColumn("BillingItemCode", "item_code", False, _text, ""),
+        BillColumn("ProductCode", "product_code", False, _text, ""),
+        BillColumn("ProductName", "product_name", False, _text, ""),
+        BillColumn("Item", "kind", False, _text, ""),
+        BillColumn("InvoiceDiscount", "discount", False, amount, ZERO),
+        BillColumn("DeductedByCoupons", "coupons", False, amount, ZERO),
+        BillColumn("DeductedByResourcePackage", "by_package", False, amount, None),
+        BillColumn("Usage", "usage", False, amount, None),
+        BillColumn("UsageUnit", "usage_unit", False, _text, ""),
+        BillColumn("ListPrice", "list_price", False, amount, None),
+        BillColumn("ListPriceUnit", "list_price_unit", False, _text, ""),
     )
 }
 
-TELLING = ("Usage", "ListPrice", "InvoiceDiscount", "DeductedByCoupons", "DeductedByResourcePackage")
-"""Columns without which a difference is seen and not explained."""
+EXPLAINING = ("Usage", "ListPrice", "InvoiceDiscount", "DeductedByCoupons", "DeductedByResourcePackage")
+"""Columns that explain a difference. Without them, a difference is found but not explained."""
 
 
 class BillReader:
-    """Rows of one month's bill in one currency; collects what is wrong with them.
+    """Reads the rows of one month in one currency, and collects their problems.
 
-    A month or a currency that is another one is told once, at the first row that has it.
+    A wrong month or currency is one problem, at the first row that has it.
     """
 
     def __init__(self, period: Period, currency: str, fix: str) -> None:
-        """fix: how to get the right month"""
+        """fix: how to get the bill of the right month"""
         self.period, self.currency = period, currency
         self._fix = fix
         self._others: dict[tuple[str, str], list[int]] = {}
 
-    def read(self, values: Mapping[str, Any], line: int) -> BillRow | list[Wrong]:
-        """One row by the columns' names; a value that is None or empty text is not there."""
+    def read(self, values: Mapping[str, Any], line: int) -> BillRow | list[BadValue]:
+        """One row. values: column -> value; None and empty text mean a missing value"""
         read: dict[str, Any] = {}
-        wrong: list[Wrong] = []
-        for name, column in COLUMNS.items():
+        wrong: list[BadValue] = []
+        for name, column in BILL_COLUMNS.items():
             value = values.get(name)
             if value is None or (isinstance(value, str) and not value.strip()):
                 read[name] = column.absent
                 if column.is_needed and column.absent is None:
-                    wrong.append(Wrong(name, f"{name} is empty.", "Export the bill again with this column."))
+                    wrong.append(BadValue(name, f"{name} is empty.", "Export the bill again with this column."))
                 continue
             try:
                 read[name] = column.read(value)
             except ValueError as error:
                 message, _, fix = str(error).partition("|")
-                wrong.append(Wrong(name, f"{quoted_value(value)} {message}.", fix))
+                wrong.append(BadValue(name, f"{quoted_value(value)} {message}.", fix))
         if wrong:
             return wrong
         self._compare("Currency", read["Currency"], self.currency, line)
@@ -245,8 +240,8 @@ class BillReader:
         if month is not None:
             self._compare("BillingCycle", month.name, self.period.name, line)
         if day and cycle and not cycle.first <= day < cycle.after:
-            return [Wrong("BillingDate", f"{day} is not in {cycle.name}.", "Export the bill again.")]
-        fields = {column.field: read[name] for name, column in COLUMNS.items() if column.field}
+            return [BadValue("BillingDate", f"{day} is not in {cycle.name}.", "Export the bill again.")]
+        fields = {column.field: read[name] for name, column in BILL_COLUMNS.items() if column.field}
         fields["item"] = fields["item"] or fields["item_code"]
         return BillRow(line=line, **fields)
 
@@ -254,23 +249,27 @@ class BillReader:
         if found != expected:
             self._others.setdefault((column, found), []).append(line)
 
-    def others(self) -> Iterable[tuple[int, Wrong]]:
-        """Currencies and months that are not the bill's, each at the first line that has it."""
+    def others(self) -> Iterable[tuple[int, BadValue]]:
+        """The problems of wrong currencies and months, each at the first line that has it."""
         for (column, found), lines in self._others.items():
-            rows = "this row is" if len(lines) == 1 else f"{len(lines)} rows from this one on are"
+            rows = "this row is" if len(lines) == 1 else f"{len(lines)} rows, beginning with this one, are"
             if column == "Currency":
-                fix = f"Take the bill of the account that pays in {self.currency}, or a tariff in {found}."
-                yield lines[0], Wrong(column, f"{rows} in {found}, and the tariff is in {self.currency}.", fix)
+                fix = f"Use the bill of the account that pays in {self.currency}, or a tariff in {found}."
+                yield lines[0], BadValue(column, f"{rows} in {found}, but the tariff is in {self.currency}.", fix)
             else:
-                yield lines[0], Wrong(column, f"{rows} of {found}, and asked for is {self.period.name}.", self._fix)
+                yield (
+                    lines[0],
+                    BadValue(column, f"{rows} of {found}, but the requested month is {self.period.name}.", self._fix),
+                )
 
 
 async def account_bills(
     ask: Callable[[str], Awaitable[Sequence[Mapping[str, Any]]]], month: Period, currency: str
 ) -> tuple[Bill, Bill | None]:
-    """A month's bill, and that of the month before, by which it is seen what is new; None where that has no rows.
+    """The bill of a month and the bill of the month before, which shows what is new; None when that one has no rows.
 
-    ask: gives the rows of `DescribeInstanceBill` for a month like `2026-10`. Raises BillInvalid.
+    ask: returns the rows of `DescribeInstanceBill` for a month like `2026-10`
+    Raises BillInvalid.
     """
     found = [
         bill_of_items(await ask(one.name), one, currency, f"DescribeInstanceBill {one.name}")
@@ -280,11 +279,11 @@ async def account_bills(
 
 
 def bill_of_items(items: Sequence[Mapping[str, Any]], period: Period, currency: str, source: str) -> Bill:
-    """The bill that the rows of `DescribeInstanceBill` make, as JSON gave them.
+    """The bill of rows of `DescribeInstanceBill`, as in its JSON.
 
-    Raises BillInvalid with every problem; their lines are the rows' numbers, from 1.
+    Raises BillInvalid with every problem; the line of a problem is the number of the row, from 1.
     """
-    reader = BillReader(period, currency, "Ask again with this month as BillingCycle.")
+    reader = BillReader(period, currency, "Call DescribeInstanceBill with BillingCycle of this month.")
     rows: list[BillRow] = []
     problems: list[Problem] = []
     for number, item in enumerate(items, start=1):
@@ -299,5 +298,5 @@ def bill_of_items(items: Sequence[Mapping[str, Any]], period: Period, currency: 
     if problems:
         raise BillInvalid(source, sorted(problems))
     present = {name for item in items for name, value in item.items() if value is not None}
-    untold = tuple(name for name in TELLING if name not in present) if items else ()
-    return Bill(period, currency, source, tuple(rows), untold)
+    missing_columns = tuple(name for name in EXPLAINING if name not in present) if items else ()
+    return Bill(period, currency, source, tuple(rows), missing_columns)

@@ -1,10 +1,11 @@
-"""Closed periods: one file each in the state folder, written once, never changed.
+"""Closed months: one file each in the state folder, written once, never changed.
 
-`<state>/fees/<tariff>/<period>.jsonl`: the first row is the period's head, with the tariff's own text and digests over
-everything; each further row is a fee line with its inputs. Whether a period has to be looked at again its head tells.
-A file appears whole or not at all: it is written under another name, synced, and linked to its own name, which fails
-when that name is taken. Killed in between, a close leaves at most a file whose name begins with a dot, and the next
-close sweeps it away.
+`<state>/fees/<tariff>/<month>.jsonl`: the first row is the head of the month, with the text of the tariff and digests.
+Each further row is a fee line with its inputs. The head alone shows whether a month needs corrections.
+
+Invariant: a file is complete or it does not exist. It is written with a temporary name, synced, and linked to its own
+name; the link fails when the file exists. A close that is killed leaves at most a temporary file, whose name begins
+with a dot. The next close removes it.
 """
 
 from __future__ import annotations
@@ -36,78 +37,85 @@ FORMAT = 1
 """Of the files; only keys are added to it."""
 
 
-class ClosedDamaged(CannotGoOn):
-    """A closed period is not what was written; the message says which and what to do."""
+class ClosedMonthDamaged(CannotGoOn):
+    """The file of a closed month is not as it was written."""
+
+    id = "fees.closed.damaged"
+    expected = "each closed month as it was written"
+    next_step = "Restore the file from a backup."
+    source = "state folder"
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is kept of a closed period besides its lines."""
+    """What is kept of a closed month besides its lines."""
 
     period: Period
     digests: Mapping[str, str]
-    """Resource -> digest of the evidence it was closed on: where that is the same, nothing needs to be corrected."""
+    """Resource -> digest of its evidence at the close. Where today's digest is equal, no correction is needed."""
     closed_at: datetime
     coverage: Decimal
     corrects: frozenset[str]
-    """The lines of earlier periods that are corrected in this one."""
+    """The ids of the lines of earlier months that this month corrects."""
     tariff_text: str
 
     @property
     def tariff(self) -> Tariff:
-        """By which it was closed. Raises ValueError."""
+        """The tariff that it was closed with. Raises ValueError."""
         return _tariff(self.tariff_text)
 
 
-class ClosedPeriods:
-    """The closed periods of one tariff."""
+class ClosedMonths:
+    """The closed months of one tariff."""
 
     def __init__(self, folder: Path) -> None:
-        """folder: of the tariff; it is made when the first period is closed"""
+        """folder: the folder of the tariff; the first close makes it"""
         self.folder = folder
 
     @classmethod
-    def of(cls, state: Path, tariff: Tariff) -> ClosedPeriods:
-        """Those of a tariff in the state folder."""
+    def of(cls, state: Path, tariff: Tariff) -> ClosedMonths:
+        """The closed months of a tariff in the state folder."""
         return cls(state / "fees" / tariff.name)
 
     def periods(self) -> tuple[Period, ...]:
-        """The closed periods, in order. Raises ClosedDamaged for a file that is none."""
+        """The closed months, in order. Raises ClosedMonthDamaged for a file whose name is not a period."""
         found = []
         for path in self.folder.glob(f"[!.]*{_SUFFIX}"):
             try:
                 found.append(Period.of(path.name.removesuffix(_SUFFIX)))
             except PeriodInvalid:
-                raise ClosedDamaged(f"{path} is not named as a period: move it elsewhere.") from None
+                raise ClosedMonthDamaged(
+                    f"the name of {path} is not a month", next_step="Move the file out of this folder."
+                ) from None
         return tuple(sorted(found))
 
     def head(self, period: Period) -> Head:
-        """The head of a closed period. Raises ClosedDamaged, also when it is open."""
+        """The head of a closed month. Raises ClosedMonthDamaged, also when the month is open."""
         with self._reading(period) as path, path.open("rb") as file:
             return _head_of(path, _head_row(path, file.readline()))
 
     def read(self, period: Period) -> Statement | None:
-        """A period as it was closed; None when it is open. Raises ClosedDamaged."""
+        """The statement of a closed month; None when the month is open. Raises ClosedMonthDamaged."""
         if not self._path(period).exists():
             return None
         with self._reading(period) as path:
             head, rows = _verified(path)
-            unpriced: tuple[Unpriced, ...] = ()  # nothing is closed as long as a price is missing
+            unpriced: tuple[Unpriced, ...] = ()  # a month with a missing price cannot be closed
             return Statement(head.period, head.tariff, _lines(rows), unpriced, head.coverage, head.period.end_us)
 
     def lines_of(self, period: Period, resources: Set[str]) -> tuple[FeeLine, ...]:
-        """The lines of some resources in a closed period, without its corrections. Raises ClosedDamaged."""
+        """The lines of some resources in a closed month, without its corrections. Raises ClosedMonthDamaged."""
         with self._reading(period) as path:
             rows = _verified(path)[1]
             return _lines(row for row in rows if _CORRECTS not in row and _resource_of(row) in resources)
 
     def corrections(self, period: Period) -> tuple[FeeLine, ...]:
-        """The lines of a closed period that correct earlier ones. Raises ClosedDamaged."""
+        """The lines of a closed month that correct earlier months. Raises ClosedMonthDamaged."""
         with self._reading(period) as path:
             return _lines(row for row in _verified(path)[1] if _CORRECTS in row)
 
     def write(self, statement: Statement, digests: Mapping[str, str], closed_at: datetime) -> bool:
-        """Keep a period, durably; False when it was closed already, and then nothing is changed."""
+        """Write a closed month, durably. False when the month was closed before; then nothing changes."""
         path = self._path(statement.period)
         lines = "".join(_row_text(line.record()) for line in statement.lines).encode()
         head = _head_record(statement, digests, closed_at) | {"lines_digest": _digest(lines)}
@@ -130,7 +138,7 @@ class ClosedPeriods:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One close at a time; whatever a killed one left half-written is swept away."""
+        """One close at a time. Temporary files of a killed close are removed."""
         private_folder(self.folder)
         with (self.folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -147,14 +155,12 @@ class ClosedPeriods:
         try:
             yield path
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as error:
-            raise ClosedDamaged(
-                f"{path} cannot be read ({type(error).__name__}: {error}): put back the file from a backup."
-            ) from None
+            raise ClosedMonthDamaged(f"{path} cannot be read ({type(error).__name__}: {error})") from None
 
 
 _SUFFIX = ".jsonl"
 _CORRECTS = b'"corrects":'
-"""What only the row of a correction has: within a text the quotes would be escaped."""
+"""Only the row of a correction contains it: within a text the quotes would be escaped."""
 _RESOURCE = re.compile(rb'"resource_id":("(?:[^"\\]|\\.)*")')
 
 
@@ -173,8 +179,8 @@ def _row_text(row: dict[str, Any]) -> str:
     return json.dumps(row, separators=(",", ":")) + "\n"
 
 
-def _changed(path: Path) -> ClosedDamaged:
-    return ClosedDamaged(f"{path} was changed after it was closed: put back the file from a backup.")
+def _changed(path: Path) -> ClosedMonthDamaged:
+    return ClosedMonthDamaged(f"{path} was changed after the month was closed")
 
 
 def _head_record(statement: Statement, digests: Mapping[str, str], closed_at: datetime) -> dict[str, Any]:
@@ -203,7 +209,9 @@ def _head_row(path: Path, text: bytes) -> dict[str, Any]:
 def _head_of(path: Path, row: dict[str, Any]) -> Head:
     period = Period.of(row["period"])
     if path.name != f"{period.name}{_SUFFIX}":
-        raise ClosedDamaged(f"{path} is the file of {period.name}: rename it.")
+        raise ClosedMonthDamaged(
+            f"{path} is the file of {period.name}", next_step=f"Rename it to {period.name}{_SUFFIX}."
+        )
     return Head(
         period,
         row["evidence"],
@@ -215,7 +223,7 @@ def _head_of(path: Path, row: dict[str, Any]) -> Head:
 
 
 def _verified(path: Path) -> tuple[Head, list[bytes]]:
-    """The head of a file and its lines' rows, as they were written."""
+    """The head of a file and the rows of its lines, checked against their digests."""
     first, _, rest = path.read_bytes().partition(b"\n")
     row = _head_row(path, first)
     if row["lines_digest"] != _digest(rest):

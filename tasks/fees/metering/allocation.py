@@ -1,7 +1,7 @@
-"""Who a bill is for: each line to the site, pool or team that its resource is labelled with.
+"""The allocation of a statement: each line goes to the site, pool or team in the label of its resource.
 
-What is shared (the cluster fee, a flat sum, a price by the sum of all) is split by a key that is declared. Each line is
-split so that its parts add up to it exactly: fractions go to whoever is owed the largest remainder.
+Lines without a node (the cluster fee, a flat sum, a price for all nodes together) are shared: they are split by a
+declared key. Invariant: the parts of a line sum up to the line exactly; the largest remainders get the fractions.
 """
 
 from __future__ import annotations
@@ -12,31 +12,34 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from poolkeeper.tasks.fees.metering.intervals import Horizon, Peers, Reading, stretches
+from poolkeeper.tasks.fees.metering.intervals import Estimate, MeteringWindow, PeerSizes, billed_intervals
 from poolkeeper.tasks.fees.metering.meter import Statement
-from poolkeeper.tasks.fees.metering.slots import Run, merged
+from poolkeeper.tasks.fees.metering.slots import SlotRange, merged
 from poolkeeper.tasks.fees.money import EXACT, money_text, total
 from poolkeeper.tasks.fees.periods import DAY_US, Period, slot_of
 from poolkeeper.tasks.fees.tariff.model import Rule
 from poolkeeper.tasks.fees.tariff.units import UNITS, Counting, Measure
-from poolkeeper.tasks.fees.usage.evidence import Evidence
-from poolkeeper.tasks.fees.usage.usage_records import History
+from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
+from poolkeeper.tasks.fees.usage.usage_records import UsageRecord
 from poolkeeper.tasks.outcomes import Invalid
 
 NOBODY = ""
-"""The group of what has no such label, and of what is shared when there is nobody to share it."""
+"""The group for lines without the label, and for shared lines when no node has a share."""
 
 KEYS = {"nodes": "per_node_day", "vcpus": "per_vcpu_day", "gpus": "per_gpu_day"}
-"""Key -> what is counted for it over all nodes, in calendar days started."""
+"""Key -> the unit in which the nodes' shares are counted, in started calendar days."""
 
 
-class KeyInvalid(Invalid):
-    """A text that declares no key; the message says how to write one."""
+class ShareKeyInvalid(Invalid):
+    """A text that is not a key for shared lines."""
+
+    id = "fees.share-key.invalid"
+    expected = "`nodes`, `vcpus`, `gpus`, `evenly`, or weights like `web=3,batch=1`"
 
 
 @dataclass(frozen=True, slots=True)
 class ShareKey:
-    """How what is shared is split: by days of nodes, vCPUs or GPUs, evenly, or by weights of one's own."""
+    """How shared lines are split: by node-days, vCPU-days or GPU-days, evenly, or by declared weights."""
 
     name: str
     weights: Mapping[str, Fraction]
@@ -44,7 +47,7 @@ class ShareKey:
 
     @classmethod
     def of(cls, text: str) -> ShareKey:
-        """`nodes`, `vcpus`, `gpus`, `evenly`, or weights like `web=3,batch=1`. Raises KeyInvalid."""
+        """`nodes`, `vcpus`, `gpus`, `evenly`, or weights like `web=3,batch=1`. Raises ShareKeyInvalid."""
         if text in KEYS or text == "evenly":
             return cls(text, {})
         weights: dict[str, Fraction] = {}
@@ -55,31 +58,34 @@ class ShareKey:
             except (ValueError, ZeroDivisionError):
                 equals = ""
             if not equals or not group.strip() or weights[group.strip()] < 0:
-                raise KeyInvalid(f"{text[:60]!r} is no key: write {', '.join(KEYS)}, evenly, or web=3,batch=1.")
+                raise ShareKeyInvalid(
+                    f"{text[:60]!r} is not a key for shared lines",
+                    next_step=f"Write {', '.join(KEYS)}, evenly, or weights like web=3,batch=1.",
+                )
         return cls("weights", weights)
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one group pays of one line."""
+    """The part of one line that one group pays."""
 
     group: str
     line_id: str
     amount: Decimal
     is_shared: bool
-    """Whether the line belongs to all, and this is a part of it."""
+    """Whether the line is shared by all groups."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """A statement's lines, split among groups."""
+    """The lines of a statement, split among groups."""
 
     by: str
     key: ShareKey
     shares: tuple[Share, ...]
 
     def totals(self) -> Mapping[str, Decimal]:
-        """Group -> what it pays, in the order of the names. They sum to the lines' total exactly."""
+        """Group -> amount, sorted by group. Invariant: the amounts sum up to the total of the lines exactly."""
         amounts: dict[str, list[Decimal]] = {}
         for share in self.shares:
             amounts.setdefault(share.group, []).append(share.amount)
@@ -94,11 +100,11 @@ class Allocation:
         }
 
 
-def allocate(statement: Statement, evidence: Evidence, by: str, key: ShareKey) -> Allocation:
+def allocate(statement: Statement, evidence: UsageEvidence, by: str, key: ShareKey) -> Allocation:
     """Split a statement's lines by a label.
 
     by: the label, such as `site`, `pool` or `team`
-    evidence: who there was to share with, and how much of it
+    evidence: the nodes by whose days shared lines are split
     """
     horizon_end = min(statement.metered_until_us, statement.period.end_us)
     weights = _weights(evidence, statement.period, horizon_end, by, key)
@@ -113,10 +119,10 @@ def allocate(statement: Statement, evidence: Evidence, by: str, key: ShareKey) -
 
 
 def shared_out(amount: Decimal, weights: Mapping[str, Fraction]) -> Mapping[str, Decimal]:
-    """An amount in parts by weight that sum to it exactly, each in whole cents, or in steps as fine as the amount's.
+    """The parts of an amount by weight, in whole cents, or in smaller steps where the amount has more decimal places.
 
-    Each gets its part rounded down; what is left goes, one step each, to the largest remainders (of equal ones to the
-    first name).
+    Invariant: the parts sum up to the amount exactly. Each part is rounded down; the steps that are left go, one each,
+    to the groups with the largest remainders, and of equal remainders to the group whose name comes first.
     """
     whole = sum(weights.values(), Fraction(0))
     if not whole:
@@ -134,32 +140,32 @@ def shared_out(amount: Decimal, weights: Mapping[str, Fraction]) -> Mapping[str,
     return {group: EXACT.multiply(Decimal(sign * part), step) for group, part in parts.items()}
 
 
-def _weights(evidence: Evidence, period: Period, cut_us: int, by: str, key: ShareKey) -> Mapping[str, Fraction]:
+def _weights(evidence: UsageEvidence, period: Period, cut_us: int, by: str, key: ShareKey) -> Mapping[str, Fraction]:
     if key.weights:
         return key.weights
-    horizon = Horizon(period.start_us, period.end_us, evidence.until_us, cut_us)
+    window = MeteringWindow(period.start_us, period.end_us, evidence.until_us, cut_us)
     rule = _usage_rule(KEYS.get(key.name, KEYS["nodes"]))
-    peers = Peers(evidence.histories, period.end_us)
+    peers = PeerSizes(evidence.records, period.end_us)
     found: dict[str, Fraction] = {}
-    for history in evidence.histories:
-        if history.kind != "node":
+    for record in evidence.records:
+        if record.kind != "node":
             continue
-        days = sum(run.quantity for run in _days(history, rule, horizon, peers))
+        days = sum(slots.quantity for slots in _days(record, rule, window, peers))
         if days:
-            group = history.labels.get(by, NOBODY)
+            group = record.labels.get(by, NOBODY)
             found[group] = Fraction(1) if key.name == "evenly" else found.get(group, Fraction(0)) + days
     return dict(sorted(found.items()))
 
 
 def _usage_rule(unit_name: str) -> Rule:
-    """Counts every day on which a node was there, in whatever state."""
+    """Counts every day on which a node exists, in any state."""
     return Rule("usage", "", UNITS[unit_name], Counting.CALENDAR_DAYS_STARTED, prices=())
 
 
-def _days(history: History, rule: Rule, horizon: Horizon, peers: Peers) -> Sequence[Run]:
+def _days(record: UsageRecord, rule: Rule, window: MeteringWindow, peers: PeerSizes) -> Sequence[SlotRange]:
     measure = rule.unit.measure
-    sizes = None if measure is Measure.ITSELF else peers.sizes(history, measure)
+    sizes = None if measure is Measure.ITSELF else peers.sizes(record, measure)
     return merged(
-        Run(slot_of(part.start_us, DAY_US), slot_of(part.end_us - 1, DAY_US), part.size)
-        for part in stretches(history, rule, Reading.LIKELY, horizon, sizes)
+        SlotRange(slot_of(part.start_us, DAY_US), slot_of(part.end_us - 1, DAY_US), part.size)
+        for part in billed_intervals(record, rule, Estimate.LIKELY, window, sizes)
     )

@@ -1,4 +1,4 @@
-"""Fee lines: one amount each, with the rule, the inputs and the evidence that it follows from."""
+"""Fee lines: an amount with the rule, the quantities and the events that it is computed from."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from poolkeeper.tasks.fees.money import money_text
 from poolkeeper.tasks.fees.periods import instant, moment
-from poolkeeper.tasks.fees.tariff.units import UNITS, Unit
-from poolkeeper.tasks.fees.usage.events import Event
+from poolkeeper.tasks.fees.tariff.units import UNITS, PriceUnit
+from poolkeeper.tasks.fees.usage.events import UsageEvent
 
 
-class Told(NamedTuple):
-    """One event as evidence of a line."""
+class SourceEvent(NamedTuple):
+    """An event that a fee line is computed from, and where it is written."""
 
     event: str
     at_us: int
@@ -26,8 +26,8 @@ class Told(NamedTuple):
     line: int
 
     @classmethod
-    def by(cls, event: Event) -> Told:
-        """An event as a reference."""
+    def of(cls, event: UsageEvent) -> SourceEvent:
+        """The reference to an event."""
         return cls(event.name, event.at_us, event.vcpus, event.gpus, event.source, event.line)
 
 
@@ -41,41 +41,41 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FeeLine:
-    """One line of a bill. `amount` is quantity times unit price, rounded by the tariff's rule where it has one."""
+    """One line of a statement. `amount` is quantity times unit price, rounded where the tariff rounds lines."""
 
     id: str
-    """The same for the same thing in the same period, whatever the evidence says of it: `2026-10-1f2e3d4c5b`."""
+    """Such as `2026-10-1f2e3d4c5b`. Invariant: it depends on period, tariff, rule, resource and price only."""
     rule: str
     resource_id: str
     kind: str
-    """`cluster`, `node`, or `all` for what is counted over all of them together."""
+    """`cluster`, `node`, or `all` for a line that counts all resources together."""
     counting: str
     unit_name: str
     quantity: int
     unit_price: Decimal
-    """As charged: nothing while the fee is waived."""
+    """As charged: 0 while the fee is waived."""
     list_price: Decimal | None
-    """As published; None when the provider has published none."""
+    """As published; None when the provider has published no price."""
     amount: Decimal
     low: Decimal
     high: Decimal
     start_us: int
     end_us: int
     waiver: str
-    """Why the fee is not charged; empty where it is."""
+    """Why the fee is not charged; empty where the fee is charged."""
     price_source: str
     gaps: tuple[str, ...]
-    """What the evidence leaves open, each as a clause; without any, `low` and `high` are the amount."""
+    """What the evidence does not show, each as a clause. Without gaps, `low` and `high` are equal to the amount."""
     spans: tuple[Span, ...]
-    evidence: tuple[Told, ...]
+    evidence: tuple[SourceEvent, ...]
     labels: Mapping[str, str]
     corrects: str = ""
-    """The line of a closed period that this one corrects."""
+    """The id of the line in a closed month that this line corrects; empty for other lines."""
     because: str = ""
-    """Why it is corrected."""
+    """Why that line is corrected."""
 
     @property
-    def unit(self) -> Unit:
+    def unit(self) -> PriceUnit:
         """What the price is for."""
         return UNITS[self.unit_name]
 
@@ -101,7 +101,7 @@ class FeeLine:
         return row | ({"corrects": self.corrects, "because": self.because} if self.corrects else {})
 
     def record(self) -> dict[str, Any]:
-        """The whole line as JSON types, for keeping."""
+        """The whole line as JSON types, as a closed month keeps it."""
         return {
             **self.row(),
             "kind": self.kind,
@@ -110,20 +110,20 @@ class FeeLine:
             "spans": [[_time(span.start_us), _time(span.end_us), span.size] for span in self.spans],
             "evidence": [
                 {
-                    "event": told.event,
-                    "at": _time(told.at_us),
-                    "vcpus": told.vcpus,
-                    "gpus": told.gpus,
-                    "source": told.source,
-                    "line": told.line,
+                    "event": event.event,
+                    "at": _time(event.at_us),
+                    "vcpus": event.vcpus,
+                    "gpus": event.gpus,
+                    "source": event.source,
+                    "line": event.line,
                 }
-                for told in self.evidence
+                for event in self.evidence
             ],
         }
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> FeeLine:
-        """A line that was kept. Raises KeyError or ValueError for what is none."""
+        """The line of a `record()`. Raises KeyError or ValueError when the record is not of a line."""
         list_price = record["list_price"]
         return cls(
             id=record["id"],
@@ -145,8 +145,10 @@ class FeeLine:
             gaps=tuple(record["gaps"]),
             spans=tuple(Span(_instant(start), _instant(end), size) for start, end, size in record["spans"]),
             evidence=tuple(
-                Told(told["event"], _instant(told["at"]), told["vcpus"], told["gpus"], told["source"], told["line"])
-                for told in record["evidence"]
+                SourceEvent(
+                    event["event"], _instant(event["at"]), event["vcpus"], event["gpus"], event["source"], event["line"]
+                )
+                for event in record["evidence"]
             ),
             labels=record["labels"],
             corrects=record.get("corrects", ""),
@@ -155,7 +157,7 @@ class FeeLine:
 
 
 def line_id(period: str, *parts: object) -> str:
-    """A short name for what a line is about. The period stands in it, so that a line can be found by its id alone."""
+    """A short id. It begins with the period, so that a line is found by its id alone."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
     return f"{period}-{digest[:12]}"
 

@@ -1,11 +1,12 @@
-"""The meter: evidence and a tariff to fee lines.
+"""The meter: makes fee lines of evidence and a tariff.
 
-Each rule of the tariff is counted over every resource of its kind (or over all together), piece by piece where the
-price or the waiver changes. The same evidence gives the same lines, in whatever order it comes.
+Each rule of the tariff counts every resource of its kind, or all of them together. A period in which the price or the
+waiver changes is counted in pieces.
 
-Cutting a period at midnight in UTC+8 and summing gives the whole, for every rule: no hour or day is in two periods, and
-a flat sum is due on the first day of its month. The one exception is a tariff that rounds lines: each cut
-can move a line by as much as its rounding does.
+Invariants:
+- The same evidence gives the same lines, in whatever order its events are read.
+- The parts of a period that is cut at midnight in UTC+8 sum up to the whole: no hour or day is in two parts, and a flat
+  sum is due on the first day of its month. The one exception is a tariff that rounds each line: it rounds each part.
 """
 
 from __future__ import annotations
@@ -17,35 +18,35 @@ from datetime import date, timedelta
 from decimal import Decimal
 from operator import attrgetter
 
-from poolkeeper.tasks.fees.metering.fee_lines import FeeLine, Span, Told, line_id
+from poolkeeper.tasks.fees.metering.fee_lines import FeeLine, SourceEvent, Span, line_id
 from poolkeeper.tasks.fees.metering.intervals import (
-    Horizon,
-    Known,
-    Peers,
-    Reading,
-    Sizes,
-    Stretch,
-    known_time,
-    stretches,
+    BilledInterval,
+    Coverage,
+    Estimate,
+    MeteringWindow,
+    PeerSizes,
+    SizeRange,
+    billed_intervals,
+    coverage_of,
 )
-from poolkeeper.tasks.fees.metering.slots import Run, clipped, merged
+from poolkeeper.tasks.fees.metering.slots import SlotRange, clipped, merged
 from poolkeeper.tasks.fees.money import ZERO, times, total
 from poolkeeper.tasks.fees.periods import DAY_US, Period, billing_day, day_start, slot_of, slot_start
 from poolkeeper.tasks.fees.tariff.model import Piece, Rule, Tariff, Tier
 from poolkeeper.tasks.fees.tariff.units import Counting, Measure
-from poolkeeper.tasks.fees.usage.evidence import Evidence
-from poolkeeper.tasks.fees.usage.usage_records import History, Phase
+from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
+from poolkeeper.tasks.fees.usage.usage_records import UsagePhase, UsageRecord
 
 ALL = "all"
-"""The kind of a line that is counted over all resources together."""
+"""The kind of a line that counts all resources together."""
 
 COVERAGE_STEPS = 1_000_000
-"""Coverage is told to six places, rounded down: only what is whole is 1."""
+"""Coverage has six places and is rounded down: it is 1 only where there is evidence for everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unpriced:
-    """Usage that the tariff has no price for, or that nobody told the size of: it is in no total."""
+    """Usage without a price in the tariff, or without a known size. No total includes it."""
 
     rule: str
     resource_id: str
@@ -65,7 +66,7 @@ class Statement:
     lines: tuple[FeeLine, ...]
     unpriced: tuple[Unpriced, ...]
     coverage: Decimal
-    """The share of the priced time for which there is evidence, from 0 to 1."""
+    """The share of the priced time with evidence, from 0 to 1."""
     metered_until_us: int
 
     @property
@@ -75,12 +76,12 @@ class Statement:
 
     @property
     def low(self) -> Decimal:
-        """The same with every gap read the way that costs least."""
+        """The total when each gap in the evidence is filled in the cheapest way."""
         return self.tariff.rounding.total(total(line.low for line in self.lines))
 
     @property
     def high(self) -> Decimal:
-        """The same with every gap read the way that costs most."""
+        """The total when each gap in the evidence is filled in the most expensive way."""
         return self.tariff.rounding.total(total(line.high for line in self.lines))
 
     @property
@@ -90,22 +91,22 @@ class Statement:
 
 
 def meter(
-    evidence: Evidence, tariff: Tariff, period: Period, now_us: int, *, only: Set[str] | None = None
+    evidence: UsageEvidence, tariff: Tariff, period: Period, now_us: int, *, only: Set[str] | None = None
 ) -> Statement:
-    """What a period costs.
+    """The statement of a period.
 
-    now_us: what is later is not billed yet; hours that have not ended by then are not either
-    only: the resources whose lines are wanted, and the names of what is counted over all (`collective`); None: all
+    now_us: later time is not billed yet, nor is an hour that has not ended by then
+    only: ids of the resources to meter, and names of what is counted together (`collective`); None: everything
     """
-    horizon = Horizon(period.start_us, period.end_us, evidence.until_us, min(period.end_us, now_us))
+    window = MeteringWindow(period.start_us, period.end_us, evidence.until_us, min(period.end_us, now_us))
     lines: list[FeeLine] = []
     unpriced: list[Unpriced] = []
     known_us = possible_us = 0
-    peers = Peers(evidence.histories, period.end_us)
+    peers = PeerSizes(evidence.records, period.end_us)
     for rule in tariff.rules:
-        counted = _counted(rule, evidence, horizon, peers, now_us, only)
-        known_us += sum(usage.known.known_us for usage in counted)
-        possible_us += sum(usage.known.possible_us for usage in counted)
+        counted = _counted(rule, evidence, window, peers, now_us, only)
+        known_us += sum(usage.coverage.known_us for usage in counted)
+        possible_us += sum(usage.coverage.possible_us for usage in counted)
         for piece in rule.pieces(period.first, period.after):
             for usage in counted:
                 for priced in _priced(tariff, rule, piece, usage, period):
@@ -113,59 +114,59 @@ def meter(
                         lines.append(priced)
                     else:
                         unpriced.append(priced)
-    coverage = _share(known_us, possible_us) if possible_us else _nothing_possible(evidence, horizon)
-    return Statement(period, tariff, tuple(lines), tuple(unpriced), coverage, horizon.cut_us)
+    coverage = _share(known_us, possible_us) if possible_us else _nothing_possible(evidence, window)
+    return Statement(period, tariff, tuple(lines), tuple(unpriced), coverage, window.cut_us)
 
 
 def _share(known_us: int, possible_us: int) -> Decimal:
     return Decimal(known_us * COVERAGE_STEPS // possible_us) / COVERAGE_STEPS
 
 
-def _nothing_possible(evidence: Evidence, horizon: Horizon) -> Decimal:
-    """Nothing was there that the tariff prices: how far that is known. Without any evidence nothing is."""
-    if not evidence.histories:
+def _nothing_possible(evidence: UsageEvidence, window: MeteringWindow) -> Decimal:
+    """The coverage where no resource has a price: the share of the window with evidence; 0 without any evidence."""
+    if not evidence.records:
         return ZERO
-    known_us = min(horizon.until_us, horizon.end_us) - horizon.start_us
-    return _share(max(0, known_us), horizon.end_us - horizon.start_us)
+    known_us = min(window.until_us, window.end_us) - window.start_us
+    return _share(max(0, known_us), window.end_us - window.start_us)
 
 
 @dataclass(frozen=True, slots=True)
 class _Usage:
-    """What one rule counts of one resource, or of all together, under each reading of the gaps."""
+    """What one rule counts for one resource, or for all of them together, by estimate."""
 
     resource_id: str
     kind: str
-    runs: Mapping[Reading, Sequence[Run]]
-    known: Known
-    there_us: Sequence[tuple[int, int]]
-    """When it was there at all, billed or not."""
+    ranges: Mapping[Estimate, Sequence[SlotRange]]
+    coverage: Coverage
+    present_us: Sequence[tuple[int, int]]
+    """When the resource existed, billed or not: from, to."""
     size_is_open: bool
-    """Nobody told its size, nor that of any other."""
-    histories: tuple[History, ...]
+    """Whether its size is not known, nor the size of any other node."""
+    records: tuple[UsageRecord, ...]
 
 
 def collective(rule: Rule) -> str:
-    """What a rule calls the resources that it counts over all of them together; empty where it counts each."""
+    """The name for the resources that a rule counts together; empty where it counts each of them."""
     if rule.counting is Counting.FLAT:
         return ALL
     return f"{ALL} {rule.unit.kind}s" if rule.counting is Counting.DAILY_MAXIMUM else ""
 
 
 def _counted(
-    rule: Rule, evidence: Evidence, horizon: Horizon, peers: Peers, now_us: int, only: Set[str] | None
+    rule: Rule, evidence: UsageEvidence, window: MeteringWindow, peers: PeerSizes, now_us: int, only: Set[str] | None
 ) -> list[_Usage]:
     name = collective(rule)
     if name and only is not None and name not in only:
         return []
     if rule.counting is Counting.FLAT:
-        return list(_flat(rule, evidence, horizon, now_us))
-    histories = [
-        history
-        for history in evidence.histories
-        if history.kind == rule.unit.kind and (name or only is None or history.resource_id in only)
+        return list(_flat(rule, evidence, window, now_us))
+    records = [
+        record
+        for record in evidence.records
+        if record.kind == rule.unit.kind and (name or only is None or record.resource_id in only)
     ]
-    counting = _Counting(rule, horizon, peers)
-    each = [usage for history in histories if (usage := counting.of_one(history))]
+    counting = _Counting(rule, window, peers)
+    each = [usage for record in records if (usage := counting.of_one(record))]
     if rule.counting is Counting.DAILY_MAXIMUM:
         return [counting.of_all(each)] if each else []
     return each
@@ -173,94 +174,102 @@ def _counted(
 
 @dataclass(frozen=True, slots=True)
 class _Counting:
-    """Counting by one rule over one horizon."""
+    """Counts by one rule over one window."""
 
     rule: Rule
-    horizon: Horizon
-    peers: Peers
+    window: MeteringWindow
+    peers: PeerSizes
 
-    def of_one(self, history: History) -> _Usage | None:
-        """One resource's usage; None when it was not there."""
-        there = list(_there(history, self.horizon))
-        if not there:
+    def of_one(self, record: UsageRecord) -> _Usage | None:
+        """The usage of one resource; None when it did not exist in the window."""
+        present = list(_present(record, self.window))
+        if not present:
             return None
-        sizes, size_is_open = self._sizes(history)
-        known = known_time(history, self.rule, self.horizon, sizes)
+        sizes, size_is_open = self._sizes(record)
+        coverage = coverage_of(record, self.rule, self.window, sizes)
         if self.rule.counting is Counting.DAILY_MAXIMUM:
-            runs: Mapping[Reading, Sequence[Run]] = {}  # what counts is the sum of all at one time
+            ranges: Mapping[Estimate, Sequence[SlotRange]] = {}  # `of_all` counts the sum of all nodes at one time
         else:
-            runs = self._by_reading(known, lambda reading: self._runs(self._stretches(history, reading, sizes)))
-        return _Usage(history.resource_id, history.kind, runs, known, there, size_is_open, (history,))
+            ranges = self._by_estimate(
+                coverage, lambda estimate: self._ranges(self._intervals(record, estimate, sizes))
+            )
+        return _Usage(record.resource_id, record.kind, ranges, coverage, present, size_is_open, (record,))
 
     def of_all(self, each: Sequence[_Usage]) -> _Usage:
-        """The usage of all resources at one time."""
-        known = Known(
-            sum(usage.known.known_us for usage in each),
-            sum(usage.known.possible_us for usage in each),
-            tuple(f"{usage.resource_id}: {gap}" for usage in each for gap in usage.known.gaps),
+        """The usage of all resources together."""
+        coverage = Coverage(
+            sum(usage.coverage.known_us for usage in each),
+            sum(usage.coverage.possible_us for usage in each),
+            tuple(f"{usage.resource_id}: {gap}" for usage in each for gap in usage.coverage.gaps),
         )
-        histories = tuple(history for usage in each for history in usage.histories)
+        records = tuple(record for usage in each for record in usage.records)
 
-        def runs(reading: Reading) -> Sequence[Run]:
-            found = (s for history in histories for s in self._stretches(history, reading, self._sizes(history)[0]))
-            return self._runs(_at_one_time(found))
+        def ranges(estimate: Estimate) -> Sequence[SlotRange]:
+            found = (s for record in records for s in self._intervals(record, estimate, self._sizes(record)[0]))
+            return self._ranges(_at_one_time(found))
 
-        there = [(min(start for u in each for start, _ in u.there_us), max(end for u in each for _, end in u.there_us))]
+        present = [
+            (min(start for u in each for start, _ in u.present_us), max(end for u in each for _, end in u.present_us))
+        ]
         open_ = any(usage.size_is_open for usage in each)
-        return _Usage(collective(self.rule), ALL, self._by_reading(known, runs), known, there, open_, histories)
+        return _Usage(
+            collective(self.rule), ALL, self._by_estimate(coverage, ranges), coverage, present, open_, records
+        )
 
-    def _by_reading(self, known: Known, runs: Callable[[Reading], Sequence[Run]]) -> Mapping[Reading, Sequence[Run]]:
-        if known.gaps:
-            return {reading: runs(reading) for reading in Reading}
-        return dict.fromkeys(Reading, runs(Reading.LIKELY))
+    def _by_estimate(
+        self, coverage: Coverage, ranges: Callable[[Estimate], Sequence[SlotRange]]
+    ) -> Mapping[Estimate, Sequence[SlotRange]]:
+        if coverage.gaps:
+            return {estimate: ranges(estimate) for estimate in Estimate}
+        return dict.fromkeys(Estimate, ranges(Estimate.LIKELY))
 
-    def _sizes(self, history: History) -> tuple[Sizes | None, bool]:
-        """What stands in for a size that was not told; whether nothing can."""
+    def _sizes(self, record: UsageRecord) -> tuple[SizeRange | None, bool]:
+        """The sizes that stand in for one that is not known; whether there are none."""
         measure = self.rule.unit.measure
-        if measure is Measure.ITSELF or all(_told_size(life.phases, measure) for life in history.lifetimes):
+        if measure is Measure.ITSELF or all(_has_size(life.phases, measure) for life in record.lifetimes):
             return None, False
-        sizes = self.peers.sizes(history, measure)
+        sizes = self.peers.sizes(record, measure)
         return sizes, sizes is None
 
-    def _stretches(self, history: History, reading: Reading, sizes: Sizes | None) -> Iterator[Stretch]:
-        return stretches(history, self.rule, reading, self.horizon, sizes)
+    def _intervals(self, record: UsageRecord, estimate: Estimate, sizes: SizeRange | None) -> Iterator[BilledInterval]:
+        return billed_intervals(record, self.rule, estimate, self.window, sizes)
 
-    def _runs(self, found: Iterable[Stretch]) -> Sequence[Run]:
+    def _ranges(self, found: Iterable[BilledInterval]) -> Sequence[SlotRange]:
         length = self.rule.unit.slot_us
         if self.rule.counting is not Counting.CLOCK_HOURS_INSIDE:
             return merged(
-                Run(slot_of(part.start_us, length), slot_of(part.end_us - 1, length), part.size) for part in found
+                SlotRange(slot_of(part.start_us, length), slot_of(part.end_us - 1, length), part.size) for part in found
             )
-        ended = slot_of(self.horizon.cut_us, length) - 1
-        runs = []
+        ended = slot_of(self.window.cut_us, length) - 1
+        ranges = []
         for part in found:
-            # an hour that runs still may become the hour of release
+            # the hour that is not over may become the hour of the release, which is free
             last = ended if part.ends_us is None else slot_of(part.ends_us, length) - 1
             last = min(last, slot_of(part.end_us - 1, length))
             first = slot_of(part.start_us, length)
             if part.begins_us is not None:
                 first = max(first, slot_of(part.begins_us, length) + 1)
             if first <= last:
-                runs.append(Run(first, last, part.size))
-        return merged(runs)
+                ranges.append(SlotRange(first, last, part.size))
+        return merged(ranges)
 
 
-def _told_size(phases: Sequence[Phase], measure: Measure) -> bool:
+def _has_size(phases: Sequence[UsagePhase], measure: Measure) -> bool:
     return not phases or getattr(phases[0], measure) is not None
 
 
-def _there(history: History, horizon: Horizon) -> Iterator[tuple[int, int]]:
-    """When a resource was there, or may have been, up to the cut."""
-    for life in history.lifetimes:
-        start = life.begins_us if life.begin_is_told else horizon.start_us
-        end = horizon.cut_us if life.ends_us is None else life.ends_us
-        start, end = max(start, horizon.start_us), min(end, horizon.cut_us)
-        if start < end or (start == end == life.ends_us and start < horizon.end_us and life.begin_is_told):
+def _present(record: UsageRecord, window: MeteringWindow) -> Iterator[tuple[int, int]]:
+    """When a resource existed, or may have existed, up to the cut."""
+    for life in record.lifetimes:
+        start = life.begins_us if life.begin_is_known else window.start_us
+        end = window.cut_us if life.ends_us is None else life.ends_us
+        start, end = max(start, window.start_us), min(end, window.cut_us)
+        if start < end or (start == end == life.ends_us and start < window.end_us and life.begin_is_known):
             yield start, end
 
 
-def _at_one_time(found: Iterable[Stretch]) -> Iterator[Stretch]:
-    """The sum of sizes over time."""
+def _at_one_time(found: Iterable[BilledInterval]) -> Iterator[BilledInterval]:
+    """The sum of the sizes over time."""
     changes: dict[int, int] = {}
     for part in found:
         changes[part.start_us] = changes.get(part.start_us, 0) + part.size
@@ -268,72 +277,74 @@ def _at_one_time(found: Iterable[Stretch]) -> Iterator[Stretch]:
     level, since = 0, 0
     for at_us in sorted(changes):
         if level:
-            yield Stretch(since, at_us, level, None, None)
+            yield BilledInterval(since, at_us, level, None, None)
         level, since = level + changes[at_us], at_us
 
 
-def _flat(rule: Rule, evidence: Evidence, horizon: Horizon, now_us: int) -> Iterator[_Usage]:
-    """One month for each month that begins in the horizon and has anything billable in it."""
-    first = billing_day(horizon.start_us)
+def _flat(rule: Rule, evidence: UsageEvidence, window: MeteringWindow, now_us: int) -> Iterator[_Usage]:
+    """One usage for each month that begins in the window and has a billed resource."""
+    first = billing_day(window.start_us)
     if first.day > 1:
         first = Period.month(first.year, first.month).after
     month = Period.month(first.year, first.month)
-    while month.start_us < horizon.end_us:
+    while month.start_us < window.end_us:
         cut_us = min(month.end_us, now_us)
-        within = Horizon(month.start_us, month.end_us, evidence.until_us, cut_us)
+        within = MeteringWindow(month.start_us, month.end_us, evidence.until_us, cut_us)
         day = slot_of(month.start_us, DAY_US)
-        runs = {
-            reading: [Run(day, day, 1)]
-            if any(_any(stretches(history, rule, reading, within, None)) for history in evidence.histories)
+        ranges = {
+            estimate: [SlotRange(day, day, 1)]
+            if any(_any(billed_intervals(record, rule, estimate, within, None)) for record in evidence.records)
             else []
-            for reading in Reading
+            for estimate in Estimate
         }
-        if runs[Reading.HIGH]:
-            there = [(month.start_us, month.end_us)]
-            yield _Usage(ALL, ALL, runs, Known(0, 0, ()), there, False, ())
+        if ranges[Estimate.HIGH]:
+            present = [(month.start_us, month.end_us)]
+            yield _Usage(ALL, ALL, ranges, Coverage(0, 0, ()), present, False, ())
         month = month.next_month()
 
 
-def _any(found: Iterator[Stretch]) -> bool:
+def _any(found: Iterator[BilledInterval]) -> bool:
     return next(found, None) is not None
 
 
 def _priced(tariff: Tariff, rule: Rule, piece: Piece, usage: _Usage, period: Period) -> Iterator[FeeLine | Unpriced]:
-    """One resource's lines for the days of one price, one for each step of its table."""
+    """The lines of one resource for the days of one price: one line for each step of its table."""
     start_us, end_us = day_start(piece.first), day_start(piece.after)
-    there = [
+    present = [
         (max(start, start_us), min(end, end_us))
-        for start, end in usage.there_us
+        for start, end in usage.present_us
         if start < end_us and (end > start_us or start == end == start_us)
     ]
-    if not there:
+    if not present:
         return
     length = rule.unit.slot_us or DAY_US
     first, last = slot_of(start_us, length), slot_of(end_us - 1, length)
-    runs = {reading: list(clipped(usage.runs[reading], first, last)) for reading in Reading}
-    likely = runs[Reading.LIKELY]
-    quantity = sum(run.quantity for run in likely)
+    ranges = {estimate: list(clipped(usage.ranges[estimate], first, last)) for estimate in Estimate}
+    likely = ranges[Estimate.LIKELY]
+    quantity = sum(slots.quantity for slots in likely)
     reason = _why_unpriced(piece, usage)
     if reason:
-        if usage.size_is_open or any(runs[Reading.HIGH]):
-            told = None if usage.size_is_open else quantity
-            yield Unpriced(rule.name, usage.resource_id, told, rule.unit.name, piece.first, piece.after, reason)
+        if usage.size_is_open or any(ranges[Estimate.HIGH]):
+            known = None if usage.size_is_open else quantity
+            yield Unpriced(rule.name, usage.resource_id, known, rule.unit.name, piece.first, piece.after, reason)
         return
     price = piece.price
     tiers = price.tiers if price and price.tiers else (Tier(None, ZERO),)
     below = 0
     for step, tier in enumerate(tiers):
-        by_reading = {reading: sum(_within(run, below, tier.up_to) for run in runs[reading]) for reading in Reading}
+        by_estimate = {
+            estimate: sum(_within(slots, below, tier.up_to) for slots in ranges[estimate]) for estimate in Estimate
+        }
         below = tier.up_to or 0
-        if step and not by_reading[Reading.HIGH]:
+        if step and not by_estimate[Estimate.HIGH]:
             continue
         charged = ZERO if piece.waiver else tier.price
-        amounts = {reading: tariff.rounding.line(times(n, charged)) for reading, n in by_reading.items()}
+        amounts = {estimate: tariff.rounding.line(times(n, charged)) for estimate, n in by_estimate.items()}
         starts_us, ends_us = (
-            (slot_start(likely[0].first, length), slot_start(likely[-1].last + 1, length)) if likely else there[0]
+            (slot_start(likely[0].first, length), slot_start(likely[-1].last + 1, length)) if likely else present[0]
         )
         if rule.counting is Counting.FLAT:
-            ends_us = there[0][1]
+            ends_us = present[0][1]
         yield FeeLine(
             id=line_id(period.name, tariff.name, rule.name, usage.resource_id, piece.first, step),
             rule=rule.name,
@@ -341,58 +352,58 @@ def _priced(tariff: Tariff, rule: Rule, piece: Piece, usage: _Usage, period: Per
             kind=usage.kind,
             counting=rule.counting,
             unit_name=rule.unit.name,
-            quantity=by_reading[Reading.LIKELY],
+            quantity=by_estimate[Estimate.LIKELY],
             unit_price=charged,
             list_price=tier.price if price and price.is_known else None,
-            amount=amounts[Reading.LIKELY],
+            amount=amounts[Estimate.LIKELY],
             low=min(amounts.values()),
             high=max(amounts.values()),
             start_us=starts_us,
             end_us=ends_us,
             waiver=piece.waiver.reason if piece.waiver else "",
             price_source=f"{price.source} ({price.dated})" if price else "",
-            gaps=usage.known.gaps,
+            gaps=usage.coverage.gaps,
             spans=tuple(_spans(likely, length)),
-            evidence=tuple(_evidence(usage.histories, start_us, end_us)),
-            labels=usage.histories[0].labels if usage.kind != ALL else {},
+            evidence=tuple(_evidence(usage.records, start_us, end_us)),
+            labels=usage.records[0].labels if usage.kind != ALL else {},
         )
 
 
 def _why_unpriced(piece: Piece, usage: _Usage) -> str:
     if usage.size_is_open and not piece.waiver:
-        return "nobody told its size, nor that of any other node"
+        return "no event reports its size, nor the size of any other node"
     if piece.waiver:
         return ""
     if piece.price is None:
         return f"the tariff has no price for {piece.first} to {piece.after - timedelta(days=1)}"
-    return "" if piece.price.is_known else "the provider has published no price, and no waiver holds"
+    return "" if piece.price.is_known else "the provider has published no price, and no waiver is in force"
 
 
-def _within(run: Run, below: int, up_to: int | None) -> int:
-    """The part of a run's quantity that lies within one step of a cumulative table."""
-    size = min(run.size, up_to) if up_to is not None else run.size
-    return max(0, size - below) * (run.last - run.first + 1)
+def _within(slots: SlotRange, below: int, up_to: int | None) -> int:
+    """The part of a quantity that is in one step of a cumulative table."""
+    size = min(slots.size, up_to) if up_to is not None else slots.size
+    return max(0, size - below) * (slots.last - slots.first + 1)
 
 
-def _spans(runs: Iterable[Run], length_us: int) -> Iterator[Span]:
-    for run in runs:
-        yield Span(slot_start(run.first, length_us), slot_start(run.last + 1, length_us), run.size)
+def _spans(ranges: Iterable[SlotRange], length_us: int) -> Iterator[Span]:
+    for slots in ranges:
+        yield Span(slot_start(slots.first, length_us), slot_start(slots.last + 1, length_us), slots.size)
 
 
-def _evidence(histories: Sequence[History], start_us: int, end_us: int) -> Iterator[Told]:
-    """The events that a line rests on: what began the lifetime, the last one before the time in question, and those in
-    it. Of lines over all resources there is no list: it is every event."""
-    if len(histories) != 1:
+def _evidence(records: Sequence[UsageRecord], start_us: int, end_us: int) -> Iterator[SourceEvent]:
+    """The events that a line is computed from: the beginning of the lifetime, the last event before the time of the
+    line, and the events in that time. A line over all resources has no list: it is computed from every event."""
+    if len(records) != 1:
         return
-    events = histories[0].events
+    events = records[0].events
     first, after = (bisect_left(events, at_us, key=_at) for at_us in (start_us, end_us))
     began = next((event for event in reversed(events[:first]) if event.begins), None)
     if began is not None and began is not events[first - 1]:
-        yield Told.by(began)
+        yield SourceEvent.of(began)
     if first == after == 0:
-        # one that came later is why something is thought to have been there
+        # a later event is the reason to assume that the resource existed before
         after = 1
-    yield from map(Told.by, events[max(0, first - 1) : after])
+    yield from map(SourceEvent.of, events[max(0, first - 1) : after])
 
 
 _at = attrgetter("at_us")

@@ -1,8 +1,8 @@
-"""What is to come: the month's end, what the hybrid fee would cost if it began, what a change of a pool would cost.
+"""The forecast of a month: its total at the end, the cost of a fee that is not charged today, of a planned change.
 
-Time to come is a gap in the evidence like any other: the meter reads it as `likely` (what is there stays as it is),
-`low` (all of it goes right now) and `high` (as likely, with every other gap read the dearest way). Nothing here is
-charged.
+For the meter, the future is a gap in the evidence like any other. `likely` assumes that all resources stay as they are.
+`low` assumes that all of them end now. `high` is `likely` with each other gap filled in the most expensive way. Nothing
+of a forecast is charged.
 """
 
 from __future__ import annotations
@@ -18,70 +18,77 @@ from poolkeeper.tasks.fees.metering.meter import Statement, meter
 from poolkeeper.tasks.fees.money import EXACT, money_text
 from poolkeeper.tasks.fees.periods import Period, billing_day
 from poolkeeper.tasks.fees.tariff.model import Price, Rule, Tariff, Tier
-from poolkeeper.tasks.fees.tariff.units import UNITS, Counting, Unit
-from poolkeeper.tasks.fees.usage.evidence import Evidence
-from poolkeeper.tasks.fees.usage.usage_records import History, Lifetime, Phase
+from poolkeeper.tasks.fees.tariff.units import UNITS, Counting, PriceUnit
+from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
+from poolkeeper.tasks.fees.usage.usage_records import Lifetime, UsagePhase, UsageRecord
+from poolkeeper.tasks.fleet.problems import counted
 from poolkeeper.tasks.outcomes import Invalid
 
 LONG_AGO = date(2000, 1, 1)
 
-GIVEN = "given by who asked"
-"""The source of a hypothetical price."""
+GIVEN = "given in the request"
+"""The source of a hypothetical price, as its line shows it."""
 
 
-class OutlookInvalid(Invalid):
-    """A planned change or a price that cannot be understood, or made; the message says why."""
+class ForecastInvalid(Invalid):
+    """A hypothetical price or a planned change that cannot be read, or that the tariff or the nodes do not allow."""
+
+    id = "fees.forecast.invalid"
+    expected = "a price, a unit, a rule and planned changes that fit the tariff and the nodes"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PlannedChange:
     """Nodes that are planned to join, or to leave."""
 
     count: int
     vcpus: int | None = None
     gpus: int | None = None
     label: str = ""
-    """Of those that leave: a label and its value."""
+    """The label of the nodes that leave, with `value`; empty for nodes that join."""
     value: str = ""
 
     @classmethod
-    def joining(cls, text: str) -> Change:
-        """`20x64`: twenty nodes of 64 vCPUs; `4x96x8`: four of 96 vCPUs and 8 GPUs. Raises OutlookInvalid."""
+    def joining(cls, text: str) -> PlannedChange:
+        """`20x64`: twenty nodes of 64 vCPUs; `4x96x8`: four of 96 vCPUs and 8 GPUs. Raises ForecastInvalid."""
         found = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})(?:x([0-9]{1,3}))?", text)
         if not found:
-            raise OutlookInvalid(
-                f"{text[:40]!r} is no number of nodes and their size: write 20x64, or 4x96x8 with GPUs."
+            raise ForecastInvalid(
+                f"{text[:40]!r} is not a number of nodes and their size",
+                next_step="Write it like 20x64 (nodes x vCPUs), or 4x96x8 (nodes x vCPUs x GPUs).",
             )
         return cls(int(found[1]), int(found[2]), int(found[3] or 0))
 
     @classmethod
-    def leaving(cls, text: str) -> Change:
-        """`5:pool=general`: five nodes with that label. Raises OutlookInvalid."""
+    def leaving(cls, text: str) -> PlannedChange:
+        """`5:pool=general`: five nodes with the label pool=general. Raises ForecastInvalid."""
         found = re.fullmatch(r"([1-9][0-9]{0,4}):([^=]+)=(.*)", text)
         if not found:
-            raise OutlookInvalid(f"{text[:40]!r} is no number of nodes and their label: write 5:pool=general.")
+            raise ForecastInvalid(
+                f"{text[:40]!r} is not a number of nodes and their label",
+                next_step="Write it like 5:pool=general.",
+            )
         return cls(-int(found[1]), label=found[2], value=found[3])
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What someone wants to know beside the month's end."""
+class ForecastRequest:
+    """What a forecast is asked for, besides the total at the end of the month."""
 
     price: Decimal | None = None
-    """Hypothetical, of a fee that is not charged today; None: not asked."""
-    unit: Unit = UNITS["per_vcpu_day"]
+    """Hypothetical price of a fee that is not charged today; None: no such question."""
+    unit: PriceUnit = UNITS["per_vcpu_day"]
     """What that price is for."""
     rule: str = ""
-    """Which fee; empty where the tariff has only one that is not charged."""
-    changes: tuple[Change, ...] = ()
-    """Planned."""
+    """The name of that fee's rule; empty where the tariff has only one fee that is not charged."""
+    changes: tuple[PlannedChange, ...] = ()
 
     @classmethod
     def of(
         cls, price: str, unit: str, rule: str = "", joining: Iterable[str] = (), leaving: Iterable[str] = ()
-    ) -> Asked:
-        """From texts, such as `0.029`, `per_vcpu_day`, `20x64` and `5:pool=general`. Raises OutlookInvalid."""
-        changes = (*map(Change.joining, joining), *map(Change.leaving, leaving))
+    ) -> ForecastRequest:
+        """From texts, such as `0.029`, `per_vcpu_day`, `20x64` and `5:pool=general`. Raises ForecastInvalid."""
+        changes = (*map(PlannedChange.joining, joining), *map(PlannedChange.leaving, leaving))
         return cls(_price(price) if price else None, unit_named(unit), rule, changes)
 
 
@@ -91,19 +98,19 @@ def _price(text: str) -> Decimal:
     except InvalidOperation:
         price = Decimal("NaN")
     if not price.is_finite() or not 0 <= price < 1_000_000:
-        raise OutlookInvalid(f"{text[:40]!r} is no price: write one like 0.029.")
+        raise ForecastInvalid(f"{text[:40]!r} is not a price", next_step="Write a price like 0.029.")
     return price
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """One answer: what a month will come to."""
+class MonthForecast:
+    """One answer: the total of a month at its end."""
 
     end: Statement
     price: str
-    """Empty, or one that nobody has published, `0.029 per_vcpu_day`: whoever shows it says that it is hypothetical."""
-    changes: tuple[Difference, ...]
-    """What the planned changes add, in the rest of the month and in the one that follows."""
+    """The hypothetical price, such as `0.029 per_vcpu_day`; every output marks it as hypothetical. Empty: none."""
+    changes: tuple[ChangeCost, ...]
+    """What the planned changes add, in the rest of the month and in the month after it."""
 
     def row(self) -> dict[str, Any]:
         """For scripts: money as text."""
@@ -123,46 +130,51 @@ class Estimate:
         return row
 
 
-def estimates(evidence: Evidence, tariff: Tariff, month: Period, now_us: int, asked: Asked) -> tuple[Estimate, ...]:
-    """The month's end as published, then at the hypothetical price that is asked about. Raises OutlookInvalid."""
+def estimates(
+    evidence: UsageEvidence, tariff: Tariff, month: Period, now_us: int, request: ForecastRequest
+) -> tuple[MonthForecast, ...]:
+    """The forecast at the published prices, then the one at the hypothetical price, if any. Raises ForecastInvalid."""
     by = [(tariff, "")]
-    if asked.price is not None:
-        rule = _uncharged(tariff, asked.rule, max(billing_day(now_us), month.first))
-        words = f"{money_text(asked.price)} {asked.unit.name}"
-        by.append((hypothetical(tariff, rule, asked.unit, asked.price), words))
+    if request.price is not None:
+        rule = _uncharged(tariff, request.rule, max(billing_day(now_us), month.first))
+        words = f"{money_text(request.price)} {request.unit.name}"
+        by.append((hypothetical(tariff, rule, request.unit, request.price), words))
     return tuple(
-        Estimate(
+        MonthForecast(
             month_end(evidence, one, month),
             price,
-            cost_of(asked.changes, evidence, one, month, max(now_us, month.start_us)) if asked.changes else (),
+            cost_of(request.changes, evidence, one, month, max(now_us, month.start_us)) if request.changes else (),
         )
         for one, price in by
     )
 
 
 def _uncharged(tariff: Tariff, name: str, day: date) -> Rule:
-    """The fee whose beginning is asked about."""
+    """The fee that gets the hypothetical price. Raises ForecastInvalid."""
     if name:
         if name not in {rule.name for rule in tariff.rules}:
             names = ", ".join(rule.name for rule in tariff.rules)
-            raise OutlookInvalid(f"tariff {tariff.name} has no rule {name}: there are {names}.")
+            raise ForecastInvalid(
+                f"tariff {tariff.name} has no rule {name}", next_step=f"Name one of its rules: {names}."
+            )
         return tariff.rule(name)
     rules = uncharged_rules(tariff, day)
     if len(rules) != 1:
         names = ", ".join(rule.name for rule in rules or tariff.rules)
-        raise OutlookInvalid(
-            f"tariff {tariff.name} has {len(rules)} fees that are not charged: choose a rule ({names})."
+        raise ForecastInvalid(
+            f"tariff {tariff.name} has {len(rules)} fees that are not charged",
+            next_step=f"Choose one rule: {names}.",
         )
     return rules[0]
 
 
-def month_end(evidence: Evidence, tariff: Tariff, period: Period) -> Statement:
-    """The period as it will be when it is over."""
+def month_end(evidence: UsageEvidence, tariff: Tariff, period: Period) -> Statement:
+    """The statement of the period at its end."""
     return meter(evidence, tariff, period, period.end_us)
 
 
-def hypothetical(tariff: Tariff, rule: Rule, unit: Unit, price: Decimal) -> Tariff:
-    """A tariff of one fee, charged at a price that nobody has published. What follows from it must be labelled so."""
+def hypothetical(tariff: Tariff, rule: Rule, unit: PriceUnit, price: Decimal) -> Tariff:
+    """A tariff of one fee at a hypothetical price. Titles say so: the price must never look published."""
     counting = {Counting.CLOCK_HOURS_INSIDE: Counting.CLOCK_HOURS_STARTED}.get(unit.counted_by[0], unit.counted_by[0])
     charged = replace(
         rule,
@@ -176,7 +188,7 @@ def hypothetical(tariff: Tariff, rule: Rule, unit: Unit, price: Decimal) -> Tari
 
 
 def uncharged_rules(tariff: Tariff, day: date) -> tuple[Rule, ...]:
-    """The fees that are waived, or have no published price, on a day: what could begin to be charged."""
+    """The fees that are waived on a day, or have no published price: the provider may begin to charge them."""
     return tuple(rule for rule in tariff.rules if _is_uncharged(rule, day))
 
 
@@ -186,64 +198,68 @@ def _is_uncharged(rule: Rule, day: date) -> bool:
     return False
 
 
-def unit_named(name: str) -> Unit:
-    """A unit of a hypothetical price. Raises OutlookInvalid."""
+def unit_named(name: str) -> PriceUnit:
+    """The unit of a hypothetical price. Raises ForecastInvalid."""
     if name not in UNITS:
-        raise OutlookInvalid(f"{name[:40]!r} is a unit that fits no rule: there are {', '.join(UNITS)}.")
+        raise ForecastInvalid(f"{name[:40]!r} is not a unit", next_step=f"Write one of {', '.join(UNITS)}.")
     return UNITS[name]
 
 
-def changed(evidence: Evidence, changes: Iterable[Change], at_us: int) -> Evidence:
-    """The evidence as it would be if nodes joined and left at some time. Raises OutlookInvalid."""
-    histories = list(evidence.histories)
+def changed(evidence: UsageEvidence, changes: Iterable[PlannedChange], at_us: int) -> UsageEvidence:
+    """The evidence with the planned changes added at a time. Raises ForecastInvalid."""
+    records = list(evidence.records)
     for number, change in enumerate(changes, start=1):
         if change.count > 0:
-            histories += [_joining(change, f"planned-{number}-{node:05}", at_us) for node in range(change.count)]
+            records += [_joining(change, f"planned-{number}-{node:05}", at_us) for node in range(change.count)]
         else:
-            histories = _without(histories, change, at_us)
-    return replace(evidence, histories=tuple(histories))
+            records = _without(records, change, at_us)
+    return replace(evidence, records=tuple(records))
 
 
-def _joining(change: Change, resource_id: str, at_us: int) -> History:
-    life = Lifetime(at_us, True, None, (Phase(at_us, None, "", change.vcpus, change.gpus),))
-    return History(resource_id, "node", (life,), {}, ())
+def _joining(change: PlannedChange, resource_id: str, at_us: int) -> UsageRecord:
+    life = Lifetime(at_us, True, None, (UsagePhase(at_us, None, "", change.vcpus, change.gpus),))
+    return UsageRecord(resource_id, "node", (life,), {}, ())
 
 
-def _without(histories: Sequence[History], change: Change, at_us: int) -> list[History]:
+def _without(records: Sequence[UsageRecord], change: PlannedChange, at_us: int) -> list[UsageRecord]:
     leaving = [
-        history.resource_id
-        for history in histories
-        if history.kind == "node"
-        and history.labels.get(change.label) == change.value
-        and history.lifetimes[-1:]
-        and history.lifetimes[-1].ends_us is None
+        record.resource_id
+        for record in records
+        if record.kind == "node"
+        and record.labels.get(change.label) == change.value
+        and record.lifetimes[-1:]
+        and record.lifetimes[-1].ends_us is None
     ]
     if len(leaving) < -change.count:
-        raise OutlookInvalid(
-            f"{-change.count} nodes with {change.label}={change.value} are to leave, but {len(leaving)} are there."
+        raise ForecastInvalid(
+            f"the plan removes {counted(-change.count, 'node')} with {change.label}={change.value},"
+            f" but there are {len(leaving)}",
+            next_step="Plan for fewer nodes to leave, or name another label.",
         )
     chosen = set(leaving[: -change.count])
-    return [_leaving(history, at_us) if history.resource_id in chosen else history for history in histories]
+    return [_leaving(record, at_us) if record.resource_id in chosen else record for record in records]
 
 
-def _leaving(history: History, at_us: int) -> History:
-    *before, last = history.lifetimes
+def _leaving(record: UsageRecord, at_us: int) -> UsageRecord:
+    *before, last = record.lifetimes
     ends_us = max(at_us, last.begins_us)
     phases = tuple(
         replace(phase, end_us=ends_us if phase.end_us is None else min(phase.end_us, ends_us))
         for phase in last.phases
         if phase.start_us < ends_us
     )
-    return replace(history, lifetimes=(*before, replace(last, ends_us=ends_us, ends_after_us=None, phases=phases)))
+    return replace(record, lifetimes=(*before, replace(last, ends_us=ends_us, ends_after_us=None, phases=phases)))
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """What a planned change adds to a period; negative when it saves."""
+class ChangeCost:
+    """What a planned change adds to the total of a period; negative when it saves money."""
 
     period: Period
     before: Decimal
+    """The total without the change."""
     after: Decimal
+    """The total with it."""
 
     @property
     def amount(self) -> Decimal:
@@ -252,12 +268,12 @@ class Difference:
 
 
 def cost_of(
-    changes: Sequence[Change], evidence: Evidence, tariff: Tariff, period: Period, at_us: int
-) -> tuple[Difference, Difference]:
-    """What a change costs in the rest of a month, and in the whole month that follows. Raises OutlookInvalid."""
+    changes: Sequence[PlannedChange], evidence: UsageEvidence, tariff: Tariff, period: Period, at_us: int
+) -> tuple[ChangeCost, ChangeCost]:
+    """What the changes cost in the rest of a month, and in the whole month after it. Raises ForecastInvalid."""
     planned = changed(evidence, changes, at_us)
     this, following = (
-        Difference(month, month_end(evidence, tariff, month).total, month_end(planned, tariff, month).total)
+        ChangeCost(month, month_end(evidence, tariff, month).total, month_end(planned, tariff, month).total)
         for month in (period, period.next_month())
     )
     return this, following

@@ -1,4 +1,6 @@
-"""Hours and days that are billed, as runs of slots of one size."""
+"""Billed hours and days, as run-length ranges of slots.
+
+A slot is one hour or one day of the provider's calendar (`tasks.fees.periods`)."""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Run(NamedTuple):
-    """Slots from `first` to `last`, both included, each of the same size."""
+class SlotRange(NamedTuple):
+    """Slots from `first` to `last`, both included, each with the same size (in the units of the price)."""
 
     first: int
     last: int
@@ -21,42 +23,45 @@ class Run(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Runs:
-    """Runs in order; where two stretches of time share a slot, the larger size counts for it."""
+class _SlotRanges:
+    """Ranges in order of time. No slot is in two ranges: where two intervals share a slot, the larger size counts."""
 
-    runs: list[Run]
+    ranges: list[SlotRange]
 
     def add(self, first: int, last: int, size: int) -> None:
-        """Add slots that begin at the last one there is, or later."""
-        while self.runs and first <= last:
-            before = self.runs[-1]
+        """Add slots. The first of them is the last slot so far, or a later one."""
+        while self.ranges and first <= last:
+            before = self.ranges[-1]
             if before.last < first:
                 break
             if before.size >= size:
                 first = before.last + 1
                 break
-            # the slot that both touch takes the larger size; before it nothing changes
-            self.runs.pop()
+            # the shared slot takes the larger size; the slots before it keep theirs
+            self.ranges.pop()
             if before.first < first:
-                self.runs.append(Run(before.first, first - 1, before.size))
+                self.ranges.append(SlotRange(before.first, first - 1, before.size))
                 break
         if first > last:
             return
-        if self.runs and self.runs[-1].last == first - 1 and self.runs[-1].size == size:
-            first = self.runs.pop().first
-        self.runs.append(Run(first, last, size))
+        if self.ranges and self.ranges[-1].last == first - 1 and self.ranges[-1].size == size:
+            first = self.ranges.pop().first
+        self.ranges.append(SlotRange(first, last, size))
 
 
-def merged(runs: Iterable[Run]) -> tuple[Run, ...]:
-    """Runs that follow on each other in time, and may share the slot where one ends and the next begins."""
-    found = _Runs([])
-    for run in runs:
-        found.add(*run)
-    return tuple(found.runs)
+def merged(ranges: Iterable[SlotRange]) -> tuple[SlotRange, ...]:
+    """The ranges without overlap.
+
+    ranges: in order of time; one may begin in the slot in which the one before it ends
+    """
+    found = _SlotRanges([])
+    for slots in ranges:
+        found.add(*slots)
+    return tuple(found.ranges)
 
 
-def clipped(runs: Sequence[Run], first: int, last: int) -> Iterator[Run]:
-    """The part of runs that lies within some slots, both included."""
-    for run in runs:
-        if run.last >= first and run.first <= last:
-            yield Run(max(run.first, first), min(run.last, last), run.size)
+def clipped(ranges: Sequence[SlotRange], first: int, last: int) -> Iterator[SlotRange]:
+    """The parts of the ranges from slot `first` to slot `last`, both included."""
+    for slots in ranges:
+        if slots.last >= first and slots.first <= last:
+            yield SlotRange(max(slots.first, first), min(slots.last, last), slots.size)

@@ -1,4 +1,4 @@
-"""The fees of a month as one page."""
+"""The page of a month's fees."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from poolkeeper.tasks.fees.bill.reconciliation import CloudResource, Compared, Reconciliation
+from poolkeeper.tasks.fees.bill.reconciliation import BilledResource, ComparedFee, Reconciliation
 from poolkeeper.tasks.fees.metering.allocation import Allocation
 from poolkeeper.tasks.fees.metering.meter import Statement
-from poolkeeper.tasks.fees.metering.month_forecast import Estimate
+from poolkeeper.tasks.fees.metering.month_forecast import MonthForecast
 from poolkeeper.tasks.fees.money import money_text, total
 from poolkeeper.tasks.fees.periods import moment
 from poolkeeper.tasks.fees.reports.month import Month
@@ -30,10 +30,10 @@ from poolkeeper.tasks.pages.plots import bar_plot
 from poolkeeper.tasks.pages.templates import render
 
 SHOWN_LINES = 200
-"""At most so many lines of a table; the CSV has all of them."""
+"""At most so many rows of a table; the CSV file has all of them."""
 SHOWN_FINDINGS = 100
 ALIKE = 5
-"""From so many lines on that differ in nothing but the resource, they are one row."""
+"""So many lines, or more, that differ only in the resource are one row."""
 
 _TEXT, _NUMBER, _ID = ColumnKind.TEXT, ColumnKind.NUMBER, ColumnKind.ID
 _NAME, _SENTENCE = ColumnKind.NAME, ColumnKind.SENTENCE
@@ -48,7 +48,7 @@ _COMPARED = columns(
         "verdict": _ID,
         "resource": _NAME,
         "part": _TEXT,
-        "here": _NUMBER,
+        "metered": _NUMBER,
         "on the bill": _NUMBER,
         "difference": _NUMBER,
         "reason": _SENTENCE,
@@ -62,16 +62,16 @@ _CHANGES = columns({"month": _ID, "difference": _NUMBER, "amount": _NUMBER})
 
 
 def page(month: Month) -> str:
-    """The page."""
+    """The page as HTML."""
     s, found = month.statement, month.reconciliation
     adjustments = [(line.corrects, line.because, money_text(line.amount)) for line in s.lines if line.corrects]
     sections = {
-        "parts": "What it is made of",
-        "unpriced": "In no total: no price" if s.unpriced else "",
-        "bill": "Against the vendor's bill" if found else "",
-        "outlook": "Outlook" if month.outlook else "",
+        "parts": "By fee",
+        "unpriced": "Without a price, in no total" if s.unpriced else "",
+        "bill": "Compared with the vendor's bill" if found else "",
+        "forecast": "Forecast" if month.forecast else "",
         "trend": "Trend",
-        "shares": "Who it is for" if month.allocations else "",
+        "shares": "Allocation" if month.allocations else "",
         "adjustments": "Adjustments of closed months" if adjustments else "",
         "lines": "Lines",
     }
@@ -86,7 +86,7 @@ def page(month: Month) -> str:
         unpriced=_first(_UNPRICED, [(one.rule, one.resource_id, one.reason) for one in s.unpriced]),
         found=found,
         bill=_bill(found) if found else None,
-        outlook=[_outlook(month, one) for one in month.outlook],
+        forecast=[_forecast(month, one) for one in month.forecast],
         trend=bar_plot([(name, amount, money_text(amount)) for name, amount in month.trend], s.tariff.currency),
         shares=[(f"By {label}", _share(label, allocation)) for label, allocation in month.allocations.items()],
         adjustments=Table(_ADJUSTMENTS, adjustments),
@@ -96,7 +96,7 @@ def page(month: Month) -> str:
 
 
 def _first(heads: Sequence[Column], rows: Sequence[Sequence[Content]]) -> Table:
-    return first_rows(heads, rows, SHOWN_LINES, "the CSV has all")
+    return first_rows(heads, rows, SHOWN_LINES, "the CSV file has all")
 
 
 def _by_rule(statement: Statement) -> list[Sequence[Content]]:
@@ -115,7 +115,7 @@ def _share(label: str, allocation: Allocation) -> Table:
 
 
 def _lines(statement: Statement) -> Table:
-    """The dearest first."""
+    """The lines, by amount, highest first."""
     lines = sorted(statement.lines, key=lambda line: (-abs(line.amount), line.resource_id, line.id))
     rows = [
         (
@@ -136,20 +136,20 @@ def _lines(statement: Statement) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class _Bill:
-    """What the page shows of a month against its bill."""
+    """What the page shows of the comparison with the bill."""
 
-    here: Decimal
-    there: Decimal
+    metered: Decimal
+    billed: Decimal
     findings: Sequence[Card]
     compared: Table
     resources: Sequence[tuple[str, Table]]
-    """Whatever else is on the bill, by whose it is: heading and table."""
+    """Other resources on the bill, by owner: heading and table."""
 
 
 def _bill(found: Reconciliation) -> _Bill:
     return _Bill(
-        total(one.here for one in found.compared),
-        total(one.there for one in found.compared),
+        total(one.metered for one in found.compared),
+        total(one.billed for one in found.compared),
         [card_of(finding) for finding in found.findings[:SHOWN_FINDINGS]],
         _first(_COMPARED, list(_compared(found))),
         list(_resources(found)),
@@ -157,12 +157,12 @@ def _bill(found: Reconciliation) -> _Bill:
 
 
 def _compared(found: Reconciliation) -> Iterator[Sequence[Content]]:
-    """What is to be disputed first; of what many have in common and nobody has to look at, one row."""
+    """Fees to dispute first. Other fees that differ only in the resource are one row."""
     disputable = {id(one) for one in found.disputable}
     compared = sorted(
         found.compared, key=lambda one: (id(one) not in disputable, -abs(one.difference), one.resource_id)
     )
-    alike: dict[object, list[Compared]] = {}
+    alike: dict[object, list[ComparedFee]] = {}
     for one in compared:
         key = (one.verdict, one.rule or one.item, one.reason, one.is_adjustment)
         alike.setdefault(id(one) if id(one) in disputable else key, []).append(one)
@@ -171,68 +171,68 @@ def _compared(found: Reconciliation) -> Iterator[Sequence[Content]]:
             yield _compared_row(of_it, is_disputed=id(of_it[0]) in disputable)
 
 
-def _compared_row(of_it: Sequence[Compared], *, is_disputed: bool) -> Sequence[Content]:
+def _compared_row(of_it: Sequence[ComparedFee], *, is_disputed: bool) -> Sequence[Content]:
     first = of_it[0]
     more = f" and {len(of_it) - 1} more" if len(of_it) > 1 else ""
     return (
         Status(Tone.BAD, f"DISPUTE: {first.verdict}") if is_disputed else str(first.verdict),
         (first.resource_id or "no resource") + more,
         (first.rule or first.item) + (" (correction)" if first.is_adjustment else ""),
-        money_text(total(one.here for one in of_it)),
-        money_text(total(one.there for one in of_it)),
+        money_text(total(one.metered for one in of_it)),
+        money_text(total(one.billed for one in of_it)),
         money_text(total(one.difference for one in of_it)),
         first.reason,
     )
 
 
 def _resources(found: Reconciliation) -> Iterator[tuple[str, Table]]:
-    def headed(words: str, charged: Iterable[Decimal]) -> str:
-        return f"{words}: {found.bill.currency} {money_text(total(charged))}"
+    def headed(title: str, charged: Iterable[Decimal]) -> str:
+        return f"{title}: {found.bill.currency} {money_text(total(charged))}"
 
-    def row(one: CloudResource, what: str) -> Sequence[Content]:
+    def row(one: BilledResource, what: str) -> Sequence[Content]:
         return one.instance_id or "no resource", what, one.item, money_text(one.gross), money_text(one.charged)
 
-    if found.belonging:
-        rows = [row(one, one.belongs_as or "") for one in found.belonging]
-        heading = headed("Cloud resources of the cluster", (one.charged for one in found.belonging))
+    if found.cluster_resources:
+        rows = [row(one, one.belongs_as or "") for one in found.cluster_resources]
+        heading = headed("Cloud resources of the cluster", (one.charged for one in found.cluster_resources))
         yield heading, _first(_BELONGING, rows)
     if found.unknown:
         rows = [row(one, one.product) for one in found.unknown]
-        heading = headed("Nobody said whose", (one.charged for one in found.unknown))
+        heading = headed("Resources without a declared owner", (one.charged for one in found.unknown))
         yield heading, _first(_UNKNOWN, rows)
-    if found.others:
-        heading = headed("Other clusters of the account", (one.charged for one in found.others))
-        of_others = [(one.instance_id, money_text(one.charged)) for one in found.others]
+    if found.other_clusters:
+        heading = headed("Other clusters of the account", (one.charged for one in found.other_clusters))
+        of_others = [(one.instance_id, money_text(one.charged)) for one in found.other_clusters]
         yield heading, _first(_OTHERS, of_others)
 
 
-# Outlook
+# Forecast
 
 
 @dataclass(frozen=True, slots=True)
-class _Outlook:
-    """One estimate, in words."""
+class _Forecast:
+    """The texts and the table of one forecast."""
 
     hypothetical: str
-    """What a price that nobody has published would come to; empty: there is none."""
+    """The result at a hypothetical price; empty without one."""
     sentence: str
-    """What the month will come to; empty: it is over."""
+    """The total at the end of the month; empty when the month is over."""
     unpriced: int
     changes: Table | None
 
 
-def _outlook(month: Month, one: Estimate) -> _Outlook:
+def _forecast(month: Month, one: MonthForecast) -> _Forecast:
     s, end = month.statement, one.end
     amount = f"{s.tariff.currency} {money_text(end.total)}"
     if end.low != end.high:
         amount += f", from {money_text(end.low)} to {money_text(end.high)}"
     hypothetical = sentence = ""
     if one.price:
-        verb = "would have come" if s.is_whole else "would come"
+        verb = "would have added" if s.is_whole else "would add"
         price = f"{end.tariff.rules[0].title} of {s.tariff.currency} {one.price}"
-        hypothetical = f"{price} {verb} to {amount}, beside the total."
+        hypothetical = f"{price} {verb} {amount}. No total includes it."
     elif not s.is_whole:
-        sentence = f"When the month is over it will come to some {amount}."
+        sentence = f"Likely total at the end of the month: {amount}."
     rows = [(cost.period.name, money_text(cost.amount), money_text(cost.after)) for cost in one.changes]
     changes = Table(_CHANGES, rows) if rows else None
-    return _Outlook(hypothetical, sentence, len(end.unpriced), changes)
+    return _Forecast(hypothetical, sentence, len(end.unpriced), changes)

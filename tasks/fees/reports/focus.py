@@ -1,8 +1,8 @@
-"""A statement in the columns of FOCUS, so that cost tools read it.
+"""A statement in the columns of FOCUS, for cost tools.
 
-Source: FinOps Open Cost and Usage Specification 1.0, the columns that fit what is metered here. What is counted is an
-estimate of the provider's bill and no invoice: `x_` columns, which the specification leaves to whoever
-exports, say by which rule and how sure.
+Source: FinOps Open Cost and Usage Specification 1.0, the columns that fit what is metered here. The amounts are an
+estimate of the provider's bill, not an invoice. Columns with `x_`, which the specification leaves to the exporter, have
+the line id, the waiver and the range.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROVIDER = "Alibaba Cloud"
 SERVICE = "Container Service for Kubernetes"
 TYPES = {"cluster": "Cluster", "node": "Node"}
 
-COLUMNS = (
+FOCUS_COLUMNS = (
     "BilledCost",
     "BillingAccountId",
     "BillingCurrency",
@@ -61,7 +61,7 @@ COLUMNS = (
 
 
 def focus_rows(statement: Statement, billing_account_id: str = "") -> Iterator[dict[str, str]]:
-    """One row a line, every column as text; an empty text where there is no value. Times in ISO 8601 in UTC."""
+    """One row for each line. All columns are text, empty without a value; times are ISO 8601 in UTC."""
     for line in statement.lines:
         yield _row(line, statement, billing_account_id)
 
@@ -101,13 +101,13 @@ def _row(line: FeeLine, statement: Statement, account: str) -> dict[str, str]:
         "x_LowCost": money_text(line.low),
         "x_HighCost": money_text(line.high),
     } | priced
-    return {column: values.get(column, "") for column in COLUMNS}
+    return {column: values.get(column, "") for column in FOCUS_COLUMNS}
 
 
 def _prices(line: FeeLine) -> dict[str, str]:
-    """Quantity and unit prices: FOCUS wants none of them on a correction.
+    """Quantity and unit prices, which FOCUS does not allow on a correction.
 
-    A waived fee whose price nobody has published has no list price, and its list cost is then what is charged.
+    A waived fee without a published price has no list price; its list cost is then the charged amount.
     """
     quantity = str(line.quantity)
     priced = {

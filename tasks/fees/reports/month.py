@@ -1,4 +1,4 @@
-"""A month's fees as a whole: what the page, the files and the artifacts are made of."""
+"""The fees of a month as a whole: the data of the page, the files and the artifacts."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from decimal import Decimal
 
 from poolkeeper.tasks.fees.bill.reconciliation import Reconciliation
 from poolkeeper.tasks.fees.closing.close import statement_of
-from poolkeeper.tasks.fees.closing.closed_months import ClosedPeriods
+from poolkeeper.tasks.fees.closing.closed_months import ClosedMonths
 from poolkeeper.tasks.fees.metering.allocation import Allocation, ShareKey, allocate
 from poolkeeper.tasks.fees.metering.meter import Statement
-from poolkeeper.tasks.fees.metering.month_forecast import Asked, Estimate, estimates
+from poolkeeper.tasks.fees.metering.month_forecast import ForecastRequest, MonthForecast, estimates
 from poolkeeper.tasks.fees.money import money_text
 from poolkeeper.tasks.fees.periods import Period
 from poolkeeper.tasks.fees.tariff.model import Tariff
-from poolkeeper.tasks.fees.usage.evidence import Evidence
+from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
 from poolkeeper.tasks.fleet.problems import counted
 
 BY = ("site", "pool", "team")
-"""Labels that the page splits by."""
+"""The labels by which the page splits the total."""
 TREND_MONTHS = 12
-NOTHING_ASKED = Asked()
+NOTHING_REQUESTED = ForecastRequest()
 
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """A month's fees, whole: what is charged and why, for whom, since when, and how it will end."""
+    """The fees of a month: statement, allocations, trend, forecast, comparison with the bill."""
 
     statement: Statement
     is_closed: bool
     allocations: Mapping[str, Allocation]
-    """Per label of `BY` that any resource carries."""
+    """Label -> allocation, for each label of `BY` that a resource has."""
     trend: Sequence[tuple[str, Decimal]]
-    """Closed months and this one: name and total."""
-    outlook: tuple[Estimate, ...]
-    """What the month will come to; of one that is over only what was asked, which is hypothetical or planned."""
+    """The last closed months and this one: name and total."""
+    forecast: tuple[MonthForecast, ...]
+    """The forecast of the month. For a month that is over, only hypothetical prices and planned changes."""
     reconciliation: Reconciliation | None = None
-    """Against the vendor's bill, if that was asked for."""
+    """The comparison with the vendor's bill; None when no bill was requested."""
 
     @property
     def summary(self) -> str:
-        """One line for a person, with how it stands to the bill if that was asked for."""
+        """One line for a person, with the comparison with the bill, if any."""
         return f"{self.headline}, {self.reconciliation.summary}" if self.reconciliation else self.headline
 
     @property
     def headline(self) -> str:
-        """What it costs, and how sure that is."""
+        """The total, its range, and the coverage by evidence."""
         s = self.statement
         kind = "closed" if self.is_closed else "open" if s.is_whole else "still running"
         waived = sum(1 for line in s.lines if line.waiver)
@@ -59,15 +59,15 @@ class Month:
 
 
 def month_of(
-    evidence: Evidence,
+    evidence: UsageEvidence,
     tariff: Tariff,
     period: Period,
     now_us: int,
-    closed: ClosedPeriods,
+    closed: ClosedMonths,
     key: ShareKey,
-    asked: Asked = NOTHING_ASKED,
+    request: ForecastRequest = NOTHING_REQUESTED,
 ) -> Month:
-    """Meter a month, or read it as it was closed. Raises ClosedDamaged and OutlookInvalid."""
+    """Meter a month, or read it as it was closed. Raises ClosedMonthDamaged and ForecastInvalid."""
     statement, is_closed = statement_of(evidence, tariff, period, now_us, closed)
     labels = [label for label in BY if any(line.labels.get(label) for line in statement.lines)]
     kept = [closed.read(earlier) for earlier in closed.periods() if earlier < period][-TREND_MONTHS + 1 :]
@@ -77,12 +77,14 @@ def month_of(
         is_closed,
         {label: allocate(statement, evidence, label, key) for label in labels},
         [*trend, (period.name, statement.total)],
-        _outlook(evidence, statement, now_us, asked),
+        _forecast(evidence, statement, now_us, request),
     )
 
 
-def _outlook(evidence: Evidence, statement: Statement, now_us: int, asked: Asked) -> tuple[Estimate, ...]:
-    if statement.is_whole and asked == NOTHING_ASKED:
+def _forecast(
+    evidence: UsageEvidence, statement: Statement, now_us: int, request: ForecastRequest
+) -> tuple[MonthForecast, ...]:
+    if statement.is_whole and request == NOTHING_REQUESTED:
         return ()
-    found = estimates(evidence, statement.tariff, statement.period, now_us, asked)
+    found = estimates(evidence, statement.tariff, statement.period, now_us, request)
     return tuple(one for one in found if one.price or one.changes or not statement.is_whole)

@@ -1,4 +1,4 @@
-"""The files of a month: page, CSV of every line, FOCUS export, and the comparison with the vendor's bill."""
+"""The files of a month: page, CSV file of all lines, FOCUS export, comparison with the vendor's bill."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from poolkeeper.tasks.fees.bill.reconciliation import Reconciliation
 from poolkeeper.tasks.fees.metering.meter import Statement
 from poolkeeper.tasks.fees.reports.fees_page import page
-from poolkeeper.tasks.fees.reports.focus import COLUMNS, focus_rows
+from poolkeeper.tasks.fees.reports.focus import FOCUS_COLUMNS, focus_rows
 from poolkeeper.tasks.fees.reports.month import Month
 from poolkeeper.tasks.ledger import write_whole
 from poolkeeper.tasks.pages.spreadsheet import csv_text
 
 
 def write(month: Month, folder: Path) -> list[str]:
-    """The page, every line as CSV, the FOCUS export, and what was compared with the bill if it was; their paths."""
+    """Write page, CSV file of all lines, FOCUS export, and the comparison with the bill, if any. Returns the paths."""
     name = f"fees-{month.statement.period.name}"
     files = {
         f"{name}.html": page(month),
         f"{name}.csv": csv_text(LINE_COLUMNS, line_rows(month.statement)),
-        f"{name}-focus.csv": csv_text(COLUMNS, focus_rows(month.statement)),
+        f"{name}-focus.csv": csv_text(FOCUS_COLUMNS, focus_rows(month.statement)),
     }
     if month.reconciliation:
         files[f"{name}-bill.csv"] = csv_text(COMPARED_COLUMNS, compared_rows(month.reconciliation))
@@ -52,7 +52,7 @@ LINE_COLUMNS = (
 
 
 def line_rows(statement: Statement) -> list[dict[str, Any]]:
-    """Every line, dearest first, as flat rows of text and numbers."""
+    """All lines as flat rows of text and numbers, by amount, highest first."""
     lines = sorted(statement.lines, key=lambda line: (-abs(line.amount), line.resource_id, line.id))
     rows = [line.row() for line in lines]
     return [{**row, "gaps": "; ".join(row["gaps"]), "labels": json.dumps(row["labels"])} for row in rows]
@@ -65,8 +65,8 @@ COMPARED_COLUMNS = (
     "rule",
     "item",
     "adjustment",
-    "here",
-    "there",
+    "metered",
+    "billed",
     "difference",
     "explained",
     "reason",
@@ -76,7 +76,7 @@ COMPARED_COLUMNS = (
 
 
 def compared_rows(found: Reconciliation) -> list[dict[str, Any]]:
-    """Every line that was compared, as flat rows of text and numbers: what is to be disputed first, dearest first."""
+    """All compared fees as flat rows of text and numbers: fees to dispute first, then by difference, highest first."""
     disputable = set(map(id, found.disputable))
     compared = sorted(
         found.compared, key=lambda one: (id(one) not in disputable, -abs(one.difference), one.resource_id)

@@ -1,4 +1,4 @@
-"""From a file to a tariff, or to every problem of the file at once."""
+"""Reads a tariff file: the tariff, or every problem of the file at once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from poolkeeper.tasks.fleet.text import Positions
 TARIFF_FILE = FileKind(
     name="tariff",
     begin="Begin with `tariff: NAME`, then title, currency, region, rounding, rules.",
-    name_one="Name one with --tariff: a file, or the name of a tariff that comes with poolkeeper.",
-    large="Declare one tariff a file.",
+    name_one="Name a tariff with --tariff: a file, or the name of a tariff that comes with poolkeeper.",
+    large="Declare one tariff in each file.",
     fraction=Decimal,
 )
 
@@ -47,6 +47,8 @@ SHIPPED = Path(__file__).parent / "shipped"
 class TariffInvalid(FileInvalid):
     """A tariff file with problems."""
 
+    id = "fees.tariff.invalid"
+    expected = "a tariff file without problems"
     shown_by = "poolkeeper bill meter --tariff FILE"
     keys = frozenset({"tariff"} | {field.name for field in fields(Tariff)})
 
@@ -57,12 +59,12 @@ def shipped_tariffs() -> tuple[str, ...]:
 
 
 def tariff_path(given: str) -> Path:
-    """The file of a tariff: the name of one that comes with poolkeeper, else a path."""
+    """The file of a tariff. given: the name of a tariff that comes with poolkeeper, else a path"""
     return SHIPPED / f"{given}.yaml" if given in shipped_tariffs() else Path(given).absolute()
 
 
 def load_tariff(path: Path) -> Tariff:
-    """The tariff that a file declares. Raises TariffInvalid with every problem."""
+    """The tariff in a file. Raises TariffInvalid with every problem."""
     tariff, problems = check_tariff(path)
     if tariff is None:
         raise TariffInvalid(path.name, problems)
@@ -70,7 +72,7 @@ def load_tariff(path: Path) -> Tariff:
 
 
 def check_tariff(path: Path) -> tuple[Tariff | None, Problems]:
-    """The tariff, or None and its problems."""
+    """The tariff in a file, or None and the problems."""
     try:
         return tariff_of(read_source(path, TARIFF_FILE))
     except TextInvalid as error:
@@ -78,15 +80,15 @@ def check_tariff(path: Path) -> tuple[Tariff | None, Problems]:
 
 
 def tariff_of(text: str) -> tuple[Tariff | None, Problems]:
-    """The same of a text, such as a closed period has kept."""
+    """The tariff in a text, such as in a closed month, or None and the problems."""
     try:
         positions = Positions(text, TARIFF_FILE)
     except TextInvalid as error:
         return None, Problems.of([error.problem])
     draft = read_draft(positions.data, positions.written, TARIFF, text)
     mistakes = [*draft.mistakes, *check_tariff_draft(draft)]
-    told = mistakes[:MAX_MISTAKES]
-    problems = Problems.of([*positions.problems, *map(positions.place, told)], draft.more + len(mistakes) - len(told))
+    shown = mistakes[:MAX_MISTAKES]
+    problems = Problems.of([*positions.problems, *map(positions.place, shown)], draft.more + len(mistakes) - len(shown))
     if problems or draft.document is None:
         return None, problems
     return draft.document.in_order(), problems

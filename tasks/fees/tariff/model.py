@@ -1,8 +1,8 @@
-"""A tariff: prices, what they are for, how time is counted, and from when to when each figure holds.
+"""A tariff: prices, what they are for, how time is counted, and the days on which each figure is valid.
 
-Prices are lists by date and not one number, so that a change of price is a new row and never re-prices the past.
-Dates are calendar days in UTC+8; an end is the first day on which a figure no longer holds. Each field is declared
-once, here, and read by pydantic straight from the file, as those of a fleet are (`tasks.fleet.model`).
+A rule has a list of prices by date. Invariant: a new price is a new row and does not change the cost of past days.
+Dates are calendar days in UTC+8; an end is the first day on which a figure is no longer valid. Each field is declared
+once, here, and pydantic reads it from the file, as in `tasks.fleet.model`.
 """
 
 from __future__ import annotations
@@ -22,49 +22,49 @@ from poolkeeper.tasks.fees.tariff.values import Currency, Day, KnownMoney, Money
 from poolkeeper.tasks.fleet.values import Name, Part, ReadAs, Text, Truth, by_name
 
 MODES = {"half_up": ROUND_HALF_UP, "half_even": ROUND_HALF_EVEN, "up": ROUND_CEILING, "down": ROUND_FLOOR}
-"""How amounts are rounded -> Python's word for it. `up` and `down` are those of the number line."""
+"""Rounding mode of a tariff -> the constant of `decimal`. `up` is towards plus infinity, `down` towards minus."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tier(Part):
-    """One step of a cumulative table: the part of a quantity up to a border has this price."""
+    """One step of a cumulative table: the price of the units up to a limit."""
 
     up_to: Annotated[Units | None, Field(default=None)]
-    """The last unit of this step; None for the last step, which has no end."""
+    """The last unit of this step; None for the last step, which has no limit."""
     price: KnownMoney
 
 
 @dataclass(frozen=True, slots=True)
 class Dated(Part):
-    """What holds from one day to another, and who says so."""
+    """A figure that is valid from one day to another, with its source."""
 
     start: Annotated[Day, Field(validation_alias="from")]
     end: Annotated[Day | None, Field(default=None, validation_alias="to")]
-    """The first day on which it no longer holds; absent: a price holds until the next, a waiver as long as the provider
-    has announced no end."""
+    """The first day on which it is no longer valid. Without it, a price is valid until the next price begins, and a
+    waiver until the provider announces an end."""
     source: Text
-    """Where the figure is from."""
+    """Where the figure comes from."""
     dated: Day
-    """The day that the source gives for itself, or on which it was read."""
+    """The date of the source, or the day on which it was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price(Dated):
-    """What one unit costs from one day on."""
+    """The price of one unit from one day on."""
 
     price: Money | None = None
-    """A plain one; None for a table, and when the provider has published no price."""
+    """The single price; None for a table, and when the provider has published no price."""
     tiers: tuple[Tier, ...] = ()
-    """One without a border for a plain price; none at all when the provider has published no price."""
+    """One step without a limit for a single price; empty when the provider has published no price."""
 
     @property
     def is_known(self) -> bool:
-        """Whether the provider has published it."""
+        """Whether the provider has published the price."""
         return bool(self.tiers)
 
 
 def _as_table(price: Price) -> Price:
-    """A plain price is a table of one step."""
+    """The price as a table: a single price is a table of one step."""
     if price.price is None or price.tiers:
         return price
     return replace(price, tiers=(Tier(None, price.price),))
@@ -72,7 +72,7 @@ def _as_table(price: Price) -> Price:
 
 @dataclass(frozen=True, slots=True)
 class Waiver(Dated):
-    """A time in which a fee is counted and not charged."""
+    """The days on which a fee is counted, but not charged."""
 
     reason: Text
 
@@ -82,19 +82,19 @@ P = TypeVar("P", bound=Dated)
 
 @dataclass(frozen=True, slots=True)
 class Rounding(Part):
-    """What becomes of fractions of the smallest coin."""
+    """How amounts are rounded."""
 
     of: Literal["none", "line", "total"]
-    """`none`: amounts are exact; `line`: each line is rounded; `total`: only their sum is."""
+    """`none`: amounts are exact; `line`: each line is rounded; `total`: only the sum of the lines is rounded."""
     places: Places = 2
     mode: Literal["half_up", "half_even", "up", "down"] = "half_up"
 
     def line(self, amount: Decimal) -> Decimal:
-        """A line's amount."""
+        """The amount of a line, rounded if the tariff rounds lines."""
         return self._rounded(amount) if self.of == "line" else amount
 
     def total(self, amount: Decimal) -> Decimal:
-        """The sum of the lines."""
+        """The sum of the lines, rounded if the tariff rounds totals."""
         return self._rounded(amount) if self.of == "total" else amount
 
     def _rounded(self, amount: Decimal) -> Decimal:
@@ -103,10 +103,10 @@ class Rounding(Part):
 
 @dataclass(frozen=True, slots=True)
 class BilledStates(Part):
-    """States, in lower case, in which a resource is billed, and in which it is not."""
+    """The states, in lower case, in which a resource is billed or free."""
 
     billed: States = frozenset()
-    """Empty: all that are not free. One that told no state is billed."""
+    """Empty: all states that are not free. A resource without a known state is billed."""
     free: States = frozenset()
 
 
@@ -121,11 +121,11 @@ class Rule(Part):
     states: BilledStates = BilledStates()
     _: KW_ONLY
     prices: tuple[Annotated[Price, AfterValidator(_as_table)], ...]
-    """By the day that each begins on."""
+    """Sorted by their first day."""
     waivers: tuple[Waiver, ...] = ()
-    """The same; empty: the fee is charged."""
+    """Sorted by their first day; empty: the fee is charged."""
     bill_item: Text = ""
-    """What the provider's bill calls it, for reconciling."""
+    """The name of the fee on the provider's bill; empty: not known."""
     note: Text = ""
 
     def bills(self, state: str) -> bool | None:
@@ -135,14 +135,14 @@ class Rule(Part):
         return True if not state or not self.states.billed or state in self.states.billed else None
 
     def in_order(self) -> Rule:
-        """The same by date, each price with its end: one without holds until the next begins."""
+        """The rule with prices and waivers sorted by date. A price without an end ends as the next begins."""
         prices = sorted(self.prices, key=lambda price: price.start)
         ended = [replace(price, end=price.end or later.start) for price, later in pairwise(prices)]
         waivers = sorted(self.waivers, key=lambda waiver: waiver.start)
         return replace(self, prices=(*ended, *prices[-1:]), waivers=tuple(waivers))
 
     def pieces(self, first: date, after: date) -> Iterator[Piece]:
-        """The days from `first` to before `after`, cut where a price or a waiver begins or ends."""
+        """The days from `first` to the day before `after`, cut where a price or a waiver begins or ends."""
         cuts = {first, after}
         dated: tuple[Dated, ...] = (*self.prices, *self.waivers)
         for part in dated:
@@ -154,7 +154,7 @@ class Rule(Part):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Days over which one price and one waiver hold."""
+    """Days with one price and one waiver."""
 
     first: date
     after: date
@@ -168,30 +168,30 @@ _Rules = Annotated[dict[str, Rule], BeforeValidator(by_name)]
 
 @dataclass(frozen=True, slots=True)
 class Tariff(Part):
-    """A file of prices."""
+    """A tariff file."""
 
     text: SkipJsonSchema[str]
-    """The file as it was read: a closed period keeps it, so that late evidence is priced as the period was."""
+    """The text of the file. A closed month keeps it, so that late evidence gets the prices of that month."""
     _: KW_ONLY
     name: Annotated[Text, Field(validation_alias="tariff")]
     title: Text
     comparator: Truth = False
-    """Whether these are another product's prices, shown to compare with; nobody is ever billed by them."""
+    """Whether these are the prices of another product, for comparison only; no bill uses them."""
     currency: Currency
     region: Text
     rounding: Rounding
     rules: Annotated[tuple[Rule, ...], ReadAs(_Rules, lambda rules, _: tuple(rules.values()))]
 
     def rule(self, name: str) -> Rule:
-        """A rule by its name. Raises KeyError."""
+        """The rule with this name. Raises KeyError."""
         return {rule.name: rule for rule in self.rules}[name]
 
     def in_order(self) -> Tariff:
-        """The same with each rule's prices and waivers by date."""
+        """The tariff with the prices and waivers of each rule sorted by date."""
         return replace(self, rules=tuple(rule.in_order() for rule in self.rules))
 
     def with_rule(self, changed: Rule) -> Tariff:
-        """The same tariff with one rule replaced by one of the same name."""
+        """The tariff with the rule of the same name replaced."""
         return replace(self, rules=tuple(changed if rule.name == changed.name else rule for rule in self.rules))
 
 

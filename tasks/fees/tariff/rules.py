@@ -1,4 +1,4 @@
-"""Rules for a tariff that no single value can break: dates that follow on each other, units that can be counted."""
+"""Checks of a tariff that need more than one value: dates in order, units that fit the way of counting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TariffDraft = DraftOf[Tariff]
 
 
 def check_tariff_draft(draft: TariffDraft) -> Iterator[Mistake]:
-    """Every mistake that needs more than one value. Values that could not be read are not judged."""
+    """Every mistake in a combination of values. Values that could not be read are not checked."""
     document = draft.document
     if document is None:
         return
@@ -27,12 +27,14 @@ def check_tariff_draft(draft: TariffDraft) -> Iterator[Mistake]:
 
 def _mistakes(draft: TariffDraft, tariff: Tariff) -> Iterator[Mistake]:
     if not _is_name(tariff.name) and not draft.unread("tariff"):
-        yield Mistake(("tariff",), f"{quoted_value(tariff.name)} cannot be a tariff's name.", _NAME_FIX)
+        yield Mistake(("tariff",), f"{quoted_value(tariff.name)} is not a valid name for a tariff.", _NAME_FIX)
     if not draft.names["rules"] and not draft.unread("rules"):
         yield Mistake(("rules",), "there are no rules.", "Declare at least one fee.")
     for name in draft.names["rules"]:
         if not _is_name(name):
-            yield Mistake(("rules", name), f"{quoted_value(name)} cannot be a rule's name.", _NAME_FIX, at_key=True)
+            yield Mistake(
+                ("rules", name), f"{quoted_value(name)} is not a valid name for a rule.", _NAME_FIX, at_key=True
+            )
     for rule in tariff.rules:
         yield from _counting(draft, rule)
         yield from _states(draft, rule)
@@ -55,7 +57,7 @@ def _counting(draft: TariffDraft, rule: Rule) -> Iterator[Mistake]:
         yield Mistake(
             ("rules", rule.name, "counts"),
             f"a price {rule.unit.name} cannot be counted by {rule.counting}.",
-            f"Write {' or '.join(rule.unit.counted_by)} here, or a unit that fits it: {', '.join(fitting)}.",
+            f"Write counts: {' or '.join(rule.unit.counted_by)}, or one of the units {', '.join(fitting)}.",
         )
 
 
@@ -65,7 +67,7 @@ def _states(draft: TariffDraft, rule: Rule) -> Iterator[Mistake]:
         if state.lower() in rule.states.billed:
             yield Mistake(
                 (*path, position),
-                f"{quoted_value(state)} stands under billed already.",
+                f"{quoted_value(state)} is also in the list billed.",
                 "Keep it in one of the two lists.",
             )
 
@@ -82,7 +84,7 @@ def _prices(draft: TariffDraft, rule: Rule) -> Iterator[Mistake]:
         if (draft.given(*here, "price") is not None) == has_table:
             yield Mistake(
                 here,
-                "exactly one of price and tiers says what a unit costs.",
+                "a price needs exactly one of price and tiers.",
                 "Write price: 0.09, or tiers: [{up_to: 100, price: 2}, {price: 1}].",
             )
         elif has_table:
@@ -95,7 +97,7 @@ def _tiers(draft: TariffDraft, path: Path_, rule: Rule, price: Price) -> Iterato
     if rule.counting != Counting.DAILY_MAXIMUM and not draft.unread("rules", rule.name, "counts"):
         yield Mistake(
             path,
-            f"tiers are for counts: {Counting.DAILY_MAXIMUM}; here it is {rule.counting}.",
+            f"tiers need counts: {Counting.DAILY_MAXIMUM}, but this rule has counts: {rule.counting}.",
             f"Write counts: {Counting.DAILY_MAXIMUM}, or a single price.",
             at_key=True,
         )
@@ -106,25 +108,25 @@ def _tiers(draft: TariffDraft, path: Path_, rule: Rule, price: Price) -> Iterato
         if lower.up_to is None:
             yield Mistake(
                 (*path, position),
-                "a step without up_to has no end, and another follows it.",
-                "Give it an up_to, or make it the last.",
+                "a step without up_to has no limit, but another step follows it.",
+                "Add up_to, or make it the last step.",
             )
         elif upper.up_to is not None and upper.up_to <= lower.up_to:
             yield Mistake(
                 (*path, position + 1, "up_to"),
-                f"{upper.up_to} is not above the step before it, which goes up to {lower.up_to}.",
+                f"{upper.up_to} is not greater than the up_to of the step before it, {lower.up_to}.",
                 "Put the steps in order.",
             )
     if tiers[-1].up_to is not None:
         yield Mistake(
             (*path, len(tiers) - 1, "up_to"),
-            f"nothing says what a unit above {tiers[-1].up_to} costs.",
-            "Leave up_to out of the last step.",
+            f"there is no price for units above {tiers[-1].up_to}.",
+            "Remove up_to from the last step.",
         )
 
 
 def _dates(draft: TariffDraft, path: Path_, parts: Sequence[Dated], what: str) -> Iterator[Mistake]:
-    """Ends lie after beginnings; no two hold on one day; prices leave no day without one."""
+    """Each end is after its beginning; one figure is valid on a day; between prices each day has a price."""
     readable = [
         (part.start, position, part)
         for position, part in enumerate(parts)
@@ -135,8 +137,8 @@ def _dates(draft: TariffDraft, path: Path_, parts: Sequence[Dated], what: str) -
         if part.end is not None and part.end <= start:
             yield Mistake(
                 (*path, position, "to"),
-                f"this {what} ends on {part.end}, before or when it begins.",
-                "Put `to` after `from`; it is the first day on which the figure no longer holds.",
+                f"this {what} ends on {part.end}, which is not after it begins.",
+                "Write a `to` after `from`: the first day on which the figure is no longer valid.",
             )
     ordered = sorted(readable, key=lambda row: row[:2])
     for (start, _, part), (later, position, _) in pairwise(ordered):
@@ -148,16 +150,16 @@ def _dates(draft: TariffDraft, path: Path_, parts: Sequence[Dated], what: str) -
         elif part.end is not None and part.end > later:
             yield Mistake(
                 here,
-                f"two {what}s overlap: on {later} that of {start} holds still, until {part.end}.",
-                f"End that one on {later}, or begin this one on {part.end}.",
+                f"two {what}s overlap: the one from {start} is valid until {part.end}, and this one begins on {later}.",
+                f"End the first one on {later}, or begin this one on {part.end}.",
             )
         elif what == "price" and part.end is not None and start < part.end < later:
             yield Mistake(
                 here,
-                f"no price holds from {part.end} to {later}.",
+                f"there is no price from {part.end} to {later}.",
                 f"Begin this one on {part.end}, or add a row with price: unknown for the days between.",
             )
         elif what == "waiver" and part.end is None:
             yield Mistake(
-                here, f"two waivers overlap: that of {start} has no end.", f"End that one, on {later} or before."
+                here, f"two waivers overlap: the one from {start} has no end.", f"End it on {later} or before."
             )

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from poolkeeper.tasks.fees.csv_records import MAX_PROBLEMS, csv_records, csv_text, not_read_on, separator_problem
-from poolkeeper.tasks.fees.usage.events import COLUMNS, NOT_BEFORE, REQUIRED, Event, EventReader
+from poolkeeper.tasks.fees.usage.events import EVENT_COLUMNS, NOT_BEFORE, REQUIRED, EventReader, UsageEvent
 from poolkeeper.tasks.fleet.problems import Problem, nearest
 from poolkeeper.tasks.fleet.source import TextInvalid
 
 
-def read_csv(path: Path, reader: EventReader) -> tuple[list[Event], list[Problem], set[str]]:
-    """The good rows, every problem of the others, and the resources whose rows are not all good."""
+def read_csv(path: Path, reader: EventReader) -> tuple[list[UsageEvent], list[Problem], set[str]]:
+    """The events of valid rows, every problem of the other rows, and the resources that have such rows."""
     try:
         text = csv_text(path, "--events", "Cut it by year.")
     except TextInvalid as error:
         return [], [error.problem], set()
-    events: list[Event] = []
+    events: list[UsageEvent] = []
     problems: list[Problem] = []
     broken: set[str] = set()
     lines, source = _Lines(text), path.name
@@ -42,14 +42,14 @@ def read_csv(path: Path, reader: EventReader) -> tuple[list[Event], list[Problem
                     1,
                     "",
                     f"this row has {len(fields)} values for {len(header)} columns.",
-                    "Put a comma between every two values, and quote a value that has one in it.",
+                    "Put one comma between two values, and quote a value that contains a comma.",
                 )
             )
             broken |= {field.strip() for field in fields[:1]}
             continue
         row = dict(zip(header, fields, strict=True))
         found = reader.read(row, source, line)
-        if isinstance(found, Event):
+        if isinstance(found, UsageEvent):
             events.append(found)
             continue
         broken.add(row["resource_id"].strip())
@@ -58,7 +58,7 @@ def read_csv(path: Path, reader: EventReader) -> tuple[list[Event], list[Problem
             for wrong in found
         ]
     if header is None and not problems:
-        problems.append(Problem(1, 1, "", "the file is empty.", f"Begin with the line {','.join(COLUMNS)}."))
+        problems.append(Problem(1, 1, "", "the file is empty.", f"Begin with the line {','.join(EVENT_COLUMNS)}."))
     return events, problems, broken
 
 
@@ -69,24 +69,24 @@ def _header_problems(header: list[str], line: int, lines: _Lines) -> Iterator[Pr
     missing = [name for name in REQUIRED if name not in header]
     for position, name in enumerate(header):
         column = lines.column(line, header, name)
-        if name not in (*COLUMNS, NOT_BEFORE):
-            fix = nearest(name, missing or COLUMNS) if name else f"There are: {', '.join(COLUMNS)}."
+        if name not in (*EVENT_COLUMNS, NOT_BEFORE):
+            fix = nearest(name, missing or EVENT_COLUMNS) if name else f"The columns are {', '.join(EVENT_COLUMNS)}."
             yield Problem(line, column, "", f"there is no column {name[:60] or 'without a name'}.", fix)
         elif name in header[:position]:
-            yield Problem(line, column, name, f"the column {name} stands twice.", "Keep one of the two.")
+            yield Problem(line, column, name, f"the column {name} is given twice.", "Keep one of the two.")
     for name in missing:
-        yield Problem(line, 1, name, f"the column {name} is missing.", f"The columns are {','.join(COLUMNS)}.")
+        yield Problem(line, 1, name, f"the column {name} is missing.", f"The columns are {','.join(EVENT_COLUMNS)}.")
 
 
 class _Lines:
-    """Where in a line a value begins; asked only when something is wrong."""
+    """Where a value begins in its line; used for problems only."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._lines: list[str] | None = None
 
     def column(self, line: int, header: list[str], name: str) -> int:
-        """From 1; 1 where quotes make the place hard to tell."""
+        """From 1; also 1 in a line with quotes, where the place is not searched."""
         if self._lines is None:
             self._lines = self._text.split("\n")
         text = self._lines[line - 1] if line <= len(self._lines) else ""

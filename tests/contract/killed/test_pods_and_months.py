@@ -7,7 +7,7 @@ from dataclasses import asdict
 from poolkeeper.tasks.acceptance.pod_probe import probe_node
 from poolkeeper.tasks.cluster.nodes import get_node
 from poolkeeper.tasks.fees.closing.close import close
-from poolkeeper.tasks.fees.closing.closed_months import ClosedPeriods
+from poolkeeper.tasks.fees.closing.closed_months import ClosedMonths
 from poolkeeper.tasks.fees.money import money_text
 from poolkeeper.tasks.fees.periods import Period, instant
 from poolkeeper.tasks.outcomes import Gate
@@ -57,8 +57,8 @@ async def test_what_a_killed_trial_leaves_the_next_one_removes(theatre: Theatre)
     assert max(len(story.at_kill["pods"]) for story in stories) == 3
 
 
-def folder(state: Ground | World) -> ClosedPeriods:
-    return ClosedPeriods(state.folder / "state" / "fees" / "test")
+def folder(state: Ground | World) -> ClosedMonths:
+    return ClosedMonths(state.folder / "state" / "fees" / "test")
 
 
 async def close_two_months(ground: Ground) -> Json:

@@ -45,10 +45,10 @@ def test_it_reconciles_out_of_the_box(lab: RunningLab, tmp_path: Path, monkeypat
     assert result.exit_code == 0, result.output
     answer: dict[str, Any] = json.loads(result.stdout)
     assert [(line["resource_id"], line["verdict"]) for line in answer["lines"]] == [(CLUSTER_ID, "agrees")]
-    assert answer["lines"][0]["here"] != "0.00"
+    assert answer["lines"][0]["metered"] != "0.00"
     assert answer["findings"] == answer["notes"] == [], "the month before is asked for, to know what is new"
-    belonging = {row["instance_id"] for row in answer["cloud_resources"] if row["belongs_as"]}
-    assert belonging == {LINE_ID, *(one.instance_id for one in CLOUD_RESOURCES)}
+    cluster_resources = {row["instance_id"] for row in answer["cloud_resources"] if row["belongs_as"]}
+    assert cluster_resources == {LINE_ID, *(one.instance_id for one in CLOUD_RESOURCES)}
     assert [row["instance_id"] for row in answer["cloud_resources"] if not row["belongs_as"]] == ["d-someone-elses"]
     assert [row["instance_id"] for row in answer["other_clusters"]] == [OTHER_CLUSTER]
 

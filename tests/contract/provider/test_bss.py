@@ -128,7 +128,7 @@ async def test_another_currency_is_refused_whole(faulty: Start) -> None:
     server = bills.Pages({"Items": [ROWS[0], item("c2", currency="CNY"), item("c3", currency="CNY")]})
     rows = await (await faulty(server)).instance_bill("2026-10")
     with pytest.raises(
-        BillInvalid, match=r"2:1: Currency: 2 rows from this one on are in CNY, and the tariff is in USD"
+        BillInvalid, match=r"2:1: Currency: 2 rows, beginning with this one, are in CNY, but the tariff is in USD"
     ):
         bill_of_items(rows, OCTOBER, "USD", "DescribeInstanceBill 2026-10")
 

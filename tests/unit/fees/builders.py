@@ -12,9 +12,9 @@ from poolkeeper.tasks.fees.metering.meter import Statement, meter
 from poolkeeper.tasks.fees.periods import Period, instant
 from poolkeeper.tasks.fees.tariff.loading import load_tariff, tariff_of, tariff_path
 from poolkeeper.tasks.fees.tariff.model import Tariff
-from poolkeeper.tasks.fees.usage.events import COLUMNS, Event, EventReader, EvidenceInvalid
-from poolkeeper.tasks.fees.usage.evidence import Evidence
-from poolkeeper.tasks.fees.usage.usage_records import histories_of
+from poolkeeper.tasks.fees.usage.events import EVENT_COLUMNS, EventReader, EvidenceInvalid, UsageEvent
+from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
+from poolkeeper.tasks.fees.usage.usage_records import usage_records_of
 
 NOW = datetime(2027, 6, 1, tzinfo=UTC)
 """Long after everything that is told in these tests."""
@@ -28,26 +28,26 @@ Row = tuple[Any, ...]
 """resource_id, kind, event, at, and where they matter vcpus, gpus, labels."""
 
 
-def evidence_of(rows: Iterable[Row], until: datetime = NOW) -> Evidence:
+def evidence_of(rows: Iterable[Row], until: datetime = NOW) -> UsageEvidence:
     """Evidence from rows, read as those of a file are. Raises EvidenceInvalid for contradictions."""
     reader = EventReader(instant(until))
     events = [reader.read(row_of(row), "rows", line) for line, row in enumerate(rows, start=2)]
-    assert all(isinstance(event, Event) for event in events), events
-    histories, problems = histories_of(event for event in events if isinstance(event, Event))
+    assert all(isinstance(event, UsageEvent) for event in events), events
+    records, problems = usage_records_of(event for event in events if isinstance(event, UsageEvent))
     if problems:
         raise EvidenceInvalid("rows", problems)
-    return Evidence(histories, reader.until_us, "rows")
+    return UsageEvidence(records, reader.until_us, "rows")
 
 
 def row_of(row: Row) -> dict[str, Any]:
-    return dict(zip(COLUMNS, (*row, *[""] * (7 - len(row))), strict=True))
+    return dict(zip(EVENT_COLUMNS, (*row, *[""] * (7 - len(row))), strict=True))
 
 
 def csv_file(folder: Path, rows: Iterable[Row], name: str = "events.csv") -> Path:
     path = folder / name
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
+        writer.writerow(EVENT_COLUMNS)
         writer.writerows(row_of(row).values() for row in rows)
     return path
 

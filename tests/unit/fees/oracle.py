@@ -19,7 +19,7 @@ from typing import Any
 CHINA = timezone(timedelta(hours=8))
 MINUTE = timedelta(minutes=1)
 
-Told = tuple[str, str, datetime, int | None]
+SourceEvent = tuple[str, str, datetime, int | None]
 """resource, event, time, size."""
 
 
@@ -30,7 +30,7 @@ def minutes(start: datetime, end: datetime) -> Iterator[datetime]:
         at += MINUTE
 
 
-def alive(told: list[Told], minute: datetime) -> tuple[str, int] | None:
+def alive(told: list[SourceEvent], minute: datetime) -> tuple[str, int] | None:
     """State and size of a resource in a minute, or None when it is not there. `told` is in the order of time."""
     there, state, size = False, "", 0
     for _, event, at, new_size in told:
@@ -46,14 +46,14 @@ def alive(told: list[Told], minute: datetime) -> tuple[str, int] | None:
     return (state, size) if there else None
 
 
-def grouped(told: list[Told]) -> dict[str, list[Told]]:
-    found: dict[str, list[Told]] = defaultdict(list)
+def grouped(told: list[SourceEvent]) -> dict[str, list[SourceEvent]]:
+    found: dict[str, list[SourceEvent]] = defaultdict(list)
     for row in told:
         found[row[0]].append(row)
     return {resource: sorted(rows, key=lambda row: row[2]) for resource, rows in found.items()}
 
 
-def pro_hours(told: list[Told], start: datetime, end: datetime) -> dict[str, int]:
+def pro_hours(told: list[SourceEvent], start: datetime, end: datetime) -> dict[str, int]:
     """Billed clock hours of each cluster."""
     billed: dict[str, int] = {}
     for cluster, rows in grouped(told).items():
@@ -67,7 +67,9 @@ def pro_hours(told: list[Told], start: datetime, end: datetime) -> dict[str, int
     return billed
 
 
-def edge_vcpu_days(told: list[Told], start: datetime, end: datetime, free: tuple[str, ...] = ()) -> dict[str, int]:
+def edge_vcpu_days(
+    told: list[SourceEvent], start: datetime, end: datetime, free: tuple[str, ...] = ()
+) -> dict[str, int]:
     """Billed vCPU-days of each node: on each day the most vCPUs that it had on it."""
     billed: dict[str, int] = {}
     for node, rows in grouped(told).items():
@@ -81,7 +83,7 @@ def edge_vcpu_days(told: list[Told], start: datetime, end: datetime, free: tuple
     return billed
 
 
-def lingjun_fee(told: list[Told], start: datetime, end: datetime, steps: list[tuple[Any, Fraction]]) -> Fraction:
+def lingjun_fee(told: list[SourceEvent], start: datetime, end: datetime, steps: list[tuple[Any, Fraction]]) -> Fraction:
     """The fee for all nodes: of each day's maximum, each GPU at the price of the step that it falls into."""
     most: dict[str, int] = defaultdict(int)
     nodes = grouped(told)

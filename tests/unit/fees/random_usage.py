@@ -1,4 +1,4 @@
-"""Random histories that make sense: who joins leaves before it joins again. Times are whole minutes, in many zones."""
+"""Random events that make sense: a node leaves before it joins again. Times are whole minutes, in many zones."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.fees.metering.allocation import KeyInvalid, ShareKey, allocate, shared_out
+from poolkeeper.tasks.fees.metering.allocation import ShareKey, ShareKeyInvalid, allocate, shared_out
 from poolkeeper.tasks.fees.metering.meter import meter
 from poolkeeper.tasks.fees.periods import instant
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, NOW, OCTOBER, evidence_of
@@ -71,8 +71,9 @@ def test_without_anybody_to_share_with_it_is_nobody_s() -> None:
 
 @pytest.mark.parametrize("text", ["", "cores", "web", "web=x", "web=-1", "=1", "web=1,,", "web=1/0"])
 def test_a_key_that_is_none(text: str) -> None:
-    with pytest.raises(KeyInvalid, match="is no key: write nodes, vcpus, gpus, evenly, or web=3,batch=1"):
+    with pytest.raises(ShareKeyInvalid, match="is not a key for shared lines") as caught:
         ShareKey.of(text)
+    assert caught.value.next_step == "Write nodes, vcpus, gpus, evenly, or weights like web=3,batch=1."
 
 
 def test_largest_remainders_by_hand() -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poolkeeper.tasks.fees.bill.bill_export import bill_of_csv
-from poolkeeper.tasks.fees.bill.reconciliation import Reconciliation, Verdict, reconcile
+from poolkeeper.tasks.fees.bill.reconciliation import FeeVerdict, Reconciliation, reconcile
 from poolkeeper.tasks.fees.bill.vendor_bill import BillInvalid
 from poolkeeper.tasks.fees.metering.meter import Statement
 from poolkeeper.tasks.fees.money import EXACT, money_text
@@ -32,7 +32,15 @@ TARIFF, _PROBLEMS = tariff_of(
     "  nodes:\n    title: nodes\n    bill_item: Node Management\n    unit: per_node_day\n"
     f"    counts: calendar_days_started\n    {_PRICES % '0.333'}\n"
 )
-COLUMNS = ("BillingCycle", "InstanceID", "ProductCode", "BillingItem", "PretaxGrossAmount", "PretaxAmount", "Currency")
+BILL_COLUMNS = (
+    "BillingCycle",
+    "InstanceID",
+    "ProductCode",
+    "BillingItem",
+    "PretaxGrossAmount",
+    "PretaxAmount",
+    "Currency",
+)
 NEEDED = ("BillingCycle", "InstanceID", "BillingItem", "PretaxGrossAmount", "PretaxAmount", "Currency")
 
 Line = tuple[str, str]
@@ -44,7 +52,7 @@ class Edited:
     """A bill, and what was done to it."""
 
     rows: list[dict[str, str]]
-    verdicts: dict[Line, tuple[Verdict, Decimal]] = field(default_factory=dict)
+    verdicts: dict[Line, tuple[FeeVerdict, Decimal]] = field(default_factory=dict)
     """Each fee's verdict, and what the bill has more."""
     resources: dict[str, Decimal] = field(default_factory=dict)
     """Cloud resources and what they are charged."""
@@ -54,7 +62,7 @@ class Edited:
     def text(self) -> str:
         """As an export."""
         out = io.StringIO()
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(out, BILL_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         return out.getvalue()
@@ -62,7 +70,7 @@ class Edited:
 
 def row(resource: str, item: str, amount: Decimal, product: str = "csk") -> dict[str, str]:
     text = money_text(amount)
-    return dict(zip(COLUMNS, ("2026-10", resource, product, item, text, text, "USD"), strict=True))
+    return dict(zip(BILL_COLUMNS, ("2026-10", resource, product, item, text, text, "USD"), strict=True))
 
 
 _cents = st.integers(1, 100_000).map(lambda cents: Decimal(cents).scaleb(-2))
@@ -70,7 +78,7 @@ _cents = st.integers(1, 100_000).map(lambda cents: Decimal(cents).scaleb(-2))
 
 @st.composite
 def edited(draw: st.DrawFn) -> tuple[Statement, Edited]:
-    """A statement of random histories, and its bill with some lines dropped, changed and added."""
+    """A statement of random usage, and its bill with some lines dropped, changed and added."""
     assert TARIFF is not None, _PROBLEMS
     statement = metered(draw(rows()), TARIFF, OCTOBER)
     bill = Edited([])
@@ -78,16 +86,16 @@ def edited(draw: st.DrawFn) -> tuple[Statement, Edited]:
         key, item = (line.resource_id, line.rule), ITEMS[line.rule]
         edit = draw(st.sampled_from(["keep", "keep", "drop", "more", "less"]))
         if edit == "drop":
-            bill.verdicts[key] = Verdict.MISSING_THERE, line.amount.copy_negate()
+            bill.verdicts[key] = FeeVerdict.NOT_BILLED, line.amount.copy_negate()
             continue
         by = Decimal(0) if edit == "keep" else draw(_cents).copy_sign(1 if edit == "more" else -1)
         bill.rows.append(row(line.resource_id, item, EXACT.add(line.amount, by)))
-        bill.verdicts[key] = (Verdict.DIFFERS if by else Verdict.AGREES), by
+        bill.verdicts[key] = (FeeVerdict.DIFFERS if by else FeeVerdict.AGREES), by
     for number, what in enumerate(draw(st.lists(st.sampled_from(["node", "cloud", "cluster"]), max_size=4))):
         amount = draw(_cents)
         if what == "node":
             bill.rows.append(row(f"x{number}", ITEMS["nodes"], amount))
-            bill.verdicts[f"x{number}", "nodes"] = Verdict.MISSING_HERE, amount
+            bill.verdicts[f"x{number}", "nodes"] = FeeVerdict.NOT_METERED, amount
         elif what == "cluster":
             bill.rows.append(row(f"other{number}", ITEMS["clusters"], amount))
             bill.others[f"other{number}"] = amount
@@ -123,8 +131,8 @@ def test_exactly_what_was_edited_is_told(export: Path, made: tuple[Statement, Ed
     told = {(one.resource_id, one.rule): (one.verdict, one.difference) for one in found.compared}
     assert told == bill.verdicts
     assert {one.instance_id: one.charged for one in found.resources} == bill.resources
-    assert {one.instance_id: one.charged for one in found.others} == bill.others
-    untouched = {key for key, (verdict, _) in bill.verdicts.items() if verdict is Verdict.AGREES}
+    assert {one.instance_id: one.charged for one in found.other_clusters} == bill.others
+    untouched = {key for key, (verdict, _) in bill.verdicts.items() if verdict is FeeVerdict.AGREES}
     assert {(one.resource_id, one.rule) for one in found.compared if not one.reason} == untouched
     assert all(one.difference for one in found.disputable)
 
@@ -170,8 +178,8 @@ def test_rows_in_another_currency_are_told_once_with_their_number(
         reconciled(export, statement, bill.text())
     (problem,) = caught.value.problems
     assert (problem.line, problem.path) == (min(chosen) + 2, "Currency")
-    rows_ = "this row is" if len(chosen) == 1 else f"{len(chosen)} rows from this one on are"
-    assert problem.message == f"{rows_} in CNY, and the tariff is in USD."
+    rows_ = "this row is" if len(chosen) == 1 else f"{len(chosen)} rows, beginning with this one, are"
+    assert problem.message == f"{rows_} in CNY, but the tariff is in USD."
 
 
 @any_bill
@@ -183,6 +191,6 @@ def test_a_file_that_is_cut_short_is_never_taken_for_a_bill(
     text = bill.text()
     cut = text[: data.draw(st.integers(0, len(text) - 1))]
     if cut.endswith("\n") and cut.count("\n") > 1:
-        return  # cut between two lines, which no reader can see: its lines are missing there
+        return  # cut between two lines, which no reader can see: its lines are not billed
     with pytest.raises(BillInvalid):
         reconciled(export, statement, cut)

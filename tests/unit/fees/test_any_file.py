@@ -13,7 +13,7 @@ from poolkeeper.tasks.fees.metering.meter import meter
 from poolkeeper.tasks.fees.periods import instant
 from poolkeeper.tasks.fees.tariff.loading import check_tariff, shipped_tariffs, tariff_path
 from poolkeeper.tasks.fees.usage.events import EvidenceInvalid
-from poolkeeper.tasks.fees.usage.evidence import Evidence, evidence_of_csv
+from poolkeeper.tasks.fees.usage.evidence import UsageEvidence, evidence_of_csv
 from poolkeeper.tasks.fleet import Problem
 from tests.unit.fees.builders import EDGE, NOW, OCTOBER, csv_file
 from tests.unit.fees.random_usage import rows
@@ -55,7 +55,7 @@ def test_events(folder: Path, told: list[tuple[object, ...]], chance: random.Ran
         assert 0 <= statement.coverage <= 1
 
 
-def read(path: Path) -> tuple[Evidence | None, tuple[Problem, ...]]:
+def read(path: Path) -> tuple[UsageEvidence | None, tuple[Problem, ...]]:
     try:
         return evidence_of_csv(path, NOW), ()
     except EvidenceInvalid as error:

@@ -52,7 +52,7 @@ def test_an_export(tmp_path: Path) -> None:
         ("n1", "ACK Hybrid", Decimal(0), Decimal(0), Decimal(31), 4),  # no charge is a charge of nothing
     ]
     assert bill.charged == Decimal("76.23")
-    assert bill.untold == ("ListPrice", "InvoiceDiscount", "DeductedByCoupons", "DeductedByResourcePackage")
+    assert bill.missing_columns == ("ListPrice", "InvoiceDiscount", "DeductedByCoupons", "DeductedByResourcePackage")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def changed(line: int, place: int, value: str) -> str:
     ("text", "line", "message", "fix"),
     [
         pytest.param("", 1, "the file is empty", "Export the bill again", id="empty"),
-        pytest.param(text_of([]), 1, "headings and no rows", "Export", id="no rows"),
+        pytest.param(text_of([]), 1, "headings, but no rows", "Export", id="no rows"),
         pytest.param(text_of(ROWS).replace(",", ";"), 1, "not separated by commas", "Save", id="semicolons"),
         pytest.param(
             changed(1, 4, "PretaxAmounts"),
@@ -113,29 +113,35 @@ def changed(line: int, place: int, value: str) -> str:
             "Did you mean PretaxAmounts? Rename it to PretaxAmount",
             id="renamed column",
         ),
-        pytest.param(changed(1, 4, "Net"), 1, "no column PretaxAmount", "by another name?", id="missing column"),
+        pytest.param(
+            changed(1, 4, "Net"), 1, "no column PretaxAmount", "It may have another name", id="missing column"
+        ),
         pytest.param(changed(1, 0, "Month"), 1, "no column BillingCycle", "Rename it", id="no month told"),
         pytest.param(changed(1, 6, "Currency"), 1, "two columns are Currency", "Delete one", id="column twice"),
         pytest.param(text_of(ROWS)[:-3], 4, "in the middle of a line", "Export", id="cut in the last value"),
         pytest.param(text_of(ROWS)[:-9], 4, "5 values for 7 columns", "Export", id="cut between values"),
-        pytest.param(text_of(ROWS) + '2026-10,"c2', 5, "a quote that is opened here", "Export", id="cut in a quote"),
-        pytest.param(changed(3, 5, "CNY"), 3, "this row is in CNY, and the tariff is in USD", "Take", id="currency"),
-        pytest.param(changed(3, 5, "$"), 3, "'$' is no currency", "three capital letters", id="sign of a currency"),
-        pytest.param(changed(3, 0, "2026-09"), 3, "is of 2026-09, and asked for is 2026-10", "Export", id="month"),
+        pytest.param(text_of(ROWS) + '2026-10,"c2', 5, "a quote begins here", "Export", id="cut in a quote"),
+        pytest.param(changed(3, 5, "CNY"), 3, "this row is in CNY, but the tariff is in USD", "Use", id="currency"),
+        pytest.param(changed(3, 5, "$"), 3, "'$' is not a currency", "three capital letters", id="sign of a currency"),
+        pytest.param(
+            changed(3, 0, "2026-09"), 3, "is of 2026-09, but the requested month is 2026-10", "Export", id="month"
+        ),
         pytest.param(changed(3, 0, "2026-13"), 3, "is not in the calendar", "Correct", id="thirteenth month"),
-        pytest.param(changed(3, 4, "1.234,5".replace(",", " ")), 3, "is no amount", "with a point", id="separators"),
+        pytest.param(
+            changed(3, 4, "1.234,5".replace(",", " ")), 3, "is not an amount", "with a decimal point", id="separators"
+        ),
         pytest.param(changed(3, 4, ""), 3, "PretaxAmount is empty", "Export", id="no amount"),
-        pytest.param(changed(3, 4, "NaN"), 3, "'NaN' is no amount", "with a point", id="not a number"),
-        pytest.param(changed(3, 4, "1e99"), 3, "more digits", "with a point", id="beyond all amounts"),
+        pytest.param(changed(3, 4, "NaN"), 3, "'NaN' is not an amount", "with a decimal point", id="not a number"),
+        pytest.param(changed(3, 4, "1e99"), 3, "too many digits", "with a decimal point", id="beyond all amounts"),
         pytest.param(text_of([*ROWS, ROWS[1]]), 5, "this line repeats line 3", "Export", id="repeated line"),
         pytest.param(
             text_of([*ROWS, *ROWS]),
             5,
-            "lines 5 to 7 repeat lines 2 to 4: a page stands here twice",
+            "lines 5 to 7 repeat lines 2 to 4: the file has a page twice",
             "",
             id="repeated page",
         ),
-        pytest.param(text_of([*ROWS, list(NAMES)]), 5, "headings stand here again", "two exports", id="two exports"),
+        pytest.param(text_of([*ROWS, list(NAMES)]), 5, "headings are repeated here", "two exports", id="two exports"),
         pytest.param(text_of(ROWS).encode("utf-16"), 1, "the file is UTF-16", "UTF-8", id="UTF-16"),
     ],
 )
@@ -153,7 +159,7 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(BillInvalid, match=r"there is no file .* Name one with --bill"):
+    with pytest.raises(BillInvalid, match=r"there is no file .* Name a file with --bill"):
         bill_of_csv(tmp_path / "bill.csv", OCTOBER, "USD")
 
 
@@ -179,13 +185,13 @@ def test_floats_are_what_they_print_as() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"PretaxAmount": float("nan")}, "nan is no amount", id="not a number"),
-        pytest.param({"PretaxAmount": True}, "True is no amount", id="truth"),
-        pytest.param({"PretaxAmount": [1]}, "a list is no amount", id="list"),
+        pytest.param({"PretaxAmount": float("nan")}, "nan is not an amount", id="not a number"),
+        pytest.param({"PretaxAmount": True}, "True is not an amount", id="truth"),
+        pytest.param({"PretaxAmount": [1]}, "a list is not an amount", id="list"),
         pytest.param({"PretaxAmount": None}, "PretaxAmount is empty", id="nothing"),
-        pytest.param({"InstanceID": {"id": "x"}}, "a block of keys is no text", id="no text"),
-        pytest.param({"Currency": "JPY"}, "this row is in JPY, and the tariff is in USD", id="currency"),
-        pytest.param({"BillingDate": "2026-09-30"}, "is of 2026-09, and asked for is 2026-10", id="month"),
+        pytest.param({"InstanceID": {"id": "x"}}, "a block of keys is not text", id="no text"),
+        pytest.param({"Currency": "JPY"}, "this row is in JPY, but the tariff is in USD", id="currency"),
+        pytest.param({"BillingDate": "2026-09-30"}, "is of 2026-09, but the requested month is 2026-10", id="month"),
     ],
 )
 def test_rows_that_are_none(changes: dict[str, Any], message: str) -> None:

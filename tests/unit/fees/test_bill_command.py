@@ -114,12 +114,11 @@ def test_what_an_explanation_tells(events: Path) -> None:
         f"USD 0.18 for cluster c1: line {line['id']}\n"
         "Fee: Cluster management fee of ACK managed Pro (rule cluster-management of tariff ack-pro).\n"
         "Quantity: 2 cluster-hours at USD 0.09 each make USD 0.18.\n"
-        "Counting: Clock hours in UTC+8 are counted; the hour in which it was created and the one in which it was"
-        " released are free.\n"
+        "Counting: Clock hours in UTC+8 are counted. The hour of the creation and the hour of the release are free.\n"
         "  from 2026-10-05 11:00 UTC+8 to 2026-10-05 13:00 UTC+8\n"
-        "Price: USD 0.09 per_cluster_hour, by https://www.alibabacloud.com/help/en/ack/ack-managed-and-ack-dedicated/"
+        "Price: USD 0.09 per_cluster_hour. Source: https://www.alibabacloud.com/help/en/ack/ack-managed-and-ack-dedicated/"
         "product-overview/ack-pro-cluster-billing (2026-03-26).\n"
-        "Open: nothing; the evidence covers all of it.\n"
+        "Gaps: none; there is evidence for all of it.\n"
         "Evidence:\n"
         "  created at 2026-10-05 10:20 UTC+8: events.csv line 2\n"
         "  released at 2026-10-05 13:40 UTC+8: events.csv line 3\n"
@@ -129,7 +128,7 @@ def test_what_an_explanation_tells(events: Path) -> None:
 def test_a_line_that_is_not_there(events: Path) -> None:
     result = bill("explain", "2026-10-000000000000", "--events", events)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "there is no line 2026-10-000000000000 in 2026-10" in result.stderr
+    assert "2026-10 has no line 2026-10-000000000000." in result.stderr
 
 
 def test_closing_twice_and_evidence_that_comes_late(tmp_path: Path, events: Path) -> None:
@@ -148,41 +147,47 @@ def test_closing_twice_and_evidence_that_comes_late(tmp_path: Path, events: Path
     (line,) = november["lines"]
     assert (line["amount"], line["corrects"]) == ("1.856", october["lines"][0]["id"])
     told = bill("explain", line["id"], *arguments).stdout
-    assert f"It corrects line {line['corrects']} of a closed period: 64 vCPU-days for 1.856 were charged;" in told
+    assert f"It corrects line {line['corrects']} of a closed month: 64 vCPU-days for 1.856 were charged;" in told
 
 
 def test_outlook(events: Path, tmp_path: Path) -> None:
     there = csv_file(tmp_path, [("n1", "node", "joined", "2026-10-05T10:20:00+08:00", 64)], "there.csv")
-    answer = answered("outlook", "--events", there, "--until", UNTIL, "--period", "2026-11", "--price", "0.029", "--add", "1x64")  # fmt: skip
-    published, hypothetical = answer["outlook"]
+    answer = answered("forecast", "--events", there, "--until", UNTIL, "--period", "2026-11", "--price", "0.029", "--add", "1x64")  # fmt: skip
+    published, hypothetical = answer["forecast"]
     assert (published["likely"], published["hypothetical"]) == ("0.00", False)
     assert (hypothetical["low"], hypothetical["likely"], hypothetical["hypothetical"]) == ("37.12", "55.68", True)
     assert hypothetical["planned_change"][1] == {"period": "2026-12", "amount": "57.536", "total": "115.072"}
-    words = bill("outlook", "--events", there, "--until", UNTIL, "--period", "2026-11", "--price", "0.029").stdout
-    assert "HYPOTHETICAL, nobody has published this price" in words
+    words = bill("forecast", "--events", there, "--until", UNTIL, "--period", "2026-11", "--price", "0.029").stdout
+    assert "HYPOTHETICAL, this price is not published" in words
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("meter", "--period", "2026-13"), "there is no 2026-13 in the calendar"),
-        (("meter", "--period", "October"), "is no period: write a month like 2026-10"),
+        (("meter", "--period", "2026-13"), "2026-13 is not in the calendar"),
+        (("meter", "--period", "October"), "is not a period. Write a month like 2026-10"),
         (("meter", "--period", "2026-10", "--tariff", "absent"), "there is no file"),
         (("meter", "--period", "2026-10", "--until", "2026-11-01T00:00"), "has no time zone"),
-        (("meter", "--period", "2026-10", "--until", "2999-01-01T00:00Z"), "lies in the future"),
+        (("meter", "--period", "2026-10", "--until", "2999-01-01T00:00Z"), "is in the future"),
         (("meter", "--period", "2026-10", "--until", "soon"), "write a time in ISO 8601"),
-        (("meter", "--period", "2026-10", "--by", "team", "--share-by", "cores"), "is no key"),
+        (
+            ("meter", "--period", "2026-10", "--by", "team", "--share-by", "cores"),
+            "is not a key for shared lines. Write nodes",
+        ),
         (("close", "--period", "2026"), "is not a month"),
-        (("reconcile", "--period", "2026"), "is no month, and bills are made by the month"),
-        (("reconcile", "--period", "2026-10", "--tariff", "ack-edge-comparator"), "nobody is billed by it"),
-        (("reconcile", "--period", "2026-10", "--name", "c-1"), "write it like ID=WORDS"),
-        (("close", "--period", "2026-10", "--until", "2026-10-20T00:00Z"), "gather it until the month's end"),
-        (("explain", "nonsense"), "is no period"),
-        (("outlook", "--price", "cheap"), "is no price: write one like 0.029"),
-        (("outlook", "--price", "1", "--unit", "per_core"), "is a unit that fits no rule"),
-        (("outlook", "--price", "1", "--rule", "none"), "has no rule none"),
-        (("outlook", "--price", "1", "--tariff", "ack-edge-comparator"), "choose a rule"),
-        (("outlook", "--remove", "1:pool=a"), "0 are there"),
+        (("reconcile", "--period", "2026"), "is not a month, and bills are monthly. Name a month"),
+        (
+            ("reconcile", "--period", "2026-10", "--tariff", "ack-edge-comparator"),
+            "which no bill uses. Name the tariff of your cluster",
+        ),
+        (("reconcile", "--period", "2026-10", "--name", "c-1"), "write it like ID=TEXT"),
+        (("close", "--period", "2026-10", "--until", "2026-10-20T00:00Z"), "Give evidence until the end of the month"),
+        (("explain", "nonsense"), "is not a period"),
+        (("forecast", "--price", "cheap"), "is not a price. Write a price like 0.029"),
+        (("forecast", "--price", "1", "--unit", "per_core"), "is not a unit. Write one of per_cluster_hour"),
+        (("forecast", "--price", "1", "--rule", "none"), "has no rule none"),
+        (("forecast", "--price", "1", "--tariff", "ack-edge-comparator"), "Choose one rule"),
+        (("forecast", "--remove", "1:pool=a"), "but there are 0"),
     ],
 )
 def test_bad_input(arguments: tuple[str, ...], words: str) -> None:
@@ -219,7 +224,7 @@ def test_a_closed_month_that_was_tampered_with_is_something_wrong(events: Path, 
     path.write_text(path.read_text().replace("0.18", "0.81"))
     result = bill("meter", "--period", "2026-10")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "was changed after it was closed" in result.stderr
+    assert "was changed after the month was closed" in result.stderr
 
 
 EXAMPLES = Path(__file__).parents[3] / "deployments/examples"

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poolkeeper.tasks.fees.closing.close import NotClosable, PriceMissing, close, digests_of, statement_of
-from poolkeeper.tasks.fees.closing.closed_months import ClosedDamaged, ClosedPeriods
+from poolkeeper.tasks.fees.closing.closed_months import ClosedMonthDamaged, ClosedMonths
 from poolkeeper.tasks.fees.metering.meter import Statement, meter
 from poolkeeper.tasks.fees.periods import Period, instant
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, NOW, OCTOBER, Row, evidence_of, priced, tariff
@@ -38,28 +38,26 @@ LATE: list[Row] = [
 
 
 @pytest.fixture
-def closed(tmp_path: Path) -> ClosedPeriods:
-    return ClosedPeriods(tmp_path / "fees" / "test")
+def closed(tmp_path: Path) -> ClosedMonths:
+    return ClosedMonths(tmp_path / "fees" / "test")
 
 
-def closing(
-    closed: ClosedPeriods, told: list[Row], period: Period, prices: Any = FEE, now: datetime = NOW
-) -> Statement:
+def closing(closed: ClosedMonths, told: list[Row], period: Period, prices: Any = FEE, now: datetime = NOW) -> Statement:
     return close(evidence_of(told, now), prices, period, instant(now), closed).statement
 
 
-def files(closed: ClosedPeriods) -> dict[str, bytes]:
+def files(closed: ClosedMonths) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in closed.folder.iterdir() if path.name != ".lock"}
 
 
-def test_what_was_closed_is_read_as_it_was(closed: ClosedPeriods) -> None:
+def test_what_was_closed_is_read_as_it_was(closed: ClosedMonths) -> None:
     statement = closing(closed, NODE, OCTOBER)
     assert closed.read(OCTOBER) == statement
     assert closed.periods() == (OCTOBER,)
     assert statement.total == 4
 
 
-def test_closing_twice_does_nothing(closed: ClosedPeriods) -> None:
+def test_closing_twice_does_nothing(closed: ClosedMonths) -> None:
     evidence = evidence_of(NODE)
     first = close(evidence, FEE, OCTOBER, instant(NOW), closed)
     before = files(closed)
@@ -76,7 +74,7 @@ def test_closing_twice_does_nothing(closed: ClosedPeriods) -> None:
     assert files(closed) == before
 
 
-def test_evidence_that_comes_late_is_charged_in_the_next_month_by_the_line_it_corrects(closed: ClosedPeriods) -> None:
+def test_evidence_that_comes_late_is_charged_in_the_next_month_by_the_line_it_corrects(closed: ClosedMonths) -> None:
     october = closing(closed, NODE, OCTOBER)
     before = files(closed)
     told = [*NODE, *LATE, ("n1", "node", "left", "2026-10-06T12:00+08:00")]
@@ -86,27 +84,27 @@ def test_evidence_that_comes_late_is_charged_in_the_next_month_by_the_line_it_co
     assert {name: (line.quantity, line.amount) for name, line in by_resource.items()} == {"n1": (-2, -2), "n2": (2, 2)}
     assert by_resource["n1"].corrects == october.lines[0].id
     assert by_resource["n1"].because == (
-        "4 node-days for 4.00 were charged; by evidence that came later it is 2 node-days for 2.00"
+        "4 node-days for 4.00 were charged; the evidence that came later gives 2 node-days for 2.00"
     )
     assert by_resource["n2"].corrects.startswith("2026-10-")
     assert october.total + november.total == meter(evidence_of(told), FEE, OCTOBER, instant(NOW)).total
     assert files(closed).items() >= before.items()
 
 
-def test_what_was_corrected_is_not_corrected_again(closed: ClosedPeriods) -> None:
+def test_what_was_corrected_is_not_corrected_again(closed: ClosedMonths) -> None:
     closing(closed, NODE, OCTOBER)
     closing(closed, [*NODE, *LATE], NOVEMBER)
     assert closing(closed, [*NODE, *LATE], DECEMBER).lines == ()
 
 
-def test_a_correction_can_be_taken_back(closed: ClosedPeriods) -> None:
+def test_a_correction_can_be_taken_back(closed: ClosedMonths) -> None:
     closing(closed, NODE, OCTOBER)
     closing(closed, [*NODE, *LATE], NOVEMBER)
     (line,) = closing(closed, NODE, DECEMBER).lines
     assert (line.resource_id, line.amount) == ("n2", -2)
 
 
-def test_adjustments_stand_in_the_first_open_month_only(closed: ClosedPeriods) -> None:
+def test_adjustments_stand_in_the_first_open_month_only(closed: ClosedMonths) -> None:
     closing(closed, NODE, OCTOBER)
     evidence = evidence_of([*NODE, *LATE])
     november, is_closed = statement_of(evidence, FEE, NOVEMBER, instant(NOW), closed)
@@ -115,18 +113,21 @@ def test_adjustments_stand_in_the_first_open_month_only(closed: ClosedPeriods) -
     assert december.lines == ()
 
 
-def test_a_new_price_does_not_touch_a_closed_month(closed: ClosedPeriods) -> None:
+def test_a_new_price_does_not_touch_a_closed_month(closed: ClosedMonths) -> None:
     closing(closed, NODE, OCTOBER)
     dearer = tariff(priced("per_node_day", "calendar_days_started", "9"))
     (line,) = closing(closed, [*NODE, *LATE], NOVEMBER, dearer).lines
     assert (line.quantity, line.amount) == (2, 2)
 
 
-def test_a_size_that_is_told_late_is_corrected(closed: ClosedPeriods) -> None:
+def test_a_size_that_is_told_late_is_corrected(closed: ClosedMonths) -> None:
     joined = ("n1", "node", "joined", "2026-10-31T12:00+08:00")
     told: list[Row] = [joined, ("n2", "node", "joined", "2026-10-31T12:00+08:00", 8)]
     october = closing(closed, told, OCTOBER, EDGE)
-    assert [line.gaps for line in october.lines] == [("nobody told its vcpus; taken as 8 to 8, as others have",), ()]
+    assert [line.gaps for line in october.lines] == [
+        ("no event reports its vcpus; 8 to 8 is assumed, from other nodes",),
+        (),
+    ]
     november = closing(closed, [*told, ("n1", "node", "state:Ready", "2026-11-01T12:00+08:00", 4)], NOVEMBER, EDGE)
     (correction,) = [line for line in november.lines if line.corrects]
     assert (correction.quantity, correction.amount) == (-4, Decimal("-0.116"))
@@ -138,36 +139,42 @@ def test_a_size_that_is_told_late_is_corrected(closed: ClosedPeriods) -> None:
         pytest.param("2026-10-05", NOW, [], "is not a month", id="a day"),
         pytest.param("2026", NOW, [], "is not a month", id="a year"),
         pytest.param("2026-10", datetime(2026, 10, 31, 15, 59, tzinfo=UTC), [], "is not over", id="a minute early"),
-        pytest.param("2026-12", NOW, ["2026-10"], "close 2026-11 first", id="out of turn"),
-        pytest.param("2026-09", NOW, ["2026-10"], "stays open for good", id="before the first"),
+        pytest.param("2026-12", NOW, ["2026-10"], "Close 2026-11 first.", id="out of turn"),
+        pytest.param(
+            "2026-09",
+            NOW,
+            ["2026-10"],
+            "is before 2026-10, the first closed month, and stays open.",
+            id="before the first",
+        ),
     ],
 )
-def test_what_cannot_be_closed(
-    closed: ClosedPeriods, period: str, now: datetime, before: list[str], words: str
-) -> None:
+def test_what_cannot_be_closed(closed: ClosedMonths, period: str, now: datetime, before: list[str], words: str) -> None:
     for earlier in before:
         closing(closed, NODE, Period.of(earlier))
     kept = files(closed) if before else {}
-    with pytest.raises(NotClosable, match=words):
+    with pytest.raises(NotClosable) as caught:
         closing(closed, NODE, Period.of(period), now=now)
+    assert words in caught.value.summary
     assert (files(closed) if closed.folder.exists() else {}) == kept
 
 
-def test_a_month_whose_evidence_is_cut_short_is_not_closed(closed: ClosedPeriods) -> None:
+def test_a_month_whose_evidence_is_cut_short_is_not_closed(closed: ClosedMonths) -> None:
     evidence = evidence_of(NODE, datetime(2026, 10, 20, tzinfo=UTC))
-    with pytest.raises(NotClosable, match="gather it until the month's end"):
+    with pytest.raises(NotClosable, match="the evidence ends at 2026-10-20T00:00:00") as caught:
         close(evidence, FEE, OCTOBER, instant(NOW), closed)
+    assert caught.value.next_step == "Give evidence until the end of the month."
 
 
-def test_a_month_without_a_price_is_not_closed(closed: ClosedPeriods) -> None:
-    with pytest.raises(PriceMissing, match="1 usages have no price, such as fee of n1"):
+def test_a_month_without_a_price_is_not_closed(closed: ClosedMonths) -> None:
+    with pytest.raises(PriceMissing, match="1 usage without a price, such as fee of n1"):
         closing(closed, NODE, OCTOBER, tariff(priced("per_node_day", "calendar_days_started", "unknown")))
     assert closed.periods() == ()
 
 
-def test_late_evidence_without_a_size_keeps_the_next_month_open(closed: ClosedPeriods) -> None:
+def test_late_evidence_without_a_size_keeps_the_next_month_open(closed: ClosedMonths) -> None:
     closing(closed, [], OCTOBER, EDGE)
-    with pytest.raises(PriceMissing, match="nobody told its size"):
+    with pytest.raises(PriceMissing, match="no event reports its size"):
         closing(closed, [("n1", "node", "joined", "2026-10-30T12:00+08:00")], NOVEMBER, EDGE)
 
 
@@ -188,23 +195,25 @@ def _swap(path: Path, old: bytes, new: bytes) -> None:
         (b"{", b""),
     ],
 )
-def test_a_closed_month_that_was_changed_by_hand_is_found_out(closed: ClosedPeriods, old: bytes, new: bytes) -> None:
+def test_a_closed_month_that_was_changed_by_hand_is_found_out(closed: ClosedMonths, old: bytes, new: bytes) -> None:
     closing(closed, NODE, OCTOBER)
     _swap(closed.folder / "2026-10.jsonl", old, new)
-    with pytest.raises(ClosedDamaged, match="put back the file from a backup"):
+    with pytest.raises(ClosedMonthDamaged, match=r"2026-10.jsonl (was changed|cannot be read)") as caught:
         closed.read(OCTOBER)
-    with pytest.raises(ClosedDamaged):
+    assert caught.value.next_step == "Restore the file from a backup."
+    with pytest.raises(ClosedMonthDamaged):
         closing(closed, NODE, OCTOBER)
 
 
-def test_a_closed_month_under_another_name_is_found_out(closed: ClosedPeriods) -> None:
+def test_a_closed_month_under_another_name_is_found_out(closed: ClosedMonths) -> None:
     closing(closed, NODE, OCTOBER)
     (closed.folder / "2026-10.jsonl").rename(closed.folder / "2026-11.jsonl")
-    with pytest.raises(ClosedDamaged, match=r"is the file of 2026-10: rename it"):
+    with pytest.raises(ClosedMonthDamaged, match="is the file of 2026-10") as caught:
         closed.read(NOVEMBER)
+    assert caught.value.next_step == "Rename it to 2026-10.jsonl."
 
 
-def test_thousands_of_others_are_not_counted_anew(closed: ClosedPeriods) -> None:
+def test_thousands_of_others_are_not_counted_anew(closed: ClosedMonths) -> None:
     """Only what has changed, and what is counted over all."""
     evidence = evidence_of([*NODE, *LATE])
     statement = meter(evidence, FEE, OCTOBER, instant(NOW), only={"n2"})
@@ -244,11 +253,11 @@ def test_which_months_late_evidence_touches(told: list[Row], changed: list[int])
 def test_however_evidence_trickles_in_closed_stays_closed_and_the_sum_is_right(
     tmp_path_factory: Any, data: Any
 ) -> None:
-    closed = ClosedPeriods(tmp_path_factory.mktemp("closed"))
+    closed = ClosedMonths(tmp_path_factory.mktemp("closed"))
     prices = data.draw(st.sampled_from([EDGE, LINGJUN, FLAT, ACK_PRO]))
     told = data.draw(rows("cn", most=4))
     ids = sorted({row[0] for row in told})
-    # each month sees the histories of some resources only, the last one all
+    # each month sees the records of some resources only, the last one all
     known: set[str] = set()
     totals, before = Decimal(0), {}
     for month in (OCTOBER, NOVEMBER, DECEMBER):
@@ -261,7 +270,7 @@ def test_however_evidence_trickles_in_closed_stays_closed_and_the_sum_is_right(
     assert totals == meter(evidence_of(told), prices, whole, instant(NOW)).total
 
 
-def killed(closed: ClosedPeriods, step: int) -> bool:
+def killed(closed: ClosedMonths, step: int) -> bool:
     """Close October in a process that is killed before the n-th call that touches the disk, if there is an n-th."""
     if (pid := os.fork()) == 0:
         try:
@@ -293,10 +302,10 @@ def killed(closed: ClosedPeriods, step: int) -> bool:
 
 
 def test_killed_at_any_step_and_run_again_it_is_closed_once(tmp_path: Path) -> None:
-    whole = ClosedPeriods(tmp_path / "whole")
+    whole = ClosedMonths(tmp_path / "whole")
     right = closing(whole, NODE, OCTOBER)
     for step in range(1, 30):
-        closed = ClosedPeriods(tmp_path / f"killed-{step}")
+        closed = ClosedMonths(tmp_path / f"killed-{step}")
         died = killed(closed, step)
         # killed or not, the month is open, or closed whole
         assert closed.read(OCTOBER) in (None, right) if closed.folder.exists() else True
@@ -312,11 +321,11 @@ def test_killed_at_any_step_and_run_again_it_is_closed_once(tmp_path: Path) -> N
 
 def test_two_closes_at_once_close_once(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from poolkeeper.tasks.fees.closing.closed_months import ClosedPeriods\n"
+        "import sys; from pathlib import Path; from poolkeeper.tasks.fees.closing.closed_months import ClosedMonths\n"
         "from tests.unit.fees import test_closing as this\n"
         "from poolkeeper.tasks.fees.closing.close import close\n"
         "evidence = this.evidence_of(this.NODE if sys.argv[2] == '1' else this.LATE)\n"
-        "print(close(evidence, this.FEE, this.OCTOBER, this.instant(this.NOW), ClosedPeriods(Path(sys.argv[1]))).was_closed)"
+        "print(close(evidence, this.FEE, this.OCTOBER, this.instant(this.NOW), ClosedMonths(Path(sys.argv[1]))).was_closed)"
     )
     running = [
         subprocess.Popen(
@@ -328,10 +337,10 @@ def test_two_closes_at_once_close_once(tmp_path: Path) -> None:
         for number in "12"
     ]
     assert sorted(one.communicate(timeout=60)[0].strip() for one in running) == ["False", "True"]
-    assert ClosedPeriods(tmp_path / "closed").periods() == (OCTOBER,)
+    assert ClosedMonths(tmp_path / "closed").periods() == (OCTOBER,)
 
 
-def test_the_file_can_be_read_without_us(closed: ClosedPeriods) -> None:
+def test_the_file_can_be_read_without_us(closed: ClosedMonths) -> None:
     closing(closed, NODE, OCTOBER)
     head, *lines = map(json.loads, (closed.folder / "2026-10.jsonl").read_text().splitlines())
     assert (head["period"], head["total"], head["currency"]) == ("2026-10", "4.00", "USD")

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from poolkeeper.tasks.fees.metering import month_forecast
-from poolkeeper.tasks.fees.metering.month_forecast import Change, OutlookInvalid
+from poolkeeper.tasks.fees.metering.month_forecast import ForecastInvalid, PlannedChange
 from poolkeeper.tasks.fees.periods import instant
 from poolkeeper.tasks.fees.tariff.units import UNITS
 from tests.unit.fees.builders import ACK_PRO, EDGE, OCTOBER, evidence_of, metered
@@ -52,12 +52,12 @@ def test_the_fee_may_begin_in_any_unit(unit: str, amount: int) -> None:
 @pytest.mark.parametrize(
     ("changes", "rest", "following"),
     [
-        ([Change.joining("20x64")], 20 * 64 * 11, 20 * 64 * 30),
-        ([Change.leaving("2:pool=a")], -2 * 64 * 10, -2 * 64 * 30),
-        ([Change.leaving("1:pool=b"), Change.joining("1x64")], 64, 0),
+        ([PlannedChange.joining("20x64")], 20 * 64 * 11, 20 * 64 * 30),
+        ([PlannedChange.leaving("2:pool=a")], -2 * 64 * 10, -2 * 64 * 30),
+        ([PlannedChange.leaving("1:pool=b"), PlannedChange.joining("1x64")], 64, 0),
     ],
 )
-def test_a_planned_change(changes: list[Change], rest: int, following: int) -> None:
+def test_a_planned_change(changes: list[PlannedChange], rest: int, following: int) -> None:
     """Today counts in full for who joins, and for who leaves it is counted already."""
     evidence = evidence_of(FLEET, NOW)
     this, after = month_forecast.cost_of(changes, evidence, EDGE, OCTOBER, instant(NOW))
@@ -68,15 +68,15 @@ def test_a_planned_change(changes: list[Change], rest: int, following: int) -> N
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        *((Change.joining, text) for text in ("20", "0x4", "4x0", "x", "1x2x3x4", "-1x4")),
-        *((Change.leaving, text) for text in ("5", "5:pool", "x:pool=a", "0:pool=a")),
+        *((PlannedChange.joining, text) for text in ("20", "0x4", "4x0", "x", "1x2x3x4", "-1x4")),
+        *((PlannedChange.leaving, text) for text in ("5", "5:pool", "x:pool=a", "0:pool=a")),
     ],
 )
 def test_a_change_that_is_none(make: object, text: str) -> None:
-    with pytest.raises(OutlookInvalid, match="is no number of nodes"):
+    with pytest.raises(ForecastInvalid, match="is not a number of nodes"):
         make(text)  # type: ignore[operator]
 
 
 def test_more_cannot_leave_than_are_there() -> None:
-    with pytest.raises(OutlookInvalid, match="3 nodes with pool=a are to leave, but 2 are there"):
-        month_forecast.changed(evidence_of(FLEET, NOW), [Change.leaving("3:pool=a")], instant(NOW))
+    with pytest.raises(ForecastInvalid, match="the plan removes 3 nodes with pool=a, but there are 2"):
+        month_forecast.changed(evidence_of(FLEET, NOW), [PlannedChange.leaving("3:pool=a")], instant(NOW))

@@ -1,4 +1,4 @@
-"""The meter against the oracle, on random histories around the end of Europe's summer time."""
+"""The meter against the oracle, on random usage around the end of Europe's summer time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ slow = settings(max_examples=int(os.environ.get("FEES_EXAMPLES", "30")), deadlin
 """The oracle walks minute by minute: a thousand examples take some four minutes."""
 
 
-def told(found: list[Any], size: int = 4) -> list[oracle.Told]:
+def told(found: list[Any], size: int = 4) -> list[oracle.SourceEvent]:
     return [(row[0], row[2], datetime.fromisoformat(row[3]), (row[size] or None) if len(row) > size else None) for row in found]  # fmt: skip
 
 

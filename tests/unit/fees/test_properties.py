@@ -1,4 +1,4 @@
-"""What holds for every history: order, repetition, cutting a period, gaps."""
+"""What holds for every record: order, repetition, cutting a period, gaps."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.fees.bill.bill_findings import CHARGED_WHILE_WAIVED, NEW_ITEM, WHOLLY_DISCOUNTED
-from poolkeeper.tasks.fees.bill.messages import reconciled_words
-from poolkeeper.tasks.fees.bill.reconciliation import Compared, NotReconcilable, Reconciliation, Verdict, reconcile
+from poolkeeper.tasks.fees.bill.messages import reconciliation_text
+from poolkeeper.tasks.fees.bill.reconciliation import ComparedFee, FeeVerdict, NotComparable, Reconciliation, reconcile
 from poolkeeper.tasks.fees.bill.vendor_bill import Bill
 from poolkeeper.tasks.fees.metering.meter import Statement
 from poolkeeper.tasks.fees.periods import Period
@@ -38,7 +38,7 @@ def compared(rows: list[Row], bill: Bill, **options: Any) -> Reconciliation:
     return reconcile(metered(rows, ACK_PRO), bill, **({"read_at": LATER} | options))
 
 
-def one(found: Reconciliation) -> Compared:
+def one(found: Reconciliation) -> ComparedFee:
     (line,) = found.compared
     return line
 
@@ -61,7 +61,7 @@ def one(found: Reconciliation) -> Compared:
             [fee(744, charged=60.264, discount=6.696)],
             "differs",
             "-6.696",
-            "taken off were a discount of USD 6.696",
+            "deducts a discount of USD 6.696",
             True,
             id="a discount",
         ),
@@ -79,12 +79,12 @@ def one(found: Reconciliation) -> Compared:
             [fee(744, charged=2.16, package="720")],
             "differs",
             "-64.80",
-            "a resource package that paid for 720 of the usage",
+            "a resource package for 720 of the usage",
             True,
             id="a resource package",
         ),
         pytest.param(
-            WHOLE, [fee(744, charged=50.0)], "differs", "-16.96", "tells no reason", False, id="less for no reason"
+            WHOLE, [fee(744, charged=50.0)], "differs", "-16.96", "has no reason for it", False, id="less for no reason"
         ),
         pytest.param(
             WHOLE,
@@ -96,18 +96,24 @@ def one(found: Reconciliation) -> Compared:
             id="a discount of less than that",
         ),
         pytest.param(
-            WITHIN, [fee(638)], "differs", "0.09", "the hours of creation and release are free", False, id="free hour"
+            WITHIN,
+            [fee(638)],
+            "differs",
+            "0.09",
+            "the hours of the creation and the release are free",
+            False,
+            id="free hour",
         ),
-        pytest.param(WITHIN, [fee(645)], "differs", "0.72", "a month cut in UTC", False, id="cut in UTC"),
+        pytest.param(WITHIN, [fee(645)], "differs", "0.72", "a month that is cut in UTC", False, id="cut in UTC"),
         pytest.param(
-            WHOLE, [fee(745)], "differs", "0.09", "look for events that are missing", False, id="an hour too many"
+            WHOLE, [fee(745)], "differs", "0.09", "Look for missing or late events", False, id="an hour too many"
         ),
         pytest.param(
             WHOLE,
             [fee(744, gross=74.4, charged=74.4, price="0.1")],
             "differs",
             "7.44",
-            "list price is USD 0.1 and the tariff's 0.09",
+            "list price is USD 0.1, that of the tariff 0.09",
             False,
             id="another price",
         ),
@@ -116,7 +122,7 @@ def one(found: Reconciliation) -> Compared:
             [fee(637, gross=57.33, charged=57.335)],
             "differs",
             "0.005",
-            "rounding each row",
+            "the rounding of each row",
             True,
             id="rounded",
         ),
@@ -129,28 +135,26 @@ def one(found: Reconciliation) -> Compared:
             False,
             id="cut short between lines",
         ),
-        pytest.param(WHOLE, [], "missing there", "-66.96", "has nothing with this id", False, id="not on the bill"),
+        pytest.param(WHOLE, [], "not billed", "-66.96", "has no row with this id", False, id="not on the bill"),
         pytest.param(
             WHOLE,
             [item("c1", "ACK Pro Price", gross=66.96, charged=66.96)],
-            "missing there",
+            "not billed",
             "-66.96",
-            "the item's name may have changed",
+            "the name of the item may have changed",
             False,
             id="item renamed",
         ),
         pytest.param(
             [],
             [fee(744)],
-            "missing here",
+            "not metered",
             "66.96",
             "There is no evidence of this resource",
             False,
             id="a cluster without evidence",
         ),
-        pytest.param(
-            NODE, [], "missing there", "0", "Waived during the preview of hybrid node pools", True, id="waived"
-        ),
+        pytest.param(NODE, [], "not billed", "0", "Waived during the preview of hybrid node pools", True, id="waived"),
     ],
 )
 def test_one_line(
@@ -186,30 +190,33 @@ def test_a_gap_in_the_evidence_is_no_dispute() -> None:
     charged = statement.low if statement.low != statement.total else statement.high
     bill = billed(item("n1", gross=float(charged), charged=float(charged), usage=str(charged)))
     line = one(reconcile(statement, bill, read_at=LATER))
-    assert (line.verdict, line.is_explained) == (Verdict.DIFFERS, True)
-    assert "lies within its range" in line.reason
+    assert (line.verdict, line.is_explained) == (FeeVerdict.DIFFERS, True)
+    assert "is within the range that they leave" in line.reason
 
 
 def test_corrections_stand_apart() -> None:
     found = compared(WHOLE, billed(fee(744), fee(744, kind="Refund", gross=-0.09, charged=-0.09, usage="-1")))
     assert [(line.is_adjustment, line.verdict, line.difference) for line in found.compared] == [
-        (False, Verdict.AGREES, 0),
-        (True, Verdict.MISSING_HERE, Decimal("-0.09")),
+        (False, FeeVerdict.AGREES, 0),
+        (True, FeeVerdict.NOT_METERED, Decimal("-0.09")),
     ]
     assert "corrects another month" in found.compared[1].reason
 
 
 def test_what_the_bill_calls_a_resource() -> None:
     bill = billed(fee(744) | {"InstanceID": "c-7f3a"})
-    assert [line.verdict for line in compared(WHOLE, bill).compared] == [Verdict.MISSING_HERE, Verdict.MISSING_THERE]
+    assert [line.verdict for line in compared(WHOLE, bill).compared] == [
+        FeeVerdict.NOT_METERED,
+        FeeVerdict.NOT_BILLED,
+    ]
     line = one(compared(WHOLE, bill, names={"c-7f3a": "c1"}))
-    assert (line.verdict, line.resource_id, line.instance_id) == (Verdict.AGREES, "c1", "c-7f3a")
+    assert (line.verdict, line.resource_id, line.instance_id) == (FeeVerdict.AGREES, "c1", "c-7f3a")
 
 
 def test_the_item_is_known_by_its_code_too() -> None:
     rule = priced("per_cluster_hour", "clock_hours_inside", "0.09") + "\nbill_item: ack_pro_pricing"
     found = reconcile(metered(WHOLE, tariff(rule)), billed(fee(744)), read_at=LATER)
-    assert one(found).verdict is Verdict.AGREES
+    assert one(found).verdict is FeeVerdict.AGREES
 
 
 # what announces a change
@@ -219,8 +226,8 @@ def test_a_line_without_charge_is_kept_and_announced() -> None:
     """The fee that is waived today comes with no charge, under the nodes' ids or any other."""
     found = compared([*WHOLE, *NODE], billed(fee(744), item("np-7", HYBRID, usage="31", price="0")))
     (strange,) = (line for line in found.compared if line.item == HYBRID)
-    assert (strange.verdict, strange.difference, strange.rule) == (Verdict.MISSING_HERE, 0, "")
-    assert "which charges nothing yet" in strange.reason
+    assert (strange.verdict, strange.difference, strange.rule) == (FeeVerdict.NOT_METERED, 0, "")
+    assert "which has no charge yet" in strange.reason
     (finding,) = found.findings
     assert (finding.id, finding.severity, str(finding.subject)) == (
         NEW_ITEM,
@@ -237,7 +244,7 @@ def test_a_list_price_with_a_full_discount() -> None:
     found = compared(WHOLE, billed(fee(744), *rows))
     assert [finding.id for finding in found.findings] == [WHOLLY_DISCOUNTED, NEW_ITEM]
     assert found.findings[0].evidence.observed == (
-        "USD 155000.00 at list price for n0 and 4999 more, all of it taken off, list price 1.00 USD/Hour"
+        "USD 155000.00 at list price for n0 and 4999 more, discounted to 0, list price 1.00 USD/Hour"
     )
 
 
@@ -254,7 +261,7 @@ def test_a_waiver_that_has_ended() -> None:
     )
     bill = billed(item("n1", HYBRID, gross=31.0, charged=31.0, usage="31", price="1"))
     found = reconcile(metered(NODE, tariff(rule)), bill, read_at=LATER)
-    assert "waived by the tariff (preview) and charged by the bill" in one(found).reason
+    assert "The tariff waives it (preview), but the bill charges it" in one(found).reason
     assert [finding.id for finding in found.findings] == [CHARGED_WHILE_WAIVED]
     assert found.disputable == found.compared
 
@@ -265,7 +272,7 @@ def test_a_new_item_of_something_else_is_told_only_against_an_earlier_bill() -> 
     before = billed(fee(720), period=Period.month(2026, 9))
     (finding,) = compared(WHOLE, now, before=before).findings
     assert (finding.id, finding.severity) == (NEW_ITEM, Severity.INFO)
-    (finding,) = compared(WHOLE, now, before=before, belonging={"i-1": "node cloud-1"}).findings
+    (finding,) = compared(WHOLE, now, before=before, cluster_resources={"i-1": "node cloud-1"}).findings
     assert finding.severity is Severity.WARNING
 
 
@@ -281,7 +288,9 @@ def test_cloud_resources_by_declared_ids() -> None:
         item("", "Support", gross=5.0, charged=5.0, product="support"),
         item("i-8", "Instance", product="ecs"),
     )
-    found = compared(WHOLE, bill, belonging={"lb-1": "load balancer of the API server", "vbr-1": "line to fra1"})
+    found = compared(
+        WHOLE, bill, cluster_resources={"lb-1": "load balancer of the API server", "vbr-1": "line to fra1"}
+    )
     assert [(one.instance_id, one.item, one.belongs_as, one.charged) for one in found.resources] == [
         ("lb-1", "LCU", "load balancer of the API server", 9),
         ("lb-1", "Traffic", "load balancer of the API server", 1),
@@ -289,7 +298,7 @@ def test_cloud_resources_by_declared_ids() -> None:
         ("i-9", "Instance", None, 3),
         ("i-8", "Instance", None, 0),
     ]
-    assert found.unseen == ("vbr-1",)
+    assert found.not_on_bill == ("vbr-1",)
     assert len(found.compared) == 1
 
 
@@ -297,15 +306,13 @@ def test_cloud_resources_by_declared_ids() -> None:
     ("rows", "clusters", "verdicts", "others"),
     [
         pytest.param(WHOLE, {"c1"}, {"c1": "agrees"}, ["c9"], id="the fleet has one of the two"),
-        pytest.param(WHOLE, {"c1", "c9"}, {"c1": "agrees", "c9": "missing here"}, [], id="the fleet has both"),
-        pytest.param(
-            [], {"c1"}, {"c1": "missing here"}, ["c9"], id="ours has no evidence, the other is still not ours"
-        ),
+        pytest.param(WHOLE, {"c1", "c9"}, {"c1": "agrees", "c9": "not metered"}, [], id="the fleet has both"),
+        pytest.param([], {"c1"}, {"c1": "not metered"}, ["c9"], id="ours has no evidence, the other is still not ours"),
         pytest.param(WHOLE, None, {"c1": "agrees"}, ["c9"], id="nobody said, and ours is on the bill"),
         pytest.param(
             [("main", "cluster", "created", "2026-09-05T10:20:00+08:00")],
             None,
-            {"c1": "missing here", "c9": "missing here", "main": "missing there"},
+            {"c1": "not metered", "c9": "not metered", "main": "not billed"},
             [],
             id="nobody said, and ours may be there by another name",
         ),
@@ -317,21 +324,21 @@ def test_other_clusters_of_the_account_stand_apart(
     bill = billed(fee(744), fee(10) | {"InstanceID": "c9"}, item("c9", HYBRID))
     found = compared(rows, bill, clusters=None if clusters is None else frozenset(clusters))
     assert {one.resource_id: one.verdict for one in found.compared if one.item != HYBRID} == verdicts
-    assert [(one.instance_id, one.charged) for one in found.others] == [(id_, Decimal("0.9")) for id_ in others]
+    assert [(one.instance_id, one.charged) for one in found.other_clusters] == [(id_, Decimal("0.9")) for id_ in others]
     assert [finding.id for finding in found.findings] == [NEW_ITEM], "what begins for another cluster is told"
     if others:
-        assert "another cluster of the account, not ours: c9: USD 0.90" in reconciled_words(found)
+        assert "another cluster of the account: c9: USD 0.90" in reconciliation_text(found)
         assert found.row()["other_clusters"][0]["items"] == [HYBRID, CLUSTER_FEE]
 
 
 def test_a_cluster_of_ours_by_the_bills_name() -> None:
     bill = billed(fee(744) | {"InstanceID": "c-7f3a"})
     found = compared(WHOLE, bill, names={"c-7f3a": "c1"}, clusters=frozenset({"c-7f3a"}))
-    assert (one(found).verdict, found.others) == (Verdict.AGREES, ())
+    assert (one(found).verdict, found.other_clusters) == (FeeVerdict.AGREES, ())
 
 
 def test_what_could_not_be_asked_is_a_note() -> None:
-    assert compared(WHOLE, billed(fee(744)), unasked=["ACK did not answer."]).notes[0] == "ACK did not answer."
+    assert compared(WHOLE, billed(fee(744)), provider_notes=["ACK did not answer."]).notes[0] == "ACK did not answer."
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -348,12 +355,14 @@ def test_every_row_of_the_bill_is_somewhere_once(seed: int) -> None:
         for number in range(40)
     ]
     bill = billed(*items)
-    found = compared([*WHOLE, *NODE], bill, belonging={"lb-1": "load balancer"})
+    found = compared([*WHOLE, *NODE], bill, cluster_resources={"lb-1": "load balancer"})
     shown = [row.line for one in found.compared for row in one.rows] + [
-        row.line for one in (*found.resources, *found.others) for row in one.rows
+        row.line for one in (*found.resources, *found.other_clusters) for row in one.rows
     ]
     assert sorted(shown) == [row.line for row in bill.rows]
-    there = sum(one.there for one in found.compared) + sum(one.charged for one in (*found.resources, *found.others))
+    there = sum(one.billed for one in found.compared) + sum(
+        one.charged for one in (*found.resources, *found.other_clusters)
+    )
     assert there == bill.charged
 
 
@@ -364,14 +373,14 @@ def test_what_scripts_rely_on() -> None:
     found = compared(WHOLE, billed(fee(745), item("i-9", "Instance", gross=3.0, charged=3.0, product="ecs")))
     answer = json.loads(json.dumps(found.row()))
     assert answer["fees"] == {
-        "here": "66.96",
-        "there": "67.05",
+        "metered": "66.96",
+        "billed": "67.05",
         "difference": "0.09",
         "disputable": 1,
         "agrees": 0,
         "differs": 1,
-        "missing here": 0,
-        "missing there": 0,
+        "not metered": 0,
+        "not billed": 0,
     }
     assert (answer["period"], answer["currency"], answer["bill_total"]) == ("2026-10", "USD", "70.05")
     assert answer["resources"] == {"of_the_cluster": "0.00", "unknown": "3.00", "declared_and_not_on_the_bill": []}
@@ -382,11 +391,11 @@ def test_what_scripts_rely_on() -> None:
         "item": "ACK Pro Pricing",
         "adjustment": False,
         "verdict": "differs",
-        "here": "66.96",
-        "there": "67.05",
+        "metered": "66.96",
+        "billed": "67.05",
         "difference": "0.09",
         "explained": False,
-        "reason": "The bill counts 745 and here it is 744 cluster-hours: look for events that are missing or late, else dispute it.",
+        "reason": "The bill counts 745, the statement 744 cluster-hours. Look for missing or late events; if there are none, dispute it.",
         "lines": [found.statement.lines[0].id],
         "bill_lines": [1],
     }
@@ -403,16 +412,16 @@ def test_what_scripts_rely_on() -> None:
 
 def test_words() -> None:
     nodes = [(f"n{number}", "node", "joined", "2026-09-05T10:20:00+08:00") for number in range(50)]
-    words = reconciled_words(
+    words = reconciliation_text(
         compared([*WHOLE, *nodes], billed(fee(745), item("i-9", "Instance", charged=3.0, product="ecs")))
     ).splitlines()
-    assert words[0] == "2026-10 against DescribeInstanceBill: 1 differs, 50 missing there"
+    assert words[0] == "2026-10 compared with DescribeInstanceBill: 1 differs, 50 not billed"
     assert words[1].startswith(
-        "DISPUTE ACK Pro Pricing of c1: here USD 66.96, on the bill USD 67.05, differs by 0.09. The bill counts 745"
+        "DISPUTE ACK Pro Pricing of c1: metered USD 66.96, billed USD 67.05, difference 0.09. The bill counts 745"
     )
-    assert words[2].startswith("hybrid-node-management of n0 and 49 more: missing there (USD 0.00). Waived")
+    assert words[2].startswith("hybrid-node-management of n0 and 49 more: not billed (USD 0.00). Waived")
     assert words[3:5] == [
-        "1 resource on the bill of which nobody said that the cluster has it: USD 3.00",
+        "1 resource on the bill without a declared owner: USD 3.00",
         "  i-9, ecs Instance: USD 3.00",
     ]
 
@@ -420,19 +429,19 @@ def test_words() -> None:
 @pytest.mark.parametrize(
     ("statement", "bill", "told"),
     [
-        pytest.param(metered(NODE, EDGE), billed(), "is a comparator", id="prices of another product"),
-        pytest.param(metered(WHOLE, ACK_PRO, Period.of("2026-10-05")), billed(), "is no month", id="a day"),
+        pytest.param(metered(NODE, EDGE), billed(), "has prices of another product", id="prices of another product"),
+        pytest.param(metered(WHOLE, ACK_PRO, Period.of("2026-10-05")), billed(), "is not a month", id="a day"),
         pytest.param(
             metered(WHOLE, ACK_PRO), billed(period=Period.month(2026, 9)), "the bill is of 2026-09", id="another month"
         ),
     ],
 )
 def test_what_cannot_be_compared(statement: Statement, bill: Bill, told: str) -> None:
-    with pytest.raises(NotReconcilable, match=told):
+    with pytest.raises(NotComparable, match=told):
         reconcile(statement, bill, read_at=LATER)
 
 
 def test_what_could_not_be_judged() -> None:
     found = reconcile(metered(WHOLE, ACK_PRO, OCTOBER), billed(), read_at=LATER)
-    assert found.notes[-1] == "The bill has no rows: it is of another account, or not made yet."
-    assert "Without the bill of an earlier month" in found.notes[0]
+    assert found.notes[-1] == "The bill has no rows: it is of another account, or does not exist yet."
+    assert "there is no bill of an earlier month" in found.notes[0]

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.fees import ClosedPeriods, Period, ShareKey, close, evidence_of_csv, load_tariff, tariff_path
+from poolkeeper.tasks.fees import ClosedMonths, Period, ShareKey, close, evidence_of_csv, load_tariff, tariff_path
 from poolkeeper.tasks.fees.bill.reconciliation import reconcile
-from poolkeeper.tasks.fees.metering.month_forecast import Asked
+from poolkeeper.tasks.fees.metering.month_forecast import ForecastRequest
 from poolkeeper.tasks.fees.periods import instant
 from poolkeeper.tasks.fees.reports.fees_page import page
-from poolkeeper.tasks.fees.reports.focus import COLUMNS, focus_rows
-from poolkeeper.tasks.fees.reports.month import NOTHING_ASKED, Month, month_of
+from poolkeeper.tasks.fees.reports.focus import FOCUS_COLUMNS, focus_rows
+from poolkeeper.tasks.fees.reports.month import NOTHING_REQUESTED, Month, month_of
 from poolkeeper.tasks.fees.reports.report_files import write
 from tests.unit.fees.billed import billed, item
 from tests.unit.pages.reading import Read
@@ -33,9 +33,9 @@ def a_month(
     period: Period = OCTOBER,
     now: datetime = NOVEMBER,
     events: Path = EXAMPLE,
-    asked: Asked = NOTHING_ASKED,
+    asked: ForecastRequest = NOTHING_REQUESTED,
 ) -> Month:
-    closed = ClosedPeriods.of(tmp_path, PRO)
+    closed = ClosedMonths.of(tmp_path, PRO)
     return month_of(evidence_of_csv(events, now), PRO, period, instant(now), closed, ShareKey.of("nodes"), asked)
 
 
@@ -43,7 +43,7 @@ def test_the_example_in_one_line(tmp_path: Path) -> None:
     """482 clock hours lie inside: 5 October 11:00 to 25 October 13:00 in UTC+8."""
     month = a_month(tmp_path)
     assert month.summary == "2026-10 (open): USD 43.38, 4 lines, 3 of them waived, evidence for 100.0%"
-    assert month.outlook == ()
+    assert month.forecast == ()
 
 
 def test_splits_add_up_and_only_labels_that_are_there_are_split_by(tmp_path: Path) -> None:
@@ -57,10 +57,10 @@ def test_a_running_month_has_an_outlook(tmp_path: Path) -> None:
     so_far = tmp_path / "events.csv"
     so_far.write_text("".join(EXAMPLE.read_text().splitlines(keepends=True)[:4]))
     month = a_month(tmp_path, now=datetime(2026, 10, 10, tzinfo=UTC), events=so_far)
-    (outlook,) = month.outlook
-    assert outlook.end.total > month.statement.total
+    (forecast,) = month.forecast
+    assert forecast.end.total > month.statement.total
     assert "still running" in month.summary
-    assert "When the month is over" in page(month)
+    assert "Likely total at the end of the month" in page(month)
 
 
 def test_the_page_says_what_the_month_costs_and_why(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_people_and_hosts_write_is_text_on_the_page_and_no_formula_in_the_c
 
 def test_closed_months_make_the_trend_and_stay(tmp_path: Path) -> None:
     evidence = evidence_of_csv(EXAMPLE, NOVEMBER)
-    close(evidence, PRO, OCTOBER, instant(NOVEMBER), ClosedPeriods.of(tmp_path, PRO))
+    close(evidence, PRO, OCTOBER, instant(NOVEMBER), ClosedMonths.of(tmp_path, PRO))
     assert a_month(tmp_path).is_closed
     month = a_month(tmp_path, Period.of("2026-11"), datetime(2026, 12, 2, tzinfo=UTC))
     assert [name for name, _ in month.trend] == ["2026-10", "2026-11"]
@@ -98,7 +98,7 @@ def test_files_are_written_whole_and_have_every_line(tmp_path: Path) -> None:
 def test_focus_rows(tmp_path: Path) -> None:
     rows = {row["ResourceId"]: row for row in focus_rows(a_month(tmp_path).statement, "1234")}
     cluster, node = rows["c-example"], rows["fra1-n01"]
-    assert tuple(cluster) == COLUMNS
+    assert tuple(cluster) == FOCUS_COLUMNS
     assert {key: cluster[key] for key in ("BilledCost", "ListCost", "PricingQuantity", "PricingUnit", "SkuId")} == {
         "BilledCost": "43.38",
         "ListCost": "43.38",
@@ -119,7 +119,7 @@ def test_focus_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("corrects", [True, False])
 def test_a_correction_is_a_charge_class_without_prices(tmp_path: Path, corrects: bool) -> None:
     evidence = evidence_of_csv(EXAMPLE, NOVEMBER)
-    close(evidence, PRO, OCTOBER, instant(NOVEMBER), ClosedPeriods.of(tmp_path, PRO))
+    close(evidence, PRO, OCTOBER, instant(NOVEMBER), ClosedMonths.of(tmp_path, PRO))
     late = tmp_path / "late.csv"
     text = EXAMPLE.read_text()
     late.write_text(text.replace("2026-10-25T13:40:00", "2026-10-25T15:40:00") if corrects else text)
@@ -135,7 +135,7 @@ def reconciled(tmp_path: Path, *items: dict[str, Any], **asked: Any) -> Month:
         month.statement,
         billed(*items),
         read_at=datetime(2026, 12, 1, tzinfo=UTC),
-        belonging={"lb-1": "load balancer of the API server", "vbr-1": "dedicated line"},
+        cluster_resources={"lb-1": "load balancer of the API server", "vbr-1": "dedicated line"},
     )
     return replace(month, reconciliation=found)
 
@@ -149,22 +149,24 @@ BALANCER = item("lb-1", "LCU", gross=3.1, charged=3.1, product="slb")
     [
         pytest.param(
             [FEE, BALANCER],
-            ["DISPUTE: differs", "0.18", "the hours of creation and release are free", "1 to dispute"],
+            ["DISPUTE: differs", "0.18", "the hours of the creation and the release are free", "1 to dispute"],
             id="a line to dispute",
         ),
-        pytest.param([FEE], ["missing there", "Waived during the preview"], id="lines that the bill does not print"),
+        pytest.param([FEE], ["not billed", "Waived during the preview"], id="lines that the bill does not print"),
         pytest.param([FEE, BALANCER], ["load balancer of the API server", "3.10"], id="a cloud resource"),
         pytest.param([FEE], ["not on this bill: lb-1, vbr-1"], id="resources that the bill does not have"),
         pytest.param([FEE, item("i-9", "<b>Disk", charged=1.0)], ["&lt;b&gt;Disk"], id="text of a bill is text"),
         pytest.param(
-            [FEE, item("d-9", "Disk", charged=1.0, product="ecs")], ["Nobody said whose: USD 1.00"], id="of nobody"
+            [FEE, item("d-9", "Disk", charged=1.0, product="ecs")],
+            ["Resources without a declared owner: USD 1.00"],
+            id="of nobody",
         ),
         pytest.param(
             [FEE, FEE | {"InstanceID": "c-9"}], ["Other clusters of the account: USD 43.56"], id="another cluster"
         ),
         pytest.param(
             [FEE, item("n9", "ACK Hybrid Node", gross=5.0, discount=5.0)],
-            ["fees.bill.item.discounted", "poolkeeper bill outlook --price"],
+            ["fees.bill.item.discounted", "poolkeeper bill forecast --price PRICE"],
             id="what announces a change",
         ),
     ],
@@ -197,18 +199,18 @@ def test_without_a_bill_nothing_is_said_of_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("now", "words"),
     [
-        pytest.param(datetime(2026, 10, 10, tzinfo=UTC), "would come", id="running"),
-        pytest.param(NOVEMBER, "would have come", id="over"),
+        pytest.param(datetime(2026, 10, 10, tzinfo=UTC), "would add", id="running"),
+        pytest.param(NOVEMBER, "would have added", id="over"),
     ],
 )
 def test_a_hypothetical_price_is_labelled_and_in_no_total(tmp_path: Path, now: datetime, words: str) -> None:
     so_far = tmp_path / "so-far.csv"
     so_far.write_text("".join(EXAMPLE.read_text().splitlines(keepends=True)[:4]))
-    asked = Asked.of("0.029", "per_vcpu_day", joining=["20x64"])
+    asked = ForecastRequest.of("0.029", "per_vcpu_day", joining=["20x64"])
     month = a_month(tmp_path, now=now, events=so_far, asked=asked)
     text = page(month)
     (told,) = (words for words in Read(text).paragraphs if words.startswith("Hypothetical"))
-    assert told.startswith("Hypothetical, nobody has published this price: ")
-    assert f"USD 0.029 per_vcpu_day {words} to USD 100.224" in told, "2 nodes of 64 vCPUs, 27 days"
+    assert told.startswith("Hypothetical, this price is not published: ")
+    assert f"USD 0.029 per_vcpu_day {words} USD 100.224" in told, "2 nodes of 64 vCPUs, 27 days"
     assert "The planned change, at the hypothetical price" in text
     assert month.statement.total < 100

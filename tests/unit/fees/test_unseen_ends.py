@@ -10,7 +10,7 @@ import pytest
 from poolkeeper.tasks.fees.metering.meter import meter
 from poolkeeper.tasks.fees.periods import Period, instant
 from poolkeeper.tasks.fees.usage.events import EvidenceInvalid
-from poolkeeper.tasks.fees.usage.evidence import Evidence, evidence_of_csv
+from poolkeeper.tasks.fees.usage.evidence import UsageEvidence, evidence_of_csv
 from tests.unit.fees.builders import ACK_PRO, EDGE, NOW, OCTOBER
 
 HEADER = "resource_id,kind,event,at,vcpus,not_before\n"
@@ -21,13 +21,13 @@ NODE = (
 )
 
 
-def told(folder: Path, *rows: str) -> Evidence:
+def told(folder: Path, *rows: str) -> UsageEvidence:
     path = folder / "events.csv"
     path.write_text(HEADER + "".join(rows))
     return evidence_of_csv(path, NOW)
 
 
-def quantities(evidence: Evidence, tariff: Any = ACK_PRO, period: Period = OCTOBER) -> list[int]:
+def quantities(evidence: UsageEvidence, tariff: Any = ACK_PRO, period: Period = OCTOBER) -> list[int]:
     """Low, likely and high."""
     (line,) = meter(evidence, tariff, period, instant(NOW)).lines
     return [int(amount / line.unit_price) for amount in (line.low, line.amount, line.high)]
@@ -69,13 +69,11 @@ def test_the_range_is_of_the_month_it_lies_in(tmp_path: Path) -> None:
     ("row", "message"),
     [
         pytest.param(
-            CREATED.replace(",,\n", ",,2026-10-05T09:00:00+08:00\n"), "only an end may be unseen", id="no end"
+            CREATED.replace(",,\n", ",,2026-10-05T09:00:00+08:00\n"), "is not an end of a lifetime", id="no end"
         ),
-        pytest.param(
-            RELEASED.replace("12:10", "16:10"), "it lies after the time at which it was gone", id="turned round"
-        ),
+        pytest.param(RELEASED.replace("12:10", "16:10"), "it is after `at`, the time of the end", id="turned round"),
         pytest.param(RELEASED.replace("12:10:00+08:00", "12:10:00"), "has no time zone", id="no zone"),
-        pytest.param(RELEASED.replace("2026-10-05T12", "2036-10-05T12"), "lies in the future", id="in the future"),
+        pytest.param(RELEASED.replace("2026-10-05T12", "2036-10-05T12"), "is in the future", id="in the future"),
     ],
 )
 def test_problems(tmp_path: Path, row: str, message: str) -> None:

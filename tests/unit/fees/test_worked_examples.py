@@ -91,7 +91,7 @@ def test_the_page_s_own_example_says_which_hours() -> None:
         pytest.param(node("2026-09-01T00:00Z"), 64 * 31, "57.536", id="a month"),
         pytest.param([r for n in range(20) for r in node(on("05", "00:00"), on("06", "00:00"), name=f"n{n}")], 1280, "37.12", id="twenty servers for a day"),
         pytest.param([*node(on("05", "00:00"), on("06", "00:00")), ("n1", "node", "state:NotReady", on("05", "00:00"))], 64, "1.856", id="NotReady is billed"),
-        pytest.param([*node(on("05", "01:00"), on("05", "03:00")), *node(on("05", "05:00"), on("05", "07:00"))], 64, "1.856", id="twice there on one day is one day"),
+        pytest.param([*node(on("05", "01:00"), on("05", "03:00")), *node(on("05", "05:00"), on("05", "07:00"))], 64, "1.856", id="twice on one day is one day"),
         pytest.param([*node(on("05", "01:00"), on("06", "23:00"), 4), ("n1", "node", "resized", on("05", "12:00"), 8)], 16, "0.464", id="grown: the day's largest"),
         pytest.param([*node(on("05", "01:00"), on("06", "23:00"), 8), ("n1", "node", "resized", on("05", "12:00"), 4)], 12, "0.348", id="shrunk: the day's largest"),
     ],
@@ -170,6 +170,6 @@ def test_without_a_price_nothing_is_made_up() -> None:
     statement = metered(node(on("05", "00:00"), on("06", "00:00")), fee)
     assert statement.lines == ()
     (usage,) = statement.unpriced
-    assert (usage.quantity, usage.reason) == (1, "the provider has published no price, and no waiver holds")
+    assert (usage.quantity, usage.reason) == (1, "the provider has published no price, and no waiver is in force")
     statement = metered(node("2019-12-30T00:00Z"), tariff(priced("per_node_day", "calendar_days_started")), Period.of("2019"))  # fmt: skip
     assert [usage.reason for usage in statement.unpriced] == ["the tariff has no price for 2019-01-01 to 2019-12-31"]

@@ -16,7 +16,7 @@ from poolkeeper.tasks.audit.report.page import page as audit_page
 from poolkeeper.tasks.fees.bill.reconciliation import Reconciliation, reconcile
 from poolkeeper.tasks.fees.metering.allocation import Allocation, Share, ShareKey
 from poolkeeper.tasks.fees.metering.meter import Unpriced
-from poolkeeper.tasks.fees.metering.month_forecast import Difference, Estimate
+from poolkeeper.tasks.fees.metering.month_forecast import ChangeCost, MonthForecast
 from poolkeeper.tasks.fees.reports.fees_page import page as fees_page
 from poolkeeper.tasks.fees.reports.month import Month
 from poolkeeper.tasks.outcomes import Severity
@@ -100,9 +100,9 @@ def a_hostile_month(text: str) -> Month:
             )
         },
         trend=[(text, Decimal(1)), ("2026-10", Decimal(2))],
-        outlook=(
-            Estimate(hostile, text, (Difference(OCTOBER, Decimal(1), Decimal(2)),)),
-            Estimate(hostile, "", ()),
+        forecast=(
+            MonthForecast(hostile, text, (ChangeCost(OCTOBER, Decimal(1), Decimal(2)),)),
+            MonthForecast(hostile, "", ()),
         ),
         reconciliation=_hostile_bill(found, text),
     )
@@ -119,7 +119,7 @@ def _hostile_bill(found: Reconciliation, text: str) -> Reconciliation:
             replace(resource, instance_id=text, belongs_as=text, item=text),
         ),
         findings=(a_finding(text, text, Severity.WARNING, text, text, text),),
-        unseen=(text,),
+        not_on_bill=(text,),
         notes=(text,),
     )
 
