@@ -141,6 +141,8 @@ def main() -> None:
     try:
         child = [sys.executable, "-m", "poolkeeper.deployments.lab.demo", "steps"]
         code = subprocess.run(child, check=False).returncode
+    except KeyboardInterrupt:
+        code = 130
     finally:
         lifecycle.down(LabFolder(state_folder() / "demo"))
     if code:
