@@ -37,7 +37,9 @@ async def ask_site(batches: dict[str, str], fleet: str = "") -> State[Any]:
         keys = {host.ssh.key for name in batches if (host := declared.hosts.get(name)) and host.ssh.key}
         async with Sessions(declared.ssh_limits, await secrets(keys)) as sessions:
             said = await ask_here(declared, sessions, batches)
-    except (FleetInvalid, SecretMissing, OSError) as error:
+    except (FleetInvalid, SecretMissing) as error:
+        return Failed(message=visible(error.summary))
+    except OSError as error:
         return Failed(message=visible(str(error)))
     await steps.leave_answers(said)
     asked = sum("stdout" in one for one in said.values())

@@ -18,15 +18,28 @@ _IN_STATE = frozenset(("spool", "runs", "reports", "fees", "prefect", "lab", "de
 
 
 class SettingInvalid(Invalid):
-    """A setting in the environment cannot be used; the message says which and why."""
+    """A setting in the environment cannot be used; the message names it and the reason."""
+
+    id = "settings.invalid"
+    expected = "a value that the setting allows"
+    source = "environment"
 
 
 class FileRefused(FleetInvalid):
     """A parameter of a run names a file that the settings of its worker do not allow."""
 
+    id = "settings.file.refused"
+    expected = "the worker's fleet file, or a file in a folder of $POOLKEEPER_FILES"
+    source = "parameter"
+
 
 class SecretMissing(CannotGoOn):
-    """A secret that the fleet file points at could not be read; the message says which and why."""
+    """A secret that the fleet file refers to could not be read; the message names it and the reason."""
+
+    id = "settings.secret.missing"
+    expected = "a secret that can be read"
+    next_step = "Provide the secret at this place, or correct its reference in the fleet file."
+    source = "secret reference of the fleet file"
 
 
 def state_folder() -> Path:
@@ -82,7 +95,9 @@ def lease_duration_s() -> int:
     """
     text = os.environ.get("POOLKEEPER_LEASE_S") or "40"
     if not text.isdecimal() or not 15 <= int(text) <= 600:
-        raise SettingInvalid(f"POOLKEEPER_LEASE_S is {text!r}; give whole seconds from 15 to 600")
+        raise SettingInvalid(
+            f"POOLKEEPER_LEASE_S is {text!r}", next_step="Set POOLKEEPER_LEASE_S to whole seconds from 15 to 600."
+        )
     return int(text)
 
 
@@ -107,7 +122,8 @@ def secret_reader(read_block: Callable[[str], str] | None = None) -> Callable[[S
             return Secret(text)
         if read_block is None:
             raise SecretMissing(
-                f"the Prefect block {reference.block} is read by flows only; here, use a file or a variable"
+                f"the Prefect block {reference.block} can be read by flows only",
+                next_step="Use a file or an environment variable for this command.",
             )
         try:
             return Secret(read_block(reference.block or ""))

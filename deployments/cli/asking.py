@@ -42,7 +42,7 @@ def chosen(fleet: str | None, selection: str) -> tuple[Fleet, tuple[Any, ...]]:
     try:
         return declared_world, select(declared_world, selection)
     except SelectionInvalid as error:
-        bad_input(str(error))
+        bad_input(error.summary)
 
 
 def loaded(fleet: str | None) -> Fleet:
@@ -130,9 +130,9 @@ def finding_out() -> Iterator[None]:
     try:
         yield
     except NoSuchContext as error:
-        bad_input(str(error))
+        bad_input(error.summary)
     except (ApiError, ClusterUnreachable, ProviderError, SecretMissing) as error:
-        echo(str(error), err=True)
+        echo(error.summary, err=True)
         sys.exit(COULD_NOT_FIND_OUT)
 
 

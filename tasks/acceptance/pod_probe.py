@@ -11,7 +11,7 @@ from typing import Any
 
 from poolkeeper.tasks.acceptance import testpod
 from poolkeeper.tasks.acceptance.testpod import NAMESPACE, PodAnswers
-from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied
+from poolkeeper.tasks.cluster import AdmissionDenied, ApiError, ClusterApi, ClusterUnreachable
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.cluster.pods import PodRow, create_pod, delete_pod, pod_log, wait_pod, wait_pod_log
 from poolkeeper.tasks.fleet.model import Host
@@ -142,9 +142,9 @@ class _Trial:
         try:
             await pods.enter_async_context(self._pod(pod))
         except ApiError as no:
-            if not isinstance(no, Denied) and not no.missing_right:
+            if not isinstance(no, AdmissionDenied) and not no.missing_right:
                 raise
-            may_pass = isinstance(no, Denied) and no.may_pass
+            may_pass = isinstance(no, AdmissionDenied) and no.may_pass
             return Probed(PodAnswers(), str(no), refused=no.message, next_step=no.next_step, may_pass=may_pass), ""
         name = pod["metadata"]["name"]
         probed = Probed(PodAnswers(), ran=True), SOME_ADDRESS

@@ -152,7 +152,7 @@ class AuditRun:
                 for pod in await pods_older_than(api, testpod.NAMESPACE, testpod.SELECTOR, before):
                     await self._remove(cluster, api, pod)
             except (ApiError, ClusterUnreachable) as error:
-                self.notes.append(f"Test pods that were left in cluster {cluster} could not be removed: {error}")
+                self.notes.append(f"Old test pods in cluster {cluster} could not be removed: {error.summary}")
 
     async def _remove(self, cluster: str, api: ClusterApi, pod: str) -> None:
         subject = Subject("pod", f"{testpod.NAMESPACE}/{pod}")
@@ -162,7 +162,7 @@ class AuditRun:
                 subject, sentence, lambda: delete_pod(api, testpod.NAMESPACE, pod), if_dry_run=None
             )
         except GateRefused as refused:
-            self.notes.append(str(refused))
+            self.notes.append(refused.summary)
 
     def nodes_to_try(self, limit: int) -> list[str]:
         """Hosts whose nodes are Ready, and that no run of ours works on: so many a night, others every night."""
@@ -293,6 +293,6 @@ async def _read(name: str, api: ClusterApi, bare: ClusterView, notes: list[str])
     try:
         dns = await read_cluster_dns(api)
     except ApiError as error:
-        notes.append(f"The DNS of cluster {name} could not be read, so that it is not asked: {error}")
+        notes.append(f"The DNS of cluster {name} could not be read, so that it is not asked: {error.summary}")
         dns = ClusterDns()
     return replace(bare, nodes=nodes, dns=dns)

@@ -22,7 +22,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from yarl import URL
 
 from poolkeeper.tasks.cluster.access import Access, open_access
-from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Gone, Throttled, api_error
+from poolkeeper.tasks.cluster.errors import ApiError, ApiThrottled, ClusterUnreachable, Gone, api_error
 from poolkeeper.tasks.cluster.fields import at, text_at
 from poolkeeper.tasks.cluster.plugin import Credential
 from poolkeeper.tasks.fleet.model import Cluster
@@ -39,18 +39,19 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 PAGE_SIZE = 500
 THROTTLED_TRIES = 5
-"""How often a request is sent that the API server turns away with 429: nothing of it was carried out."""
+"""How often a request is sent that the API server answers with 429: such a request had no effect."""
 THROTTLED_WAIT_S = 10.0
-"""At most so long between two of them, whatever Retry-After says."""
+"""The longest pause between two of them, whatever Retry-After says."""
 _PARSED_AT_ONCE = 100
-"""Items of a page between two looks at the rest of the loop."""
+"""Items of a page that are parsed before other tasks of the event loop get a turn."""
 _LONGEST_EVENT = 2**21
-"""Bytes of a watch's line that are held."""
+"""Bytes of a watch's line that are held in memory."""
+_LONGEST_ERROR = 2**16
+"""Bytes of an error's body that are read: a Status is far shorter."""
 _PATH = "/:@!$&'()*+,;=~"
-"""Beside letters and digits, what stands in a path as it is."""
+"""Characters that are not escaped in a path, beside letters and digits."""
 RELIST_PAUSE_S = 0.5
-"""Between the end of a watch and the next list, so that a server in trouble is not hammered."""
-_WAY = "Check the way there (route, firewall, proxy settings, the load balancer's access list)."
+"""Pause between the end of a watch and the next list, so that a failing server gets few requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,16 @@ class ClusterApi:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with the way to it."""
+        """What is wrong with the connection to it."""
         if not (warning := self._access.warning):
             return ()
-        told, _, next_step = warning.rpartition(". ")
-        evidence = Evidence(told, "a verified connection", "kubeconfig", datetime.now(UTC))
+        observed, _, next_step = warning.rpartition(". ")
+        evidence = Evidence(observed, "a verified connection", "kubeconfig", datetime.now(UTC))
         subject = Subject("cluster", self._access.cluster.name)
         return (Finding("cluster.connection.unverified", Severity.WARNING, subject, evidence, next_step),)
 
     def log_findings(self) -> None:
-        """For commands that keep no record of a run: what is wrong with the way to it, in the log."""
+        """Log what is wrong with the connection to it; for commands that keep no record of a run."""
         for finding in self.findings:
             _log.warning("%s", finding)
 
@@ -115,9 +116,9 @@ class ClusterApi:
                 return response
             if response.status < 400:
                 response.release()
-                raise self._no_api_server(f"{method} {path} is sent on to elsewhere")
-            error = await _error(response, f"{method} {path}")
-            if not isinstance(error, Throttled) or attempt == THROTTLED_TRIES:
+                raise self._no_api_server(f"{method} {path} is redirected")
+            error = await _error(response, f"{method} {path}", timeout_s=self.timeout_s)
+            if not isinstance(error, ApiThrottled) or attempt == THROTTLED_TRIES:
                 raise error
             wait_s = 1.0 if error.retry_after_s is None else error.retry_after_s
             await asyncio.sleep(min(wait_s, THROTTLED_WAIT_S))
@@ -132,9 +133,9 @@ class ClusterApi:
         content_type: str,
         timeout: aiohttp.ClientTimeout | None,
     ) -> aiohttp.ClientResponse:
-        """One request; once more where the server does not know the credential, and there is another one.
+        """One request; a second one if the server does not accept the credential and another one can be had.
 
-        All of it ends within `timeout_s`, up to a watch's first byte: what comes later could outlast a lease.
+        Both end within `timeout_s`, of a watch up to its first byte: a later answer could outlast a lease.
         """
         wanted = {key: value for key, value in (query or {}).items() if value not in (None, "")}
         text = f"{self.url}{quote(path, safe=_PATH)}{'?' if wanted else ''}{urlencode(wanted, quote_via=quote)}"
@@ -155,49 +156,54 @@ class ClusterApi:
                 refused = credential
         except TimeoutError:
             raise ClusterUnreachable(
-                f"the API server at {self.url} did not answer within {self.timeout_s:g} s. {_WAY}"
+                f"the API server at {self.url} did not answer within {self.timeout_s:g} s"
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ClusterUnreachable(self._not_reached(error)) from None
+            raise self._not_reached(error) from None
 
     async def _credential(self, ends_at: float, refused: Credential | None) -> Credential:
-        """Who we are now. refused: whom the server does not know. Raises ClusterUnreachable."""
+        """The credential to use now. refused: the one that the server does not accept. Raises ClusterUnreachable."""
         try:
             async with asyncio.timeout_at(ends_at):
                 return await self._access.credential(refused)
         except TimeoutError:
             raise ClusterUnreachable(
-                f"the kubeconfig's exec plugin gave no credential within {self.timeout_s:g} s. Run it by hand."
+                f"the kubeconfig's exec plugin gave no credential within {self.timeout_s:g} s",
+                next_step="Run the plugin by hand.",
             ) from None
 
-    def _not_reached(self, error: Exception) -> str:
-        """Why there is no answer, as a sentence. Nothing of the error's own text passes unredacted."""
+    def _not_reached(self, error: Exception) -> ClusterUnreachable:
+        """Why there is no answer. The error's own text is quoted redacted."""
         server, proxy = f"the API server at {self.url}", self._access.proxy
         through = f"the proxy {proxy.url} ({proxy.source})" if proxy else ""
         words = quoted(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)
         if isinstance(error, aiohttp.ClientHttpProxyError):
-            told = f"HTTP {error.status} {quoted(error.message, most=100)}".rstrip()
-            login = "Correct its user and password" if error.status == 407 else "Let it pass connections to that server"
+            answer = f"HTTP {error.status} {quoted(error.message, most=100)}".rstrip()
+            login = "Correct its user and password" if error.status == 407 else "Allow connections to that server in it"
             exempt = ", or exempt the server ($NO_PROXY)" if proxy and proxy.source.startswith("$") else ""
-            return f"{through} on the way to {server} answers {told}. {login}{exempt}."
+            return ClusterUnreachable(
+                f"{through} on the way to {server} answers {answer}", next_step=f"{login}{exempt}."
+            )
         if isinstance(error, aiohttp.ClientProxyConnectionError):
-            return f"{through} on the way to {server} cannot be reached: {words}. {_WAY}"
+            return ClusterUnreachable(f"{through} on the way to {server} cannot be reached: {words}")
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             inner = error.certificate_error
             words = quoted(getattr(inner, "verify_message", "") or inner)
             if proxy and proxy.url == f"https://{error.host}:{error.port}":
-                return f"the certificate of {through} is not trusted by the kubeconfig's authority: {words}. {_WAY}"
-            return (
-                f"the certificate of {server} is not trusted: {words}. Get a fresh kubeconfig; if it is up to date,"
-                " something in between answers in the server's place."
+                return ClusterUnreachable(
+                    f"the certificate of {through} is not trusted by the kubeconfig's authority: {words}"
+                )
+            return ClusterUnreachable(
+                f"the certificate of {server} is not trusted: {words}",
+                next_step="Get a fresh kubeconfig; if it is up to date, another server or a proxy answers there.",
             )
         by = f", asked through {through}," if through else ""
-        return f"{server}{by} cannot be reached: {words or type(error).__name__}. {_WAY}"
+        return ClusterUnreachable(f"{server}{by} cannot be reached: {words or type(error).__name__}")
 
     def _no_api_server(self, why: str) -> ClusterUnreachable:
         return ClusterUnreachable(
-            f"what answers at {self.url} is no API server: {why}. Compare the server in the kubeconfig, and look for a"
-            " proxy's login page."
+            f"the server at {self.url} is no API server: {why}",
+            next_step="Compare the server in the kubeconfig, and look for a proxy's login page.",
         )
 
     async def request(
@@ -211,7 +217,7 @@ class ClusterApi:
     ) -> Json:
         """One call, answered with its JSON.
 
-        Raises ApiError (NotFound, Conflict, Gone, Throttled) and ClusterUnreachable.
+        Raises ApiError (NotFound, Conflict, Gone, ApiThrottled) and ClusterUnreachable.
         """
         response = await self._send(method, path, query, body, content_type)
         text = await self._read(response)
@@ -230,9 +236,11 @@ class ClusterApi:
         try:
             return await response.read()
         except TimeoutError:
-            raise ClusterUnreachable(f"the API server at {self.url} stopped in mid-answer. {_WAY}") from None
+            raise ClusterUnreachable(f"the API server at {self.url} stopped in the middle of its answer") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise ClusterUnreachable(f"the API server at {self.url} broke off: {quoted(error)}. {_WAY}") from None
+            raise ClusterUnreachable(
+                f"the answer of the API server at {self.url} was cut off: {quoted(error)}"
+            ) from None
 
     async def server_time(self) -> datetime:
         """The API server's own clock, to the second: the Date header of `/version`."""
@@ -242,7 +250,8 @@ class ClusterApi:
             return parsedate_to_datetime(response.headers.get("Date", "")).astimezone(UTC)
         except ValueError:
             raise ClusterUnreachable(
-                f"the API server at {self.url} does not tell the time: no Date header. Look for a proxy in between."
+                f"the API server at {self.url} sends no Date header, so its time is unknown",
+                next_step="Look for a proxy on the way to it.",
             ) from None
 
     async def list_all(self, path: str, *, query: Mapping[str, Any] | None = None) -> tuple[list[Json], str]:
@@ -292,7 +301,7 @@ class ClusterApi:
     async def _page(self, path: str, query: Mapping[str, Any] | None, token: str | None) -> Json:
         page = await self.request("GET", path, query={**(query or {}), "limit": PAGE_SIZE, "continue": token})
         if not isinstance(page.get("items"), list | None) or not text_at(page, "metadata", "resourceVersion"):
-            raise ClusterUnreachable(f"what answers at {self.url} is no API server: GET {path} gave no list. {_WAY}")
+            raise self._no_api_server(f"GET {path} gave no list")
         return page
 
     async def watch(
@@ -313,21 +322,21 @@ class ClusterApi:
                 event = orjson.loads(line)
                 kind, item = text_at(event, "type"), at(event, "object")
                 if not isinstance(item, dict):
-                    return  # what was meant is in the list
+                    return  # the next list has what this event was about
                 if kind == "ERROR":
                     code = item.get("code")
                     raise api_error(code if isinstance(code, int) else 500, f"watch {path}", item)
                 yield WatchEvent(kind, item)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            return  # the line broke, perhaps in mid-event: the list tells what was missed
+            return  # the connection broke, perhaps within an event: the next list has what was missed
         finally:
             response.close()
 
     async def changes(self, path: str, *, query: Mapping[str, Any] | None = None) -> AsyncIterator[list[Json]]:
         """The list as it is, and again after every change, whatever happens to the watch below.
 
-        Ends never; put it under a deadline. A server that is away, restarts or is unwell is asked again. Raises
-        ApiError for what will not mend itself, such as 403.
+        Never ends; put it under a deadline. A server that is unreachable, restarts or fails is asked again. Raises
+        ApiError for an error that does not pass by itself, such as 403.
         """
         while True:
             try:
@@ -354,14 +363,27 @@ def _key(item: Json) -> tuple[str, str]:
     return text_at(item, "metadata", "namespace"), text_at(item, "metadata", "name")
 
 
-async def _error(response: aiohttp.ClientResponse, what: str) -> ApiError:
+async def _error(response: aiohttp.ClientResponse, what: str, *, timeout_s: float) -> ApiError:
+    """The answer as an error. A body that is too long or too slow counts as none."""
     try:
-        body = orjson.loads(await response.read())
+        async with asyncio.timeout(timeout_s):
+            body = orjson.loads(await _bounded(response))
     except (ValueError, aiohttp.ClientError, TimeoutError):
+        response.close()
         body = None
     after = response.headers.get("Retry-After")
     retry_after_s = float(after) if after and after.isdecimal() and len(after) < 10 else None
     return api_error(response.status, what, body if isinstance(body, dict) else None, retry_after_s)
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """A whole body. Raises ValueError if it is longer than an API server's Status is."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _LONGEST_ERROR:
+            raise ValueError(f"an error of more than {_LONGEST_ERROR} bytes")
+    return bytes(body)
 
 
 @asynccontextmanager
@@ -379,7 +401,7 @@ async def connect(cluster: Cluster, kubeconfig: Secret, *, timeout_s: float = 30
 
 
 class _Session:
-    """What the official client sends requests with: by the kubeconfig's way, as kubectl does."""
+    """The official client's HTTP session, with the proxy and TLS that the kubeconfig asks for, as in kubectl."""
 
     def __init__(self, access: Access) -> None:
         self._access = access

@@ -17,7 +17,7 @@ from poolkeeper.tasks.cluster.api import MERGE_PATCH, ClusterApi
 from poolkeeper.tasks.cluster.errors import Conflict, NotFound
 from poolkeeper.tasks.cluster.fields import Unread
 from poolkeeper.tasks.cluster.stops import NAMESPACE, PATH
-from poolkeeper.tasks.cluster.written import STRICT, JsonObject, Short, Unreadable, read_part, read_written
+from poolkeeper.tasks.cluster.written import STRICT, JsonObject, Short, UnreadableText, read_part, read_written
 
 NAME = "approvals"
 
@@ -67,7 +67,7 @@ async def read_approvals(api: ClusterApi) -> dict[str, Approval]:
         return {}
     approvals = {}
     for key, text in Unread(found, "").pairs("data").items():
-        with suppress(Unreadable):
+        with suppress(UnreadableText):
             fields = read_written(text, JsonObject)
             approval = read_part({**fields, "key": key}, _APPROVAL)
             read_part(dict(approval.plan), _PLAN)

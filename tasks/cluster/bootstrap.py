@@ -28,7 +28,7 @@ from poolkeeper.tasks.cluster.api import ClusterApi, Json
 from poolkeeper.tasks.cluster.errors import Conflict, NotFound
 from poolkeeper.tasks.cluster.fields import Unread
 from poolkeeper.tasks.cluster.kubeconfig import KubeconfigUnusable
-from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.outcomes import PoolkeeperError, Secret
 
 SECRETS = "/api/v1/namespaces/kube-system/secrets"
 CLUSTER_INFO = "/api/v1/namespaces/kube-public/configmaps"
@@ -41,8 +41,13 @@ SIGNATURE = "jws-kubeconfig-"
 _TRIES = 5
 
 
-class ClusterInfoUnusable(Exception):
-    """What the cluster tells joining machines is missing or no good; the message says how to mend it."""
+class ClusterInfoUnusable(PoolkeeperError):
+    """The ConfigMap `kube-public/cluster-info`, which joining machines read, is missing or cannot be used."""
+
+    id = "cluster.cluster-info.unusable"
+    expected = "a signed ConfigMap kube-public/cluster-info with the API server's address and certificate authority"
+    next_step = "Run `kubeadm init phase bootstrap-token` on a control-plane host, which writes it again."
+    source = "Kubernetes API"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +116,14 @@ def _random(length: int) -> str:
 
 
 async def revoke_token(api: ClusterApi, token: BootstrapToken) -> None:
-    """Delete a token; one that is gone already is no concern. Raises ApiError and ClusterUnreachable."""
+    """Delete a token. After it that token does not exist. Raises ApiError and ClusterUnreachable."""
     try:
         await api.request("DELETE", f"{SECRETS}/bootstrap-token-{token.id}", body={"preconditions": {"uid": token.uid}})
-    except (NotFound, Conflict):
+    except NotFound:
         return
+    except Conflict as conflict:
+        if not conflict.names_another_object:
+            raise
 
 
 async def wait_cluster_info(api: ClusterApi, until: Callable[[Mapping[str, str]], bool]) -> None:
@@ -132,8 +140,8 @@ async def wait_signed(api: ClusterApi, token: BootstrapToken, *, timeout_s: floa
             await wait_cluster_info(api, lambda data: f"{SIGNATURE}{token.id}" in data)
     except TimeoutError:
         raise ClusterInfoUnusable(
-            f"the control plane has not signed kube-public/cluster-info for a new token within {timeout_s:g} s. See"
-            " that kube-controller-manager runs with its controller bootstrap-signer-controller."
+            f"the control plane has not signed kube-public/cluster-info for a new token within {timeout_s:g} s",
+            next_step="See that kube-controller-manager runs with its controller bootstrap-signer-controller.",
         ) from None
 
 
@@ -148,8 +156,7 @@ async def read_cluster_info(api: ClusterApi) -> ClusterInfo:
         found = await api.request("GET", f"{CLUSTER_INFO}/cluster-info")
     except NotFound:
         raise ClusterInfoUnusable(
-            "the cluster has no ConfigMap kube-public/cluster-info, by which joining machines know it. Run `kubeadm"
-            " init phase bootstrap-token` on a control-plane host."
+            "the cluster has no ConfigMap kube-public/cluster-info, which joining machines read"
         ) from None
     return parse_cluster_info(Unread(found, "").pairs("data"))
 
@@ -162,9 +169,9 @@ def parse_cluster_info(data: Mapping[str, str]) -> ClusterInfo:
         pem = authorities(b64decode(entry["certificate-authority-data"], validate=True))
     except (yaml.YAMLError, KubeconfigUnusable, LookupError, TypeError, ValueError, AttributeError, RecursionError):
         raise ClusterInfoUnusable(
-            "the ConfigMap kube-public/cluster-info holds no kubeconfig with a server and its certificate authority."
-            " Look at it with `kubectl -n kube-public get configmap cluster-info -o yaml`; `kubeadm init phase"
-            " bootstrap-token` on a control-plane host writes it anew."
+            "the ConfigMap kube-public/cluster-info holds no kubeconfig with a server and its certificate authority",
+            next_step="Inspect it with `kubectl -n kube-public get configmap cluster-info -o yaml`; `kubeadm init phase"
+            " bootstrap-token` on a control-plane host writes it again.",
         ) from None
     return ClusterInfo(endpoint, public_key_hashes(pem))
 
@@ -186,8 +193,9 @@ def public_key_hashes(pem: str) -> frozenset[str]:
         keys = [found.public_key() for found in x509.load_pem_x509_certificates(pem.encode())]
     except (ValueError, UnsupportedAlgorithm):
         raise ClusterInfoUnusable(
-            "a certificate authority of the cluster cannot be read. Compare certificate-authority-data in the"
-            " kubeconfig and in the ConfigMap kube-public/cluster-info."
+            "a certificate authority of the cluster cannot be read",
+            next_step="Compare certificate-authority-data in the kubeconfig and in the ConfigMap"
+            " kube-public/cluster-info.",
         ) from None
     infos = [key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in keys]
     return frozenset(f"sha256:{hashlib.sha256(info).hexdigest()}" for info in infos)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poolkeeper.tasks.cluster.api import Json
-from poolkeeper.tasks.cluster.fields import Odd, Unread, pairs, required, section, sections, text, total, whole
+from poolkeeper.tasks.cluster.fields import Malformed, Unread, pairs, required, section, sections, text, total, whole
 from poolkeeper.tasks.cluster.quantities import Count
 from poolkeeper.tasks.cluster.selectors import EVERYTHING, Selector, parse_selector
 
@@ -85,4 +85,4 @@ def _count(spec: Json, key: str) -> Count | None:
     value = spec.get(key)
     if value is None or (isinstance(value, int | str) and not isinstance(value, bool)):
         return value
-    raise Odd(f"{key} is neither a number nor a percentage")
+    raise Malformed(f"{key} is neither a number nor a percentage")

@@ -19,7 +19,8 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from poolkeeper.tasks.cluster.api import ClusterApi, Json
 from poolkeeper.tasks.cluster.nodes import CORDON, ROLLOUT, NodeRow, change_node
-from poolkeeper.tasks.cluster.written import LAST_FENCING_TOKEN, STRICT, Unreadable, Word, read_written
+from poolkeeper.tasks.cluster.written import LAST_FENCING_TOKEN, STRICT, UnreadableText, Word, read_written
+from poolkeeper.tasks.outcomes import PoolkeeperError
 
 
 class Phase(StrEnum):
@@ -58,16 +59,26 @@ UNREADABLE = Claim("unreadable", "unknown", {}, "unknown", 0, Phase.FAILED, "unk
 """What stands in for one that cannot be read: of a rollout that nobody knows."""
 
 
-class ClaimedByOthers(Exception):
-    """Someone else works on this node, or has taken it over."""
+class ClaimedByOthers(PoolkeeperError):
+    """Another rollout has claimed this node, or a later run has taken it over."""
+
+    id = "cluster.node.claimed-by-others"
+    expected = "the node is claimed by this rollout, or by none"
+    next_step = "See who works on it with `kubectl get node -o yaml`; run this again when that rollout has ended."
+    source = "Kubernetes API"
 
     def __init__(self, node: str, claim: Claim | None, why: str) -> None:
         super().__init__(f"node {node} {why}")
         self.node, self.claim = node, claim
 
 
-class Uncordoned(Exception):
-    """Someone has uncordoned a node that we work on: pods may have come, and it must not be changed under them."""
+class Uncordoned(PoolkeeperError):
+    """Someone has uncordoned a node that a rollout works on. Pods may run there, so the host must not be changed."""
+
+    id = "cluster.node.uncordoned"
+    expected = "the node stays cordoned while a rollout works on it"
+    next_step = "Find out who uncordoned it, then run this again."
+    source = "Kubernetes API"
 
 
 def claim_of(node: NodeRow) -> Claim | None:
@@ -77,7 +88,7 @@ def claim_of(node: NodeRow) -> Claim | None:
         return None
     try:
         return read_written(text, _CLAIM)
-    except Unreadable:
+    except UnreadableText:
         return UNREADABLE
 
 

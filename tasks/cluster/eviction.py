@@ -16,9 +16,16 @@ from enum import StrEnum
 from functools import partial
 
 from poolkeeper.tasks.cluster.api import ClusterApi, Json
-from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, Denied, NotFound, Throttled
+from poolkeeper.tasks.cluster.errors import (
+    AdmissionDenied,
+    ApiError,
+    ApiThrottled,
+    ClusterUnreachable,
+    Conflict,
+    NotFound,
+)
 from poolkeeper.tasks.cluster.pods import PodRow, wait_pods_on
-from poolkeeper.tasks.outcomes import ChangeState, End
+from poolkeeper.tasks.outcomes import ChangeState, End, PoolkeeperError
 
 RETURNS = 5
 """So many pods of one controller may come to a cordoned node while it is drained: to evict more has no end."""
@@ -28,16 +35,17 @@ FINISHED = ("Succeeded", "Failed")
 
 
 class EvictionState(StrEnum):
-    """How one request to evict was answered."""
+    """The answer to one request to evict a pod."""
 
     ACCEPTED = "accepted"
     GONE = "gone"
+    """The pod does not exist any more; another one may have its name."""
     BLOCKED = "blocked"
-    """By a disruption budget, or by whoever has a say in admission; it may be allowed later."""
+    """A disruption budget or admission refused; a later request may be allowed."""
     NEVER = "never"
-    """Two budgets select the pod, or we have no right to evict: asking again helps nothing."""
+    """Two budgets select the pod, or the right to evict is missing: a later request is refused too."""
     LATER = "later"
-    """The API server had too much to do, or was away: it says nothing about the pod."""
+    """The API server had too many requests, did not answer, or reported a conflict: the pod's state is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +57,16 @@ class Eviction:
 
     @property
     def end(self) -> End:
-        """How the change ended: whoever says no has kept it from happening, one that did not answer may not have."""
+        """How the change ended: a refusal had no effect; a request without a clear answer may have had one."""
         if self.state in (EvictionState.ACCEPTED, EvictionState.GONE):
             return ChangeState.DONE, ""
         return (ChangeState.UNKNOWN if self.state is EvictionState.LATER else ChangeState.REFUSED), self.why
 
 
 async def evict(api: ClusterApi, pod: PodRow) -> Eviction:
-    """Ask once that a pod be evicted; another of the same name is left alone.
+    """Request one eviction. The pod's uid is a precondition, so another pod of the same name is not evicted.
 
-    Raises ApiError for what is neither about this pod nor passing, such as a credential that has expired.
+    Raises ApiError for an error that neither concerns this pod nor is temporary, such as an expired credential.
     """
     body = {
         "apiVersion": "policy/v1",
@@ -72,9 +80,11 @@ async def evict(api: ClusterApi, pod: PodRow) -> Eviction:
 async def _asked(api: ClusterApi, method: str, path: str, body: Json) -> Eviction:
     try:
         await api.request(method, path, body=body)
-    except (NotFound, Conflict):
+    except NotFound:
         return Eviction(EvictionState.GONE)
-    except (ClusterUnreachable, Throttled) as error:
+    except Conflict as conflict:  # any other 409 says nothing of whether the pod is still there
+        return Eviction(EvictionState.GONE if conflict.names_another_object else EvictionState.LATER, str(conflict))
+    except (ClusterUnreachable, ApiThrottled) as error:
         return Eviction(EvictionState.LATER, str(error))
     except ApiError as error:
         return judged(error)
@@ -82,18 +92,18 @@ async def _asked(api: ClusterApi, method: str, path: str, body: Json) -> Evictio
 
 
 def judged(error: ApiError) -> Eviction:
-    """What a refusal means; the API tells one of a budget from its own limits by its causes.
+    """What a refusal means. The answer's causes distinguish a budget's 429 from the API server's own limits.
 
-    Raises the error, where it is neither about the pod nor passing.
+    Raises the error if it neither concerns the pod nor is temporary.
     """
-    if isinstance(error, Denied):
+    if isinstance(error, AdmissionDenied):
         return Eviction(EvictionState.BLOCKED, error.message)
     if error.status == 429:
         return Eviction(EvictionState.BLOCKED, "; ".join(error.cause_messages) or error.message)
     if error.status == 500 and "more than one PodDisruptionBudget" in error.message:
         return Eviction(EvictionState.NEVER, error.message)
     if error.missing_right:
-        return Eviction(EvictionState.NEVER, str(error))
+        return Eviction(EvictionState.NEVER, error.summary)
     if error.temporary:
         return Eviction(EvictionState.LATER, str(error))
     raise error
@@ -114,8 +124,13 @@ Blockers = Mapping[tuple[str, str], str]
 """(namespace, name) of each pod that is still there -> why, in words."""
 
 
-class DrainBlocked(Exception):
-    """Time is up, or waiting does not help, and the node is not empty."""
+class DrainBlocked(PoolkeeperError):
+    """The node is not empty at the deadline, or cannot become empty by waiting."""
+
+    id = "cluster.drain.blocked"
+    expected = "the node is empty within its drain timeout"
+    next_step = "Remove what blocks these pods' eviction, then run this again."
+    source = "Kubernetes API"
 
     def __init__(self, node: str, blockers: Blockers) -> None:
         names = "; ".join(f"{namespace}/{name}: {why}" for (namespace, name), why in sorted(blockers.items())[:5])

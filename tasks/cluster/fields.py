@@ -1,7 +1,8 @@
-"""Reading the fields of objects that the API server gives, each as the type that the API says it has.
+"""Reads fields of the API server's objects, each as the type that the API declares for it.
 
-Absent and null are empty, as in the API. Anything else of another type is Odd. A parser that is `total` never raises:
-what cannot be read becomes a row that says so. One odd object fails no list, and what depends on it takes the worst.
+An absent field and null are empty, as in the API. A field of another type raises Malformed. A parser that is `total`
+never raises: an object that cannot be read becomes a row that says so. One malformed object therefore fails no list,
+and a decision that depends on this object assumes the worst.
 """
 
 from __future__ import annotations
@@ -12,17 +13,23 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from poolkeeper.tasks.outcomes import PoolkeeperError
+
 Json = dict[str, Any]
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class Odd(ValueError):
-    """An object has something where the API has another type; the message names the field."""
+class Malformed(PoolkeeperError, ValueError):
+    """A field of an object has another type than the API declares; the message names the field."""
+
+    id = "cluster.object.malformed"
+    expected = "each field has the type that the Kubernetes API declares"
+    source = "Kubernetes API"
 
 
-_ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What reading an object of the wrong shape ends in."""
+_SHAPE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a parser raises when it reads an object of another shape."""
 _WHY_CHARS = 200
 _NAME_CHARS = 253
 
@@ -33,7 +40,7 @@ def section(parent: Json, key: str) -> Json:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Odd(f"{key} is no object")
+        raise Malformed(f"{key} is no object")
     return value
 
 
@@ -43,7 +50,7 @@ def sections(parent: Json, key: str) -> Sequence[Json]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise Odd(f"{key} is no list of objects")
+        raise Malformed(f"{key} is no list of objects")
     return value
 
 
@@ -53,7 +60,7 @@ def text(parent: Json, key: str, default: str = "") -> str:
     if value is None:
         return default
     if not isinstance(value, str):
-        raise Odd(f"{key} is no text")
+        raise Malformed(f"{key} is no text")
     return value
 
 
@@ -61,7 +68,7 @@ def required(parent: Json, key: str) -> str:
     """A text that every object has, such as its name."""
     value = text(parent, key)
     if not value:
-        raise Odd(f"it has no {key}")
+        raise Malformed(f"it has no {key}")
     return value
 
 
@@ -71,7 +78,7 @@ def texts(parent: Json, key: str) -> Sequence[str]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise Odd(f"{key} is no list of texts")
+        raise Malformed(f"{key} is no list of texts")
     return value
 
 
@@ -79,7 +86,7 @@ def pairs(parent: Json, key: str) -> Mapping[str, str]:
     """A field that is a map of texts, such as labels."""
     value = section(parent, key)
     if not all(isinstance(each, str) for each in value.values()):
-        raise Odd(f"{key} is no map of texts")
+        raise Malformed(f"{key} is no map of texts")
     return value
 
 
@@ -87,7 +94,7 @@ def truth(parent: Json, key: str) -> bool:
     """A field that is true or false."""
     value = parent.get(key)
     if value is not None and not isinstance(value, bool):
-        raise Odd(f"{key} is neither true nor false")
+        raise Malformed(f"{key} is neither true nor false")
     return value is True
 
 
@@ -97,7 +104,7 @@ def whole(parent: Json, key: str, default: int = 0) -> int:
     if value is None:
         return default
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Odd(f"{key} is no whole number")
+        raise Malformed(f"{key} is no whole number")
     return value
 
 
@@ -110,7 +117,7 @@ def moment(parent: Json, key: str) -> datetime | None:
         found = datetime.fromisoformat(value)
         return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Odd(f"{key} is no moment") from None
+        raise Malformed(f"{key} is no moment") from None
 
 
 def at(item: object, *path: str) -> object:
@@ -128,7 +135,7 @@ def text_at(item: object, *path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """An object that is not as its kind is, and what can be told of it all the same."""
+    """An object that cannot be read as its kind, with the parts that can be read."""
 
     item: object
     why: str
@@ -136,12 +143,12 @@ class Unread:
 
     @property
     def namespace(self) -> str:
-        """Its namespace; empty where that cannot be told."""
+        """Its namespace; empty if it cannot be read."""
         return self.text("metadata", "namespace")
 
     @property
     def name(self) -> str:
-        """Its name, or words in place of one."""
+        """Its name, or a placeholder."""
         return self.text("metadata", "name") or "(without a name)"
 
     def __str__(self) -> str:
@@ -160,18 +167,18 @@ class Unread:
 def total(
     otherwise: Callable[Concatenate[Unread, P], T],
 ) -> Callable[[Callable[Concatenate[Json, P], T]], Callable[Concatenate[Json, P], T]]:
-    """Makes a parser of an object one that never raises. otherwise: the row of an object that cannot be read."""
+    """Makes a parser total: it returns the row that `otherwise` makes of an object that it cannot read."""
 
     def made(parse: Callable[Concatenate[Json, P], T]) -> Callable[Concatenate[Json, P], T]:
         @wraps(parse)
         def read(item: Json, /, *args: P.args, **named: P.kwargs) -> T:
             try:
                 if not isinstance(item, dict):
-                    raise Odd("it is no object")
+                    raise Malformed("it is no object")
                 return parse(item, *args, **named)
-            except Odd as odd:
-                why = str(odd)
-            except _ODD as error:
+            except Malformed as error:
+                why = str(error)
+            except _SHAPE_ERRORS as error:
                 why = f"{type(error).__name__}: {error}"
             return otherwise(Unread(item, why[:_WHY_CHARS]), *args, **named)
 

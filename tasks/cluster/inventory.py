@@ -109,7 +109,7 @@ async def read_inventory(hosts: Sequence[Host], secret: Callable[[SecretRef], Se
         try:
             rows += await _read(cluster, own, secret)
         except (ApiError, ClusterUnreachable, SecretMissing) as error:
-            rows += [InventoryRow(cluster.name, h.node_name, NodeState.UNKNOWN, str(error), h) for h in own]
+            rows += [InventoryRow(cluster.name, h.node_name, NodeState.UNKNOWN, error.summary, h) for h in own]
     return rows
 
 

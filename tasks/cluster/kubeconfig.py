@@ -60,7 +60,7 @@ from poolkeeper.tasks.fleet.problems import Mistake, Path_, dotted
 from poolkeeper.tasks.fleet.shape import FileKind
 from poolkeeper.tasks.fleet.source import TextInvalid, decoded, plain
 from poolkeeper.tasks.fleet.text import Positions
-from poolkeeper.tasks.outcomes import Secret, quoted
+from poolkeeper.tasks.outcomes import Invalid, PoolkeeperError, Secret, quoted
 
 MOST_BYTES = 4_000_000
 """Of a kubeconfig, and of any file that it names."""
@@ -71,12 +71,22 @@ _FILE = FileKind("kubeconfig", begin="", name_one="", large="")
 _PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 
 
-class NoSuchContext(Exception):
-    """A kubeconfig has no context of that name; the message has those that there are."""
+class NoSuchContext(Invalid):
+    """A kubeconfig has no context of that name; the message lists its contexts."""
+
+    id = "cluster.kubeconfig.no-context"
+    expected = "the name of a context of the kubeconfig"
+    next_step = "Name a context of the kubeconfig with --context."
+    source = "kubeconfig"
 
 
-class KubeconfigUnusable(Exception):
-    """What is wrong with a kubeconfig, as a clause."""
+class KubeconfigUnusable(PoolkeeperError):
+    """A kubeconfig cannot be used; the message is the reason, as a clause."""
+
+    id = "cluster.kubeconfig.unusable"
+    expected = "a kubeconfig that kubectl can use"
+    next_step = "Try `kubectl --kubeconfig FILE version` on this machine."
+    source = "kubeconfig"
 
 
 # the document
@@ -278,8 +288,8 @@ def kubectls_cluster(given: Path | None, context: str | None) -> tuple[Cluster, 
     there = [path.absolute() for path in dict.fromkeys(paths) if path.exists()]
     if not there:
         raise ClusterUnreachable(
-            f"there is no kubeconfig {' nor '.join(map(str, paths))}: name one with --kubeconfig, or a fleet file"
-            " with --fleet."
+            f"there is no kubeconfig {' nor '.join(map(str, paths))}",
+            next_step="Name a kubeconfig with --kubeconfig, or a fleet file with --fleet.",
         )
     cluster = Cluster(str(there[0]), KubeadmProvider(), SecretRef(file=there[0]), None)
     documents = []
@@ -292,7 +302,7 @@ def kubectls_cluster(given: Path | None, context: str | None) -> tuple[Cluster, 
     names = [str(entry["name"]) for entry in merged["contexts"]]
     chosen = context or str(merged["current-context"] or "")
     if chosen not in names:
-        why = f"has no context {chosen}" if chosen else "has no current context: choose one with --context"
+        why = f"has no context {chosen}" if chosen else "has no current context"
         raise NoSuchContext(quoted(f"the kubeconfig {why} ({', '.join(names) or 'there is none'})", most=1000))
     return replace(cluster, name=chosen, context=chosen), Secret(yaml.safe_dump(merged))
 
@@ -327,10 +337,10 @@ def read_kubeconfig(cluster: Cluster, kubeconfig: Secret) -> tuple[ClusterEntry,
 
 
 def unusable(cluster: Cluster, why: str) -> ClusterUnreachable:
-    """The sentence for a kubeconfig that is no good."""
+    """The error for a cluster whose kubeconfig cannot be used."""
     return ClusterUnreachable(
-        f"the kubeconfig of cluster {quoted(cluster.name)} cannot be used: {quoted(why, most=1000)}."
-        " Try `kubectl --kubeconfig FILE version` on this machine."
+        f"the kubeconfig of cluster {quoted(cluster.name)} cannot be used: {quoted(why, most=1000)}",
+        next_step=KubeconfigUnusable.next_step,
     )
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from poolkeeper.tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
 from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
 from poolkeeper.tasks.cluster.fields import Unread, pairs, required, section, text, text_at, total, whole
-from poolkeeper.tasks.cluster.written import LAST_FENCING_TOKEN, JsonObject, Unreadable, read_written
+from poolkeeper.tasks.cluster.written import LAST_FENCING_TOKEN, JsonObject, UnreadableText, read_written
 from poolkeeper.tasks.outcomes import CannotGoOn, Change, Guard, Refusal
 
 _log = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ FENCING = "poolkeeper.io/fencing-token"
 ROLLOUT = "poolkeeper.io/rollout"
 """Annotation: what the holder carries out and what of its budget is spent, JSON."""
 DURATION_S = 40
+LONGEST_S = 3600
+"""A longer duration counts as this one: otherwise a Lease that somebody edited would block its pool for as long."""
 RENEWALS = 4
 """Renewals within one duration."""
 PATIENCE = 1.0
@@ -46,21 +48,29 @@ Note = Mapping[str, Any]
 
 
 class LeaseHeld(CannotGoOn):
-    """Someone else holds it and renews it."""
+    """Another run holds the lease and renews it."""
 
-    next_step = "Wait for it, or stop it."
+    id = "cluster.lease.held"
+    expected = "no other run holds the lease"
+    next_step = "Wait until that run has ended, or stop it with `poolkeeper stop`."
+    source = "Kubernetes Lease"
 
 
 class LeaseUnfinished(LeaseHeld):
-    """Who held it was killed, and what it had begun is another's to finish."""
+    """The lease has lapsed, and only the goal of its killed holder, or `recover`, may finish what that had started."""
 
+    id = "cluster.lease.unfinished"
+    expected = "no unfinished work of a killed run"
     next_step = ""
 
 
 class LeaseLost(CannotGoOn):
-    """It was ours and is no longer, or cannot be shown to be; nothing more may be sent."""
+    """This run held the lease and does not hold it any more, or cannot verify that it does: it sends nothing more."""
 
-    next_step = "Start this again: it goes on."
+    id = "cluster.lease.lost"
+    expected = "this run holds the lease until it ends"
+    next_step = "Start this again: it continues where this run ended."
+    source = "Kubernetes Lease"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +102,26 @@ def parse_lease(lease: Json) -> LeaseRow:
     annotations = pairs(metadata, "annotations")
     try:
         note, unreadable = read_written(annotations.get(ROLLOUT, "{}"), JsonObject), ""
-    except Unreadable as error:
+    except UnreadableText as error:
         note, unreadable = {}, str(error)
     return LeaseRow(
         name=required(metadata, "name"),
         resource_version=required(metadata, "resourceVersion"),
         holder=text(spec, "holderIdentity"),
-        duration_s=whole(spec, "leaseDurationSeconds") or DURATION_S,
+        duration_s=_duration_s(spec),
         fencing_token=_fencing_token(annotations.get(FENCING, "")),
         note=note,
         unreadable=unreadable,
     )
 
 
+def _duration_s(spec: Json) -> int:
+    found = whole(spec, "leaseDurationSeconds")
+    return min(found, LONGEST_S) if found > 0 else DURATION_S
+
+
 def _fencing_token(text: str) -> int:
-    """A fencing token that some holder can have had; 0 for anything else, which none has."""
+    """A fencing token that a holder can have had; 0 for any other text."""
     known = text.isascii() and text.isdecimal() and len(text) < len(str(LAST_FENCING_TOKEN))
     return int(text) if known else 0
 

@@ -29,7 +29,8 @@ from poolkeeper.tasks.cluster.fields import (
     truth,
 )
 from poolkeeper.tasks.cluster.quantities import thousandths
-from poolkeeper.tasks.cluster.written import JsonObject, Unreadable, read_written
+from poolkeeper.tasks.cluster.written import JsonObject, UnreadableText, read_written
+from poolkeeper.tasks.outcomes import PoolkeeperError
 
 PATH = "/api/v1/nodes"
 
@@ -95,7 +96,7 @@ class NodeRow:
         """Whether our cordon says that the Node came from a join of ours, which may be undone."""
         try:
             return read_written(self.annotations.get(CORDON, "{}"), JsonObject).get("joined") is True
-        except Unreadable:
+        except UnreadableText:
             return False
 
     @property
@@ -108,7 +109,7 @@ class NodeRow:
         """The uid that the Node had when it was accepted; empty where that is not told."""
         try:
             return str(read_written(self.annotations.get(ACCEPTED, "{}"), JsonObject).get("uid", ""))
-        except Unreadable:
+        except UnreadableText:
             return ""
 
     @property
@@ -122,8 +123,13 @@ class NodeRow:
         return not self.is_hybrid and self.labels.get("type") != "virtual-kubelet"
 
 
-class WorkedOn(Exception):
-    """A node is in a rollout's hands; onboarding leaves it as it is."""
+class RolloutInProgress(PoolkeeperError):
+    """A rollout has claimed a node; onboarding does not change it."""
+
+    id = "cluster.node.rollout-in-progress"
+    expected = "no rollout works on the node before it is accepted"
+    next_step = "Run this again when the rollout has released the node."
+    source = "Kubernetes API"
 
 
 def _unread(node: Unread) -> NodeRow:
@@ -238,8 +244,8 @@ async def change_node(api: ClusterApi, name: str, patch: Callable[[NodeRow], Jso
         row = parse_node(await api.request("GET", f"{PATH}/{name}"))
         if row.unread:
             raise ClusterUnreachable(
-                f"node {name} is not changed, for its object cannot be read: {row.unread}. Look at it with"
-                f" `kubectl get node {name} -o yaml`, and find out who writes that."
+                f"node {name} is not changed because its object cannot be read: {row.unread}",
+                next_step=f"Inspect it with `kubectl get node {name} -o yaml`, and find out who writes that field.",
             )
         body = patch(row)
         if body is None:
@@ -257,7 +263,7 @@ async def cordon(api: ClusterApi, name: str, *, why: str, run: str, at: datetime
     """Cordon a node as ours. One that is cordoned already is left as it is, whoever did it.
 
     joined: a join of ours has made this Node
-    Raises WorkedOn, as `accept` does.
+    Raises RolloutInProgress, as `accept` does.
     """
 
     def patch(row: NodeRow) -> Json | None:
@@ -277,7 +283,10 @@ def new_node(name: str) -> NodeRow:
 
 
 async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_id: str, lift_taint: bool) -> NodeRow:
-    """Write acceptance, give back our cordon (no other one), and lift ACK's taint if asked. Raises WorkedOn."""
+    """Write the acceptance, remove our cordon (and no other), and remove ACK's taint if `lift_taint`.
+
+    Raises RolloutInProgress.
+    """
 
     def patch(row: NodeRow) -> Json | None:
         _refuse_claimed(row)
@@ -299,7 +308,7 @@ async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_
 def _refuse_claimed(row: NodeRow) -> None:
     """The cordon of a rollout that has taken the node meanwhile is that rollout's to give back."""
     if ROLLOUT in row.annotations:
-        raise WorkedOn(f"a rollout works on node {row.name}")
+        raise RolloutInProgress(f"a rollout works on node {row.name}")
 
 
 async def note_leaving(api: ClusterApi, row: NodeRow, at: datetime) -> datetime | None:
@@ -328,8 +337,14 @@ async def note_leaving(api: ClusterApi, row: NodeRow, at: datetime) -> datetime 
 
 
 async def delete_node(api: ClusterApi, row: NodeRow) -> None:
-    """Delete a Node; one that is gone already, or replaced by another of the same name, is no concern of ours."""
+    """Delete a Node. After it that Node does not exist; another Node of the same name stays.
+
+    Raises Conflict if the API server refused the deletion of this very Node, ApiError and ClusterUnreachable.
+    """
     try:
         await api.request("DELETE", f"{PATH}/{row.name}", body={"preconditions": {"uid": row.uid}})
-    except (NotFound, Conflict):
+    except NotFound:
         return
+    except Conflict as conflict:
+        if not conflict.names_another_object:
+            raise

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from poolkeeper.tasks.cluster.api import ClusterApi, Json
-from poolkeeper.tasks.cluster.errors import ClusterUnreachable, Conflict, Denied, NotFound
+from poolkeeper.tasks.cluster.errors import AdmissionDenied, ClusterUnreachable, Conflict, NotFound
 from poolkeeper.tasks.cluster.fields import (
     Unread,
     moment,
@@ -142,34 +142,33 @@ async def create_pod(api: ClusterApi, pod: Json, *, timeout_s: float) -> None:
     """Create a pod; one of that name left by an earlier run is removed first, for which its kubelet has to live.
 
     timeout_s: for all of it; ClusterUnreachable says what took longer. A quota that is used up is waited for as well
-    Raises Denied and ApiError.
+    Raises AdmissionDenied and ApiError.
     """
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-    path, slow = (
-        f"/api/v1/namespaces/{namespace}/pods",
-        f"the API server did not create pod {name} within {timeout_s:g} s",
-    )
-    full: Denied | None = None
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    slow = ClusterUnreachable(f"the API server did not create pod {name} within {timeout_s:g} s")
+    full: AdmissionDenied | None = None
     try:
         async with asyncio.timeout(timeout_s):
             while True:
                 try:
                     await api.request("POST", path, body=pod)
                     return
-                except Denied as denied:
+                except AdmissionDenied as denied:
                     if not denied.for_want_of_quota:
                         raise
                     full = denied
                     await asyncio.sleep(QUOTA_PAUSE_S)
                 except Conflict:
-                    slow = (
-                        f"the pod {name} that an earlier run left on node {pod['spec']['nodeName']} does not go away."
-                        f" Look at that node's kubelet, or run `kubectl delete pod -n {namespace} {name} --force`."
+                    slow = ClusterUnreachable(
+                        f"pod {name} of an earlier run on node {pod['spec']['nodeName']} is still terminating",
+                        next_step="Look at that node's kubelet, or run"
+                        f" `kubectl delete pod -n {namespace} {name} --force`.",
                     )
                     await delete_pod(api, namespace, name)
                     await _wait_gone(api, namespace, name)
     except TimeoutError:
-        raise full or ClusterUnreachable(slow) from None
+        raise full or slow from None
 
 
 async def wait_pod(api: ClusterApi, namespace: str, name: str, until: Callable[[PodRow], bool]) -> PodRow:

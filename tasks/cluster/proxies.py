@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.outcomes import PoolkeeperError, Secret
 
 _PORTS = {"http": 80, "https": 443}
 
 
-class ProxyUnusable(Exception):
-    """A proxy is declared that we cannot go through; the message says where, and nothing of its user or password."""
+class ProxyUnusable(PoolkeeperError):
+    """A declared proxy cannot be used. The message names the setting, and never its user or password."""
+
+    id = "cluster.proxy.unusable"
+    expected = "the URL of an HTTP proxy, as http://HOST:PORT"
+    next_step = "Correct the proxy setting that it names."
+    source = "kubeconfig"
 
 
 @dataclass(frozen=True, slots=True)

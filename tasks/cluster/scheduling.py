@@ -117,7 +117,7 @@ def parse_needs(spec: Json, namespace: str, labels: Mapping[str, str], made: dic
     """The needs of a pod's spec.
 
     made: those that there are already, which an equal one is taken from; grows by a new one
-    Raises Odd, and ValueError for a request that is no quantity.
+    Raises Malformed, and ValueError for a request that is no quantity.
     """
     affinity = section(spec, "affinity")
     key: NeedsKey = (

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from poolkeeper.tasks.cluster.api import Json
-from poolkeeper.tasks.cluster.fields import Odd, pairs, sections, text, texts
+from poolkeeper.tasks.cluster.fields import Malformed, pairs, sections, text, texts
 
 Labels = Mapping[str, str]
 
@@ -74,7 +74,7 @@ def parse_selector(selector: Json | None) -> Selector:
     if selector is None:
         return NOTHING
     if not isinstance(selector, dict):
-        raise Odd("selector is no object")
+        raise Malformed("selector is no object")
     requirements = _requirements(selector, "matchExpressions")
     if any(each.operator not in _OPERATORS[:4] for each in requirements):
         return NOTHING
@@ -116,7 +116,7 @@ def parse_node_terms(selector: Json | None) -> NodeTerms | None:
     if selector is None:
         return None
     if not isinstance(selector, dict):
-        raise Odd("node selector is no object")
+        raise Malformed("node selector is no object")
     terms = sections(selector, "nodeSelectorTerms")
     return tuple(NodeTerm(_requirements(t, "matchExpressions"), _requirements(t, "matchFields")) for t in terms)
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 from poolkeeper.tasks.cluster.api import MERGE_PATCH, ClusterApi, Json
 from poolkeeper.tasks.cluster.errors import ApiError, ClusterUnreachable, Conflict, NotFound
-from poolkeeper.tasks.cluster.fields import Odd, section, text_at, texts
-from poolkeeper.tasks.cluster.written import JsonObject, Unreadable, read_written
+from poolkeeper.tasks.cluster.fields import Malformed, section, text_at, texts
+from poolkeeper.tasks.cluster.written import JsonObject, UnreadableText, read_written
 from poolkeeper.tasks.outcomes import Change, Guard, Refusal
 
 NAMESPACE = "poolkeeper"
@@ -72,7 +72,7 @@ def _parse(text: str) -> Stop:
     try:
         fields = read_written(text, JsonObject)
         return Stop(str(fields["by"]), str(fields["since"]), str(fields["reason"]))
-    except (Unreadable, KeyError):
+    except (UnreadableText, KeyError):
         return Stop("a person, by hand", "an unknown time", text or "no reason given")
 
 
@@ -153,8 +153,11 @@ async def _find(api: ClusterApi) -> Json | None:
         texts(section(found, "metadata"), "finalizers")
     except NotFound:
         return None
-    except Odd as odd:
-        raise ClusterUnreachable(f"what stands at poolkeeper/stops is no ConfigMap: {odd}") from None
+    except Malformed as malformed:
+        raise ClusterUnreachable(
+            f"the ConfigMap poolkeeper/stops cannot be read: {malformed}",
+            next_step="Inspect it with `kubectl -n poolkeeper get configmap stops -o yaml`.",
+        ) from None
     return found
 
 

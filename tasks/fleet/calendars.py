@@ -18,6 +18,7 @@ import recurring_ical_events
 from dateutil.rrule import rrulestr  # type: ignore[import-untyped]
 
 from poolkeeper.tasks.fleet.model import Freeze
+from poolkeeper.tasks.outcomes import PoolkeeperError
 
 MAX_BYTES = 5_000_000
 MAX_EVENTS = 5_000
@@ -35,8 +36,13 @@ _NOT_WITH = {
 """Frequency -> parts of a rule that RFC 5545 rules out with it, or that a wider frequency says better."""
 
 
-class CalendarInvalid(Exception):
-    """A file that is no calendar, has no event, or one that cannot be a freeze; the message says which and why."""
+class CalendarInvalid(PoolkeeperError):
+    """A calendar file cannot be used for freezes; the message is the reason, as a clause."""
+
+    id = "fleet.calendar.invalid"
+    expected = "an iCalendar file (RFC 5545) whose events can be freezes"
+    next_step = "Correct the calendar file."
+    source = "calendar file"
 
 
 def read_calendar(path: Path, zone: ZoneInfo) -> Any:

@@ -19,6 +19,10 @@ from poolkeeper.tasks.fleet.text import Positions
 class FleetInvalid(FileInvalid):
     """A fleet file with problems."""
 
+    id = "fleet.file.invalid"
+    expected = "a valid fleet file"
+    source = "fleet file"
+
     keys = frozenset({"fleet"} | {field.name for field in fields(Fleet)})
 
 

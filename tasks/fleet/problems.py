@@ -1,4 +1,4 @@
-"""What is wrong with a file that a person wrote, and where."""
+"""Problems of a file that a user wrote, each with its place."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Problem:
     message: str
     fix: str
     is_ours: bool = field(default=False, compare=False)
-    """Nothing of the file stands in its words: whoever reads them needs not be one who may read the file."""
+    """Its message quotes nothing of the file, so a reader without access to the file may see it."""
 
 
 MAX_SHOWN = 200
-"""So many problems of a file are told; the others are counted."""
+"""The problems of a file that are shown; the others are counted."""
 _PATH = 300
-"""So much of a path is told: keys may be as long as the file."""
+"""The characters of a path that are shown: a key may be as long as the file."""
 
 
 class Problems(tuple[Problem, ...]):
@@ -44,13 +44,13 @@ class Problems(tuple[Problem, ...]):
 
     @classmethod
     def of(cls, problems: Iterable[Problem], more: int = 0) -> Self:
-        """From all of them, but for those that were only counted."""
+        """The first of `problems`. more: how many others were counted and not kept"""
         found = sorted(set(problems))
-        told = cls(
+        shown = cls(
             one if len(one.path) <= _PATH else replace(one, path=f"{one.path[:_PATH]}...") for one in found[:MAX_SHOWN]
         )
-        told.in_all = len(found) + more
-        return told
+        shown.in_all = len(found) + more
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,37 +65,48 @@ class Mistake:
 
 
 class FileInvalid(Invalid):
-    """A file with problems. The message says where, and quotes nothing of the file: it stands where runs are shown."""
+    """A file with problems. The message has their places, and quotes nothing of the file: others read a run's log."""
+
+    id = "file.invalid"
+    expected = "a valid file"
+    source = "file"
 
     shown_by = "poolkeeper check FILE"
-    """The command that tells everything of such a file, to whoever may read it."""
+    """The command that shows the full messages; it needs the right to read the file."""
     keys: frozenset[str] | None = None
-    """What a path in such a file begins with; None: paths are never a key of the file's.
+    """The top-level keys of such a file; None: a path never begins with a key of the file.
 
-    A key that is none of these may be a whole line of quite another file.
+    Another key is not shown, because it may be a whole line of another file.
     """
 
     def __init__(self, file: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems[:MAX_SHOWN])
         self.in_all = problems.in_all if isinstance(problems, Problems) else len(problems)
         self._file = file
-        super().__init__(self._message(in_full=False))
+        ours = all(problem.is_ours for problem in self.problems)
+        super().__init__(
+            self._message(in_full=False),
+            next_step=None if ours else f"Run `{self.shown_by}` to see what is wrong there; it has to read the file.",
+        )
 
     @property
     def in_full(self) -> str:
-        """Each problem with what is wrong, for whoever may read the file."""
+        """Each problem with its full message, for a reader who may read the file."""
         return self._message(in_full=True)
+
+    @property
+    def summary(self) -> str:
+        """The places and the next step, in lines."""
+        return f"{self.observed}\n{self.next_step}" if self.next_step else self.observed
 
     def _message(self, *, in_full: bool) -> str:
         lines = [f"{self._file} has {counted(self.in_all, 'problem')}:"]
         for problem in self.problems:
-            words = f": {problem.message} {problem.fix}" if in_full or problem.is_ours else ""
+            message = f": {problem.message} {problem.fix}" if in_full or problem.is_ours else ""
             path = problem.path if in_full or self._is_known(problem.path) else "(a key)"
-            lines.append(f"{self._file}:{problem.line}:{problem.column}: {path or '(file)'}{words}")
+            lines.append(f"{self._file}:{problem.line}:{problem.column}: {path or '(file)'}{message}")
         if self.in_all > len(self.problems):
-            lines.append(f"and {self.in_all - len(self.problems)} more: mend these first.")
-        if not in_full and not all(problem.is_ours for problem in self.problems):
-            lines.append(f"What is wrong there is told to whoever may read the file: `{self.shown_by}`.")
+            lines.append(f"and {self.in_all - len(self.problems)} more: correct these first.")
         return "\n".join(lines)
 
     def _is_known(self, path: str) -> bool:
@@ -114,7 +125,7 @@ _COMPARED = 10_000
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`Did you mean x?` or what there is."""
+    """`Did you mean x?`, or the known names."""
     names = sorted(known)
     close = get_close_matches(word[:100], names, n=1, cutoff=0.6) if len(names) <= _COMPARED else ()
     if close:
@@ -132,9 +143,9 @@ def dotted(path: Path_) -> str:
 
 
 def quoted_value(value: Any, written: str | None = None) -> str:
-    """A value as it can stand in a sentence: short, on one line, nothing of what is inside a block or list.
+    """A value for use in a message: short, on one line, without the contents of a block or a list.
 
-    written: how a value that is no text is written in the file, where that is known (`24.10`, not `24.1`).
+    written: how a value that is no text is written in the file, if known (`24.10`, not `24.1`).
     """
     if value is None:
         return "nothing"

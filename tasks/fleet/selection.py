@@ -28,15 +28,20 @@ MAX_PATTERNS = 200
 
 
 class SelectionInvalid(Invalid):
-    """An expression that means nothing; the message says where and what to write instead."""
+    """An expression that selects no hosts by its form; the message has the position and a correction."""
+
+    id = "fleet.selection.invalid"
+    expected = "an expression that selects hosts, such as `pool=general,site=fra1`"
+    source = "parameter hosts"
 
 
 def select(fleet: Fleet, expression: str) -> tuple[Host, ...]:
     """The active hosts that match, in the file's order. Raises SelectionInvalid."""
     if len(expression) > MAX_CHARACTERS or expression.count("*") + expression.count("?") > MAX_PATTERNS:
         raise SelectionInvalid(
-            f"cannot choose hosts by {len(expression):,} characters: write fewer than {MAX_CHARACTERS:,}, with at most"
-            f" {MAX_PATTERNS} of * and ?; a pool, a site or a label names many hosts at once."
+            f"cannot choose hosts by {len(expression):,} characters",
+            next_step=f"Write fewer than {MAX_CHARACTERS:,} characters, with at most {MAX_PATTERNS} of * and ?;"
+            " a pool, a site or a label selects many hosts at once.",
         )
     terms = []
     position = 1

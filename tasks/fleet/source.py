@@ -11,6 +11,7 @@ import yaml
 
 from poolkeeper.tasks.fleet.problems import Problem
 from poolkeeper.tasks.fleet.shape import FLEET_FILE, FileKind
+from poolkeeper.tasks.outcomes import PoolkeeperError
 
 MAX_BYTES = 5_000_000
 """Of a file of ours: 5,000 hosts take less than 1 MB."""
@@ -27,8 +28,12 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """pyyaml without libyaml is slower and gives the same answers."""
 
 
-class TextInvalid(Exception):
-    """Text that is no YAML mapping; carries the one problem."""
+class TextInvalid(PoolkeeperError):
+    """A text is no YAML mapping; `problem` has the place."""
+
+    id = "fleet.text.invalid"
+    expected = "a YAML mapping"
+    source = "file"
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)

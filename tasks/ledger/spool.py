@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolkeeper.tasks.ledger.files import write_whole
 from poolkeeper.tasks.ledger.tables import TEXT, TIME, Table
+from poolkeeper.tasks.outcomes import PoolkeeperError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 
-class RowInvalid(Exception):
-    """A row does not fit its table; the message names table, column and value type."""
+class RowInvalid(PoolkeeperError):
+    """A row does not fit its table; the message names the table, the column and the type of the value."""
+
+    id = "ledger.row.invalid"
+    expected = "the columns and types of the table"
+    source = "spool"
 
 
 class Spool:

@@ -20,7 +20,7 @@ from poolkeeper.tasks.cluster.claims import claim_of
 from poolkeeper.tasks.cluster.nodes import (
     HYBRID_TAINT,
     NodeRow,
-    WorkedOn,
+    RolloutInProgress,
     accept,
     cordon,
     get_node,
@@ -192,7 +192,7 @@ class Admission:
                 str(refused),
                 [*started_early, refused.refusal.finding(Subject("host", host.name))],
             )
-        except WorkedOn as taken:
+        except RolloutInProgress as taken:
             finding = self._finding(
                 host,
                 "rollout.node.taken",

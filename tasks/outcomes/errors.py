@@ -1,4 +1,4 @@
-"""Errors that a person reads. The message says what was seen; the class knows the rest of the finding."""
+"""Errors that an operator reads. The message is what was observed; the class has the rest of the finding."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from poolkeeper.tasks.outcomes.findings import Evidence, Finding, Severity, Subj
 
 
 class PoolkeeperError(Exception):
-    """Base of all errors that may end a run or a host's part in it."""
+    """Base of every public exception: each can become a finding."""
 
-    id = ""
-    """The finding's id, such as `hosts.ssh.refused`: every class that is raised has its own."""
-    expected = ""
-    """What should have been seen instead."""
+    id = "poolkeeper.error"
+    """The finding's id, such as `hosts.ssh.refused`. Every public class has its own."""
+    expected = "no error"
+    """What should have been observed instead; a noun phrase."""
     next_step = ""
-    """One sentence that says what to do, with its command where there is one."""
+    """One imperative sentence, with its command if there is one."""
     source = ""
-    """How it was read, such as `SSH`."""
+    """How it was observed, such as `SSH`."""
 
     def __init__(self, observed: str, *, next_step: str | None = None) -> None:
         super().__init__(observed)
@@ -27,12 +27,12 @@ class PoolkeeperError(Exception):
 
     @property
     def observed(self) -> str:
-        """What was seen, without what to do about it."""
+        """What was observed, without the next step."""
         return str(self)
 
     @property
     def summary(self) -> str:
-        """What was seen and what to do, as sentences."""
+        """What was observed and the next step, as sentences."""
         return f"{self.observed.rstrip('.')}. {self.next_step}" if self.next_step else self.observed
 
     def finding(self, subject: Subject, severity: Severity = Severity.BLOCKER) -> Finding:
@@ -46,23 +46,23 @@ class PoolkeeperError(Exception):
 
 
 class Invalid(PoolkeeperError):
-    """What was asked for makes no sense: a parameter or a file has to be corrected. Nothing was touched."""
+    """A parameter or a file of the request must be corrected. Nothing was changed."""
 
     id = "run.invalid"
     expected = "parameters and files that this run can use"
 
 
 class CannotGoOn(PoolkeeperError):
-    """The run has met something that keeps it from going on; the next run takes up what this one has begun."""
+    """The run cannot continue; the next run continues what this one has started."""
 
     id = "run.cannot-go-on"
-    expected = "nothing that keeps the run from its end"
+    expected = "everything that the run needs to continue"
 
 
 class SystemRefused(CannotGoOn):
-    """The operating system of the machine that runs poolkeeper refused or failed something."""
+    """A system call of the machine that runs poolkeeper failed."""
 
     id = "run.system"
-    expected = "files, disk and network of the machine that runs poolkeeper work"
-    next_step = "Correct what it names on the machine that runs poolkeeper, then start this again."
+    expected = "working files, disk and network of the machine that runs poolkeeper"
+    next_step = "Correct this on the machine that runs poolkeeper, then start this again."
     source = "operating system"

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
+from poolkeeper.tasks.outcomes.errors import PoolkeeperError
 from poolkeeper.tasks.outcomes.findings import Evidence, Finding, Severity, Subject, blockers
 from poolkeeper.tasks.outcomes.quoting import named
 
@@ -38,11 +39,15 @@ class Refusal:
         return Finding(f"gate.{self.guard}", severity, subject, evidence, self.next_step)
 
 
-class GateRefused(Exception):
-    """A mutation was refused; nothing was sent."""
+class GateRefused(PoolkeeperError):
+    """A guard refused a change; nothing was sent."""
+
+    id = "gate.refused"
+    expected = "no guard objects"
+    source = "gate"
 
     def __init__(self, change: Change, refusal: Refusal) -> None:
-        super().__init__(f"refused to {change.sentence}: {refusal.reason}. {refusal.next_step}")
+        super().__init__(f"refused to {change.sentence}: {refusal.reason}", next_step=refusal.next_step)
         self.change = change
         self.refusal = refusal
 

@@ -1,20 +1,21 @@
-"""Somebody else's words, as they may stand in a sentence of ours."""
+"""Texts of others (libraries, programs, servers), made safe to quote in a message."""
 
 from __future__ import annotations
 
+from poolkeeper.tasks.outcomes.errors import PoolkeeperError
 from poolkeeper.tasks.outcomes.redaction import Secret, redact
 
 MOST = 300
-"""Characters of somebody else's words that a sentence of ours has room for."""
+"""Characters that are quoted of such a text."""
 _READ = 4096
-"""So many are looked at: an error may quote a whole page."""
+"""Characters that are read of it: an error may contain a whole page."""
 
 
 def quoted(words: object, *secrets: Secret, most: int = MOST) -> str:
-    """The first line of a text or of an error: short, printable, without secrets, and no full stop at its end.
+    """The first line of a text or of an error: short, printable, without secrets and without a full stop at its end.
 
-    Every error of a library, a program or a server passes here on its way into a sentence, a finding or a row: what it
-    quotes (a URL with its password, a header) is not ours to choose.
+    Use it for every error of a library, a program or a server that becomes part of a message, a finding or a row: such
+    an error may quote a URL with its password, or a header.
     """
     lines = redact(str(words)[:_READ], *secrets).strip().splitlines()
     first = "".join(letter if letter.isprintable() else "?" for letter in lines[0].strip()) if lines else ""
@@ -22,5 +23,6 @@ def quoted(words: object, *secrets: Secret, most: int = MOST) -> str:
 
 
 def named(error: BaseException, *secrets: Secret) -> str:
-    """An error that nobody foresaw: its class, and its words as `quoted` has them."""
-    return f"{type(error).__name__}: {quoted(error, *secrets)}".rstrip(": ")
+    """An error for a log or a row: its class, and its message and next step as `quoted` shows them."""
+    message = error.summary if isinstance(error, PoolkeeperError) else error
+    return f"{type(error).__name__}: {quoted(message, *secrets)}".rstrip(": ")

@@ -80,8 +80,7 @@ class Kubeadm:
         except (ClusterInfoUnusable, ApiError) as error:
             if isinstance(error, ApiError) and error.status != 403:
                 raise
-            what, _, next_step = str(error).partition(". ")
-            return _checked(check, cluster, what, expected, _or_rights(error, next_step))
+            return _checked(check, cluster, error.observed, expected, _or_rights(error, error.next_step))
         return Checked(check, Verdict.OK, cluster)
 
     async def _check_configuration(self, cluster: Subject, name: str) -> Checked:
@@ -180,13 +179,14 @@ class Kubeadm:
         if self._api.ca_pem is None:
             raise ClusterInfoUnusable(
                 f"the kubeconfig of cluster {self._cluster.name} has no certificate authority to compare"
-                " kube-public/cluster-info with. Put certificate-authority-data into it."
+                " kube-public/cluster-info with",
+                next_step="Put certificate-authority-data into it.",
             )
         if not info.authorities <= public_key_hashes(self._api.ca_pem):
             raise ClusterInfoUnusable(
                 "the certificate authority in kube-public/cluster-info is not the one in the kubeconfig of cluster"
-                f" {self._cluster.name}, so hosts would trust another cluster than we do. Find out which is right;"
-                " after a change of the authority both need the new one."
+                f" {self._cluster.name}, so hosts would trust another cluster than we do",
+                next_step="Find out which is right; after a change of the authority both need the new one.",
             )
         return info
 
@@ -243,9 +243,9 @@ def _told() -> Iterator[None]:
     try:
         yield
     except ClusterInfoUnusable as error:
-        raise ProviderError(str(error)) from None
+        raise ProviderError(error.summary) from None
     except ClusterUnreachable as error:
-        raise OutcomeUnknown(str(error)) from None
+        raise OutcomeUnknown(error.summary) from None
     except ApiError as error:
-        told = f"{error} The manifest is applied with {_RIGHTS}." if error.missing_right else str(error)
+        told = f"{error.summary} The manifest is applied with {_RIGHTS}." if error.missing_right else error.summary
         raise ProviderError(told, code=error.reason, status=error.status) from None

@@ -18,7 +18,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
-from poolkeeper.tasks.cluster import ApiError, ClusterApi, ClusterUnreachable, Denied, NotFound
+from poolkeeper.tasks.cluster import AdmissionDenied, ApiError, ClusterApi, ClusterUnreachable, NotFound
 from poolkeeper.tasks.cluster.claims import (
     Claim,
     ClaimedByOthers,
@@ -209,7 +209,7 @@ class HostRunner:
             return await self.return_unchanged(host, HostState.LEFT, str(later))
         except DrainBlocked as blocked:
             return await self._blocked(host, blocked)
-        except Denied as denied:
+        except AdmissionDenied as denied:
             return await self._denied(host, denied)
         except Uncordoned as uncordoned:
             return await self._uncordoned(host, uncordoned)
@@ -656,7 +656,7 @@ class HostRunner:
         """The end of a host that was drained in part and not changed."""
         try:
             given = await self._return_to_service(host, only, turns_away=only is None)
-        except (GateRefused, ClaimedByOthers, Denied) as error:
+        except (GateRefused, ClaimedByOthers, AdmissionDenied) as error:
             kept = self._finding(
                 host,
                 "rollout.node.not-given-back",
@@ -686,7 +686,7 @@ class HostRunner:
         )
         return await self.return_unchanged(host, HostState.BLOCKED, summary, findings)
 
-    async def _denied(self, host: Host, denied: Denied) -> HostOutcome:
+    async def _denied(self, host: Host, denied: AdmissionDenied) -> HostOutcome:
         """A webhook or a policy is against what we would write: the drain is blocked, unless more was done already."""
         node = await get_node(self.api, host.node_name)
         claim = claim_of(node) if node is not None else None

@@ -56,7 +56,7 @@ async def release(api: ClusterApi, found: Sequence[Holding], named: Sequence[str
         except ClaimedByOthers as error:
             left.append(f"{error}: it is left; `poolkeeper release {one.name}` gives it back all the same")
         except ApiError as error:
-            left.append(f"{one.kind} {one.name} is not given back: {error}")
+            left.append(f"{one.kind} {one.name} is not given back: {error.summary}")
         except ClusterUnreachable as error:  # a patch that was cut off may have been carried out
-            left.append(f"{one.kind} {one.name} may not be given back: {error}")
+            left.append(f"{one.kind} {one.name} may not be given back: {error.summary}")
     return left

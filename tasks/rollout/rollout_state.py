@@ -19,7 +19,7 @@ from pydantic import AwareDatetime, ConfigDict, StringConstraints, TypeAdapter
 
 from poolkeeper.tasks.cluster.leases import Note
 from poolkeeper.tasks.cluster.nodes import NodeRow
-from poolkeeper.tasks.cluster.written import STRICT, Short, Unreadable, Word, read_part
+from poolkeeper.tasks.cluster.written import STRICT, Short, UnreadableText, Word, read_part
 from poolkeeper.tasks.hosts.fence import Begun
 from poolkeeper.tasks.rollout.goal import Goal
 
@@ -91,20 +91,20 @@ def unfinished(note: Note) -> dict[str, Unfinished]:
 
 def unreadable_parts(note: Note) -> tuple[str, ...]:
     """Why some of it cannot be read, a sentence each."""
-    told = (one for _, one in _parts(note) if isinstance(one, Unreadable))
+    told = (one for _, one in _parts(note) if isinstance(one, UnreadableText))
     return tuple(f"an unfinished rollout cannot be read: {one}" for one in told)
 
 
-def _parts(note: Note) -> Iterator[tuple[str, Unfinished | Unreadable]]:
+def _parts(note: Note) -> Iterator[tuple[str, Unfinished | UnreadableText]]:
     there = note.get("unfinished")
     for rollout, value in there.items() if isinstance(there, dict) else ():
         try:
             one = read_part(value, _UNFINISHED)
-        except Unreadable as error:
+        except UnreadableText as error:
             yield rollout, error
             continue
         known = Goal(one.flow, str(note.get("pool")), one.goal).id == rollout
-        yield rollout, one if known else Unreadable("its id is not that of its goal")
+        yield rollout, one if known else UnreadableText("its id is not that of its goal")
 
 
 def _with(note: Note, rollout: str, one: Unfinished | None) -> Note:
@@ -148,7 +148,7 @@ def members_of(note: Note) -> Mapping[str, str]:
     """Nodes that the pool had when its latest rollout began, with the uids that were proven."""
     try:
         return read_part(note.get("members"), _MEMBERS)
-    except Unreadable:
+    except UnreadableText:
         return {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -117,6 +118,23 @@ class Refuses(FaultyServer):
             headers=self._headers,
             content_type="text/html" if self._raw else "application/json",
         )
+
+
+class FailsWithoutEnd(FaultyServer):
+    """Answers with an error whose body never ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=503)
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            while not self._gone.is_set():
+                await response.write(b"x" * 2**14)
+                self.sent += 2**14
+        return response
 
 
 class Throttles(FaultyServer):

@@ -101,7 +101,7 @@ async def refused(path: Path) -> str:
         async with reach(path) as api:
             await api.request("GET", "/version")
     assert PASSWORD not in str(caught.value) + repr(caught.value)
-    return str(caught.value)
+    return caught.value.summary
 
 
 # exec plugins
@@ -200,7 +200,7 @@ async def test_a_plugin_that_hangs_later_costs_a_request_its_own_deadline(
     once = f"[ $(wc -l < '{kubeconfig.folder}/calls') -lt 2 ] || sleep 600"
     path = kubeconfig.plugin(f"{once}\n{kubeconfig.gives(token='one', expirationTimestamp=PAST)}")
     async with asyncio.timeout(20), reach(path, timeout_s=0.5) as api:
-        with pytest.raises(ClusterUnreachable, match=r"exec plugin gave no credential within 0.5 s\. Run it by hand\."):
+        with pytest.raises(ClusterUnreachable, match=r"exec plugin gave no credential within 0.5 s$"):
             await api.request("GET", "/version")
     assert server.asked == []
 
@@ -245,8 +245,8 @@ async def test_a_token_file_that_is_being_replaced(kubeconfig: Kubeconfig, serve
     ("status", "reason", "words"),
     [
         pytest.param(407, "Proxy Authentication Required", "answers HTTP 407 Proxy Authentication Required. Correct its user and password", id="407"),
-        pytest.param(403, f"no \x1b[2J http://u:{PASSWORD}@x", "answers HTTP 403 no ?[2J http://u:[redacted]@x. Let it pass", id="403 with hostile words"),
-        pytest.param(503, "Busy", "answers HTTP 503 Busy. Let it pass", id="503"),
+        pytest.param(403, f"no \x1b[2J http://u:{PASSWORD}@x", "answers HTTP 403 no ?[2J http://u:[redacted]@x. Allow connections", id="403 with hostile words"),
+        pytest.param(503, "Busy", "answers HTTP 503 Busy. Allow connections", id="503"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("where", ["proxy-url", "environment"])
@@ -382,5 +382,5 @@ async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
     await server.start()
     said = await refused(kubeconfig_of(tmp_path / "k", {"server": server.url}, {}))
     await server.stop()
-    assert "is no API server: GET /version is sent on to elsewhere" in said
+    assert "is no API server: GET /version is redirected" in said
     assert [path for _, path in server.asked] == ["/version"]

@@ -340,7 +340,7 @@ async def _by_us(world: World, path: Path, environment: Mapping[str, str], monke
         async with reach(path, timeout_s=10) as api:
             said = (await api.request("GET", "/version"))["gitVersion"]
     except (ClusterUnreachable, ApiError) as error:
-        return _heard(world, False, str(error))
+        return _heard(world, False, error.summary)
     return _heard(world, "noted" in said, said)
 
 

@@ -50,10 +50,11 @@ async def tokens(admin: Client) -> list[Any]:
 async def test_none(provider: Kubeadm, admin: Client) -> None:
     (finding,) = await findings(provider)
     assert (finding.id, str(finding.subject)) == ("provider.cluster-info", "cluster main")
-    assert finding.evidence.observed == (
-        "the cluster has no ConfigMap kube-public/cluster-info, by which joining machines know it"
+    assert (
+        finding.evidence.observed
+        == "the cluster has no ConfigMap kube-public/cluster-info, which joining machines read"
     )
-    assert finding.next_step == "Run `kubeadm init phase bootstrap-token` on a control-plane host."
+    assert finding.next_step.startswith("Run `kubeadm init phase bootstrap-token` on a control-plane host")
     with pytest.raises(ProviderError, match="has no ConfigMap kube-public/cluster-info"):
         await provider.join_script(HOST, "amd64")
     assert await tokens(admin) == []

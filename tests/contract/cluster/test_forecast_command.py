@@ -111,7 +111,7 @@ async def test_a_clear_node_is_fine(api: Api, cluster_of_two: str, tmp_path: Pat
 async def test_a_node_that_is_not_there_is_bad_input(api: Api, cluster_of_two: str, tmp_path: Path) -> None:
     said = await forecast(tmp_path, "m2", "--kubeconfig", str(api.kubeconfig))
     assert said.code == 2
-    assert said.err.strip() == "there is no node m2: `kubectl get nodes` lists those there are."
+    assert said.err.strip() == "there is no node m2: run `kubectl get nodes` for the names."
     near = await forecast(tmp_path, "n1x", "elsewhere", "--kubeconfig", str(api.kubeconfig))
     assert "there is no node n1x: did you mean n1?" in near.err
     assert "there is no node elsewhere" in near.err
@@ -183,7 +183,8 @@ async def test_kubeconfigs_are_merged_and_paths_start_at_their_folders(
     assert (await forecast(tmp_path, "n2", KUBECONFIG=files)).code == 3
     assert (await forecast(tmp_path, "n2", "--context", "admin", KUBECONFIG=files)).code == 0
     wrong = await forecast(tmp_path, "n2", "--context", "admn", KUBECONFIG=files)
-    assert (wrong.code, wrong.err.strip()) == (2, "the kubeconfig has no context admn (nobody, admin)")
+    assert wrong.code == 2
+    assert wrong.err.startswith("the kubeconfig has no context admn (nobody, admin). Name a context")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from poolkeeper.tasks.cluster.nodes import (
     LEAVING,
     MACHINE_ID,
     NodeRow,
-    WorkedOn,
+    RolloutInProgress,
     accept,
     change_node,
     cordon,
@@ -281,7 +281,7 @@ async def test_a_node_that_a_rollout_has_taken_meanwhile_is_its(
 ) -> None:
     await claim_node(cluster, node, Claim("r", "upgrade", {}, "run-1", 1, Phase.DRAINING, "2026-11-23T12:00:00+00:00"))
     before = stored(embedded)
-    with pytest.raises(WorkedOn, match="a rollout works on node n1"):
+    with pytest.raises(RolloutInProgress, match="a rollout works on node n1"):
         await change(cluster)
     assert stored(embedded) == before
 

@@ -88,7 +88,7 @@ async def test_a_node_that_cannot_be_read_is_listed_and_never_changed(faulty: St
     row = await get_node(api, "odd")
     assert row is not None
     assert row.ready_message == "its Node object cannot be read: taints is no list of objects"
-    with pytest.raises(ClusterUnreachable, match="node odd is not changed, for its object cannot be read"):
+    with pytest.raises(ClusterUnreachable, match="node odd is not changed because its object cannot be read"):
         await change_node(api, "odd", lambda row: {"spec": {"unschedulable": True}})
 
 

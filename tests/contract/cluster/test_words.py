@@ -151,7 +151,7 @@ async def test_a_name_of_no_node_is_bad_input_and_nothing_is_given_back(
     assert (code, out) == (2, "")
     assert err.splitlines() == [
         "there is no node nod-1: did you mean node-1?",
-        "there is no node else: `kubectl get nodes` lists those there are.",
+        "there is no node else: run `kubectl get nodes` for the names.",
     ]
     assert await cordoned(cluster) == ["node-1"]
 

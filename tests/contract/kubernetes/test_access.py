@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from poolkeeper.tasks.cluster.errors import Throttled, api_error
+from poolkeeper.tasks.cluster.errors import ApiThrottled, api_error
 from tests.contract.kubernetes.conftest import DEADLINE_S, Answer, Api, Client, tls
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -165,4 +165,4 @@ async def test_a_throttled_user_is_told_when_to_come_back_and_no_cause(api: Api,
     answer = refused[0]
     assert (answer.headers["Retry-After"], answer.headers["Content-Type"]) == ("1", "text/plain; charset=utf-8")
     assert answer.body == "Too many requests, please try again later.\n"
-    assert isinstance(api_error(answer.code, "GET /api/v1/nodes", None), Throttled)
+    assert isinstance(api_error(answer.code, "GET /api/v1/nodes", None), ApiThrottled)

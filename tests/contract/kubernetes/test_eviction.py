@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from poolkeeper.tasks.cluster.errors import Throttled, api_error
+from poolkeeper.tasks.cluster.errors import ApiThrottled, api_error
 from tests.contract.kubernetes.conftest import MERGE, Answer, Client, pod_body, report_pod, run_pod
 
 Json = dict[str, Any]
@@ -70,7 +70,7 @@ async def test_an_exhausted_budget_refuses_with_its_cause(admin: Client, namespa
     # a wait of 0 seconds is not sent at all
     assert "Retry-After" not in answer.headers
     ours = api_error(answer.code, "evict", answer.body)
-    assert not isinstance(ours, Throttled)
+    assert not isinstance(ours, ApiThrottled)
     assert ours.causes == ("DisruptionBudget",)
     assert "deletionTimestamp" not in (await pod(admin, namespace, "a")).body["metadata"]
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from poolkeeper.deployments.lab.kubernetes import LabCA
 from poolkeeper.deployments.lab.real.control_plane import RealControlPlane
-from poolkeeper.tasks.cluster import ApiError, ClusterApi, Conflict, Denied
+from poolkeeper.tasks.cluster import AdmissionDenied, ApiError, ClusterApi, Conflict
 from poolkeeper.tasks.cluster.eviction import Eviction, EvictionState, evict
 from poolkeeper.tasks.cluster.pods import PodRow, create_pod, pods_on
 from tests.contract.cluster.conftest import reach
@@ -161,9 +161,9 @@ async def test_a_quota(cluster: ClusterApi, space: str) -> None:
     quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
     await cluster.request("POST", f"/api/v1/namespaces/{space}/resourcequotas", body=quota)
     error = await refused(cluster, a_pod(space, "one"), "exceeded quota: few")
-    assert isinstance(error, Denied)
+    assert isinstance(error, AdmissionDenied)
     assert error.for_want_of_quota
-    assert error.next_step.startswith("Make room in it")
+    assert error.next_step.startswith("Free capacity in the quota")
 
 
 async def test_pod_security(cluster: ClusterApi, space: str) -> None:
@@ -172,7 +172,7 @@ async def test_pod_security(cluster: ClusterApi, space: str) -> None:
         "PATCH", f"/api/v1/namespaces/{space}", body=labels, content_type="application/merge-patch+json"
     )
     error = await refused(cluster, a_pod(space, "one", securityContext={"privileged": True}), "PodSecurity")
-    assert isinstance(error, Denied)
+    assert isinstance(error, AdmissionDenied)
     assert "pod-security.kubernetes.io/enforce" in error.next_step
 
 

@@ -248,7 +248,7 @@ BREAKS = (
     Break(
         "fields of another type are taken as they are",
         "tasks/cluster/fields.py",
-        '    if not isinstance(value, str):\n        raise Odd(f"{key} is no text")\n',
+        '    if not isinstance(value, str):\n        raise Malformed(f"{key} is no text")\n',
         "",
         f"{_ODD}::test_no_odd_object_ends_a_parser",
     ),
@@ -318,7 +318,7 @@ BREAKS = (
     Break(
         "a webhook's refusal is taken for a missing right",
         "tasks/cluster/errors.py",
-        "    if _is_denied(plain, what):\n        return Denied(status, what, body, retry_after_s)\n",
+        "    if _is_denied(plain, what):\n        return AdmissionDenied(status, what, body, retry_after_s)\n",
         "",
         _REFUSALS,
     ),
@@ -339,8 +339,8 @@ BREAKS = (
     Break(
         "a webhook's refusal ends the drain in an error",
         "tasks/cluster/eviction.py",
-        "    if isinstance(error, Denied):\n        return Eviction(EvictionState.BLOCKED, error.message)\n",
-        "    if isinstance(error, Denied):\n        raise error\n",
+        "    if isinstance(error, AdmissionDenied):\n        return Eviction(EvictionState.BLOCKED, error.message)\n",
+        "    if isinstance(error, AdmissionDenied):\n        raise error\n",
         f"{_ENGINE}::test_a_drain_that_a_webhook_denies_to_the_end_is_blocked_and_costs_no_budget",
     ),
     Break(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from poolkeeper.tasks.cluster import ApiError, Conflict, Denied, Gone, NotFound, Throttled
+from poolkeeper.tasks.cluster import AdmissionDenied, ApiError, ApiThrottled, ClusterApi, Conflict, Gone, NotFound
 from poolkeeper.tasks.cluster.errors import api_error
-from poolkeeper.tasks.cluster.eviction import EvictionState, judged
+from poolkeeper.tasks.cluster.eviction import EvictionState, evict, judged
+from poolkeeper.tasks.cluster.pods import PodRow
+from poolkeeper.tasks.outcomes import ChangeState
 
 Json = dict[str, Any]
 
@@ -34,24 +36,24 @@ def answer(status: int, message: str = "", reason: str = "", **more: Any) -> Api
         pytest.param(api_error(403, "POST x", None), ApiError, "never", id="no word of an API server"),
         pytest.param(api_error(403, "GET x", {"kind": "Status", "message": "no."}), ApiError, "never", id="reading"),
         # admission, whatever status it chose
-        pytest.param(answer(403, f"{WEBHOOK}: move the leader away first"), Denied, "blocked", id="a webhook"),
-        pytest.param(answer(400, f"{WEBHOOK} without explanation"), Denied, "blocked", id="a webhook of few words"),
-        pytest.param(answer(404, f"{WEBHOOK}: no such leader", "NotFound"), Denied, "blocked", id="a webhook's 404"),
-        pytest.param(answer(409, f"{WEBHOOK}: busy", "Conflict"), Denied, "blocked", id="a webhook's 409"),
-        pytest.param(answer(410, f"{WEBHOOK}: gone"), Denied, "blocked", id="a webhook's 410"),
-        pytest.param(answer(429, f"{WEBHOOK}: one at a time"), Denied, "blocked", id="a webhook's 429"),
-        pytest.param(answer(500, f"{WEBHOOK}: our own error"), Denied, "blocked", id="a webhook's 500"),
-        pytest.param(answer(500, f"Internal error occurred: {WEBHOOK}: no"), Denied, "blocked", id="a webhook's, wrapped"),
-        pytest.param(answer(403, f"{WEBHOOK}: {USER}"), Denied, "blocked", id="a webhook that speaks of rights"),
-        pytest.param(answer(422, f'pods "a" is forbidden: {POLICY}', "Invalid"), Denied, "blocked", id="a policy"),
-        pytest.param(answer(401, f'pods "a" is forbidden: {POLICY}', "Unauthorized"), Denied, "blocked", id="a policy's 401"),
-        pytest.param(answer(403, f'pods "a" is forbidden: {POLICY}, for {USER}'), Denied, "blocked", id="a policy that speaks of rights"),
-        pytest.param(answer(403, 'pods "a" is forbidden: exceeded quota: few, requested: pods=1, used: pods=2, limited: pods=2'), Denied, "blocked", id="a quota"),
-        pytest.param(answer(403, 'pods "a" is forbidden: violates PodSecurity "restricted:latest": privileged'), Denied, "blocked", id="Pod Security"),
-        pytest.param(answer(403, 'poddisruptionbudget.policy "web" is forbidden: pdb disruptions allowed is negative'), Denied, "blocked", id="a broken budget"),
-        pytest.param(answer(403, 'pods "a" is forbidden: unable to create new content in namespace x because it is being terminated'), Denied, "blocked", id="a namespace that is going"),
+        pytest.param(answer(403, f"{WEBHOOK}: move the leader away first"), AdmissionDenied, "blocked", id="a webhook"),
+        pytest.param(answer(400, f"{WEBHOOK} without explanation"), AdmissionDenied, "blocked", id="a webhook of few words"),
+        pytest.param(answer(404, f"{WEBHOOK}: no such leader", "NotFound"), AdmissionDenied, "blocked", id="a webhook's 404"),
+        pytest.param(answer(409, f"{WEBHOOK}: busy", "Conflict"), AdmissionDenied, "blocked", id="a webhook's 409"),
+        pytest.param(answer(410, f"{WEBHOOK}: gone"), AdmissionDenied, "blocked", id="a webhook's 410"),
+        pytest.param(answer(429, f"{WEBHOOK}: one at a time"), AdmissionDenied, "blocked", id="a webhook's 429"),
+        pytest.param(answer(500, f"{WEBHOOK}: our own error"), AdmissionDenied, "blocked", id="a webhook's 500"),
+        pytest.param(answer(500, f"Internal error occurred: {WEBHOOK}: no"), AdmissionDenied, "blocked", id="a webhook's, wrapped"),
+        pytest.param(answer(403, f"{WEBHOOK}: {USER}"), AdmissionDenied, "blocked", id="a webhook that speaks of rights"),
+        pytest.param(answer(422, f'pods "a" is forbidden: {POLICY}', "Invalid"), AdmissionDenied, "blocked", id="a policy"),
+        pytest.param(answer(401, f'pods "a" is forbidden: {POLICY}', "Unauthorized"), AdmissionDenied, "blocked", id="a policy's 401"),
+        pytest.param(answer(403, f'pods "a" is forbidden: {POLICY}, for {USER}'), AdmissionDenied, "blocked", id="a policy that speaks of rights"),
+        pytest.param(answer(403, 'pods "a" is forbidden: exceeded quota: few, requested: pods=1, used: pods=2, limited: pods=2'), AdmissionDenied, "blocked", id="a quota"),
+        pytest.param(answer(403, 'pods "a" is forbidden: violates PodSecurity "restricted:latest": privileged'), AdmissionDenied, "blocked", id="Pod Security"),
+        pytest.param(answer(403, 'poddisruptionbudget.policy "web" is forbidden: pdb disruptions allowed is negative'), AdmissionDenied, "blocked", id="a broken budget"),
+        pytest.param(answer(403, 'pods "a" is forbidden: unable to create new content in namespace x because it is being terminated'), AdmissionDenied, "blocked", id="a namespace that is going"),
         # neither
-        pytest.param(answer(429, "slow down"), Throttled, "blocked", id="too much at once"),
+        pytest.param(answer(429, "slow down"), ApiThrottled, "blocked", id="too much at once"),
         pytest.param(answer(429, "no", details=BUDGET), ApiError, "blocked", id="a budget"),
         pytest.param(answer(500, "This pod has more than one PodDisruptionBudget"), ApiError, "never", id="two budgets"),
         pytest.param(answer(500, 'Internal error occurred: failed calling webhook "x": connection refused'), ApiError, "later", id="a webhook that is away"),
@@ -76,17 +78,17 @@ def test_who_refused(error: ApiError, kind: type[ApiError], state: str | None) -
     ("error", "next_step"),
     [
         (answer(403, f"pods is forbidden: {USER}"), "Give the kubeconfig's user this right"),
-        (answer(404, f"{WEBHOOK}: no", "NotFound"), "see whose webhook guard.example.com is"),
+        (answer(404, f"{WEBHOOK}: no", "NotFound"), "find the owner of webhook guard.example.com"),
         (answer(422, f'pods "a" is forbidden: {POLICY}'), "`kubectl get validatingadmissionpolicies no-leader`"),
         (answer(403, 'pods "a" is forbidden: exceeded quota: few, requested: pods=1'), "`kubectl describe resourcequotas"),
         (answer(403, 'pods "a" is forbidden: violates PodSecurity "restricted:latest": x'), "pod-security.kubernetes.io/enforce"),
-        (answer(403, 'pods "a" is forbidden: no PriorityClass x'), "an admission plugin of the API server refused it"),
+        (answer(403, 'pods "a" is forbidden: no PriorityClass x'), "an admission plugin of the API server denied the request"),
     ],
     ids=["right", "webhook", "policy", "quota", "Pod Security", "plugin"],
 )  # fmt: skip
 def test_what_to_do_about_it(error: ApiError, next_step: str) -> None:
     assert next_step in error.next_step
-    assert str(error).endswith(error.next_step)
+    assert error.summary.endswith(error.next_step)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +103,35 @@ def test_what_to_do_about_it(error: ApiError, next_step: str) -> None:
 )
 def test_what_may_be_let_pass_a_little_later(message: str, passes: bool) -> None:
     error = answer(403, message)
-    assert isinstance(error, Denied)
+    assert isinstance(error, AdmissionDenied)
     assert error.may_pass is passes
+
+
+@pytest.mark.parametrize(
+    ("message", "gone"),
+    [
+        ("Precondition failed: UID in precondition: a, UID in object meta: b", True),
+        (
+            "the UID in the precondition (a) does not match the UID in record (b). The object might have been deleted",
+            True,
+        ),
+        ("Operation cannot be fulfilled on pods: the object has been modified", False),
+        ("", False),
+    ],
+    ids=["storage", "deletion", "a changed object", "no reason"],
+)
+async def test_only_a_conflict_of_the_uid_says_that_an_object_is_gone(message: str, gone: bool) -> None:
+    """An eviction or a deletion that met another conflict is not recorded as done."""
+
+    class Answers:
+        async def request(self, *arguments: Any, **more: Any) -> Json:
+            raise answer(409, message, "Conflict")
+
+    pod = PodRow("shop", "a", "u1", "n1", "Running", True, "", "ReplicaSet", "web", False, "")
+    eviction = await evict(cast(ClusterApi, Answers()), pod)
+    assert (eviction.state, eviction.end[0]) == (
+        (EvictionState.GONE, ChangeState.DONE) if gone else (EvictionState.LATER, ChangeState.UNKNOWN)
+    )
 
 
 def test_why_is_what_was_said() -> None:

@@ -18,6 +18,7 @@ from poolkeeper.tasks.outcomes import (
     Subject,
     failed_by,
     failed_if,
+    named,
 )
 from poolkeeper.tasks.provider.interface import OutcomeUnknown
 
@@ -92,7 +93,7 @@ async def test_an_objection_stops_the_change():
         await gate.change(HOST, "join it", machine.change, if_dry_run=0)
     assert (machine.changed, rows(gate)) == (0, [("join it", "refused", "the cluster is frozen", 1)])
     assert gate.sentences == []
-    assert str(refused.value) == "refused to join it: the cluster is frozen. Run `poolkeeper thaw`."
+    assert refused.value.summary == "refused to join it: the cluster is frozen. Run `poolkeeper thaw`."
 
 
 async def test_a_dry_run_records_the_objection_and_goes_on():
@@ -180,7 +181,7 @@ async def test_a_later_refusal_does_not_take_back_what_may_have_taken_effect():
     frozen = True
     with pytest.raises(GateRefused):
         await gate.change(HOST, "cordon it", Machine().change, if_dry_run=0)
-    why = "ClusterUnreachable: no answer; then refused: the cluster is frozen"
+    why = f"{named(ClusterUnreachable('no answer'))}; then refused: the cluster is frozen"
     assert rows(gate) == [("cordon it", "unknown", why, 2)]
     assert gate.sentences == ["cordon it"]
 
