@@ -24,9 +24,9 @@ from poolkeeper.tasks.audit.report.messages import as_json, host_outcomes, markd
 from poolkeeper.tasks.audit.run import AuditRun, open_run
 from poolkeeper.tasks.outcomes import batched, in_slots
 from poolkeeper.tasks.provider.endpoints import required_endpoints
-from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import choose_hosts_of_any, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.runs.result import RunResult
 from poolkeeper.tasks.settings import state_folder
 
 BATCH = 100
@@ -52,7 +52,7 @@ async def audit(
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
 
-    async def carry_out(recorder: Recorder) -> Answer:
+    async def carry_out(recorder: Recorder) -> RunResult:
         declared = load_declared(fleet, recorder)
         chosen = choose_hosts_of_any(declared, pool, hosts)
         secret = await secrets(secrets_of(chosen), at_use=True)
@@ -61,15 +61,15 @@ async def audit(
             page = await steps.publish_report(run, state_folder() / "runs")
             report = run.report
         state = run_state(report, fail_on)
-        return Answer(
+        return RunResult(
             "audit",
             recorder,
             state,
             f"{state}: {report.summary}",
             host_outcomes(report),
             markdown(report),
-            more={"audit": as_json(report)},
-            more_files=(page,),
+            extra={"audit": as_json(report)},
+            extra_files=(page,),
         )
 
     return await run_of("audit", carry_out)

@@ -20,7 +20,7 @@ from poolkeeper.flows.surroundings import run_name
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
 from poolkeeper.tasks.rollout.maintenance import HandOver, ReturnToService
 from poolkeeper.tasks.rollout.run import RolloutRun
-from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.result import RunResult
 
 
 @flow(name="maintain", flow_run_name=lambda: run_name(flow_run.parameters, "maintain"))
@@ -54,7 +54,7 @@ async def maintain(
         works_on_cordoned=True,
     )
 
-    async def carry_out(run: RolloutRun) -> Answer:
+    async def carry_out(run: RolloutRun) -> RunResult:
         work = ReturnToService(run.prove_works) if back else HandOver()
         return await roll(run, Goal("maintain", run.pool.name), limits, work)
 

@@ -46,8 +46,8 @@ from poolkeeper.tasks.outcomes import RunState, Secret
 from poolkeeper.tasks.provider.bss import bill_of_fleet
 from poolkeeper.tasks.provider.lifetimes import record_clusters, secrets_of_providers
 from poolkeeper.tasks.provider.resources import Billed, billed_of
-from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.runs.result import RunResult
 from poolkeeper.tasks.settings import file_of_parameter, state_folder
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ async def meter(
         fleet: Fleet file in a folder that the worker allows; empty for $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
 
-    async def metered_month(recorder: Recorder) -> Answer:
+    async def metered_month(recorder: Recorder) -> RunResult:
         prices, key, month = _tariff(tariff), ShareKey.of(share_by), _month(period, recorder.started_at)
         request = ForecastRequest.of(
             "" if hypothetical_price is None else str(hypothetical_price),
@@ -120,14 +120,16 @@ async def meter(
     return await run_of("meter", metered_month)
 
 
-def _answer(metered: Month, recorder: Recorder, files: Sequence[str]) -> Answer:
+def _answer(metered: Month, recorder: Recorder, files: Sequence[str]) -> RunResult:
     found, state = metered.reconciliation, RunState.COMPLETED
     if found and found.needs_a_person:
         state = RunState.BILL_TO_LOOK_AT
     elif metered.statement.unpriced:
         state = RunState.USAGE_LEFT_OUT
     more = {"reconciliation": found.row()} if found else {}
-    return Answer("meter", recorder, state, metered.summary, (), page="", more=more, more_files=tuple(files))
+    return RunResult(
+        "meter", recorder, state, metered.summary, (), text_so_far="", extra=more, extra_files=tuple(files)
+    )
 
 
 def _tariff(given: str) -> Tariff:

@@ -21,7 +21,7 @@ from poolkeeper.tasks.onboard.offboarding import Offboarding
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
 from poolkeeper.tasks.rollout.remedies import Found
 from poolkeeper.tasks.rollout.run import RolloutRun
-from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.result import RunResult
 
 
 @flow(name="offboard", flow_run_name=lambda: run_name(flow_run.parameters, "offboard"))
@@ -63,7 +63,7 @@ async def offboard(
         node_is_dead=host_is_gone,
     )
 
-    async def carry_out(run: RolloutRun) -> Answer:
+    async def carry_out(run: RolloutRun) -> RunResult:
         work = offboarding_of(run, host_is_gone=host_is_gone)
         return await roll(run, Goal("offboard", run.pool.name), limits, work, approval=approval)
 

@@ -22,9 +22,9 @@ from poolkeeper.tasks.onboard.plan import plan_joins
 from poolkeeper.tasks.onboard.run import OnboardRun, Reading, open_run
 from poolkeeper.tasks.onboard.skipped_checks import check_skips
 from poolkeeper.tasks.outcomes import HostOutcome, batched, in_slots
-from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import choose_hosts, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.runs.result import RunResult
 
 BATCH = 100
 """Hosts per observing task."""
@@ -48,7 +48,7 @@ async def onboard(
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
 
-    async def carry_out(recorder: Recorder) -> Answer:
+    async def carry_out(recorder: Recorder) -> RunResult:
         declared = load_declared(fleet, recorder)
         chosen = choose_hosts(declared, pool, hosts)
         skips = check_skips(skip_checks or {})
@@ -56,7 +56,7 @@ async def onboard(
         secret = await secrets(secrets_of(chosen))
         async with open_run(declared, chosen, secret, recorder, dry_run=dry_run) as run:
             outcomes = await _carry_out(run, skips)
-            return Answer.of_run("onboard", recorder, list(run.hosts), outcomes, run.gate)
+            return RunResult.of_run("onboard", recorder, list(run.hosts), outcomes, run.gate)
 
     return await run_of("onboard", carry_out)
 

@@ -29,9 +29,9 @@ from poolkeeper.tasks.rollout.maintenance import ReturnToService
 from poolkeeper.tasks.rollout.remedies import Found, Remedy
 from poolkeeper.tasks.rollout.rollout_state import shared_by
 from poolkeeper.tasks.rollout.run import RolloutRun, open_rollout
-from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import choose_pools, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.runs.result import RunResult
 from poolkeeper.tasks.upgrade.goal import GoalInvalid
 
 WITHOUT_NODE = {flow.name: flow.recovery.without_node for flow in FLOWS.values() if flow.recovery is not None}
@@ -48,14 +48,14 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
 
-    async def carry_out(recorder: Recorder) -> Answer:
+    async def carry_out(recorder: Recorder) -> RunResult:
         recorder.dry_run = dry_run
         everything, declared = Gate(dry_run=dry_run), load_declared(fleet, recorder)
         outcomes, failed = await recovery.recover_pools(
             choose_pools(declared, pool), lambda name: _recover_pool(declared, name, recorder, everything)
         )
         names = [outcome.name for outcome in outcomes]
-        return Answer.of_run("recover", recorder, names, outcomes, everything, failed=failed)
+        return RunResult.of_run("recover", recorder, names, outcomes, everything, failed=failed)
 
     return await run_of("recover", carry_out)
 

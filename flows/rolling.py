@@ -26,9 +26,9 @@ from poolkeeper.tasks.rollout.next_action import Step
 from poolkeeper.tasks.rollout.plan import Plan, PlannedHost
 from poolkeeper.tasks.rollout.plan_approval import needs_approval
 from poolkeeper.tasks.rollout.run import Assessed, RolloutRun, open_rollout
-from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import choose_hosts, only_pool, refuse_split_domains, secrets_of
 from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.runs.result import RunResult
 from poolkeeper.tasks.settings import state_folder
 
 _log = logging.getLogger(__name__)
@@ -44,13 +44,13 @@ async def answered(
     pool: str,
     hosts: str,
     fleet: str,
-    carry_out: Callable[[RolloutRun], Awaitable[Answer]],
+    carry_out: Callable[[RolloutRun], Awaitable[RunResult]],
     *,
     dry_run: bool,
 ) -> State[Any]:
     """Load and choose, open what a rollout needs, carry it out, and publish how it ended, whatever that is."""
 
-    async def run_with(recorder: Recorder) -> Answer:
+    async def run_with(recorder: Recorder) -> RunResult:
         declared = load_declared(fleet, recorder)
         chosen = choose_hosts(declared, pool, hosts)
         only_pool(chosen)
@@ -70,7 +70,7 @@ async def roll(
     *,
     approval: bool = False,
     excluded: Mapping[str, Finding | None] = MappingProxyType({}),
-) -> Answer:
+) -> RunResult:
     """Carry a goal across the run's hosts, or in a dry run tell how.
 
     approval: a person has to say yes to the plan first, as always where drains may be forced
@@ -116,7 +116,7 @@ async def roll(
     return _answer(run, goal, [*settled, *unfit, *carried], halted)
 
 
-async def _wait_for_a_word(run: RolloutRun, plan: Plan, why: str, settled: Iterable[HostOutcome]) -> Answer:
+async def _wait_for_a_word(run: RolloutRun, plan: Plan, why: str, settled: Iterable[HostOutcome]) -> RunResult:
     """Hold nothing until a person has spoken: a deployment's run is suspended, any other one ends here."""
     told = f"waits for a person's word, since {why}: `poolkeeper approve {run.recorder.run_id}`, or `reject`"
     _log.info("plan %s %s", plan.digest[:12], told)
@@ -141,5 +141,5 @@ async def run_host_safely(run: RolloutRun, runner: HostRunner, planned: PlannedH
         return run.aborted(planned.host, error)
 
 
-def _answer(run: RolloutRun, goal: Goal, outcomes: list[HostOutcome], halted: str = "") -> Answer:
-    return Answer.of_run(goal.flow, run.recorder, list(run.hosts), outcomes, run.gate, halted=halted)
+def _answer(run: RolloutRun, goal: Goal, outcomes: list[HostOutcome], halted: str = "") -> RunResult:
+    return RunResult.of_run(goal.flow, run.recorder, list(run.hosts), outcomes, run.gate, halted=halted)

@@ -17,9 +17,9 @@ from prefect.states import Completed, Failed
 from poolkeeper.tasks.fleet import Fleet, SecretRef, load_fleet
 from poolkeeper.tasks.ledger import Spool
 from poolkeeper.tasks.outcomes import CannotGoOn, Invalid, RunState, Secret, SystemRefused, named, on_one_line, visible
-from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.recording import Recorder
-from poolkeeper.tasks.runs.steps import publish_answer
+from poolkeeper.tasks.runs.result import RunResult
+from poolkeeper.tasks.runs.steps import publish_result
 from poolkeeper.tasks.settings import SecretMissing, fleet_of_parameter, secret_reader, state_folder
 
 
@@ -93,17 +93,17 @@ def _no_block(name: str) -> str:
     return f"there is no Prefect Secret block {name} on this server"
 
 
-async def run_of(flow: str, carry_out: Callable[[Recorder], Awaitable[Answer]]) -> State[Any]:
+async def run_of(flow: str, carry_out: Callable[[Recorder], Awaitable[RunResult]]) -> State[Any]:
     """One run of a flow, from its recorder to its end; what keeps it from going on becomes a state that says so."""
     recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id))
     try:
         answer = await carry_out(recorder)
     except Invalid as error:
-        answer = Answer.without_hosts(flow, recorder, RunState.INVALID, error)
+        answer = RunResult.without_hosts(flow, recorder, RunState.INVALID, error)
     except CannotGoOn as error:
-        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, error)
+        answer = RunResult.without_hosts(flow, recorder, RunState.FAILED, error)
     except OSError as error:
-        answer = Answer.without_hosts(flow, recorder, RunState.FAILED, SystemRefused(named(error)))
+        answer = RunResult.without_hosts(flow, recorder, RunState.FAILED, SystemRefused(named(error)))
     return await _ended(answer)
 
 
@@ -114,9 +114,9 @@ def load_declared(fleet: str, recorder: Recorder) -> Fleet:
     return declared
 
 
-async def _ended(answer: Answer) -> State[Any]:
+async def _ended(answer: RunResult) -> State[Any]:
     """Row, files, artifacts, and a state that is honest."""
-    await publish_answer(answer, state_folder() / "runs")
+    await publish_result(answer, state_folder() / "runs")
     match answer.state:
         case RunState.FAILED | RunState.INVALID:
             return Failed(message=answer.summary)

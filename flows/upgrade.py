@@ -26,8 +26,8 @@ from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
 from poolkeeper.tasks.rollout.remedies import Found
 from poolkeeper.tasks.rollout.rollout_state import intents_of
 from poolkeeper.tasks.rollout.run import RolloutRun
-from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.choosing import ChoiceInvalid
+from poolkeeper.tasks.runs.result import RunResult
 from poolkeeper.tasks.upgrade.change import Limits as UpgradeLimits
 from poolkeeper.tasks.upgrade.change import Upgrade
 from poolkeeper.tasks.upgrade.goal import Goal as Versions
@@ -80,15 +80,15 @@ async def upgrade(
         outside_windows=outside_windows,
     )
 
-    async def carry_out(run: RolloutRun) -> Answer:
+    async def carry_out(run: RolloutRun) -> RunResult:
         versions = _versions(kubernetes, packages)
         if (approval or on_blocked is OnBlocked.FORCE) and not versions.exact:
             raise ChoiceInvalid(f"a person approves one version: write {kubernetes} to its end, such as 1.36.3")
         skew = await _skew(run, versions, one_minor_steps=one_minor_steps)
         if skew.refused:
-            return Answer.refused("upgrade", run.recorder, list(run.hosts), skew.findings)
+            return RunResult.refused("upgrade", run.recorder, list(run.hosts), skew.findings)
         await run.read_note()
-        ways, answers, waiting = ways_by(skew.steps, _left_behind(run, versions)), list[Answer](), frozenset[str]()
+        ways, answers, waiting = ways_by(skew.steps, _left_behind(run, versions)), list[RunResult](), frozenset[str]()
         for step in goals_in_turn(versions, ways):
             goal, excluded = Goal("upgrade", run.pool.name, step.row()), _kept_out(run, skew, ways, step, versions)
             answer = await roll(run, goal, limits, upgrade_of(run, step), approval=approval, excluded=excluded)
@@ -136,7 +136,7 @@ def _left_behind(run: RolloutRun, goal: Versions) -> dict[str, str]:
     return found
 
 
-def _whole(run: RolloutRun, answers: Sequence[Answer], waiting: Collection[str]) -> Answer:
+def _whole(run: RolloutRun, answers: Sequence[RunResult], waiting: Collection[str]) -> RunResult:
     """One answer for all steps: of each host the first outcome that is not *done*, or the last one; all findings.
 
     waiting: hosts of later steps, which nothing was begun on since this one is not done
@@ -150,7 +150,7 @@ def _whole(run: RolloutRun, answers: Sequence[Answer], waiting: Collection[str])
     for name in waiting:
         outcomes[name] = HostOutcome(name, HostState.LEFT, "nothing was begun: the step before its own is not done")
     halted = answers[-1].halted
-    return Answer.of_run("upgrade", run.recorder, list(run.hosts), list(outcomes.values()), run.gate, halted=halted)
+    return RunResult.of_run("upgrade", run.recorder, list(run.hosts), list(outcomes.values()), run.gate, halted=halted)
 
 
 def _kept_out(

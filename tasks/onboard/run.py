@@ -314,7 +314,7 @@ async def open_run(
             if node.unread:
                 _log.warning("node %s: %s", node.name, node.ready_message)
         gate = gate_of(api, hosts, recorder, dry_run=dry_run)
-        recorder.about_the_run(api.findings)
+        recorder.add_run_findings(api.findings)
         request = FactsRequest(api.url, api.ca_pem, api.server_name)
         async with Sessions(fleet.ssh_limits, secret) as sessions:
             admission = Admission(

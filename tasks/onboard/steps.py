@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
 
 from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
 from poolkeeper.tasks.hosts import HostError
@@ -47,7 +48,8 @@ async def observe(run: OnboardRun, batch: str, names: Sequence[str]) -> dict[str
 )
 async def admit(run: OnboardRun, name: str) -> HostOutcome:
     """Bring one host from where it stands to acceptance, or tell why not."""
-    return await run.admit(name)
+    with run.gate.attempt(str(task_run.id)):  # the same for each retry
+        return await run.admit(name)
 
 
 @task(name="publish plan", cache_policy=NO_CACHE)

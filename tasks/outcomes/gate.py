@@ -1,14 +1,16 @@
-"""The one gate: every mutation of a host, a cluster or a provider passes it with a sentence.
+"""The gate: every change of a host, a cluster or a provider passes it, described by one sentence.
 
-A dry run walks the same steps: the gate makes no change, and answers what the change would have brought. Guards are
-asked afresh before every mutation, so that a freeze, a hold or a lost lease stops the next one, wherever it was ordered
-from. A guard that cannot answer refuses. Each change is recorded with how it ended.
+A dry run walks the same steps as a real run: the gate makes no change, and returns what the change would have returned.
+The guards are asked before every single change, so a freeze, a hold or a lost lease stops the next change. A guard that
+cannot find out refuses. Each change is recorded with its outcome.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,18 +26,18 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a guard says no, and what a person can do about it."""
+    """Why a guard refuses a change, and what the operator can do about it."""
 
     guard: str
     """`observe`, `freeze`, `hold` or `lease`."""
     reason: str
     next_step: str
     temporary: bool = False
-    """It could not be found out whether the change is allowed; asked a little later, it may be."""
+    """Whether the guard could not find out if the change is allowed; a later attempt may be allowed."""
 
     def finding(self, subject: Subject, severity: Severity = Severity.BLOCKER) -> Finding:
-        """The refusal as a finding on what was not changed."""
-        evidence = Evidence(self.reason, "no one objects", "gate")
+        """The refusal as a finding about the subject that was not changed."""
+        evidence = Evidence(self.reason, GateRefused.expected, "gate")
         return Finding(f"gate.{self.guard}", severity, subject, evidence, self.next_step)
 
 
@@ -54,7 +56,7 @@ class GateRefused(PoolkeeperError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One mutation."""
+    """One change, before it is made."""
 
     subject: Subject
     sentence: str
@@ -62,85 +64,89 @@ class Change:
 
 
 class ChangeState(StrEnum):
-    """How a change ended, as far as it is known."""
+    """The outcome of a change, as far as it is known."""
 
     DRY_RUN = "dry run"
-    """A dry run: nothing was sent."""
+    """In a dry run: nothing was sent."""
     UNKNOWN = "unknown"
-    """It was begun, and nobody has seen its end: it may or may not have taken effect."""
+    """It was started and its end was not seen: it may or may not have taken effect."""
     DONE = "done"
     REFUSED = "refused"
-    """By a guard, or by whoever was asked: it took no effect."""
+    """A guard, or the server that was asked, refused it: it took no effect."""
     FAILED = "failed"
     """It ended with an error; part of it may have taken effect."""
 
 
 @dataclass(slots=True, eq=False)
 class ChangeRecord:
-    """One change, and how it ended. Tried again after a refusal or an error, it stays one record."""
+    """One change and its outcome. A retry after a refusal or an error belongs to the same record."""
 
     change: Change
     state: ChangeState
     why: str = ""
-    """What speaks against it, or has gone wrong."""
+    """Why it was refused, or what went wrong."""
     attempts: int = 1
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When it was first tried, UTC."""
-    _may_have_begun: str = ""
-    """What an earlier attempt has left, where part of it may have taken effect."""
+    repeated: bool = False
+    """In a dry run: its step failed and was started again, which plans the change again. This record does not count."""
+    _may_have_effect: str = ""
+    """Why an earlier attempt failed, if part of it may have taken effect."""
 
-    def try_again(self) -> None:
-        """It is tried once more, whatever the last attempt has left."""
+    def retry(self) -> None:
+        """Another attempt begins."""
         if self.state in (ChangeState.UNKNOWN, ChangeState.FAILED):
-            self._may_have_begun = self.why
+            self._may_have_effect = self.why
         self.attempts += 1
 
     def end(self, state: ChangeState, why: str) -> None:
-        """How the last attempt ended. A refusal says nothing of what an attempt before it has left."""
-        if state is ChangeState.REFUSED and self._may_have_begun:
-            state, why = ChangeState.UNKNOWN, f"{self._may_have_begun}; then refused: {why}"
+        """The last attempt has ended. Keeps: a refusal never hides that an earlier attempt may have taken effect."""
+        if state is ChangeState.REFUSED and self._may_have_effect:
+            state, why = ChangeState.UNKNOWN, f"{self._may_have_effect}; then refused: {why}"
         self.state, self.why = state, why
 
     @property
-    def is_under_way(self) -> bool:
-        """Whether its end is still to come."""
+    def is_in_progress(self) -> bool:
+        """Whether it has not ended yet."""
         return self.state is ChangeState.UNKNOWN and not self.why
 
 
 Guard = Callable[[Change], Awaitable[Refusal | None]]
-"""Asked before a mutation; answers None when it has no objection."""
+"""Asked before a change; returns None if it has no objection."""
 End = tuple[ChangeState, str]
-"""How a change ended, and why it is not *done*."""
+"""The outcome of a change, and why it is not *done*."""
 DONE: End = (ChangeState.DONE, "")
 
 
 def failed_if(why: str) -> End:
-    """The end of a change whose answer is why it failed; empty: it was made."""
+    """The end of a change that returns why it failed; empty: it is done."""
     return (ChangeState.FAILED, why) if why else DONE
 
 
 def failed_by(findings: Iterable[Finding]) -> End:
-    """The end of a change whose answer is findings: a blocker among them is why it failed."""
+    """The end of a change that returns findings: the first blocker is why it failed."""
     return next(((ChangeState.FAILED, f"{f.id}: {f.evidence.observed}") for f in blockers(findings)), DONE)
 
 
 @dataclass(slots=True)
 class Gate:
-    """Passes or refuses mutations, and keeps a record of each."""
+    """Passes or refuses changes, and keeps a record of each."""
 
     guards: Sequence[Guard] = ()
     dry_run: bool = True
     on_change: Callable[[ChangeRecord], None] = lambda record: None
-    """Called when a change begins and again when it has ended: the run's log and spool."""
+    """Called when a change begins and again when it has ended; writes the run's log and spool."""
     records: list[ChangeRecord] = field(default_factory=list)
     """In the order in which they were first tried."""
     _latest: dict[Change, ChangeRecord] = field(default_factory=dict)
     _objections: dict[Subject, list[Refusal]] = field(default_factory=dict)
-    """By what is to be changed: what guards have against it."""
+    """Subject -> the refusals of guards."""
+    _planned: dict[str, list[ChangeRecord]] = field(default_factory=dict)
+    """In a dry run: step -> what its latest attempt has planned."""
 
     @property
     def sentences(self) -> list[str]:
-        """What passed, or in a dry run would be tried, in order."""
+        """The changes that passed the guards, or that a dry run planned, in order."""
         return [one.change.sentence for one in self.records if one.state is not ChangeState.REFUSED]
 
     async def change(
@@ -153,13 +159,13 @@ class Gate:
         end: Callable[[T], End] = lambda value: DONE,
         one_request: bool = False,
     ) -> T | R:
-        """Make one mutation and answer what it brought; a dry run makes none, and answers `if_dry_run`.
+        """Make one change and return what `act` returned; a dry run makes none, and returns `if_dry_run`.
 
-        end: how the change ended, by what `act` answered
-        one_request: `act` sends a single request that changes something: where that is refused, nothing was changed
+        end: the outcome of the change, from what `act` returned
+        one_request: `act` sends a single changing request: if that is refused, nothing was changed
 
-        Raises GateRefused when a guard objects, and whatever `act` raises. A dry run asks the guards too, and only
-        records their objection: a plan may be drawn while the real thing is not allowed.
+        Raises GateRefused if a guard objects, and whatever `act` raises. A dry run asks the guards too, and records
+        their objections without raising: a plan can be made while the real run is not allowed.
         """
         change = Change(subject, sentence)
         refusal = await self._objection(change)
@@ -179,37 +185,55 @@ class Gate:
         return value
 
     async def ask_again(self, subject: Subject, sentence: str) -> None:
-        """Ask the guards once more within a change that had to wait for its turn. Raises GateRefused."""
+        """Ask the guards again, within a change that had to wait. Raises GateRefused."""
         change = Change(subject, sentence)
         if (refusal := await self._objection(change)) is not None:
             raise GateRefused(change, refusal)
 
     async def unless_dry_run(self, act: Callable[[], Awaitable[T]], *, if_dry_run: R) -> T | R:
-        """What goes with changes and is none itself: waiting for what they bring, writing down what is intended."""
+        """Do what belongs to changes and is not a change itself: wait for their effect, write down an intent."""
         return if_dry_run if self.dry_run else await act()
 
     async def watch(self, look: Callable[[], Awaitable[T]]) -> T:
-        """What somebody else does while changes are made; a dry run waits for nobody, and this never ends there."""
+        """Watch what others do while changes are made. In a dry run this never returns."""
         return await (asyncio.Event().wait() if self.dry_run else look())  # type: ignore[return-value]
 
     def seen(self, value: T, *, if_dry_run: R) -> T | R:
-        """What was read of changes that were made; in a dry run what they would bring."""
+        """A value that was read after changes; in a dry run the value that they would lead to."""
         return if_dry_run if self.dry_run else value
 
     def objections(self, *subjects: Subject) -> list[Refusal]:
-        """What guards have against the changes of a dry run to these subjects, each once."""
+        """The guards' objections to the planned changes of these subjects, each once."""
         return list(dict.fromkeys(one for subject in subjects for one in self._objections.get(subject, ())))
+
+    @contextmanager
+    def attempt(self, step: str) -> Iterator[None]:
+        """One attempt of a step that is started again after an error.
+
+        step: the same for each attempt of one step, and different for any other step
+        Keeps: what a dry run planned in a failed attempt is not recorded twice.
+        """
+        for record in self._planned.pop(step, ()):
+            record.repeated = True
+            self.records.remove(record)
+        before = _planned_in_attempt.set(self._planned.setdefault(step, []))
+        try:
+            yield
+        finally:
+            _planned_in_attempt.reset(before)
 
     def _record(self, change: Change, state: ChangeState, objection: Refusal | None = None) -> ChangeRecord:
         record, why = self._latest.get(change), ""
         if objection is not None:
             why = objection.reason
             self._objections.setdefault(change.subject, []).append(objection)
-        if record is None or record.is_under_way or record.state in (ChangeState.DONE, ChangeState.DRY_RUN):
+        if record is None or record.is_in_progress or record.state in (ChangeState.DONE, ChangeState.DRY_RUN):
             record = self._latest[change] = ChangeRecord(change, state, why)
             self.records.append(record)
+            if state is ChangeState.DRY_RUN:
+                _planned_in_attempt.get([]).append(record)
         else:
-            record.try_again()
+            record.retry()
             record.end(state, why)
         self.on_change(record)
         return record
@@ -226,8 +250,11 @@ class Gate:
         return None
 
 
+_planned_in_attempt: ContextVar[list[ChangeRecord]] = ContextVar("planned in this attempt of a step")
+
+
 def _end_by(error: BaseException, *, one_request: bool) -> End:
-    """What an error says of the change that it ended: one that was cut off may have been made all the same."""
+    """The outcome of a change that ended with this error: one that was cut off may have taken effect."""
     if isinstance(error, TimeoutError) or not isinstance(error, Exception):
         state = ChangeState.UNKNOWN
     else:

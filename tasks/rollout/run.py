@@ -617,7 +617,7 @@ class RolloutRun:
         )
         row = await self._lease_row()
         self.note, self.lease_holder = row.note, row.holder
-        self.recorder.about_the_run(self.gate.seen((), if_dry_run=_held(row)))
+        self.recorder.add_run_findings(self.gate.seen((), if_dry_run=_held(row)))
         async with AsyncExitStack() as stack:
             lease = await self.gate.unless_dry_run(
                 lambda: stack.enter_async_context(lasting), if_dry_run=DryRunLease(self._lease_name, note(self.note))
@@ -701,7 +701,7 @@ async def open_rollout(
     ):
         version = str((await api.request("GET", "/version")).get("gitVersion", ""))
         gate = gate_of(api, hosts, recorder, dry_run=dry_run)
-        recorder.about_the_run(api.findings)
+        recorder.add_run_findings(api.findings)
         yield RolloutRun(
             fleet,
             hosts,

@@ -1,4 +1,4 @@
-"""Writing down what a run sees and does, while it does it: phases, facts, findings, events, the end."""
+"""Writes the record of a run while it goes on: phases, facts, findings, changes, lifecycle events and the end."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from poolkeeper.tasks.runs.watching import watcher
 _log = logging.getLogger(__name__)
 
 KEPT = 20_000
-"""Batches that could not be written and are tried again; of more, the run only tells that there were."""
+"""The batches that are kept for a retry if they could not be written; others are only counted as lost."""
 
 
 class Batch(NamedTuple):
-    """Rows on their way to the spool."""
+    """Rows to be written to the spool."""
 
     table: Table
     name: str
@@ -46,35 +46,35 @@ class Batch(NamedTuple):
 
 @dataclass(slots=True)
 class Recorder:
-    """One run's pen. Every method writes one batch to the spool at once, and none of them fails.
+    """Writes one run's record. Every method writes one batch to the spool at once, and none of them raises.
 
-    What is done to hosts and nodes never depends on a row: what cannot be written, as on a full disk, is told once,
-    tried again at the end, and then stands in the run's answer and in its state.
+    Keeps: what a run does to hosts and nodes never depends on a row. A batch that cannot be written, as on a full disk,
+    is logged once, tried again at the end, and then reported in the run's answer and in its state.
     """
 
     spool: Spool
     run_id: str
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     fleet: str | None = None
-    """Name of the fleet that the run is about, once its file is read: several may share a spool."""
+    """Name of the fleet, once its file is read: several fleets may share a spool."""
     dry_run: bool | None = None
-    """None: of a flow that changes nothing, or not known yet."""
+    """None: the flow changes nothing, or it is not known yet."""
     phase_s: dict[str, dict[str, float]] = field(default_factory=dict)
     """Host -> phase -> seconds."""
-    beside: list[Finding] = field(default_factory=list)
-    """What is wrong with no host: with the way to the cluster."""
+    run_findings: list[Finding] = field(default_factory=list)
+    """Findings about the run as a whole and about no host, such as an unverified connection to the cluster."""
     _attempts: dict[tuple[str, str], int] = field(default_factory=dict)
     _changes: dict[ChangeRecord, int] = field(default_factory=dict)
-    """The number of each, by which its row is known."""
-    _planned: list[Mapping[str, Any]] = field(default_factory=list)
+    """The number of each change, which is in the name of its batch."""
+    _planned: list[tuple[ChangeRecord, Mapping[str, Any]]] = field(default_factory=list)
     _unwritten: dict[tuple[str, str], Batch] = field(default_factory=dict)
-    """By table and name: only the latest of one name is tried again."""
+    """(table, batch) -> the latest batch of that name."""
     _lost: list[str] = field(default_factory=list)
-    """What nobody tries again: names of files, of batches beyond those that are kept."""
+    """Names of files and batches that are not tried again."""
     _why: str = ""
 
     def write(self, table: Table, batch: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rows of this run. The same batch again replaces it."""
+        """Write rows of this run. A batch of the same name is replaced."""
         key = table.name, batch
         self._unwritten.pop(key, None)
         if self._written(one := Batch(table, batch, rows)):
@@ -85,11 +85,11 @@ class Recorder:
             self._lost.append("/".join(key))
 
     def file(self, path: Path, text: str) -> bool:
-        """One of the run's own files; whether it could be written."""
+        """Write one of the run's own files; False if it could not be written."""
         try:
             write_whole(path, text)
         except OSError as error:
-            self._tell(error)
+            self._log_once(error)
             self._lost.append(path.name)
             return False
         return True
@@ -98,19 +98,20 @@ class Recorder:
         try:
             self.spool.append(one.table, self.run_id, one.name, one.rows)
         except (OSError, RecursionError, RowInvalid, TypeError, ValueError) as error:
-            # full, read-only, or rows that are none
-            self._tell(error)
+            # a full or read-only disk, or invalid rows
+            self._log_once(error)
             return False
         return True
 
-    def _tell(self, error: Exception) -> None:
+    def _log_once(self, error: Exception) -> None:
         first, self._why = not self._why, (getattr(error, "strerror", None) or str(error) or type(error).__name__)[:200]
         if first:
-            _log.warning("this run cannot be written down (%s); it goes on, and tries again at its end", self._why)
+            message = "the record of this run cannot be written (%s); the run continues, and tries again at its end"
+            _log.warning(message, self._why)
 
     @property
     def unrecorded(self) -> str:
-        """What could not be written down, as a clause; empty: all of it is."""
+        """What could not be written, as a clause; empty if all is written."""
         if not self._unwritten and not self._lost:
             return ""
         names = [*map("/".join, self._unwritten), *self._lost]
@@ -119,13 +120,13 @@ class Recorder:
 
     @property
     def unrecorded_events(self) -> tuple[str, ...]:
-        """What a bill depends on and is not written down, as lines of a file of events: `resource_id,kind,event,at`."""
+        """The lifecycle events that could not be written, as lines of an event file: `resource_id,kind,event,at`."""
         rows = [row for batch in self._unwritten.values() if batch.table is LIFECYCLE for row in batch.rows]
         return tuple(f"{row['resource_id']},{row['kind']},{row['event']},{row['at'].isoformat()}" for row in rows)
 
     @asynccontextmanager
     async def phase(self, host: str, phase: str) -> AsyncIterator[None]:
-        """Time one phase of a host and write its row, however it ends; in a dry run nothing takes its time."""
+        """Time one phase of a host and write its row, also if it fails. A dry run writes no phases."""
         if self.dry_run:
             yield
             return
@@ -137,7 +138,7 @@ class Recorder:
         try:
             yield
         except BaseException as error:
-            result, detail = "broke off", named(error)
+            result, detail = "aborted", named(error)
             raise
         finally:
             watcher().phase_ended(host, phase)
@@ -156,7 +157,7 @@ class Recorder:
             self.write(STEPS, f"{host}.{phase}.{attempt}", [row])
 
     def facts(self, host: Host, seen_at: datetime, known: Mapping[str, Any], unknown: Mapping[str, str]) -> None:
-        """What was read of a host, and what could not be read and why."""
+        """Write the facts of a host. unknown: fact -> why it could not be read"""
         row = {
             "host": host.name,
             "node": host.node_name,
@@ -169,27 +170,30 @@ class Recorder:
         self.write(HOST_FACTS, f"{host.name}.facts", [row])
 
     def findings(self, host: str, phase: str, findings: Iterable[Finding]) -> None:
-        """A host's findings of one phase."""
+        """Write a host's findings of one phase."""
         rows = [finding_row(finding, host) for finding in findings]
         if rows:
             self.write(FINDINGS, f"{host}.{phase}", rows)
 
-    def about_the_run(self, findings: Iterable[Finding]) -> None:
-        """Findings about no host of it: told once in the log, in the spool, and in the summary at the end."""
-        known = {(finding.id, finding.subject) for finding in self.beside}
+    def add_run_findings(self, findings: Iterable[Finding]) -> None:
+        """Findings about no host: each once in the log, in the spool and in the summary."""
+        known = {(finding.id, finding.subject) for finding in self.run_findings}
         for finding in (finding for finding in findings if (finding.id, finding.subject) not in known):
-            self.beside.append(finding)
+            self.run_findings.append(finding)
             _log.warning("%s", finding)
             self.write(FINDINGS, f"{finding.subject.name}.{finding.id}", [finding_row(finding, "")])
 
     def skips(self, skips: Mapping[str, str]) -> None:
-        """The checks that were skipped by name, and why."""
+        """Write the checks that were skipped by name. skips: check -> reason"""
         rows = [{"check": name, "reason": reason, "by_run": self.run_id} for name, reason in skips.items()]
         if rows:
             self.write(SKIPS, "skips", rows)
 
     def change(self, record: ChangeRecord) -> None:
-        """A mutation: once as it begins, so that a killed run's stays *unknown*, and once more as it has ended."""
+        """Write a change when it begins, and again when it has ended: of a killed run it stays *unknown*.
+
+        Keeps: a resumed run has the same id and overwrites no row of the process before it.
+        """
         change = record.change
         if record.state is ChangeState.DRY_RUN:
             _log.info("would %s", change.sentence)
@@ -207,16 +211,16 @@ class Recorder:
             "attempts": record.attempts,
         }
         if record.state is ChangeState.DRY_RUN:
-            self._planned.append(row)  # there may be very many: one batch, at the end
+            self._planned.append((record, row))  # there may be very many: one batch, at the end
             return
         number = self._changes.setdefault(record, len(self._changes) + 1)
-        self.write(CHANGES, f"{number:06}", [row])
+        self.write(CHANGES, f"{self.started_at:%Y%m%dT%H%M%S.%f}-{number:06}", [row])
 
     def lifecycle(self, host: Host, event: str, node: NodeRow, at: datetime, facts: HostFacts | None = None) -> None:
-        """A node joined, left, was resized or changed state: what a bill depends on.
+        """Write that a node joined, left, was resized or changed state; the fees are computed from these rows.
 
-        facts: of the host, where the event is to tell its size; what could not be read of it is null
-        The same event written by two runs is one event: the Node's uid is in its resource id.
+        facts: of the host, if the event has its size; a fact that could not be read is null
+        The same event written by two runs counts once: the Node's uid is in its resource id.
         """
         row = {
             "resource_id": f"{host.pool.cluster.name}/{node.name}/{node.uid}",
@@ -231,14 +235,14 @@ class Recorder:
         batch = f"{host.name}.{event.replace(':', '-')}.{node.uid}"  # one run may see two Nodes of a host leave
         self.write(LIFECYCLE, batch, [row])
 
-    def try_again(self) -> None:
-        """Write what could not be written before: by now somebody may have made room. And the rows of a dry run."""
-        if self._planned:
-            self.write(CHANGES, "dry-run", self._planned)
+    def write_rest(self) -> None:
+        """Write the changes of a dry run, and try again what could not be written: the disk may have free space now."""
+        if planned := [row for record, row in self._planned if not record.repeated]:
+            self.write(CHANGES, "dry-run", planned)
         self._unwritten = {key: one for key, one in self._unwritten.items() if not self._written(one)}
 
     def end(self, flow: str, state: str, summary: str, outcomes: Iterable[HostOutcome]) -> None:
-        """The run's own row, last."""
+        """Write the run's own row; it is the last one."""
         row = {
             "flow": flow,
             "fleet": self.fleet,
@@ -253,7 +257,7 @@ class Recorder:
 
 
 def finding_row(finding: Finding, host: str) -> dict[str, Any]:
-    """A finding as a row of its table. host: whose step has found it."""
+    """A finding as a row of its table. host: the host whose step found it; empty: none"""
     return {
         "id": finding.id,
         "severity": str(finding.severity),

@@ -12,17 +12,17 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from poolkeeper.tasks.outcomes import visible
-from poolkeeper.tasks.runs.answer import TABLE_ROWS, outcome_rows
+from poolkeeper.tasks.runs.result import TABLE_ROWS, outcome_rows
 
 if TYPE_CHECKING:
-    from poolkeeper.tasks.runs.answer import Answer
+    from poolkeeper.tasks.runs.result import RunResult
 
 
 @task(name="publish outcome", cache_policy=NO_CACHE)
-async def publish_answer(answer: Answer, folder: Path) -> list[str]:
+async def publish_result(answer: RunResult, folder: Path) -> list[str]:
     """Files, a table with one row a host, and the readable summary."""
     files = answer.write(folder)
-    if answer.page:
+    if answer.text_so_far:
         await table(f"{answer.flow}-hosts", outcome_rows(answer.outcomes), answer.summary)
         await page(f"{answer.flow}-summary", answer.text, answer.summary)
     return files

@@ -28,7 +28,7 @@ from typing import Any
 from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.hosts import Sessions
 from poolkeeper.tasks.outcomes import Gate, Subject
-from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.result import RunResult
 
 ANSWER = "the answer"
 _PLACE = re.compile(r"(before|after) (?:(program|write) (\d+) of )?(?:change (\d+) of )?(.+)")
@@ -59,7 +59,7 @@ def arm(text: str) -> None:
     """Make this process end at a place. Raises ValueError."""
     place = Place.read(text)
     if place.sentence == ANSWER:
-        _wrap(Answer, "write", place.when, lambda *_: True)
+        _wrap(RunResult, "write", place.when, lambda *_: True)
         return
     on_the_way, changes, steps = ContextVar("on_the_way", default=False), 0, 0
     change = Gate.change

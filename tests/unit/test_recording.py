@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from poolkeeper.tasks.outcomes import (
     Change,
     ChangeRecord,
     ChangeState,
+    Gate,
     HostOutcome,
     HostState,
     PoolkeeperError,
@@ -19,8 +21,8 @@ from poolkeeper.tasks.outcomes import (
     Severity,
     Subject,
 )
-from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.runs.result import RunResult
 from tests.unit.onboard.builders import NOW, a_finding, a_host, a_node, some_facts, unread
 
 
@@ -43,7 +45,7 @@ async def test_a_phase_that_breaks_off_says_why_and_lets_it_through(recorder: Re
         async with recorder.phase("n1", "join"):
             raise RuntimeError("line lost")
     (row,) = recorder.spool.rows(STEPS)
-    assert (row["result"], row["detail"]) == ("broke off", "RuntimeError: line lost")
+    assert (row["result"], row["detail"]) == ("aborted", "RuntimeError: line lost")
 
 
 async def test_every_attempt_has_its_row_and_the_seconds_add_up(recorder: Recorder) -> None:
@@ -119,10 +121,40 @@ async def test_a_dry_run_says_would_and_takes_no_time(recorder: Recorder, said: 
         recorder.change(ChangeRecord(Change(Subject("node", "n1"), "drain node n1"), ChangeState.DRY_RUN))
     assert said == ["would cordon node n1", "would drain node n1"]
     assert (list(recorder.spool.rows(STEPS)), recorder.phase_s) == ([], {})
-    recorder.try_again()
+    recorder.write_rest()
     rows = [(row["sentence"], row["outcome"]) for row in recorder.spool.rows(CHANGES)]
     assert rows == [("cordon node n1", "dry run"), ("drain node n1", "dry run")]
     assert len(list((recorder.spool.root / "changes").rglob("*.jsonl"))) == 1, "a drain may have very many"
+
+
+def test_a_resumed_run_overwrites_no_change_of_the_process_before_it(recorder: Recorder) -> None:
+    """A run that was suspended goes on in another process, under the same id."""
+    recorder.change(begun("cordon node n1"))
+    resumed = Recorder(recorder.spool, recorder.run_id)
+    resumed.change(begun("cordon node n2"))
+    assert [row["sentence"] for row in recorder.spool.rows(CHANGES)] == ["cordon node n1", "cordon node n2"]
+
+
+async def test_a_dry_runs_step_that_is_started_again_is_recorded_once(recorder: Recorder) -> None:
+    gate = Gate(on_change=recorder.change)
+    node = Subject("node", "n1")
+    for failing in (True, False):
+        with suppress(ConnectionError), gate.attempt("step of n1"):
+            await gate.change(node, "cordon node n1", nothing, if_dry_run=None)
+            await gate.change(node, "cordon node n1", nothing, if_dry_run=None)
+            if failing:
+                raise ConnectionError
+            await gate.change(node, "drain node n1", nothing, if_dry_run=None)
+    with gate.attempt("another step of n1"):
+        await gate.change(node, "cordon node n1", nothing, if_dry_run=None)
+    recorder.write_rest()
+    expected = ["cordon node n1", "cordon node n1", "drain node n1", "cordon node n1"]
+    assert gate.sentences == expected
+    assert [row["sentence"] for row in recorder.spool.rows(CHANGES)] == expected
+
+
+async def nothing() -> None:
+    raise AssertionError("a dry run changes nothing")
 
 
 def begun(sentence: str) -> ChangeRecord:
@@ -199,14 +231,14 @@ async def test_what_cannot_be_written_stops_nothing_and_is_told_once(unwritable:
     with pytest.raises(RuntimeError, match="line lost"):
         async with unwritable.phase("n1", "join"):
             raise RuntimeError("line lost")
-    told = "this run cannot be written down (Not a directory); it goes on, and tries again at its end"
+    told = "the record of this run cannot be written (Not a directory); the run continues, and tries again at its end"
     assert [line for line in said if "written" in line] == [told]
 
 
 def test_what_could_not_be_written_is_tried_again_at_the_end(unwritable: Recorder, tmp_path: Path) -> None:
     write_all(unwritable)
     make_room(unwritable)
-    answer = Answer.without_hosts(
+    answer = RunResult.without_hosts(
         "onboard", unwritable, RunState.COMPLETED, PoolkeeperError("completed: 1 accepted of 1 hosts")
     )
     files = answer.write(tmp_path / "runs")
@@ -232,7 +264,7 @@ def test_what_could_not_be_written_stands_in_the_answer_and_in_its_state(
     unwritable: Recorder, tmp_path: Path, reached: RunState, state: str
 ) -> None:
     write_all(unwritable)
-    answer = Answer.without_hosts("onboard", unwritable, reached, PoolkeeperError(f"{reached}: 1 of 1 hosts"))
+    answer = RunResult.without_hosts("onboard", unwritable, reached, PoolkeeperError(f"{reached}: 1 of 1 hosts"))
     answer.write(tmp_path / "state/runs")
     assert answer.state == state
     assert answer.summary == (
@@ -240,14 +272,14 @@ def test_what_could_not_be_written_stands_in_the_answer_and_in_its_state(
         f" be written below {tmp_path}/state: Not a directory"
     )
     assert "main/fra1-n01/u-1,node,joined,2026-" in answer.text  # what a bill would miss
-    assert "Make room there." in answer.text
+    assert "Free disk space there." in answer.text
 
 
 def test_what_was_written_since_is_not_replaced_by_what_could_not_be(unwritable: Recorder) -> None:
     unwritable.findings("fra1-n01", "outcome", [a_finding()])
     make_room(unwritable)
     unwritable.findings("fra1-n01", "outcome", [a_finding("onboard.join.failed")])
-    unwritable.try_again()
+    unwritable.write_rest()
     assert [row["id"] for row in unwritable.spool.rows(FINDINGS)] == ["onboard.join.failed"]
     assert unwritable.unrecorded == ""
 

@@ -16,8 +16,8 @@ from poolkeeper.tasks.ledger import FINDINGS, Spool
 from poolkeeper.tasks.onboard.run import open_run
 from poolkeeper.tasks.outcomes import Gate, Secret
 from poolkeeper.tasks.rollout.run import open_rollout
-from poolkeeper.tasks.runs.answer import Answer
 from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.runs.result import RunResult
 from tests.contract.cluster.conftest import kubeconfig_of
 from tests.contract.kubernetes.conftest import Api
 from tests.unit.onboard.builders import a_fleet, a_host
@@ -62,7 +62,7 @@ async def test_a_run_over_hosts_tells_it(
     assert len([line for line in said if TOLD in line]) == 1
     (row,) = recorder.spool.rows(FINDINGS)
     assert (row["id"], row["severity"], row["subject_name"]) == ("cluster.connection.unverified", "warning", "main")
-    answer = Answer.of_run("upgrade", recorder, [], [], Gate())
+    answer = RunResult.of_run("upgrade", recorder, [], [], Gate())
     assert "- **warning** `cluster.connection.unverified`: the certificate of the API server at " in answer.text
 
 

@@ -13,7 +13,7 @@ import pytest
 from poolkeeper.deployments.lab.kubernetes import LabCA
 from poolkeeper.tasks.ledger import RUNS, STEPS, Spool
 from poolkeeper.tasks.outcomes import HostState, RunState
-from poolkeeper.tasks.runs.answer import Answer
+from poolkeeper.tasks.runs.result import RunResult
 from tests.contract.killed import rollouts
 from tests.contract.killed.rollouts import GOAL, LIMITS, NAMES, OLD, WANTED, OnDisk, Recover, opened, rolled
 from tests.contract.killed.runs import Ground, Kind, Point, Run, When
@@ -55,7 +55,7 @@ async def upgrade(ground: Ground) -> Json:
     async with opened(ground) as run:
         ended = await rolled(run, GOAL, LIMITS, OnDisk(ground, run))
         state = RunState.COMPLETED if set(ended.values()) == {HostState.DONE} else RunState.FAILED
-        answer = Answer("upgrade", run.recorder, state, f"{state}: {ended}", (), "# upgrade\n")
+        answer = RunResult("upgrade", run.recorder, state, f"{state}: {ended}", (), "# upgrade\n")
         answer.write(ground.state / "runs")
         steps = len(list(Spool(ground.state / "spool").rows(STEPS)))
         runs = len(list(Spool(ground.state / "spool").rows(RUNS)))
@@ -80,7 +80,7 @@ async def test_a_rollout_ends_as_ever_and_says_that_it_is_not_written_down(
         assert ended.answer["state"] == "ended without its record"
         assert WHY[trouble] in ended.answer["summary"]
         assert (ended.answer["steps"], ended.answer["runs"]) == (0, 0)
-        assert ended.output.count("cannot be written down") == 1
+        assert ended.output.count("cannot be written (") == 1
         left = rollouts.end(world)
     for name in NAMES:
         assert (left[f"node {name}"]["phase"], left[f"node {name}"]["unschedulable"]) == (None, False)
@@ -120,7 +120,7 @@ async def test_recover_gives_back_or_finishes_what_a_killed_run_has_left(
         world.free_leases()
         ended = await world.run(Spoiled(Recover(), Trouble.FULL), "run-2")
         assert ended.answer == {"n0": "done"}, ended.output
-        assert ended.output.count("cannot be written down") == 1
+        assert ended.output.count("cannot be written (") == 1
         left = rollouts.end(world)
     assert (left["node n0"]["phase"], left["node n0"]["unschedulable"]) == (None, False)
     assert left["host n0"]["running"] == runs

@@ -48,7 +48,7 @@ BREAKS = (
         Break(
             f"{what} does not tell that the API server is not verified",
             file,
-            "        recorder.about_the_run(api.findings)\n",
+            "        recorder.add_run_findings(api.findings)\n",
             "",
             f"{_UNVERIFIED}::test_a_run_over_hosts_tells_it[{test}]",
         )

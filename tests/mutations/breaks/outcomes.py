@@ -62,7 +62,7 @@ BREAKS = (
     Break(
         "each try of a change is another change",
         "tasks/outcomes/gate.py",
-        "if record is None or record.is_under_way or record.state in (ChangeState.DONE, ChangeState.DRY_RUN):",
+        "if record is None or record.is_in_progress or record.state in (ChangeState.DONE, ChangeState.DRY_RUN):",
         "if True:",
         f"{_GATE}::test_what_is_tried_again_stays_one_change",
     ),
@@ -76,7 +76,7 @@ BREAKS = (
     Break(
         "a later refusal takes back what may have taken effect",
         "tasks/outcomes/gate.py",
-        "if state is ChangeState.REFUSED and self._may_have_begun:",
+        "if state is ChangeState.REFUSED and self._may_have_effect:",
         "if False:",
         f"{_GATE}::test_a_later_refusal_does_not_take_back_what_may_have_taken_effect",
     ),

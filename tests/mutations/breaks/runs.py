@@ -18,9 +18,9 @@ BREAKS = (
     ),
     Break(
         "a run that is not written down ends as completed",
-        "tasks/runs/answer.py",
-        "return RunState.UNRECORDED if done and self.recorder.unrecorded else self.reached",
-        "return self.reached if done or self.recorder.unrecorded else self.reached",
+        "tasks/runs/result.py",
+        "return RunState.UNRECORDED if done and self.recorder.unrecorded else self.state_so_far",
+        "return self.state_so_far if done or self.recorder.unrecorded else self.state_so_far",
         f"{_RECORDING}::test_what_could_not_be_written_stands_in_the_answer_and_in_its_state",
     ),
     Break(
@@ -32,8 +32,8 @@ BREAKS = (
     ),
     Break(
         "what could not be written is not tried again",
-        "tasks/runs/answer.py",
-        "        self.recorder.try_again()\n",
+        "tasks/runs/result.py",
+        "        self.recorder.write_rest()\n",
         "",
         f"{_RECORDING}::test_what_could_not_be_written_is_tried_again_at_the_end",
     ),
@@ -46,9 +46,9 @@ BREAKS = (
     ),
     Break(
         "a bill whose evidence could not be written ends well",
-        "tasks/runs/answer.py",
-        "done = self.reached not in (RunState.FAILED, RunState.INVALID)",
-        "done = self.reached in (RunState.COMPLETED, RunState.LEFT_OUT)",
+        "tasks/runs/result.py",
+        "done = self.state_so_far not in (RunState.FAILED, RunState.INVALID)",
+        "done = self.state_so_far in (RunState.COMPLETED, RunState.LEFT_OUT)",
         f"{_RECORDING}::test_what_could_not_be_written_stands_in_the_answer_and_in_its_state",
     ),
     Break(
@@ -74,8 +74,8 @@ BREAKS = (
     ),
     Break(
         "a summary keeps quiet about what is wrong with no host",
-        "tasks/runs/answer.py",
-        "    lines += _found(beside)\n",
+        "tasks/runs/result.py",
+        "    lines += _found(run_findings)\n",
         "",
         f"{_UNVERIFIED}::test_a_run_over_hosts_tells_it",
     ),

@@ -33,7 +33,7 @@ def test_a_row_from_before_a_column_came_to_be_has_null_there(tmp_path):
 
 def test_the_same_batch_again_replaces_it(tmp_path):
     spool = Spool(tmp_path)
-    spool.append(STEPS, "run-1", "h1.join.1", [step("h1", result="broke off")])
+    spool.append(STEPS, "run-1", "h1.join.1", [step("h1", result="aborted")])
     spool.append(STEPS, "run-1", "h1.join.1", [step("h1", result="ended")])
     assert [row["result"] for row in spool.rows(STEPS)] == ["ended"]
 

@@ -25,8 +25,8 @@ from poolkeeper.tasks.outcomes import (
     Severity,
     Subject,
 )
-from poolkeeper.tasks.runs.answer import TABLE_ROWS, Answer, markdown, outcome_rows, summary_line
 from poolkeeper.tasks.runs.recording import Recorder
+from poolkeeper.tasks.runs.result import TABLE_ROWS, RunResult, markdown, outcome_rows, summary_line
 from tests.unit.onboard.builders import NOW, a_finding, a_host
 
 ACCEPTED = HostOutcome("a", HostState.ACCEPTED, "accepted and released", phase_s={"join": 12.345, "look": 0.04})
@@ -47,13 +47,13 @@ def recorder(tmp_path: Path) -> Recorder:
     return Recorder(Spool(tmp_path / "spool"), "run-1", started_at=NOW)
 
 
-def answer(recorder: Recorder, asked: list[str], *outcomes: HostOutcome, dry_run: bool = False) -> Answer:
-    return Answer.of_run("onboard", recorder, asked, outcomes, Gate(dry_run=dry_run))
+def answer(recorder: Recorder, asked: list[str], *outcomes: HostOutcome, dry_run: bool = False) -> RunResult:
+    return RunResult.of_run("onboard", recorder, asked, outcomes, Gate(dry_run=dry_run))
 
 
 def test_what_made_a_run_fail_costs_no_hosts_outcome(recorder: Recorder) -> None:
     done = HostOutcome("a", HostState.DONE, "given back")
-    told = Answer.of_run("recover", recorder, ["a"], [done], Gate(dry_run=False), failed="pool batch: no kubeconfig")
+    told = RunResult.of_run("recover", recorder, ["a"], [done], Gate(dry_run=False), failed="pool batch: no kubeconfig")
     assert (told.state, told.outcomes) == (RunState.FAILED, (done,))
     assert told.summary == "failed: 1 done of 1 hosts; pool batch: no kubeconfig"
 
@@ -124,7 +124,7 @@ def test_the_state_is_that_of_all_who_were_asked_for(
 
 
 def test_a_run_that_did_not_come_to_its_hosts(recorder: Recorder, tmp_path: Path) -> None:
-    ended = Answer.without_hosts("onboard", recorder, RunState.INVALID, Invalid("fleet.yaml:3: no such pool"))
+    ended = RunResult.without_hosts("onboard", recorder, RunState.INVALID, Invalid("fleet.yaml:3: no such pool"))
     ended.write(tmp_path)
     told = json.loads((tmp_path / "run-1/outcome.json").read_text())
     assert (told["state"], told["summary"], told["hosts"]) == ("invalid", "fleet.yaml:3: no such pool", [])
@@ -220,7 +220,7 @@ def test_the_text_for_people() -> None:
     assert text == (
         "# onboard\n\n"
         "**completed with hosts left out: 1 accepted, 1 failed of 2 hosts**\n\n"
-        "## What needs a look\n\n"
+        "## What needs attention\n\n"
         "### c: failed\n\n"
         "- **blocker** `onboard.join.failed`: 1.0 GiB of swap\n"
         "  (expected: none; read from host facts: swap_bytes)\n"
@@ -231,9 +231,9 @@ def test_the_text_for_people() -> None:
         "## What was changed\n\n"
         "- join host a to pool general\n"
         "- restart host a (it may or may not have taken effect: its end was not seen)\n\n"
-        "## What was begun and did not end well; part of it may have taken effect\n\n"
+        "## Changes that failed; parts of them may have taken effect\n\n"
         "- upgrade host a (failed: exit status 1)\n\n"
-        "## What was tried and not done\n\n"
+        "## Changes that were refused\n\n"
         "- evict pod web (refused, 5 times: its budget)\n"
     )
 

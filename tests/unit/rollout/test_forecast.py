@@ -223,7 +223,7 @@ def test_a_node_that_is_not_there() -> None:
         seen(a_snapshot(), "n1", "n11", "worker-9")
     assert str(caught.value).splitlines() == [
         "there is no node n11: did you mean n1?",
-        "there is no node worker-9: `kubectl get nodes` lists those there are.",
+        "there is no node worker-9: run `kubectl get nodes` for the names.",
     ]
 
 

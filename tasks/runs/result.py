@@ -1,4 +1,4 @@
-"""A run's outcome for people and scripts: one row a host, a readable summary, a file."""
+"""The result of a run, for people and scripts: one row per host, a readable summary, and a file."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from poolkeeper.tasks.pages.markdown import plain, with_commands
 from poolkeeper.tasks.runs.recording import Recorder
 
 TABLE_ROWS = 500
-"""At most so many rows in an artifact; they all stand in the file."""
+"""The rows that an artifact has at most; the file has all."""
 
 
 def outcome_rows(outcomes: Sequence[HostOutcome]) -> list[dict[str, Any]]:
-    """The outcome, one row a host, those that need a person first."""
+    """The outcomes, one row per host; hosts that need attention come first."""
     rank = {state: position for position, state in enumerate(_WORST_FIRST)}
     ordered = sorted(outcomes, key=lambda outcome: (rank[outcome.state], outcome.name))
     return [
@@ -74,17 +74,17 @@ def markdown(
     records: Sequence[ChangeRecord],
     *,
     dry_run: bool,
-    beside: Sequence[Finding] = (),
+    run_findings: Sequence[Finding] = (),
 ) -> str:
-    """The summary that a person reads: what happened, what is wrong, what to do.
+    """The summary in Markdown: what happened, what is wrong, and what to do.
 
-    beside: what is wrong with no host
+    run_findings: findings about no host
     """
     lines = [f"# {title}", "", f"**{with_commands(summary)}**", ""]
     troubled = [outcome for outcome in outcomes if outcome.findings]
-    if troubled or beside:
-        lines += ["## What needs a look", ""]
-    lines += _found(beside)
+    if troubled or run_findings:
+        lines += ["## What needs attention", ""]
+    lines += _found(run_findings)
     for outcome in sorted(troubled, key=lambda o: (_WORST_FIRST.index(o.state), o.name)):
         lines.append(f"### {outcome.name}: {outcome.state}")
         lines.append("")
@@ -93,8 +93,8 @@ def markdown(
 
 
 def _changes(records: Sequence[ChangeRecord], *, dry_run: bool) -> list[str]:
-    """Lines for what was changed, and for what was tried and has taken no effect, or not all of it."""
-    planned, made, ended_badly, not_made = list[str](), list[str](), list[str](), list[str]()
+    """Lines for the changes that were made, that failed, and that were refused; of a dry run for the planned ones."""
+    planned, made, failed, refused = list[str](), list[str](), list[str](), list[str]()
     for one in records:
         line = f"- {plain(one.change.sentence)}"
         times = f", {one.attempts} times" if one.attempts > 1 else ""
@@ -106,16 +106,16 @@ def _changes(records: Sequence[ChangeRecord], *, dry_run: bool) -> list[str]:
             case ChangeState.UNKNOWN:
                 made.append(f"{line} (it may or may not have taken effect: {plain(one.why) or 'its end was not seen'})")
             case ChangeState.FAILED:
-                ended_badly.append(f"{line} (failed{times}: {plain(one.why)})")
+                failed.append(f"{line} (failed{times}: {plain(one.why)})")
             case ChangeState.REFUSED:
-                not_made.append(f"{line} (refused{times}: {plain(one.why)})")
+                refused.append(f"{line} (refused{times}: {plain(one.why)})")
     if dry_run:
         more = [f"- and {len(planned) - TABLE_ROWS} more"] if len(planned) > TABLE_ROWS else []
         return ["## What would be changed", "", *(planned[:TABLE_ROWS] or ["- nothing"]), *more]
     lines = ["## What was changed", "", *(made or ["- nothing"])]
-    if ended_badly:
-        lines += ["", "## What was begun and did not end well; part of it may have taken effect", "", *ended_badly]
-    return [*lines, "", "## What was tried and not done", "", *not_made] if not_made else lines
+    if failed:
+        lines += ["", "## Changes that failed; parts of them may have taken effect", "", *failed]
+    return [*lines, "", "## Changes that were refused", "", *refused] if refused else lines
 
 
 def _found(findings: Sequence[Finding]) -> list[str]:
@@ -130,22 +130,24 @@ def _found(findings: Sequence[Finding]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A run's end: what `poolkeeper run --json` answers, and the text that people read."""
+class RunResult:
+    """How a run ended: what `poolkeeper run --json` prints, and the text for people.
+
+    Rows may still be unwritten when it is made: `state`, `summary` and `text` add what could not be written down.
+    """
 
     flow: str
     recorder: Recorder
-    reached: RunState
-    told: str
-    """The summary, as far as the run itself knew."""
+    state_so_far: RunState
+    summary_so_far: str
     outcomes: tuple[HostOutcome, ...]
-    page: str
-    """The text, as far as the run itself knew; empty where the flow has pages of its own."""
+    text_so_far: str
+    """Empty if the flow writes pages of its own."""
     halted: str = ""
-    """Why, at some point, nothing new was to start."""
-    more: Mapping[str, Any] = field(default_factory=dict)
-    """What this flow answers beside what every flow does."""
-    more_files: tuple[str, ...] = ()
+    """Why the run stopped starting work on further hosts; empty: it did not."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of this flow's answer that other flows do not have."""
+    extra_files: tuple[str, ...] = ()
 
     @classmethod
     def of_run(
@@ -158,68 +160,68 @@ class Answer:
         *,
         halted: str = "",
         failed: str = "",
-    ) -> Answer:
-        """The end of a run over hosts.
+    ) -> RunResult:
+        """The result of a run over hosts.
 
-        halted: why at some point nothing new was started
-        failed: why the run has failed whatever its hosts' outcomes are
+        halted: why the run stopped starting work on further hosts
+        failed: why the run failed, independent of its hosts' outcomes
         """
         state = RunState.FAILED if failed else run_state(asked, outcomes)
         starts = gate.seen("is started", if_dry_run="would be started")
         parts = [summary_line(outcomes), f"nothing new {starts}: {halted}" if halted else "", failed]
         summary = f"{state}: {'; '.join(filter(None, parts))}"
-        text = markdown(flow, summary, outcomes, gate.records, dry_run=gate.dry_run, beside=recorder.beside)
+        text = markdown(flow, summary, outcomes, gate.records, dry_run=gate.dry_run, run_findings=recorder.run_findings)
         return cls(flow, recorder, state, summary, tuple(outcomes), text, halted)
 
     @classmethod
-    def without_hosts(cls, flow: str, recorder: Recorder, state: RunState, error: PoolkeeperError) -> Answer:
-        """The end of a run that did not come as far as its hosts."""
+    def without_hosts(cls, flow: str, recorder: Recorder, state: RunState, error: PoolkeeperError) -> RunResult:
+        """The result of a run that ended before it reached its hosts."""
         lines = [f"# {flow}", "", f"**{state}** `{error.id}`", "", "```", error.observed, "```", ""]
         lines += [f"Expected: {plain(error.expected)}.", ""]
         lines += [f"**Next:** {with_commands(error.next_step)}", ""] if error.next_step else []
-        return cls(flow, recorder, state, error.summary, (), "\n".join(lines), more={"error": error.row()})
+        return cls(flow, recorder, state, error.summary, (), "\n".join(lines), extra={"error": error.row()})
 
     @classmethod
-    def refused(cls, flow: str, recorder: Recorder, asked: Sequence[str], findings: Sequence[Finding]) -> Answer:
-        """The end of a run that nothing was begun of, since what it wants may not be."""
+    def refused(cls, flow: str, recorder: Recorder, asked: Sequence[str], findings: Sequence[Finding]) -> RunResult:
+        """The result of a run that started nothing because its goal is not allowed."""
         worst = by_severity(findings)
         summary = f"{worst[0].id}: {worst[0].evidence.observed}"
         outcomes = tuple(HostOutcome(name, HostState.STOPPED, summary, worst) for name in asked)
-        told = f"{RunState.FAILED}: {summary}"
-        text = markdown(flow, told, outcomes, (), dry_run=False, beside=recorder.beside)
-        return cls(flow, recorder, RunState.FAILED, told, outcomes, text)
+        whole = f"{RunState.FAILED}: {summary}"
+        text = markdown(flow, whole, outcomes, (), dry_run=False, run_findings=recorder.run_findings)
+        return cls(flow, recorder, RunState.FAILED, whole, outcomes, text)
 
     @property
     def state(self) -> RunState:
-        """How it ended; a run that could not be written down did not end well, whatever it has done."""
-        done = self.reached not in (RunState.FAILED, RunState.INVALID)
-        return RunState.UNRECORDED if done and self.recorder.unrecorded else self.reached
+        """The final state. A run whose record is incomplete is not completed, whatever it has done."""
+        done = self.state_so_far not in (RunState.FAILED, RunState.INVALID)
+        return RunState.UNRECORDED if done and self.recorder.unrecorded else self.state_so_far
 
     @property
     def summary(self) -> str:
-        """The end in one line, with what could not be written down."""
+        """The result in one line, with what could not be written down."""
         if not (unrecorded := self.recorder.unrecorded):
-            return visible(self.told)
-        told = self.told.removeprefix(f"{self.reached}: ")
-        return visible(f"{self.state}: {told}; {unrecorded}")
+            return visible(self.summary_so_far)
+        rest = self.summary_so_far.removeprefix(f"{self.state_so_far}: ")
+        return visible(f"{self.state}: {rest}; {unrecorded}")
 
     @property
     def text(self) -> str:
-        """What people read."""
+        """The readable summary."""
         if not (unrecorded := self.recorder.unrecorded):
-            return visible(self.page)
-        lines = [self.page, "## What could not be written down", "", f"{plain(unrecorded)}.", ""]
-        lines += ["Make room there. Runs after this one, audits and bills know nothing of it."]
+            return visible(self.text_so_far)
+        lines = [self.text_so_far, "## What could not be written down", "", f"{plain(unrecorded)}.", ""]
+        lines += ["Free disk space there. Later runs, audits and bills do not have these rows."]
         if events := self.recorder.unrecorded_events:
-            lines += ["A bill misses these; give it them as events:", "", "```", *events, "```"]
+            lines += ["Bills need these events; put them into a file for `--events`:", "", "```", *events, "```"]
         return visible("\n".join(lines) + "\n")
 
     def write(self, folder: Path) -> list[str]:
-        """Summary and answer as files in the run's own folder, and the run's row; their paths."""
-        self.recorder.try_again()
+        """Write the summary, the answer and the run's row. The files' paths; they are in the run's own folder."""
+        self.recorder.write_rest()
         folder = folder / self.recorder.run_id
         summary, outcome = folder / "summary.md", folder / "outcome.json"
-        files = [*([str(summary)] if self.page else []), str(outcome), *self.more_files]
+        files = [*([str(summary)] if self.text_so_far else []), str(outcome), *self.extra_files]
         answer = {
             "flow": self.flow,
             "run_id": self.recorder.run_id,
@@ -227,9 +229,9 @@ class Answer:
             "summary": self.summary,
             "hosts": [host.row() for host in self.outcomes],
             "files": files,
-            **self.more,
+            **self.extra,
         }
-        if self.page:
+        if self.text_so_far:
             self.recorder.file(summary, self.text)
         self.recorder.file(outcome, json.dumps(answer, indent=2))
         self.recorder.end(self.flow, str(self.state), self.summary, self.outcomes)
