@@ -1,9 +1,9 @@
-"""The claim that a rollout leaves on a Node while it works on it: a sign for people, and for other runs to keep off.
+"""The claim that a rollout writes on a Node while it works on it, as information and to keep other runs off.
 
-It orders nothing: who may patch Nodes can write one. What is to be finished stands on the pool's Lease and on the host
-(`tasks.rollout.rollout_state`). A claim is written in one patch with our cordon. A cordon that was there before stays
-someone else's: then there is a claim and no cordon of ours. A claim with a greater fencing token is never overwritten:
-its run has taken over.
+A claim alone starts no work, because anyone who may patch Nodes can write one: unfinished work is read from the pool's
+Lease and from the host (`tasks.rollout`). A claim is written in one patch with our cordon; a node that was cordoned
+before gets the claim only, and its cordon stays. A claim with a greater fencing token is never overwritten: its run has
+taken the node over.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from poolkeeper.tasks.outcomes import PoolkeeperError
 
 
 class Phase(StrEnum):
-    """How far a node has come; each says what may be undone."""
+    """The progress of a rollout on one node; it decides what may be undone."""
 
     DRAINING = "draining"
     """Cordoned; nothing on the host was changed."""
     CHANGING = "changing"
     """The host may be half changed."""
     WITH_A_PERSON = "with a person"
-    """Drained and handed over; nobody but that person, or a run that they start, ends this."""
+    """Drained and handed over to a person; only that person, or a run that they start, ends this phase."""
     FAILED = "failed"
     """It was changed and could not be proven; kept cordoned for a look."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who works on a node, towards what, and how far they came, as the Node tells it."""
+    """Which rollout works on a node, its goal and its phase, as written on the Node."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     rollout: Word
-    """Id of the rollout: the same goal for the same pool has the same."""
+    """Id of the rollout: derived from the goal and the pool."""
     flow: Word
     goal: Mapping[str, Any]
-    """The flow's own parameters that decide what is to be true in the end."""
+    """The flow's parameters that define the goal."""
     run: Word
     fencing_token: Annotated[int, Field(ge=0, le=LAST_FENCING_TOKEN)]
     phase: Phase
@@ -56,7 +56,7 @@ class Claim:
 
 _CLAIM = TypeAdapter(Claim)
 UNREADABLE = Claim("unreadable", "unknown", {}, "unknown", 0, Phase.FAILED, "unknown")
-"""What stands in for one that cannot be read: of a rollout that nobody knows."""
+"""Replaces a claim that cannot be read: of an unknown rollout."""
 
 
 class ClaimedByOthers(PoolkeeperError):
@@ -93,19 +93,19 @@ def claim_of(node: NodeRow) -> Claim | None:
 
 
 def claim_text(claim: Claim) -> str:
-    """As it stands in the annotation."""
+    """The claim as text of the annotation."""
     return json.dumps(asdict(claim), sort_keys=True)
 
 
 def now_text() -> str:
-    """The present moment, as claims have it."""
+    """The current time, in the format of claims."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 async def claim_node(api: ClusterApi, name: str, claim: Claim, *, even_if_cordoned: bool = False) -> NodeRow:
-    """Cordon a node and claim it, in one patch. Taking it again, by the same rollout, takes it over.
+    """Cordon and claim a node in one patch. A later run of the same rollout takes its claim over.
 
-    even_if_cordoned: a node that someone else has cordoned is claimed; their cordon stays theirs
+    even_if_cordoned: also claim a node that somebody else has cordoned; the claim does not own that cordon
     Raises ClaimedByOthers, NotFound, ClusterUnreachable and ApiError.
     """
 
@@ -114,9 +114,9 @@ async def claim_node(api: ClusterApi, name: str, claim: Claim, *, even_if_cordon
         annotations = {ROLLOUT: claim_text(claim)}
         if row.unschedulable:
             if not row.cordoned_by_us and claim_of(row) is None and not even_if_cordoned:
-                raise ClaimedByOthers(name, None, "was cordoned by someone else meanwhile")
+                raise ClaimedByOthers(name, None, "was cordoned by someone else in the meantime")
             if row.cordoned_by_us and claim_of(row) is None:
-                raise ClaimedByOthers(name, None, "is in quarantine: it was not accepted yet")
+                raise ClaimedByOthers(name, None, "is in quarantine: it is not accepted yet")
             return {"metadata": {"annotations": annotations}}
         owner = json.dumps({"why": f"rollout {claim.flow}", "run": claim.run, "since": claim.since, "joined": False})
         return {"metadata": {"annotations": {**annotations, CORDON: owner}}, "spec": {"unschedulable": True}}
@@ -125,17 +125,16 @@ async def claim_node(api: ClusterApi, name: str, claim: Claim, *, even_if_cordon
 
 
 async def update_claim(api: ClusterApi, name: str, claim: Claim) -> NodeRow:
-    """Note how far a node has come.
+    """Write the phase that a rollout has reached on a node.
 
-    Raises ClaimedByOthers, also where someone has removed our claim; Uncordoned, where what comes next is no more to be
-    done on a node that takes pods.
+    Raises ClaimedByOthers, also if somebody has removed the claim; Uncordoned if the new phase needs a cordoned node.
     """
 
     def patch(row: NodeRow) -> Json:
         _refuse_others(row, claim)
         there = claim_of(row)
         if there is None:
-            raise ClaimedByOthers(name, None, "has lost our claim: someone has given it back")
+            raise ClaimedByOthers(name, None, "has no claim of this rollout any more: someone has released it")
         if claim.phase in (Phase.CHANGING, Phase.WITH_A_PERSON) and not row.unschedulable:
             raise Uncordoned(f"someone has uncordoned node {name} while it was {there.phase}")
         return {"metadata": {"annotations": {ROLLOUT: claim_text(claim)}}}
@@ -144,11 +143,11 @@ async def update_claim(api: ClusterApi, name: str, claim: Claim) -> NodeRow:
 
 
 async def release_node(api: ClusterApi, name: str, claim: Claim | None, only: Phase | None = None) -> NodeRow:
-    """Remove our claim and our cordon, no other one.
+    """Remove the claim and the cordon that belongs to it; another cordon stays.
 
-    claim: of the rollout that gives it back; None: a person's order, whoever works on it
-    only: give it back in this phase alone; what has come further may be changed, or a person's
-    Raises ClaimedByOthers where another rollout or a later run has it, or where it has come further.
+    claim: the claim of the rollout that releases the node; None: an operator's instruction, for any rollout's claim
+    only: release the node in this phase only; in a later phase its host may be changed, or a person works on it
+    Raises ClaimedByOthers if another rollout or a later run has claimed it, or if it is in a later phase.
     """
 
     def patch(row: NodeRow) -> Json | None:
@@ -158,8 +157,8 @@ async def release_node(api: ClusterApi, name: str, claim: Claim | None, only: Ph
         if claim is not None:
             _refuse_others(row, claim)
         if only is not None and there.phase is not only:
-            raise ClaimedByOthers(name, there, f"is {there.phase} by now, and no longer {only}")
-        # where a person has uncordoned it meanwhile, our claim must not outlive that: it would own their next cordon
+            raise ClaimedByOthers(name, there, f"is in phase {there.phase} now, and no longer in phase {only}")
+        # if somebody has uncordoned it, our cordon annotation must go too: it would own that person's next cordon
         body: Json = {"metadata": {"annotations": {ROLLOUT: None, CORDON: None}}}
         if row.cordoned_by_us:
             body["spec"] = {"unschedulable": None}

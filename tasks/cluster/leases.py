@@ -1,9 +1,9 @@
 """Leases that fence what a rollout does.
 
-Kubernetes checks no fencing token, so three things together do it. Whether a lease has lapsed is judged by whoever
-waits for it, by the time on its own clock since it last saw the lease renewed: clocks of two machines are never
-compared. The holder trusts it for its duration from the moment at which it *sent* the last renewal that succeeded, and
-sends nothing that might land later. And each holder has a fencing token, greater than all before, which hosts compare.
+Kubernetes checks no fencing token, so three rules work together. A run that waits for a lease decides whether the lease
+has lapsed by its own clock, from when it last saw a renewal: clocks of two machines are never compared. The holder
+trusts its lease for the duration from the moment when it *sent* the last renewal that succeeded, and sends nothing that
+could take effect later. And each holder has a greater fencing token than all holders before it, which hosts compare.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 FENCING = "poolkeeper.io/fencing-token"
 """Annotation: the holder's fencing token, a whole number."""
 ROLLOUT = "poolkeeper.io/rollout"
-"""Annotation: what the holder carries out and what of its budget is spent, JSON."""
+"""Annotation: the goals of rollouts, with their intents and the failures that their budgets have spent; JSON."""
 DURATION_S = 40
 LONGEST_S = 3600
 """A longer duration counts as this one: otherwise a Lease that somebody edited would block its pool for as long."""
 RENEWALS = 4
 """Renewals within one duration."""
 PATIENCE = 1.0
-"""For so many durations a lapsed lease is left to those who have something to finish; then whoever waits gives up."""
+"""Durations for which a lapsed lease is reserved for runs that may finish its work; then a waiting run gives up."""
 
 
 Note = Mapping[str, Any]
-"""What stands in a Lease's annotation, as plain JSON types; what is in it may be anything."""
+"""The content of a Lease's annotation, as plain JSON types; its values are not validated."""
 
 
 class LeaseHeld(CannotGoOn):
@@ -80,17 +80,17 @@ class LeaseRow:
     name: str
     resource_version: str
     holder: str
-    """Empty: given back."""
+    """Empty: released."""
     duration_s: int
     fencing_token: int
     note: Note
-    """What its holder wrote; empty where that cannot be read."""
+    """What its holder wrote; empty if it cannot be read."""
     unreadable: str = ""
-    """Why it cannot; empty where it can."""
+    """Why the note cannot be read; empty: it can."""
 
 
 def _unread(lease: Unread) -> LeaseRow:
-    """Somebody's, until it has not been renewed for as long as any lease lasts."""
+    """Held by an unknown run, until it has not been renewed for one duration."""
     version = lease.text("metadata", "resourceVersion")
     return LeaseRow(lease.name, version, "(it cannot be read)", DURATION_S, 0, {}, unreadable=lease.why)
 
@@ -172,7 +172,7 @@ class HeldLease:
 
     @property
     def note(self) -> Note:
-        """What stands in its annotation."""
+        """The content of its annotation."""
         return self._row.note
 
     @property
@@ -182,12 +182,12 @@ class HeldLease:
 
     @property
     def remaining_s(self) -> float:
-        """For how long nobody else can have it; 0 once it is lost."""
+        """Seconds for which no other run can hold it; 0 once it is lost."""
         return 0.0 if self._lost else max(0.0, self._trusted_until - _now())
 
     @property
     def lost_because(self) -> str:
-        """Why it is not ours any more; empty while it is."""
+        """Why this run does not hold it any more; empty: it does."""
         if self._lost or self.remaining_s > 0:
             return self._lost
         return f"it could not be renewed for {self._row.duration_s} s"
@@ -197,20 +197,20 @@ class HeldLease:
         await self._write(None)
 
     async def change(self, note: Callable[[Note], Note]) -> None:
-        """Change what stands in its annotation, as it is at that moment, and renew it.
+        """Change the content of its annotation, as it is at that moment, and renew the lease.
 
         Raises LeaseLost, ClusterUnreachable and ApiError.
         """
         await self._write(note)
 
     async def release(self, left: Callable[[Note], Note] = lambda note: {}) -> None:
-        """Let go of it at once; a lease that is no longer ours is left alone. Raises ClusterUnreachable, ApiError.
+        """Release it at once; a lease that this run does not hold is not changed. Raises ClusterUnreachable, ApiError.
 
-        left: what of its annotation is to stay
+        left: the part of its annotation that stays
         """
         with suppress(LeaseLost):
             await self._write(left, {"holderIdentity": ""})
-        self._lost = self._lost or "it was given back"
+        self._lost = self._lost or "it was released"
 
     async def _write(self, note: Callable[[Note], Note] | None, spec: Mapping[str, str] = MappingProxyType({})) -> None:
         async with self._writing:
@@ -243,17 +243,17 @@ class HeldLease:
             raise Conflict(409, f"PATCH {PATH}/{self.name}: others changed it 5 times in a row", None, None)
 
     async def _look_again(self) -> None:
-        """Someone else wrote to it: a person its annotations, or another run took it."""
+        """Read it after a conflict: a person changed its annotations, or another run acquired it."""
         row = await get_lease(self._api, self.name)
         if row is None:
             self._lost = "someone deleted it"
         elif row.holder != self._row.holder or row.fencing_token != self._row.fencing_token:
-            self._lost = f"it was taken over by {row.holder or 'someone who gave it back'}"
+            self._lost = f"it was taken over by {row.holder or 'another run, which has released it'}"
         else:
             self._row = row
 
     async def keep(self) -> None:
-        """Renew it for ever, until it is lost. A cluster that does not answer is asked again while there is time."""
+        """Renew it until it is lost. If the API server does not answer, it is asked again while the lease lasts."""
         pause_s = self._row.duration_s / RENEWALS
         while self.remaining_s > 0:
             await asyncio.sleep(min(pause_s, max(self.remaining_s, 0.1)))
@@ -267,9 +267,9 @@ class HeldLease:
 
 
 class DryRunLease(HeldLease):
-    """A dry run's: nobody holds anything, and what would be written stays here.
+    """The lease of a dry run: nothing is acquired, and changes of its note stay in this process.
 
-    note: as it would stand on the Lease once it were taken
+    note: the note that the Lease would have after it is acquired
     """
 
     def __init__(self, name: str, note: Note) -> None:
@@ -277,27 +277,27 @@ class DryRunLease(HeldLease):
 
     @property
     def remaining_s(self) -> float:
-        """It is lost to nobody."""
+        """It is never lost."""
         return math.inf
 
     @property
     def lost_because(self) -> str:
-        """It is not."""
+        """It is never lost."""
         return ""
 
     async def renew(self) -> None:
-        """There is nothing to renew."""
+        """Nothing to renew."""
 
     async def change(self, note: Callable[[Note], Note]) -> None:
-        """For the steps that follow."""
+        """Change the note that later steps read."""
         self._row = replace(self._row, note=note(self._row.note))
 
     async def release(self, left: Callable[[Note], Note] = lambda note: {}) -> None:
-        """There is nothing to give back."""
+        """Nothing to release."""
 
 
 def _text(note: Note) -> str | None:
-    """A note as it is written; none at all where there is nothing to say."""
+    """A note as it is written; None removes the annotation."""
     return json.dumps(dict(note), sort_keys=True) if note else None
 
 
@@ -313,13 +313,13 @@ async def hold_lease(
     left: Callable[[Note], Note] = lambda note: {},
     others: Callable[[Note], str] = lambda note: "",
 ) -> AsyncIterator[HeldLease]:
-    """A lease, held and renewed until the block ends, then given back.
+    """Acquire a lease, renew it until the block ends, then release it.
 
-    holder: who we are, another one for each process
-    patience_s: how long to wait for a holder that lives; one that does not renew is waited out in any case
-    note: what is to stand in its annotation, from what its holder before had left there
-    left: what of it stays there when it is given back
-    others: what a holder that does not renew it has begun and who is to finish that; empty: it may be taken over
+    holder: identity of this run; each process has its own
+    patience_s: seconds to wait for a holder that renews; a lease that is not renewed is waited for until it lapses
+    note: the new content of its annotation, made from what the previous holder left
+    left: the part of the note that stays when the lease is released
+    others: unfinished work on a lapsed lease and who may finish it; empty: the lease may be taken over
 
     Raises LeaseHeld, LeaseUnfinished, ClusterUnreachable and ApiError.
     """
@@ -333,7 +333,7 @@ async def hold_lease(
         keeping.cancel()
         with suppress(asyncio.CancelledError):
             await keeping
-        with suppress(ClusterUnreachable, ApiError):  # then it lapses by itself
+        with suppress(ClusterUnreachable, ApiError):  # it lapses by itself
             await held.release(left)
 
 
@@ -347,13 +347,13 @@ async def acquire_lease(
     note: Callable[[Note], Note] = lambda before: before,
     others: Callable[[Note], str] = lambda note: "",
 ) -> HeldLease:
-    """A lease that is free, or as soon as it has lapsed; not renewed yet. See `hold_lease`."""
+    """Acquire a lease as soon as it is free or has lapsed, without renewing it. See `hold_lease`."""
     give_up_at = _now() + patience_s
     seen, seen_at, saw_it_live = "", 0.0, False
     while True:
         row = await get_lease(api, name)
         if row is not None and row.unreadable:
-            _log.warning("what stood on lease %s cannot be read and is dropped: %s", name, row.unreadable)
+            _log.warning("the note of lease %s cannot be read and is dropped: %s", name, row.unreadable)
         if row is None or not row.holder:
             held = await _try_to_take(api, name, holder, row, duration_s, note)
             if held is not None:
@@ -362,13 +362,13 @@ async def acquire_lease(
         if row.resource_version != seen:
             saw_it_live = bool(seen)
             if not seen:
-                _log.info("lease %s is held by %s; waiting for it to be given back, or to lapse", name, row.holder)
+                _log.info("lease %s is held by %s; waiting until it is released or lapses", name, row.holder)
             seen, seen_at = row.resource_version, _now()
         left_s = seen_at + row.duration_s - _now()
         if left_s <= 0 and (what := others(row.note)):
-            # whoever is to finish it is waiting as we are, or comes soon
+            # a run that may finish the work may be waiting too, or start soon
             if left_s <= -PATIENCE * row.duration_s:
-                raise LeaseUnfinished(f"lease {name} has lapsed, and {what}.")
+                raise LeaseUnfinished(f"lease {name} has lapsed, and {what}")
             _log.info("lease %s was not renewed by %s for %d s, and %s", name, row.holder, row.duration_s, what)
             await _wait_changed(api, row, PATIENCE * row.duration_s + left_s)
             continue
@@ -384,7 +384,7 @@ async def acquire_lease(
 
 
 async def _wait_changed(api: ClusterApi, row: LeaseRow, timeout_s: float) -> None:
-    """Until the lease is another one than was read, or time is up."""
+    """Wait until the lease differs from `row`, or until the timeout."""
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             async for items in api.changes(PATH, query={"fieldSelector": f"metadata.name={row.name}"}):
@@ -400,8 +400,8 @@ async def _try_to_take(
     duration_s: int,
     note: Callable[[Note], Note],
 ) -> HeldLease | None:
-    """The lease, or None when someone else was quicker."""
-    # a Lease that a person deleted must not begin at 1 again: hosts remember the greatest that they have seen
+    """The lease, or None if another run was faster."""
+    # tokens of a deleted and new Lease must not begin at 1 again: hosts remember the greatest token that they have seen
     fencing_token = max((row.fencing_token if row else 0) + 1, int(datetime.now(UTC).timestamp() * 1000))
     text = json.dumps(dict(note(row.note if row else {})), sort_keys=True)
     annotations = {FENCING: str(fencing_token), ROLLOUT: text}
@@ -419,22 +419,22 @@ async def _try_to_take(
             )
     except (Conflict, NotFound) as error:
         if row is None and isinstance(error, NotFound):
-            raise  # there is no namespace
+            raise  # the namespace does not exist
         return None
     return HeldLease(api, parse_lease(answer), sent_at)
 
 
 async def release_lease(api: ClusterApi, name: str) -> None:
-    """Take a lease from whoever holds it: a person's order. Its holder sees it at its next renewal, and stops."""
+    """Release a lease that another run holds, on an operator's instruction. The holder stops at its next renewal."""
     body = {"spec": {"holderIdentity": ""}}
     with suppress(NotFound):
         await api.request("PATCH", f"{PATH}/{name}", body=body, content_type=MERGE_PATCH)
 
 
 async def amend_lease(api: ClusterApi, name: str, note: Callable[[Note], Note]) -> None:
-    """Change what stands on a lease, whoever holds it: a person's order. Its holder goes on with what it finds.
+    """Change the note of a lease that another run may hold, on an operator's instruction. The holder continues with it.
 
-    Raises Conflict where others change it all the time, ClusterUnreachable and ApiError.
+    Raises Conflict if others keep changing it, ClusterUnreachable and ApiError.
     """
     for _ in range(5):
         row = await get_lease(api, name)
@@ -457,20 +457,23 @@ def _micro_time() -> str:
 
 
 def refusal_of(lease: HeldLease, *, lands_within_s: float) -> Refusal | None:
-    """Why nothing may be done under a lease: a request sent now might land after it is gone. None: it may."""
+    """Why no change may be made under a lease: a request sent now could take effect after the lease has ended.
+
+    None: changes may be made. Keeps: no request of a holder takes effect after another run could hold the lease.
+    """
     if lease.remaining_s > lands_within_s:
         return None
     reason = lease.lost_because or f"it was not renewed for {lease.duration_s - lease.remaining_s:.0f} s"
     return Refusal(
         "lease",
-        f"lease {lease.name} is not surely ours: {reason}",
-        "Look at `kubectl get lease -n poolkeeper`; start this again once no other run holds it.",
+        f"this run may have lost lease {lease.name}: {reason}",
+        "Run `kubectl get lease -n poolkeeper`; start this again when no other run holds it.",
         temporary=not lease.lost_because,
     )
 
 
 def lease_guard(api: ClusterApi, lease: HeldLease) -> Guard:
-    """Refuses once a request sent now might land after the lease is gone."""
+    """Refuses a change whose request could take effect after the lease has ended."""
 
     async def guard(change: Change) -> Refusal | None:
         return refusal_of(lease, lands_within_s=api.timeout_s)

@@ -1,11 +1,11 @@
-"""A person's word to runs: freeze, hold and stop, kept in the cluster so that they count from anywhere.
+"""Freezes, holds and stops: an operator's instructions to runs, kept in the cluster so that every run reads them.
 
-All three stand in one ConfigMap, `poolkeeper/stops`, so that the gate needs one read before a mutation. A hold is
-kept by node name and not on the Node object: it must also keep a host from joining, and survive a
-Node that is deleted and registers anew.
+All three are in one ConfigMap, `poolkeeper/stops`, so that the gate needs one read before a change. A hold has the name
+of a node and is not on the Node object: it also keeps a host from joining, and stays when a Node is deleted and
+registered again.
 
-While a word stands, the ConfigMap has a finalizer of ours, so that nobody takes the word back by deleting what it is
-written on, or its namespace: it stays, and counts, until `thaw` or `unhold` takes the last word back.
+While an instruction is in force, the ConfigMap has a finalizer. Deleting the ConfigMap or its namespace therefore does
+not end it: it is in force until `thaw` or `unhold` removes the last one.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _FREEZE = "freeze"
 _HOLD = "hold."
 _RUN = "stop."
 _TRIES = 50
-"""Many may speak at once; each try sees one more of them done."""
+"""Many operators may write at the same time; with each try one of them has finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Who said stop, when, and why."""
+    """Who gave the instruction, when, and why."""
 
     by: str
     since: str
@@ -53,7 +53,7 @@ class Stops:
     holds: Mapping[str, Stop]
     """Per node name."""
     runs: Mapping[str, Stop] = field(default_factory=dict)
-    """Per id of a run: it is to start nothing new."""
+    """Run id -> the instruction that this run starts work on no further host."""
 
 
 async def read_stops(api: ClusterApi) -> Stops:
@@ -68,7 +68,7 @@ async def read_stops(api: ClusterApi) -> Stops:
 
 
 def _parse(text: str) -> Stop:
-    """A stop that a person wrote by hand still stops: whatever it says becomes the reason."""
+    """A text that somebody wrote by hand is in force too, and becomes the reason."""
     try:
         fields = read_written(text, JsonObject)
         return Stop(str(fields["by"]), str(fields["since"]), str(fields["reason"]))
@@ -77,32 +77,32 @@ def _parse(text: str) -> Stop:
 
 
 async def freeze(api: ClusterApi, stop: Stop) -> None:
-    """Stop every later mutation in this cluster."""
+    """Refuse every later change in this cluster."""
     await _write(api, _FREEZE, stop)
 
 
 async def thaw(api: ClusterApi) -> bool:
-    """Take the freeze back; False if there was none."""
+    """End the freeze; False if there was none."""
     return await _remove(api, _FREEZE)
 
 
 async def hold(api: ClusterApi, node: str, stop: Stop) -> None:
-    """Stop every later mutation of one node and of its host."""
+    """Refuse every later change of one node and its host."""
     await _write(api, _HOLD + node, stop)
 
 
 async def unhold(api: ClusterApi, node: str) -> bool:
-    """Take a hold back; False if there was none."""
+    """End a hold; False if there was none."""
     return await _remove(api, _HOLD + node)
 
 
 async def stop_run(api: ClusterApi, run: str, stop: Stop) -> None:
-    """Let a rollout start nothing new; what is in flight is finished or given back."""
+    """Let a rollout start work on no further host; hosts in progress are finished or released."""
     await _write(api, _RUN + run, stop)
 
 
 async def forget_run(api: ClusterApi, run: str) -> bool:
-    """Take the word to a run back, once it has ended; False if there was none."""
+    """Remove the instruction to a run that has ended; False if there was none."""
     return await _remove(api, _RUN + run)
 
 
@@ -119,12 +119,12 @@ async def _write(api: ClusterApi, key: str, stop: Stop) -> None:
             await api.request("POST", PATH, body=body)
             return
         except Conflict:
-            continue  # someone else's first stop was quicker; theirs stays beside ours
+            continue  # another first instruction was faster; both are kept
     raise _never_alone()
 
 
 async def _make_namespace(api: ClusterApi) -> None:
-    """The first word in a new cluster must count, too. Without the right to look, it is taken to be there."""
+    """Create the namespace for the first instruction. Without the right to read it, it counts as existing."""
     try:
         await api.request("GET", f"/api/v1/namespaces/{NAMESPACE}")
     except NotFound:
@@ -146,7 +146,7 @@ async def _remove(api: ClusterApi, key: str) -> bool:
 
 
 async def _find(api: ClusterApi) -> Json | None:
-    """The ConfigMap, whose metadata and data are such; None: there is none."""
+    """The ConfigMap, with valid metadata and data; None: there is none."""
     try:
         found = await api.request("GET", f"{PATH}/{NAME}")
         section(found, "data")
@@ -162,11 +162,11 @@ async def _find(api: ClusterApi) -> Json | None:
 
 
 async def _change(api: ClusterApi, found: Json, data: Mapping[str, str | None]) -> bool:
-    """Change words, and hold the ConfigMap while there are any; False: someone else was quicker."""
+    """Change instructions, and keep the finalizer while there are any; False: someone else was faster."""
     metadata = section(found, "metadata")
-    words = {key for key, text in {**section(found, "data"), **data}.items() if text is not None}
+    in_force = {key for key, text in {**section(found, "data"), **data}.items() if text is not None}
     others = [name for name in texts(metadata, "finalizers") if name != FINALIZER]
-    may_hold = words and (text_at(metadata, "deletionTimestamp") == "" or FINALIZER in texts(metadata, "finalizers"))
+    may_hold = in_force and (text_at(metadata, "deletionTimestamp") == "" or FINALIZER in texts(metadata, "finalizers"))
     changed: Json = {
         "resourceVersion": text_at(metadata, "resourceVersion"),
         "finalizers": [*others, FINALIZER] if may_hold else others,
@@ -183,9 +183,9 @@ def _never_alone() -> Conflict:
 
 
 def stops_guard(api: ClusterApi, node_of: Mapping[str, str]) -> Guard:
-    """Refuses while the cluster is frozen, a node is held, or neither can be read.
+    """Refuses while the cluster is frozen or the node is held, or if this cannot be read.
 
-    `node_of` gives the node name of each host name.
+    node_of: host name -> node name
     """
 
     async def guard(change: Change) -> Refusal | None:
@@ -194,8 +194,8 @@ def stops_guard(api: ClusterApi, node_of: Mapping[str, str]) -> Guard:
         except (ApiError, ClusterUnreachable) as error:
             return Refusal(
                 "freeze",
-                f"whether the cluster is frozen cannot be read ({error})",
-                "Make the API server reachable and let poolkeeper read the ConfigMap poolkeeper/stops.",
+                f"freezes and holds cannot be read ({error})",
+                "Make the API server reachable, and give poolkeeper the right to read the ConfigMap poolkeeper/stops.",
                 temporary=isinstance(error, ClusterUnreachable) or error.temporary,
             )
         if stops.freeze is not None:

@@ -390,7 +390,7 @@ def test_a_run_that_lost_its_lease_while_it_was_frozen_does_nothing_more(lab: Ro
     assert seen.writes_by(POOLKEEPER, since=stopped_at) == []
     assert seen.claimed_by(run, since=stopped_at) == []
     assert lost.code == 1
-    assert "lease pool-lost is not surely ours" in lost.answer["summary"]
+    assert "this run may have lost lease pool-lost" in lost.answer["summary"]
     judge(seen, lab, pool)
     assert left(seen, pool) == []
 

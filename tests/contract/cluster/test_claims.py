@@ -65,7 +65,7 @@ async def test_what_has_gone_further_between_reading_and_writing_is_not_given_ba
 
     embedded.meddle = lambda: embedded.store.modify("nodes", "n1", "", go_on)
     if phase is not Phase.DRAINING:
-        with pytest.raises(ClaimedByOthers, match=f"node n1 is {phase} by now, and no longer draining"):
+        with pytest.raises(ClaimedByOthers, match=f"node n1 is in phase {phase} now, and no longer in phase draining"):
             await release_node(cluster, "n1", by, Phase.DRAINING)
         assert (await get_node(cluster, "n1")).cordoned_by_us
     else:
@@ -110,8 +110,8 @@ async def test_what_another_rollout_has_is_neither_taken_nor_given_back(cluster:
 @pytest.mark.parametrize(
     ("in_quarantine", "why"),
     [
-        pytest.param(False, "was cordoned by someone else meanwhile", id="a person has cordoned it"),
-        pytest.param(True, "is in quarantine: it was not accepted yet", id="it is in quarantine"),
+        pytest.param(False, "was cordoned by someone else in the meantime", id="a person has cordoned it"),
+        pytest.param(True, "is in quarantine: it is not accepted yet", id="it is in quarantine"),
     ],
 )
 async def test_what_is_cordoned_already_is_not_taken(cluster: ClusterApi, in_quarantine: bool, why: str) -> None:
@@ -130,7 +130,7 @@ async def test_a_node_that_someone_has_given_back_is_not_claimed_again(cluster: 
     await cluster.request("POST", PATH, body={"metadata": {"name": "n1"}})
     await claim_node(cluster, "n1", CLAIM)
     await release_node(cluster, "n1", None)
-    with pytest.raises(ClaimedByOthers, match="has lost our claim: someone has given it back"):
+    with pytest.raises(ClaimedByOthers, match="has no claim of this rollout any more: someone has released it"):
         await update_claim(cluster, "n1", CLAIM)
     node = await get_node(cluster, "n1")
     assert node is not None

@@ -85,7 +85,7 @@ async def test_a_silent_holder_is_taken_over_and_knows_it(cluster: ClusterApi, s
         await silent.renew()
     assert await lease_guard(cluster, silent)(A_CHANGE) is not None
     assert [line.partition(":")[0] for line in said] == [
-        f"lease {NAME} is held by run-1; waiting for it to be given back, or to lapse",
+        f"lease {NAME} is held by run-1; waiting until it is released or lapses",
         f"lease {NAME} was not renewed by run-1 for {SHORT_S} s",
     ]
 
@@ -183,7 +183,7 @@ async def test_what_could_land_after_the_lease_is_not_sent(cluster: ClusterApi) 
     refusal = await lease_guard(cluster, held)(A_CHANGE)
     assert refusal is not None
     assert (refusal.guard, refusal.temporary) == ("lease", True)
-    assert refusal.reason.startswith(f"lease {NAME} is not surely ours: it was not renewed for")
+    assert refusal.reason.startswith(f"this run may have lost lease {NAME}: it was not renewed for")
     await held.release()
     longer = await take(cluster, "run-1", duration_s=int(cluster.timeout_s) + 60)
     assert await lease_guard(cluster, longer)(A_CHANGE) is None
@@ -255,7 +255,7 @@ async def test_what_someone_has_written_on_a_lease_ends_nobody(
     assert (row.fencing_token, row.note) == (0, {})
     held = await take(cluster, "run-2")
     assert 10**12 < held.fencing_token < 10**15
-    assert said == [f"what stood on lease {NAME} cannot be read and is dropped: {row.unreadable}"]
+    assert said == [f"the note of lease {NAME} cannot be read and is dropped: {row.unreadable}"]
 
 
 async def test_two_changes_at_once_keep_each_other(cluster: ClusterApi, embedded: SomeoneIsQuicker) -> None:

@@ -237,7 +237,7 @@ async def refused_because_unreadable(cluster: ClusterApi) -> str:
 
 async def test_what_may_not_be_read_refuses(joe: ClusterApi) -> None:
     reason = await refused_because_unreadable(joe)
-    assert reason.startswith("whether the cluster is frozen cannot be read (GET ")
+    assert reason.startswith("freezes and holds cannot be read (GET ")
     assert "HTTP 403" in reason
 
 

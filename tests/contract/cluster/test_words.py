@@ -97,7 +97,7 @@ async def test_what_a_run_has_gone_on_with_while_the_question_stood_is_left(
     code, out, _ = await release.ends("y\n")
     assert code == 1
     assert out.splitlines()[-2:] == [
-        "node node-1 is changing by now, and no longer draining: it is left; `poolkeeper release node-1` gives it back"
+        "node node-1 is in phase changing now, and no longer in phase draining: it is left; `poolkeeper release node-1` gives it back"
         " all the same",
         "given back: 1",
     ]

@@ -317,7 +317,7 @@ async def test_only_what_is_still_being_drained_is_given_back_as_such(
     claim = Claim(GOAL.id, "upgrade", GOAL.wanted, "run-0", 1, Phase.DRAINING, "2026-11-24T12:00:00+00:00")
     await claim_node(cluster, "n0", claim)
     await update_claim(cluster, "n0", replace(claim, phase=Phase.WITH_A_PERSON))
-    with pytest.raises(ClaimedByOthers, match="is with a person by now, and no longer draining"):
+    with pytest.raises(ClaimedByOthers, match="is in phase with a person now, and no longer in phase draining"):
         await release_node(cluster, "n0", claim, Phase.DRAINING)
     assert await left(cluster) == ["n0"]
     await release_node(cluster, "n0", claim)

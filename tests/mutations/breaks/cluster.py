@@ -48,7 +48,7 @@ BREAKS = (
         """\
             return Refusal(
                 "freeze",
-                f"whether the cluster is frozen cannot be read ({error})",
+                f"freezes and holds cannot be read ({error})",
                 "Make the API server reachable and let poolkeeper read the ConfigMap poolkeeper/stops.",
                 temporary=isinstance(error, ClusterUnreachable) or error.temporary,
             )
@@ -157,21 +157,21 @@ BREAKS = (
     Break(
         "a node in quarantine is taken by a rollout",
         "tasks/cluster/claims.py",
-        '                raise ClaimedByOthers(name, None, "is in quarantine: it was not accepted yet")\n',
+        '                raise ClaimedByOthers(name, None, "is in quarantine: it is not accepted yet")\n',
         "                pass\n",
         f"{_CLAIMS}::test_what_is_cordoned_already_is_not_taken",
     ),
     Break(
         "a node that a person has cordoned meanwhile is taken",
         "tasks/cluster/claims.py",
-        '                raise ClaimedByOthers(name, None, "was cordoned by someone else meanwhile")\n',
+        '                raise ClaimedByOthers(name, None, "was cordoned by someone else in the meantime")\n',
         "                pass\n",
         f"{_CLAIMS}::test_what_is_cordoned_already_is_not_taken",
     ),
     Break(
         "a node whose claim a person has removed is claimed again",
         "tasks/cluster/claims.py",
-        '            raise ClaimedByOthers(name, None, "has lost our claim: someone has given it back")\n',
+        '            raise ClaimedByOthers(name, None, "has no claim of this rollout any more: someone has released it")\n',
         "            there = claim\n",
         f"{_CLAIMS}::test_a_node_that_someone_has_given_back_is_not_claimed_again",
     ),
