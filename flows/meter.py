@@ -123,9 +123,9 @@ async def meter(
 def _answer(metered: Month, recorder: Recorder, files: Sequence[str]) -> RunResult:
     found, state = metered.reconciliation, RunState.COMPLETED
     if found and found.needs_a_person:
-        state = RunState.BILL_TO_LOOK_AT
+        state = RunState.BILL_DIFFERS
     elif metered.statement.unpriced:
-        state = RunState.USAGE_LEFT_OUT
+        state = RunState.UNPRICED_USAGE
     more = {"reconciliation": found.row()} if found else {}
     return RunResult(
         "meter", recorder, state, metered.summary, (), text_so_far="", extra=more, extra_files=tuple(files)

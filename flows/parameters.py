@@ -1,8 +1,8 @@
 """The parameters of a flow, read from its source: names, types, defaults, descriptions, and its first sentence.
 
-Importing a flow takes two seconds, because it imports Prefect: too long for `--help` and for the tab key.
-So signature and docstring are read as text, and only what the types name is imported. tests/unit/test_registry.py
-compares the result with what Prefect makes of the same function.
+Importing a flow imports Prefect, which takes two seconds: too long for `--help` and for completion. So signature and
+docstring are read as text, and only the names of the types are imported. tests/unit/test_registry.py compares the
+result with what Prefect reads of the same function.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Parameter:
     name: str
     type: Any
     default: Any
-    """REQUIRED, where it must be given."""
+    """REQUIRED if there is none."""
     about: str
-    """One line."""
+    """Its description; one line."""
 
     @property
     def is_switch(self) -> bool:
@@ -42,12 +42,12 @@ class Parameter:
 
     @property
     def is_mapping(self) -> bool:
-        """Whether it is names with a value each."""
+        """Whether it maps names to values."""
         return any(get_origin(part) is dict for part in (self.type, *get_args(self.type)))
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """All that it may be; empty: there is no such list."""
+        """All allowed values; empty: any value of its type."""
         if isinstance(self.type, type) and issubclass(self.type, Enum):
             return tuple(str(each.value) for each in self.type)
         return get_args(self.type) if get_origin(self.type) is Literal else ()
@@ -101,7 +101,7 @@ def _described(docstring: str) -> Iterator[tuple[str, str]]:
 
 
 def _imported(module: ast.Module, function: ast.AsyncFunctionDef) -> dict[str, Any]:
-    """What the signature names and the module imports."""
+    """The imported names that the signature uses."""
     parts = [*(argument.annotation for argument in function.args.args), *function.args.defaults]
     used = {node.id for part in parts if part for node in ast.walk(part) if isinstance(node, ast.Name)}
     return {

@@ -19,36 +19,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """How `recover` finishes what a killed run has begun on a host: the function `finishing` of the flow's module."""
+    """How `recover` finishes the unfinished work of a killed run: by the function `finishing` of the flow's module."""
 
     without_node: bool
-    """Whether it is finished where the Node is gone, too."""
+    """Whether it also finishes work on a host whose Node does not exist any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One flow. Its parameters are those of its function, with the descriptions of that docstring."""
+    """One flow. Its parameters and their descriptions are those of its function and docstring."""
 
     name: str
-    """As Prefect and the command line have it. Module and function have the same, with `_` for `-`."""
+    """Name in Prefect and on the command line; its module and function have the same name, with `_` for `-`."""
     changes_hosts: bool
     deployments: tuple[str, ...] = ()
     """Names of its deployments in prefect.yaml."""
     recovery: Recovery | None = None
-    """None: `recover` gives back what a killed run has begun, and finishes nothing."""
+    """None: `recover` releases the hosts of a killed run, and finishes nothing."""
     started_by_flow: bool = False
-    """Only another flow starts it: it is no command."""
+    """Only another flow starts it; it is not a command."""
     examples: tuple[str, ...] = ()
     """What a user types after the flow's name."""
 
     @property
     def module(self) -> str:
-        """Where it is, to be imported."""
+        """Import path of its module."""
         return f"{__package__}.{self._identifier}"
 
     @property
     def entrypoint(self) -> str:
-        """As a deployment names it."""
+        """Import path of its function, as in a deployment."""
         return f"{self.module}.{self._identifier}"
 
     @property
@@ -56,11 +56,11 @@ class Registered:
         return self.name.replace("-", "_")
 
     def load(self) -> Any:
-        """The flow itself. The first one takes two seconds: it brings Prefect along."""
+        """The flow itself. The first call takes two seconds, because it imports Prefect."""
         return getattr(importlib.import_module(self.module), self._identifier)
 
     def finishing(self, run: RolloutRun, found: Found) -> HostWork:
-        """The work that finishes what a killed run has begun. Raises what the flow's `finishing` does: GoalInvalid."""
+        """The work that finishes what a killed run has started. Raises GoalInvalid."""
         made: Callable[[RolloutRun, Found], HostWork] = importlib.import_module(self.module).finishing
         return made(run, found)
 
@@ -116,4 +116,4 @@ FLOWS = {
 }
 """By name."""
 COMMANDS = tuple(flow for flow in FLOWS.values() if not flow.started_by_flow)
-"""Those that a person starts."""
+"""The flows that an operator starts."""

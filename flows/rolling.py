@@ -122,7 +122,7 @@ async def _wait_for_a_word(run: RolloutRun, plan: Plan, why: str, settled: Itera
     _log.info("plan %s %s", plan.digest[:12], told)
     if deployment.id:
         await asuspend_flow_run(timeout=APPROVAL_WITHIN_S)
-    waiting = [HostOutcome(p.host.name, HostState.LEFT, f"nothing was begun: it {told}") for p in plan.hosts]
+    waiting = [HostOutcome(p.host.name, HostState.POSTPONED, f"nothing was begun: it {told}") for p in plan.hosts]
     return _answer(run, plan.goal, [*settled, *waiting], told if deployment.id else f"{told}; then start it again")
 
 

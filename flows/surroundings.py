@@ -1,4 +1,4 @@
-"""What every flow has in common: its name, log and secrets, which Prefect has, and how a run begins and ends."""
+"""What all flows share: the run's name, log and secrets in Prefect, and how a run begins and ends."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from poolkeeper.tasks.settings import SecretMissing, fleet_of_parameter, secret_
 
 
 def run_name(asked: Mapping[str, Any], flow: str, *, only_looks: bool = False) -> str:
-    """What a run is called in the UI: its flow, its hosts, and whether it only tells what it would do.
+    """The name of a run in the UI: its flow, its hosts, and whether it is a dry run.
 
-    only_looks: the flow has no `dry_run`; every other one is a dry run unless it is told not to be
+    only_looks: the flow changes nothing and has no parameter `dry_run`; the default of `dry_run` is true
     """
     which = ", ".join(part for part in (asked.get("pool"), asked.get("hosts")) if part)
     dry_run = not only_looks and asked.get("dry_run", True)
@@ -34,12 +34,12 @@ def run_name(asked: Mapping[str, Any], flow: str, *, only_looks: bool = False) -
 
 
 class _ToRunLog(logging.Handler):
-    """Hands what our own modules log to the log of the flow run or task run that they are called in."""
+    """Hands the log records of our modules to the log of the flow run or task run that calls them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             log = get_run_logger()
-        except MissingContextError:  # nobody's run: whoever has set up logging gets it
+        except MissingContextError:  # outside of a run
             logging.getLogger().handle(record)
         else:
             log.log(record.levelno, "%s", on_one_line(record.getMessage()))
@@ -51,14 +51,14 @@ _ours.setLevel(logging.INFO)
 
 
 def _visible_record(*arguments: Any, **named: Any) -> logging.LogRecord:
-    """A record of whatever is logged in a run's process, Prefect's own errors too; none does anything to a terminal."""
+    """A log record of a run's process, including Prefect's own, without characters that act on a terminal."""
     record = _new_record(*arguments, **named)
     if record.exc_info:
         record.exc_text = visible(logging.Formatter().formatException(record.exc_info))
-    with suppress(Exception):  # a message that does not fit its arguments is told by whoever formats it
-        told = record.getMessage()
-        if (seen := visible(told)) != told:
-            record.msg, record.args = seen, None
+    with suppress(Exception):  # the handler reports a message that does not fit its arguments
+        message = record.getMessage()
+        if (safe := visible(message)) != message:
+            record.msg, record.args = safe, None
     return record
 
 
@@ -67,9 +67,10 @@ logging.setLogRecordFactory(_visible_record)
 
 
 async def secrets(references: Iterable[SecretRef], *, at_use: bool = False) -> Callable[[SecretRef], Secret]:
-    """A reader of secrets; those in Prefect Secret blocks are loaded now, once.
+    """A function that reads secrets; Prefect Secret blocks are loaded now, once each.
 
-    Raises SecretMissing for a block that cannot be loaded; at_use: the reader raises it, for whom it is missing.
+    at_use: the returned function raises SecretMissing for a block that cannot be loaded, when that secret is read
+    Raises SecretMissing for a block that cannot be loaded, unless `at_use`.
     """
     loaded: dict[str, str] = {}
     for name in {reference.block for reference in references if reference.block}:
@@ -90,14 +91,17 @@ async def secrets(references: Iterable[SecretRef], *, at_use: bool = False) -> C
 
 
 def _no_block(name: str) -> str:
-    return f"there is no Prefect Secret block {name} on this server"
+    return f"this Prefect server has no Secret block {name}"
 
 
-async def run_of(flow: str, carry_out: Callable[[Recorder], Awaitable[RunResult]]) -> State[Any]:
-    """One run of a flow, from its recorder to its end; what keeps it from going on becomes a state that says so."""
+async def run_of(flow: str, body: Callable[[Recorder], Awaitable[RunResult]]) -> State[Any]:
+    """One run of a flow, from its recorder to its final state. An error that ends the run becomes a state.
+
+    body: what the flow does
+    """
     recorder = Recorder(Spool(state_folder() / "spool"), str(flow_run.id))
     try:
-        answer = await carry_out(recorder)
+        answer = await body(recorder)
     except Invalid as error:
         answer = RunResult.without_hosts(flow, recorder, RunState.INVALID, error)
     except CannotGoOn as error:
@@ -108,14 +112,14 @@ async def run_of(flow: str, carry_out: Callable[[Recorder], Awaitable[RunResult]
 
 
 def load_declared(fleet: str, recorder: Recorder) -> Fleet:
-    """The fleet file that a parameter names, which the run is about. Raises Invalid."""
+    """Load the fleet file that a parameter names. Raises Invalid."""
     declared = load_fleet(fleet_of_parameter(fleet))
     recorder.fleet = declared.name
     return declared
 
 
 async def _ended(answer: RunResult) -> State[Any]:
-    """Row, files, artifacts, and a state that is honest."""
+    """Write the run's row, files and artifacts, and return its final state."""
     await publish_result(answer, state_folder() / "runs")
     match answer.state:
         case RunState.FAILED | RunState.INVALID:
@@ -124,5 +128,5 @@ async def _ended(answer: RunResult) -> State[Any]:
             return Failed(name="NotRecorded", message=answer.summary)
         case RunState.COMPLETED:
             return Completed(message=answer.summary)
-        case state:  # completed, with something that a person is to look at
+        case state:  # completed, with something that needs attention
             return Completed(name="".join(word.capitalize() for word in state.split()), message=answer.summary)

@@ -148,7 +148,9 @@ def _whole(run: RolloutRun, answers: Sequence[RunResult], waiting: Collection[st
         findings = tuple(dict.fromkeys((*before.findings, *outcome.findings)))
         outcomes[outcome.name] = replace(told, findings=findings)
     for name in waiting:
-        outcomes[name] = HostOutcome(name, HostState.LEFT, "nothing was begun: the step before its own is not done")
+        outcomes[name] = HostOutcome(
+            name, HostState.POSTPONED, "nothing was begun: the step before its own is not done"
+        )
     halted = answers[-1].halted
     return RunResult.of_run("upgrade", run.recorder, list(run.hosts), list(outcomes.values()), run.gate, halted=halted)
 

@@ -1,4 +1,4 @@
-"""Where things are kept and how secrets are read: environment first, then the working folder."""
+"""Settings of a process: its folders, fleet file and secrets. The environment comes before the working folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from poolkeeper.tasks.fleet.problems import Problem
 from poolkeeper.tasks.outcomes import CannotGoOn, Invalid, Secret
 
 _IN_STATE = frozenset(("spool", "runs", "reports", "fees", "prefect", "lab", "demo", "demo-runs"))
-"""Folders of ours below the state folder."""
+"""Our folders below the state folder."""
 
 
 class SettingInvalid(Invalid):
@@ -45,10 +45,11 @@ class SecretMissing(CannotGoOn):
 def state_folder() -> Path:
     """`$POOLKEEPER_STATE`, else `.state` in the working folder: spool, reports, the practice world.
 
-    What there is of it is for its owner alone from now on: our folders in it, and itself if it holds nothing else.
+    Existing folders of ours in it become accessible to their owner only, and so does the state folder if it has no
+    other content.
     """
     folder = Path(os.environ.get("POOLKEEPER_STATE") or ".state").absolute()
-    with suppress(OSError):  # there is none yet, or it is somebody else's: whoever writes there is told
+    with suppress(OSError):  # missing, or of another user: then writing fails with a message
         names = {entry.name for entry in os.scandir(folder)}
         for ours in [folder / name for name in names & _IN_STATE] + [folder] * (names <= _IN_STATE):
             _for_its_owner(ours)
@@ -67,31 +68,32 @@ def fleet_path(given: str | None = None) -> Path:
 
 
 def fleet_of_parameter(given: str) -> Path:
-    """The fleet file of a run: the worker's own, or one that its parameter may name. Raises FileRefused."""
+    """The fleet file of a run: the worker's own, or an allowed one that the parameter names. Raises FileRefused."""
     return file_of_parameter(given) if given else fleet_path()
 
 
 def file_of_parameter(given: str) -> Path:
-    """A file that a run's parameter names, with links and `..` followed.
+    """A file that a run's parameter names, with links and `..` resolved.
 
-    It is the worker's own fleet file, or lies in one of the folders of `$POOLKEEPER_FILES` (with `:` between them): who
-    may start runs may not read whatever the worker may. Raises FileRefused, which does not tell whether it is there.
+    It must be the worker's own fleet file, or in a folder of `$POOLKEEPER_FILES` (separated by `:`), because a user
+    who may start runs may not read every file of the worker. Raises FileRefused, which does not show whether the file
+    exists.
     """
-    with suppress(OSError, RuntimeError, ValueError):  # a ring of links, a name that is none
+    with suppress(OSError, RuntimeError, ValueError):  # a loop of links, an invalid name
         path, own = Path(given).resolve(), fleet_path().resolve()
         folders = filter(None, os.environ.get("POOLKEEPER_FILES", "").split(os.pathsep))
         if path == own or any(path.is_relative_to(Path(folder).resolve()) for folder in folders):
             return path
     message = f"the parameter names a file that runs on this worker may not read: {given[:200]}."
-    fix = "Leave it empty for the worker's own; or name the file's folder in $POOLKEEPER_FILES of the worker."
+    fix = "Leave it empty for the worker's own file; or add the file's folder to $POOLKEEPER_FILES of the worker."
     raise FileRefused("parameter", [Problem(1, 1, "", message, fix, is_ours=True)])
 
 
 def lease_duration_s() -> int:
-    """How long a rollout's lease outlives its holder: `$POOLKEEPER_LEASE_S`, else 40 s.
+    """How long a rollout's lease lasts after a renewal: `$POOLKEEPER_LEASE_S`, else 40 s.
 
-    A killed rollout can be taken up after that time. Raises SettingInvalid for what is no number from 15 to 600: each
-    request may take 10 s, and none is sent that could outlast the lease.
+    After that time another run can continue a killed rollout. Raises SettingInvalid for anything but a number from 15
+    to 600: a request may take 10 s, and no request is sent that could outlast the lease.
     """
     text = os.environ.get("POOLKEEPER_LEASE_S") or "40"
     if not text.isdecimal() or not 15 <= int(text) <= 600:
@@ -104,8 +106,8 @@ def lease_duration_s() -> int:
 def secret_reader(read_block: Callable[[str], str] | None = None) -> Callable[[SecretRef], Secret]:
     """A function that reads a referenced secret.
 
-    `read_block` reads a Prefect Secret block, where there is Prefect.
-    The function raises SecretMissing with the reference, never with any content.
+    read_block: reads a Prefect Secret block; None: outside of flows
+    The function raises SecretMissing, which has the reference and never the content.
     """
 
     def read(reference: SecretRef) -> Secret:

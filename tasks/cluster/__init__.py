@@ -1,4 +1,4 @@
-"""The Kubernetes API: connection, nodes, pods, and the stops that a person can put on every run."""
+"""The Kubernetes API: connection, nodes, pods, and the freezes and holds that an operator sets."""
 
 from poolkeeper.tasks.cluster.api import ClusterApi, connect
 from poolkeeper.tasks.cluster.errors import (

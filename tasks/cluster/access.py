@@ -44,50 +44,50 @@ _HEADER_NAME = frozenset(string.ascii_letters + string.digits + "!#$&'*+-.^_`|~"
 
 @dataclass(slots=True)
 class Access:
-    """The way to one API server. Made by `open_access`."""
+    """How to reach one API server. Made by `open_access`."""
 
     cluster: Cluster
     url: str
     """Of the server, with its path and without a slash at the end."""
     server_name: str = ""
-    """Whom its certificate is for, where that is not the URL's host."""
+    """The name in its certificate, if that is not the URL's host."""
     ca_pem: str | None = None
-    """Its authorities' certificates, PEM and nothing else; None: the system's are trusted."""
+    """The certificates of its authorities, PEM only; None: those of the system are trusted."""
     verified: bool = True
     """Whether its certificate is verified."""
     proxy: Proxy | None = None
     compressed: bool = True
     """Whether answers may come compressed."""
     impersonation: tuple[tuple[str, str], ...] = ()
-    """Headers that say as whom we act."""
+    """Headers of user impersonation."""
     give: Callable[[], Awaitable[Credential]] | None = None
-    """Gives the credential as it is now."""
+    """Reads the current credential."""
     renews: bool = False
-    """Whether asking once more may give another one."""
+    """Whether a second read may return another credential."""
     _held: Credential | None = None
     _context: tuple[tuple[bytes, bytes] | None, ssl.SSLContext] | None = None
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def warning(self) -> str:
-        """What a person should know before trusting what it says; empty: nothing."""
+        """Why its answers may not be trusted, and what to do; empty: they may."""
         if self.url.startswith("http:"):
             return (
-                f"the API server at {self.url} is asked without TLS, and without a credential: whoever is on the way"
-                " can answer in its place. Write its server with https:// in the kubeconfig."
+                f"requests to the API server at {self.url} have no TLS and no credential, so anyone on the network path"
+                " can answer instead of it. Write its server with https:// in the kubeconfig."
             )
         if not self.verified:
             return (
-                f"the certificate of the API server at {self.url} is not verified (insecure-skip-tls-verify): whoever"
-                " is on the way can take the credential and answer in its place."
+                f"the certificate of the API server at {self.url} is not verified (insecure-skip-tls-verify), so anyone"
+                " on the network path can take the credential and answer instead of it."
                 " Name its certificate-authority instead."
             )
         return ""
 
     async def credential(self, refused: Credential | None = None) -> Credential:
-        """Who we are to it now. Raises ClusterUnreachable.
+        """The current credential. Raises ClusterUnreachable.
 
-        refused: the one that the server does not know: it is not given again, where there may be another
+        refused: a credential that the server does not accept; it is not returned again if there may be another one
         """
         if self.give is None:
             return Credential()
@@ -105,7 +105,7 @@ class Access:
             raise unusable(self.cluster, str(error)) from None
 
     def headers(self, credential: Credential) -> CIMultiDict[str]:
-        """What goes with a request by this credential, whose certificate the way has from then on.
+        """The headers of a request with this credential; its client certificate is used from then on.
 
         Raises ClusterUnreachable.
         """
@@ -122,7 +122,7 @@ class Access:
 
     @property
     def way(self) -> dict[str, Any]:
-        """How aiohttp is to send a request."""
+        """The options with which aiohttp sends a request."""
         options: dict[str, Any] = {"allow_redirects": False}
         if self._context is not None:
             options["ssl"] = self._context[1]
@@ -134,7 +134,7 @@ class Access:
         return options
 
     def _context_for(self, certificate: tuple[bytes, bytes] | None) -> ssl.SSLContext:
-        """One for as long as the certificate is the same: connections of another one are not used again."""
+        """One context per client certificate, so that connections of another certificate are not reused."""
         if self._context is None or self._context[0] != certificate:
             try:
                 self._context = certificate, tls_context(self.ca_pem, certificate, verified=self.verified)
@@ -145,7 +145,7 @@ class Access:
 
 
 async def open_access(cluster: Cluster, kubeconfig: Secret) -> Access:
-    """The way that a kubeconfig tells. An exec plugin is asked already, so that it is told before anything is begun.
+    """How a kubeconfig says to reach its cluster. An exec plugin is run now, so that its error comes before any change.
 
     Raises ClusterUnreachable with what is wrong with the kubeconfig.
     """
@@ -190,7 +190,7 @@ def _server(text: str) -> str:
 
 
 def _identify(access: Access, entry: ClusterEntry, user: UserEntry) -> None:
-    """Whom requests are from. Over http there is no credential, as with kubectl. Raises KubeconfigUnusable."""
+    """Set the credential of requests. Over http there is none, as in kubectl. Raises KubeconfigUnusable."""
     access.impersonation = _impersonation(user)
     if access.url.startswith("http:"):
         return
@@ -218,7 +218,7 @@ def _identify(access: Access, entry: ClusterEntry, user: UserEntry) -> None:
 
 
 def _impersonation(user: UserEntry) -> tuple[tuple[str, str], ...]:
-    """The headers by which an API server takes us for somebody else."""
+    """The headers of user impersonation."""
     if not user.impersonate:
         return ()
     uid = [("Impersonate-Uid", user.impersonate_uid)] if user.impersonate_uid else []
@@ -236,7 +236,7 @@ def _header_name(key: str) -> str:
 
 
 def _authorization_of(user: UserEntry) -> Callable[[], str]:
-    """Gives what the header Authorization says; of a token in a file, as it is now."""
+    """Reads the value of the header Authorization; a token in a file is read again each time."""
     if user.username or user.password:
         basic = b64encode(f"{user.username}:{user.password}".encode()).decode()
         return lambda: f"Basic {basic}"
@@ -289,7 +289,7 @@ def _certificate_of(user: UserEntry) -> Callable[[], tuple[bytes, bytes] | None]
 
 
 def _told_of(access: Access, entry: ClusterEntry) -> Mapping[str, Any]:
-    """What a plugin is told of the cluster, if it wants to be: fields of the kubeconfig's own names."""
+    """What an exec plugin gets about the cluster, if it asks for it: fields with the names of the kubeconfig."""
     pem = entry.certificate_authority_data
     if entry.certificate_authority:
         pem = read_bytes(Path(entry.certificate_authority))

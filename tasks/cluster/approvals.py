@@ -1,6 +1,6 @@
-"""Plans that wait for a person's word, and the word: in the ConfigMap `poolkeeper/approvals`, one key a plan.
+"""Plans that wait for approval, and the decisions: in the ConfigMap `poolkeeper/approvals`, one key per plan.
 
-An approval is bound to the plan that was shown: its goal, limits, hosts and order.
+A decision is bound to the plan that was shown: its goal, limits, hosts and order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAME = "approvals"
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One plan that was shown, and what a person said to it."""
+    """One plan that was shown, and the decision about it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -45,7 +45,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What has to be in a plan for it to be shown, or to cover another one."""
+    """The fields that a plan needs to be shown, or to cover another plan."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -60,7 +60,7 @@ _APPROVAL, _PLAN = TypeAdapter(Approval), TypeAdapter(_Plan)
 
 
 async def read_approvals(api: ClusterApi) -> dict[str, Approval]:
-    """All of them, by key. One that cannot be read is none."""
+    """All approvals, by key. One that cannot be read is ignored."""
     try:
         found = await api.request("GET", f"{PATH}/{NAME}")
     except NotFound:
@@ -76,7 +76,7 @@ async def read_approvals(api: ClusterApi) -> dict[str, Approval]:
 
 
 async def write_approval(api: ClusterApi, approval: Approval) -> None:
-    """Ask for a word, or give it."""
+    """Write a plan that needs a decision, or a decision."""
     fields = {name: value for name, value in asdict(approval).items() if name != "key"}
     data = {approval.key: json.dumps(fields, sort_keys=True)}
     try:
@@ -90,6 +90,6 @@ async def write_approval(api: ClusterApi, approval: Approval) -> None:
 
 
 async def forget_approval(api: ClusterApi, key: str) -> None:
-    """It has been used, or is no longer wanted."""
+    """Delete an approval that was used or is not needed any more."""
     with suppress(NotFound):
         await api.request("PATCH", f"{PATH}/{NAME}", body={"data": {key: None}}, content_type=MERGE_PATCH)

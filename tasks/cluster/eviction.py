@@ -1,7 +1,7 @@
-"""Draining a node: evicting its pods one by one, and telling who keeps it from being empty.
+"""Drains a node: evicts its pods one by one, and reports the pods that block the drain.
 
-Pods are evicted through the eviction subresource, so that disruption budgets decide. The list of pods is a watch: what
-arrives meanwhile is evicted too. Pods of DaemonSets, static ones and finished ones stay, as with `kubectl drain
+Pods are evicted through the eviction subresource, so that disruption budgets decide. The pods are watched: pods that
+arrive during the drain are evicted too. Pods of DaemonSets, static pods and finished pods stay, as with `kubectl drain
 --ignore-daemonsets`.
 """
 
@@ -28,9 +28,9 @@ from poolkeeper.tasks.cluster.pods import PodRow, wait_pods_on
 from poolkeeper.tasks.outcomes import ChangeState, End, PoolkeeperError
 
 RETURNS = 5
-"""So many pods of one controller may come to a cordoned node while it is drained: to evict more has no end."""
+"""Pods of one controller that may arrive on a cordoned node during its drain; with more, the drain would never end."""
 PATIENCE_S = 1.0
-"""Between two tries to evict a pod that was refused; grows to five times that."""
+"""Pause before a refused eviction is tried again; it grows to five times this."""
 FINISHED = ("Succeeded", "Failed")
 
 
@@ -110,7 +110,7 @@ def judged(error: ApiError) -> Eviction:
 
 
 async def delete_now(api: ClusterApi, pod: PodRow) -> Eviction:
-    """Ask once that a pod be deleted without asking its budget, with its own grace period. Raises as `evict` does."""
+    """Request the deletion of a pod once, without its budget, with its own grace period. Raises as `evict` does."""
     body = {"preconditions": {"uid": pod.uid}}
     return await _asked(api, "DELETE", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", body)
 
@@ -121,7 +121,7 @@ def must_go(pod: PodRow) -> bool:
 
 
 Blockers = Mapping[tuple[str, str], str]
-"""(namespace, name) of each pod that is still there -> why, in words."""
+"""(namespace, name) of each pod that is still there -> the reason."""
 
 
 class DrainBlocked(PoolkeeperError):
@@ -140,13 +140,13 @@ class DrainBlocked(PoolkeeperError):
 
 
 class Drain:
-    """One node's drain.
+    """The drain of one node.
 
-    remove: takes one pod away, through the gate; answers what the API said
-    told: hears who blocks, each time that this changes
+    remove: evicts or deletes one pod through the gate, and returns the API's answer
+    on_change: called with the blocking pods, each time that they change
     refuse: why a pod may not be evicted at all, such as data that would be lost; empty: it may
-    node_is_dead: nobody ends pods there, so that one which was asked to end counts as gone
-    waits: until the pods are gone; a dry run only asks for each of them
+    node_is_dead: no kubelet ends pods there, so a pod whose eviction was accepted counts as gone
+    waits: whether to wait until the pods are gone; a dry run only requests each eviction
     """
 
     def __init__(
@@ -156,22 +156,22 @@ class Drain:
         *,
         remove: Callable[[PodRow], Awaitable[Eviction]],
         refuse: Callable[[PodRow], str] = lambda pod: "",
-        told: Callable[[Blockers], None] = lambda blockers: None,
+        on_change: Callable[[Blockers], None] = lambda blockers: None,
         node_is_dead: bool = False,
         waits: bool = True,
     ) -> None:
         self._api, self._node, self._node_is_dead, self._waits = api, node, node_is_dead, waits
-        self._remove, self._refuse, self._told = remove, refuse, told
+        self._remove, self._refuse, self._on_change = remove, refuse, on_change
         self._blockers: dict[tuple[str, str], str] = {}
         self._asked: set[str] = set()
         """Uids whose eviction was accepted."""
         self._first: frozenset[str] | None = None
-        """Uids of the pods that were there as it began."""
+        """Uids of the pods at the start of the drain."""
         self._came = defaultdict[tuple[str, ...], set[str]](set)
-        """By controller: uids of its pods that have come since."""
+        """Controller -> uids of its pods that have arrived since."""
 
     async def empty(self, *, timeout_s: float) -> None:
-        """Evict until nothing is left that must go. Raises DrainBlocked, and what `remove` raises."""
+        """Evict until no pod that must go is left. Raises DrainBlocked, and what `remove` raises."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._empty()
@@ -185,25 +185,25 @@ class Drain:
             self._note_arrivals(there)
             left = [pod for pod in there if must_go(pod) and not (self._node_is_dead and self._is_ending(pod))]
             if not left:
-                self._tell({})
+                self._report({})
                 return
             progress = await self._try_all(left)
             if not self._waits:
                 return
             pause_s = PATIENCE_S if progress else min(pause_s * 1.5, 5 * PATIENCE_S)
-            with suppress(TimeoutError):  # a change is worth a new look; so is a while without one
+            with suppress(TimeoutError):  # look again after a change, or after the pause
                 async with asyncio.timeout(pause_s):
                     await wait_pods_on(self._api, self._node, partial(_differs, {pod.uid for pod in left}))
 
     async def _try_all(self, pods: Iterable[PodRow]) -> bool:
-        """Ask for each pod once; whether any was let go. Raises DrainBlocked when some can never be."""
+        """Request the eviction of each pod once; True if any was accepted. Raises DrainBlocked if one can never be."""
         blockers: dict[tuple[str, str], str] = {}
         hopeless: dict[tuple[str, str], str] = {}
         todo = []
         for pod in pods:
             key = (pod.namespace, pod.name)
             if pod.unread:
-                hopeless[key] = f"what it is cannot be read: {pod.unread}"
+                hopeless[key] = f"its object cannot be read: {pod.unread}"
             elif self._is_ending(pod):
                 blockers[key] = f"it is ending{_held_by(pod)}"
             elif why := self._refuse(pod) or self._comes_back(pod):
@@ -211,7 +211,7 @@ class Drain:
             else:
                 todo.append(pod)
         if hopeless:
-            self._tell(hopeless)
+            self._report(hopeless)
             raise DrainBlocked(self._node, hopeless)
         progress = False
         for pod in todo:
@@ -224,7 +224,7 @@ class Drain:
                 raise DrainBlocked(self._node, {key: answer.why})
             else:
                 blockers[key] = answer.why
-        self._tell(blockers)
+        self._report(blockers)
         return progress
 
     def _note_arrivals(self, pods: Iterable[PodRow]) -> None:
@@ -236,7 +236,7 @@ class Drain:
                 self._came[_owner(pod)].add(pod.uid)
 
     def _comes_back(self, pod: PodRow) -> str:
-        """Why evicting it would have no end; empty where it may have one."""
+        """Why evicting it would never end; empty: it may end."""
         came = len(self._came.get(_owner(pod), ()))
         if not pod.owner_kind or came <= RETURNS:
             return ""
@@ -248,10 +248,10 @@ class Drain:
     def _is_ending(self, pod: PodRow) -> bool:
         return pod.deleting or pod.uid in self._asked
 
-    def _tell(self, blockers: dict[tuple[str, str], str]) -> None:
+    def _report(self, blockers: dict[tuple[str, str], str]) -> None:
         if blockers != self._blockers:
             self._blockers = blockers
-            self._told(blockers)
+            self._on_change(blockers)
 
 
 def _differs(seen: set[str], pods: tuple[PodRow, ...]) -> bool:

@@ -17,7 +17,7 @@ from poolkeeper.tasks.settings import SecretMissing
 
 
 class NodeState(StrEnum):
-    """What a node is to whoever runs workloads, in one word."""
+    """The state of a node, as a user of the cluster sees it."""
 
     ACCEPTED = "accepted"
     CORDONED = "cordoned"
@@ -37,7 +37,7 @@ class InventoryRow:
     node: str
     state: NodeState
     detail: str
-    """What a person should know beside the state."""
+    """Details of the state."""
     host: Host | None = None
     kubelet: str | None = None
 
@@ -66,7 +66,7 @@ class InventoryRow:
 
 
 def node_state(node: NodeRow | None) -> tuple[NodeState, str]:
-    """A node's state, and what a person should know beside it. None: there is no Node."""
+    """A node's state and its details. None: there is no Node."""
     if node is None:
         return NodeState.NOT_JOINED, ""
     if node.ready is None:

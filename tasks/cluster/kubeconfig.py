@@ -337,7 +337,7 @@ def read_kubeconfig(cluster: Cluster, kubeconfig: Secret) -> tuple[ClusterEntry,
 
 
 def unusable(cluster: Cluster, why: str) -> ClusterUnreachable:
-    """The error for a cluster whose kubeconfig cannot be used."""
+    """The error for a cluster owner kubeconfig cannot be used."""
     return ClusterUnreachable(
         f"the kubeconfig of cluster {quoted(cluster.name)} cannot be used: {quoted(why, most=1000)}",
         next_step=KubeconfigUnusable.next_step,
@@ -369,7 +369,7 @@ def _checked(text: str) -> dict[str, Any]:
         what = "it is no YAML mapping" if error.problem.line == 1 else f"it is not YAML at line {error.problem.line}"
         raise KubeconfigUnusable(what) from None  # the parser's words may quote what stands there
     for problem in positions.problems:
-        raise KubeconfigUnusable(f"line {problem.line}: a key stands there twice, or a value has a tag (!)")
+        raise KubeconfigUnusable(f"line {problem.line}: a key is there twice, or a value has a tag (!)")
     try:
         document = Kubeconfig.model_validate(positions.data)
     except ValidationError as error:
@@ -420,54 +420,54 @@ def _anchored(inner: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**inner, **fixed}
 
 
-def _refuse_cluster(entry: ClusterEntry, whose: str) -> None:
+def _refuse_cluster(entry: ClusterEntry, owner: str) -> None:
     """What client-go refuses. Raises KubeconfigUnusable."""
     if not entry.server:
-        raise KubeconfigUnusable(f"{whose} names no server")
+        raise KubeconfigUnusable(f"{owner} names no server")
     has_authority = bool(entry.certificate_authority or entry.certificate_authority_data)
     if entry.certificate_authority and entry.certificate_authority_data:
-        _both(whose, "certificate-authority", "certificate-authority-data")
+        _both(owner, "certificate-authority", "certificate-authority-data")
     if has_authority and entry.insecure_skip_tls_verify:
-        _both(whose, "insecure-skip-tls-verify", "a certificate authority")
+        _both(owner, "insecure-skip-tls-verify", "a certificate authority")
 
 
-def _refuse_user(user: UserEntry, whose: str) -> None:
+def _refuse_user(user: UserEntry, owner: str) -> None:
     """What client-go refuses, and what only a person at a terminal could use. Raises KubeconfigUnusable."""
     if (user.token or user.token_file) and (user.username or user.password):
-        _both(whose, "a token", "username or password")
+        _both(owner, "a token", "username or password")
     if user.has_certificate:
         if user.client_certificate and user.client_certificate_data:
-            _both(whose, "client-certificate", "client-certificate-data")
+            _both(owner, "client-certificate", "client-certificate-data")
         if user.client_key and user.client_key_data:
-            _both(whose, "client-key", "client-key-data")
+            _both(owner, "client-key", "client-key-data")
         if not (user.client_key or user.client_key_data):
-            raise KubeconfigUnusable(f"{whose} has a client certificate and no client-key")
+            raise KubeconfigUnusable(f"{owner} has a client certificate and no client-key")
     if (user.impersonate_uid or user.impersonate_groups or user.impersonate_user_extra) and not user.impersonate:
-        raise KubeconfigUnusable(f"{whose} has as-uid, as-groups or as-user-extra, and no `as`")
+        raise KubeconfigUnusable(f"{owner} has as-uid, as-groups or as-user-extra, and no `as`")
     if user.exec is not None and user.auth_provider is not None:
-        _both(whose, "exec", "auth-provider")
+        _both(owner, "exec", "auth-provider")
     if user.exec is not None:
-        _refuse_exec(user.exec, whose)
+        _refuse_exec(user.exec, owner)
 
 
-def _refuse_exec(plugin: ExecEntry, whose: str) -> None:
+def _refuse_exec(plugin: ExecEntry, owner: str) -> None:
     if not plugin.command:
-        raise KubeconfigUnusable(f"{whose} has an exec plugin without command")
+        raise KubeconfigUnusable(f"{owner} has an exec plugin without command")
     if plugin.api_version not in EXEC_VERSIONS:
-        raise KubeconfigUnusable(f"the exec plugin of {whose} has an apiVersion that is neither of {_VERSIONS}")
+        raise KubeconfigUnusable(f"the exec plugin of {owner} has an apiVersion that is neither of {_VERSIONS}")
     if any(not variable.name for variable in plugin.env):
-        raise KubeconfigUnusable(f"the exec plugin of {whose} has a variable without a name in env")
+        raise KubeconfigUnusable(f"the exec plugin of {owner} has a variable without a name in env")
     mode = plugin.interactive_mode or ("IfAvailable" if plugin.api_version.endswith("/v1beta1") else "")
     if mode == "Always":
         why = "asks a person at a terminal (interactiveMode: Always), and poolkeeper runs without one"
-        raise KubeconfigUnusable(f"the exec plugin of {whose} {why}")
+        raise KubeconfigUnusable(f"the exec plugin of {owner} {why}")
     if mode not in ("Never", "IfAvailable"):
-        raise KubeconfigUnusable(f"the exec plugin of {whose} needs an interactiveMode: Never, or IfAvailable")
+        raise KubeconfigUnusable(f"the exec plugin of {owner} needs an interactiveMode: Never, or IfAvailable")
 
 
 EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _VERSIONS = " and ".join(EXEC_VERSIONS)
 
 
-def _both(whose: str, one: str, other: str) -> NoReturn:
-    raise KubeconfigUnusable(f"{whose} has both {one} and {other}, where only one of them may be")
+def _both(owner: str, one: str, other: str) -> NoReturn:
+    raise KubeconfigUnusable(f"{owner} has both {one} and {other}, where only one of them may be")

@@ -93,7 +93,7 @@ class NodeRow:
 
     @property
     def joined_by_us(self) -> bool:
-        """Whether our cordon says that the Node came from a join of ours, which may be undone."""
+        """Whether our cordon says that a join by poolkeeper has made the Node, which may be undone."""
         try:
             return read_written(self.annotations.get(CORDON, "{}"), JsonObject).get("joined") is True
         except UnreadableText:
@@ -133,7 +133,7 @@ class RolloutInProgress(PoolkeeperError):
 
 
 def _unread(node: Unread) -> NodeRow:
-    """It is there, whatever it is like: nothing may count on it, and nobody may take it for a host without a Node."""
+    """A Node that exists and cannot be read: it counts as down, and its host does not count as one without a Node."""
     return NodeRow(
         name=node.name,
         uid=node.text("metadata", "uid"),
@@ -186,7 +186,7 @@ def parse_node(node: Json) -> NodeRow:
 
 
 def _cpus(quantity: object) -> int:
-    """Whole CPUs; 0 where nobody tells how many, which is no reason not to read the rest."""
+    """Whole CPUs; 0 if the Node does not report them, so that the rest can be read."""
     with suppress(ValueError):
         return max(0, thousandths(quantity) // 1000)
     return 0
@@ -209,7 +209,7 @@ async def get_node(api: ClusterApi, name: str) -> NodeRow | None:
 async def wait_node(api: ClusterApi, name: str, until: Callable[[NodeRow | None], bool]) -> NodeRow | None:
     """The Node as soon as `until` holds for it (None: there is no such Node).
 
-    Waits for ever: put it under a deadline.
+    Waits without end: put it under a deadline.
     """
     async for nodes in api.changes(PATH, query={"fieldSelector": f"metadata.name={name}"}):
         row = parse_node(nodes[0]) if nodes else None
@@ -235,10 +235,11 @@ async def watch_nodes(api: ClusterApi) -> AsyncIterator[dict[str, NodeRow]]:
 
 
 async def change_node(api: ClusterApi, name: str, patch: Callable[[NodeRow], Json | None]) -> NodeRow:
-    """Patch a Node as it is now; read again and decide anew when someone else was quicker.
+    """Patch a Node in its current version; after a conflict, read it again and decide again.
 
-    `patch` gives a merge patch, or None when nothing is to be done. Raises NotFound when the Node is gone, and
-    ClusterUnreachable when what it is like cannot be read.
+    patch: returns a merge patch, or None for no change
+    Raises NotFound if the Node does not exist, and ClusterUnreachable if its object cannot be read.
+    Keeps: a patch is applied only to the version of the Node that `patch` has seen.
     """
     for _ in range(20):
         row = parse_node(await api.request("GET", f"{PATH}/{name}"))
@@ -260,9 +261,9 @@ async def change_node(api: ClusterApi, name: str, patch: Callable[[NodeRow], Jso
 
 
 async def cordon(api: ClusterApi, name: str, *, why: str, run: str, at: datetime, joined: bool = False) -> NodeRow:
-    """Cordon a node as ours. One that is cordoned already is left as it is, whoever did it.
+    """Cordon a node with our annotation. A node that is cordoned already is not changed.
 
-    joined: a join of ours has made this Node
+    joined: whether a join by poolkeeper has made this Node
     Raises RolloutInProgress, as `accept` does.
     """
 
@@ -306,15 +307,15 @@ async def accept(api: ClusterApi, name: str, *, run: str, at: datetime, machine_
 
 
 def _refuse_claimed(row: NodeRow) -> None:
-    """The cordon of a rollout that has taken the node meanwhile is that rollout's to give back."""
+    """Raises RolloutInProgress: only the rollout that has claimed a node may remove its cordon."""
     if ROLLOUT in row.annotations:
         raise RolloutInProgress(f"a rollout works on node {row.name}")
 
 
 async def note_leaving(api: ClusterApi, row: NodeRow, at: datetime) -> datetime | None:
-    """Note on a Node that its host has left it; the moment that is noted, which may be an earlier run's.
+    """Write on a Node when its host left, unless an earlier run has. The written time.
 
-    None: that Node is gone, or another one has its name.
+    None: that Node does not exist any more, or another one has its name.
     """
 
     def patch(now: NodeRow) -> Json | None:
@@ -332,7 +333,7 @@ async def note_leaving(api: ClusterApi, row: NodeRow, at: datetime) -> datetime 
         moment = datetime.fromisoformat(noted.annotations[LEAVING]).astimezone(UTC)
     except (ValueError, OverflowError):
         return at
-    # what a bill depends on is no one's to choose: nobody leaves before they came, nor later than now
+    # fees depend on this time, so a written one is bounded: not before the Node was created, and not in the future
     return moment if noted.created_at <= moment <= at else at
 
 

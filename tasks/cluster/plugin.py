@@ -25,7 +25,7 @@ EXEC_TIMEOUT_S = 30.0
 MOST_BYTES = 1_000_000
 """Of what a plugin answers."""
 _WORDS_BYTES = 4096
-"""Of what it says beside its answer, the last."""
+"""Characters of its other output that are kept, from the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Credential:
     """Who we are to an API server, for a while."""
 
     authorization: str = field(default="", repr=False)
-    """What the header Authorization says; empty: there is none."""
+    """Value of the header Authorization; empty: none."""
     certificate: tuple[bytes, bytes] | None = field(default=None, repr=False)
     """A client certificate and its key, PEM."""
     expires_at: datetime | None = None
@@ -49,11 +49,11 @@ async def ask_plugin(plugin: ExecEntry, cluster: Mapping[str, Any], timeout_s: f
     cluster: what it is told of the cluster, if it wants to be
     """
     spec = {"interactive": False} | ({"cluster": cluster} if plugin.provide_cluster_info else {})
-    told = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
+    request = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
     environment = {
         **os.environ,
         **{variable.name: variable.value for variable in plugin.env},
-        "KUBERNETES_EXEC_INFO": orjson.dumps(told).decode(),
+        "KUBERNETES_EXEC_INFO": orjson.dumps(request).decode(),
     }
     program = shutil.which(plugin.command)
     if program is None:
@@ -114,20 +114,20 @@ async def _last(stream: asyncio.StreamReader) -> str:
 def _credential(plugin: ExecEntry, answer: bytes) -> Credential:
     """What a plugin answered. Raises KubeconfigUnusable."""
     try:
-        told = orjson.loads(answer)
+        given = orjson.loads(answer)
     except ValueError:
         _refuse(plugin, "gave no credential: its answer is no JSON")
-    if not isinstance(told, dict) or told.get("kind") != "ExecCredential":
+    if not isinstance(given, dict) or given.get("kind") != "ExecCredential":
         _refuse(plugin, "gave no credential: its answer is no ExecCredential")
-    if told.get("apiVersion") != plugin.api_version:
+    if given.get("apiVersion") != plugin.api_version:
         _refuse(plugin, f"gave no credential: it answers in another apiVersion than {plugin.api_version}")
-    status = told.get("status") or {}
+    status = given.get("status") or {}
     given = status if isinstance(status, dict) else {}
     token, certificate, key, expires = (
         given.get(name) or "" for name in ("token", "clientCertificateData", "clientKeyData", "expirationTimestamp")
     )
     if not all(isinstance(text, str) for text in (token, certificate, key, expires)):
-        _refuse(plugin, "gave no credential: what it gives is no text")
+        _refuse(plugin, "gave no credential: its token or certificate is no text")
     if not (token or certificate or key):
         _refuse(plugin, "gave no credential: neither a token nor a certificate")
     if bool(certificate) != bool(key):

@@ -55,7 +55,7 @@ class PodRow:
 
 
 def _unread(pod: Unread) -> PodRow:
-    """It is there, and nobody's: no drain may pass it over, and none may end it."""
+    """A pod that exists and cannot be read: a drain neither ignores it nor evicts it."""
     return PodRow(
         namespace=pod.namespace,
         name=pod.name,
@@ -129,7 +129,7 @@ def _created(pod: Json) -> tuple[str, datetime | None]:
 
 
 async def wait_pods_on(api: ClusterApi, node: str, until: Callable[[tuple[PodRow, ...]], bool]) -> tuple[PodRow, ...]:
-    """The pods bound to a node, as soon as `until` holds. Waits for ever: put it under a deadline."""
+    """The pods bound to a node, as soon as `until` holds. Waits without end: put it under a deadline."""
     query = {"fieldSelector": f"spec.nodeName={node}"}
     async for pods in api.changes("/api/v1/pods", query=query):
         rows = tuple(map(parse_pod, pods))
@@ -172,7 +172,7 @@ async def create_pod(api: ClusterApi, pod: Json, *, timeout_s: float) -> None:
 
 
 async def wait_pod(api: ClusterApi, namespace: str, name: str, until: Callable[[PodRow], bool]) -> PodRow:
-    """One pod, as soon as `until` holds. Waits for ever: put it under a deadline."""
+    """One pod, as soon as `until` holds. Waits without end: put it under a deadline."""
     async for pods in api.changes(
         f"/api/v1/namespaces/{namespace}/pods", query={"fieldSelector": f"metadata.name={name}"}
     ):
@@ -196,7 +196,7 @@ async def pod_log(api: ClusterApi, namespace: str, name: str) -> str:
 
 
 async def wait_pod_log(api: ClusterApi, namespace: str, name: str, marker: str) -> str:
-    """A pod's log once it has a line `marker`. Waits for ever: put it under a deadline."""
+    """A pod's log once it has a line `marker`. Waits without end: put it under a deadline."""
     while True:
         log = await pod_log(api, namespace, name)
         if marker in log.splitlines():
@@ -205,7 +205,7 @@ async def wait_pod_log(api: ClusterApi, namespace: str, name: str, marker: str) 
 
 
 async def delete_pod(api: ClusterApi, namespace: str, name: str) -> None:
-    """Delete a pod of our own, without waiting; gone already is fine."""
+    """Delete a pod of poolkeeper, without waiting until it is gone."""
     options: dict[str, Any] = {"gracePeriodSeconds": 1}
     try:
         await api.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}", body=options)

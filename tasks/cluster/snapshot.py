@@ -76,9 +76,9 @@ class Snapshot:
 
 
 def _unread(node: Unread) -> Node:
-    told = f"its Node object cannot be read: {node.why}"
+    message = f"its Node object cannot be read: {node.why}"
     labels = node.pairs("metadata", "labels")
-    return Node(node.name, labels, (), unschedulable=True, ready=None, ready_message=told, unread=node.why)
+    return Node(node.name, labels, (), unschedulable=True, ready=None, ready_message=message, unread=node.why)
 
 
 @total(_unread)

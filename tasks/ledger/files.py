@@ -1,4 +1,4 @@
-"""Files below the state folder: written whole or not at all, and for their owner alone."""
+"""Files below the state folder: written whole or not at all, and accessible to their owner only."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from poolkeeper.tasks.outcomes import visible
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder, and what is missing above it, for its owner alone. Raises OSError."""
+    """Make a folder and its missing parents, accessible to its owner only. Raises OSError."""
     for missing in reversed([above for above in (folder, *folder.parents) if not above.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file durably and at once, whoever reads it meanwhile. Raises OSError; what was there before is then kept.
+    """Write a file durably and atomically: a reader sees the old or the new content. Raises OSError; the old one stays.
 
-    What hosts or people have written into the text does nothing on the terminal that shows the file.
+    Active characters of the text are written as codes, so that a terminal can show the file safely.
     """
     folder = private_folder(path.parent)
     partial = folder / f".{path.name}.{os.getpid()}"
@@ -32,12 +32,12 @@ def write_whole(path: Path, text: str) -> None:
         sync_folder(folder)
     except OSError:
         with suppress(OSError):
-            partial.unlink()  # a full disk is not to be kept full by halves
+            partial.unlink()  # so that a full disk does not keep partial files
         raise
 
 
 def sync_folder(folder: Path) -> None:
-    """Make durable which files a folder has."""
+    """Make the list of files of a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

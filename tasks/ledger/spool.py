@@ -1,8 +1,8 @@
 """The spool: rows as small files, each written whole or not at all.
 
-A file is one batch of one run: `<table>/<run id>/<batch>.jsonl`. Writing a batch again replaces it, so that
-a step that is repeated leaves one copy. The batch names host, phase and attempt. Whoever reads
-never sees half a file: it is written under another name, synced, and renamed.
+A file is one batch of one run: `<table>/<run id>/<batch>.jsonl`. Writing a batch again replaces it, so that a repeated
+step leaves one copy. The batch's name has the host, the phase and the attempt. A reader never sees half a file: it is
+written under another name, synced, and renamed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Spool:
     def rows(self, table: Table, run_id: str | None = None) -> Iterator[dict[str, Any]]:
         """All rows of a table (of one run), times as aware datetimes, in the order of run and batch.
 
-        A row that was written before a column came to be has null there.
+        A row that was written before a column was added has null there.
         """
         pattern = f"{_file_name(run_id) if run_id else '*'}/*.jsonl"
         for path in sorted((self.root / table.name).glob(pattern)):
@@ -69,7 +69,7 @@ class Spool:
 
     def frame(self, table: Table, run_id: str | None = None) -> pd.DataFrame:
         """The same as a pandas frame with every column of the table, also when there are no rows."""
-        import pandas as pd  # a second to import: only whoever wants frames pays
+        import pandas as pd  # takes a second to import
 
         columns = ["run_id", "batch", "written_at", *table.columns]
         return pd.DataFrame(list(self.rows(table, run_id)), columns=columns)
@@ -103,5 +103,5 @@ def _plain(value: object) -> str:
 
 
 def _file_name(text: str) -> str:
-    """`text` as a file name; what is not safe in one becomes `%` and its code, so that no two texts meet."""
+    """`text` as a file name. Unsafe characters become `%` and their code, so two texts never have the same name."""
     return re.sub(r"[^A-Za-z0-9_.=-]|^\.", lambda found: f"%{ord(found.group()):02X}", text)

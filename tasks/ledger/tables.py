@@ -1,4 +1,4 @@
-"""What the flows write down: one schema a table, units in the column names, time in UTC.
+"""The tables that flows write: one schema each, units in the column names, times in UTC.
 
 Tables change by addition only. The spool adds `run_id`, `batch` and `written_at` to every row.
 """
@@ -18,7 +18,7 @@ class Table:
     name: str
     meaning: str
     columns: Mapping[str, str]
-    """Column -> type. Every column may be null: what could not be read is null, and `unknown` says why."""
+    """Column -> type. Every column may be null. A fact that could not be read is null; `unknown` has the reason."""
 
 
 HOST_FACTS = Table(

@@ -1,4 +1,4 @@
-"""What a run can say: observed values, findings, changes through the one gate, outcomes per host."""
+"""What a run reports: observed values, findings, changes through the gate, and outcomes per host."""
 
 from poolkeeper.tasks.outcomes.errors import CannotGoOn, Invalid, PoolkeeperError, SystemRefused
 from poolkeeper.tasks.outcomes.fanout import batched, in_slots

@@ -1,4 +1,4 @@
-"""Doing something to many at once, in bounded slots."""
+"""Runs work on many items at once, with bounded concurrency."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ R = TypeVar("R")
 
 
 def batched(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    """So many of them at a time, in order."""
+    """The items in order, in batches of at most `size`."""
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 async def in_slots(
     items: Sequence[T], slot: Callable[[T], asyncio.Semaphore], work: Callable[[T], Awaitable[R]]
 ) -> list[R]:
-    """`work` on every item, started in the given order, each as soon as its slot is free; results in that order.
+    """Run `work` on every item, started in order as soon as the item's slot is free; the results are in that order.
 
-    The first exception cancels the rest: `work` turns what one item may do wrong into its result.
+    The first exception cancels the rest, so `work` has to return the failure of one item as its result.
     """
 
     async def one(item: T) -> R:

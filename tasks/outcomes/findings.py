@@ -1,4 +1,4 @@
-"""Findings and verdicts: what is wrong, how bad it is, how it was seen, and what to do next."""
+"""Findings and verdicts: what is wrong, how severe it is, how it was observed, and what to do next."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Severity(StrEnum):
-    """How much a finding matters: a blocker keeps its subject out of the run."""
+    """How severe a finding is: a blocker excludes its subject from the run."""
 
     BLOCKER = "blocker"
     WARNING = "warning"
@@ -40,7 +40,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen against what should be, in a reader's words."""
+    """What was observed and what was expected, for a reader."""
 
     observed: str
     expected: str
@@ -97,5 +97,5 @@ def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def blockers(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings that keep their subject out of the run."""
+    """The findings that exclude their subject from the run."""
     return tuple(finding for finding in findings if finding.severity is Severity.BLOCKER)

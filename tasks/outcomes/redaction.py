@@ -1,4 +1,4 @@
-"""Keeping secrets out of whatever is kept or shown."""
+"""Keeps secrets out of everything that is stored or shown."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Iterable
 REDACTED = "[redacted]"
 
 MAX_CHARACTERS = 100_000
-"""Of a longer text the end is kept: hosts may say a megabyte, and what is told of it is some lines."""
+"""Of a longer text only the end is kept: a host may print a megabyte, and a message shows some lines."""
 
 _SHAPES = (
     # kubeadm's bootstrap token, https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
     re.compile(r"()\b[a-z0-9]{6}\.[a-z0-9]{16}\b"),
     re.compile(r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-    # and one whose beginning was cut off
+    # and a key whose beginning was cut off
     re.compile(r"()\A(?:(?!-----BEGIN ).)*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
     re.compile(r"([Bb]earer )[A-Za-z0-9._~+/=-]{8,}"),
     re.compile(r"((?<![\w.-])(?:(?!eyJ)[\w.-])*+)eyJ(?:[\w-]*+\.){2}[\w.-]*+", re.ASCII),
     re.compile(r"(?i)((?:token|secret|password)\"?(?:=|:\s*)\"?)[^\s\"',;&]{4,}"),
     re.compile(r"(?i)((?<![a-z-])--[a-z-]*+(?:(?<=token)|(?<=secret)|(?<=password)) +)[^\s\"',;]{4,}"),
-    # a URL's password, or what stands there without a user
+    # a URL's password, also without a user
     re.compile(r"(://(?:[^\s/:@]*:)?)[^\s/]+(?=@)"),
 )
-"""Each with what stays as its only group.
+"""Shapes of secrets; the only group is the part that stays.
 
-Each takes a time that grows as the text does: a run of letters is begun at its first one only, and not gone back into.
+Keeps: each takes linear time. A run of letters is matched from its first letter only, without backtracking into it.
 """
 
 
@@ -35,7 +35,7 @@ class Secret:
     __slots__ = ("_text", "_words")
 
     def __init__(self, text: str, *, secret_words: Iterable[str] | None = None) -> None:
-        """secret_words: what alone is secret in a text of our own; None: all of it, and each of its longer words"""
+        """secret_words: the secret parts of a text; None: the whole text and each of its longer words"""
         self._text = text
         self._words = tuple(secret_words) if secret_words is not None else (text, *text.split())
 
@@ -44,7 +44,7 @@ class Secret:
         return self._text
 
     def words(self) -> tuple[str, ...]:
-        """What must not stand in any output."""
+        """The words that must not appear in any output."""
         return self._words
 
     def __repr__(self) -> str:
@@ -54,9 +54,9 @@ class Secret:
 
 
 def redact(text: str, *secrets: Secret) -> str:
-    """`text` without the given secrets, nor any of their longer words, nor anything shaped like one.
+    """`text` without the given secrets, their longer words, and anything with the shape of a secret.
 
-    Of more than `MAX_CHARACTERS` the end, from a whole word on: half a secret is one as well.
+    A text longer than `MAX_CHARACTERS` is cut to its end, from a whole word on, because half a secret is secret too.
     """
     if len(text) > MAX_CHARACTERS:
         text = whole_words(text[-MAX_CHARACTERS:])
@@ -69,5 +69,5 @@ def redact(text: str, *secrets: Secret) -> str:
 
 
 def whole_words(cut: str) -> str:
-    """A text that was cut off before its first letter, from the next word on."""
+    """A text whose beginning was cut off, from the next whole word on."""
     return re.sub(r"\A\S*\s*", "", cut)

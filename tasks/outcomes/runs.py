@@ -1,4 +1,4 @@
-"""How a run ended, host by host: one host's failure never costs another its outcome."""
+"""How a run ended, host by host. The failure of one host never loses the outcome of another."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from poolkeeper.tasks.outcomes.findings import Finding, by_severity
 
 
 class HostState(StrEnum):
-    """Where one host stands when the run ends."""
+    """The state of one host when the run ends."""
 
     ACCEPTED = "accepted"
-    """A node that takes workloads; proven in this run or found so."""
+    """Its node takes workloads; proven in this run or before."""
     PLANNED = "planned"
-    """A dry run: it would have been changed."""
+    """In a dry run: it would be changed."""
     STOPPED = "stopped"
-    """Kept out before anything on it was changed."""
+    """Excluded before anything on it was changed."""
     QUARANTINED = "quarantined"
     """Joined and cordoned, not accepted."""
     FAILED = "failed"
-    """Something was tried on it and did not work; what was left behind is in its findings."""
+    """A change of it failed; its findings say what is left to do."""
     DONE = "done"
-    """At the rollout's goal; proven in this run or found so."""
+    """At the rollout's goal; proven in this run or before."""
     HANDED_OVER = "handed over"
-    """Drained, cordoned, and a person's until they give it back."""
-    LEFT = "left for later"
-    """Nothing was begun with it, or what was begun is given back: no window, no room, a stop."""
+    """Drained and cordoned for a person, who returns it to service."""
+    POSTPONED = "postponed"
+    """Not started, or returned to service unchanged: no maintenance window, no headroom, or a stop."""
     BLOCKED = "blocked"
-    """Its drain did not come to an end; given back, unless it was half changed before."""
+    """Its drain did not end; it is returned to service, unless it was half changed before."""
     REFUSED = "refused"
-    """The gate said no: observe mode, freeze, hold or lease."""
+    """The gate refused a change: observe mode, freeze, hold or lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +58,29 @@ class HostOutcome:
 
 
 class RunState(StrEnum):
-    """A run's honest end."""
+    """How a run ended."""
 
     COMPLETED = "completed"
-    LEFT_OUT = "completed with hosts left out"
-    USAGE_LEFT_OUT = "completed with usage left out"
-    """Of a bill: there is usage without a price."""
-    BILL_TO_LOOK_AT = "completed with a bill to look at"
-    """The vendor's bill differs from what was metered."""
-    UNRECORDED = "ended without its record"
-    """What was done is as it is told; of what was seen and done, some could not be written down."""
+    UNFINISHED_HOSTS = "completed with unfinished hosts"
+    UNPRICED_USAGE = "completed with unpriced usage"
+    """Of `meter`: there is usage without a price."""
+    BILL_DIFFERS = "completed with bill differences"
+    """Of `meter`: the provider's bill differs from the metered fees."""
+    UNRECORDED = "ended with an incomplete record"
+    """The summary is right; some rows of the record could not be written."""
     FAILED = "failed"
     INVALID = "invalid"
-    """What was asked for makes no sense; nothing was touched."""
+    """A parameter or a file is invalid; nothing was changed."""
 
 
 def run_state(asked: Iterable[str], outcomes: Iterable[HostOutcome]) -> RunState:
-    """`completed` only if every host asked for is where it should be, or planned; `failed` if none is.
+    """`completed` only if every requested host has ended well or is planned; `failed` if none has.
 
-    A host that was asked for and has no outcome counts as left out: none goes missing silently.
+    Keeps: a requested host without an outcome counts as unfinished, so none is lost silently.
     """
     good = {HostState.ACCEPTED, HostState.PLANNED, HostState.DONE, HostState.HANDED_OVER}
     fine = {outcome.name for outcome in outcomes if outcome.state in good}
     wanted = set(asked)
     if wanted <= fine:
         return RunState.COMPLETED
-    return RunState.LEFT_OUT if wanted & fine else RunState.FAILED
+    return RunState.UNFINISHED_HOSTS if wanted & fine else RunState.FAILED

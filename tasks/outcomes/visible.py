@@ -1,7 +1,7 @@
-"""Text from outside on its way to a terminal, a log, a file or an artifact: what would act there is shown as its code.
+"""Makes text from outside safe for a terminal, a log, a file or an artifact: active characters are shown as codes.
 
-Such are controls (C0, C1, with all that ANSI and OSC sequences begin with), what turns the direction of text or shows
-nothing (Unicode's Cf), line and paragraph separators, and halves of surrogate pairs.
+Active are control characters (C0 and C1, with which ANSI and OSC sequences begin), characters that change the direction
+of text or are invisible (Unicode category Cf), line and paragraph separators, and halves of surrogate pairs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _ACTING = re.compile(
 
 
 def visible(text: str) -> str:
-    """The text, with newlines and tabs as they are, and whatever else would act or hide as `\\x1b` or `\\u202e`."""
+    """The text with active and invisible characters as `\\x1b` or `\\u202e`; newlines and tabs stay."""
     return _ACTING.sub(_code, text.replace("\r\n", "\n"))
 
 
 def on_one_line(text: str) -> str:
-    """The same, with newlines and tabs as `\\n` and `\\t`: no line of a log can be made up."""
+    """The same with newlines and tabs as `\\n` and `\\t`, so that a text cannot forge a line of a log."""
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 

@@ -206,7 +206,7 @@ class HostRunner:
         except _NotOurs as left:
             return self._outcome(host, HostState.STOPPED, left.action.reason, _some(left.action.finding))
         except _LeftForLater as later:
-            return await self.return_unchanged(host, HostState.LEFT, str(later))
+            return await self.return_unchanged(host, HostState.POSTPONED, str(later))
         except DrainBlocked as blocked:
             return await self._blocked(host, blocked)
         except AdmissionDenied as denied:
@@ -497,7 +497,7 @@ class HostRunner:
             host.node_name,
             remove=partial(self._evict, host),
             refuse=self._refuse_to_lose,
-            told=partial(self._show_blocking, host),
+            on_change=partial(self._show_blocking, host),
             waits=self._waits,
         )
         async with self._pdb_locks.acquired(host.node_name):
@@ -555,7 +555,7 @@ class HostRunner:
         """The drain of a dead machine: what a budget keeps there runs nowhere, and what it held is lost already."""
         remove, told = partial(self._evict, host), partial(self._show_blocking, host)
         with suppress(DrainBlocked):
-            drain = Drain(self.api, host.node_name, remove=remove, told=told, node_is_dead=True, waits=self._waits)
+            drain = Drain(self.api, host.node_name, remove=remove, on_change=told, node_is_dead=True, waits=self._waits)
             await drain.empty(timeout_s=self.limits.drain_timeout_s)
 
     def _show_blocking(self, host: Host, blocking: Blockers) -> None:

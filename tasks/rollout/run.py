@@ -519,7 +519,7 @@ class RolloutRun:
             for outcome in await waves.run()
         ]
         halted = waves.halted or await self.stopped()  # the word may have come with the last host under way
-        self.may_continue = any(outcome.state is HostState.LEFT for outcome in outcomes) and not waves.budget.gone
+        self.may_continue = any(outcome.state is HostState.POSTPONED for outcome in outcomes) and not waves.budget.gone
         await self.gate.unless_dry_run(self._forget_instructions, if_dry_run=None)
         return outcomes, halted
 

@@ -148,8 +148,8 @@ class Waves:
 
     def _left(self, planned: PlannedHost) -> HostOutcome:
         summary = f"nothing was begun: {self.halted}"
-        self._live.end_host(planned.host.name, HostState.LEFT, summary)
-        return HostOutcome(planned.host.name, HostState.LEFT, summary, tuple(self._findings))
+        self._live.end_host(planned.host.name, HostState.POSTPONED, summary)
+        return HostOutcome(planned.host.name, HostState.POSTPONED, summary, tuple(self._findings))
 
 
 def _is_held(outcome: HostOutcome) -> bool:

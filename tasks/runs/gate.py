@@ -1,4 +1,4 @@
-"""The gate of a run, with the guards that every flow has: `mode: observe`, declared freezes, and a person's word."""
+"""The gate of a run, with the guards of every flow: `mode: observe`, declared freezes, and the stops in the cluster."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ _WORST_FIRST = (
     HostState.BLOCKED,
     HostState.REFUSED,
     HostState.STOPPED,
-    HostState.LEFT,
+    HostState.POSTPONED,
     HostState.PLANNED,
     HostState.HANDED_OVER,
     HostState.DONE,

@@ -29,7 +29,7 @@ async def publish_result(answer: RunResult, folder: Path) -> list[str]:
 
 
 async def table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
-    """A table under a stable key, so that runs form a history; long ones are cut, and say so."""
+    """A table artifact under a stable key, so that runs form a history. A long table is cut, with a note."""
     if len(rows) > TABLE_ROWS:
         description += f" (the first {TABLE_ROWS} of {len(rows)} rows; all are in the run's files)"
     shown: Any = [{name: _shown(value) for name, value in row.items()} for row in rows[:TABLE_ROWS]]

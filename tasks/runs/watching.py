@@ -1,6 +1,6 @@
-"""Who watches a run in its own process while it goes on: the command line. Elsewhere nobody does.
+"""Lets the command line watch a run in its own process. A run elsewhere has no watcher.
 
-What stays of a run is in the spool, in its files and in its artifacts; a watcher gets the same events for a moment.
+A watcher gets events of the moment. The lasting record is in the spool, in the run's files and in its artifacts.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from poolkeeper.tasks.outcomes import HostState
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """What is planned for one host, in words for a table."""
+    """What is planned for one host, as text for a table."""
 
     host: str
     wave: int
     change: str
     """Such as `v1.35.4 -> v1.36.3`, or `join`."""
     why: str = ""
-    """Where the change alone does not say it."""
+    """Why it is changed, if `change` does not show it."""
     drain: str = ""
-    """What its drain would meet."""
+    """The forecast of its drain."""
     window: str = ""
     """Why it may not start now; empty: it may."""
 
@@ -38,7 +38,7 @@ class RunPlan:
     host_s: float | None = None
     """How long one host is expected to take, in seconds; None: not known."""
     notes: tuple[str, ...] = ()
-    """How long all of it takes, and what its windows leave; a sentence each."""
+    """Sentences such as the expected duration, and the time that is left in the maintenance window."""
 
     @property
     def waves(self) -> int:

@@ -58,7 +58,7 @@ def test_each_fault_has_its_finding_and_costs_the_others_nothing(new_lab: Callab
     assert {name: (rows[name]["state"], rows[name]["findings"]) for name in sound} == dict.fromkeys(
         sound, ("accepted", [])
     )
-    assert (ended.code, ended.answer["state"]) == (1, "completed with hosts left out")
+    assert (ended.code, ended.answer["state"]) == (1, "completed with unfinished hosts")
 
     for row in rows.values():
         for finding in row["findings"]:

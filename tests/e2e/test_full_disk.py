@@ -40,7 +40,7 @@ def on_a_full_disk(lab: RolloutLab, *command: str) -> Ended:
 
 
 def says_so(ended: Ended) -> bool:
-    told = "NotRecorded", "ended without its record", "No space left on device"
+    told = "NotRecorded", "ended with an incomplete record", "No space left on device"
     return ended.code != 0 and all(words in ended.err for words in told)
 
 

@@ -101,7 +101,7 @@ def test_a_blocked_drain(lab: RolloutLab) -> None:
 
     blocked = stopped.cordoned()
     assert len(blocked) == 1
-    assert states(stop) == {host: "blocked" if host in blocked else "left for later" for host in pool.hosts}
+    assert states(stop) == {host: "blocked" if host in blocked else "postponed" for host in pool.hosts}
     assert set(findings(stop, blocked[0])) == {"rollout.drain.blocked"}
     assert stop.code == 1
     judge(skipped, lab, pool)
@@ -110,13 +110,13 @@ def test_a_blocked_drain(lab: RolloutLab) -> None:
     assert sorted(skipped.cordoned()[1:]) == sorted(pool.hosts)
     assert left(skipped, pool) == []
 
-    assert states(ask) == dict.fromkeys(pool.hosts, "left for later")
+    assert states(ask) == dict.fromkeys(pool.hosts, "postponed")
     assert "poolkeeper approve" in ask.answer["summary"]
     assert on_nodes_and_pods(asked.writes_by(POOLKEEPER, since=skipped.version)) == []
     assert states(may_not) == dict.fromkeys(pool.hosts, "blocked"), "it has no right to delete pods"
     assert left(refused, pool) == []
     judge(refused, lab, pool)
-    assert states(again) == dict.fromkeys(pool.hosts, "left for later"), "a word counts for one run"
+    assert states(again) == dict.fromkeys(pool.hosts, "postponed"), "a word counts for one run"
     assert states(force) == dict.fromkeys(pool.hosts, "done")
     assert forced.broken_budgets(), "that is what force is"
     assert forced.freed_unproven(WANTED) == []
@@ -172,7 +172,7 @@ def test_a_persons_cordon_hold_and_freeze(lab: RolloutLab) -> None:
         assert len(on_nodes_and_pods(seen.writes_by(POOLKEEPER, since=frozen_at))) <= 1, "what was under way"
         other = next(host for host in pool.hosts[:2] if host != first)
         assert states(refused)[first] == "refused"
-        assert states(refused)[other] == "left for later"
+        assert states(refused)[other] == "postponed"
         assert findings(refused, first) == ["gate.freeze"]
         lab.tell_stops("freeze", None)
         finished = lab.upgrade(pool)
@@ -199,7 +199,7 @@ def test_a_host_that_fails_stops_the_rollout_until_it_is_mended(
     lab.edit_fleet(lambda document: document["pools"][pool.name]["join"].update(timeout="12s"))
     waves = wave_of(lab, pool)
     broken = next(host for host in pool.hosts if waves[host] == 2)
-    expected = {host: "left for later" if waves[host] == 3 else "done" for host in pool.hosts}
+    expected = {host: "postponed" if waves[host] == 3 else "done" for host in pool.hosts}
     lab.break_host(broken, fault)
     with Observer(lab.folder) as observer:
         failed = lab.upgrade(pool)
@@ -240,7 +240,7 @@ def test_a_second_upgrade_of_a_pool_is_refused_and_the_first_can_be_stopped(lab:
         seen = observer.history()
     assert second.code == 1
     assert f"lease pool-twice is held by {run}" in second.answer["summary"]
-    assert states(stopped) == dict.fromkeys(pool.hosts, "left for later")
+    assert states(stopped) == dict.fromkeys(pool.hosts, "postponed")
     assert "enough" in stopped.answer["summary"]
     assert seen.cordoned() == [host]
     assert left(seen, pool) == []
@@ -256,7 +256,7 @@ def test_what_is_in_flight_when_a_run_is_stopped_is_finished(lab: RolloutLab) ->
         ended = going.end()
         seen = observer.history()
     assert said.code == 0, said.err
-    assert states(ended) == {name: "done" if name == host else "left for later" for name in pool.hosts}
+    assert states(ended) == {name: "done" if name == host else "postponed" for name in pool.hosts}
     assert "enough" in ended.answer["summary"]
     assert seen.cordoned() == [host]
     judge(seen, lab, pool)
@@ -321,7 +321,7 @@ def test_a_budget_that_comes_or_goes_while_a_drain_waits(lab: RolloutLab) -> Non
         lab.set_budget(pool, 1, name="another")
         blocked = added.end()
         seen = observer.history()
-        assert states(blocked) == {host: "blocked" if host == first else "left for later" for host in pool.hosts}
+        assert states(blocked) == {host: "blocked" if host == first else "postponed" for host in pool.hosts}
         assert seen.cordoned() == [first]
         assert left(seen, pool) == []
 
@@ -344,7 +344,7 @@ def test_a_node_that_is_deleted_while_it_is_drained(lab: RolloutLab) -> None:
         lab.ask("DELETE", f"/api/v1/nodes/{host}")
         ended = going.end()
         seen = observer.history()
-    assert states(ended) == {name: "stopped" if name == host else "left for later" for name in pool.hosts}
+    assert states(ended) == {name: "stopped" if name == host else "postponed" for name in pool.hosts}
     assert seen.cordoned() == [host]
     assert left(seen, pool) == []
 
@@ -363,7 +363,7 @@ def test_hosts_that_do_not_fit_into_their_window_are_left(lab: RolloutLab) -> No
         ended = lab.upgrade(pool)
         seen = observer.history()
     lab.edit_fleet(lambda document: [site.pop("windows") for site in document["sites"].values()])
-    assert states(ended) == {inside: "done", outside: "left for later"}
+    assert states(ended) == {inside: "done", outside: "postponed"}
     assert "window ends in" in next(row["summary"] for row in ended.answer["hosts"] if row["name"] == outside)
     assert seen.cordoned() == [inside]
     judge(seen, lab, pool)

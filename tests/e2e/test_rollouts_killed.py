@@ -126,7 +126,7 @@ def test_a_node_that_was_deleted_after_a_kill_is_still_missing(lab: RolloutLab) 
         seen = observer.history()
         assert seen.cordoned() == [gone], "the other one is all that the pool has left"
         (other,) = set(pool.hosts) - {gone}
-        assert states(ended) == {gone: "stopped", other: "left for later"}
+        assert states(ended) == {gone: "stopped", other: "postponed"}
         assert f"pool {pool.name} may have 1 nodes unavailable and has 1: {gone} (its Node is gone)" in view
         lab.edit_fleet(lambda document: document["hosts"][gone].update(active=False))
         assert states(lab.upgrade(pool)) == {other: "done"}

@@ -194,11 +194,11 @@ def test_two_nodes_of_one_host_that_leave_in_one_run_have_both_rows(recorder: Re
 def test_the_end(recorder: Recorder) -> None:
     outcomes = [HostOutcome("a", HostState.ACCEPTED, ""), HostOutcome("b", HostState.FAILED, "")]
     recorder.fleet = "practice"
-    recorder.end("onboard", RunState.LEFT_OUT, "1 accepted, 1 failed", outcomes)
+    recorder.end("onboard", RunState.UNFINISHED_HOSTS, "1 accepted, 1 failed", outcomes)
     (row,) = recorder.spool.rows(RUNS)
     assert row["fleet"] == "practice"
     assert row["hosts"] == {"a": "accepted", "b": "failed"}
-    assert row["state"] == "completed with hosts left out"
+    assert row["state"] == "completed with unfinished hosts"
     assert row["started_at"] <= row["ended_at"]
 
 
@@ -252,10 +252,10 @@ def test_what_could_not_be_written_is_tried_again_at_the_end(unwritable: Recorde
 @pytest.mark.parametrize(
     ("reached", "state"),
     [
-        (RunState.COMPLETED, "ended without its record"),
-        (RunState.LEFT_OUT, "ended without its record"),
-        (RunState.USAGE_LEFT_OUT, "ended without its record"),
-        (RunState.BILL_TO_LOOK_AT, "ended without its record"),
+        (RunState.COMPLETED, "ended with an incomplete record"),
+        (RunState.UNFINISHED_HOSTS, "ended with an incomplete record"),
+        (RunState.UNPRICED_USAGE, "ended with an incomplete record"),
+        (RunState.BILL_DIFFERS, "ended with an incomplete record"),
         (RunState.FAILED, "failed"),
         (RunState.INVALID, "invalid"),
     ],

@@ -163,7 +163,7 @@ def run_state(report: AuditReport, fail_on: str) -> RunState:
     failed = {"blockers": bool(blockers), "new-blockers": new}.get(fail_on, False)
     if failed or len(report.unread) == len(report.hosts):
         return RunState.FAILED
-    return RunState.LEFT_OUT if report.unread or report.unread_clusters else RunState.COMPLETED
+    return RunState.UNFINISHED_HOSTS if report.unread or report.unread_clusters else RunState.COMPLETED
 
 
 def finding_rows(report: AuditReport) -> list[dict[str, Any]]:

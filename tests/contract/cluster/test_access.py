@@ -355,7 +355,7 @@ async def test_plain_http_is_told_and_gets_no_credential(tmp_path: Path, caplog:
     await server.stop()
     assert "Authorization" not in headers
     assert headers["Impersonate-User"] == "x"
-    assert "is asked without TLS, and without a credential" in finding.evidence.observed
+    assert "have no TLS and no credential" in finding.evidence.observed
     assert "is asked without TLS" in caplog.text
 
 

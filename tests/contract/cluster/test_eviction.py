@@ -98,7 +98,7 @@ class Draining:
             self.asked.append(pod.name)
             return await evict(cluster, pod)
 
-        self.drain = Drain(cluster, "n1", **{"remove": remove, "told": self.words.put_nowait, **settings})
+        self.drain = Drain(cluster, "n1", **{"remove": remove, "on_change": self.words.put_nowait, **settings})
 
     async def hears(self) -> dict[str, str]:
         """Who blocks, when that has changed."""

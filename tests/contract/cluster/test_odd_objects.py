@@ -132,7 +132,7 @@ async def test_a_pod_that_cannot_be_read_ends_a_drain_before_the_first_eviction(
     odd = named(POD, "odd", status={"conditions": "all"})
     api = await faulty(servers.Lists({f"{CORE}/pods": [pod("a", "n1"), odd]}))
     assert [row.name for row in await pods_on(api, "n1")] == ["a", "odd"]
-    with pytest.raises(DrainBlocked, match="shop/odd: what it is cannot be read: conditions is no list of objects"):
+    with pytest.raises(DrainBlocked, match="shop/odd: its object cannot be read: conditions is no list of objects"):
         await Drain(api, "n1", remove=remove).empty(timeout_s=DEADLINE_S)
     assert asked == []
 

@@ -77,7 +77,7 @@ async def test_a_rollout_ends_as_ever_and_says_that_it_is_not_written_down(
         ended = await world.run(Spoiled(upgrade, trouble), "run-1")
         assert ended.by_itself, ended.output
         assert {name: ended.answer[name] for name in NAMES} == dict.fromkeys(NAMES, "done"), ended.output
-        assert ended.answer["state"] == "ended without its record"
+        assert ended.answer["state"] == "ended with an incomplete record"
         assert WHY[trouble] in ended.answer["summary"]
         assert (ended.answer["steps"], ended.answer["runs"]) == (0, 0)
         assert ended.output.count("cannot be written (") == 1
@@ -97,7 +97,7 @@ async def test_a_disk_that_fills_at_any_change_costs_rows_and_nothing_else(tmp_p
         async with a_world(made(tmp_path / f"at-{number}"), authority, rollouts.two_nodes) as world:
             ended = await world.run(Spoiled(upgrade, Trouble.FULL, number), "run-1")
             told = f"{number}: {undisturbed.changes[number - 1]}\n{ended.output}"
-            assert ended.answer["state"] == "ended without its record", told
+            assert ended.answer["state"] == "ended with an incomplete record", told
             assert ended.answer["steps"] < undisturbed.answer["steps"], told
             assert rollouts.end(world) == expected, told
 

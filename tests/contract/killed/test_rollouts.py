@@ -107,7 +107,7 @@ def forgets_a_failure(world: World, story: Story) -> list[str]:
     if len(story.runs) < 2:
         return told
     spent = story.at_kill.get("lease pool-general", {}).get("spent")
-    expected = {"n0": "done", "n1": "left for later" if spent else "done"}
+    expected = {"n0": "done", "n1": "postponed" if spent else "done"}
     if story.runs[1].answer != expected:
         told.append(f"spent was {spent}, and the next run tells {story.runs[1].answer}")
     if story.answer != dict.fromkeys(NAMES, "done"):
@@ -128,6 +128,6 @@ async def test_a_failure_is_remembered_when_it_was_written_down(theatre: Theatre
         same_end=False,
     )
     undisturbed = await theatre.undisturbed(flow)
-    assert undisturbed.answer == {"n0": "failed", "n1": "left for later"}
+    assert undisturbed.answer == {"n0": "failed", "n1": "postponed"}
     stories = await theatre.killed_everywhere(flow, KINDS, undisturbed)
     assert any(story.at_kill.get("lease pool-general", {}).get("spent") for story in stories)

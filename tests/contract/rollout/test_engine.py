@@ -263,7 +263,7 @@ async def test_a_host_that_waits_for_room_begins_nothing_after_a_halt(
             return outcome
 
         outcomes, halted = await run.run_waves(plan, lease, run_host)
-    assert {outcome.name: str(outcome.state) for outcome in outcomes} == {"n0": "failed", "n1": "left for later"}
+    assert {outcome.name: str(outcome.state) for outcome in outcomes} == {"n0": "failed", "n1": "postponed"}
     assert "budget" in halted
     assert await left(cluster) == []
 
@@ -398,7 +398,7 @@ async def test_a_host_that_is_drained_when_the_budget_is_spent_is_given_back(
             return outcome
 
         outcomes, _ = await run.run_waves(plan, lease, run_host)
-    assert {outcome.name: str(outcome.state) for outcome in outcomes} == {"n0": "failed", "n1": "left for later"}
+    assert {outcome.name: str(outcome.state) for outcome in outcomes} == {"n0": "failed", "n1": "postponed"}
     assert work.changed == set()
     assert await left(cluster) == ["n0"]
 
@@ -426,7 +426,7 @@ async def test_what_failed_is_told_and_counts_though_it_is_held_by_then(
 
     run = await open_run(cluster, nodes(2, pool=1, rack=1), tmp_path)
     outcomes, halted = await carried(run, GOAL, QUICK, HeldAtOnce(instruct))
-    assert {name: str(outcome.state) for name, outcome in outcomes.items()} == {"n0": "failed", "n1": "left for later"}
+    assert {name: str(outcome.state) for name, outcome in outcomes.items()} == {"n0": "failed", "n1": "postponed"}
     assert [finding.id for finding in outcomes["n0"].findings] == [WRONG.id]
     assert "budget" in halted
 
@@ -440,7 +440,7 @@ async def test_outside_waves_nothing_new_is_begun(
     async with run.recovery_lease() as lease:
         outcome = await run.host_runner(GOAL, QUICK, work, lease).run_host(run.hosts["n0"])
     assert (str(outcome.state), outcome.summary, work.changed) == (
-        "left for later",
+        "postponed",
         "recovery begins nothing new",
         set(),
     )
@@ -717,7 +717,7 @@ async def test_a_node_whose_drain_is_blocked_is_given_back_and_that_is_said(
 @pytest.mark.parametrize(
     ("on_blocked", "second"),
     [
-        pytest.param(OnBlocked.STOP, "left for later", id="stop"),
+        pytest.param(OnBlocked.STOP, "postponed", id="stop"),
         pytest.param(OnBlocked.SKIP, "done", id="skip"),
     ],
 )
@@ -814,7 +814,7 @@ async def test_no_node_is_cordoned_while_someone_else_counts_in_its_domain(
     run, limits = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path), replace(QUICK, headroom_timeout_s=1.0)
     async with hold_lease(cluster, "domain-rack", "another-run"):
         outcomes, _ = await carried(run, GOAL, limits, Instant())
-        assert (str(outcomes["n0"].state), await left(cluster)) == ("left for later", [])
+        assert (str(outcomes["n0"].state), await left(cluster)) == ("postponed", [])
     assert outcomes["n0"].summary == "no headroom within 1 s: its domain's lease was not free"
 
 
@@ -838,7 +838,7 @@ async def test_a_stop_that_comes_during_a_drain_ends_it(
     run.gate.on_change = as_they_begin(told)
     work = Watched(cluster)
     outcomes, halted = await carried(run, GOAL, QUICK, work)
-    assert (str(outcomes["n0"].state), work.under) == ("left for later", {})
+    assert (str(outcomes["n0"].state), work.under) == ("postponed", {})
     assert (len(evicted), len(await pods_on(cluster, "n0"))) == (1, 2)
     assert "enough" in halted
     assert await left(cluster) == []
@@ -877,7 +877,7 @@ async def test_no_node_is_cordoned_on_a_count_that_may_not_hold_any_more(
 
     async with hold_lease(cluster, "pool-general", run.holder, duration_s=short_s, note=note) as lease:
         outcome = await carrier_of(run, lease, limits).run_host(run.hosts["n0"])
-    assert (str(outcome.state), await left(cluster)) == ("left for later", [])
+    assert (str(outcome.state), await left(cluster)) == ("postponed", [])
 
 
 async def test_no_change_is_waited_for_longer_than_the_lease_lasts(
@@ -982,7 +982,7 @@ async def test_outside_of_its_window_no_node_is_cordoned(
         frozenset({(datetime.now(host.site.time_zone).weekday() + 3) % 7}), time(1), timedelta(hours=4)
     )
     host = replace(host, site=replace(host.site, windows=(another_day,)))
-    for limits, ends in ((QUICK, "left for later"), (replace(QUICK, outside_windows=True), "done")):
+    for limits, ends in ((QUICK, "postponed"), (replace(QUICK, outside_windows=True), "done")):
         outcomes, _ = await carried(await open_run(cluster, [host], tmp_path), GOAL, limits, Instant())
         assert str(outcomes["n0"].state) == ends
         assert ("has no window now" in outcomes["n0"].summary) == (ends != "done")

@@ -121,7 +121,7 @@ async def test_what_stops(cluster: ClusterApi, settings: dict[str, Any], carried
     assert sorted(run.carried) == sorted(carried)
     assert halted in run.waves.halted
     assert bool(halted) == bool(run.waves.halted)
-    left = {name for name, state in ended.items() if state == "left for later"}
+    left = {name for name, state in ended.items() if state == "postponed"}
     assert left == set(HOSTS) - set(carried)
 
 

@@ -49,7 +49,7 @@ BREAKS = (
             return Refusal(
                 "freeze",
                 f"freezes and holds cannot be read ({error})",
-                "Make the API server reachable and let poolkeeper read the ConfigMap poolkeeper/stops.",
+                "Make the API server reachable, and give poolkeeper the right to read the ConfigMap poolkeeper/stops.",
                 temporary=isinstance(error, ClusterUnreachable) or error.temporary,
             )
 """,

@@ -80,7 +80,7 @@ def test_a_host_that_is_away_is_one_finding() -> None:
     report = conclude(inputs({**everyone, "n3": {"connect.host": away, "mtu.host": away}}), NOW)
     assert ("audit.host.cut", "host n1") in told(report)
     assert report.unread == {"n1": "no answer"}
-    assert run_state(report, "nothing") is RunState.LEFT_OUT
+    assert run_state(report, "nothing") is RunState.UNFINISHED_HOSTS
 
 
 def test_a_host_that_answers_nothing_is_not_measured() -> None:
@@ -97,7 +97,7 @@ def test_a_cluster_that_could_not_be_read_is_told_and_nothing_of_it_is_known(sil
     assert told(report) == ([("audit.path.cut", "path poolkeeper -> api.example.com:6443")] if silent else [])
     ready = {fact.target: fact.quality for fact in report.facts if fact.check == "node.ready"}
     assert ready == dict.fromkeys(("n1", "n2", "n3"), Quality.UNKNOWN)
-    assert run_state(report, "nothing") is RunState.LEFT_OUT
+    assert run_state(report, "nothing") is RunState.UNFINISHED_HOSTS
     assert "1 cluster not read" in report.summary
     assert any("HTTP 403" in note for note in report.notes)
 
@@ -105,7 +105,7 @@ def test_a_cluster_that_could_not_be_read_is_told_and_nothing_of_it_is_known(sil
 def test_a_cluster_without_a_kubeconfig_costs_its_own_half() -> None:
     report = conclude(replace(inputs({}), views={}, unread_clusters={CLUSTER.name: "no such file"}), NOW)
     assert (told(report), report.unread) == ([], {})
-    assert run_state(report, "nothing") is RunState.LEFT_OUT
+    assert run_state(report, "nothing") is RunState.UNFINISHED_HOSTS
 
 
 def test_a_site_without_a_worker_is_one_finding_and_no_hosts_fault() -> None:

@@ -100,7 +100,7 @@ def test_what_is_refused(cluster: dict[str, Any], user: dict[str, Any] | None, w
         pytest.param(f"a: b\ntoken: {SECRET}\x00", "it is not YAML at line 2", id="binary"),
         pytest.param(f"a: b\n---\n{SECRET}: c", "it is not YAML at line 2", id="two documents"),
         pytest.param("a:\n" + "[" * 100_000, "it is not YAML at line 2", id="nested for ever"),
-        pytest.param(f"{SECRET}: 1\n{SECRET}: 2", "line 2: a key stands there twice", id="a key twice"),
+        pytest.param(f"{SECRET}: 1\n{SECRET}: 2", "line 2: a key is there twice", id="a key twice"),
         pytest.param(f"token: !!python/name:{SECRET} x", "or a value has a tag", id="a tag"),
         pytest.param("x" * 4_000_001, "it is larger than 4 MB", id="huge"),
         pytest.param(yaml.safe_dump(document(kind="Pod")), "its kind is not Config", id="another kind"),

@@ -103,7 +103,7 @@ def test_the_answer_is_what_scripts_rely_on(recorder: Recorder, tmp_path: Path) 
 def test_the_runs_row_is_written_last(recorder: Recorder, tmp_path: Path) -> None:
     answer(recorder, ["a", "c"], ACCEPTED, FAILED).write(tmp_path / "runs")
     (row,) = recorder.spool.rows(RUNS, "run-1")
-    assert (row["flow"], row["state"], row["started_at"]) == ("onboard", "completed with hosts left out", NOW)
+    assert (row["flow"], row["state"], row["started_at"]) == ("onboard", "completed with unfinished hosts", NOW)
     assert row["hosts"] == {"a": "accepted", "c": "failed"}
 
 
@@ -111,9 +111,9 @@ def test_the_runs_row_is_written_last(recorder: Recorder, tmp_path: Path) -> Non
     ("asked", "outcomes", "state"),
     [
         (["a"], [ACCEPTED], RunState.COMPLETED),
-        (["a", "b"], [ACCEPTED, STOPPED], RunState.LEFT_OUT),
+        (["a", "b"], [ACCEPTED, STOPPED], RunState.UNFINISHED_HOSTS),
         (["b"], [STOPPED], RunState.FAILED),
-        (["a", "b"], [ACCEPTED], RunState.LEFT_OUT),
+        (["a", "b"], [ACCEPTED], RunState.UNFINISHED_HOSTS),
     ],
     ids=["all", "one stopped", "none", "one without an outcome"],
 )
@@ -207,7 +207,7 @@ def test_the_plan_says_how_long_it_takes(host_s: float | None, note: str) -> Non
 def test_the_text_for_people() -> None:
     text = markdown(
         "onboard",
-        "completed with hosts left out: 1 accepted, 1 failed of 2 hosts",
+        "completed with unfinished hosts: 1 accepted, 1 failed of 2 hosts",
         [ACCEPTED, FAILED],
         [
             a_record("join host a to pool general"),
@@ -219,7 +219,7 @@ def test_the_text_for_people() -> None:
     )
     assert text == (
         "# onboard\n\n"
-        "**completed with hosts left out: 1 accepted, 1 failed of 2 hosts**\n\n"
+        "**completed with unfinished hosts: 1 accepted, 1 failed of 2 hosts**\n\n"
         "## What needs attention\n\n"
         "### c: failed\n\n"
         "- **blocker** `onboard.join.failed`: 1.0 GiB of swap\n"

@@ -17,8 +17,8 @@ A, S, P, F = HostState.ACCEPTED, HostState.STOPPED, HostState.PLANNED, HostState
     [
         pytest.param("ab", [outcome("a", A), outcome("b", A)], RunState.COMPLETED, id="all accepted"),
         pytest.param("ab", [outcome("a", P), outcome("b", A)], RunState.COMPLETED, id="planned is fine"),
-        pytest.param("ab", [outcome("a", A), outcome("b", S)], RunState.LEFT_OUT, id="one stopped"),
-        pytest.param("ab", [outcome("a", A)], RunState.LEFT_OUT, id="one silently missing"),
+        pytest.param("ab", [outcome("a", A), outcome("b", S)], RunState.UNFINISHED_HOSTS, id="one stopped"),
+        pytest.param("ab", [outcome("a", A)], RunState.UNFINISHED_HOSTS, id="one silently missing"),
         pytest.param("ab", [outcome("a", F), outcome("b", S)], RunState.FAILED, id="none made it"),
         pytest.param("a", [], RunState.FAILED, id="no outcome at all"),
     ],

@@ -46,7 +46,7 @@ def audit(cluster: MachinesCluster) -> Json:
     ended = cluster.poolkeeper("run", "audit", "-p", f"hosts={'|'.join(cluster.names[:4])}", "--json")
     found: Json = ended.answer["audit"]
     away = found["unread"] or found["unread_clusters"]
-    assert ended.answer["state"] == ("completed with hosts left out" if away else "completed"), ended.err
+    assert ended.answer["state"] == ("completed with unfinished hosts" if away else "completed"), ended.err
     return found
 
 

@@ -24,7 +24,7 @@ from tests.warm import Ended
 pytestmark = pytest.mark.tier("machines")
 
 OLDER, NEWER = "1.35.4", "1.36.3"
-EXPECTED = "completed with hosts left out: 5 accepted, 2 stopped of 7 hosts"
+EXPECTED = "completed with unfinished hosts: 5 accepted, 2 stopped of 7 hosts"
 
 
 @pytest.fixture(scope="module")
