@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import signal
 import sys
@@ -256,6 +257,7 @@ def _be_the_child(run: Run, ground: Ground) -> NoReturn:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
             sys.stdout = sys.stderr = output
+            logging.getLogger().handlers[:] = [logging.StreamHandler(output)]
             try:
                 answer = asyncio.run(run(ground))
                 ground.result.write_text(json.dumps(answer, sort_keys=True))
