@@ -12,8 +12,16 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.acceptance.testpod import _ANSWER
+from poolkeeper.tasks.fees.bill.bill_export import _plain
 from poolkeeper.tasks.fees.bill.vendor_bill import _NUMBER as BILLED
+from poolkeeper.tasks.fees.bill.vendor_bill import amount
+from poolkeeper.tasks.fees.closing.closed_months import _RESOURCE
+from poolkeeper.tasks.fees.csv_records import csv_records
+from poolkeeper.tasks.fees.metering.allocation import ShareKey
+from poolkeeper.tasks.fees.metering.month_forecast import ForecastRequest, PlannedChange
+from poolkeeper.tasks.fees.periods import Period
 from poolkeeper.tasks.fees.tariff.values import _NUMBER as PRICED
+from poolkeeper.tasks.fees.usage.events import EVENT_COLUMNS, EventReader
 from poolkeeper.tasks.fleet import SelectionInvalid, select
 from poolkeeper.tasks.fleet.pasted import pasted_secrets, secrets_in_comments
 from poolkeeper.tasks.fleet.rules import NODE_NAME
@@ -22,7 +30,7 @@ from poolkeeper.tasks.fleet.text import _DECIMAL
 from poolkeeper.tasks.fleet.values import _DNS_NAME, _TAINT, _VERSION
 from poolkeeper.tasks.fleet.versions import numbers
 from poolkeeper.tasks.hosts.commands import _PROMPT, _PROMPT_BYTES
-from poolkeeper.tasks.outcomes import on_one_line, redact
+from poolkeeper.tasks.outcomes import Invalid, on_one_line, redact
 from poolkeeper.tasks.pages.markdown import with_commands
 from poolkeeper.tasks.pages.spreadsheet import _no_formula
 from poolkeeper.tasks.upgrade.goal import _PACKAGE, _PACKAGE_VERSION
@@ -45,6 +53,14 @@ def chosen(text: str) -> None:
         select(FLEET, text)
 
 
+def refused(read: Callable[[str], Any]) -> Callable[[str], None]:
+    def look(text: str) -> None:
+        with suppress(Invalid, ValueError):
+            read(text)
+
+    return look
+
+
 def nested(text: str) -> None:
     with suppress(TextInvalid):
         _refuse_depth(text)
@@ -64,6 +80,16 @@ LOOKS: dict[str, Callable[[str], Any]] = {
     "numbers": whole(_DECIMAL),
     "prices": whole(PRICED),
     "bills": whole(BILLED),
+    "amounts of a bill": refused(amount),
+    "headings of a bill": _plain,
+    "a bill's lines": lambda text: list(csv_records(text, "")),
+    "events of a CSV file": lambda text: EventReader(0).read(dict.fromkeys(EVENT_COLUMNS, text), "", 1),
+    "periods": refused(Period.of),
+    "shares": refused(ShareKey.of),
+    "hypothetical prices": refused(lambda text: ForecastRequest.of(text, "per_vcpu_day")),
+    "planned joins": refused(PlannedChange.joining),
+    "planned leaves": refused(PlannedChange.leaving),
+    "rows of a closed month": lambda text: _RESOURCE.search(b'{"resource_id":"' + text.encode()),
     "packages": whole(_PACKAGE),
     "versions of packages": whole(_PACKAGE_VERSION),
     "chosen hosts": chosen,

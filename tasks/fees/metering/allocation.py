@@ -6,6 +6,7 @@ declared key. Invariant: the parts of a line sum up to the line exactly; the lar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -25,6 +26,9 @@ from poolkeeper.tasks.outcomes import Invalid
 
 NOBODY = ""
 """The group for lines without the label, and for shared lines when no node has a share."""
+
+_WEIGHT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}|/[1-9][0-9]{0,8})?")
+"""Such as `3`, `0.5` or `1/3`. Exponents are refused: `Fraction` would compute `1e999999999`."""
 
 KEYS = {"nodes": "per_node_day", "vcpus": "per_vcpu_day", "gpus": "per_gpu_day"}
 """Key -> the unit in which the nodes' shares are counted, in started calendar days."""
@@ -52,12 +56,10 @@ class ShareKey:
             return cls(text, {})
         weights: dict[str, Fraction] = {}
         for part in text.split(","):
-            group, equals, weight = part.partition("=")
-            try:
-                weights[group.strip()] = Fraction(weight.strip())
-            except (ValueError, ZeroDivisionError):
-                equals = ""
-            if not equals or not group.strip() or weights[group.strip()] < 0:
+            group, _, weight = map(str.strip, part.partition("="))
+            if group and _WEIGHT.fullmatch(weight):
+                weights[group] = Fraction(weight)
+            else:
                 raise ShareKeyInvalid(
                     f"{text[:60]!r} is not a key for shared lines",
                     next_step=f"Write {', '.join(KEYS)}, evenly, or weights like web=3,batch=1.",

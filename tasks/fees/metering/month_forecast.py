@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from poolkeeper.tasks.fees.metering.meter import Statement, meter
@@ -19,6 +19,7 @@ from poolkeeper.tasks.fees.money import EXACT, money_text
 from poolkeeper.tasks.fees.periods import Period, billing_day
 from poolkeeper.tasks.fees.tariff.model import Price, Rule, Tariff, Tier
 from poolkeeper.tasks.fees.tariff.units import UNITS, Counting, PriceUnit
+from poolkeeper.tasks.fees.tariff.values import MAX_PLACES
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
 from poolkeeper.tasks.fees.usage.usage_records import Lifetime, UsagePhase, UsageRecord
 from poolkeeper.tasks.fleet.problems import counted
@@ -92,12 +93,14 @@ class ForecastRequest:
         return cls(_price(price) if price else None, unit_named(unit), rule, changes)
 
 
+_PRICE = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,12})?(?:[eE][-+]?[0-9]{1,2})?")
+
+
 def _price(text: str) -> Decimal:
-    try:
-        price = Decimal(text)
-    except InvalidOperation:
-        price = Decimal("NaN")
-    if not price.is_finite() or not 0 <= price < 1_000_000:
+    """Below a million, with as many decimal places as a tariff allows. Raises ForecastInvalid."""
+    price = Decimal(text) if _PRICE.fullmatch(text) else Decimal("NaN")
+    exponent = price.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -MAX_PLACES or price >= 1_000_000:
         raise ForecastInvalid(f"{text[:40]!r} is not a price", next_step="Write a price like 0.029.")
     return price
 

@@ -1,6 +1,6 @@
 """A slow meter, written from the text of the rules alone: it walks through every minute and asks who is there.
 
-It shares nothing with `tasks.fees` and works on events at whole minutes. Rules, as reference/ack.md section 5 has them:
+It shares nothing with `tasks.fees` and works on events at whole minutes. The rules, as on the provider's billing pages:
 
 - Pro fee: hours are aligned to the top of the hour in UTC+8; the hour that creation lies in and the hour that release
   lies in are free; only some states are billable.

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from poolkeeper.tasks.fees.metering import month_forecast
-from poolkeeper.tasks.fees.metering.month_forecast import ForecastInvalid, PlannedChange
+from poolkeeper.tasks.fees.metering.month_forecast import ForecastInvalid, ForecastRequest, PlannedChange
 from poolkeeper.tasks.fees.periods import instant
 from poolkeeper.tasks.fees.tariff.units import UNITS
 from tests.unit.fees.builders import ACK_PRO, EDGE, OCTOBER, evidence_of, metered
@@ -31,7 +31,7 @@ def test_what_is_estimated_is_what_comes_if_nothing_changes() -> None:
 
 
 def test_twenty_servers_at_edge_s_price_are_37_12_a_day() -> None:
-    """The exposure of reference/ack.md section 5.1."""
+    """20 x 64 vCPUs at the published price of ACK Edge: 37.12 a day."""
     twenty = [(f"n{n}", "node", "joined", "2026-09-01T00:00Z", 64) for n in range(20)]
     (hybrid,) = month_forecast.uncharged_rules(ACK_PRO, date(2026, 10, 1))
     prices = month_forecast.hypothetical(ACK_PRO, hybrid, UNITS["per_vcpu_day"], PRICE)
@@ -75,6 +75,19 @@ def test_a_planned_change(changes: list[PlannedChange], rest: int, following: in
 def test_a_change_that_is_none(make: object, text: str) -> None:
     with pytest.raises(ForecastInvalid, match="is not a number of nodes"):
         make(text)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "text", ["cheap", "-1", "NaN", "Infinity", "1000000", "1e99", "1e-13", "1e-999999999", "1" * 100]
+)
+def test_a_price_that_is_none(text: str) -> None:
+    with pytest.raises(ForecastInvalid, match="is not a price"):
+        ForecastRequest.of(text, "per_vcpu_day")
+
+
+@pytest.mark.parametrize("text", ["0.029", "1E-8", "1E+5", "999999", "0"])
+def test_a_price_that_is_one(text: str) -> None:
+    assert ForecastRequest.of(text, "per_vcpu_day").price == Decimal(text)
 
 
 def test_more_cannot_leave_than_are_there() -> None:

@@ -212,5 +212,5 @@ def test_a_hypothetical_price_is_labelled_and_in_no_total(tmp_path: Path, now: d
     (told,) = (words for words in Read(text).paragraphs if words.startswith("Hypothetical"))
     assert told.startswith("Hypothetical, this price is not published: ")
     assert f"USD 0.029 per_vcpu_day {words} USD 100.224" in told, "2 nodes of 64 vCPUs, 27 days"
-    assert "The planned change, at the hypothetical price" in text
+    assert "Planned change, at the hypothetical price" in text
     assert month.statement.total < 100

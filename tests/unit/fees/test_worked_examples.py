@@ -1,4 +1,4 @@
-"""The examples and edge cases of the provider's pages (reference/ack.md, section 5), one row each."""
+"""The examples and edge cases of the provider's billing pages (the sources in the shipped tariffs), one row each."""
 
 from __future__ import annotations
 
