@@ -55,8 +55,8 @@ def csv_records(text: str, fix: str) -> Iterator[tuple[int, list[str] | Problem]
         except StopIteration:
             return
         except csv.Error as error:
-            words = "a quote begins here and does not end" if "end of data" in str(error) else str(error)
-            yield line, Problem(line, 1, "", f"this is not CSV: {words}.", fix)
+            reason = "a quote begins here and does not end" if "end of data" in str(error) else str(error)
+            yield line, Problem(line, 1, "", f"this is not CSV: {reason}.", fix)
             continue
         if fields:
             yield line, fields

@@ -68,15 +68,17 @@ def test_against_the_account_s_bill_and_with_what_is_to_come(new_lab: Callable[[
     assert found["fees"]["disputable"] == 0
     assert [row["instance_id"] for row in found["other_clusters"]] == others
     text = Path(ended.answer["files"][1]).read_text()
-    for told in ("Against the vendor", "Hypothetical, nobody has published this price"):
+    for told in ("Compared with the vendor", "Hypothetical, this price is not published"):
         assert told in text
     assert ("dedicated line to fra1 (main)" in text) == bool(others), "it is on the bill like theirs"
     wanted = {"artifacts": {"flow_run_id": {"any_": [ended.answer["run_id"]]}}}
     artifacts = {a["key"]: a["data"] for a in ask_prefect(cluster, "POST", "/artifacts/filter", wanted)}
     assert artifacts.keys() == {"fees", "fee-lines", "fee-bill"}
-    for told in ("## Outlook", "**Hypothetical, this price is not published:**"):
+    for told in ("## Forecast", "**Hypothetical, this price is not published:**"):
         assert told in artifacts["fees"]
-    assert [name for name in (OTHER_CLUSTER,) if f"not ours: {name}" in artifacts["fees"]] == others
+    assert [
+        name for name in (OTHER_CLUSTER,) if f"another cluster of the account: {name}" in artifacts["fees"]
+    ] == others
     assert "c-poolkeeper-lab" in artifacts["fee-bill"]
 
 

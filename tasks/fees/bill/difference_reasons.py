@@ -199,22 +199,22 @@ def _another_count(sides: Sides) -> Reason | None:
     if usage is None or usage == sides.quantity or sides.metered_at_list == sides.billed_at_list:
         return None
     more = total((usage, Decimal(-sides.quantity)))
-    words = f"The bill counts {_plain(usage)}, the statement {sides.lines[0].unit.amount_of(sides.quantity)}"
+    count = f"The bill counts {_plain(usage)}, the statement {sides.lines[0].unit.amount_of(sides.quantity)}"
     counting = Counting(sides.lines[0].counting)
     if counting is Counting.CLOCK_HOURS_INSIDE and more in (1, 2) and _begins_or_ends_within(sides):
         return (
-            f"{words}: the hours of the creation and the release are free, but seem to be charged"
+            f"{count}: the hours of the creation and the release are free, but seem to be charged"
             " (https://www.alibabacloud.com/help/en/ack/ack-managed-and-ack-dedicated/product-overview/"
             "cluster-management-fee). Dispute them.",
             False,
         )
     if sides.lines[0].unit.slot_us == HOUR_US and abs(more) == 8:
-        return f"{words}: a month that is cut in UTC instead of UTC+8 differs by 8 hours. Ask for a daily bill.", False
+        return f"{count}: a month that is cut in UTC instead of UTC+8 differs by 8 hours. Ask for a daily bill.", False
     if open_ := _within_the_range(sides):
-        return f"{words}. {open_[0]}", open_[1]
+        return f"{count}. {open_[0]}", open_[1]
     if more < 0 and (early := _not_final(sides) or _ends_early(sides)):
-        return f"{words}. {early[0]}", early[1]
-    return f"{words}. Look for missing or late events; if there are none, dispute it.", False
+        return f"{count}. {early[0]}", early[1]
+    return f"{count}. Look for missing or late events; if there are none, dispute it.", False
 
 
 def _another_price(sides: Sides) -> Reason | None:

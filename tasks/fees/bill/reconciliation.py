@@ -171,8 +171,8 @@ class Reconciliation:
     def summary(self) -> str:
         """One line for a person."""
         counts = [f"{count} {verdict}" for verdict, count in self.counts.items() if count]
-        words = f"compared with the bill: {', '.join(counts) or 'no fee on either side'}"
-        return f"{words}, {len(self.disputable)} to dispute" if self.disputable else words
+        text = f"compared with the bill: {', '.join(counts) or 'no fee on either side'}"
+        return f"{text}, {len(self.disputable)} to dispute" if self.disputable else text
 
     @property
     def cluster_resources(self) -> tuple[BilledResource, ...]:

@@ -140,8 +140,8 @@ def estimates(
     by = [(tariff, "")]
     if request.price is not None:
         rule = _uncharged(tariff, request.rule, max(billing_day(now_us), month.first))
-        words = f"{money_text(request.price)} {request.unit.name}"
-        by.append((hypothetical(tariff, rule, request.unit, request.price), words))
+        label = f"{money_text(request.price)} {request.unit.name}"
+        by.append((hypothetical(tariff, rule, request.unit, request.price), label))
     return tuple(
         MonthForecast(
             month_end(evidence, one, month),
