@@ -40,7 +40,7 @@ from poolkeeper.tasks.fees.bill.vendor_bill import Bill, account_bills
 from poolkeeper.tasks.fees.metering.month_forecast import ForecastRequest
 from poolkeeper.tasks.fees.periods import billing_day, instant
 from poolkeeper.tasks.fees.reports.month import Month
-from poolkeeper.tasks.fees.tariff.model import Tariff
+from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
 from poolkeeper.tasks.fleet import Fleet, SecretRef
 from poolkeeper.tasks.outcomes import RunState, Secret
 from poolkeeper.tasks.provider.bss import bill_of_fleet

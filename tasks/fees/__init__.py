@@ -16,10 +16,16 @@ from poolkeeper.tasks.fees.closing.closed_months import ClosedMonthDamaged, Clos
 from poolkeeper.tasks.fees.metering.allocation import Allocation, ShareKey, ShareKeyInvalid, allocate
 from poolkeeper.tasks.fees.metering.explanation import explain
 from poolkeeper.tasks.fees.metering.fee_lines import FeeLine
-from poolkeeper.tasks.fees.metering.meter import Statement, Unpriced, meter
+from poolkeeper.tasks.fees.metering.statement import Statement, Unpriced, meter
 from poolkeeper.tasks.fees.periods import Period, PeriodInvalid
-from poolkeeper.tasks.fees.tariff.loading import TariffInvalid, check_tariff, load_tariff, shipped_tariffs, tariff_path
-from poolkeeper.tasks.fees.tariff.model import Tariff
+from poolkeeper.tasks.fees.tariff.tariff_file import (
+    TariffInvalid,
+    check_tariff,
+    load_tariff,
+    shipped_tariffs,
+    tariff_path,
+)
+from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
 from poolkeeper.tasks.fees.usage.events import EvidenceInvalid
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence, evidence_of_csv, evidence_of_spool
 

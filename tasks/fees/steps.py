@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from poolkeeper.tasks.fees.metering.month_forecast import ForecastRequest
     from poolkeeper.tasks.fees.periods import Period
     from poolkeeper.tasks.fees.reports.month import Month
-    from poolkeeper.tasks.fees.tariff.model import Tariff
+    from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
     from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
 
 

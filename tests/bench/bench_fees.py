@@ -22,9 +22,9 @@ from typing import TypeVar
 
 from poolkeeper.tasks.fees.closing.close import close
 from poolkeeper.tasks.fees.closing.closed_months import ClosedMonths
-from poolkeeper.tasks.fees.metering.meter import meter
+from poolkeeper.tasks.fees.metering.statement import meter
 from poolkeeper.tasks.fees.periods import Period, instant
-from poolkeeper.tasks.fees.tariff.model import Tariff
+from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence, evidence_of_csv
 from tests.bench.memory import peak_mb
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, Row, csv_file

@@ -20,7 +20,7 @@ from poolkeeper.tasks.fees.csv_records import csv_records
 from poolkeeper.tasks.fees.metering.allocation import ShareKey
 from poolkeeper.tasks.fees.metering.month_forecast import ForecastRequest, PlannedChange
 from poolkeeper.tasks.fees.periods import Period
-from poolkeeper.tasks.fees.tariff.values import _NUMBER as PRICED
+from poolkeeper.tasks.fees.tariff.tariff_values import _NUMBER as PRICED
 from poolkeeper.tasks.fees.usage.events import EVENT_COLUMNS, EventReader
 from poolkeeper.tasks.fleet import SelectionInvalid, select
 from poolkeeper.tasks.fleet.pasted import pasted_secrets, secrets_in_comments

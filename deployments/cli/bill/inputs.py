@@ -16,9 +16,9 @@ from poolkeeper.deployments.cli.asking import BAD_INPUT, WRONG_OUT_THERE
 from poolkeeper.deployments.terminal import echo
 
 if TYPE_CHECKING:
-    from poolkeeper.tasks.fees.metering.meter import Statement
+    from poolkeeper.tasks.fees.metering.statement import Statement
     from poolkeeper.tasks.fees.periods import Period
-    from poolkeeper.tasks.fees.tariff.model import Tariff
+    from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
     from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
     from poolkeeper.tasks.fleet.problems import FileInvalid
 
@@ -69,7 +69,7 @@ class Case:
         fresh: metered as if no month were closed
         """
         from poolkeeper.tasks.fees.closing.close import statement_of
-        from poolkeeper.tasks.fees.metering.meter import meter
+        from poolkeeper.tasks.fees.metering.statement import meter
 
         if fresh:
             return meter(self.evidence, self.tariff, period, self.now_us), False
@@ -79,7 +79,7 @@ class Case:
 def read_case(tariff: str, events: str | None, until: str | None, as_json: bool) -> Case:
     """Read prices and evidence. Every problem of a wrong file is shown, and ends the command."""
     from poolkeeper.tasks.fees.periods import instant
-    from poolkeeper.tasks.fees.tariff.loading import load_tariff, tariff_path
+    from poolkeeper.tasks.fees.tariff.tariff_file import load_tariff, tariff_path
     from poolkeeper.tasks.fees.usage.evidence import evidence_of_csv, evidence_of_spool
     from poolkeeper.tasks.fleet.problems import FileInvalid
     from poolkeeper.tasks.ledger import Spool

@@ -10,8 +10,8 @@ from poolkeeper.deployments.terminal import console
 
 if TYPE_CHECKING:
     from poolkeeper.tasks.fees.metering.fee_lines import FeeLine
-    from poolkeeper.tasks.fees.metering.meter import Statement
-    from poolkeeper.tasks.fees.tariff.model import Tariff
+    from poolkeeper.tasks.fees.metering.statement import Statement
+    from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
 
 WIDTH = 200
 SHOWN_LINES = 40

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from poolkeeper.tasks.fees.bill.vendor_bill import Bill, BillRow
-from poolkeeper.tasks.fees.metering.meter import Statement
+from poolkeeper.tasks.fees.metering.statement import Statement
 from poolkeeper.tasks.fees.money import money_text, total
 from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject, by_severity
 

@@ -13,10 +13,10 @@ from decimal import Decimal
 
 from poolkeeper.tasks.fees.bill.vendor_bill import Bill, BillRow
 from poolkeeper.tasks.fees.metering.fee_lines import FeeLine
-from poolkeeper.tasks.fees.metering.meter import Statement
+from poolkeeper.tasks.fees.metering.statement import Statement
 from poolkeeper.tasks.fees.money import money_text, times, total
 from poolkeeper.tasks.fees.periods import HOUR_US, moment
-from poolkeeper.tasks.fees.tariff.model import Rule
+from poolkeeper.tasks.fees.tariff.tariff_model import Rule
 from poolkeeper.tasks.fees.tariff.units import Counting
 
 FINAL_AFTER = timedelta(days=2, hours=12)

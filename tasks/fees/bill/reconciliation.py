@@ -22,10 +22,10 @@ from poolkeeper.tasks.fees.bill.bill_findings import bill_findings
 from poolkeeper.tasks.fees.bill.difference_reasons import BillContext, Sides, likely_reason
 from poolkeeper.tasks.fees.bill.vendor_bill import Bill, BillRow
 from poolkeeper.tasks.fees.metering.fee_lines import FeeLine
-from poolkeeper.tasks.fees.metering.meter import Statement
+from poolkeeper.tasks.fees.metering.statement import Statement
 from poolkeeper.tasks.fees.money import money_text, total
 from poolkeeper.tasks.fees.periods import Period
-from poolkeeper.tasks.fees.tariff.model import Rule, Tariff
+from poolkeeper.tasks.fees.tariff.tariff_model import Rule, Tariff
 from poolkeeper.tasks.fleet.problems import counted
 from poolkeeper.tasks.outcomes import Finding, Invalid, Severity
 

@@ -18,10 +18,10 @@ from operator import attrgetter
 
 from poolkeeper.tasks.fees.closing.closed_months import ClosedMonths
 from poolkeeper.tasks.fees.metering.fee_lines import FeeLine, line_id
-from poolkeeper.tasks.fees.metering.meter import Statement, collective, meter
+from poolkeeper.tasks.fees.metering.statement import Statement, collective, meter
 from poolkeeper.tasks.fees.money import EXACT, ZERO, money_text
 from poolkeeper.tasks.fees.periods import Period, moment
-from poolkeeper.tasks.fees.tariff.model import Tariff
+from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
 from poolkeeper.tasks.fees.tariff.units import Measure
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
 from poolkeeper.tasks.fees.usage.usage_records import Lifetime, UsagePhase

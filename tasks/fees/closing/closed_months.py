@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from poolkeeper.tasks.fees.metering.fee_lines import FeeLine
-from poolkeeper.tasks.fees.metering.meter import Statement, Unpriced
+from poolkeeper.tasks.fees.metering.statement import Statement, Unpriced
 from poolkeeper.tasks.fees.money import money_text
 from poolkeeper.tasks.fees.periods import Period, PeriodInvalid
-from poolkeeper.tasks.fees.tariff.loading import tariff_of
-from poolkeeper.tasks.fees.tariff.model import Tariff
+from poolkeeper.tasks.fees.tariff.tariff_file import tariff_of
+from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
 from poolkeeper.tasks.ledger import private_folder, sync_folder
 from poolkeeper.tasks.outcomes import CannotGoOn
 

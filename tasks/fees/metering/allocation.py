@@ -14,11 +14,11 @@ from fractions import Fraction
 from typing import Any
 
 from poolkeeper.tasks.fees.metering.intervals import Estimate, MeteringWindow, PeerSizes, billed_intervals
-from poolkeeper.tasks.fees.metering.meter import Statement
 from poolkeeper.tasks.fees.metering.slots import SlotRange, merged
+from poolkeeper.tasks.fees.metering.statement import Statement
 from poolkeeper.tasks.fees.money import EXACT, money_text, total
 from poolkeeper.tasks.fees.periods import DAY_US, Period, slot_of
-from poolkeeper.tasks.fees.tariff.model import Rule
+from poolkeeper.tasks.fees.tariff.tariff_model import Rule
 from poolkeeper.tasks.fees.tariff.units import UNITS, Counting, Measure
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
 from poolkeeper.tasks.fees.usage.usage_records import UsageRecord

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from poolkeeper.tasks.fees.metering.fee_lines import FeeLine, SourceEvent, Span
-from poolkeeper.tasks.fees.metering.meter import ALL
+from poolkeeper.tasks.fees.metering.statement import ALL
 from poolkeeper.tasks.fees.money import money_text
 from poolkeeper.tasks.fees.periods import BILLING_ZONE, moment
-from poolkeeper.tasks.fees.tariff.model import Tariff
+from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
 from poolkeeper.tasks.fees.tariff.units import Counting
 
 SPANS = 12

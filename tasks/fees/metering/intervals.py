@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from poolkeeper.tasks.fees.periods import moment
-from poolkeeper.tasks.fees.tariff.model import Rule
+from poolkeeper.tasks.fees.tariff.tariff_model import Rule
 from poolkeeper.tasks.fees.tariff.units import Measure
 from poolkeeper.tasks.fees.usage.usage_records import Lifetime, UsagePhase, UsageRecord
 

@@ -14,12 +14,12 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from poolkeeper.tasks.fees.metering.meter import Statement, meter
+from poolkeeper.tasks.fees.metering.statement import Statement, meter
 from poolkeeper.tasks.fees.money import EXACT, money_text
 from poolkeeper.tasks.fees.periods import Period, billing_day
-from poolkeeper.tasks.fees.tariff.model import Price, Rule, Tariff, Tier
+from poolkeeper.tasks.fees.tariff.tariff_model import Price, Rule, Tariff, Tier
+from poolkeeper.tasks.fees.tariff.tariff_values import MAX_PLACES
 from poolkeeper.tasks.fees.tariff.units import UNITS, Counting, PriceUnit
-from poolkeeper.tasks.fees.tariff.values import MAX_PLACES
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
 from poolkeeper.tasks.fees.usage.usage_records import Lifetime, UsagePhase, UsageRecord
 from poolkeeper.tasks.fleet.problems import counted

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from poolkeeper.tasks.fees.bill.reconciliation import BilledResource, ComparedFee, Reconciliation
 from poolkeeper.tasks.fees.metering.allocation import Allocation
-from poolkeeper.tasks.fees.metering.meter import Statement
 from poolkeeper.tasks.fees.metering.month_forecast import MonthForecast
+from poolkeeper.tasks.fees.metering.statement import Statement
 from poolkeeper.tasks.fees.money import money_text, total
 from poolkeeper.tasks.fees.periods import moment
 from poolkeeper.tasks.fees.reports.month import Month

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from poolkeeper.tasks.fees.metering.fee_lines import FeeLine
-from poolkeeper.tasks.fees.metering.meter import Statement
+from poolkeeper.tasks.fees.metering.statement import Statement
 from poolkeeper.tasks.fees.money import money_text, times
 from poolkeeper.tasks.fees.periods import moment
 

@@ -10,11 +10,11 @@ from poolkeeper.tasks.fees.bill.reconciliation import Reconciliation
 from poolkeeper.tasks.fees.closing.close import statement_of
 from poolkeeper.tasks.fees.closing.closed_months import ClosedMonths
 from poolkeeper.tasks.fees.metering.allocation import Allocation, ShareKey, allocate
-from poolkeeper.tasks.fees.metering.meter import Statement
 from poolkeeper.tasks.fees.metering.month_forecast import ForecastRequest, MonthForecast, estimates
+from poolkeeper.tasks.fees.metering.statement import Statement
 from poolkeeper.tasks.fees.money import money_text
 from poolkeeper.tasks.fees.periods import Period
-from poolkeeper.tasks.fees.tariff.model import Tariff
+from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
 from poolkeeper.tasks.fleet.problems import counted
 

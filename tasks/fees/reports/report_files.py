@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from poolkeeper.tasks.fees.bill.reconciliation import Reconciliation
-from poolkeeper.tasks.fees.metering.meter import Statement
+from poolkeeper.tasks.fees.metering.statement import Statement
 from poolkeeper.tasks.fees.reports.fees_page import page
 from poolkeeper.tasks.fees.reports.focus import FOCUS_COLUMNS, focus_rows
 from poolkeeper.tasks.fees.reports.month import Month

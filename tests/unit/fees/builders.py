@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from poolkeeper.tasks.fees.metering.meter import Statement, meter
+from poolkeeper.tasks.fees.metering.statement import Statement, meter
 from poolkeeper.tasks.fees.periods import Period, instant
-from poolkeeper.tasks.fees.tariff.loading import load_tariff, tariff_of, tariff_path
-from poolkeeper.tasks.fees.tariff.model import Tariff
+from poolkeeper.tasks.fees.tariff.tariff_file import load_tariff, tariff_of, tariff_path
+from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
 from poolkeeper.tasks.fees.usage.events import EVENT_COLUMNS, EventReader, EvidenceInvalid, UsageEvent
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
 from poolkeeper.tasks.fees.usage.usage_records import usage_records_of
 
 NOW = datetime(2027, 6, 1, tzinfo=UTC)
-"""Long after everything that is told in these tests."""
+"""Long after every event of these tests."""
 
 OCTOBER = Period.month(2026, 10)
 

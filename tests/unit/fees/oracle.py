@@ -19,7 +19,7 @@ from typing import Any
 CHINA = timezone(timedelta(hours=8))
 MINUTE = timedelta(minutes=1)
 
-SourceEvent = tuple[str, str, datetime, int | None]
+OracleEvent = tuple[str, str, datetime, int | None]
 """resource, event, time, size."""
 
 
@@ -30,10 +30,10 @@ def minutes(start: datetime, end: datetime) -> Iterator[datetime]:
         at += MINUTE
 
 
-def alive(told: list[SourceEvent], minute: datetime) -> tuple[str, int] | None:
-    """State and size of a resource in a minute, or None when it is not there. `told` is in the order of time."""
+def alive(events: list[OracleEvent], minute: datetime) -> tuple[str, int] | None:
+    """State and size of a resource in a minute, or None when it is not there. `events` is in the order of time."""
     there, state, size = False, "", 0
-    for _, event, at, new_size in told:
+    for _, event, at, new_size in events:
         if at > minute:
             break
         if event in ("created", "joined"):
@@ -46,17 +46,17 @@ def alive(told: list[SourceEvent], minute: datetime) -> tuple[str, int] | None:
     return (state, size) if there else None
 
 
-def grouped(told: list[SourceEvent]) -> dict[str, list[SourceEvent]]:
-    found: dict[str, list[SourceEvent]] = defaultdict(list)
-    for row in told:
+def grouped(events: list[OracleEvent]) -> dict[str, list[OracleEvent]]:
+    found: dict[str, list[OracleEvent]] = defaultdict(list)
+    for row in events:
         found[row[0]].append(row)
     return {resource: sorted(rows, key=lambda row: row[2]) for resource, rows in found.items()}
 
 
-def pro_hours(told: list[SourceEvent], start: datetime, end: datetime) -> dict[str, int]:
+def pro_hours(events: list[OracleEvent], start: datetime, end: datetime) -> dict[str, int]:
     """Billed clock hours of each cluster."""
     billed: dict[str, int] = {}
-    for cluster, rows in grouped(told).items():
+    for cluster, rows in grouped(events).items():
         free = {f"{row[2].astimezone(CHINA):%F %H}" for row in rows if row[1] in ("created", "released")}
         hours = set()
         for minute in minutes(start, end):
@@ -68,11 +68,11 @@ def pro_hours(told: list[SourceEvent], start: datetime, end: datetime) -> dict[s
 
 
 def edge_vcpu_days(
-    told: list[SourceEvent], start: datetime, end: datetime, free: tuple[str, ...] = ()
+    events: list[OracleEvent], start: datetime, end: datetime, free: tuple[str, ...] = ()
 ) -> dict[str, int]:
     """Billed vCPU-days of each node: on each day the most vCPUs that it had on it."""
     billed: dict[str, int] = {}
-    for node, rows in grouped(told).items():
+    for node, rows in grouped(events).items():
         most: dict[str, int] = defaultdict(int)
         for minute in minutes(start, end):
             found = alive(rows, minute)
@@ -83,10 +83,12 @@ def edge_vcpu_days(
     return billed
 
 
-def lingjun_fee(told: list[SourceEvent], start: datetime, end: datetime, steps: list[tuple[Any, Fraction]]) -> Fraction:
+def lingjun_fee(
+    events: list[OracleEvent], start: datetime, end: datetime, steps: list[tuple[Any, Fraction]]
+) -> Fraction:
     """The fee for all nodes: of each day's maximum, each GPU at the price of the step that it falls into."""
     most: dict[str, int] = defaultdict(int)
-    nodes = grouped(told)
+    nodes = grouped(events)
     for minute in minutes(start, end):
         found = [alive(rows, minute) for rows in nodes.values()]
         day = f"{minute.astimezone(CHINA):%F}"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolkeeper.tasks.fees.metering.allocation import ShareKey, ShareKeyInvalid, allocate, shared_out
-from poolkeeper.tasks.fees.metering.meter import meter
+from poolkeeper.tasks.fees.metering.statement import meter
 from poolkeeper.tasks.fees.periods import instant
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, NOW, OCTOBER, evidence_of
 from tests.unit.fees.random_usage import rows
@@ -63,7 +63,7 @@ def test_a_price_by_the_sum_of_all_is_shared() -> None:
     assert allocated(LINGJUN, "team", "gpus") == {"web": "387.50"}
 
 
-def test_without_anybody_to_share_with_it_is_nobody_s() -> None:
+def test_without_a_node_shared_lines_have_no_group() -> None:
     evidence = evidence_of(FLEET[:1])
     statement = meter(evidence, ACK_PRO, OCTOBER, instant(NOW))
     assert allocate(statement, evidence, "team", ShareKey.of("nodes")).totals() == {"": Decimal("66.96")}
@@ -100,8 +100,8 @@ def test_parts_sum_to_the_whole_and_none_is_a_step_off(amount: Decimal, weights:
 
 
 @given(rows(most=5), st.sampled_from(["nodes", "vcpus", "gpus", "evenly", "a=1,b=2"]), st.sampled_from([ACK_PRO, EDGE, LINGJUN]))  # fmt: skip
-def test_every_allocation_sums_to_the_bill_line_by_line(told: list[Any], key: str, prices: Any) -> None:
-    evidence = evidence_of(told)
+def test_every_allocation_sums_to_the_bill_line_by_line(events: list[Any], key: str, prices: Any) -> None:
+    evidence = evidence_of(events)
     statement = meter(evidence, prices, OCTOBER, instant(NOW))
     allocation = allocate(statement, evidence, "pool", ShareKey.of(key))
     assert sum(allocation.totals().values()) == statement.total

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from poolkeeper.tasks.fees.bill.bill_export import bill_of_csv
 from poolkeeper.tasks.fees.bill.reconciliation import FeeVerdict, Reconciliation, reconcile
 from poolkeeper.tasks.fees.bill.vendor_bill import BillInvalid
-from poolkeeper.tasks.fees.metering.meter import Statement
+from poolkeeper.tasks.fees.metering.statement import Statement
 from poolkeeper.tasks.fees.money import EXACT, money_text
-from poolkeeper.tasks.fees.tariff.loading import tariff_of
+from poolkeeper.tasks.fees.tariff.tariff_file import tariff_of
 from tests.unit.fees.builders import OCTOBER, metered
 from tests.unit.fees.random_usage import rows
 
@@ -125,11 +125,11 @@ def reconciled(export: Path, statement: Statement, text: str) -> Reconciliation:
 
 @any_bill
 @given(edited())
-def test_exactly_what_was_edited_is_told(export: Path, made: tuple[Statement, Edited]) -> None:
+def test_exactly_the_edited_rows_differ(export: Path, made: tuple[Statement, Edited]) -> None:
     statement, bill = made
     found = reconciled(export, statement, bill.text())
-    told = {(one.resource_id, one.rule): (one.verdict, one.difference) for one in found.compared}
-    assert told == bill.verdicts
+    verdicts = {(one.resource_id, one.rule): (one.verdict, one.difference) for one in found.compared}
+    assert verdicts == bill.verdicts
     assert {one.instance_id: one.charged for one in found.resources} == bill.resources
     assert {one.instance_id: one.charged for one in found.other_clusters} == bill.others
     untouched = {key for key, (verdict, _) in bill.verdicts.items() if verdict is FeeVerdict.AGREES}
@@ -139,7 +139,7 @@ def test_exactly_what_was_edited_is_told(export: Path, made: tuple[Statement, Ed
 
 @any_bill
 @given(edited(), st.data())
-def test_a_page_that_stands_twice_is_told_by_its_lines(
+def test_a_repeated_page_is_reported_with_its_lines(
     export: Path, made: tuple[Statement, Edited], data: st.DataObject
 ) -> None:
     statement, bill = made
@@ -156,7 +156,7 @@ def test_a_page_that_stands_twice_is_told_by_its_lines(
 
 @any_bill
 @given(edited(), st.sampled_from(NEEDED))
-def test_a_column_by_another_name_is_told(export: Path, made: tuple[Statement, Edited], column: str) -> None:
+def test_a_column_with_another_name_is_reported(export: Path, made: tuple[Statement, Edited], column: str) -> None:
     statement, bill = made
     with pytest.raises(BillInvalid) as caught:
         reconciled(export, statement, bill.text().replace(column, "Strange", 1))
@@ -167,7 +167,7 @@ def test_a_column_by_another_name_is_told(export: Path, made: tuple[Statement, E
 
 @any_bill
 @given(edited(), st.data())
-def test_rows_in_another_currency_are_told_once_with_their_number(
+def test_rows_in_another_currency_are_reported_once_with_their_number(
     export: Path, made: tuple[Statement, Edited], data: st.DataObject
 ) -> None:
     statement, bill = made

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.fees.metering.meter import meter
+from poolkeeper.tasks.fees.metering.statement import meter
 from poolkeeper.tasks.fees.periods import instant
-from poolkeeper.tasks.fees.tariff.loading import check_tariff, shipped_tariffs, tariff_path
+from poolkeeper.tasks.fees.tariff.tariff_file import check_tariff, shipped_tariffs, tariff_path
 from poolkeeper.tasks.fees.usage.events import EvidenceInvalid
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence, evidence_of_csv
 from poolkeeper.tasks.fleet import Problem
@@ -41,8 +41,8 @@ def spoilt(text: str, chance: random.Random) -> str:
 
 @anything
 @given(rows(), st.randoms(use_true_random=False))
-def test_events(folder: Path, told: list[tuple[object, ...]], chance: random.Random) -> None:
-    path = csv_file(folder, told)
+def test_events(folder: Path, events: list[tuple[object, ...]], chance: random.Random) -> None:
+    path = csv_file(folder, events)
     text = spoilt(path.read_text(), chance)
     path.write_text(text)
     lines = path.read_text().count("\n") + 1  # a lone carriage return ends a line as well

@@ -116,7 +116,7 @@ def changed(line: int, place: int, value: str) -> str:
         pytest.param(
             changed(1, 4, "Net"), 1, "no column PretaxAmount", "It may have another name", id="missing column"
         ),
-        pytest.param(changed(1, 0, "Month"), 1, "no column BillingCycle", "Rename it", id="no month told"),
+        pytest.param(changed(1, 0, "Month"), 1, "no column BillingCycle", "Rename it", id="no month"),
         pytest.param(changed(1, 6, "Currency"), 1, "two columns are Currency", "Delete one", id="column twice"),
         pytest.param(text_of(ROWS)[:-3], 4, "in the middle of a line", "Export", id="cut in the last value"),
         pytest.param(text_of(ROWS)[:-9], 4, "5 values for 7 columns", "Export", id="cut between values"),

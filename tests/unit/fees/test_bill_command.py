@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from poolkeeper.deployments.cli import main
-from poolkeeper.tasks.fees.tariff.loading import SHIPPED
+from poolkeeper.tasks.fees.tariff.tariff_file import SHIPPED
 from poolkeeper.tasks.ledger import LIFECYCLE, Spool
 from tests.unit.fees.builders import csv_file, priced, tariff_text
 
@@ -108,7 +108,7 @@ def test_any_line_is_explained(events: Path) -> None:
             assert line["id"] in result.stdout
 
 
-def test_what_an_explanation_tells(events: Path) -> None:
+def test_the_text_of_an_explanation(events: Path) -> None:
     line = answered("meter", "--events", events, "--period", "2026-10")["lines"][0]
     assert bill("explain", line["id"], "--events", events).stdout == (
         f"USD 0.18 for cluster c1: line {line['id']}\n"
@@ -146,11 +146,11 @@ def test_closing_twice_and_evidence_that_comes_late(tmp_path: Path, events: Path
     november = answered("meter", *arguments, "--period", "2026-11")
     (line,) = november["lines"]
     assert (line["amount"], line["corrects"]) == ("1.856", october["lines"][0]["id"])
-    told = bill("explain", line["id"], *arguments).stdout
-    assert f"It corrects line {line['corrects']} of a closed month: 64 vCPU-days for 1.856 were charged;" in told
+    text = bill("explain", line["id"], *arguments).stdout
+    assert f"It corrects line {line['corrects']} of a closed month: 64 vCPU-days for 1.856 were charged;" in text
 
 
-def test_outlook(events: Path, tmp_path: Path) -> None:
+def test_forecast(events: Path, tmp_path: Path) -> None:
     there = csv_file(tmp_path, [("n1", "node", "joined", "2026-10-05T10:20:00+08:00", 64)], "there.csv")
     answer = answered("forecast", "--events", there, "--until", UNTIL, "--period", "2026-11", "--price", "0.029", "--add", "1x64")  # fmt: skip
     published, hypothetical = answer["forecast"]
@@ -196,7 +196,7 @@ def test_bad_input(arguments: tuple[str, ...], words: str) -> None:
     assert words in result.stderr
 
 
-def test_wrong_files_are_told_whole_and_nothing_is_written(tmp_path: Path, state: Path) -> None:
+def test_every_problem_of_a_wrong_file_is_reported_and_nothing_is_written(tmp_path: Path, state: Path) -> None:
     path = tmp_path / "events.csv"
     path.write_text("resource_id,kind,event,at\nn1,node,joined,2026-10-05T10:20\nn2,node,arrived,2026-10-05T10:20Z\n")
     for command in ("meter", "close"):

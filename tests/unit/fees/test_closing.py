@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from poolkeeper.tasks.fees.closing.close import NotClosable, PriceMissing, close, digests_of, statement_of
 from poolkeeper.tasks.fees.closing.closed_months import ClosedMonthDamaged, ClosedMonths
-from poolkeeper.tasks.fees.metering.meter import Statement, meter
+from poolkeeper.tasks.fees.metering.statement import Statement, meter
 from poolkeeper.tasks.fees.periods import Period, instant
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, NOW, OCTOBER, Row, evidence_of, priced, tariff
 from tests.unit.fees.random_usage import rows
@@ -42,8 +42,10 @@ def closed(tmp_path: Path) -> ClosedMonths:
     return ClosedMonths(tmp_path / "fees" / "test")
 
 
-def closing(closed: ClosedMonths, told: list[Row], period: Period, prices: Any = FEE, now: datetime = NOW) -> Statement:
-    return close(evidence_of(told, now), prices, period, instant(now), closed).statement
+def closing(
+    closed: ClosedMonths, events: list[Row], period: Period, prices: Any = FEE, now: datetime = NOW
+) -> Statement:
+    return close(evidence_of(events, now), prices, period, instant(now), closed).statement
 
 
 def files(closed: ClosedMonths) -> dict[str, bytes]:
@@ -77,9 +79,9 @@ def test_closing_twice_does_nothing(closed: ClosedMonths) -> None:
 def test_evidence_that_comes_late_is_charged_in_the_next_month_by_the_line_it_corrects(closed: ClosedMonths) -> None:
     october = closing(closed, NODE, OCTOBER)
     before = files(closed)
-    told = [*NODE, *LATE, ("n1", "node", "left", "2026-10-06T12:00+08:00")]
-    told.remove(NODE[1])  # it left earlier than was thought
-    november = closing(closed, told, NOVEMBER)
+    events = [*NODE, *LATE, ("n1", "node", "left", "2026-10-06T12:00+08:00")]
+    events.remove(NODE[1])  # it left earlier than was thought
+    november = closing(closed, events, NOVEMBER)
     by_resource = {line.resource_id: line for line in november.lines}
     assert {name: (line.quantity, line.amount) for name, line in by_resource.items()} == {"n1": (-2, -2), "n2": (2, 2)}
     assert by_resource["n1"].corrects == october.lines[0].id
@@ -87,7 +89,7 @@ def test_evidence_that_comes_late_is_charged_in_the_next_month_by_the_line_it_co
         "4 node-days for 4.00 were charged; the evidence that came later gives 2 node-days for 2.00"
     )
     assert by_resource["n2"].corrects.startswith("2026-10-")
-    assert october.total + november.total == meter(evidence_of(told), FEE, OCTOBER, instant(NOW)).total
+    assert october.total + november.total == meter(evidence_of(events), FEE, OCTOBER, instant(NOW)).total
     assert files(closed).items() >= before.items()
 
 
@@ -120,15 +122,15 @@ def test_a_new_price_does_not_touch_a_closed_month(closed: ClosedMonths) -> None
     assert (line.quantity, line.amount) == (2, 2)
 
 
-def test_a_size_that_is_told_late_is_corrected(closed: ClosedMonths) -> None:
+def test_a_size_that_is_reported_late_is_corrected(closed: ClosedMonths) -> None:
     joined = ("n1", "node", "joined", "2026-10-31T12:00+08:00")
-    told: list[Row] = [joined, ("n2", "node", "joined", "2026-10-31T12:00+08:00", 8)]
-    october = closing(closed, told, OCTOBER, EDGE)
+    events: list[Row] = [joined, ("n2", "node", "joined", "2026-10-31T12:00+08:00", 8)]
+    october = closing(closed, events, OCTOBER, EDGE)
     assert [line.gaps for line in october.lines] == [
         ("no event reports its vcpus; 8 to 8 is assumed, from other nodes",),
         (),
     ]
-    november = closing(closed, [*told, ("n1", "node", "state:Ready", "2026-11-01T12:00+08:00", 4)], NOVEMBER, EDGE)
+    november = closing(closed, [*events, ("n1", "node", "state:Ready", "2026-11-01T12:00+08:00", 4)], NOVEMBER, EDGE)
     (correction,) = [line for line in november.lines if line.corrects]
     assert (correction.quantity, correction.amount) == (-4, Decimal("-0.116"))
 
@@ -229,7 +231,7 @@ THERE: list[Row] = [
 
 
 @pytest.mark.parametrize(
-    ("told", "changed"),
+    ("events", "changed"),
     [
         pytest.param(THERE, [], id="nothing"),
         pytest.param([("n1", "node", "joined", "2026-09-21T12:00+08:00", 4, 0), THERE[1]], [9], id="its beginning"),
@@ -242,9 +244,9 @@ THERE: list[Row] = [
         pytest.param([*THERE, ("n1", "node", "joined", "2026-12-10T12:00+08:00")], [12], id="it comes back"),
     ],
 )  # fmt: skip
-def test_which_months_late_evidence_touches(told: list[Row], changed: list[int]) -> None:
+def test_which_months_late_evidence_touches(events: list[Row], changed: list[int]) -> None:
     months = [Period.month(2026, month) for month in (9, 10, 11, 12)]
-    before, after = (digests_of(evidence_of(rows_), EDGE, months) for rows_ in (THERE, told))
+    before, after = (digests_of(evidence_of(rows_), EDGE, months) for rows_ in (THERE, events))
     assert [m.first.month for m, one, other in zip(months, before, after, strict=True) if one != other] == changed
 
 
@@ -255,19 +257,19 @@ def test_however_evidence_trickles_in_closed_stays_closed_and_the_sum_is_right(
 ) -> None:
     closed = ClosedMonths(tmp_path_factory.mktemp("closed"))
     prices = data.draw(st.sampled_from([EDGE, LINGJUN, FLAT, ACK_PRO]))
-    told = data.draw(rows("cn", most=4))
-    ids = sorted({row[0] for row in told})
+    events = data.draw(rows("cn", most=4))
+    ids = sorted({row[0] for row in events})
     # each month sees the records of some resources only, the last one all
     known: set[str] = set()
     totals, before = Decimal(0), {}
     for month in (OCTOBER, NOVEMBER, DECEMBER):
         known |= set(ids) if month is DECEMBER else set(data.draw(st.lists(st.sampled_from(ids))))
-        statement = closing(closed, [row for row in told if row[0] in known], month, prices)
+        statement = closing(closed, [row for row in events if row[0] in known], month, prices)
         totals += statement.total
         assert files(closed).items() >= before.items()
         before = files(closed)
     whole = Period(OCTOBER.first, DECEMBER.after)
-    assert totals == meter(evidence_of(told), prices, whole, instant(NOW)).total
+    assert totals == meter(evidence_of(events), prices, whole, instant(NOW)).total
 
 
 def killed(closed: ClosedMonths, step: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.fees.metering.meter import meter
+from poolkeeper.tasks.fees.metering.statement import meter
 from poolkeeper.tasks.fees.periods import instant
 from poolkeeper.tasks.fees.usage.events import EvidenceInvalid
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence, evidence_of_csv, evidence_of_spool
@@ -123,10 +123,10 @@ def test_labels_as_json(tmp_path: Path) -> None:
     assert record.labels == {"team": "web", "rack": "7"}
 
 
-def test_whoever_leaves_and_joins_at_one_time_was_there_before() -> None:
+def test_a_node_that_leaves_and_joins_at_one_time_existed_before() -> None:
     t = "2026-10-05T10:00Z"
-    told = [("n1", "node", "joined", "2026-10-01T00:00Z", 4), ("n1", "node", "joined", t, 4), ("n1", "node", "left", t), ("n2", "node", "left", t), ("n2", "node", "joined", t, 4)]  # fmt: skip
-    one, two = evidence_of(told).records
+    events = [("n1", "node", "joined", "2026-10-01T00:00Z", 4), ("n1", "node", "joined", t, 4), ("n1", "node", "left", t), ("n2", "node", "left", t), ("n2", "node", "joined", t, 4)]  # fmt: skip
+    one, two = evidence_of(events).records
     assert [life.ends_us is None for life in one.lifetimes] == [False, True]
     assert [life.ends_us for life in two.lifetimes] == [two.lifetimes[0].begins_us]
 
@@ -134,7 +134,7 @@ def test_whoever_leaves_and_joins_at_one_time_was_there_before() -> None:
 # what the evidence leaves open
 
 
-def test_who_left_without_having_joined_was_there_for_some_time() -> None:
+def test_a_node_that_left_without_having_joined_existed_for_some_time() -> None:
     statement = metered([("n1", "node", "left", "2026-10-03T10:50+08:00", 32)], EDGE)
     (line,) = statement.lines
     assert (line.quantity, line.low, line.amount, line.high) == (96, 32 * EDGE_PRICE, 96 * EDGE_PRICE, 96 * EDGE_PRICE)
@@ -145,16 +145,16 @@ def test_who_left_without_having_joined_was_there_for_some_time() -> None:
 EDGE_PRICE = EDGE.rules[0].prices[0].tiers[0].price
 
 
-def test_a_size_that_nobody_told_is_between_those_of_its_pool() -> None:
-    told = [(f"n{n}", "node", "joined", "2026-10-31T00:00+08:00", size, "", f"pool={pool}") for n, (size, pool) in enumerate([(8, "a"), (16, "a"), (64, "a"), (128, "b"), ("", "a"), ("", "c")])]  # fmt: skip
-    statement = metered(told, EDGE)
+def test_a_size_that_is_not_known_is_between_those_of_its_pool() -> None:
+    events = [(f"n{n}", "node", "joined", "2026-10-31T00:00+08:00", size, "", f"pool={pool}") for n, (size, pool) in enumerate([(8, "a"), (16, "a"), (64, "a"), (128, "b"), ("", "a"), ("", "c")])]  # fmt: skip
+    statement = metered(events, EDGE)
     in_pool, elsewhere = statement.lines[4:]
     assert (in_pool.low, in_pool.amount, in_pool.high) == (8 * EDGE_PRICE, 16 * EDGE_PRICE, 64 * EDGE_PRICE)
     assert (elsewhere.low, elsewhere.amount, elsewhere.high) == (8 * EDGE_PRICE, 16 * EDGE_PRICE, 128 * EDGE_PRICE)
     assert float(statement.coverage) == pytest.approx(4 / 6, abs=1e-6)
 
 
-def test_a_size_that_no_node_told_is_not_made_up() -> None:
+def test_a_size_that_no_node_has_is_not_invented() -> None:
     statement = metered([("n1", "node", "joined", "2026-10-31T00:00+08:00")], EDGE)
     assert (statement.lines, statement.coverage) == ((), 0)
     assert [usage.reason for usage in statement.unpriced] == [
@@ -186,8 +186,8 @@ def test_without_evidence_nothing_is_covered() -> None:
 
 
 def test_evidence_that_nothing_was_there_covers_the_period() -> None:
-    told = [("n1", "node", "joined", "2026-08-01T00:00Z", 10), ("n1", "node", "left", "2026-08-02T00:00Z")]
-    assert (metered(told, EDGE).lines, metered(told, EDGE).coverage) == ((), 1)
+    events = [("n1", "node", "joined", "2026-08-01T00:00Z", 10), ("n1", "node", "left", "2026-08-02T00:00Z")]
+    assert (metered(events, EDGE).lines, metered(events, EDGE).coverage) == ((), 1)
 
 
 # the spool
@@ -228,6 +228,6 @@ def test_a_spool_that_was_broken_is_one_problem(tmp_path: Path) -> None:
 
 
 def test_a_file_of_rows_is_read_as_rows_are(tmp_path: Path) -> None:
-    told = [("n1", "node", "joined", "2026-10-05T10:20+08:00", 64, 0, "pool=a")]
-    from_file = evidence_of_csv(csv_file(tmp_path, told), NOW)
-    assert meter(from_file, EDGE, OCTOBER, instant(NOW)).total == metered(told, EDGE).total
+    events = [("n1", "node", "joined", "2026-10-05T10:20+08:00", 64, 0, "pool=a")]
+    from_file = evidence_of_csv(csv_file(tmp_path, events), NOW)
+    assert meter(from_file, EDGE, OCTOBER, instant(NOW)).total == metered(events, EDGE).total

@@ -21,12 +21,12 @@ FLEET = [
 PRICE = Decimal("0.029")
 
 
-def test_the_month_s_end_lies_between_all_goes_now_and_all_stays() -> None:
+def test_a_forecast_is_between_all_nodes_leave_and_all_nodes_stay() -> None:
     statement = month_forecast.month_end(evidence_of(FLEET, NOW), EDGE, OCTOBER)
     assert (statement.low, statement.total, statement.high) == (4 * 64 * 21 * PRICE, 4 * 64 * 31 * PRICE, 4 * 64 * 31 * PRICE)  # fmt: skip
 
 
-def test_what_is_estimated_is_what_comes_if_nothing_changes() -> None:
+def test_a_forecast_is_the_total_if_nothing_changes() -> None:
     assert month_forecast.month_end(evidence_of(FLEET, NOW), ACK_PRO, OCTOBER).total == metered(FLEET, ACK_PRO).total
 
 

@@ -29,7 +29,7 @@ slow = settings(max_examples=int(os.environ.get("FEES_EXAMPLES", "30")), deadlin
 """The oracle walks minute by minute: a thousand examples take some four minutes."""
 
 
-def told(found: list[Any], size: int = 4) -> list[oracle.SourceEvent]:
+def oracle_events(found: list[Any], size: int = 4) -> list[oracle.OracleEvent]:
     return [(row[0], row[2], datetime.fromisoformat(row[3]), (row[size] or None) if len(row) > size else None) for row in found]  # fmt: skip
 
 
@@ -46,28 +46,30 @@ def only(billed: dict[str, int]) -> dict[str, int]:
 @given(rows("c"))
 def test_the_pro_fee(found: list[Any]) -> None:
     statement = metered(found, ACK_PRO, PERIOD)
-    assert only(quantities(statement)) == only(oracle.pro_hours(told(found), START, END))
+    assert only(quantities(statement)) == only(oracle.pro_hours(oracle_events(found), START, END))
 
 
 @slow
 @given(rows("n"))
 def test_the_edge_fee(found: list[Any]) -> None:
     statement = metered(found, EDGE, PERIOD)
-    assert only(quantities(statement)) == only(oracle.edge_vcpu_days(told(found), START, END))
+    assert only(quantities(statement)) == only(oracle.edge_vcpu_days(oracle_events(found), START, END))
 
 
 @slow
 @given(rows("n"))
 def test_a_fee_that_rests_in_some_state(found: list[Any]) -> None:
     statement = metered(found, SOME_FREE, PERIOD)
-    assert only(quantities(statement)) == only(oracle.edge_vcpu_days(told(found), START, END, free=("NotReady",)))
+    assert only(quantities(statement)) == only(
+        oracle.edge_vcpu_days(oracle_events(found), START, END, free=("NotReady",))
+    )
 
 
 @slow
 @given(rows("n", most=5))
 def test_the_lingjun_fee(found: list[Any]) -> None:
     statement = metered(found, LINGJUN, PERIOD)
-    assert Fraction(statement.total) == oracle.lingjun_fee(told(found, size=5), START, END, STEPS)
+    assert Fraction(statement.total) == oracle.lingjun_fee(oracle_events(found, size=5), START, END, STEPS)
 
 
 @slow
@@ -79,7 +81,7 @@ def test_the_running_month_up_to_now(data: st.DataObject) -> None:
     past = [row for row in data.draw(rows("cn")) if datetime.fromisoformat(row[3]) <= now]
     nodes, clusters = ([row for row in past if row[1] == kind] for kind in ("node", "cluster"))
     edge = metered(nodes, EDGE, PERIOD, now)
-    assert only(quantities(edge)) == only(oracle.edge_vcpu_days(told(nodes), START, now))
+    assert only(quantities(edge)) == only(oracle.edge_vcpu_days(oracle_events(nodes), START, now))
     pro = metered(clusters, ACK_PRO, PERIOD, now)
     hour = now.astimezone(oracle.CHINA).replace(minute=0)
-    assert only(quantities(pro)) == only(oracle.pro_hours(told(clusters), START, hour))
+    assert only(quantities(pro)) == only(oracle.pro_hours(oracle_events(clusters), START, hour))

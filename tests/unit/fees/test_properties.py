@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolkeeper.tasks.fees.metering.meter import Statement, meter
+from poolkeeper.tasks.fees.metering.statement import Statement, meter
 from poolkeeper.tasks.fees.periods import Period, instant
 from tests.unit.fees.builders import ACK_PRO, EDGE, LINGJUN, evidence_of, metered, priced, tariff
 from tests.unit.fees.random_usage import START, rows
@@ -43,7 +43,7 @@ def test_the_order_of_evidence_does_not_matter(found: list[Any], chance: Any, pr
 def without_places(statement: Statement) -> tuple[Any, ...]:
     """All but the lines of the file."""
     lines = [
-        {**line.record(), "evidence": [told[:4] for told in line.evidence]} for line in statement.lines
+        {**line.record(), "evidence": [event[:4] for event in line.evidence]} for line in statement.lines
     ]  # fmt: skip
     return lines, statement.total, statement.coverage, statement.unpriced
 
@@ -103,15 +103,15 @@ def test_less_evidence_widens_the_range_around_the_truth(found: list[Any], hours
 
 
 @pytest.mark.parametrize(
-    "told",
+    "times",
     [
         ("2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"),  # one wall clock, an hour apart
         ("2026-10-25T00:30:00+00:00", "2026-10-25T01:30:00+00:00"),  # the same in UTC
         ("2026-10-25T08:30:00+08:00", "2026-10-25T09:30:00+08:00"),  # and in the provider's calendar
     ],
 )
-def test_an_hour_that_a_wall_clock_shows_twice_is_two_hours_apart_by_its_offsets(told: tuple[str, str]) -> None:
+def test_an_hour_that_a_wall_clock_shows_twice_is_two_hours_apart_by_its_offsets(times: tuple[str, str]) -> None:
     fee = tariff(priced("per_node_hour", "clock_hours_started"))
-    rows_ = [("n1", "node", "joined", told[0], 4), ("n1", "node", "left", told[1])]
+    rows_ = [("n1", "node", "joined", times[0], 4), ("n1", "node", "left", times[1])]
     (line,) = metered(rows_, fee).lines
     assert (line.quantity, line.row()["from"]) == (2, "2026-10-25T00:00:00+00:00")

@@ -13,7 +13,7 @@ from poolkeeper.tasks.fees.bill.bill_findings import CHARGED_WHILE_WAIVED, NEW_I
 from poolkeeper.tasks.fees.bill.messages import reconciliation_text
 from poolkeeper.tasks.fees.bill.reconciliation import ComparedFee, FeeVerdict, NotComparable, Reconciliation, reconcile
 from poolkeeper.tasks.fees.bill.vendor_bill import Bill
-from poolkeeper.tasks.fees.metering.meter import Statement
+from poolkeeper.tasks.fees.metering.statement import Statement
 from poolkeeper.tasks.fees.periods import Period
 from poolkeeper.tasks.outcomes import Severity
 from tests.unit.fees.billed import CLUSTER_FEE, billed, item
@@ -266,7 +266,7 @@ def test_a_waiver_that_has_ended() -> None:
     assert found.disputable == found.compared
 
 
-def test_a_new_item_of_something_else_is_told_only_against_an_earlier_bill() -> None:
+def test_a_new_item_of_a_cloud_resource_is_reported_only_with_an_earlier_bill() -> None:
     now = billed(fee(744), item("i-1", "Disk", gross=1.0, charged=1.0, product="ecs"))
     assert compared(WHOLE, now).findings == ()
     before = billed(fee(720), period=Period.month(2026, 9))
@@ -410,7 +410,7 @@ def test_what_scripts_rely_on() -> None:
     }
 
 
-def test_words() -> None:
+def test_the_text_of_a_reconciliation() -> None:
     nodes = [(f"n{number}", "node", "joined", "2026-09-05T10:20:00+08:00") for number in range(50)]
     words = reconciliation_text(
         compared([*WHOLE, *nodes], billed(fee(745), item("i-9", "Instance", charged=3.0, product="ecs")))
@@ -427,7 +427,7 @@ def test_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "bill", "told"),
+    ("statement", "bill", "message"),
     [
         pytest.param(metered(NODE, EDGE), billed(), "has prices of another product", id="prices of another product"),
         pytest.param(metered(WHOLE, ACK_PRO, Period.of("2026-10-05")), billed(), "is not a month", id="a day"),
@@ -436,8 +436,8 @@ def test_words() -> None:
         ),
     ],
 )
-def test_what_cannot_be_compared(statement: Statement, bill: Bill, told: str) -> None:
-    with pytest.raises(NotComparable, match=told):
+def test_what_cannot_be_compared(statement: Statement, bill: Bill, message: str) -> None:
+    with pytest.raises(NotComparable, match=message):
         reconcile(statement, bill, read_at=LATER)
 
 

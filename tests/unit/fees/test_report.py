@@ -53,7 +53,7 @@ def test_splits_add_up_and_only_labels_that_are_there_are_split_by(tmp_path: Pat
         assert sum(allocation.totals().values()) == Decimal("43.38")
 
 
-def test_a_running_month_has_an_outlook(tmp_path: Path) -> None:
+def test_a_running_month_has_a_forecast(tmp_path: Path) -> None:
     so_far = tmp_path / "events.csv"
     so_far.write_text("".join(EXAMPLE.read_text().splitlines(keepends=True)[:4]))
     month = a_month(tmp_path, now=datetime(2026, 10, 10, tzinfo=UTC), events=so_far)
@@ -209,8 +209,8 @@ def test_a_hypothetical_price_is_labelled_and_in_no_total(tmp_path: Path, now: d
     asked = ForecastRequest.of("0.029", "per_vcpu_day", joining=["20x64"])
     month = a_month(tmp_path, now=now, events=so_far, asked=asked)
     text = page(month)
-    (told,) = (words for words in Read(text).paragraphs if words.startswith("Hypothetical"))
-    assert told.startswith("Hypothetical, this price is not published: ")
-    assert f"USD 0.029 per_vcpu_day {words} USD 100.224" in told, "2 nodes of 64 vCPUs, 27 days"
+    (paragraph,) = (words for words in Read(text).paragraphs if words.startswith("Hypothetical"))
+    assert paragraph.startswith("Hypothetical, this price is not published: ")
+    assert f"USD 0.029 per_vcpu_day {words} USD 100.224" in paragraph, "2 nodes of 64 vCPUs, 27 days"
     assert "Planned change, at the hypothetical price" in text
     assert month.statement.total < 100

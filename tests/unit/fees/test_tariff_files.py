@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poolkeeper.tasks.fees.tariff.loading import (
+from poolkeeper.tasks.fees.tariff.tariff_file import (
     TariffInvalid,
     check_tariff,
     load_tariff,
@@ -22,7 +22,7 @@ MISTAKES = Path(__file__).parent / "tariff-mistakes.yaml"
 DAYS = priced("per_node_day", "calendar_days_started")
 
 
-def test_every_mistake_is_told_at_its_line_in_one_go_and_no_other():
+def test_every_mistake_is_reported_with_its_line_and_no_other():
     remarks = [
         (number, line.partition(" #! ")[2])
         for number, line in enumerate(MISTAKES.read_text().splitlines(), start=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from poolkeeper.tasks.fees.metering.meter import meter
+from poolkeeper.tasks.fees.metering.statement import meter
 from poolkeeper.tasks.fees.periods import Period, instant
 from poolkeeper.tasks.fees.usage.events import EvidenceInvalid
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence, evidence_of_csv
@@ -21,7 +21,7 @@ NODE = (
 )
 
 
-def told(folder: Path, *rows: str) -> UsageEvidence:
+def evidence_in(folder: Path, *rows: str) -> UsageEvidence:
     path = folder / "events.csv"
     path.write_text(HEADER + "".join(rows))
     return evidence_of_csv(path, NOW)
@@ -44,7 +44,7 @@ def quantities(evidence: UsageEvidence, tariff: Any = ACK_PRO, period: Period = 
     ],
 )  # fmt: skip
 def test_a_range(tmp_path: Path, rows: list[str], tariff: Any, expected: list[int]) -> None:
-    evidence = told(tmp_path, *rows)
+    evidence = evidence_in(tmp_path, *rows)
     assert quantities(evidence, tariff) == expected
     statement = meter(evidence, tariff, OCTOBER, instant(NOW))
     assert (statement.coverage < 1) == (expected[0] < expected[2])
@@ -53,12 +53,14 @@ def test_a_range(tmp_path: Path, rows: list[str], tariff: Any, expected: list[in
 def test_found_again_it_had_not_ended(tmp_path: Path) -> None:
     again = "c1,cluster,state:Running,2026-10-05T18:00:00+08:00,,\n"
     released = "c1,cluster,released,2026-10-05T20:40:00+08:00,,\n"
-    assert quantities(told(tmp_path, CREATED, RELEASED, again, released)) == [9, 9, 9]
+    assert quantities(evidence_in(tmp_path, CREATED, RELEASED, again, released)) == [9, 9, 9]
 
 
 def test_the_range_is_of_the_month_it_lies_in(tmp_path: Path) -> None:
     """Seen last in October, gone in November: October may be short, November may be nothing."""
-    evidence = told(tmp_path, CREATED, "c1,cluster,released,2026-11-02T10:00:00+08:00,,2026-10-30T10:00:00+08:00\n")
+    evidence = evidence_in(
+        tmp_path, CREATED, "c1,cluster,released,2026-11-02T10:00:00+08:00,,2026-10-30T10:00:00+08:00\n"
+    )
     october, november = quantities(evidence), quantities(evidence, period=Period.month(2026, 11))
     assert october == [24 * 25 - 1, 24 * 26 + 13, 24 * 26 + 13]
     assert november == [0, 24 + 10, 24 + 10]
@@ -78,7 +80,7 @@ def test_the_range_is_of_the_month_it_lies_in(tmp_path: Path) -> None:
 )
 def test_problems(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(EvidenceInvalid) as caught:
-        told(tmp_path, row)
+        evidence_in(tmp_path, row)
     assert message in caught.value.in_full
     assert {problem.path for problem in caught.value.problems} == {"not_before"}
 
@@ -86,5 +88,5 @@ def test_problems(tmp_path: Path, row: str, message: str) -> None:
 def test_seen_ends_that_differ_are_still_a_contradiction(tmp_path: Path) -> None:
     again = RELEASED.replace("15:40", "17:40").replace("2026-10-05T12:10:00+08:00", "")
     with pytest.raises(EvidenceInvalid) as caught:
-        told(tmp_path, CREATED, RELEASED, again)
+        evidence_in(tmp_path, CREATED, RELEASED, again)
     assert "released again" in caught.value.in_full

@@ -15,8 +15,8 @@ from poolkeeper.tasks.audit.report.audit_report import AuditReport
 from poolkeeper.tasks.audit.report.page import page as audit_page
 from poolkeeper.tasks.fees.bill.reconciliation import Reconciliation, reconcile
 from poolkeeper.tasks.fees.metering.allocation import Allocation, Share, ShareKey
-from poolkeeper.tasks.fees.metering.meter import Unpriced
 from poolkeeper.tasks.fees.metering.month_forecast import ChangeCost, MonthForecast
+from poolkeeper.tasks.fees.metering.statement import Unpriced
 from poolkeeper.tasks.fees.reports.fees_page import page as fees_page
 from poolkeeper.tasks.fees.reports.month import Month
 from poolkeeper.tasks.outcomes import Severity

@@ -17,8 +17,17 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from poolkeeper.tasks.fees.tariff.tariff_values import (
+    Currency,
+    Day,
+    KnownMoney,
+    Money,
+    Places,
+    PricedUnit,
+    States,
+    Units,
+)
 from poolkeeper.tasks.fees.tariff.units import Counting
-from poolkeeper.tasks.fees.tariff.values import Currency, Day, KnownMoney, Money, Places, PricedUnit, States, Units
 from poolkeeper.tasks.fleet.values import Name, Part, ReadAs, Text, Truth, by_name
 
 MODES = {"half_up": ROUND_HALF_UP, "half_even": ROUND_HALF_EVEN, "up": ROUND_CEILING, "down": ROUND_FLOOR}

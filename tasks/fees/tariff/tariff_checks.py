@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from poolkeeper.tasks.fees.tariff.model import Dated, Price, Rule, Tariff
+from poolkeeper.tasks.fees.tariff.tariff_model import Dated, Price, Rule, Tariff
 from poolkeeper.tasks.fees.tariff.units import UNITS, Counting
 from poolkeeper.tasks.fleet.draft import DraftOf
 from poolkeeper.tasks.fleet.problems import Mistake, Path_, quoted_value

@@ -6,8 +6,8 @@ from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
 
-from poolkeeper.tasks.fees.tariff.model import Tariff
-from poolkeeper.tasks.fees.tariff.rules import check_tariff_draft
+from poolkeeper.tasks.fees.tariff.tariff_checks import check_tariff_draft
+from poolkeeper.tasks.fees.tariff.tariff_model import Tariff
 from poolkeeper.tasks.fleet.draft import MAX_MISTAKES, read_draft
 from poolkeeper.tasks.fleet.problems import FileInvalid, Problems
 from poolkeeper.tasks.fleet.shape import FileKind, Shape

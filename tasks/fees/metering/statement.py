@@ -32,7 +32,7 @@ from poolkeeper.tasks.fees.metering.intervals import (
 from poolkeeper.tasks.fees.metering.slots import SlotRange, clipped, merged
 from poolkeeper.tasks.fees.money import ZERO, times, total
 from poolkeeper.tasks.fees.periods import DAY_US, Period, billing_day, day_start, slot_of, slot_start
-from poolkeeper.tasks.fees.tariff.model import Piece, Rule, Tariff, Tier
+from poolkeeper.tasks.fees.tariff.tariff_model import Piece, Rule, Tariff, Tier
 from poolkeeper.tasks.fees.tariff.units import Counting, Measure
 from poolkeeper.tasks.fees.usage.evidence import UsageEvidence
 from poolkeeper.tasks.fees.usage.usage_records import UsagePhase, UsageRecord
