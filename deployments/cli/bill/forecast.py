@@ -33,7 +33,7 @@ def forecast_command(
     remove: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Estimate the total of a month, the cost of a fee at a hypothetical price, the cost of a planned change."""
+    """Forecast a month: its total, a fee at a hypothetical price, a planned change."""
     from poolkeeper.tasks.fees.metering.month_forecast import ForecastInvalid, ForecastRequest, estimates
     from poolkeeper.tasks.fees.periods import Period, billing_day
 
@@ -64,4 +64,5 @@ def _show(answer: dict[str, Any]) -> None:
         if row["unpriced"]:
             echo(f"  usage without a price, in no total: {row['unpriced']}")
         for cost in row.get("planned_change", ()):
-            echo(f"  the planned change adds {currency} {cost['amount']} in {cost['period']}: {cost['total']}")
+            total = f"to a total of {cost['total']}"
+            echo(f"  the planned change adds {currency} {cost['amount']} in {cost['period']}, {total}")

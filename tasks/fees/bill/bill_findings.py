@@ -79,7 +79,7 @@ def _new(rows: Sequence[BillRow], bill: Bill, severity: Severity, before: Bill |
         _subject(rows[0]),
         Evidence(
             f"on the bill of {bill.period.name}{last}, for {_of(rows)}, charged {bill.currency} {money_text(charged)}",
-            "a billing item that a rule of the tariff names, or that is on the bill before",
+            "a billing item that a rule of the tariff names, or that an earlier bill has",
             f"{bill.source} line {rows[0].line}",
         ),
         "Ask the provider what the item is for and since when, then add a rule with this bill_item to the tariff.",
