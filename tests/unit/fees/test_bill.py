@@ -88,6 +88,30 @@ def test_what_other_exports_call_the_columns(tmp_path: Path, names: tuple[str, .
     assert read(tmp_path, text_of(ROWS, names)).rows == read(tmp_path, text_of(ROWS)).rows
 
 
+def test_all_columns_of_an_english_export(tmp_path: Path) -> None:
+    names = (
+        "Billing Month", "Billing Date", "Instance ID", "Billable Item Name", "Billable Item Code", "Product Code",
+        "Product Name", "Bill Type", "Pricing Currency", "Catalogue Gross Amount", "Pretax Amount", "Discount Amount",
+        "Deducted By Coupons", "Deducted By Resource Package", "Usage", "Usage Unit", "List Price", "List Price Unit",
+    )  # fmt: skip
+    values = (
+        "2026-10", "2026-10-05", "c1", "ACK Pro Pricing", "pro", "csk", "ACK", "PayAsYouGoBill", "USD", "9", "4", "3",
+        "2", "1", "100", "Hour", "0.09", "USD/Hour",
+    )  # fmt: skip
+    bill = read(tmp_path, text_of([values], names))
+    (row,) = bill.rows
+    assert bill.missing_columns == ()
+    assert (row.instance_id, row.day, row.item, row.item_code) == ("c1", date(2026, 10, 5), "ACK Pro Pricing", "pro")
+    assert (row.product_code, row.product_name, row.kind, row.currency) == ("csk", "ACK", "PayAsYouGoBill", "USD")
+    assert (row.gross, row.charged, row.discount, row.coupons, row.by_package) == (9, 4, 3, 2, 1)
+    assert (row.usage, row.usage_unit, row.list_price, row.list_price_unit) == (
+        100,
+        "Hour",
+        Decimal("0.09"),
+        "USD/Hour",
+    )
+
+
 def test_a_byte_order_mark_quotes_and_dates_without_dashes(tmp_path: Path) -> None:
     text = '\ufeffInstanceID,BillingDate,BillingItemCode,PretaxGrossAmount,PretaxAmount,Currency\r\n"a\nb",20261005,x,1,1,USD\r\n'
     (row,) = read(tmp_path, text).rows
