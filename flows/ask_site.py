@@ -1,9 +1,10 @@
-"""Put an audit's questions to hosts that only a worker inside their site reaches.
+"""Probe hosts that only a worker inside their site reaches, for an audit that runs elsewhere.
 
-The audit starts it, in the work pool that the fleet file names for the site, and reads what it leaves. It looks only:
-each host is sent the probe program over SSH, as in the audit itself; the API server is not asked.
+The audit starts this flow in the work pool that the fleet file names for the site, and reads the artifact that it
+leaves. It changes nothing: each host runs the probe program that it gets over SSH, as in the audit itself. It sends
+nothing to the API server.
 Needs, on the worker: the same fleet file, an SSH key.
-Killed at any point: the audit goes on without these hosts and says so; start the audit again.
+Killed at any point: the audit continues without these hosts and reports it; start the audit again.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from poolkeeper.tasks.outcomes import visible
 from poolkeeper.tasks.settings import SecretMissing, fleet_of_parameter
 
 
-@flow(name="ask-site", flow_run_name=lambda: f"ask {len(flow_run.parameters['batches'])} hosts")
+@flow(name="ask-site", flow_run_name=lambda: f"probe {len(flow_run.parameters['batches'])} hosts")
 async def ask_site(batches: dict[str, str], fleet: str = "") -> State[Any]:
-    """Ask hosts of this worker's site what an audit elsewhere wants to know of them.
+    """Probe hosts of this worker's site for an audit that runs elsewhere.
 
     Args:
-        batches: Host by name, and its questions as the audit writes them.
+        batches: Name of a host -> its request batch, as the audit writes it.
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
     try:
         declared = load_fleet(fleet_of_parameter(fleet))
         keys = {host.ssh.key for name in batches if (host := declared.hosts.get(name)) and host.ssh.key}
         async with Sessions(declared.ssh_limits, await secrets(keys)) as sessions:
-            said = await ask_here(declared, sessions, batches)
+            replies = await ask_here(declared, sessions, batches)
     except (FleetInvalid, SecretMissing) as error:
         return Failed(message=visible(error.summary))
     except OSError as error:
         return Failed(message=visible(str(error)))
-    await steps.leave_answers(said)
-    asked = sum("stdout" in one for one in said.values())
-    return Completed(message=f"{asked} of {len(said)} hosts asked")
+    await steps.leave_replies(replies)
+    probed = sum("stdout" in reply for reply in replies.values())
+    return Completed(message=f"{probed} of {len(replies)} hosts probed")

@@ -1,8 +1,9 @@
 """Audit the network between hosts, sites and the control plane, and the names that they resolve.
 
-Looks, and changes nothing on hosts: each is sent a probe program over SSH, which leaves nothing behind. In the cluster
-it runs a short-lived test pod on some nodes. What is broken is folded into causes and compared with earlier nights.
-Needs: the fleet file, an SSH key, a kubeconfig; what earlier runs have written to the spool.
+It changes nothing on hosts: each host runs a probe program that it gets over SSH and that leaves nothing behind. In
+the cluster the audit runs a short-lived test pod on some nodes. Failures are grouped by root cause and compared with
+earlier nights.
+Needs: the fleet file, an SSH key, a kubeconfig; the rows that earlier runs have written to the spool.
 Killed at any point: start it again; test pods end by themselves within ten minutes, and the next run removes them.
 """
 
@@ -30,7 +31,7 @@ from poolkeeper.tasks.runs.result import RunResult
 from poolkeeper.tasks.settings import state_folder
 
 BATCH = 100
-"""Hosts per asking task."""
+"""Hosts in one Prefect task."""
 BATCHES_AT_ONCE = 4
 
 
@@ -42,22 +43,22 @@ async def audit(
     fail_on: Literal["nothing", "new-blockers", "blockers"] = "nothing",
     fleet: str = "",
 ) -> State[Any]:
-    """Say in one page what is broken in the network and the names of the fleet, what is new, and what to do.
+    """Report in one page what is broken in the network and the names of the fleet, what is new, and what to do.
 
     Args:
         pool: Pool whose hosts to ask, as named in the fleet file; empty for any.
-        hosts: Which of them, such as `site=fra1,name=fra1-n0*`; `all` for every one.
-        pod_nodes: On how many nodes to run a test pod, others every night; 0 for none.
-        fail_on: What makes the run's state Failed: `nothing` it finds, `new-blockers`, or `blockers`.
+        hosts: Which hosts, such as `site=fra1,name=fra1-n0*`; `all` for every host.
+        pod_nodes: Number of nodes on which to run a test pod, other nodes every night; 0 for none.
+        fail_on: Findings that make the run's state Failed: `nothing`, `new-blockers`, or `blockers`.
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
 
-    async def carry_out(recorder: Recorder) -> RunResult:
+    async def run_audit(recorder: Recorder) -> RunResult:
         declared = load_declared(fleet, recorder)
         chosen = choose_hosts_of_any(declared, pool, hosts)
         secret = await secrets(secrets_of(chosen), at_use=True)
         async with open_run(declared, chosen, secret, recorder, required=required_endpoints) as run:
-            await _look(run, pod_nodes)
+            await _measure(run, pod_nodes)
             page = await steps.publish_report(run, state_folder() / "runs")
             report = run.report
         state = run_state(report, fail_on)
@@ -72,19 +73,19 @@ async def audit(
             extra_files=(page,),
         )
 
-    return await run_of("audit", carry_out)
+    return await run_of("audit", run_audit)
 
 
-async def _look(run: AuditRun, pod_nodes: int) -> None:
-    """Ask hosts and nodes at the same time, then conclude."""
-    await run.remove_left_pods()
+async def _measure(run: AuditRun, pod_nodes: int) -> None:
+    """Probe hosts and run test pods at the same time, then conclude."""
+    await run.remove_abandoned_pods()
     pools = run.by_work_pool()
     names = pools.pop("", [])
     async with asyncio.TaskGroup() as together:
         together.create_task(_ask(run, names))
         for pool, inside in pools.items():
             together.create_task(_ask_by_worker(run, pool, inside))
-        together.create_task(steps.try_pods(run, run.nodes_to_try(pod_nodes)))
+        together.create_task(steps.run_test_pods(run, run.nodes_to_test(pod_nodes)))
     await steps.conclude(run)
 
 
@@ -96,10 +97,10 @@ async def _ask(run: AuditRun, names: Sequence[str]) -> None:
 
 
 async def _ask_by_worker(run: AuditRun, pool: str, names: Sequence[str]) -> None:
-    """Hosts of a site that is reached from inside only. Once no worker takes a batch, none is offered another."""
-    taken = True
-    for batches in parcels({name: run.request_batch(name) for name in names}):
-        if taken:
-            taken = await steps.ask_by_worker(run, pool, f"{min(batches)} to {max(batches)}", batches)
+    """Probe hosts of a site that only a worker inside it reaches. After a parcel without a worker, no other is sent."""
+    has_worker = True
+    for parcel in parcels({name: run.request_batch(name) for name in names}):
+        if has_worker:
+            has_worker = await steps.ask_by_worker(run, pool, f"{min(parcel)} to {max(parcel)}", parcel)
         else:
-            run.not_asked(pool, batches, run.workers[pool])
+            run.not_asked(pool, parcel, run.workers[pool])

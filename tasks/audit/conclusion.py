@@ -1,4 +1,4 @@
-"""From what was response to the night's report: judge, compare with other nights, group_by_cause, tell. Pure."""
+"""From the responses of hosts to the report of a night: judge, compare with other nights, group by root cause. Pure."""
 
 from __future__ import annotations
 
@@ -40,36 +40,36 @@ from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject, by_s
 
 SILENT = "audit.host.silent"
 SLOW_TOGETHER = 3
-"""So many slow facts with one cause are a finding."""
+"""Slow measurements with one cause are a finding from this number on."""
 HERE = "poolkeeper"
-"""The source of what is measured from where this runs."""
-_NOBODY_HOME = {ConnectTimeout: "timeout", ConnectRefused: "refused", Unreachable: "unreachable"}
-"""Errors that may have one cause with what others measure; every other one is a matter of that host alone."""
-_OF_ALL = frozenset({*_NOBODY_HOME, WorkerAway})
-_NOT_ASKED = Answer(Outcome.UNKNOWN, reason="the host could not be asked")
+"""Source of what poolkeeper itself measures."""
+_SYMPTOMS_OF_LOGIN = {ConnectTimeout: "timeout", ConnectRefused: "refused", Unreachable: "unreachable"}
+"""Errors that may share a cause with other measurements; every other error concerns its host alone."""
+_NOT_OF_ONE_HOST = frozenset({*_SYMPTOMS_OF_LOGIN, WorkerAway})
+_NOT_ASKED = Answer(Outcome.UNKNOWN, reason="the host could not be probed")
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What one host answered, or why it could not be asked."""
+    """What one host answered, or why it could not be probed."""
 
     answers: tuple[Answer, ...] = ()
     error: HostError | None = None
     by: str = HERE
-    """Who asked: poolkeeper itself, or a worker in the host's site."""
+    """Who probed it: poolkeeper itself, or a worker in the host's site."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditInput:
-    """All that a run has gathered."""
+    """Everything that a run has gathered."""
 
     fleet: Fleet
     hosts: Mapping[str, Host]
     plan: NightPlan
     views: Mapping[str, ClusterView]
     responses: Mapping[str, Response]
-    tried: Mapping[str, Probed]
-    """By host, where a test pod was wanted on its node."""
+    tested: Mapping[str, Probed]
+    """By host, for each node on which a test pod was to run."""
     before: Sequence[PastRun]
     """The newest first."""
     usual: Mapping[PathKey, Baseline]
@@ -77,29 +77,29 @@ class AuditInput:
     started_at: datetime
     notes: tuple[str, ...] = ()
     unread_clusters: Mapping[str, str] = field(default_factory=dict)
-    """By name, why it could not be read from here."""
+    """Cluster -> why poolkeeper could not read it."""
     unreached_clusters: Collection[str] = ()
-    """Those of them whose API server does not answer here."""
+    """The unread clusters whose API server does not answer poolkeeper."""
     workers: Mapping[str, str] = field(default_factory=dict)
-    """Work pool of a site -> why no worker there has asked its hosts; empty: one has."""
+    """Work pool of a site -> why no worker there has probed its hosts; empty: a worker has."""
 
 
 def conclude(inputs: AuditInput, now: datetime) -> AuditReport:
-    """What it comes to."""
+    """The report of a run."""
     facts = against_baseline((*_from_hosts(inputs, now), *_from_clusters(inputs), *_from_workers(inputs)), inputs.usual)
     places = {name: place_of(host, _node(inputs, host)) for name, host in inputs.hosts.items()}
     errors = {name: response.error for name, response in inputs.responses.items() if response.error is not None}
-    unread = {name: error.observed for name, error in errors.items()} | _mute(inputs)
+    unread = {name: error.observed for name, error in errors.items()} | _answered_nothing(inputs)
     answered = inputs.responses.keys() - unread.keys()
     silent_nights = inputs.fleet.audit.silent_nights
-    quiet = silent(inputs.hosts, answered, inputs.started_at, inputs.before, silent_nights)
-    causes = [(finding_of(cause, places, now), cause) for cause in _worth_telling(group_by_cause(facts))]
+    long_silent = silent(inputs.hosts, answered, inputs.started_at, inputs.before, silent_nights)
+    causes = [(finding_of(cause, places, now), cause) for cause in _worth_reporting(group_by_cause(facts))]
     findings = [finding for finding, _ in causes]
-    of_hosts = [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _OF_ALL]
+    of_hosts = [e.finding(Subject("host", name)) for name, e in errors.items() if type(e) not in _NOT_OF_ONE_HOST]
     of_hosts += [
         _silent(name, nights, unread.get(name, ""), now)
-        for name, nights in quiet.items()
-        if not isinstance(errors.get(name), WorkerAway)  # which is a finding by itself, and not the host's
+        for name, nights in long_silent.items()
+        if not isinstance(errors.get(name), WorkerAway)  # this is a finding of its own, about the worker
     ]
     findings += [_with_note(finding, places[finding.subject.name].note) for finding in of_hosts]
     return AuditReport(
@@ -117,7 +117,7 @@ def conclude(inputs: AuditInput, now: datetime) -> AuditReport:
         facts=facts,
         hosts=places,
         unread=unread,
-        silent=quiet,
+        silent=long_silent,
         explains={(finding.id, finding.subject): cause.explains for finding, cause in causes},
         usual=inputs.usual,
         pairs=inputs.plan.mesh.pairs,
@@ -132,21 +132,21 @@ def conclude(inputs: AuditInput, now: datetime) -> AuditReport:
     )
 
 
-def _mute(inputs: AuditInput) -> dict[str, str]:
-    """Hosts that let us in and answered nothing, and why: the most frequent reason."""
+def _answered_nothing(inputs: AuditInput) -> dict[str, str]:
+    """Hosts that accepted the login and answered nothing, each with its most frequent reason."""
     found = {}
     for name, response in inputs.responses.items():
         reasons = [answer.reason for answer in response.answers if answer.outcome is Outcome.UNKNOWN]
         if reasons and len(reasons) == len(response.answers):
-            found[name] = Counter(reasons).most_common(1)[0][0] or "it answered nothing"
+            found[name] = Counter(reasons).most_common(1)[0][0] or "the host answered nothing"
     return found
 
 
 def _of_fleet(inputs: AuditInput) -> list[PastRun]:
-    """Earlier runs without what was about hosts that are not declared any more.
+    """Earlier runs, without findings about hosts that are no longer declared.
 
-    Of anything else, such as a server of the cluster's DNS, nobody declares that it is gone: what was seen of it is
-    dropped when nobody could tell for `NIGHTS` nights.
+    Other subjects, such as a server of the cluster's DNS, are not declared: a finding about them is dropped when no run
+    of the last `NIGHTS` nights could measure it.
     """
     declared, begin = _declared(inputs.fleet), first_night(inputs.before)
 
@@ -165,8 +165,8 @@ def _declared(fleet: Fleet) -> set[str]:
     return {host.name for host in fleet.hosts.values() if host.active}
 
 
-def _worth_telling(causes: Sequence[Cause]) -> Iterator[Cause]:
-    """All but a slow answer by itself, which tells nothing, and what is slow of something that fails as well."""
+def _worth_reporting(causes: Sequence[Cause]) -> Iterator[Cause]:
+    """Causes that become findings: not a few slow answers, and not slowness of a part that also fails."""
     failing = {(cause.candidate.part, cause.candidate.name) for cause in causes if cause.quality is Quality.FAIL}
     for cause in causes:
         known = (cause.candidate.part, cause.candidate.name) in failing
@@ -197,15 +197,15 @@ def _from_clusters(inputs: AuditInput) -> Iterator[Measurement]:
         cluster = host.pool.cluster.name
         of_host = inputs.views.get(cluster)
         if of_host is None or cluster in inputs.unread_clusters:
-            yield unread_node(host, inputs.unread_clusters.get(cluster, "it was not looked at"))
+            yield unread_node(host, inputs.unread_clusters.get(cluster, "the cluster was not read"))
             continue
         yield from node_facts(host, of_host)
-        if name in inputs.tried:
-            yield from pod_facts(host, of_host, inputs.tried[name])
+        if name in inputs.tested:
+            yield from pod_facts(host, of_host, inputs.tested[name])
 
 
 def _caches(inputs: AuditInput) -> str:
-    told = [
+    counters = [
         answer.values
         for name, response in inputs.responses.items()
         for asked, answer in zip(inputs.plan.asked[name], response.answers, strict=False)
@@ -213,15 +213,15 @@ def _caches(inputs: AuditInput) -> str:
     ]
     site_of = {host.node_name: host.site.name for host in inputs.fleet.hosts.values()}
     servers = [site_of.get(pod.node, CLOUD) for view in inputs.views.values() for pod in view.dns.servers]
-    return str(cache_savings(told, servers) or "")
+    return str(cache_savings(counters, servers) or "")
 
 
 def _login(host: Host, response: Response) -> Measurement:
-    """That a host can be logged in to is a fact as any other."""
+    """Whether a host accepts the login: a measurement like any other."""
     candidates, error = candidates_of_login(host, response.by), response.error
     if error is None:
         return Measurement("ssh", response.by, host.name, Quality.OK, "logged in", candidates)
-    symptom = _NOBODY_HOME.get(type(error))
+    symptom = _SYMPTOMS_OF_LOGIN.get(type(error))
     quality = Quality.UNKNOWN if symptom is None else Quality.FAIL
     return Measurement("ssh", response.by, host.name, quality, error.observed, candidates, symptom=symptom or "")
 
@@ -230,7 +230,9 @@ def _from_workers(inputs: AuditInput) -> Iterator[Measurement]:
     for pool, why in inputs.workers.items():
         quality, symptom = (Quality.FAIL, "timeout") if why else (Quality.OK, "")
         candidates = frozenset({CandidateCause(Part.TARGET, f"worker of {pool}")})
-        yield Measurement("worker", HERE, f"work pool {pool}", quality, why or "it asked", candidates, symptom=symptom)
+        yield Measurement(
+            "worker", HERE, f"work pool {pool}", quality, why or "it probed the hosts", candidates, symptom=symptom
+        )
 
 
 def _node(inputs: AuditInput, host: Host) -> NodeRow | None:
@@ -239,17 +241,17 @@ def _node(inputs: AuditInput, host: Host) -> NodeRow | None:
 
 
 def _known(facts: Sequence[Measurement], answered: Collection[str]) -> Callable[[Key], bool]:
-    """Whether tonight tells that a finding is not there any more: what it was about was shown to work.
+    """Whether tonight shows that a finding is gone: its subject was measured to work.
 
-    answered: hosts that could be asked
+    answered: hosts that could be probed
     """
     # a union of frozensets keeps the hashes that they have
     of_ok = frozenset[CandidateCause]().union(*(fact.candidates for fact in facts if fact.quality is Quality.OK))
     of_slow = (fact.candidates for fact in facts if fact.quality is Quality.SLOW)
     cleared = (fact.cleared for fact in facts if fact.quality is Quality.FAIL)
     keys = {key_of(candidate, Quality.FAIL) for candidate in of_ok.union(*of_slow, *cleared)}
-    # a slow answer does not show that a part is fast, nor do its settings, which are read and not passed; a name is
-    # never cut, and what tells that it is right has looked it up
+    # a slow answer does not show that a part is fast, nor do settings, which are read without using the part; a name is
+    # never cut, and a measurement that shows it to be right has looked it up
     passed = (candidate for candidate in of_ok if candidate.mode is FailureMode.CUT or candidate.part is Part.NAME)
     keys |= {key_of(candidate, Quality.SLOW) for candidate in passed}
 
@@ -262,7 +264,7 @@ def _known(facts: Sequence[Measurement], answered: Collection[str]) -> Callable[
 
 
 def _looked_at(inputs: AuditInput, facts: Sequence[Measurement]) -> Callable[[Key], bool]:
-    """Whether tonight was to look for a finding: a run over all hosts for any, another for what it has asked about."""
+    """Whether a finding is in tonight's scope: any, for a run over all hosts; else what this run's hosts depend on."""
     if _declared(inputs.fleet) <= inputs.hosts.keys():
         return lambda key: True
     candidates = frozenset[CandidateCause]().union(*(fact.candidates for fact in facts))
@@ -277,17 +279,17 @@ def _looked_at(inputs: AuditInput, facts: Sequence[Measurement]) -> Callable[[Ke
 
 def _silent(name: str, nights: int, why: str, now: datetime) -> Finding:
     evidence = Evidence(
-        f"nothing was measured of it for {nights} nights{f': {why}' if why else ''}",
-        "a measurement a night",
+        f"the host was not measured for {nights} nights{f': {why}' if why else ''}",
+        "measurements every night",
         "audit",
         now,
     )
-    step = "See why it cannot be asked; declare it `active: false` if it is meant to be away."
+    step = "Find out why the host cannot be probed; declare it `active: false` if it is meant to be away."
     return Finding(SILENT, Severity.WARNING, Subject("host", name), evidence, step)
 
 
 def _with_note(finding: Finding, note: str) -> Finding:
-    """A finding about a host, with what is known to be going on with it: then it is no surprise."""
+    """A finding about a host; if known work on the host explains it, it is an expected one (info)."""
     if not note:
         return finding
     evidence = replace(finding.evidence, observed=f"{finding.evidence.observed}; {note}")

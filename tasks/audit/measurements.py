@@ -1,4 +1,4 @@
-"""What a night has measured: facts between a source and a target, each with what it depends on."""
+"""What a night has measured, each from a source to a target, with the parts that it depends on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Quality(StrEnum):
-    """How a measured path is."""
+    """The verdict about a measurement."""
 
     OK = "ok"
     SLOW = "slow"
@@ -17,7 +17,7 @@ class Quality(StrEnum):
 
 
 class Part(StrEnum):
-    """What can break, from the narrowest to the widest: of two that explain the same, the first is meant."""
+    """What can break, from the narrowest to the widest: of two parts that explain the same, the first is the cause."""
 
     PATH = "path"
     """From one source to one target, and nothing else."""
@@ -31,24 +31,24 @@ class Part(StrEnum):
     WAY_OUT = "way out of a host"
     HOST = "host"
     RESOLVER = "resolver"
-    """A DNS server. Name: its address, with a word for what it is."""
+    """A DNS server. Name: its address, for some with what it serves."""
     NAME = "name"
-    """A DNS name, whoever is asked."""
+    """A DNS name, at every server."""
     TARGET = "target"
-    """What the user or the provider needs to be reached. Name: as declared."""
+    """What hosts must reach by the fleet file or the provider. Name: as declared."""
     ENDPOINT = "API endpoint"
     SITE_TARGET = "way from a site to a target"
     """Name: `site -> target`; the target is an endpoint, a resolver with its transport, a declared target, kubelets."""
     DOMAIN_EDGE = "edge of a domain"
-    """All that enters or leaves a domain, such as a rack's uplink; what stays within it passes."""
+    """The uplink of a domain such as a rack: what enters or leaves fails, what stays within passes."""
     DOMAIN = "domain"
-    """All of it, what stays within included."""
+    """A whole domain: what stays within it fails too."""
     LINE_ONE_WAY = "one direction of a line"
     """Name: `site -> site`, the cloud being `cloud`."""
     LINE = "line"
     """Between two sites, in both directions. Name: `site -- site`, in order."""
     SITE = "site"
-    """Everything that crosses a site's edge; the cloud has one, too."""
+    """Everything that crosses a site's edge; the cloud has an edge, too."""
 
     @property
     def width(self) -> int:
@@ -60,23 +60,23 @@ _WIDTHS = {part: place for place, part in enumerate(Part)}
 
 
 class FailureMode(StrEnum):
-    """The manner in which a part fails. One part has several, and a fact depends only on those that would fail it.
+    """How a part fails. A part has several failure modes, and a measurement depends only on those that would fail it.
 
-    A connect depends on its line not being CUT and on nothing else of it; a probe with big packets on its being neither
-    CUT nor BIG. So the connects that pass say nothing about big packets, and a cut line explains both. Of two that
-    explain the same, the first is meant.
+    A connection fails if a line is CUT, and in no other mode of the line; a probe with big packets fails if the line is
+    CUT or BIG. So connections that pass do not clear the line of BIG, and a cut line explains both failures. Of two
+    modes that explain the same, the first is the cause.
     """
 
     CUT = "cut"
-    """Nothing gets through, or nothing answers."""
+    """No packet passes, or nothing answers."""
     BIG = "big packets"
-    """Small packets get through and big ones do not."""
+    """Small packets pass and big ones do not."""
     WRONG = "wrong"
-    """It answers, and not what it should: another address, an expired certificate, a node that is not Ready."""
+    """It gives a wrong answer: another address, an expired certificate, a node that is not Ready."""
     DEAD = "dead"
-    """Its program does not run: what is asked of it fails, and so does what it does of its own accord (a kubelet)."""
+    """Its program does not run: its port does not answer, and it does not report either (a kubelet)."""
     CLOCK = "clock"
-    """It has another time than the rest. Certificates may verify all the same, so that those do not clear it."""
+    """Its clock differs from the others. Certificates may verify nevertheless, so they do not clear it."""
 
     @property
     def place(self) -> int:
@@ -91,9 +91,9 @@ TOO_BIG = "too-big"
 WRONG_TIME = "wrong-time"
 """Symptom: two clocks that were compared differ."""
 NOT_READY = "not-ready"
-"""Symptom of a node: it tells nothing of why."""
+"""Symptom of a node that has stopped reporting: it does not show why."""
 ANSWERED = frozenset({"wrong-answer", "nxdomain", "servfail", "expired", "expires-soon", "untrusted", "bad-status"})
-"""Symptoms of what was reached and answered wrongly."""
+"""Symptoms of a part that was reached and gave a wrong answer."""
 _MODE_OF_SYMPTOM = {
     TOO_BIG: FailureMode.BIG,
     WRONG_TIME: FailureMode.CLOCK,
@@ -104,14 +104,14 @@ _REACHED = frozenset({FailureMode.CUT, FailureMode.DEAD})
 
 @dataclass(frozen=True, slots=True)
 class CandidateCause:
-    """One thing that may be broken, and how."""
+    """A part that may be broken, and its failure mode."""
 
     part: Part
     name: str
     mode: FailureMode = FailureMode.CUT
 
     def __hash__(self) -> int:
-        return hash((self.name, self.part.value, self.mode.value))  # the enums' own is slower
+        return hash((self.name, self.part.value, self.mode.value))  # faster than the enums' own hash
 
     def __str__(self) -> str:
         return f"{self.part} {self.name}" + ("" if self.mode is FailureMode.CUT else f" ({self.mode})")
@@ -124,24 +124,24 @@ class CandidateCause:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One directed fact of one night."""
+    """One measurement of one night, from a source to a target."""
 
     check: str
     """What was measured: a stable slug such as `connect.host`, `tls.api`, `dns.cache`."""
     source: str
     """Host, `api-server`, or `pod on NODE`."""
     target: str
-    """Host, endpoint, server and name: as a reader would write it."""
+    """Host, endpoint, or name and server, as the reader knows it."""
     quality: Quality
     evidence: str
-    """What was seen, in a reader's words."""
+    """What was observed, as a sentence."""
     candidates: frozenset[CandidateCause]
-    """Everything whose failure alone would make this one fail. Never empty for what failed."""
+    """Every part and mode whose failure alone would make this measurement fail. Never empty for a failure."""
     duration_ms: float | None = None
     symptom: str = ""
-    """For a failure: `timeout`, `refused`, `too-big`, one of `ANSWERED`, ...: one cause has mostly one."""
+    """Of a failure: `timeout`, `refused`, `too-big`, one of `ANSWERED`, ...; one cause mostly has one symptom."""
     hidden: frozenset[CandidateCause] = frozenset()
-    """Those of its candidates that were perhaps not asked at all, for a cache before them may answer from memory."""
+    """Candidates that the measurement perhaps did not use, because a cache before them may answer from memory."""
 
     @property
     def path(self) -> tuple[str, str, str]:
@@ -150,11 +150,11 @@ class Measurement:
 
     @property
     def possible(self) -> frozenset[CandidateCause]:
-        """Those candidates that its symptom leaves: a wrong answer is not a cut line. All, where it tells nothing."""
+        """Candidates that the symptom leaves: a wrong answer does not come from a cut line. Without a symptom, all."""
         if not self.symptom:
             return self.candidates
         mode = _MODE_OF_SYMPTOM.get(self.symptom)
-        if mode is None:  # not even a small packet came back
+        if mode is None:  # not even a small packet passed
             left = frozenset(s for s in self.candidates if s.mode is not FailureMode.BIG)
         else:
             left = frozenset(s for s in self.candidates if s.mode is mode)
@@ -162,7 +162,7 @@ class Measurement:
 
     @property
     def cleared(self) -> frozenset[CandidateCause]:
-        """Those that its symptom clears, though it failed: what answers wrongly is reached."""
+        """Candidates that the symptom clears although it is a failure: a part that answers wrongly was reached."""
         if self.symptom not in _MODE_OF_SYMPTOM:
             return frozenset()
         return frozenset(s for s in self.candidates - self.hidden if s.mode in _REACHED) - self.possible

@@ -1,7 +1,7 @@
-"""One run of the audit: what it works with, and its stages as plain async functions.
+"""One run of the audit: its resources, and its stages as plain async functions.
 
-The flow in `flows/audit.py` calls them in order; the command line's `probe` uses the hosts' half. It changes
-nothing of what it looks at. In the cluster it makes test pods, through the gate, and removes them.
+The flow in `flows/audit.py` calls the stages in order; the command `poolkeeper probe` uses those for hosts. A run
+changes no host and no node. In the cluster it creates test pods, through the gate, and removes them.
 """
 
 from __future__ import annotations
@@ -41,40 +41,40 @@ from poolkeeper.tasks.runs.recording import Recorder
 from poolkeeper.tasks.settings import SecretMissing
 
 DEADLINE_S = 15.0
-"""For all questions of one host."""
+"""Deadline for all questions of one host."""
 JITTER_S = 2.0
-"""Probes that start at once measure each other."""
+"""Probes that start at the same time slow each other down."""
 PARALLEL = 32
-"""Questions of one host at once: dead peers must not use up the time of the others."""
+"""Questions of one host at the same time: peers that are down must not use up the time of the others."""
 PREFIX = "night-"
-"""Of our test pods' names; an acceptance may try the same node at the same time, with its own."""
+"""Prefix of the audit's test pods; an acceptance may test the same node at the same time, with another prefix."""
 PODS_AT_ONCE = 10
 POD_TIMEOUT_S = 30.0
-"""For a pod of an image that the node has had before. One that a line fault holds up is not waited for."""
-LEFT_AFTER_S = 900.0
-"""A test pod of ours that is older was left by a run that was killed: it has ended by itself by then."""
+"""Time for a pod of an image that the node already has. The audit does not wait for a pod that a line fault delays."""
+ABANDONED_AFTER_S = 900.0
+"""An older test pod of the audit was left by a run that was killed: its program has ended by then."""
 
 
 @dataclass(slots=True)
 class Clusters:
-    """What was read of the clusters of a run, by name."""
+    """What a run has read from its clusters, by name of the cluster."""
 
     views: dict[str, ClusterView] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
-    """Why nothing is known of one."""
+    """Cluster -> why it could not be read."""
     unreached: set[str] = field(default_factory=set)
-    """Those of them whose API server does not answer here; their hosts may reach it all the same."""
+    """The unread clusters whose API server does not answer poolkeeper; their hosts may reach it nevertheless."""
     apis: dict[str, ClusterApi] = field(default_factory=dict)
-    """Of those that answered."""
+    """Of the clusters that answered."""
     gates: dict[str, Gate] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    """What could not be looked at, as sentences."""
+    """What could not be measured, as sentences."""
 
 
 class AuditRun:
-    """A run over chosen hosts, and what it has response so far. Make it with `open_run`.
+    """A run over chosen hosts, and the responses that it has so far. Make it with `open_run`.
 
-    Its tasks hand over names alone: Prefect looks through whatever a task is given, and a night is large.
+    Its tasks take names of hosts only: Prefect inspects every parameter of a task, and the data of a night is large.
     """
 
     def __init__(
@@ -90,29 +90,29 @@ class AuditRun:
         self.hosts = {host.name: host for host in hosts}
         self.clusters, self.views, self.notes = clusters, clusters.views, clusters.notes
         self.responses: dict[str, Response] = {}
-        self.tried: dict[str, Probed] = {}
+        self.tested: dict[str, Probed] = {}
         self.workers: dict[str, str] = {}
         self._report: AuditReport | None = None
 
     @property
     def report(self) -> AuditReport:
-        """What it came to; there is one once `conclude` has ended."""
+        """The report; there is one after `conclude`."""
         assert self._report is not None
         return self._report
 
     def by_work_pool(self) -> dict[str, list[str]]:
-        """Hosts by the work pool of their site; the empty one: they are asked from here."""
+        """Hosts by the work pool of their site; empty: poolkeeper probes them from here."""
         pools = defaultdict[str, list[str]](list)
         for name, host in self.hosts.items():
             pools[host.site.work_pool or ""].append(name)
         return pools
 
     async def ask(self, names: Sequence[str]) -> None:
-        """Ask hosts at once; a bad one costs the others nothing."""
+        """Probe hosts at the same time. Invariant: each has a response; a failed host does not affect the others."""
         self.responses |= dict(zip(names, await asyncio.gather(*map(self._ask, names)), strict=True))
 
     def request_batch(self, name: str) -> RequestBatch:
-        """What a host is asked."""
+        """All that a host is asked, with its limits."""
         return RequestBatch(
             tuple(asked.question for asked in self.plan.asked[name]),
             self.plan.authorities[name],
@@ -126,37 +126,39 @@ class AuditRun:
             return Response(await ask_host(self.sessions, self.hosts[name], self.request_batch(name)))
         except HostError as error:
             return Response(error=error)
-        except Exception as error:  # whatever is wrong with one host, the night goes on
-            return Response(error=HostError(f"asking it broke off: {named(error)}"))
+        except Exception as error:  # of one host: the others continue
+            return Response(error=HostError(f"the probe was aborted: {named(error)}"))
 
-    def asked_by_worker(self, pool: str, names: Iterable[str], said: Mapping[str, Any]) -> None:
-        """What a worker in a site has response of hosts there. said: by host"""
+    def asked_by_worker(self, pool: str, names: Iterable[str], replies: Mapping[str, Any]) -> None:
+        """Take the replies of a worker in a site, by host, as responses of the hosts `names`."""
         self.workers.setdefault(pool, "")
         for name in names:
             try:
-                response = Response(answers_of(said.get(name), self.request_batch(name)))
+                response = Response(answers_of(replies.get(name), self.request_batch(name)))
             except HostError as error:
                 response = Response(error=error)
             self.responses[name] = replace(response, by=f"worker of {pool}")
 
     def not_asked(self, pool: str, names: Iterable[str], why: str) -> None:
-        """No worker has asked these hosts. why: as a sentence"""
+        """No worker has probed these hosts. why: as a sentence"""
         self.workers[pool] = why
         self.responses |= {name: Response(error=WorkerAway(why), by=f"worker of {pool}") for name in names}
 
-    async def remove_left_pods(self) -> None:
-        """Test pods that a killed run has left, in every cluster that answers."""
-        before = datetime.now(UTC) - timedelta(seconds=LEFT_AFTER_S)
+    async def remove_abandoned_pods(self) -> None:
+        """Remove test pods that a killed run has left, in every cluster that answers."""
+        before = datetime.now(UTC) - timedelta(seconds=ABANDONED_AFTER_S)
         for cluster, api in self.clusters.apis.items():
             try:
                 for pod in await pods_older_than(api, testpod.NAMESPACE, testpod.SELECTOR, before):
                     await self._remove(cluster, api, pod)
             except (ApiError, ClusterUnreachable) as error:
-                self.notes.append(f"Old test pods in cluster {cluster} could not be removed: {error.summary}")
+                self.notes.append(
+                    f"Test pods that an earlier run left in cluster {cluster} could not be removed: {error.summary}"
+                )
 
     async def _remove(self, cluster: str, api: ClusterApi, pod: str) -> None:
         subject = Subject("pod", f"{testpod.NAMESPACE}/{pod}")
-        sentence = f"remove test pod {pod}, which a run that was killed has left"
+        sentence = f"remove test pod {pod}, which a killed run has left"
         try:
             await self.clusters.gates[cluster].change(
                 subject, sentence, lambda: delete_pod(api, testpod.NAMESPACE, pod), if_dry_run=None
@@ -164,33 +166,33 @@ class AuditRun:
         except GateRefused as refused:
             self.notes.append(refused.summary)
 
-    def nodes_to_try(self, limit: int) -> list[str]:
-        """Hosts whose nodes are Ready, and that no run of ours works on: so many a night, others every night."""
-        ready = [name for name, host in self.hosts.items() if self._may_be_tried(host)]
+    def nodes_to_test(self, limit: int) -> list[str]:
+        """At most `limit` hosts whose nodes are Ready and that no run works on; every night the next ones."""
+        ready = [name for name, host in self.hosts.items() if self._may_be_tested(host)]
         return list(in_turn(ready, self.recorder.started_at.toordinal(), max(0, limit)))
 
-    def _may_be_tried(self, host: Host) -> bool:
+    def _may_be_tested(self, host: Host) -> bool:
         view = self.views.get(host.pool.cluster.name)
         node = view.nodes.get(host.node_name) if view else None
         return node is not None and bool(node.ready) and not node.cordoned_by_us and ROLLOUT not in node.annotations
 
-    async def try_pods(self, names: Sequence[str]) -> None:
-        """Run a test pod on each host's node, some at a time; why one could not be run is in its answer."""
+    async def run_test_pods(self, names: Sequence[str]) -> None:
+        """Run a test pod on each host's node, some at a time. Where one could not run, its result has the reason."""
         slots = asyncio.Semaphore(PODS_AT_ONCE)
 
         async def one(name: str) -> Probed:
             async with slots:
-                return await self._try_pod(self.hosts[name])
+                return await self._run_test_pod(self.hosts[name])
 
-        self.tried |= dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+        self.tested |= dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
-    async def _try_pod(self, host: Host) -> Probed:
+    async def _run_test_pod(self, host: Host) -> Probed:
         cluster = host.pool.cluster.name
         api, nodes = self.clusters.apis[cluster], self.views[cluster].nodes
         try:
             node = await get_node(api, host.node_name)
             if node is None or ROLLOUT in node.annotations:
-                return Probed(PodAnswers(), log_error="a rollout has taken the node meanwhile, or it is gone")
+                return Probed(PodAnswers(), log_error="the node is gone, or a rollout has claimed it meanwhile")
             return await probe_node(
                 api,
                 self.clusters.gates[cluster],
@@ -200,11 +202,11 @@ class AuditRun:
                 timeout_s=POD_TIMEOUT_S,
                 prefix=PREFIX,
             )
-        except Exception as error:  # refused, unreachable or worse: one node's, and the night goes on
+        except Exception as error:  # of one node: the others continue
             return Probed(PodAnswers(), log_error=quoted(error) or type(error).__name__)
 
     def conclude(self) -> AuditReport:
-        """What it comes to, against what earlier runs have left in the spool; its facts are written there."""
+        """Make the report against earlier runs of the spool; write this run's measurements and findings there."""
         spool = self.recorder.spool
         before = history.earlier(spool, self.fleet, self.recorder.run_id, self.recorder.started_at)
         inputs = AuditInput(
@@ -213,7 +215,7 @@ class AuditRun:
             plan=self.plan,
             views=self.views,
             responses=self.responses,
-            tried=self.tried,
+            tested=self.tested,
             before=before,
             usual=baselines(history.durations(spool, before, self.hosts)),
             run_id=self.recorder.run_id,
@@ -240,10 +242,10 @@ async def open_run(
     required: Callable[[Cluster, str], tuple[AuditTarget, ...]],
     peers: Sequence[Host] = (),
 ) -> AsyncIterator[AuditRun]:
-    """Everything a run works with, closed at the end. A cluster that does not answer does not stop the hosts' half.
+    """Open sessions and clusters for a run, and close them at its end. Hosts are probed also where a cluster is down.
 
-    required: what a cluster's provider needs its nodes to reach, by the way that the fleet file names
-    peers: other hosts that these ones connect to, and that are not asked themselves
+    required: the endpoints that a cluster's provider requires its nodes to reach, of the kind that the fleet file names
+    peers: other hosts that `hosts` connect to; they are not probed themselves
     """
     async with AsyncExitStack() as open_, Sessions(fleet.ssh_limits, secret) as sessions:
         clusters = Clusters()
@@ -268,7 +270,7 @@ async def open_run(
                     clusters.unreached.add(name)
                 continue
             clusters.apis[name] = api
-            clusters.gates[name] = gate_of(api, inside, recorder, dry_run=False)  # nothing but test pods passes it
+            clusters.gates[name] = gate_of(api, inside, recorder, dry_run=False)  # only changes of test pods pass it
         named = {target.authority for target in fleet.audit.targets if target.authority}
         files = {str(path): pem for path in named if (pem := _pem(path, clusters.notes)) is not None}
         own = {host.name for host in hosts}
@@ -278,21 +280,23 @@ async def open_run(
 
 
 def _pem(path: Path, notes: list[str]) -> str | None:
-    """A file of certificates; None where it cannot be read: then its targets are not asked for."""
+    """A file of certificates; None where it cannot be read: then its targets are not measured."""
     try:
         return authorities(read_bytes(path))
     except KubeconfigUnusable as error:
-        notes.append(f"The certificates in {path.name} cannot be read, so that nothing is verified by them: {error}")
+        notes.append(
+            f"The certificates in {path.name} cannot be read, so the targets that need them are not measured: {error}"
+        )
         return None
 
 
 async def _read(name: str, api: ClusterApi, bare: ClusterView, notes: list[str]) -> ClusterView:
-    """A cluster as it is now. Who may not read its DNS gets the rest. Raises ApiError and ClusterUnreachable."""
+    """A cluster as it is now; its DNS may be missing, with a note. Raises ApiError and ClusterUnreachable."""
     nodes = await list_nodes(api)
-    notes += [f"Of node {node.name} nothing is told: {node.ready_message}." for node in nodes.values() if node.unread]
+    notes += [f"Node {node.name} cannot be read: {node.ready_message}." for node in nodes.values() if node.unread]
     try:
         dns = await read_cluster_dns(api)
     except ApiError as error:
-        notes.append(f"The DNS of cluster {name} could not be read, so that it is not asked: {error.summary}")
+        notes.append(f"The DNS of cluster {name} could not be read, so it is not measured: {error.summary}")
         dns = ClusterDns()
     return replace(bare, nodes=nodes, dns=dns)

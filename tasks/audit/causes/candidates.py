@@ -1,6 +1,6 @@
-"""Whose failure alone would make a fact fail: from the declared world and the kind of fact. Pure.
+"""The candidate causes of a measurement: every part whose failure alone would make it fail. Pure.
 
-Each function answers for one kind of check. A fact is directed: it depends on its own direction of a line, as a
+Each function is for one kind of check. A measurement has a direction: it depends on that direction of a line, as a
 stateful firewall sees it, and on the line as a whole.
 """
 
@@ -16,12 +16,12 @@ from poolkeeper.tasks.audit.places import CLOUD
 from poolkeeper.tasks.fleet.model import Domain, Host
 
 API_SERVER = "api-server"
-"""The source of what the API server measures for us."""
+"""Source of what the API server measures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What hosts reach and is no host: an API endpoint, a resolver, a declared target."""
+    """What a host connects to and is not a host: an API endpoint, a resolver, a declared target."""
 
     name: str
     """As a reader would write it: `10.1.0.2`, `registry.example.com:443`."""
@@ -30,15 +30,15 @@ class Server:
 
 
 def of_cluster(what: str, cluster: str) -> str:
-    """The name of what each cluster has one of.
+    """The name of a part that each cluster has: `pods in the cloud of edge`.
 
-    cluster: its name, where the fleet has several; else empty
+    cluster: its name, where the fleet has several clusters; else empty
     """
     return f"{what} of {cluster}" if cluster else what
 
 
 class Stage(StrEnum):
-    """How far a request to the API endpoint gets; a stage after a failed one is not measured."""
+    """The stages of a request to the API endpoint; a stage after a failed one is not measured."""
 
     NAME = "name"
     CONNECT = "connect"
@@ -49,14 +49,14 @@ class Stage(StrEnum):
 def candidates_of_connect(source: Host, target: Host, *, is_kubelet: bool = False) -> frozenset[CandidateCause]:
     """A TCP connect from host to host.
 
-    is_kubelet: it is the kubelet that takes it, not sshd
+    is_kubelet: to the kubelet's port, not to that of sshd
     """
     kubelet = _of(Part.KUBELET, target.name, (FailureMode.DEAD,) if is_kubelet else ())
     return frozenset((*_between(source, target, (FailureMode.CUT,)), *kubelet))
 
 
 def candidates_of_mtu(source: Host, target: Host | Server) -> frozenset[CandidateCause]:
-    """Big packets that must not be fragmented. Where small ones pass, its symptom is `too-big`."""
+    """Big packets that must not be fragmented. Where small ones pass, the symptom is `too-big`."""
     return frozenset(_between(source, target, (FailureMode.CUT, FailureMode.BIG)))
 
 
@@ -65,7 +65,7 @@ def candidates_of_api(
 ) -> frozenset[CandidateCause]:
     """One stage of a request from a host to the API endpoint.
 
-    resolvers: those that the host is configured to ask; they count for the name only
+    resolvers: those that the host uses; they matter for the stage NAME only
     """
     if stage is Stage.NAME:
         return candidates_of_stub(source, endpoint.name.partition(":")[0], resolvers)
@@ -74,7 +74,7 @@ def candidates_of_api(
 
 
 def candidates_of_clock(source: Host, endpoint: Server) -> frozenset[CandidateCause]:
-    """A host's clock against that of the API endpoint, once it has answered: nothing on the way alters a time."""
+    """A host's clock against that of the API endpoint: nothing on the path changes a time."""
     return frozenset(
         {
             _candidate(Part.HOST, source.name, FailureMode.CLOCK),
@@ -86,7 +86,7 @@ def candidates_of_clock(source: Host, endpoint: Server) -> frozenset[CandidateCa
 def candidates_of_target(source: Host, target: Server, *, answers: bool = False) -> frozenset[CandidateCause]:
     """A declared target, connected to from a host.
 
-    answers: more than a connect is wanted of it: a certificate, a status
+    answers: more than a connection is expected: a certificate, a status
     """
     return frozenset(
         _served(source, target, Part.TARGET, (FailureMode.CUT, FailureMode.WRONG) if answers else (FailureMode.CUT,))
@@ -94,20 +94,20 @@ def candidates_of_target(source: Host, target: Server, *, answers: bool = False)
 
 
 def candidates_of_resolver(source: Host, resolver: Server, transport: str, name: str) -> frozenset[CandidateCause]:
-    """A name asked of a DNS server by a host, over `udp` or `tcp`."""
+    """A lookup of a name at a DNS server, over `udp` or `tcp`."""
     return frozenset(_resolved(source, resolver, transport, name))
 
 
 def candidates_of_cache(source: Host, name: str) -> frozenset[CandidateCause]:
-    """A name asked of a host's node-local cache. What is behind it is not suspected: a cache answers without."""
+    """A lookup at a host's node-local cache. The servers behind it are no candidates: a cache answers without them."""
     both = (FailureMode.CUT, FailureMode.WRONG)
     return frozenset((*_of(Part.CACHE, source.name, both), *_of(Part.HOST, source.name, both), *_named(name)))
 
 
 def candidates_of_stub(source: Host, name: str, resolvers: Sequence[Server] = ()) -> frozenset[CandidateCause]:
-    """A name looked up as any program on a host does.
+    """A lookup as any program on a host does it.
 
-    resolvers: those that the host is configured to ask: only what all of them depend on would make it fail
+    resolvers: those that the host uses: only a part that all of them depend on would make it fail
     """
     both = (FailureMode.CUT, FailureMode.WRONG)
     ways = [frozenset(_resolved(source, resolver, "udp", name)) for resolver in resolvers]
@@ -117,9 +117,9 @@ def candidates_of_stub(source: Host, name: str, resolvers: Sequence[Server] = ()
 
 
 def candidates_of_kubelet(target: Host, endpoint: Server, cluster: str = "") -> frozenset[CandidateCause]:
-    """The kubelet's port on a host, as the API server reaches it. With the endpoint down it is not measured at all.
+    """The kubelet's port on a host, as the API server reaches it; it cannot be measured while the endpoint is down.
 
-    cluster: its name, where the fleet has several
+    cluster: its name, where the fleet has several clusters
     """
     here, there = endpoint.place, target.site.name
     return frozenset(
@@ -135,7 +135,7 @@ def candidates_of_kubelet(target: Host, endpoint: Server, cluster: str = "") -> 
 
 
 def candidates_of_ready(host: Host, endpoint: Server) -> frozenset[CandidateCause]:
-    """Whether a node is Ready: its kubelet must work, and tell the API endpoint so."""
+    """Whether a node is Ready: its kubelet must work, and report to the API endpoint."""
     here, there = host.site.name, endpoint.place
     return frozenset(
         (
@@ -153,8 +153,8 @@ def candidates_of_ready(host: Host, endpoint: Server) -> frozenset[CandidateCaus
 def candidates_of_pods(host: Host, others: Server, *, outwards: bool, cluster: str = "") -> frozenset[CandidateCause]:
     """A connection between a pod on a host's node and a pod elsewhere.
 
-    outwards: it is opened by the pod on this host
-    cluster: its name, where the fleet has several
+    outwards: the pod on this host opens it
+    cluster: its name, where the fleet has several clusters
     """
     here, there = (host.site.name, others.place) if outwards else (others.place, host.site.name)
     way = f"pods on {host.name} -> {others.name}" if outwards else f"{others.name} -> pods on {host.name}"
@@ -180,7 +180,7 @@ def candidates_from_here(endpoint: Server) -> frozenset[CandidateCause]:
 
 
 def candidates_of_cloud_node(target: Host) -> frozenset[CandidateCause]:
-    """A connection from a node in the cloud to the kubelet's port of a host; who filters the API server lets it."""
+    """A connection from a cloud node to a host's kubelet port; a rule that blocks the API server may let it pass."""
     return frozenset(
         (
             _candidate(Part.PATH, f"cloud nodes -> {target.name}"),
@@ -194,7 +194,7 @@ def candidates_of_cloud_node(target: Host) -> frozenset[CandidateCause]:
 
 
 def candidates_of_login(host: Host, by: str) -> frozenset[CandidateCause]:
-    """A connection from where poolkeeper or a worker of it runs to a host; which place that is, nobody has declared."""
+    """An SSH login to a host. by: poolkeeper or its worker; the place of neither is declared."""
     return frozenset(
         (
             _candidate(Part.PATH, f"{by} -> {host.name}"),
@@ -207,7 +207,7 @@ def candidates_of_login(host: Host, by: str) -> frozenset[CandidateCause]:
 
 @lru_cache(maxsize=1 << 17)
 def _candidate(part: Part, name: str, mode: FailureMode = FailureMode.CUT) -> CandidateCause:
-    return CandidateCause(part, name, mode)  # one object for all the facts that name it
+    return CandidateCause(part, name, mode)  # one object for all measurements that have it
 
 
 def _of(part: Part, name: str, modes: Iterable[FailureMode]) -> Iterator[CandidateCause]:
@@ -219,7 +219,7 @@ def _host(host: Host, modes: Iterable[FailureMode]) -> Iterator[CandidateCause]:
 
 
 def _domains(one: Domain | None, other: Domain | None, modes: Sequence[FailureMode]) -> Iterator[CandidateCause]:
-    """The domains at both ends, and their edges where the way leaves them."""
+    """The domains at both ends, and their edges where the path leaves them."""
     within = one is not None and other is not None and one.name == other.name
     for domain in (one, other):
         if domain is not None:
@@ -229,7 +229,7 @@ def _domains(one: Domain | None, other: Domain | None, modes: Sequence[FailureMo
 
 
 def _crossing(here: str, there: str, modes: Sequence[FailureMode]) -> Iterator[CandidateCause]:
-    """What lies between two places; nothing where they are one."""
+    """The parts between two places; none if they are the same."""
     if here == there:
         return
     yield from _of(Part.LINE_ONE_WAY, f"{here} -> {there}", modes)
@@ -239,7 +239,7 @@ def _crossing(here: str, there: str, modes: Sequence[FailureMode]) -> Iterator[C
 
 
 def _between(source: Host, target: Host | Server, modes: Sequence[FailureMode]) -> Iterator[CandidateCause]:
-    """The way from a host to another host, or to a server."""
+    """The path from a host to another host, or to a server."""
     yield from _of(Part.PATH, f"{source.name} -> {target.name}", modes)
     yield from _of(Part.WAY_OUT, source.name, modes)
     yield from _host(source, modes)
@@ -254,13 +254,13 @@ def _between(source: Host, target: Host | Server, modes: Sequence[FailureMode]) 
 
 
 def _served(source: Host, server: Server, part: Part, modes: Sequence[FailureMode]) -> Iterator[CandidateCause]:
-    """The way to a server, the server, and its answer where that counts."""
+    """The path to a server, the server, and its answer where that matters."""
     yield from _between(source, server, (FailureMode.CUT,))
     yield from _of(part, server.name, modes)
     yield from _of(Part.SITE_TARGET, f"{source.site.name} -> {server.name}", modes)
     if FailureMode.WRONG in modes:
         yield _candidate(Part.PATH, f"{source.name} -> {server.name}", FailureMode.WRONG)
-        # a clock that is wrong spoils every certificate on a host, a proxy that meddles those of a site
+        # a wrong clock makes every certificate fail on a host, an intercepting proxy does so at a site
         yield _candidate(Part.HOST, source.name, FailureMode.WRONG)
         yield _candidate(Part.SITE, source.site.name, FailureMode.WRONG)
 

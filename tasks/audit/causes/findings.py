@@ -1,4 +1,4 @@
-"""A cause as a finding: what is broken, what shows it, what speaks against it, and what to do. Pure."""
+"""A root cause as a finding: what is broken, the evidence for and against it, and what to do. Pure."""
 
 from __future__ import annotations
 
@@ -41,60 +41,64 @@ _MODES = {
 }
 _OF_ONE_HOST = (Part.KUBELET, Part.CACHE, Part.STUB, Part.WAY_IN, Part.WAY_OUT, Part.HOST)
 _MILD = frozenset({"expires-soon", "absent"})
-"""Symptoms of what still works."""
+"""Symptoms of parts that still work: a warning, not a blocker."""
 _MILD_CHECKS = frozenset({"settings.search", "settings.negative-ttl"})
 
 _BY_CHECK: Mapping[str, str] = {
     "clock.api": "Look at time synchronisation on the host: `chronyc tracking` or `timedatectl timesync-status`. Where"
-    " many hosts differ alike, look at the servers that they all follow, and at the control plane's own clock.",
-    "settings.search": "Shorten `search` in the host's resolv.conf, and set `options ndots:1` if nothing needs more.",
-    "settings.negative-ttl": "Lower the minimum in that zone's SOA: a new name stays unknown for as long.",
+    " many hosts have the same offset, look at the time servers that they all follow, and at the control plane's"
+    " clock.",
+    "settings.search": "Shorten `search` in the host's resolv.conf, and set `options ndots:1` unless a program needs"
+    " more.",
+    "settings.negative-ttl": "Lower the minimum in the zone's SOA record: a new name cannot be resolved for that time.",
     "cache.pod": "Look at the DaemonSet and its tolerations: `kubectl -n kube-system describe ds node-local-dns`.",
-    "worker": "Start a worker in that work pool, `prefect worker start --pool POOL`, and see that the Prefect server"
-    " has the deployment `ask-site/POOL`.",
+    "worker": "Start a worker in that work pool: `prefect worker start --pool POOL`. Check that the Prefect server has"
+    " the deployment `ask-site/POOL`.",
     "node.ready": "Read the kubelet's log on the host: `journalctl -u kubelet -n 100`.",
 }
 _BY_SYMPTOM: Mapping[str, str] = {
-    "expired": "Renew the certificate, and see why nobody was told before.",
+    "expired": "Renew the certificate, and find out why no alarm came before.",
     "expires-soon": "Renew the certificate before that day.",
-    "untrusted": "Compare its issuer with the declared authority: a proxy may stand between, or a CA was changed.",
-    "no-handshake": "Look at what takes the connection: a load balancer with nobody behind it, a proxy, a server"
-    " without TLS; ask by hand: `openssl s_client -connect HOST:PORT`.",
-    "too-big": "Lower the MTU of interfaces and pods to what the path carries, less 50 bytes for VXLAN, or mend the"
-    " line; let ICMP `fragmentation needed` pass.",
+    "untrusted": "Compare the certificate's issuer with the declared authority: a proxy may intercept TLS, or the CA"
+    " has changed.",
+    "no-handshake": "Look at what accepts the connection: a load balancer without backends, a proxy, a server without"
+    " TLS. Test by hand: `openssl s_client -connect HOST:PORT`.",
+    "too-big": "Lower the MTU of interfaces and pods to what the path carries, less 50 bytes for VXLAN, or repair the"
+    " line. Let ICMP `fragmentation needed` pass.",
 }
 _NEXT: Mapping[Part, str] = {
-    Part.PATH: "Look at what is between these two alone: a route, a rule, a duplicate address (`ip neigh`).",
-    Part.KUBELET: "Open TCP 10250 on the host for the control plane, and see that its kubelet runs: `systemctl status"
-    " kubelet`.",
-    Part.CACHE: "Look at the node's cache: `kubectl -n kube-system get pods -o wide -l k8s-app=node-local-dns`. Pods"
-    " there wait for it with each lookup until it answers.",
-    Part.STUB: "Look at /etc/resolv.conf and nsswitch.conf on the host; ask by hand: `getent ahosts NAME`.",
-    Part.WAY_IN: "Look at the host's own firewall (`nft list ruleset`) and at what filters towards it.",
+    Part.PATH: "Look at what is between these two only: a route, a firewall rule, a duplicate address (`ip neigh`).",
+    Part.KUBELET: "Open TCP 10250 on the host for the control plane, and check that the kubelet runs: `systemctl"
+    " status kubelet`.",
+    Part.CACHE: "Look at the node's cache: `kubectl -n kube-system get pods -o wide -l k8s-app=node-local-dns`. Each"
+    " lookup of pods on that node waits for the cache until it answers.",
+    Part.STUB: "Look at /etc/resolv.conf and nsswitch.conf on the host. Test by hand: `getent ahosts NAME`.",
+    Part.WAY_IN: "Look at the host's own firewall (`nft list ruleset`), and at filters in front of the host.",
     Part.WAY_OUT: "Look at the host's routes and outgoing filters: `ip route`, `nft list ruleset`.",
-    Part.HOST: "Look at the host's console: power, network card, kernel. If it is gone for good, offboard it.",
-    Part.RESOLVER: "Ask it by hand: `dig @SERVER NAME`; look at its log and at what it forwards to.",
-    Part.NAME: "Ask by hand, `dig @SERVER NAME` for each resolver: a record was moved or removed, or one of them"
+    Part.HOST: "Look at the host's console: power, network card, kernel. If the host is gone for good, offboard it.",
+    Part.RESOLVER: "Test by hand: `dig @SERVER NAME`. Look at the server's log, and at the servers that it forwards"
+    " to.",
+    Part.NAME: "Test by hand, for each resolver: `dig @SERVER NAME`. A record was moved or removed, or a resolver"
     " overrides it.",
-    Part.TARGET: "See whether it runs; if it has moved, correct the fleet file's audit.targets.",
-    Part.ENDPOINT: "Look at the control plane and its load balancer in the provider's console; there is nothing to mend"
-    " on the hosts.",
-    Part.SITE_TARGET: "Look at the site's firewall, and at the access list of what is reached, for this site's"
-    " addresses, protocol and port.",
+    Part.TARGET: "Check whether the target runs; if it has moved, correct `audit.targets` in the fleet file.",
+    Part.ENDPOINT: "Look at the control plane and its load balancer in the provider's console. The hosts need no"
+    " repair.",
+    Part.SITE_TARGET: "Look at the site's firewall, and at the target's access list, for this site's addresses,"
+    " protocol and port.",
     Part.DOMAIN_EDGE: "Look at the uplink that these hosts share: switch, port, VLAN.",
     Part.DOMAIN: "Look at what these hosts share: power, switch, rack.",
-    Part.LINE_ONE_WAY: "Look at routes and firewalls for this direction: replies pass, new connections do not.",
-    Part.LINE: "Look at the line itself: tunnel or dedicated circuit, its BGP session, the routers at both ends. Start"
-    " no rollout at this site until it is back.",
+    Part.LINE_ONE_WAY: "Look at routes and firewalls for this direction: replies pass, but new connections do not.",
+    Part.LINE: "Look at the line itself: tunnel or dedicated circuit, its BGP session, the routers at both ends. Do"
+    " not start a rollout at this site until the line is back.",
     Part.SITE: "Look at the site's edge: its routers and uplinks.",
 }
 _SLOW_NEXT = (
-    "Compare with the line's load and its errors at that time; look who sends much: `iftop`, the router's counters."
+    "Look at the line's load and errors at that time, and find the biggest sender: `iftop`, the router's counters."
 )
 
 
 def key_of(candidate: CandidateCause, quality: Quality) -> Key:
-    """What identifies a finding about it from night to night."""
+    """What identifies a finding about a candidate cause from night to night."""
     word, kind = _KINDS[candidate.part]
     how = "slow" if quality is Quality.SLOW else _MODES[candidate.mode]
     return f"audit.{word}.{how}", Subject(kind, candidate.name)
@@ -103,7 +107,7 @@ def key_of(candidate: CandidateCause, quality: Quality) -> Key:
 def finding_of(cause: Cause, places: Mapping[str, Place], now: datetime) -> Finding:
     """The finding of one cause.
 
-    places: by host; a host that something is known to be going on with makes a finding about it no surprise
+    places: by host; if a host's place has a note, a finding about that host is expected (info)
     """
     candidate = cause.candidate
     id, subject = key_of(candidate, cause.quality)
@@ -115,7 +119,7 @@ def finding_of(cause: Cause, places: Mapping[str, Place], now: datetime) -> Find
         subject=subject,
         evidence=Evidence(
             observed=f"{_observed(cause)}{f'; {note}' if note else ''}",
-            expected="as on other nights" if cause.symptom == "slower-than-usual" else "all of it passes",
+            expected="as on other nights" if cause.symptom == "slower-than-usual" else "all measurements pass",
             source=", ".join(_checks(cause.explains)),
             seen_at=now,
         ),
@@ -135,7 +139,7 @@ def _is_mild(fact: Measurement) -> bool:
 
 
 def _worst(cause: Cause) -> Sequence[Measurement]:
-    """Those that it is told by: what is mild, be it frequent, does not hide what is not."""
+    """The measurements that describe a cause: mild ones, however frequent, do not hide the others."""
     return [fact for fact in cause.explains if not _is_mild(fact)] or cause.explains
 
 
@@ -148,7 +152,7 @@ def _next_step(cause: Cause) -> str:
 
 
 def _checks(facts: Iterable[Measurement]) -> list[str]:
-    """What shows it, the most frequent first."""
+    """The checks of these measurements, the most frequent first."""
     return _frequent(fact.check for fact in facts)
 
 
@@ -157,26 +161,26 @@ def _symptom(facts: Iterable[Measurement]) -> str:
 
 
 def _frequent(words: Iterable[str]) -> list[str]:
-    """Each word once, the most frequent first."""
+    """Each word once, the most frequent first; equally frequent ones by name."""
     counts = Counter(words)
     return sorted(counts, key=lambda word: (-counts[word], word))
 
 
 def _observed(cause: Cause) -> str:
-    """What fails with an example, what passes all the same, what could not be measured."""
+    """How many failed, with an example; how many passed nevertheless; how many could not be measured."""
     how = "slow" if cause.quality is Quality.SLOW else "failed"
     count = len(cause.explains)
     parts = [f"{count:,} {'measurement' if count == 1 else 'measurements'} {how}, such as {_example(cause)}"]
     if cause.against:
         passed = cause.against[0]
-        parts.append(f"{len(cause.against):,} passed all the same, such as {passed.source} -> {passed.target}")
+        parts.append(f"{len(cause.against):,} passed nevertheless, such as {passed.source} -> {passed.target}")
     if cause.unknown:
         parts.append(f"{cause.unknown:,} could not be measured")
     return "; ".join(parts)
 
 
 def _example(cause: Cause) -> str:
-    """One with the symptom that most have of the worst."""
+    """A measurement with the most frequent symptom of those that describe the cause."""
     worst = _worst(cause)
     fact = next(fact for fact in worst if fact.symptom == _symptom(worst))
     return f"{fact.source} -> {fact.target}: {fact.evidence}"

@@ -18,22 +18,23 @@ from itertools import chain
 from poolkeeper.tasks.audit.measurements import NOT_READY, CandidateCause, Measurement, Part, Quality
 
 AGAINST = 2
-"""What a fact costs that speaks against a cause, in causes: above two thirds failing, one cause may explain them."""
+"""Cost of a measurement that contradicts a cause, in causes: one cause may explain if over two thirds fail."""
 
-# Of a part and another with the very same failures. The second is meant where the first's surplus over it could not be
-# measured at all: nobody can log in to a host that is down, so that nothing is known of its ways out.
+# A part -> parts that contain it. If both have the same failures, and all else that depends on the second could not be
+# measured, the second is the cause: a host that is down lets nobody log in, so its outgoing paths are unknown.
 _PART_OF = {
     Part.KUBELET: (Part.HOST,),
     Part.WAY_IN: (Part.HOST,),
     Part.DOMAIN_EDGE: (Part.DOMAIN,),
     Part.LINE_ONE_WAY: (Part.LINE,),
 }
-# The second is meant in any case: where a domain is all that a site has, its line is likelier than all hosts at once.
+# If both have the same failures, the second is the cause: if a site has one domain only, a failure of the line is
+# likelier than a failure of all hosts.
 _LIKELIER = {
     Part.DOMAIN_EDGE: (Part.LINE_ONE_WAY, Part.LINE, Part.SITE),
     Part.DOMAIN: (Part.LINE_ONE_WAY, Part.LINE, Part.SITE),
 }
-# Where nodes are not Ready, and nothing else is known of what they depend on.
+# The same, where the only failures are nodes that are not Ready.
 _LIKELIER_OF_NODES = dict.fromkeys(
     (Part.ENDPOINT, Part.SITE_TARGET, Part.DOMAIN_EDGE, Part.DOMAIN, Part.LINE_ONE_WAY), (Part.LINE,)
 )
@@ -42,42 +43,43 @@ _PASSES = 20
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One thing that is broken, as far as the facts tell."""
+    """A root cause: one part that is broken, as far as the measurements show."""
 
     candidate: CandidateCause
     quality: Quality
-    """FAIL, or SLOW where it makes slow."""
+    """FAIL, or SLOW where the part makes others slow."""
     explains: tuple[Measurement, ...]
-    """By path. Each failing fact is explained by one cause, though others may make it fail as well."""
+    """Sorted by path. Each failed measurement is in one cause only, even if several causes would make it fail."""
     against: tuple[Measurement, ...]
-    """What passed although it depends on it, or failed in a manner that clears it."""
+    """Measurements that passed although they depend on the part, or whose symptom clears it."""
     unknown: int
-    """How many facts that depend on it could not be measured."""
+    """How many measurements that depend on the part are unknown."""
     symptom: str
-    """The most frequent one of those that it explains."""
+    """The most frequent symptom of the measurements that it explains."""
 
 
 def group_by_cause(measured: Sequence[Measurement]) -> tuple[Cause, ...]:
-    """The causes of all that failed, then of all that is slow; the one that explains the most first.
+    """The causes of all failures, then those of all slow answers; those that explain the most first.
 
-    The order of what is measured does not matter. Unknown facts accuse nobody and clear nobody. What is slow does not
-    speak against a failure nor the other way round: a line that loses packets does both.
+    Invariants: each failed measurement is explained by exactly one cause; the order of `measured` does not matter; an
+    unknown measurement neither supports nor contradicts a cause. A slow answer does not contradict a failure, nor the
+    other way round: a line that loses packets causes both.
     """
     return (*_group(measured, Quality.FAIL), *_group(measured, Quality.SLOW))
 
 
 @dataclass(slots=True, eq=False)
 class _Explanation:
-    """A candidate with all that depends on it; facts are numbers."""
+    """A candidate cause with all measurements that depend on it; these are indexes into the list of measurements."""
 
     candidate: CandidateCause
     fails: list[int] = field(default_factory=list)
     against: int = 0
     unknown: int = 0
     other: int = 0
-    """Measurement, and of no use here."""
-    left: int = 0
-    """Of `fails`, those that no chosen cause explains."""
+    """How many measurements that depend on it have another quality, which is no evidence here."""
+    unexplained: int = 0
+    """How many of `fails` no chosen cause explains."""
 
     @property
     def cost(self) -> int:
@@ -85,13 +87,13 @@ class _Explanation:
 
     @property
     def rank(self) -> tuple[float, int, tuple[int, str, int]]:
-        """The least is the best: what it explains for its cost, then what it explains in all, then the narrower."""
-        return -self.left / self.cost, -len(self.fails), self.candidate.order
+        """To sort by, the best first: explains the most for its cost, explains the most in all, is the narrowest."""
+        return -self.unexplained / self.cost, -len(self.fails), self.candidate.order
 
 
 _Explanations = dict[CandidateCause, _Explanation]
 _Possible = dict[int, Collection[CandidateCause]]
-"""Failing fact -> who may have made it fail."""
+"""Failed measurement -> the candidate causes that its symptom leaves."""
 
 
 def _group(measured: Sequence[Measurement], quality: Quality) -> list[Cause]:
@@ -106,12 +108,12 @@ def _group(measured: Sequence[Measurement], quality: Quality) -> list[Cause]:
 
 
 def _possible(fact: Measurement) -> Collection[CandidateCause]:
-    """Somebody always: the path itself, where a fact names nobody."""
+    """The candidate causes of a failure; never empty: the path itself, where the measurement names none."""
     return fact.possible or (CandidateCause(Part.PATH, f"{fact.source} -> {fact.target}"),)
 
 
 def _explanations(measured: Sequence[Measurement], quality: Quality, possible: _Possible) -> _Explanations:
-    """Whoever is possible by one fact at least, with all its evidence."""
+    """Every candidate cause of at least one failure, with all its evidence."""
     found: _Explanations = {}
     for number, candidates in possible.items():
         for candidate in candidates:
@@ -135,14 +137,14 @@ def _explanations(measured: Sequence[Measurement], quality: Quality, possible: _
             else:
                 explanation.other += count
     for explanation in found.values():
-        explanation.left = len(explanation.fails)
+        explanation.unexplained = len(explanation.fails)
     return found
 
 
 def _counted(candidates: Iterable[frozenset[CandidateCause]]) -> list[tuple[CandidateCause, int]]:
-    """How often each occurs; one that is several objects comes several times.
+    """How often each occurs; equal candidates that are different objects are listed separately.
 
-    A night has a million of them, and all but a few are the same objects: they are counted by identity, not hashed.
+    A night has a million occurrences of a few objects: counting by identity is faster than hashing.
     """
     members = list(chain.from_iterable(candidates))
     objects = dict(zip(map(id, members), members, strict=True))
@@ -150,33 +152,33 @@ def _counted(candidates: Iterable[frozenset[CandidateCause]]) -> list[tuple[Cand
 
 
 def _greedy(explanations: _Explanations, possible: _Possible, of_nodes: set[int]) -> _Explanations:
-    """Causes that explain everything, the best first."""
+    """Causes that explain every failure, chosen the best first."""
     unexplained = set(possible)
-    heap = [(explanation.rank, explanation) for explanation in explanations.values()]  # no two have one rank
+    heap = [(explanation.rank, explanation) for explanation in explanations.values()]  # ranks are unique
     heapq.heapify(heap)
     chosen: _Explanations = {}
     while unexplained:
         rank, best = heapq.heappop(heap)
-        if not best.left:
+        if not best.unexplained:
             continue
-        if best.rank != rank:  # it explains less than when it was put there
+        if best.rank != rank:  # it explains less than when it was pushed
             heapq.heappush(heap, (best.rank, best))
             continue
         rules = _LIKELIER_OF_NODES if of_nodes.issuperset(best.fails) else _LIKELIER
-        best = _meant(best, explanations, possible, rules)
+        best = _likelier(best, explanations, possible, rules)
         chosen[best.candidate] = best
         for number in best.fails:
             if number in unexplained:
                 unexplained.discard(number)
                 for other in possible[number]:
-                    explanations[other].left -= 1
+                    explanations[other].unexplained -= 1
     return chosen
 
 
-def _meant(
+def _likelier(
     best: _Explanation, explanations: _Explanations, possible: _Possible, rules: Mapping[Part, tuple[Part, ...]]
 ) -> _Explanation:
-    """`best`, or what is meant in its place: by `rules`, or as a part of a whole."""
+    """`best`, or a likelier candidate with the same failures: by `rules`, or because it contains `best`."""
     alike = sorted(
         (
             other
@@ -203,7 +205,7 @@ def _meant(
 
 
 def _improved(chosen: _Explanations, explanations: _Explanations) -> list[_Explanation]:
-    """The same explained at less cost: without the superfluous ones, and with one candidate in place of several."""
+    """Causes that explain the same at less cost: without superfluous ones, and with one in place of several."""
     cover = Counter(number for cause in chosen.values() for number in cause.fails)
     _drop(chosen, list(chosen.values()), cover)
     order = sorted(explanations.values(), key=lambda explanation: (explanation.cost, *explanation.rank[1:]))
@@ -215,7 +217,7 @@ def _improved(chosen: _Explanations, explanations: _Explanations) -> list[_Expla
 
 
 def _drop(chosen: _Explanations, these: Iterable[_Explanation], cover: Counter[int]) -> list[_Explanation]:
-    """Drop those of `these` that the rest makes superfluous, the dearest first, and say which they were."""
+    """Drop the causes among `these` that the rest makes superfluous, the most expensive first; returns those."""
     dropped = []
     for cause in sorted(these, key=lambda cause: (-cause.cost, len(cause.fails), cause.candidate.order)):
         if all(cover[number] > 1 for number in cause.fails):
@@ -226,7 +228,7 @@ def _drop(chosen: _Explanations, these: Iterable[_Explanation], cover: Counter[i
 
 
 def _worth_trying(order: list[_Explanation], chosen: _Explanations, cover: Counter[int]) -> list[_Explanation]:
-    """Those that would save more than they cost, if none of the rest changed."""
+    """Candidates that would save more than they cost, if no other choice changed."""
     owner = {number: cause for cause in chosen.values() for number in cause.fails if cover[number] == 1}
     alone = Counter(owner.values())
     found = []
@@ -241,7 +243,7 @@ def _worth_trying(order: list[_Explanation], chosen: _Explanations, cover: Count
 
 
 def _swap(explanation: _Explanation, chosen: _Explanations, cover: Counter[int]) -> bool:
-    """Whether it was put in place of others, at less cost than theirs."""
+    """Choose it in place of others if that costs less; returns whether it did."""
     mine = set(explanation.fails)
     cover.update(mine)
     dropped = _drop(chosen, [cause for cause in chosen.values() if not mine.isdisjoint(cause.fails)], cover)
@@ -256,17 +258,17 @@ def _swap(explanation: _Explanation, chosen: _Explanations, cover: Counter[int])
 
 
 def _causes(measured: Sequence[Measurement], quality: Quality, chosen: list[_Explanation]) -> list[Cause]:
-    """Each failing fact to the cause that explains the most, of those that explain it."""
-    causes, told = [], set[int]()
+    """The causes, each failure assigned to the one among its causes that explains the most."""
+    causes, assigned = [], set[int]()
     against: dict[CandidateCause, list[Measurement]] = {cause.candidate: [] for cause in chosen}
-    names = set(against)  # a set, so that the other's stored hashes are used
+    names = set(against)  # a set, so that the hashes stored in the other set are used
     for fact in measured:
         if fact.quality is Quality.OK or fact.quality is quality:
             for candidate in (fact.candidates if fact.quality is Quality.OK else fact.cleared) & names:
                 against[candidate].append(fact)
     for cause in sorted(chosen, key=lambda cause: (-len(cause.fails), cause.candidate.order)):
-        explains = [measured[number] for number in cause.fails if number not in told]
-        told.update(cause.fails)
+        explains = [measured[number] for number in cause.fails if number not in assigned]
+        assigned.update(cause.fails)
         causes.append(
             Cause(
                 cause.candidate,

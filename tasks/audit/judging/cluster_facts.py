@@ -1,4 +1,4 @@
-"""What the cluster itself tells of its nodes, as facts: Ready, the node's DNS cache, what a test pod saw. Pure."""
+"""Measurements of the cluster itself: whether nodes are Ready, their DNS caches, results of test pods. Pure."""
 
 from __future__ import annotations
 
@@ -28,24 +28,26 @@ _CACHE_SET = "DaemonSet kube-system/node-local-dns"
 
 
 def place_of(host: Host, node: NodeRow | None) -> Place:
-    """Where a host is, and why trouble with it would be no surprise."""
+    """Where a host is, and why trouble with it is expected."""
     domain = host.domain.name if host.domain else ""
     if node is None:
         return Place(host.site.name, domain)
     claim = claim_of(node)
-    note = "it is cordoned" if node.unschedulable else ""
+    note = "the node is cordoned" if node.unschedulable else ""
     if claim is not None:
-        note = f"{claim.flow} works on it ({claim.phase})"
+        note = f"{claim.flow} works on the node ({claim.phase})"
     return Place(host.site.name, domain, note)
 
 
 def unread_node(host: Host, why: str) -> Measurement:
-    """Of a host in a cluster that could not be read: nobody knows whether it is a node, and Ready."""
-    return Measurement("node.ready", API_SERVER, host.name, Quality.UNKNOWN, f"not read: {why}"[:300], frozenset())
+    """For a host of a cluster that could not be read: whether it is a node, and Ready, is unknown."""
+    return Measurement(
+        "node.ready", API_SERVER, host.name, Quality.UNKNOWN, f"the cluster was not read: {why}"[:300], frozenset()
+    )
 
 
 def node_facts(host: Host, view: ClusterView) -> Iterator[Measurement]:
-    """Whether its node is Ready, and whether there is a DNS cache on it. Nothing of a host that is no node."""
+    """Whether a host's node is Ready, and whether it has a DNS cache. Nothing for a host that is not a node."""
     node = view.nodes.get(host.node_name)
     if node is None:
         return
@@ -54,12 +56,12 @@ def node_facts(host: Host, view: ClusterView) -> Iterator[Measurement]:
         return
     candidates = candidates_of_ready(host, view.endpoint)
     if node.ready:
-        # it has been so within the last minute: that tells of the kubelet, and not whether the line is there now
+        # Ready may be a minute old: it shows that the kubelet works, and not that the line is there now
         kubelet = frozenset(s for s in candidates if s.part is Part.KUBELET)
         yield Measurement("node.ready", API_SERVER, host.name, Quality.OK, "Ready", kubelet)
     else:
-        state = "Unknown: its kubelet is silent" if node.ready is None else f"False: {node.ready_message}"
-        # a kubelet that says what is wrong has reached the API server
+        state = "Unknown: the kubelet has stopped reporting" if node.ready is None else f"False: {node.ready_message}"
+        # a kubelet that reports a problem has reached the API server
         symptom = NOT_READY if node.ready is None else "bad-status"
         yield Measurement(
             "node.ready", API_SERVER, host.name, Quality.FAIL, f"Ready is {state}", candidates, symptom=symptom
@@ -69,30 +71,30 @@ def node_facts(host: Host, view: ClusterView) -> Iterator[Measurement]:
 
 
 def _cache(host: Host, view: ClusterView) -> Measurement:
-    """Its own pod: a node without one sends every question over the line."""
+    """Whether the node has a cache pod: without it every lookup goes over the line."""
     pod, asking = view.dns.caches.get(host.node_name), view.dns.asking_cache.get(host.node_name, 0)
     its_set = CandidateCause(Part.TARGET, of_cluster(_CACHE_SET, view.label), FailureMode.WRONG)
     candidates = frozenset(
         {CandidateCause(Part.CACHE, host.name), CandidateCause(Part.CACHE, host.name, FailureMode.WRONG), its_set}
     )
     if pod is not None and pod.unread:
-        told = f"pod {pod.name} cannot be read: {pod.unread}"
-        return Measurement("cache.pod", API_SERVER, host.name, Quality.UNKNOWN, told, candidates)
+        reason = f"pod {pod.name} cannot be read: {pod.unread}"
+        return Measurement("cache.pod", API_SERVER, host.name, Quality.UNKNOWN, reason, candidates)
     if pod is not None and pod.ready:
         return Measurement("cache.pod", API_SERVER, host.name, Quality.OK, f"{pod.name} is Ready", candidates)
-    if pod is not None:  # its kubelet says so, or can say nothing any more
+    if pod is not None:  # the kubelet reports it, or no longer reports
         candidates |= candidates_of_ready(host, view.endpoint)
-    words = f"{pod.name} is not Ready" if pod else "no pod of node-local-dns on the node"
+    observed = f"{pod.name} is not Ready" if pod else "the node has no pod of node-local-dns"
     if asking:
-        words += f"; {asking} of its pods ask the cache first, and wait for it each time"
+        observed += f"; {asking} pods on the node ask the cache first, and each of their lookups waits for it"
     if pod is None and not view.dns.cache_tolerates:
-        words += "; the DaemonSet does not tolerate nodepool-type=hybridcloud:NoSchedule"
+        observed += "; the DaemonSet does not tolerate nodepool-type=hybridcloud:NoSchedule"
     symptom = "absent" if pod is None and not asking else "not-serving"
-    return Measurement("cache.pod", API_SERVER, host.name, Quality.FAIL, words, candidates, symptom=symptom)
+    return Measurement("cache.pod", API_SERVER, host.name, Quality.FAIL, observed, candidates, symptom=symptom)
 
 
 def pod_facts(host: Host, view: ClusterView, probed: Probed) -> Iterator[Measurement]:
-    """What a test pod on its node has shown: the API server's way to the kubelet, names and the cloud from a pod."""
+    """What a test pod on a host's node measured: the API server's path to the kubelet, names, the path to the cloud."""
     log = candidates_of_kubelet(host, view.endpoint, view.label)
     has_cloud = choose_cloud_node(view.nodes, host.node_name) is not None
     if has_cloud:
@@ -108,7 +110,7 @@ def pod_facts(host: Host, view: ClusterView, probed: Probed) -> Iterator[Measure
     inside, answers = f"pod on {host.name}", probed.answers
     for name, answer in zip(dns_names(host), (answers.dns_internal, answers.dns_external), strict=True):
         candidates = candidates_of_cache(host, name.name) if view.dns.has_cache else frozenset[CandidateCause]()
-        if answer or not candidates:  # with a cache before them, those behind it may be broken all the same
+        if answer or not candidates:  # a cache may answer from memory: a pass does not clear the servers behind it
             candidates |= view.behind_cache(host, name) or candidates_of_stub(host, name.name)
         yield _answered("pods.dns", inside, name.name, answer, candidates)
     if has_cloud:
@@ -122,7 +124,9 @@ def _answered(
     check: str, source: str, target: str, answer: str | None, candidates: frozenset[CandidateCause], why: str = ""
 ) -> Measurement:
     if answer is None:
-        return Measurement(check, source, target, Quality.UNKNOWN, why or "the test pod did not get there", candidates)
+        return Measurement(
+            check, source, target, Quality.UNKNOWN, why or "the test pod ended before it measured this", candidates
+        )
     if answer == "":
         return Measurement(check, source, target, Quality.OK, "answered", candidates)
     return Measurement(check, source, target, Quality.FAIL, answer, candidates, symptom="timeout")

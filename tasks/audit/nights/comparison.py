@@ -1,7 +1,7 @@
-"""Night against night: what is new, what is still so and since when, what is gone, and what nobody has looked at.
+"""Comparison of nights: which findings are new, still there and since when, gone, or not measured.
 
-Whatever was not measured tonight is neither fixed nor broken. A night is a day (UTC) on which audits ran. It may have
-several runs, each over other hosts; a run tells only of what it has looked at.
+Invariant: a finding whose subject was not measured tonight is neither fixed nor broken. A night is a day (UTC) on which
+audits ran. It may have several runs, each over other hosts; a run says something only about what it has measured.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ PathKey = tuple[str, str, str]
 """(check, source, target)."""
 
 NIGHTS = 30
-"""So many nights back findings are looked at: for what flaps, and for what nobody could tell of in all of them."""
+"""Findings of so many past nights are read: to detect flapping, and to drop what was not measured in all of them."""
 BASELINE_NIGHTS = 7
 BASELINE_AT_LEAST = 5
-"""Nights that a path must have been measured in before it has a baseline."""
+"""A path has a baseline after so many nights in which it was measured."""
 FLAPS = 2
-"""What has starts so many times within the nights that are looked at flaps."""
+"""A finding that started so many times within the nights that are read is flapping."""
 _LEAST_MS = 100.0
-"""A path that is slower by less than this is as it was: a host or a resolver that is busy for a moment does that."""
+"""A path that is slower by less than this counts as unchanged: a host or resolver may be busy for a moment."""
 
 
 class FindingStatus(StrEnum):
-    """How a finding stands against the nights before."""
+    """How a finding compares with the nights before."""
 
     NEW = "new"
     STILL = "still failing"
@@ -43,95 +43,95 @@ class FindingStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A finding as a run leaves it to the next one."""
+    """A finding as a run records it for the next runs."""
 
     observed: str
     since: datetime | None = None
-    """When the first of the runs in a row that have it began; those that could not tell are passed over.
+    """Start of the first of the consecutive runs that have it; runs that could not measure it do not interrupt them.
 
-    None: rows of older versions do not tell.
+    None: a row of an older version, which does not record it.
     """
     nights: int = 0
-    """How many nights these were."""
+    """The number of nights of these runs."""
     last: datetime | None = None
-    """When the last of them began."""
+    """Start of the last of these runs."""
     severity: str = ""
-    """How bad it was in that one; empty: rows of older versions do not tell, once it could not be measured."""
+    """Its severity in that run; empty: a row of an older version, after the finding could not be measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """An earlier run of the audit: whom it asked, and what it tells of findings."""
+    """An earlier run of the audit: the hosts that it probed, and its findings."""
 
     run_id: str
     at: datetime
-    """When it began."""
+    """When it started."""
     asked: frozenset[str]
     missed: frozenset[str] = frozenset()
-    """Those of them of whom nothing was measured."""
+    """The hosts in `asked` that were not measured."""
     found: Mapping[Key, Seen] = field(default_factory=dict)
     carried: Mapping[Key, Seen] = field(default_factory=dict)
-    """Findings of runs before that it could tell nothing of: nobody knows whether they were there."""
+    """Findings of earlier runs that this run could not measure: whether they were there is unknown."""
     fixed: Collection[Key] = ()
     tells_all: bool = False
-    """What it does not name was not there: older versions did not write down what is fixed."""
+    """A finding that it does not name was fixed: older versions did not record what is fixed."""
 
     @property
     def night(self) -> date:
-        """The one that it belongs to."""
+        """The night that it belongs to."""
         return night_of(self.at)
 
 
 def night_of(at: datetime) -> date:
-    """The night of a run that began then."""
+    """The night of a run that started at `at`."""
     return at.astimezone(UTC).date()
 
 
 def first_night(before: Iterable[PastRun]) -> date:
-    """The first of the last `NIGHTS` nights; long ago if there are not so many."""
+    """The first of the last `NIGHTS` nights; `date.min` if there are fewer."""
     nights = sorted({run.night for run in before}, reverse=True)
     return nights[NIGHTS - 1] if len(nights) >= NIGHTS else date.min
 
 
 @dataclass(frozen=True, slots=True)
 class FindingChange:
-    """A finding of tonight, and its history."""
+    """A finding of tonight, and how it compares with the nights before."""
 
     finding: Finding
     status: FindingStatus
     since: datetime
-    """When the first of the runs in a row that have it began; those that could not tell are passed over."""
+    """Start of the first of the consecutive runs that have it; runs that could not measure it do not interrupt them."""
     nights: int
-    """How many nights these were, tonight among them."""
+    """The number of nights of these runs, tonight included."""
     was: str = ""
-    """Its severity when it was last there; empty: it begins tonight, or nobody knows."""
+    """Its severity in the last run that has it; empty: it starts tonight, or that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastFinding:
-    """A finding that was there when it was last looked for, and that tonight has not."""
+    """A finding that was there when last measured, and that tonight does not have."""
 
     id: str
     subject: Subject
     observed: str
     measured: bool
-    """Whether what it was about was measured tonight: if not, nobody knows whether it is fixed."""
+    """Whether its subject was measured tonight; if not, whether it is fixed is unknown."""
     since: datetime | None = None
     nights: int = 0
     last: datetime | None = None
     severity: str = ""
-    """These four are as in `Seen`."""
+    """`since`, `nights`, `last` and `severity` are as in `Seen`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Tonight against the nights before."""
+    """Tonight compared with the nights before."""
 
     changes: tuple[FindingChange, ...]
-    """In the order that the findings were given in: the worst first."""
+    """In the order of the findings: the worst first."""
     gone: tuple[PastFinding, ...]
     elsewhere: tuple[PastFinding, ...] = ()
-    """Of the same kind, about what this run was not to look at: it was over some hosts alone."""
+    """Past findings outside the scope of this run, which was over some hosts only."""
 
     @property
     def fixed(self) -> tuple[PastFinding, ...]:
@@ -144,12 +144,12 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """How a finding states when a run had ended."""
+    """The state of a finding after a run."""
 
     seen: Seen
     is_open: bool = True
     starts: int = 0
-    """How many times it has starts, within the runs that were looked at."""
+    """How many times it has started, within the runs that are read."""
 
 
 def compare(
@@ -159,11 +159,11 @@ def compare(
     started_at: datetime,
     before: Sequence[PastRun],
 ) -> Comparison:
-    """Tonight's findings against earlier runs, the newest first. Pure.
+    """Compare tonight's findings with earlier runs, the newest first. Pure.
 
-    known: whether tonight tells that such a finding is not there any more
-    looked_at: whether tonight's run was to look for it at all
-    started_at: when tonight's run began
+    known: whether tonight shows that such a finding is gone
+    looked_at: whether such a finding is in the scope of tonight's run
+    started_at: when tonight's run started
     """
     states, changes = _states(before), []
     for finding in findings:
@@ -184,7 +184,7 @@ def compare(
 
 
 def _states(before: Sequence[PastRun]) -> dict[Key, _State]:
-    """How every finding states at last: of each, the last run that tells anything of it counts."""
+    """The last state of every finding. Invariant: the last run that measured a finding decides its state."""
     states: dict[Key, _State] = {}
     for run in reversed(before):
         for key, seen in run.carried.items():
@@ -199,11 +199,11 @@ def _states(before: Sequence[PastRun]) -> dict[Key, _State]:
 
 
 def _in_a_row(was: _State | None, seen: Seen, at: datetime) -> tuple[datetime, int, int]:
-    """Since when and for how many nights a finding is there, and how many times it has starts, after a run that has it.
+    """Since when, and for how many nights, a finding is there after a run that has it; how many times it has started.
 
-    was: how it states before that run
-    seen: what the run itself tells; it counts where no earlier run does, for the runs that are read end somewhere
-    at: when it began
+    was: its state before that run
+    seen: what that run recorded; it matters where no earlier run was read
+    at: when that run started
     """
     starts = was.starts if was else 0
     if was and was.is_open and was.seen.since:
@@ -217,9 +217,9 @@ def _in_a_row(was: _State | None, seen: Seen, at: datetime) -> tuple[datetime, i
 def silent(
     hosts: Iterable[str], measured: Collection[str], started_at: datetime, before: Iterable[PastRun], nights: int
 ) -> dict[str, int]:
-    """Hosts that were not measured for at least so many nights in a row, tonight the last, and how many. Pure.
+    """Hosts that were not measured for at least `nights` consecutive nights up to tonight, with that number. Pure.
 
-    before: the newest first; runs that did not ask for a host do not count
+    before: the newest first; for a host, only runs that were to probe it count
     """
     missed = {host: {night_of(started_at)} for host in hosts if host not in measured}
     undecided = set(missed)
@@ -238,11 +238,10 @@ def silent(
 def worth_reading(
     before: Iterable[PastRun], hosts: Iterable[str], nights: int = BASELINE_NIGHTS
 ) -> Iterator[tuple[str, ...]]:
-    """The ids of the runs that baselines are made of, night by night, the newest first. Pure.
+    """The ids of the runs from which baselines are computed, night by night, the newest first. Pure.
 
-    Enough of them that each host was asked in so many nights, if there are as many. Of one night the runs that asked
-    most come first, and those that asked for no other host are left out: whoever tries one host again and again in an
-    inputs makes no week of it.
+    Each host was probed in `nights` of these nights, if there are as many. Within a night the runs with the most hosts
+    come first, and a run that adds no host is skipped: several audits of one host in one night count as one night.
 
     before: the newest first
     """
@@ -265,23 +264,23 @@ def worth_reading(
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """How long a path takes as a rule."""
+    """The usual time of a path."""
 
     median_ms: float
     spread_ms: float
-    """Median absolute deviation, scaled to a standard deviation: one bad night does not move it."""
+    """Median absolute deviation, scaled to a standard deviation: one bad night does not change it."""
     nights: int
 
     @property
     def limit_ms(self) -> float:
-        """Above it, tonight is not as the other nights were."""
+        """Above it, tonight is slower than usual."""
         return max(self.median_ms + 4 * self.spread_ms, 3 * self.median_ms, self.median_ms + _LEAST_MS)
 
 
 def baselines(nights: Iterable[Mapping[PathKey, float]]) -> dict[PathKey, Baseline]:
-    """Of every path that was measured OK in enough nights. Pure.
+    """Baselines of the paths that were OK in enough nights. Pure.
 
-    nights: path -> milliseconds, the newest first; of each path the last `BASELINE_NIGHTS` count
+    nights: path -> milliseconds, the newest first; for each path the last `BASELINE_NIGHTS` count
     """
     durations: defaultdict[PathKey, list[float]] = defaultdict(list)
     for night in nights:
@@ -298,7 +297,7 @@ def baselines(nights: Iterable[Mapping[PathKey, float]]) -> dict[PathKey, Baseli
 
 
 def against_baseline(measured: Iterable[Measurement], usual: Mapping[PathKey, Baseline]) -> tuple[Measurement, ...]:
-    """The same facts; what was OK and took much longer than it does as a rule is slow. Pure."""
+    """The same measurements, in which those that were OK and took much longer than usual are slow. Pure."""
     return tuple(_against(fact, usual.get(fact.path)) for fact in measured)
 
 
@@ -307,5 +306,5 @@ def _against(fact: Measurement, usual: Baseline | None) -> Measurement:
         return fact
     if fact.duration_ms <= usual.limit_ms:
         return fact
-    evidence = f"{fact.duration_ms:.0f} ms; {usual.median_ms:.1f} ms is the median of {usual.nights} nights"
+    evidence = f"{fact.duration_ms:.0f} ms; the median of {usual.nights} nights is {usual.median_ms:.1f} ms"
     return replace(fact, quality=Quality.SLOW, evidence=evidence, symptom="slower-than-usual")

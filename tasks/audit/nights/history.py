@@ -1,4 +1,4 @@
-"""What earlier runs of the audit wrote down, read back from the spool; and what this one writes."""
+"""Rows of earlier audits, read from the spool, and the rows that this run writes."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from poolkeeper.tasks.runs.recording import Recorder, finding_row
 
 FLOW = "audit"
 CARRIED = "unknown"
-"""In place of a severity: an earlier finding of which the run could tell nothing."""
+"""In place of a severity: an earlier finding that the run could not measure."""
 FIXED = "fixed"
-"""In place of a severity: an earlier finding that the run has shown not to be there any more."""
+"""In place of a severity: an earlier finding that the run has shown to be gone."""
 
 
 def earlier(spool: Spool, fleet: Fleet, run_id: str, started_at: datetime) -> tuple[PastRun, ...]:
-    """The runs of this fleet's audit that began before this one and came to their end, the newest first.
+    """The audits of this fleet that started before this run and ended, the newest first.
 
-    What they tell of findings is read of the last `NIGHTS` nights; since when one is there is told by its last row.
+    Findings are read from the last `NIGHTS` nights; the last row of a finding has the date since when it is there.
     """
-    alike: dict[frozenset[str], frozenset[str]] = {}  # a year of nights has mostly the same hosts
+    alike: dict[frozenset[str], frozenset[str]] = {}  # most nights of a year have the same hosts
     runs = []
     for row in spool.rows(RUNS):
         if row["flow"] != FLOW or row["state"] == "invalid" or not row["hosts"] or not _is_of(row, fleet):
@@ -53,7 +53,7 @@ def earlier(spool: Spool, fleet: Fleet, run_id: str, started_at: datetime) -> tu
 
 
 def _is_of(row: Mapping[str, Any], fleet: Fleet) -> bool:
-    """Whether a run was about this fleet. Rows of older versions do not tell: then most of its hosts are declared."""
+    """Whether a run was about this fleet. A row of an older version has no fleet: then, if most hosts are declared."""
     if row["fleet"] is not None:
         return bool(row["fleet"] == fleet.name)
     return 2 * sum(name in fleet.hosts for name in row["hosts"]) > len(row["hosts"])
@@ -66,19 +66,19 @@ def _with_findings(spool: Spool, run: PastRun) -> PastRun:
         if row["severity"] == FIXED:
             fixed.add(key)
             continue
-        told, severity = (carried, row["was"]) if row["severity"] == CARRIED else (found, row["severity"])
-        told[key] = Seen(row["observed"], row["since"], row["nights"] or 0, row["seen_at"], severity or "")
+        target, severity = (carried, row["was"]) if row["severity"] == CARRIED else (found, row["severity"])
+        target[key] = Seen(row["observed"], row["since"], row["nights"] or 0, row["seen_at"], severity or "")
     return replace(run, found=found, carried=carried, fixed=fixed)
 
 
 def durations(spool: Spool, before: Sequence[PastRun], hosts: Iterable[str]) -> Iterator[dict[PathKey, float]]:
-    """Of each of the last nights: path -> milliseconds, of whatever was OK. The newest first.
+    """For each of the last nights: path -> milliseconds, for paths that were OK. The newest first.
 
-    hosts: which are to have a baseline
+    hosts: those that need a baseline
     """
     for run_ids in worth_reading(before, hosts):
         night: dict[PathKey, float] = {}
-        for run_id in reversed(run_ids):  # whatever several runs have measured, the first of them has to say
+        for run_id in reversed(run_ids):  # of a path that several runs have measured, the first run counts
             night |= _durations(spool, run_id)
         yield night
 
@@ -93,7 +93,7 @@ def _durations(spool: Spool, run_id: str) -> dict[PathKey, float]:
 
 
 def write_findings(recorder: Recorder, compared: Comparison) -> None:
-    """What a run found, and what it has to say of findings of earlier runs, so that the next one needs no other."""
+    """Write a run's findings and the state of earlier ones. Invariant: the next run needs no older row."""
     kept = (*compared.not_measured, *compared.elsewhere)
     rows = [
         {**finding_row(change.finding, FLOW), "since": change.since, "nights": change.nights}
@@ -101,7 +101,7 @@ def write_findings(recorder: Recorder, compared: Comparison) -> None:
     ]
     rows += [_row(gone, CARRIED) for gone in kept]
     rows += [_row(gone, FIXED) for gone in compared.fixed]
-    recorder.write(FINDINGS, "audit.audit", rows)  # also where there are none: a run may be tried again
+    recorder.write(FINDINGS, "audit.audit", rows)  # also if there are none: the run may be repeated
 
 
 def _row(gone: PastFinding, how: str) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _row(gone: PastFinding, how: str) -> dict[str, Any]:
 
 
 def write_facts(recorder: Recorder, facts: Sequence[Measurement], sites: Mapping[str, str], now: datetime) -> None:
-    """Every fact of a run, one row a source and check.
+    """Write every measurement of a run, one row for each source and check.
 
     sites: by host
     """

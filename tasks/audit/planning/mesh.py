@@ -1,9 +1,9 @@
-"""Which host connects to which tonight: everyone to everyone while that is cheap, else each to a few neighbours.
+"""Which host connects to which tonight: in a small fleet all to all, in a larger one each to a few neighbours.
 
-Hosts stand on a ring, in the order of a hash of their names, so that one that comes or goes moves its next ones only.
-Of a host's neighbours some are always the same, which gives their paths a history; one is in another site and one in
-another domain of its own; the others walk around the ring, night by night, until every pair has been met. The date
-tells where the walk is: nothing has to be remembered. The cost is that of the neighbours, not of the pairs.
+Hosts are on a ring, in the order of a hash of their names, so a host that joins or leaves affects its next hosts only.
+Some neighbours of a host are the same every night, so their paths have a history; one is in another site, and one in
+another domain of the same site; the others move around the ring from night to night, until every pair was measured.
+The date determines the position, so no state is kept. The cost grows with the neighbours, not with the pairs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from poolkeeper.tasks.fleet.model import Host
 T = TypeVar("T")
 
 CORE_SHARE = 3
-"""One neighbour in so many is the same every night."""
+"""One of so many neighbours is the same every night."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +34,18 @@ class Mesh:
 
     @property
     def pairs(self) -> int:
-        """How many connections that is."""
+        """The number of connections."""
         return sum(map(len, self.targets.values()))
 
 
 def plan_mesh(hosts: Sequence[Host], night: int, *, every_pair_up_to: int, neighbours: int) -> Mesh:
-    """Who connects to whom on a night, counted in days. Pure."""
+    """Which host connects to which on a night, given as the number of the day. Pure."""
     names = [host.name for host in hosts]
     if len(hosts) <= max(every_pair_up_to, neighbours + 1):
         return Mesh({name: tuple(other for other in names if other != name) for name in names}, 1)
     ring = sorted(hosts, key=lambda host: hashlib.sha256(host.name.encode()).digest())
     core = neighbours // CORE_SHARE
-    across = min(2, neighbours - core - 1)  # one place at least is left to walk
+    across = min(2, neighbours - core - 1)  # at least one neighbour moves
     walking = neighbours - core - across
     left_to_walk = len(ring) - 1 - core
     nights = math.ceil(left_to_walk / walking)
@@ -62,7 +62,7 @@ def plan_mesh(hosts: Sequence[Host], night: int, *, every_pair_up_to: int, neigh
 
 
 def in_turn(rows: Sequence[T], night: int, count: int) -> Sequence[T]:
-    """So many of them on a night, the next ones on the next, until all have had their turn."""
+    """`count` of the rows on a night, the next ones on the next night, until each had its turn."""
     start = night * count % len(rows) if rows else 0
     return (*rows[start:], *rows[:start])[:count]
 
@@ -78,7 +78,7 @@ class _Others:
             self._domains[host.site.name][host.domain.name if host.domain else ""].append(host.name)
 
     def across(self, host: Host, place: int, night: int) -> list[str]:
-        """A host of another site, and one of another domain of the same site, where there are any: each in turn."""
+        """A host of another site and one of another domain of the site, if these exist; every night the next ones."""
         domain = host.domain.name if host.domain else ""
         sites = [hosts for site, hosts in self._sites.items() if site != host.site.name]
         domains = [hosts for name, hosts in self._domains[host.site.name].items() if name != domain]

@@ -1,4 +1,4 @@
-"""What each host is asked tonight, and what every answer depends on. Pure: from the fleet, the clusters, the date."""
+"""What each host is asked tonight, and what each answer depends on, from the fleet, the clusters and the date. Pure."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import AuditName, AuditTarget, Fleet, Host
 
 ABSENT = AuditName("poolkeeper-absent.invalid", absent=True)
-"""A name that nobody may answer for (RFC 6761): who does, answers for every mistyped one."""
+"""A name that does not exist (RFC 6761): a resolver that answers it also answers every mistyped name."""
 NEGATIVE_TTL_S = 600.0
-"""A name that is created now should not be unknown for longer."""
+"""The longest time for which resolvers may cache that a declared absent name does not exist."""
 NEGATIVE_TTL = "negative-ttl"
-"""The stage of an answer that tells for how long it is remembered that there is no such name."""
+"""The stage of an answer that has the time for which 'no such name' is cached."""
 CLOCK = "clock"
-"""The stage of the API endpoint's answer that tells what time it is there."""
+"""The stage of the API endpoint's answer that has the endpoint's time."""
 SERVERS_A_NIGHT = 4
-"""At most so many of the cluster's DNS servers are asked by each host, in turn."""
+"""Each host asks at most so many of the cluster's DNS servers in one night, every night the next ones."""
 MTU_HEADERS = 50
-"""Bytes that VXLAN puts around a packet: the next size to try below the one that is wanted."""
+"""Bytes that VXLAN adds to a packet: the wanted size less these is measured too."""
 MTU_LEAST = 576
-"""Every path carries a packet of this size: where it is lost too, it is not the size."""
+"""Every path carries a packet of this size: if it is lost too, the size is not the cause."""
 KUBELET_PORT = 10250
 TRANSPORTS = ("udp", "tcp")
 _CLUSTER_AUTHORITY = "cluster"
@@ -49,33 +49,33 @@ _CLUSTER_AUTHORITY = "cluster"
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """What was read of one cluster."""
+    """What a run has read from one cluster."""
 
     api_url: str
     authority: str
-    """Its certificates in PEM; empty: the host's own are trusted."""
+    """Certificates of the cluster's CA in PEM; empty: those that the host trusts."""
     nodes: Mapping[str, NodeRow] = field(default_factory=dict)
     dns: ClusterDns = field(default_factory=ClusterDns)
     required: tuple[AuditTarget, ...] = ()
-    """What the provider's nodes must reach."""
+    """Endpoints that the provider requires its nodes to reach."""
     label: str = ""
-    """Its name, where the fleet has several clusters: another one may have another server at the same address."""
+    """Its name, where the fleet has several clusters: another cluster may have another server at the same address."""
     server_name: str = ""
-    """Whom the API server's certificate is for; empty: its URL's host."""
+    """The name in the API server's certificate; empty: the host of its URL."""
 
     @property
     def endpoint(self) -> Server:
-        """Where its API server is, as a reader would write it."""
+        """Its API server, as `HOST:PORT`."""
         parts = urlsplit(self.api_url)
         name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return Server(f"{name}:{parts.port or 443}")
 
     def server(self, address: str, place: str = CLOUD) -> Server:
-        """One of its DNS servers, as a reader would write it."""
+        """One of its DNS servers, by address."""
         return Server(of_cluster(address, self.label), place)
 
     def behind_cache(self, host: Host, name: AuditName) -> frozenset[CandidateCause]:
-        """Whom a node's cache asks, or a pod without one: the cluster's DNS, and for others' names the host's."""
+        """Candidates behind a node's cache: the cluster's DNS; for names of others, the host's resolvers too."""
         servers = [self.server(address) for address in self.dns.service_ips]
         if name.zone != "in-cluster":
             servers += [Server(address, host.site.name) for address in host.site.dns.resolvers]
@@ -93,39 +93,40 @@ def dns_names(host: Host) -> tuple[AuditName, AuditName]:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an answer has to be, beside being one."""
+    """What is expected of an answer."""
 
     addresses: tuple[str, ...] = ()
-    """Of a name; empty: those that the others get."""
+    """Of a name; empty: those that other hosts get."""
     absent: bool = False
+    """The name must not exist."""
     negative_ttl_s: float = 0.0
-    """For how long at most it may be remembered that there is no such name; 0: for any time."""
+    """The longest time for which 'no such name' may be cached; 0: any time."""
     compared: bool = False
-    """Whether everyone must get the same answer for this name."""
+    """Whether all hosts must get the same answer for this name."""
     scope: str = ""
-    """Among whom: the cluster, for a name of its own; empty: the whole fleet."""
+    """The hosts that must: those of this cluster, for a name of the cluster; empty: those of the whole fleet."""
     path_mtu: int = 0
     expires_in_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedQuestion:
-    """A question, and what its answer means for whom."""
+    """A question, its path, and the candidate causes of its failure."""
 
     question: Question
     check: str
     target: str
-    """As a reader would write it; with check and host it is the path from night to night."""
+    """As the reader knows it. (check, host, target) identifies the measured path from night to night."""
     candidates: Mapping[str, frozenset[CandidateCause]]
-    """Stage -> whose failure alone would make it fail; mostly there is but one, the empty one."""
+    """Stage -> parts whose failure alone would make it fail; most questions have one stage, the empty one."""
     expected: Expected = Expected()
     behind: frozenset[CandidateCause] = frozenset()
-    """What a cache or a name hides: whose failure makes it fail, while it may pass from memory without them."""
+    """Candidates hidden by a cache or a name: their failure may fail the answer, but a pass does not clear them."""
 
 
 @dataclass(frozen=True, slots=True)
 class NightPlan:
-    """All that is asked tonight."""
+    """All questions of a night."""
 
     asked: Mapping[str, tuple[PlannedQuestion, ...]]
     """Host -> its questions."""
@@ -142,12 +143,13 @@ def plan_night(
     files: Mapping[str, str],
     only: Collection[str] | None = None,
 ) -> NightPlan:
-    """What hosts are asked on a night, counted in days.
+    """The questions of a night.
 
     hosts: those that connect to each other
-    only: those of them that are asked, by name; None: all
-    views: by cluster; of one that did not answer there is none, and its hosts are asked the rest
-    files: path of a declared authority -> certificates in PEM; a target whose file is not there is not asked for
+    night: the number of the day
+    only: names of the hosts that are probed; None: all
+    views: by cluster; a cluster that did not answer has none, and its hosts get the other questions
+    files: path of a declared authority -> certificates in PEM; a target without its file is not measured
     """
     settings = fleet.audit
     mesh = plan_mesh(hosts, night, every_pair_up_to=settings.every_pair_up_to, neighbours=settings.neighbours)
@@ -194,7 +196,7 @@ class _Asker:
         self.targets = (*readable, *(view.required if view else ()))
 
     def questions(self, peers: Sequence[Host]) -> Iterator[PlannedQuestion]:
-        """All of them, the quickest first."""
+        """All questions, the quickest first."""
         settings = frozenset({CandidateCause(Part.STUB, self._host.name, FailureMode.WRONG)})
         yield PlannedQuestion(Question(Kind.SETTINGS), "settings.search", "resolv.conf", _alone(settings))
         yield from self._stub_names()
@@ -224,11 +226,11 @@ class _Asker:
                 )
 
     def _expected(self, name: AuditName) -> Expected:
-        """An external name may have another address for everyone; of any other, everyone must get the same."""
+        """An external name may have another address at each resolver; any other name must be the same for all."""
         scope = self._host.pool.cluster.name if name.zone == "in-cluster" else ""
         has_colons = _record(name) == "AAAA"
         addresses = tuple(address for address in name.addresses if (":" in address) is has_colons)
-        # the zone of ABSENT is nobody's to mend
+        # nobody can change the zone of ABSENT
         negative_ttl_s = NEGATIVE_TTL_S if name.absent and name is not ABSENT else 0.0
         return Expected(addresses, name.absent, negative_ttl_s, name.zone != "external" and not name.absent, scope)
 
@@ -241,18 +243,18 @@ class _Asker:
                 yield PlannedQuestion(question, check, target, candidates, self._expected(name))
 
     def _cluster_names(self, view: ClusterView) -> Iterator[PlannedQuestion]:
-        """By way of the cluster's own DNS, which a node can reach and no other host."""
+        """Through the cluster's own DNS, which only a node can reach."""
         node = view.nodes.get(self._host.node_name)
         if node is None or not node.ready:
             return
         names = (self._inside, *self._names)
         for address in view.dns.service_ips:
             yield from self._dns("dns.service", address, view.server(address), names)
-        serving = tuple(pod for pod in view.dns.servers if pod.ready and pod.ip)  # the Service uses no others
+        serving = tuple(pod for pod in view.dns.servers if pod.ready and pod.ip)  # the Service uses these only
         for pod in in_turn(serving, self._night, SERVERS_A_NIGHT):
             server = view.server(pod.ip, self._site_of.get(pod.node, CLOUD))
             yield from self._dns("dns.server", pod.ip, server, (self._inside,))
-        if self._host.node_name not in view.dns.caches:  # that there is none is a fact of its own
+        if self._host.node_name not in view.dns.caches:  # `cache.pod` reports a node without a cache
             return
         for name in names:
             behind = view.behind_cache(self._host, name)
@@ -283,10 +285,10 @@ class _Asker:
         return PlannedQuestion(question, "api", view.endpoint.name, stages, behind=self._behind_name(question.address))
 
     def _connect(self, peer: Host) -> Iterator[PlannedQuestion]:
-        """To its SSH port, where SSH goes to the node's own address.
+        """To the peer's SSH port, if SSH uses the node's own address.
 
-        Else that port may be one of whatever forwards it. The kubelet's is asked then, which takes connections on the
-        node's own address while the node is Ready; of any other peer nobody knows a port that does.
+        Otherwise the SSH port may belong to a forwarder. The kubelet's port is used then: it accepts connections on the
+        node's own address while the node is Ready. A peer that is not Ready has no port that is known to accept them.
         """
         port, is_kubelet = peer.ssh.port, _address(peer) != peer.address
         if is_kubelet:
@@ -299,7 +301,7 @@ class _Asker:
         yield PlannedQuestion(Question(Kind.TCP, _address(peer), port), "connect.host", peer.name, _alone(candidates))
 
     def _cloud_nodes(self, view: ClusterView) -> Iterator[PlannedQuestion]:
-        """The kubelets of cloud nodes: one that is Ready takes connections there."""
+        """The kubelets of cloud nodes that are Ready: they accept connections."""
         ready = [node for node in view.nodes.values() if node.is_cloud_machine and node.ready and node.internal_ips]
         ready.sort(key=lambda node: node.name)
         for node in in_turn(ready, self._night, SERVERS_A_NIGHT):
@@ -322,11 +324,11 @@ class _Asker:
         return PlannedQuestion(question, f"{service.kind}.target", target.name, _alone(candidates), expected, behind)
 
     def _behind_name(self, address: str) -> frozenset[CandidateCause]:
-        """Whose failure makes an address of a name a wrong one, or none."""
+        """Candidates behind the name in an address: the host's resolvers. None for an IP address."""
         return frozenset() if is_address(address) else self._stub(address.rstrip(".").lower())
 
     def _big_packets(self, peers: Sequence[Host]) -> Iterator[PlannedQuestion]:
-        """To one host in each site that is among tonight's peers, this host's own site included."""
+        """To one of tonight's peers in each site, this host's own site included."""
         sites: dict[str, list[Host]] = {}
         for peer in peers:
             sites.setdefault(peer.site.name, []).append(peer)
@@ -345,12 +347,12 @@ class _Asker:
 
 
 def _record(name: AuditName) -> str:
-    """What it is asked for: AAAA where only IPv6 addresses are declared, for then it need not have others."""
+    """The record type to ask for: AAAA if only IPv6 addresses are declared, because others may not exist."""
     return "AAAA" if name.addresses and all(":" in address for address in name.addresses) else "A"
 
 
 def _by_stage(name: AuditName, candidates: frozenset[CandidateCause]) -> Mapping[str, frozenset[CandidateCause]]:
-    """Of a name at a DNS server; how long its absence is remembered is its zone's to say, whoever answers."""
+    """Candidates by stage of a name at a DNS server; the negative TTL comes from the zone, not from the server."""
     if not name.absent:
         return _alone(candidates)
     return {
@@ -364,7 +366,7 @@ def _alone(candidates: frozenset[CandidateCause]) -> Mapping[str, frozenset[Cand
 
 
 def is_address(text: str) -> bool:
-    """Whether it is an IP address, and no name."""
+    """Whether it is an IP address and not a name."""
     try:
         ip_address(text)
     except ValueError:
@@ -373,5 +375,5 @@ def is_address(text: str) -> bool:
 
 
 def _address(host: Host) -> str:
-    """Where others reach it: the node's own address; SSH may go another way."""
+    """The address that other hosts use: the node's own; SSH may use another."""
     return str(host.node_address) if host.node_address else host.address

@@ -1,8 +1,8 @@
-"""Answers a batch of questions on the host it is sent to: threads, one deadline for all, then the process is gone.
+"""Answers a request batch on a host: in threads, by one deadline, then the process ends.
 
-Not imported by poolkeeper: `asking.program` sends this file over the session's stdin, with a call of `main` behind it.
-Python 3.6 and newer, with the modules of Debian's python3-minimal only. It writes no file and starts no process; each
-question gets one line, also where its answer is none. What comes from the network is bounded and never trusted.
+Not imported by poolkeeper: `protocol.program` sends this file over the session's stdin, followed by a call of `main`.
+Python 3.6 and newer, with the modules of Debian's python3-minimal only. It writes no file and starts no process.
+Invariant: each question gets one line, with or without an answer. Data from the network is bounded and never trusted.
 """
 
 import calendar
@@ -20,7 +20,7 @@ import time
 try:
     import ssl
 except ImportError:
-    ssl = None  # type: ignore[assignment]  # a Python that was built without it
+    ssl = None  # type: ignore[assignment]  # a Python built without it
 
 LONGEST_FIELD = 4096
 LONGEST_HEAD = 32768
@@ -28,19 +28,19 @@ LONGEST_PAGE = 524288
 MOST_ADDRESSES = 64
 MOST_RECORDS = 512
 MOST_STRAYS = 64
-"""Datagrams that are not the answer, before one stops to look for it."""
-PARTIAL_CHAIN = 0x80000  # OpenSSL's: an authority need not be a root; ssl has a name for it from 3.10 on
+"""Datagrams that are not the answer; after so many the probe stops waiting for it."""
+PARTIAL_CHAIN = 0x80000  # of OpenSSL: an authority need not be a root; ssl names it from Python 3.10 on
 MOST_LOOKUPS = 32
 MOST_THREADS = 32
 MOST_PAGES = 2
-"""Held in memory at once."""
+"""Pages in memory at the same time."""
 GRACE_S = 5
-"""After the deadline, for a reader that is slow; then the kernel ends the process."""
+"""Time after the deadline for a slow reader; then the kernel ends the process."""
 
 NOT_THERE = (
     errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EACCES, errno.EPERM, errno.ENONET,
 )  # fmt: skip
-BROKEN_OFF = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
+CLOSED_BY_PEER = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 NOT_TLS = (
     "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "UNEXPECTED_MESSAGE", "PACKET_LENGTH_TOO_LONG",
     "RECORD_LAYER_FAILURE", "WRONG_SSL_VERSION", "BAD_PACKET", "BAD_PACKET_LENGTH", "INVALID_PACKET_LENGTH",
@@ -56,7 +56,7 @@ Late = socket.timeout
 
 
 class Ended(Exception):
-    """A question ended in another way than with an answer."""
+    """A question ended without an answer."""
 
     def __init__(self, outcome: str, reason: str) -> None:
         super().__init__(reason)
@@ -65,7 +65,7 @@ class Ended(Exception):
 
 
 class NotVerified(Ended):
-    """A certificate was shown that does not verify."""
+    """The server's certificate does not verify."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("tls", reason)
@@ -85,7 +85,7 @@ class Question:
 
 
 class RequestBatch:
-    """All questions, and what goes for all of them."""
+    """All questions, and their limits."""
 
     def __init__(self, text: str) -> None:
         self.questions: list[Question] = []
@@ -104,7 +104,7 @@ class RequestBatch:
                 self.questions.append(Question(fields))
 
     def context(self, authority: str, has_name: bool) -> "ssl.SSLContext":
-        """What verifies with one authority, or the host's own. Raises Ended."""
+        """A TLS context for one authority, or for those that the host trusts. Raises Ended."""
         if ssl is None:
             raise Ended("unknown", "this Python has no ssl")
         with self._lock:
@@ -119,44 +119,44 @@ class RequestBatch:
                     else:
                         found.set_default_verify_paths()
                 except (KeyError, ValueError, ssl.SSLError) as error:
-                    raise Ended("unknown", f"there is nothing to verify with: {words(error)}") from None
+                    raise Ended("unknown", f"the certificates to verify with cannot be used: {words(error)}") from None
                 self._contexts[authority, has_name] = found
             return found
 
 
 def decoded(field: str) -> str:
-    """A field as it was before it was made fit for a line."""
+    """A field, decoded from a line."""
     return re.sub("%(25|09|0A|0D)", lambda found: chr(int(found.group(1), 16)), field)
 
 
 def encoded(text: str) -> str:
-    """A field fit for a line: bounded, without control characters."""
+    """A field, encoded for a line: bounded, without control characters."""
     text = "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_FIELD])
     return text.replace("%", "%25")
 
 
 def words(error: BaseException) -> str:
-    """What an error says."""
+    """The text of an error."""
     if isinstance(error, OSError) and error.strerror and not (ssl and isinstance(error, ssl.SSLError)):
         return str(error.strerror)
     return str(error) or type(error).__name__
 
 
 def ended_by(error: OSError) -> Ended:
-    """How a question ends that met this error of the network."""
+    """The end of a question that met this network error."""
     if isinstance(error, (Late, TimeoutError)):
         return Ended("timeout", "no answer in time")
     if error.errno == errno.ECONNREFUSED:
         return Ended("refused", words(error))
     if error.errno in NOT_THERE:
         return Ended("unreachable", words(error))
-    if error.errno in BROKEN_OFF:
-        return Ended("garbled", "it breaks the connection off")
+    if error.errno in CLOSED_BY_PEER:
+        return Ended("garbled", "connection reset by the server")
     return Ended("unknown", words(error))
 
 
 class Watch:
-    """The time that one step may take."""
+    """The time limit of one step."""
 
     def __init__(self, limit_s: float) -> None:
         self._began = time.monotonic()
@@ -166,7 +166,7 @@ class Watch:
         return f"{(time.monotonic() - self._began) * 1000:.1f}"
 
     def left_s(self) -> float:
-        """Raises Late when there is none."""
+        """Seconds left. Raises Late if there are none."""
         left = self._limit_s - (time.monotonic() - self._began)
         if left <= 0:
             raise Late("no answer in time")
@@ -183,7 +183,7 @@ class Watch:
 def look_up(batch: RequestBatch, name: str, family: int) -> "list[tuple[int, str]]":
     """Family and address of a name or an address, as the host's own programs find them. Raises OSError, Ended.
 
-    It runs in a thread of its own, for nothing can end it: a lookup that hangs is left behind.
+    A lookup runs in its own thread, because nothing can cancel it: if it hangs, it is abandoned.
     """
     for literal in (socket.AF_INET, socket.AF_INET6):
         try:
@@ -192,19 +192,19 @@ def look_up(batch: RequestBatch, name: str, family: int) -> "list[tuple[int, str
             continue
         return [(literal, name)]
     try:
-        asked = name.encode("ascii")  # in bytes: as text it would need the codec of internationalised names
+        asked = name.encode("ascii")  # bytes: a str would need the codec of internationalised names
     except UnicodeEncodeError:
         raise Ended("unknown", "not a name in ASCII") from None
     if not batch.lookups.acquire(timeout=batch.timeout_s):
-        raise Ended("unknown", f"{MOST_LOOKUPS} earlier lookups still hang")
+        raise Ended("unknown", f"{MOST_LOOKUPS} earlier lookups have not ended")
     found: list[list[tuple[int, str]]] = []
     failed: list[Exception] = []
     done = threading.Event()
 
     def ask() -> None:
         try:
-            told = socket.getaddrinfo(asked, None, family, socket.SOCK_STREAM)
-            found.append([(row[0], str(row[4][0])) for row in told[:MOST_ADDRESSES]])
+            rows = socket.getaddrinfo(asked, None, family, socket.SOCK_STREAM)
+            found.append([(row[0], str(row[4][0])) for row in rows[:MOST_ADDRESSES]])
         except Exception as error:
             failed.append(error)
         batch.lookups.release()
@@ -219,7 +219,7 @@ def look_up(batch: RequestBatch, name: str, family: int) -> "list[tuple[int, str
 
 
 def addresses_of(batch: RequestBatch, question: Question) -> "list[tuple[int, str]]":
-    """Where a question goes to. Raises Ended."""
+    """The addresses that a question goes to. Raises Ended."""
     try:
         return look_up(batch, question.address, socket.AF_UNSPEC)
     except socket.gaierror as error:
@@ -236,7 +236,7 @@ def ask_stub(batch: RequestBatch, question: Question, values: "dict[str, str]") 
         if error.errno not in (socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_ADDRFAMILY):
             outcome = "no-name" if error.errno in (socket.EAI_AGAIN, socket.EAI_FAIL) else "unknown"
             raise Ended(outcome, words(error)) from None
-        found = []  # there is no such name, or none of this family: an answer
+        found = []  # no such name, or no address of this family: this is an answer
     values["addresses"] = ",".join(sorted({address for _, address in found}))
 
 
@@ -244,7 +244,7 @@ def ask_stub(batch: RequestBatch, question: Question, values: "dict[str, str]") 
 
 
 def connect(batch: RequestBatch, question: Question, addresses: "list[tuple[int, str]]") -> socket.socket:
-    """A connection to the first address that takes it. Raises Ended."""
+    """A connection to the first address that accepts it. Raises Ended."""
     watch = Watch(batch.timeout_s)
     addresses = addresses[:4]
     problem: OSError = Late("no answer in time")
@@ -269,12 +269,12 @@ def ask_tcp(batch: RequestBatch, question: Question, values: "dict[str, str]") -
 
 
 def shake_hands(batch: RequestBatch, sock: socket.socket, context: "ssl.SSLContext", name: str) -> "ssl.SSLSocket":
-    """The connection in TLS. Raises NotVerified, Ended; then it is closed."""
+    """The connection with TLS. Raises NotVerified, Ended; then it is closed."""
     try:
         secure = context.wrap_socket(sock, server_hostname=name or None, do_handshake_on_connect=False)
     except ValueError as error:
         sock.close()
-        raise Ended("unknown", f"no name to shake hands for: {words(error)}") from None
+        raise Ended("unknown", f"the name cannot be used in a handshake: {words(error)}") from None
     except OSError as error:
         sock.close()
         raise tls_ended_by(error) from None
@@ -288,14 +288,14 @@ def shake_hands(batch: RequestBatch, sock: socket.socket, context: "ssl.SSLConte
 
 
 def tls_ended_by(error: Exception) -> Ended:
-    """How a handshake ended with this error."""
+    """The end of a handshake that met this error."""
     if isinstance(error, ssl.CertificateError):
         return NotVerified(getattr(error, "verify_message", "") or words(error))
     if isinstance(error, ssl.SSLError):
         if "CERTIFICATE_VERIFY_FAILED" in (error.reason or ""):
-            return NotVerified("the certificate does not verify")  # before 3.7 it does not say more
+            return NotVerified("the certificate does not verify")  # Python before 3.7 has no reason
         if isinstance(error, ssl.SSLEOFError):
-            return Ended("tls", "it ends the connection within the handshake")
+            return Ended("tls", "connection closed within the handshake")
         outcome = "garbled" if error.reason in NOT_TLS else "tls"
         return Ended(outcome, (error.reason or words(error)).replace("_", " ").lower())
     if isinstance(error, OSError):
@@ -308,7 +308,7 @@ def secured(
     batch: RequestBatch, question: Question, addresses: "list[tuple[int, str]]", name: str, sock: socket.socket,
     values: "dict[str, str]",
 ) -> "ssl.SSLSocket":  # fmt: skip
-    """The connection in TLS, verified; what its certificate says goes into the values either way. Raises Ended."""
+    """The connection with TLS, verified; the certificate's data goes into the values in any case. Raises Ended."""
     try:
         context = batch.context(question.authority, bool(name))
     except Ended:
@@ -326,7 +326,7 @@ def secured(
             read_certificate(unverified.getpeercert(True), values)
             unverified.close()
         except (Ended, OSError):
-            pass  # that it does not verify is known
+            pass  # the failed verification is reported in any case
         raise error from None
     values["verified"] = "yes"
     read_certificate(secure.getpeercert(True), values)
@@ -340,8 +340,8 @@ def ask_tls(batch: RequestBatch, question: Question, values: "dict[str, str]") -
 
 
 def read_certificate(der: "bytes | None", values: "dict[str, str]") -> None:
-    """Its end and its issuer, as far as it is one."""
-    with contextlib.suppress(ValueError, IndexError):  # else it has no end that one could tell
+    """Its end and its issuer, if it can be parsed."""
+    with contextlib.suppress(ValueError, IndexError):  # else the values have neither
         values["not_after"], values["issuer"] = certificate(der or b"")
 
 
@@ -406,7 +406,7 @@ def fetch(
     *,
     is_read: bool = False,
 ) -> bytearray:
-    """GET a path, each stage timed in the values; the page only where it is to be read. Raises Ended."""
+    """GET a path, each stage timed in the values; returns the whole page only if `is_read`. Raises Ended."""
     watch = Watch(batch.timeout_s)
     values["stage"] = "name"
     addresses = addresses_of(batch, question)
@@ -440,7 +440,7 @@ def fetch(
 def begin_page(
     watch: Watch, sock: socket.socket, question: Question, path: str, values: "dict[str, str]"
 ) -> "tuple[bytes, bytearray]":
-    """Head in small letters, and what came of the page; status and clock go into the values. Raises OSError, Ended."""
+    """Head in lower case, and the start of the page; status and clock go into the values. Raises OSError, Ended."""
     host = f"[{question.address}]" if ":" in question.address else question.address
     request = (
         f"GET {path or '/'} HTTP/1.1\r\nHost: {host}:{question.port}\r\nUser-Agent: poolkeeper\r\nAccept: */*\r\n"
@@ -461,36 +461,36 @@ def begin_page(
     came_at = time.time()
     status = re.match(rb"HTTP/1\.[01] ([1-5]\d\d)[ \r]", raw)
     if end < 0 or not status:
-        raise Ended("garbled", f"not HTTP: {bytes(raw[:60])!r}" if raw else "it ends the connection without an answer")
+        raise Ended("garbled", f"not HTTP: {bytes(raw[:60])!r}" if raw else "connection closed without an answer")
     values["status"] = status.group(1).decode()
     head = bytes(raw[:end]).lower()
     date = re.search(rb"\ndate:[ \t]*([^\r\n]*)", head)
     server_at = seconds_of(date.group(1).decode("ascii", "replace")) if date else None
     if server_at is not None:
-        # it tells whole seconds, cut off: half a second is the least error
+        # the header has whole seconds, rounded down: half a second is the least error
         values["clock_offset_s"] = f"{(sent_at + came_at) / 2 - server_at - 0.5:.1f}"
     return head, raw[end + 4 :]
 
 
 def read_page(watch: Watch, sock: socket.socket, head: bytes, body: bytearray) -> bytearray:
-    """The page, whole: half of it would be counted as if it were all. Raises OSError, Ended."""
+    """The whole page: a part would give wrong counts. Raises OSError, Ended."""
     is_chunked = re.search(rb"\ntransfer-encoding:[ \t]*chunked", head)
-    told = re.search(rb"\ncontent-length:[ \t]*(\d{1,9})\r", head + b"\r")
-    size = int(told.group(1)) if told and not is_chunked else None
+    declared = re.search(rb"\ncontent-length:[ \t]*(\d{1,9})\r", head + b"\r")
+    size = int(declared.group(1)) if declared and not is_chunked else None
     while not (len(body) >= size if size is not None else is_chunked and body.endswith(b"0\r\n\r\n")):
         if len(body) > LONGEST_PAGE:
-            raise Ended("unknown", f"its page has more than {LONGEST_PAGE} bytes")
+            raise Ended("unknown", f"the page has more than {LONGEST_PAGE} bytes")
         piece = watch.receive(sock, 16384)
         if not piece and size is None and not is_chunked:
             return body
         if not piece:
-            raise Ended("garbled", "it ends the connection within the page")
+            raise Ended("garbled", "connection closed within the page")
         body += piece
     return unchunked(body) if is_chunked else body
 
 
 def seconds_of(date: str) -> "int | None":
-    """Seconds since 1970 of a Date header, in any case of letters; None if it is none."""
+    """Seconds since 1970 of a Date header, in lower or upper case; None if it is malformed."""
     found = re.match(r"[a-z]{3}, (\d\d) ([a-z]{3}) (\d{4}) (\d\d):(\d\d):(\d\d) gmt\s*\Z", date.lower())
     if not found or found.group(2).title() not in MONTHS:
         return None
@@ -504,7 +504,7 @@ def seconds_of(date: str) -> "int | None":
 
 
 def unchunked(body: bytearray) -> bytearray:
-    """What chunks hold, up to where they end or are none."""
+    """The content of the chunks, up to the last or to a malformed one."""
     whole, at = bytearray(), 0
     while True:
         end = body.find(b"\r\n", at, at + 200)
@@ -532,14 +532,14 @@ def ask_metrics(batch: RequestBatch, question: Question, values: "dict[str, str]
     with batch.pages:
         counted = metrics(fetch(batch, question, "/metrics", False, values, is_read=True))
     if values["status"] != "200":
-        raise Ended("garbled", f"it answers /metrics with status {values['status']}")
+        raise Ended("garbled", f"the server answers /metrics with status {values['status']}")
     if not counted:
-        raise Ended("garbled", "nothing that it tells is of a DNS cache")
+        raise Ended("garbled", "its metrics have no counter of a DNS cache")
     values.update(counted)
 
 
 def metrics(body: bytearray) -> "dict[str, str]":
-    """What CoreDNS tells of its cache; what it does not tell is not there, and is not 0."""
+    """CoreDNS's counters of its cache. Invariant: a counter that the page lacks is missing, and not 0."""
     sums: dict[str, float] = {}
     for found in re.finditer(rb"^(coredns_[a-z_]+)(\{[^\n]*\})? ([0-9.eE+]+)\r?$", body, re.MULTILINE):
         name, labels = found.group(1).decode(), found.group(2) or b""
@@ -570,7 +570,7 @@ def metrics(body: bytearray) -> "dict[str, str]":
 def ask_dns(batch: RequestBatch, question: Question, values: "dict[str, str]") -> None:
     record = RECORDS.get(question.record or "A")
     if record is None:
-        raise Ended("unknown", f"no way to ask for {question.record}")
+        raise Ended("unknown", f"the probe does not know the record type {question.record}")
     query = dns_query(question.name, record)
     addresses = addresses_of(batch, question)
     if question.transport == "tcp":
@@ -592,7 +592,7 @@ def ask_datagram(
 ) -> "dict[str, str]":
     """Ask, and ask again after half of the time, as resolvers do: one datagram may be lost for any reason.
 
-    What is not the answer to this query may come from anyone, and is passed over.
+    A datagram that is not the answer to this query may come from anyone, and is ignored.
     """
     sock.settimeout(batch.timeout_s)
     sock.connect(where)
@@ -624,7 +624,7 @@ def ask_stream(
     while len(raw) < size:
         piece = watch.receive(sock, size - len(raw))
         if not piece:
-            raise Ended("garbled", "it ends the connection within its answer" if raw else "it ends the connection")
+            raise Ended("garbled", "connection closed within the answer" if raw else "connection closed")
         raw += piece
         if len(raw) == 2:
             size = 2 + raw[0] * 256 + raw[1]
@@ -636,53 +636,53 @@ def ask_stream(
 
 
 def dns_query(name: str, record: int) -> bytes:
-    """A query (RFC 1035) with a random number. Raises Ended when it is not a name."""
+    """A query (RFC 1035) with a random number. Raises Ended if the name is not valid."""
     labels = bytearray()
     for part in name.rstrip(".").split(".") if name.strip(".") else []:
         label = part.encode("utf-8", "replace")
         if not 1 <= len(label) <= 63:
-            raise Ended("unknown", "not a name")
+            raise Ended("unknown", "not a DNS name")
         labels += bytes([len(label)]) + label
     if len(labels) > 254:
-        raise Ended("unknown", "not a name: too long")
+        raise Ended("unknown", "not a DNS name: too long")
     return (
         os.urandom(2) + struct.pack(">5H", 0x0100, 1, 0, 0, 0) + bytes(labels) + b"\0" + struct.pack(">2H", record, 1)
     )
 
 
 def differs(message: bytes, query: bytes) -> str:
-    """Why a message is no answer to this query; empty if it is one."""
+    """Why a message is not an answer to this query; empty: it is one."""
     if len(message) < 12:
-        return "it answers with less than a header"
+        return "the answer is shorter than a header"
     if message[:2] != query[:2]:
-        return "it answers with another id"
+        return "the answer has another id"
     if message[2] & 0xF8 != 0x80:
-        return "what it answers is not an answer"
+        return "the message is not an answer"
     if message[4:6] == b"\0\0" and message[3] & 15:
-        return ""  # an error may leave the question out
+        return ""  # an error may come without the question
     if message[4:6] != b"\0\1" or message[12 : len(query)].lower() != query[12:].lower():
-        return "it answers another question"
+        return "the answer is to another question"
     return ""
 
 
 def dns_answer(message: bytes, query: bytes, record: int) -> "dict[str, str]":
-    """What an answer says. Raises Ended when it cannot be read."""
+    """The values of an answer. Raises Ended if it is malformed."""
     code = message[3] & 15
     is_cut = bool(message[2] & 2)
     values = {"rcode": RCODES[code] if code < len(RCODES) else str(code), "truncated": "yes" if is_cut else "no"}
     try:
         answers, authority = dns_records(message, is_cut)
     except (ValueError, IndexError, struct.error):
-        raise Ended("garbled", "its answer cannot be read") from None
+        raise Ended("garbled", "the answer is malformed") from None
     owner = dns_name(query, 12)[0]
     ttls, found = [], set()
-    for _ in range(16):  # along the aliases, which may go round in circles
+    for _ in range(16):  # follow the aliases, which may form a circle
         alias = None
         for name, kind, ttl, start, end in answers:
             if name == owner and kind == record and record in (1, 28):
                 size = 4 if record == 1 else 16
                 if end - start != size:
-                    raise Ended("garbled", "an address in it is none")
+                    raise Ended("garbled", "the answer has a malformed address")
                 found.add(socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, message[start:end]))
                 ttls.append(ttl)
             elif name == owner and kind == record:
@@ -692,7 +692,7 @@ def dns_answer(message: bytes, query: bytes, record: int) -> "dict[str, str]":
                 try:
                     alias = dns_name(message, start)[0]
                 except (ValueError, IndexError):
-                    raise Ended("garbled", "an alias in it cannot be read") from None
+                    raise Ended("garbled", "the answer has a malformed alias") from None
         if alias is None or alias == owner:
             break
         owner = alias
@@ -719,7 +719,7 @@ def dns_records(
     sections: tuple[list[tuple[bytes, int, int, int, int]], list[tuple[bytes, int, int, int, int]]] = ([], [])
     for number in range(min(answered + referred, MOST_RECORDS)):
         if is_cut and at >= len(message):
-            break  # what did not fit may be counted all the same
+            break  # records that did not fit may be counted nevertheless
         name, at = dns_name(message, at)
         kind, group, ttl, size = struct.unpack(">HHIH", message[at : at + 10])
         at += 10 + size
@@ -732,7 +732,7 @@ def dns_records(
 
 
 def dns_name(message: bytes, at: int) -> "tuple[bytes, int]":
-    """A name in small letters, and where it ends. Raises ValueError, IndexError."""
+    """A name in lower case, and where it ends. Raises ValueError, IndexError."""
     labels: list[bytes] = []
     after = size = 0
     for _ in range(256):
@@ -748,7 +748,7 @@ def dns_name(message: bytes, at: int) -> "tuple[bytes, int]":
             label = message[at + 1 : at + 1 + length]
             size += length + 1
             if len(label) < length or size > 254:
-                raise ValueError("not a name")
+                raise ValueError("not a DNS name")
             labels.append(label.lower())
             at += 1 + length
     raise ValueError("a name without an end")
@@ -764,7 +764,7 @@ def ask_settings(batch: RequestBatch, question: Question, values: "dict[str, str
 
 
 def settings(text: str) -> "dict[str, str]":
-    """Name servers, search list and ndots as glibc takes them from a resolv.conf."""
+    """Name servers, search list and ndots as glibc reads them from a resolv.conf."""
     servers: list[str] = []
     search: list[str] = []
     ndots = "1"
@@ -789,7 +789,7 @@ def settings(text: str) -> "dict[str, str]":
 
 
 class Family:
-    """What an echo request needs to know of IPv4 or IPv6: numbers of Linux, most of which Python has no names for."""
+    """Numbers for echo requests over IPv4 or IPv6: of Linux, and mostly without a name in Python."""
 
     def __init__(self, number: int) -> None:
         is_four = number == socket.AF_INET
@@ -806,7 +806,7 @@ def ask_mtu(batch: RequestBatch, question: Question, values: "dict[str, str]") -
     family = Family(number)
     sock, is_raw = echo_socket(family)
     try:
-        # set whatever the kernel remembers of the path: it is asked anew
+        # probe the path, whatever MTU the kernel has cached for it
         sock.setsockopt(family.level, family.discover, 3)
         sock.setsockopt(family.level, family.receive_errors, 1)
         sock.connect((address, 0))
@@ -821,7 +821,7 @@ def ask_mtu(batch: RequestBatch, question: Question, values: "dict[str, str]") -
     if echoes.came:
         values["largest"] = str(max(echoes.came))
     elif echoes.reported and echoes.reported < min(question.sizes):
-        values["largest"] = "0"  # all of them are too big; else what fits was not answered either
+        values["largest"] = "0"  # all sizes are too big; else a size that fits was not answered either
     else:
         raise ended_by(echoes.problem)
 
@@ -831,11 +831,11 @@ def echo_socket(family: Family) -> "tuple[socket.socket, bool]":
     try:
         return socket.socket(family.number, socket.SOCK_DGRAM, family.protocol), False
     except OSError:
-        pass  # net.ipv4.ping_group_range leaves us out
+        pass  # net.ipv4.ping_group_range excludes this user
     try:
         return socket.socket(family.number, socket.SOCK_RAW, family.protocol), True
     except OSError as error:
-        raise Ended("unknown", f"no right to send echo requests: {words(error)}") from None
+        raise Ended("unknown", f"echo requests are not permitted: {words(error)}") from None
 
 
 class Echoes:
@@ -852,7 +852,7 @@ class Echoes:
         self._failures = 0
 
     def ask(self, limit_s: float) -> None:
-        """Send all, wait, send again what was not answered: one lost packet is not a limit of the path."""
+        """Send all sizes, wait, send the unanswered ones again: one lost packet does not show a limit of the path."""
         for _ in range(2):
             for size in self._sizes:
                 if size not in self.came:
@@ -871,13 +871,13 @@ class Echoes:
     def _send(self, size: int) -> None:
         body_bytes = size - self._family.header_bytes - 8
         if body_bytes < 8 or size > 65535:
-            self.problem = OSError(errno.EINVAL, f"no echo request is {size} bytes long")
+            self.problem = OSError(errno.EINVAL, f"an echo request cannot have {size} bytes")
             return
         head = struct.pack(">BBHHH", self._family.request, 0, 0, self._number, self._sizes.index(size))
         packet = head + self._secret + bytes(body_bytes - 8)
         if self._family.protocol == 1:
             packet = packet[:2] + checksum(packet) + packet[4:]
-        for _ in range(3):  # an error of an earlier packet is told at the next one
+        for _ in range(3):  # the kernel reports an error of an earlier packet at the next one
             try:
                 self._sock.send(packet)
                 return
@@ -894,7 +894,7 @@ class Echoes:
         if error.errno != errno.EMSGSIZE:
             self.problem = error
             return
-        with contextlib.suppress(OSError):  # else told by nobody
+        with contextlib.suppress(OSError):  # else the interface reports no MTU
             self._report(self._sock.getsockopt(self._family.level, self._family.mtu))
 
     def _report(self, mtu: int) -> None:
@@ -902,9 +902,9 @@ class Echoes:
             self.reported = min(self.reported or mtu, mtu)
 
     def _read_errors(self) -> None:
-        """What routers have said: each error with its MTU, as the kernel keeps them."""
+        """The errors that routers sent, each with its MTU, as the kernel keeps them."""
         limit_s = self._sock.gettimeout()
-        self._sock.settimeout(0)  # with a time limit, Python waits for an error where there is none
+        self._sock.settimeout(0)  # with a time limit, Python would wait for an error
         try:
             self._read_each_error()
         finally:
@@ -940,7 +940,7 @@ class Echoes:
 
 
 def checksum(packet: bytes) -> bytes:
-    """Of the internet (RFC 1071)."""
+    """The internet checksum (RFC 1071)."""
     total = sum(struct.unpack(f">{(len(packet) + 1) // 2}H", packet + b"\0" * (len(packet) % 2)))
     while total >> 16:
         total = (total >> 16) + (total & 0xFFFF)
@@ -956,24 +956,24 @@ ASK = {
 
 
 class Run:
-    """Asks all questions with a few threads; only the one that made it writes."""
+    """Asks all questions with a few threads. Invariant: only the thread that calls `go` writes."""
 
     def __init__(self, batch: RequestBatch) -> None:
         self._sheet = batch
         self._changed = threading.Condition()
         self._waiting = list(reversed(batch.questions))
-        self._begun: dict[int, float] = {}
+        self._started: dict[int, float] = {}
         self._lines: list[str] = []
         self._answered: set[int] = set()
 
     def go(self) -> None:
-        """Write a line for each question, by the deadline. Raises OSError when nobody reads."""
+        """Write a line for each question, by the deadline. Raises OSError if the reader is gone."""
         ends = time.monotonic() + self._sheet.deadline_s
         for _ in range(int(max(1, min(self._sheet.parallel, MOST_THREADS, len(self._sheet.questions))))):
             try:
                 threading.Thread(target=self._work, daemon=True).start()
             except RuntimeError:
-                break  # no room for one more; those that there are do it all
+                break  # no more threads: the existing ones ask all questions
         left = 1.0
         while left > 0 and len(self._answered) < len(self._sheet.questions):
             with self._changed:
@@ -988,8 +988,8 @@ class Run:
             for question in self._sheet.questions:
                 if question.number in self._answered:
                     continue
-                began = self._begun.get(question.number)
-                reason = "no time was left to ask" if began is None else "no end of it at the deadline"
+                began = self._started.get(question.number)
+                reason = "the deadline passed " + ("before" if began is None else "during") + " this question"
                 lines.append(answer_line(question.number, "unknown", began and now - began, reason, {}))
                 self._answered.add(question.number)
         write(lines)
@@ -1000,19 +1000,19 @@ class Run:
                 if not self._waiting:
                     return
                 question = self._waiting.pop()
-                began = self._begun[question.number] = time.monotonic()
+                began = self._started[question.number] = time.monotonic()
             values: dict[str, str] = {}
             outcome, reason = "ok", ""
             try:
                 ask = ASK.get(question.kind)
                 if ask is None:
-                    raise Ended("unknown", f"no way to ask for {question.kind}")
+                    raise Ended("unknown", f"the probe does not know the question {question.kind}")
                 ask(self._sheet, question, values)
             except Ended as ended:
                 outcome, reason = ended.outcome, ended.reason
             except OSError as error:
                 outcome, reason = ended_by(error).outcome, ended_by(error).reason
-            except BaseException as error:  # whatever it is, it ends this question only
+            except BaseException as error:  # any error ends this question only
                 outcome, reason = "unknown", f"{type(error).__name__}: {words(error)}"
             with self._changed:
                 if question.number not in self._answered:
@@ -1035,7 +1035,7 @@ def write(lines: "list[str]") -> None:
 
 
 def main(text: str) -> None:
-    """Answer a batch, and end the process with whatever still hangs in it. Status 0: every question has a line."""
+    """Answer a batch, and end the process with all its threads. Status 0: every question has a line."""
     status = 3
     try:
         batch = RequestBatch(text)
@@ -1043,14 +1043,14 @@ def main(text: str) -> None:
             signal.signal(number, signal.SIG_DFL)
         signal.alarm(int(batch.jitter_s + batch.deadline_s) + 1 + GRACE_S)
         threading.stack_size(512 * 1024)
-        sys.setswitchinterval(0.0005)  # a thread that computes must not make another's answer look slow
+        sys.setswitchinterval(0.0005)  # a busy thread must not make another's answer look slow
         write(["", "poolkeeper-probe begin"])
         time.sleep(batch.jitter_s * int.from_bytes(os.urandom(4), "big") / (1 << 32))
         Run(batch).go()
         write(["poolkeeper-probe end"])
         status = 0
     except OSError:
-        pass  # nobody reads
+        pass  # the reader is gone
     except BaseException as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.stderr.flush()

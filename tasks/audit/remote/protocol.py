@@ -1,4 +1,4 @@
-"""A batch of questions put to a host: the program to send, and a pure reader of what comes back."""
+"""A request batch sent to a host: the program to send, and a pure parser of the answers that come back."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SHELL = files("poolkeeper.tasks.audit.remote").joinpath("probe.sh").read_text(en
 BEGIN, END = "poolkeeper-probe begin", "poolkeeper-probe end"
 
 STARTING_S = 15.0
-"""Beyond jitter and deadline: what a busy host takes to start Python, and to end the last step in shell."""
+"""Beyond jitter and deadline: a busy host needs it to start Python, and to end the last step in shell."""
 
 _MOST = (60.0, 10.0, 32, 60.0)
-"""Of a batch that comes from elsewhere: deadline and timeout in seconds, questions at once, jitter in seconds."""
+"""Limits of a batch that a worker receives: deadline and timeout in seconds, questions at once, jitter in seconds."""
 _FIELDS = (
     "|".join(Kind),
     "([0-9A-Za-z:][0-9A-Za-z._:-]*)?",
@@ -33,7 +33,7 @@ _FIELDS = (
     "([0-9]{1,5}(,[0-9]{1,5})*)?",
     "([0-9A-Za-z*][0-9A-Za-z._:*-]*)?",
 )
-"""Patterns of a question's fields where the batch comes from elsewhere: no word of it may pass for an option."""
+"""Patterns of a question's fields in a batch that a worker receives: no field may look like a program's option."""
 _LONGEST_FIELD = 4096
 _MOST_VALUES = 32
 _CODES = {"%": "%25", "\t": "%09", "\n": "%0A", "\r": "%0D"}
@@ -46,25 +46,20 @@ async def ask_host(sessions: Sessions, host: Host, batch: RequestBatch) -> tuple
     Takes at most the batch's jitter, its deadline and 15 s. Raises HostError.
     """
     stdout, stderr = await run_probe(sessions, host, batch)
-    return read_answers(stdout, batch, said=last_line(stderr))
+    return read_answers(stdout, batch, stderr=stderr)
 
 
 async def run_probe(sessions: Sessions, host: Host, batch: RequestBatch) -> tuple[str, str]:
-    """The same, as the program's stdout and stderr, for `read_answers` elsewhere."""
+    """Run the probe program: its stdout and stderr, for `read_answers`. Limits and errors are those of `ask_host`."""
     result = await sessions.run(host, program(batch), timeout_s=batch.jitter_s + batch.deadline_s + STARTING_S)
     return result.stdout, result.stderr
 
 
-def last_line(stderr: str) -> str:
-    """The last line of it. Pure."""
-    return stderr.strip().rpartition("\n")[2]
-
-
 def program(batch: RequestBatch) -> str:
-    """The POSIX shell program that asks. Pure.
+    """The POSIX shell program that a host runs. Pure.
 
-    It hands Python's to `printf`, which every usual shell has built in: nothing stands in any argv, and no shell
-    writes a file for it, as some do for here-documents.
+    It passes the Python program through `printf`, a builtin of every usual shell: the program is in no argv, and no
+    shell writes a file for it, as some do for here-documents.
     """
     asked = "\n".join(
         f"ask {' '.join(map(shlex.quote, _fields(number, question)))}"
@@ -86,12 +81,12 @@ def program(batch: RequestBatch) -> str:
 
 
 def python_program(batch: RequestBatch) -> str:
-    """The Python program that asks; it ends its process. Pure."""
+    """The Python program that a host runs; at its end it ends its process. Pure."""
     return f"{PROBE}\nmain({batch_text(batch)!a})\n"
 
 
 def batch_text(batch: RequestBatch) -> str:
-    """The batch as the probe program reads it. Pure."""
+    """The batch in the form that the probe program reads. Pure."""
     limits = ("limits", batch.deadline_s, batch.timeout_s, batch.parallel, batch.jitter_s)
     authorities = (("authority", name, pem) for name, pem in batch.authorities.items())
     questions = (("ask", *_fields(number, question)) for number, question in enumerate(batch.questions))
@@ -99,14 +94,14 @@ def batch_text(batch: RequestBatch) -> str:
 
 
 def read_batch(text: str) -> RequestBatch:
-    """A batch from its text. Pure. Raises ValueError for what `batch_text` never writes, and beyond limits."""
+    """A batch from its text. Pure. Raises ValueError for a text that `batch_text` never writes, and beyond limits."""
     lines = [[_letters(field) for field in line.split("\t")] for line in text.split("\n")]
     (word, *limits), *rest = lines
     if word != "limits" or len(limits) != len(_MOST):
-        raise ValueError("it does not begin with limits")
+        raise ValueError("its first line is not `limits`")
     numbers = [float(limit) for limit in limits]
     if not all(0 <= number <= most for number, most in zip(numbers, _MOST, strict=True)):
-        raise ValueError(f"its limits {' '.join(limits)} are beyond {' '.join(map(str, _MOST))}")
+        raise ValueError(f"its limits {' '.join(limits)} exceed {' '.join(map(str, _MOST))}")
     deadline_s, timeout_s, parallel, jitter_s = numbers
     authorities, questions = dict[str, str](), list[Question]()
     for row in rest:
@@ -120,47 +115,48 @@ def read_batch(text: str) -> RequestBatch:
                     Question(Kind(kind), address, int(port), name, transport, record, authority, of_packets, server)
                 )
             case _:
-                raise ValueError(f"line `{' '.join(row)[:80]}` is no question")
+                raise ValueError(f"line `{' '.join(row)[:80]}` is not a question")
     if unknown := {question.authority for question in questions} - {"", *authorities}:
-        raise ValueError(f"it brings no authority {', '.join(sorted(unknown))}")
+        raise ValueError(f"it has no certificates of authority {', '.join(sorted(unknown))}")
     return RequestBatch(tuple(questions), authorities, deadline_s, timeout_s, int(parallel), jitter_s)
 
 
 def _is_question(fields: Sequence[str]) -> bool:
-    """Whether these are a question's fields, and none of them is anything else to a program that gets it as a word."""
+    """Whether these are a question's fields. Invariant: none of them looks like an option to a program."""
     return len(fields) == len(_FIELDS) and all(
         re.fullmatch(pattern, field) for pattern, field in zip(_FIELDS, fields, strict=True)
     )
 
 
-def read_answers(text: str, batch: RequestBatch, *, said: str = "") -> tuple[Answer, ...]:
-    """What the program answered: one answer for each question, in order. Pure.
+def read_answers(stdout: str, batch: RequestBatch, *, stderr: str = "") -> tuple[Answer, ...]:
+    """The program's answers: one for each question, in order. Pure.
 
-    What is around its lines, such as a login banner, is passed over. A question without an answer is UNKNOWN.
+    Text around the program's lines, such as a login banner, is ignored. A question without an answer is UNKNOWN.
 
-    said: last words of the program on stderr, for the reason where it never began
+    stderr: its last line is the reason where the program did not start
     """
-    _, begun, rest = text.rpartition(f"{BEGIN}\n")
+    _, started, rest = stdout.rpartition(f"{BEGIN}\n")
     body, ended, _ = rest.partition(f"{END}\n")
     if not ended:
-        body = body[: body.rfind("\n") + 1]  # half a line is not an answer
+        body = body[: body.rfind("\n") + 1]  # a line that is cut off is not an answer
     answers: dict[int, Answer] = {}
-    for line in body.split("\n") if begun else ():
+    for line in body.split("\n") if started else ():
         number, _, fields = line.partition("\t")
         answer = _answer(fields.split("\t"))
         if re.fullmatch("0|[1-9][0-9]{0,6}", number) and answer is not None:
             answers.setdefault(int(number), answer)
-    why = "the answer was cut short"
+    why = "the probe program was cut off before it answered this"
     if ended:
-        why = "it was not answered"
-    elif not begun:
-        why = f"the probe program did not begin{f': {_bounded(said)}' if said else ''}"
+        why = "the probe program did not answer this"
+    elif not started:
+        last_line = stderr.strip().rpartition("\n")[2]
+        why = f"the probe program did not start{f': {_bounded(last_line)}' if last_line else ''}"
     missing = Answer(Outcome.UNKNOWN, reason=why)
     return tuple(answers.get(number, missing) for number in range(len(batch.questions)))
 
 
 def _answer(fields: list[str]) -> Answer | None:
-    """An answer's fields after its number; None when they are none."""
+    """An answer from the fields after its number; None: they are not an answer."""
     if len(fields) < 3:
         return None
     try:
@@ -200,7 +196,7 @@ def encoded(text: str) -> str:
 
 
 def decoded(field: str) -> str:
-    """A field as text, bounded, with nothing in it that a terminal would act on. Pure."""
+    """A field as text: bounded, and without characters that a terminal would act on. Pure."""
     return _bounded(_letters(field))
 
 

@@ -1,4 +1,4 @@
-"""A night's audit, ready to be told: by the page, by the artifacts, as JSON."""
+"""The result of an audit, for the page, the artifacts and the JSON."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ from poolkeeper.tasks.outcomes import Severity
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """All that one run of the audit has to say."""
+    """The result of one run of the audit."""
 
     fleet: str
     run_id: str
     started_at: datetime
     ended_at: datetime
     compared: Comparison
-    """Its findings, and how they state against the nights before."""
+    """Its findings, and how they compare with the nights before."""
     facts: tuple[Measurement, ...]
     hosts: Mapping[str, Place]
-    """Every host that was asked for."""
+    """Every chosen host."""
     unread: Mapping[str, str]
-    """Host -> why it could not be asked tonight."""
+    """Host -> why it could not be measured tonight."""
     silent: Mapping[str, int]
-    """Host -> for how many nights nothing was measured of it, where these are too many."""
+    """Host -> for how many nights it was not measured, if these are too many."""
     explains: Mapping[Key, tuple[Measurement, ...]] = field(default_factory=dict)
-    """Finding -> the facts that are as they are because of it."""
+    """Finding -> the measurements that it explains."""
     usual: Mapping[PathKey, Baseline] = field(default_factory=dict)
     pairs: int = 0
     """Connections between hosts that were planned for tonight."""
     nights_to_cover: int = 1
-    """In how many nights every host has connected to every other one."""
+    """The number of nights in which every host connects to every other."""
     earlier_nights: int = 0
-    """How many earlier nights this one was compared with."""
+    """The number of earlier nights with which this one was compared."""
     caches: str = ""
-    """What node-local DNS caches keep off the line, as a sentence; empty: none tells."""
+    """What node-local DNS caches save on the line, as a sentence; empty: unknown."""
     unread_clusters: Mapping[str, str] = field(default_factory=dict)
-    """Cluster -> why nothing is known of it tonight."""
+    """Cluster -> why it could not be read tonight."""
     notes: tuple[str, ...] = ()
-    """What could not be looked at, and why, as sentences: a cluster that does not answer."""
+    """What could not be measured, and why, as sentences: a cluster that does not answer."""
 
     @property
     def counts(self) -> Counter[Quality]:
-        """How many facts are how."""
+        """The number of measurements of each quality."""
         return Counter(fact.quality for fact in self.facts)
 
     @property
     def wrong(self) -> tuple[FindingChange, ...]:
-        """The findings that nobody expected, the worst first."""
+        """The findings that are not expected, the worst first."""
         return tuple(one for one in self.compared.changes if one.finding.severity is not Severity.INFO)
 
     @property
     def expected(self) -> tuple[FindingChange, ...]:
-        """The findings that are no surprise."""
+        """The findings that known work on the host explains."""
         return tuple(one for one in self.compared.changes if one.finding.severity is Severity.INFO)
 
     @property
     def failed(self) -> int:
-        """How many facts failed, those that are no surprise left out."""
+        """How many measurements failed, without those that expected findings explain."""
         expected = (self.explains.get((one.finding.id, one.finding.subject), ()) for one in self.expected)
         return self.counts[Quality.FAIL] - sum(fact.quality is Quality.FAIL for facts in expected for fact in facts)
 

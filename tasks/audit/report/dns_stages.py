@@ -1,4 +1,4 @@
-"""A night's DNS, stage by stage: each is asked by itself, from the host's own resolver inwards."""
+"""DNS of a night by stage, from the host's own resolver to the site's resolvers; each stage is measured separately."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAGES = {
     "dns.server": "CoreDNS endpoints",
     "dns.resolver": "site's resolvers",
 }
-"""Check -> what is asked, from the outside inwards."""
+"""Check -> what is asked, in the order of the page."""
 _TRANSPORT = re.compile(r"(?:^|\s)(udp|tcp)(?:/\d+)?(?=\s|$)", re.IGNORECASE)
 
 
@@ -30,17 +30,17 @@ class Stage:
 
     check: str
     transport: str
-    """`udp`, `tcp`; empty: not told."""
+    """`udp`, `tcp`; empty: unknown."""
     qualities: Counter[Quality]
     median_ms: float | None
-    """Of what was answered; None: nothing was."""
+    """Of the answers; None: there was none."""
     p95_ms: float | None
     troubled: Counter[str]
     """Target -> how often it was not ok."""
 
     @property
     def title(self) -> str:
-        """As a reader would call it."""
+        """Its name for the reader."""
         return " ".join((STAGES.get(self.check, self.check), self.transport.upper())).strip()
 
     @property
@@ -49,7 +49,7 @@ class Stage:
 
 
 def transport(target: str) -> str:
-    """`udp` or `tcp`, if a target's text has it as a word of its own. Pure."""
+    """`udp` or `tcp`, if a target's text has it as a separate word. Pure."""
     found = _TRANSPORT.findall(target)
     return found[-1].lower() if found else ""
 

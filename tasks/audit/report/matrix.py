@@ -1,4 +1,4 @@
-"""A night's connections, counted between places: each direction by itself."""
+"""Connections of a night, counted from place to place, each direction separately."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Spot = tuple[str, str]
 
 
 def places_by_name(hosts: Mapping[str, Place]) -> dict[str, Place]:
-    """All the names that facts have for hosts and for pods on their nodes."""
+    """The places of hosts and of pods on their nodes, by the names that measurements use."""
     return {**hosts, **{f"pod on {name}": place for name, place in hosts.items()}}
 
 
 def places(fact: Measurement, by_name: Mapping[str, Place]) -> tuple[Place, Place]:
-    """From where to where a fact goes; what is no host of the fleet is in the cloud. Pure."""
+    """The places of a measurement's source and target; what is not a host of the fleet is in the cloud. Pure."""
     return by_name.get(fact.source, IN_THE_CLOUD), by_name.get(fact.target, IN_THE_CLOUD)
 
 
@@ -36,7 +36,7 @@ class Cell:
 
     @property
     def worst(self) -> Quality | None:
-        """None: nothing is known of connections, and no big packet failed."""
+        """The worst quality; None: no connection was measured, and no big packet failed."""
         if self.big[Quality.FAIL]:
             return Quality.FAIL
         return next((quality for quality in WORST_FIRST if self.connects[quality]), None)
@@ -58,12 +58,12 @@ def is_size(check: str) -> bool:
 
 
 def by_site(place: Place) -> Spot:
-    """Where a place is, for sites against sites."""
+    """A place by its site."""
     return place.site, ""
 
 
 def by_domain(place: Place) -> Spot:
-    """Where a place is, for domains against domains."""
+    """A place by its site and domain."""
     return place.site, place.domain
 
 

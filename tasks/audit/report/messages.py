@@ -1,4 +1,4 @@
-"""A night's audit in words, as rows and as JSON. Every text from outside stays text: no markdown, no HTML."""
+"""The messages of an audit: markdown summary, rows, JSON. Invariant: text from outside is neither markdown nor HTML."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from poolkeeper.tasks.pages.markdown import plain, with_commands
 from poolkeeper.tasks.pages.parts import moment
 
 SHOWN_FINDINGS = 25
-"""At most so many in the summary; the page and the JSON have more."""
+"""The most findings in the summary; the page and the JSON have more."""
 SHOWN_ROWS = 15
-"""At most so many of each shorter list."""
+"""The most rows of every other list."""
 
 
 def status_text(change: FindingChange) -> str:
     """`new`, `still failing since 2026-11-20, 4 nights`, `flapping: back tonight`."""
     since = f"since {change.since:%Y-%m-%d}, {counted(change.nights, 'night')}"
-    worse = f"; a blocker now, {change.was} before" if _became_blocker(change) else ""
+    worse = f"; now a blocker, before: {change.was}" if _became_blocker(change) else ""
     match change.status:
         case FindingStatus.NEW:
             return "new"
@@ -34,12 +34,12 @@ def status_text(change: FindingChange) -> str:
 
 
 def _became_blocker(change: FindingChange) -> bool:
-    """Whether it was there before, and milder."""
+    """Whether the finding was there before, with a lower severity."""
     return change.finding.severity is Severity.BLOCKER and change.was not in ("", Severity.BLOCKER)
 
 
 def explained(report: AuditReport, change: FindingChange) -> tuple[Measurement, ...]:
-    """The facts that are as they are because of a finding."""
+    """The measurements that a finding explains."""
     return report.explains.get((change.finding.id, change.finding.subject), ())
 
 
@@ -60,29 +60,30 @@ def lasted(time: timedelta) -> str:
 
 
 def verdict(report: AuditReport) -> str:
-    """Whether anything is wrong, as far as is known, in one sentence."""
+    """One sentence: whether anything is broken, as far as is known."""
     counts = report.counts
     looked_at = counts.total() - counts[Quality.UNKNOWN]
     if len(report.wrong) == 1:
-        return f"One thing is broken, {status_text(report.wrong[0])}."
+        return f"One thing is broken: {status_text(report.wrong[0])}."
     if report.wrong:
         new = sum(one.status is FindingStatus.NEW for one in report.wrong)
         return f"{len(report.wrong):,} things are broken, {f'{new:,}' if new else 'none'} of them new."
     if not looked_at:
-        return "Nothing could be measured: nobody knows whether anything is wrong."
+        return "Nothing could be measured: whether anything is broken is unknown."
     if report.failed:
-        return f"{counted(report.failed, 'measurement')} failed, and no finding explains why."
+        return f"{counted(report.failed, 'measurement')} failed, and no finding explains them."
     missing = bool(report.unread or report.notes or counts[Quality.UNKNOWN])
-    return f"Nothing is wrong{' in what could be measured' if missing else ''}."
+    return f"Nothing is broken{' in what could be measured' if missing else ''}."
 
 
 def elsewhere(report: AuditReport) -> str:
-    """What a run over some hosts has nothing to say of, as a sentence."""
-    return f"Not looked at, and kept for the next run that does: {counted(len(report.compared.elsewhere), 'finding')}."
+    """How many past findings are outside the scope of a run over some hosts, as a sentence."""
+    count = counted(len(report.compared.elsewhere), "finding")
+    return f"Outside the scope of this run, and kept for the next one: {count}."
 
 
 def markdown(report: AuditReport) -> str:
-    """The summary that a person reads first: at most some 200 lines."""
+    """The summary that a person reads first: at most about 200 lines."""
     return "\n".join(_lines(report)) + "\n"
 
 
@@ -103,7 +104,7 @@ def _lines(report: AuditReport) -> Iterator[str]:
             yield f"- {plain(str(one.finding.subject))}: {plain(one.finding.evidence.observed)} ({status_text(one)})"
         yield from _more(len(report.expected), SHOWN_ROWS)
     yield from _gone("Fixed since last night", report.compared.fixed)
-    yield from _gone("Not measured tonight: nobody knows whether these are fixed", report.compared.not_measured)
+    yield from _gone("Not measured tonight: unknown whether these are fixed", report.compared.not_measured)
     if report.compared.elsewhere:
         yield from ("", elsewhere(report))
     if report.unread:
@@ -136,7 +137,7 @@ def _more(count: int, shown: int) -> Iterator[str]:
 
 
 def host_outcomes(report: AuditReport) -> tuple[HostOutcome, ...]:
-    """One outcome a host: measured, or why not; with the findings about it."""
+    """One outcome per host: measured, or why not; with the findings about it."""
     about: defaultdict[str, list[Finding]] = defaultdict(list)
     for change in report.compared.changes:
         if change.finding.subject.kind == "host":
@@ -153,10 +154,9 @@ def host_outcomes(report: AuditReport) -> tuple[HostOutcome, ...]:
 
 
 def run_state(report: AuditReport, fail_on: str) -> RunState:
-    """How the run has ended: not for what it found, unless that is asked for, but for what it could not look at.
+    """The final state of the run: it depends on what could not be measured, and on findings only by `fail_on`.
 
-    fail_on: `blockers`, `new-blockers` (which no run before had, or had as something milder), or anything else for
-        neither
+    fail_on: `blockers`, `new-blockers` (new, or with a lower severity before), or anything else for neither
     """
     blockers = [change for change in report.compared.changes if change.finding.severity is Severity.BLOCKER]
     new = any(change.since == report.started_at or _became_blocker(change) for change in blockers)
@@ -167,7 +167,7 @@ def run_state(report: AuditReport, fail_on: str) -> RunState:
 
 
 def finding_rows(report: AuditReport) -> list[dict[str, Any]]:
-    """One row a finding, the worst first."""
+    """One row per finding, the worst first."""
     return [
         {
             "finding": one.finding.id,
@@ -183,7 +183,7 @@ def finding_rows(report: AuditReport) -> list[dict[str, Any]]:
 
 
 def as_json(report: AuditReport) -> dict[str, Any]:
-    """The whole of it but the facts, as plain JSON types."""
+    """The report without its measurements, as plain JSON types."""
     return {
         "fleet": report.fleet,
         "run_id": report.run_id,

@@ -1,5 +1,5 @@
-"""A night's audit as one page. It stays small whatever the size of the fleet: facts are counted by place and by stage,
-lists are cut and say by how much.
+"""The page of an audit. Its size does not grow with the fleet: measurements are counted by place and by stage, and each
+list ends with the number of rows that it does not show.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ SHOWN_NOTES = 3
 SHOWN_NAMES = 20
 """Hosts in one row."""
 SHOWN_SITES = 30
-"""At most so many sites' DNS stages; those with trouble come first."""
+"""Sites whose DNS stages are shown; those with failures come first."""
 SHOWN_TARGETS = 3
 MATRIX_UP_TO = 24
-"""Places; of more, only the directions with trouble are shown."""
+"""Places in a matrix; of more, only the directions with failures are shown."""
 OPEN_DOMAINS = 12
-"""A bigger matrix of domains is folded."""
+"""A bigger matrix of domains is collapsed."""
 
 SECTIONS = {
     "broken": "What is broken",
-    "gone": "PastFinding since last night",
+    "gone": "Gone since last night",
     "connections": "Connections between sites",
     "dns": "DNS, stage by stage",
     "latency": "Slower than usual",
@@ -122,19 +122,19 @@ def _headline(report: AuditReport) -> Status:
 
 
 def _not_known(report: AuditReport) -> str:
-    """Empty: everything that was asked for is known."""
+    """What could not be measured; empty: everything was."""
     missing = []
     if unanswered := report.counts[Quality.UNKNOWN]:
         missing.append(f"{counted(unanswered, 'question')} without an answer")
     if report.unread:
-        missing.append(f"{counted(len(report.unread), 'host')} that could not be asked")
-    return " and ".join(missing) or ("what the notes name" if report.notes else "")
+        missing.append(f"{counted(len(report.unread), 'host')} that could not be measured")
+    return " and ".join(missing) or ("see the notes" if report.notes else "")
 
 
 def _against(report: AuditReport) -> str:
     if report.earlier_nights:
-        return f"Comparison with {counted(report.earlier_nights, 'earlier night')}."
-    return "There is no earlier night to compare with, so that everything counts as new."
+        return f"Compared with {counted(report.earlier_nights, 'earlier night')}."
+    return "There is no earlier night to compare with, so every finding counts as new."
 
 
 # What is broken, and what is gone

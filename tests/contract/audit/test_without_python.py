@@ -34,7 +34,7 @@ def test_nothing_to_ask_with(host: ProbedHost) -> None:
     kinds = tuple(kind for kind in Kind if kind is not Kind.SETTINGS)
     answers = _asked(host, (Question(kind, HERE, 1, "a.lab", "udp", "A", sizes=(1500,)) for kind in kinds))
     assert {answer.outcome for answer in answers} == {Outcome.UNKNOWN}
-    assert all(answer.reason.startswith("no python3") for answer in answers), answers
+    assert all(answer.reason.startswith("the host has n") and "python3" in answer.reason for answer in answers), answers
     assert all(answer.duration_ms is None for answer in answers)
 
 
@@ -190,7 +190,7 @@ def test_a_python_that_was_killed_is_not_tried_again(host: ProbedHost) -> None:
         host.tool(tool)
     batch = RequestBatch((Question(Kind.STUB, name="localhost"),))
     answer = read_answers(host.run(program(batch)).stdout, batch)[0]
-    assert (answer.outcome, answer.reason) == (Outcome.UNKNOWN, "the answer was cut short")
+    assert (answer.outcome, answer.reason) == (Outcome.UNKNOWN, "the probe program was cut off before it answered this")
 
 
 def test_no_time_left(host: ProbedHost) -> None:

@@ -114,7 +114,7 @@ def a_bad_night() -> AuditReport:
 def an_expected_night(*more: Measurement) -> AuditReport:
     """A host that is cordoned does not answer; and whatever else there is."""
     failed = tuple(a_fact(source=host, target="fra1-n02", quality=Quality.FAIL) for host in ("fra1-n01", "ams1-n01"))
-    cordoned = a_finding("audit.host.cut", "fra1-n02", Severity.INFO, "host", "no connection; it is cordoned")
+    cordoned = a_finding("audit.host.cut", "fra1-n02", Severity.INFO, "host", "no connection; the node is cordoned")
     return a_report(
         facts=(a_fact(), *failed, *more),
         compared=Comparison((change(cordoned),), ()),

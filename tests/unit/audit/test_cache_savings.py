@@ -40,6 +40,6 @@ def test_nothing_is_told_where_nothing_is_known(told: list[dict[str, str]], plac
 
 def test_it_is_said_with_its_range() -> None:
     assert str(CacheSavings(2, 180, 20, 2, 1)) == (
-        "The caches of 2 nodes answered 90% of 200 questions themselves since they started; of the 20 others some 10"
+        "The caches of 2 nodes answered 90% of 200 questions from memory since they started. Of the other 20, about 10"
         " (between 0 and 20) crossed the line to the cloud, where 1 of 2 DNS servers are."
     )

@@ -273,7 +273,7 @@ def test_silence_is_told_after_three_nights(before: list[PastRun], nights: dict[
         pytest.param(
             [*(asking(n / 100, "n1") for n in range(1, 9)), *(asking(n, "n1 n2") for n in range(1, 9))],
             ["r0.01", "r1", "r2", "r3"],
-            id="one host again and again in an inputs",
+            id="one host several times in a night",
         ),
         pytest.param(
             [asking(1, "n2"), asking(1.02, "n1 n2"), asking(2, "n1 n2"), asking(3, "n1 n2")],
@@ -327,7 +327,7 @@ def test_what_left_its_baseline(usual: Baseline | None, took_ms: float, quality:
     assert judged.quality is quality
     if quality is Quality.SLOW:
         assert usual is not None
-        assert f"{usual.median_ms:.1f} ms is the median of 5 nights" in judged.evidence
+        assert f"the median of 5 nights is {usual.median_ms:.1f} ms" in judged.evidence
 
 
 def test_a_failure_is_never_made_slow() -> None:

@@ -84,10 +84,10 @@ def test_a_host_that_is_away_is_one_finding() -> None:
 
 
 def test_a_host_that_answers_nothing_is_not_measured() -> None:
-    mute = Answer(Outcome.UNKNOWN, reason="the probe program did not begin")
+    mute = Answer(Outcome.UNKNOWN, reason="the probe program did not start")
     checks = ("settings.search", "dns.stub", "dns.resolver", "mtu.host", "connect.host")
     report = conclude(inputs({"n1": dict.fromkeys(checks, mute)}), NOW)
-    assert report.unread == {"n1": "the probe program did not begin"}
+    assert report.unread == {"n1": "the probe program did not start"}
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["it answers, and may not be read", "it does not answer"])
@@ -135,11 +135,11 @@ def test_a_site_that_has_been_without_a_worker_for_long_is_one_finding_still() -
     ("node", "severities", "note"),
     [
         pytest.param({}, {Severity.BLOCKER, Severity.WARNING}, "", id="nothing is going on with it"),
-        pytest.param({"unschedulable": True}, {Severity.INFO}, "; it is cordoned", id="it is cordoned"),
+        pytest.param({"unschedulable": True}, {Severity.INFO}, "; the node is cordoned", id="it is cordoned"),
         pytest.param(
             {"annotations": {ROLLOUT: claim_text(Claim("r", "upgrade", {}, "run-1", 1, Phase.CHANGING, "now"))}},
             {Severity.INFO},
-            "; upgrade works on it (changing)",
+            "; upgrade works on the node (changing)",
             id="an upgrade works on it",
         ),
     ],
@@ -154,7 +154,7 @@ def test_no_login_to_a_host_that_is_worked_on_is_no_surprise(
     findings = [one.finding for one in conclude(replace(night, views={CLUSTER.name: view}), NOW).compared.changes]
     assert {one.id: one.evidence.observed for one in findings} == {
         "hosts.ssh.host-key-changed": f"another key{note}",
-        SILENT: f"nothing was measured of it for 9 nights: another key{note}",
+        SILENT: f"the host was not measured for 9 nights: another key{note}",
     }
     assert {one.severity for one in findings} == severities
 
@@ -190,7 +190,7 @@ def test_whose_clock_is_wrong(off: list[str], found: list[tuple[str, str]], seve
     for one in report.compared.changes:
         assert one.finding.severity is severity
         assert "time synchronisation" in one.finding.next_step
-        assert ("; it is cordoned" in one.finding.evidence.observed) == (severity is Severity.INFO)
+        assert ("; the node is cordoned" in one.finding.evidence.observed) == (severity is Severity.INFO)
 
 
 def test_a_login_is_told_by_who_tried_it() -> None:

@@ -54,7 +54,7 @@ def test_the_summary_of_a_bad_night() -> None:
 
 - host fra1-n02: `audit.kubelet`, last seen: port 10250 refuses
 
-## Not measured tonight: nobody knows whether these are fixed
+## Not measured tonight: unknown whether these are fixed
 
 - host ams1-n02: `audit.clock`, last seen: its clock is 40 s off
 
@@ -68,22 +68,22 @@ def test_the_summary_of_a_bad_night() -> None:
 def test_a_run_over_some_hosts_counts_what_it_leaves_alone() -> None:
     left = PastFinding("audit.clock", Subject("host", "fra1-n02"), "its clock is off", False)
     report = a_report(compared=Comparison((), (), (left,)))
-    assert "\nNot looked at, and kept for the next run that does: 1 finding.\n" in markdown(report)
+    assert "\nOutside the scope of this run, and kept for the next one: 1 finding.\n" in markdown(report)
     assert [one["id"] for one in as_json(report)["elsewhere"]] == ["audit.clock"]
     assert (as_json(report)["fixed"], as_json(report)["not_measured"]) == ([], [])
 
 
 def test_a_quiet_night_is_short() -> None:
-    assert "**Nothing is wrong.**" in markdown(a_report())
+    assert "**Nothing is broken.**" in markdown(a_report())
     assert len(markdown(a_report()).splitlines()) < 8
 
 
 def test_what_a_host_that_is_worked_on_makes_fail_is_no_alarm() -> None:
     text = markdown(an_expected_night())
-    assert "**Nothing is wrong.**" in text
-    assert "no connection; it is cordoned (new)" in text
+    assert "**Nothing is broken.**" in text
+    assert "no connection; the node is cordoned (new)" in text
     more = an_expected_night(a_fact("dns.stub", quality=Quality.FAIL))
-    assert "**1 measurement failed, and no finding explains why.**" in markdown(more)
+    assert "**1 measurement failed, and no finding explains them.**" in markdown(more)
 
 
 def test_a_big_night_is_cut_and_says_so() -> None:
@@ -152,7 +152,7 @@ def test_a_run_fails_for_what_has_become_a_blocker(was: str, state: RunState) ->
 
 def test_what_has_become_a_blocker_keeps_its_date() -> None:
     became = replace(change(a_finding(), FindingStatus.STILL, 4), was="warning")
-    assert status_text(became) == "still failing since 2026-11-20, 4 nights; a blocker now, warning before"
+    assert status_text(became) == "still failing since 2026-11-20, 4 nights; now a blocker, before: warning"
     assert status_text(replace(became, was="blocker")) == "still failing since 2026-11-20, 4 nights"
     milder = replace(became, finding=a_finding(severity=Severity.WARNING), was="blocker")
     assert status_text(milder) == "still failing since 2026-11-20, 4 nights"

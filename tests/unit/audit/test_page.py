@@ -34,47 +34,47 @@ UNKNOWN = a_report(
 
 def test_a_quiet_night_says_so_and_how_much_was_measured() -> None:
     read = Read(page(a_report()))
-    assert "✓ Nothing is wrong." in read.sections[""]
+    assert "✓ Nothing is broken." in read.sections[""]
     assert "6 measured: 6 ok" in read.sections[""]
-    assert "took 4 min 12 s. Comparison with 5 earlier nights. Run run-1" in read.sections[""]
-    assert "all 3 hosts could be asked" in read.sections["hosts"]
+    assert "took 4 min 12 s. Compared with 5 earlier nights. Run run-1" in read.sections[""]
+    assert "all 3 hosts were measured" in read.sections["hosts"]
 
 
 @pytest.mark.parametrize(
     ("report", "words", "mark"),
     [
-        pytest.param(EMPTY, "Nothing could be measured: nobody knows whether anything is wrong.", "warn", id="empty"),
+        pytest.param(EMPTY, "Nothing could be measured: whether anything is broken is unknown.", "warn", id="empty"),
         pytest.param(
-            UNKNOWN, "Nothing could be measured: nobody knows whether anything is wrong.", "warn", id="all unknown"
+            UNKNOWN, "Nothing could be measured: whether anything is broken is unknown.", "warn", id="all unknown"
         ),
         pytest.param(
             a_report(unread={"fra1-n01": "no login"}),
-            "Nothing is wrong in what could be measured.",
+            "Nothing is broken in what could be measured.",
             "good",
             id="one host missing",
         ),
         pytest.param(
             a_report(facts=(a_fact(quality=Quality.FAIL),)),
-            "1 measurement failed, and no finding explains why.",
+            "1 measurement failed, and no finding explains them.",
             "bad",
             id="unexplained",
         ),
         pytest.param(
             a_report(compared=Comparison((change(a_finding(), FindingStatus.STILL, 4),), ())),
-            "One thing is broken, still failing since 2026-11-20, 4 nights.",
+            "One thing is broken: still failing since 2026-11-20, 4 nights.",
             "bad",
             id="one finding",
         ),
         pytest.param(
             a_report(compared=Comparison((change(a_finding(severity=Severity.INFO)),), ())),
-            "Nothing is wrong.",
+            "Nothing is broken.",
             "good",
             id="expected",
         ),
-        pytest.param(an_expected_night(), "Nothing is wrong.", "good", id="what failed is expected"),
+        pytest.param(an_expected_night(), "Nothing is broken.", "good", id="what failed is expected"),
         pytest.param(
             an_expected_night(a_fact("dns.stub", quality=Quality.FAIL)),
-            "1 measurement failed, and no finding explains why.",
+            "1 measurement failed, and no finding explains them.",
             "bad",
             id="one more than is expected",
         ),
@@ -94,8 +94,8 @@ def test_an_empty_night_has_a_sentence_in_every_section() -> None:
         ("no earlier night to compare with", "gone"),
         ("No connection between hosts was measured", "connections"),
         ("No DNS was measured", "dns"),
-        ("Not known yet", "latency"),
-        ("No host was asked for", "hosts"),
+        ("Unknown: a path", "latency"),
+        ("No host was chosen", "hosts"),
         ("Nothing was measured", "method"),
     ):
         assert words in sections[section]
@@ -104,7 +104,7 @@ def test_an_empty_night_has_a_sentence_in_every_section() -> None:
 def test_a_run_over_some_hosts_says_that_it_leaves_the_rest_alone() -> None:
     left = PastFinding("audit.clock", Subject("host", "fra1-n02"), "its clock is off", False)
     gone = Read(page(a_report(compared=Comparison((), (), (left,))))).sections["gone"]
-    assert gone == "PastFinding since last night Not looked at, and kept for the next run that does: 1 finding."
+    assert gone == "Gone since last night Outside the scope of this run, and kept for the next one: 1 finding."
 
 
 def test_a_finding_tells_its_evidence_its_history_what_it_explains_and_what_to_do() -> None:
@@ -123,7 +123,7 @@ def test_a_finding_tells_its_evidence_its_history_what_it_explains_and_what_to_d
     assert broken.index("blocker") < broken.index("! warning") < broken.index("i info")
     assert "it is cordoned" in read.folded
     assert "DNS over TCP fails" not in read.folded
-    fixed, unknown = read.sections["gone"].split("nobody knows whether fixed")
+    fixed, unknown = read.sections["gone"].split("unknown whether fixed")
     assert "port 10250 refuses" in fixed
     assert "its clock is 40 s off" in unknown
 
@@ -192,4 +192,4 @@ def test_a_big_night_is_a_small_page(sites: int, domains: int) -> None:
     read = Read(text)
     assert "1,234 more are not shown" in read.sections["broken"]
     if sites * domains > 24:
-        assert "only the directions that have trouble are shown" in read.sections["connections"]
+        assert "only the directions with failures are shown" in read.sections["connections"]

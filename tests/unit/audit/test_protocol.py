@@ -14,7 +14,7 @@ from poolkeeper.tasks.audit.remote.protocol import batch_text, decoded, encoded,
 
 TWO = RequestBatch((Question(Kind.SETTINGS), Question(Kind.TCP, "10.0.0.1", 22)))
 BEGIN, END = "\npoolkeeper-probe begin\n", "poolkeeper-probe end\n"
-CUT = Answer(Outcome.UNKNOWN, reason="the answer was cut short")
+CUT = Answer(Outcome.UNKNOWN, reason="the probe program was cut off before it answered this")
 OK = Answer(Outcome.OK, 1.5)
 
 texts = st.text(max_size=40)
@@ -77,20 +77,24 @@ LIMITS = "limits\t15\t3\t8\t0"
     [
         pytest.param("", "limits", id="nothing"),
         pytest.param("limits\t15\t3\t8", "limits", id="limits that are too few"),
-        pytest.param("limits\tnan\t3\t8\t0", "beyond", id="a limit that is no number"),
-        pytest.param("limits\t3600\t3\t8\t0", "beyond", id="an hour"),
-        pytest.param("limits\t15\t3\t1000\t0", "beyond", id="a thousand at once"),
-        pytest.param(f"{LIMITS}\nrun\trm", "`run rm` is no question", id="another word"),
+        pytest.param("limits\tnan\t3\t8\t0", "exceed", id="a limit that is no number"),
+        pytest.param("limits\t3600\t3\t8\t0", "exceed", id="an hour"),
+        pytest.param("limits\t15\t3\t1000\t0", "exceed", id="a thousand at once"),
+        pytest.param(f"{LIMITS}\nrun\trm", "`run rm` is not a question", id="another word"),
         pytest.param(f"{LIMITS}\nask\t0\tshell\t\t0\t\t\t\t\t\t", "shell", id="another kind of question"),
-        pytest.param(f"{LIMITS}\nask\t1\ttcp\ta\t22\t\t\t\t\t\t", "no question", id="out of order"),
-        pytest.param(f"{LIMITS}\nask\t0\ttcp\ta\tssh\t\t\t\t\t\t", "no question", id="a port by name"),
-        pytest.param(f"{LIMITS}\nask\t0\ttcp\t-w\t22\t\t\t\t\t\t", "no question", id="an option for an address"),
+        pytest.param(f"{LIMITS}\nask\t1\ttcp\ta\t22\t\t\t\t\t\t", "not a question", id="out of order"),
+        pytest.param(f"{LIMITS}\nask\t0\ttcp\ta\tssh\t\t\t\t\t\t", "not a question", id="a port by name"),
+        pytest.param(f"{LIMITS}\nask\t0\ttcp\t-w\t22\t\t\t\t\t\t", "not a question", id="an option for an address"),
         pytest.param(
-            f"{LIMITS}\nask\t0\tdns\ta\t53\t@8.8.8.8\t\t\t\t\t", "no question", id="another server for a name"
+            f"{LIMITS}\nask\t0\tdns\ta\t53\t@8.8.8.8\t\t\t\t\t", "not a question", id="another server for a name"
         ),
-        pytest.param(f"{LIMITS}\nask\t0\tdns\ta\t53\tx\tudp\tx/y/%0A1e id%0As/a\t\t\t", "no question", id="a script"),
-        pytest.param(f"{LIMITS}\nask\t0\ttls\ta\t443\t\t\t\tgone\t\t", "no authority gone", id="a lost authority"),
-        pytest.param(f"{LIMITS}\nask\t0\tapi\ta\t443\t\t\t\t\t\t-k", "no question", id="an option for a name"),
+        pytest.param(
+            f"{LIMITS}\nask\t0\tdns\ta\t53\tx\tudp\tx/y/%0A1e id%0As/a\t\t\t", "not a question", id="a script"
+        ),
+        pytest.param(
+            f"{LIMITS}\nask\t0\ttls\ta\t443\t\t\t\tgone\t\t", "no certificates of authority gone", id="a lost authority"
+        ),
+        pytest.param(f"{LIMITS}\nask\t0\tapi\ta\t443\t\t\t\t\t\t-k", "not a question", id="an option for a name"),
     ],
 )
 def test_a_sheet_that_is_none_is_refused(text: str, says: str) -> None:
@@ -143,12 +147,12 @@ def test_hostile_output_gives_one_answer_for_each_question(noise: str, lines: li
         pytest.param(f"{BEGIN}0\tok\t1.5\t\n1\tok\t1.5\t", (OK, CUT), id="cut before the line's end"),
         pytest.param(
             f"{BEGIN}0\tok\t1.5\t\n{END}",
-            (OK, Answer(Outcome.UNKNOWN, reason="it was not answered")),
+            (OK, Answer(Outcome.UNKNOWN, reason="the probe program did not answer this")),
             id="one is missing",
         ),
         pytest.param(
             "sh: 1: printf: not found\n",
-            2 * (Answer(Outcome.UNKNOWN, reason="the probe program did not begin: last words"),),
+            2 * (Answer(Outcome.UNKNOWN, reason="the probe program did not start: last words"),),
             id="never begun",
         ),
         pytest.param(
@@ -160,7 +164,7 @@ def test_hostile_output_gives_one_answer_for_each_question(noise: str, lines: li
         pytest.param(
             f"{BEGIN}0\tdns\t\n1\ttimeout\tinf\tno%0Aanswer\tX=1\trcode=%25\tx\n{END}",
             (
-                Answer(Outcome.UNKNOWN, reason="it was not answered"),
+                Answer(Outcome.UNKNOWN, reason="the probe program did not answer this"),
                 Answer(Outcome.TIMEOUT, None, {"rcode": "%"}, "no?answer"),
             ),
             id="fields that are none",
@@ -168,7 +172,7 @@ def test_hostile_output_gives_one_answer_for_each_question(noise: str, lines: li
     ],
 )
 def test_reading(text: str, expected: tuple[Answer, ...]) -> None:
-    assert read_answers(text, TWO, said="last words") == expected
+    assert read_answers(text, TWO, stderr="last words") == expected
 
 
 def test_the_program_is_ascii_and_quotes_what_it_is_given() -> None:

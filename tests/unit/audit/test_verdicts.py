@@ -63,7 +63,7 @@ def answered(took_ms: float = 3.0, **values: str) -> Answer:
             Kind.TCP,
             Expected(),
             Answer(Outcome.NO_NAME, 1, reason="Name or service not known"),
-            (FAIL, "no-name", "its name cannot be looked up: Name or service not known"),
+            (FAIL, "no-name", "the name cannot be resolved: Name or service not known"),
             id="its name is not known",
         ),
         pytest.param(Kind.HTTP, Expected(), answered(status="302"), (OK, "", "status 302"), id="a page"),
@@ -85,56 +85,64 @@ def answered(took_ms: float = 3.0, **values: str) -> Answer:
             Kind.TLS,
             Expected(expires_in_s=86400.0),
             answered(not_after="2026-11-25T01:59:59+00:00", verified="yes"),
-            (FAIL, "expires-soon", "its certificate expires on 2026-11-25 01:59 UTC"),
+            (FAIL, "expires-soon", "the certificate expires on 2026-11-25 01:59 UTC"),
             id="a certificate that ends within the day",
         ),
         pytest.param(
             Kind.TLS,
             Expected(expires_in_s=86400.0),
             Answer(Outcome.TLS, 3, {"not_after": "2026-11-20T00:00:00+00:00", "verified": "certificate has expired"}),
-            (FAIL, "expired", "its certificate has expired on 2026-11-20 00:00 UTC"),
+            (FAIL, "expired", "the certificate expired on 2026-11-20 00:00 UTC"),
             id="a certificate that has ended",
         ),
         pytest.param(
             Kind.TLS,
             Expected(),
             Answer(Outcome.TLS, 3, {"issuer": "CN=proxy", "verified": "self-signed certificate"}),
-            (FAIL, "untrusted", "its certificate does not verify: self-signed certificate (issued by CN=proxy)"),
+            (FAIL, "untrusted", "the certificate does not verify: self-signed certificate (issued by CN=proxy)"),
             id="a certificate of someone else's",
         ),
         pytest.param(
             Kind.TLS,
             Expected(),
             Answer(Outcome.TLS, 3, reason="it breaks the connection off"),
-            (FAIL, "no-handshake", "takes the connection, and no TLS comes of it: it breaks the connection off"),
+            (
+                FAIL,
+                "no-handshake",
+                "the server accepts the connection, but the TLS handshake fails: it breaks the connection off",
+            ),
             id="a load balancer with nobody behind it",
         ),
         pytest.param(
             Kind.MTU,
             Expected(path_mtu=1500),
             answered(largest="1500"),
-            (OK, "", "1500 bytes pass unfragmented"),
+            (OK, "", "packets of 1500 bytes pass unfragmented"),
             id="all",
         ),
         pytest.param(
             Kind.MTU,
             Expected(path_mtu=1500),
             answered(largest="1450"),
-            (FAIL, "too-big", "1450 bytes pass, 1500 do not; the network tells nothing: they vanish"),
+            (
+                FAIL,
+                "too-big",
+                "packets of 1450 bytes pass, of 1500 do not; the network drops them without an ICMP error",
+            ),
             id="big packets vanish",
         ),
         pytest.param(
             Kind.MTU,
             Expected(path_mtu=1500),
             answered(largest="576", reported="1400"),
-            (FAIL, "too-big", "576 bytes pass, 1500 do not; the network tells 1400"),
+            (FAIL, "too-big", "packets of 576 bytes pass, of 1500 do not; the network reports an MTU of 1400"),
             id="big packets are turned back",
         ),
         pytest.param(
             Kind.MTU,
             Expected(path_mtu=1500),
             Answer(Outcome.TIMEOUT, 3000),
-            (UNKNOWN, "", "no echo comes back, small or big: ICMP may not pass"),
+            (UNKNOWN, "", "no echo reply arrived, small or big: ICMP may be filtered"),
             id="no echo at all",
         ),
         pytest.param(
@@ -148,7 +156,7 @@ def answered(took_ms: float = 3.0, **values: str) -> Answer:
             Kind.SETTINGS,
             Expected(),
             answered(servers="10.1.0.2", search="a,b,c", ndots="5"),
-            (FAIL, "wrong-answer", "ndots:5 and search a b c: a name like example.com costs 3 questions more"),
+            (FAIL, "wrong-answer", "ndots:5 and search a b c: example.com costs 3 extra lookups"),
             id="three questions too many",
         ),
         pytest.param(
@@ -172,7 +180,7 @@ def answered(took_ms: float = 3.0, **values: str) -> Answer:
             Kind.SETTINGS,
             Expected(),
             Answer(Outcome.GARBLED, 1),
-            (UNKNOWN, "", "its resolv.conf cannot be read: garbled"),
+            (UNKNOWN, "", "resolv.conf cannot be read: garbled"),
             id="no settings",
         ),
         pytest.param(
@@ -193,7 +201,7 @@ def answered(took_ms: float = 3.0, **values: str) -> Answer:
             Kind.METRICS,
             Expected(),
             Answer(Outcome.REFUSED, 1),
-            (UNKNOWN, "", "its metrics cannot be read: refused"),
+            (UNKNOWN, "", "the metrics cannot be read: refused"),
             id="no metrics say nothing of the cache",
         ),
     ],
@@ -227,7 +235,7 @@ A, B = "10.1.9.20", "10.1.9.21"
             Expected(addresses=(A,)),
             answered(addresses=B),
             {},
-            (FAIL, "wrong-answer", f"answers {B}; {A} is declared"),
+            (FAIL, "wrong-answer", f"answers {B}; the fleet file declares {A}"),
             id="not as declared",
         ),
         pytest.param(
@@ -248,21 +256,21 @@ A, B = "10.1.9.20", "10.1.9.21"
             Expected(compared=True),
             answered(addresses=B),
             {("", NAME): None},
-            (FAIL, "wrong-answer", f"answers {B}; the servers do not agree"),
+            (FAIL, "wrong-answer", f"answers {B}; the servers have no majority answer"),
             id="no two answer alike",
         ),
         pytest.param(
             Expected(absent=True),
             answered(rcode="NXDOMAIN"),
             {},
-            (OK, "", "no such name, as it should be"),
+            (OK, "", "no such name, as expected"),
             id="a name that must not be",
         ),
         pytest.param(
             Expected(absent=True),
             answered(addresses=A),
             {},
-            (FAIL, "wrong-answer", f"answers {A} for a name that nobody has"),
+            (FAIL, "wrong-answer", f"answers {A} for a name that does not exist"),
             id="an answer for every name",
         ),
     ],
@@ -330,16 +338,14 @@ def test_what_a_cache_hides_is_not_cleared(
             (FAIL, "no-name", "no-name: Temporary failure in name resolution"),
             id="nobody answered",
         ),
-        pytest.param(
-            Expected(absent=True), answered(addresses=""), (OK, "", "no such name, as it should be"), id="none"
-        ),
+        pytest.param(Expected(absent=True), answered(addresses=""), (OK, "", "no such name, as expected"), id="none"),
     ],
 )
 def test_a_lookup_that_finds_none(expected: Expected, answer: Answer, fact: tuple[Any, ...]) -> None:
     assert facts(asked(Kind.STUB, NAME, expected), answer) == [("x", *fact)]
 
 
-CUT_OFF = "its answer does not fit into a datagram"
+CUT_OFF = "the answer does not fit into a datagram"
 
 
 @pytest.mark.parametrize(
@@ -528,7 +534,7 @@ def test_an_answer_that_makes_no_sense_is_its_own_unknown() -> None:
     questions = [asked(Kind.TCP), asked(Kind.DNS, "a.example"), asked(Kind.API), asked(Kind.SETTINGS), asked(Kind.TCP)]
     judged = judge("n1", questions, [answered(), strange, strange, strange, answered()], {}, NOW)
     assert [fact.quality for fact in judged] == [OK, UNKNOWN, UNKNOWN, UNKNOWN, OK]
-    assert judged[1].evidence.startswith("its answer makes no sense (AttributeError: ")
+    assert judged[1].evidence.startswith("the answer is malformed (AttributeError: ")
 
 
 TOLD = st.dictionaries(
@@ -592,4 +598,4 @@ def test_no_answer_is_stumbled_over(kind: Kind, answer: Answer, expected: Expect
     one = asked(kind, "a.example", expected)
     judged = judge("n1", [one], [answer], agree([(one, answer)]), NOW)
     assert judged
-    assert not any(fact.evidence.startswith("its answer makes no sense") for fact in judged)
+    assert not any(fact.evidence.startswith("the answer is malformed") for fact in judged)

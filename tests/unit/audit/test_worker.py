@@ -42,8 +42,8 @@ def test_as_many_at_once_as_prefect_takes(batches: list[RequestBatch], sizes: li
     ("said", "outcome", "reason"),
     [
         pytest.param({"stdout": GOOD, "stderr": ""}, Outcome.OK, "", id="an answer"),
-        pytest.param({"stdout": "", "stderr": "sh: no\n"}, Outcome.UNKNOWN, "did not begin: sh: no", id="none"),
-        pytest.param({"stdout": 7}, Outcome.UNKNOWN, "did not begin", id="no text"),
+        pytest.param({"stdout": "", "stderr": "sh: no\n"}, Outcome.UNKNOWN, "did not start: sh: no", id="none"),
+        pytest.param({"stdout": 7}, Outcome.UNKNOWN, "did not start", id="no text"),
     ],
 )
 def test_what_the_program_told_is_read_here(said: Any, outcome: Outcome, reason: str) -> None:
@@ -61,8 +61,8 @@ def test_what_the_program_told_is_read_here(said: Any, outcome: Outcome, reason:
             id="an error keeps its kind",
         ),
         pytest.param({"error": "from a later version", "observed": "x"}, HostError, "x", id="a kind we do not know"),
-        pytest.param(None, HostError, "the worker told nothing of it", id="a host that is missing"),
-        pytest.param("nonsense", HostError, "the worker told nothing of it", id="nonsense"),
+        pytest.param(None, HostError, "the worker's reply has nothing about this host", id="a host that is missing"),
+        pytest.param("nonsense", HostError, "the worker's reply has nothing about this host", id="nonsense"),
     ],
 )
 def test_an_error_there_is_the_same_error_here(said: Any, kind: type[HostError], observed: str) -> None:
