@@ -1,4 +1,4 @@
-"""`poolkeeper probe`: the preflight checks and the audit's questions on hosts, now. Only looks; needs no Prefect."""
+"""`poolkeeper probe`: run the preflight checks and the audit's questions on hosts. No changes; no Prefect."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def probe(fleet: str | None, hosts: tuple[str, ...], as_json: bool) -> None:
 
 
 def show(answer: Sequence[dict[str, Any]]) -> None:
-    """Each host with its counts and its findings."""
+    """Print each host with its counts, its failed and unknown checks, and its findings."""
     from rich.markup import escape
 
     from poolkeeper.tasks.outcomes import Verdict
@@ -53,10 +53,10 @@ def show(answer: Sequence[dict[str, Any]]) -> None:
     for row in answer:
         verdicts = [check["verdict"] for check in row["checks"]]
         counts = ", ".join(f"{verdicts.count(v)} {v}" for v in Verdict if verdicts.count(v))
-        told = f"{row['next_action']}: {row['reason']} ({counts or 'not read'})"
-        terminal.print(f"[bold]{escape(row['name'])}[/bold]: {escape(told)}")
+        line = f"{row['next_action']}: {row['reason']} ({counts or 'not read'})"
+        terminal.print(f"[bold]{escape(row['name'])}[/bold]: {escape(line)}")
         for check in row["checks"]:
-            if check["verdict"] in ("fail", "unknown") and check["target"]:  # of the others there are findings
+            if check["verdict"] in ("fail", "unknown") and check["target"]:  # a check without a target has a finding
                 terminal.print(
                     f"  {check['verdict']} {check['check']} {check['target']}: {check['reason']}", markup=False
                 )

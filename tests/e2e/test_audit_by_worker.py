@@ -77,7 +77,7 @@ def test_a_site_is_asked_by_its_own_worker(new_lab: Callable[[int], Cluster]) ->
     prefect(cluster, "deploy", "poolkeeper.flows.ask_site.ask_site", "--name", POOL, "--pool", POOL)
     late = cluster.program(sys.executable, "-c", IMPATIENT, *audit)
     assert told(late) == [AWAY], late.answer["audit"]
-    assert "was taken by no worker" in late.answer["audit"]["findings"][0]["evidence"]["observed"]
+    assert "no worker took run" in late.answer["audit"]["findings"][0]["evidence"]["observed"]
     assert [run["state_type"] for run in runs_there(cluster)] == ["CANCELLED"], "nobody runs it later"
 
     with worker(cluster):
@@ -86,7 +86,7 @@ def test_a_site_is_asked_by_its_own_worker(new_lab: Callable[[int], Cluster]) ->
     assert (ended.code, told(ended)) == (0, []), ended.answer["audit"]["findings"]
     assert [gone["subject"] for gone in ended.answer["audit"]["fixed"]] == [AWAY[1]]
     assert ended.answer["audit"]["unread"] == {}
-    assert (run["state_type"], run["state"]["message"]) == ("COMPLETED", f"{len(inside)} of {len(inside)} hosts asked")
+    assert (run["state_type"], run["state"]["message"]) == ("COMPLETED", f"{len(inside)} of {len(inside)} hosts probed")
     assert run["parameters"]["batches"].keys() == inside
     left = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
     assert ask_prefect(cluster, "POST", "/artifacts/filter", left) == [], "what was fetched is not kept"

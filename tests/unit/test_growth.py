@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.acceptance.testpod import _ANSWER
+from poolkeeper.tasks.audit.planning.questions import Kind, Question, RequestBatch
+from poolkeeper.tasks.audit.remote import probe
+from poolkeeper.tasks.audit.remote.protocol import _FIELDS, BEGIN, read_answers
+from poolkeeper.tasks.audit.report.dns_stages import transport
 from poolkeeper.tasks.fees.bill.bill_export import _plain
 from poolkeeper.tasks.fees.bill.vendor_bill import _NUMBER as BILLED
 from poolkeeper.tasks.fees.bill.vendor_bill import amount
@@ -32,6 +36,7 @@ from poolkeeper.tasks.fleet.versions import numbers
 from poolkeeper.tasks.hosts.commands import _PROMPT, _PROMPT_BYTES
 from poolkeeper.tasks.outcomes import Invalid, on_one_line, redact
 from poolkeeper.tasks.pages.markdown import with_commands
+from poolkeeper.tasks.pages.plots import _FROM_ELSEWHERE
 from poolkeeper.tasks.pages.spreadsheet import _no_formula
 from poolkeeper.tasks.upgrade.goal import _PACKAGE, _PACKAGE_VERSION
 from tests.unit.onboard.builders import a_fleet, a_host
@@ -66,6 +71,9 @@ def nested(text: str) -> None:
         _refuse_depth(text)
 
 
+BATCH = RequestBatch((Question(Kind.TCP, "n1", 22),))
+
+
 LOOKS: dict[str, Callable[[str], Any]] = {
     "redacted": redact,
     "made visible": on_one_line,
@@ -95,6 +103,12 @@ LOOKS: dict[str, Callable[[str], Any]] = {
     "chosen hosts": chosen,
     "prompts": lambda text: _PROMPT.search(text.encode()[-_PROMPT_BYTES:]),
     "answers of test pods": _ANSWER.match,
+    "attributes of plots": lambda text: _FROM_ELSEWHERE.sub("", text),
+    "questions to hosts": lambda text: [re.fullmatch(pattern, text) for pattern in _FIELDS],
+    "answers of hosts": lambda text: read_answers(f"{BEGIN}\n0\tok\t1\t\t{text}", BATCH),
+    "transports": transport,
+    "metrics of caches": lambda text: probe.metrics(bytearray(text, "ascii")),
+    "resolver settings": probe.settings,
     "no formula": _no_formula,
     "commands in a sentence": with_commands,
 }
@@ -103,6 +117,8 @@ PIECES = (
     "PRIVATE KEY-----", "://", "://a:", "a@", "Bearer ", " ", "\t", "A1a", "A1a ", "LTAI", "# ", "# LTAI5tAbcdefghijklmn\n",
     "[", "- ", "? ", "1", "1.", ".1", "1e", "0-", "a.", "password:", "password: ", "%", "a|", "a=", "*", "n1|",
     "poolkeeper: ", "/", "=", "\x1b[", "\n",
+    ' xmlns="', ' xmlns:xlink="', '"', "coredns_a{", "coredns_a", "} 1", "\n", "a=%0A", "\t", " udp/1", "udp", "search a\n",
+    "options ndots:1 ", "\n",
 )  # fmt: skip
 
 
