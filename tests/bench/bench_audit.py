@@ -154,7 +154,7 @@ def ours(folder: Path, ports: Sequence[int], dns_port: int) -> dict[str, Any]:
             run.conclude()
     figures["conclude_after_a_week_s"], _ = _timed(run, responses)
     figures["conclude_broken_s"], report = _timed(run, _broken(run, responses))
-    return {**figures, "broken_findings": len(report.compared.told), "peak_rss_after_a_week_mb": peak_mb()}
+    return {**figures, "broken_findings": len(report.compared.changes), "peak_rss_after_a_week_mb": peak_mb()}
 
 
 def _timed(run: AuditRun, responses: Mapping[str, Response]) -> tuple[float, AuditReport]:

@@ -98,24 +98,24 @@ def main(count: int, failing: int) -> None:
     scattered_s, scattered_cpu_s, many = timed(scatter)
     figures = {
         "facts": count,
-        "suspects_each": round(sum(len(fact.candidates) for fact in facts) / count, 1),
-        "suspects_built_s": planned_s,
+        "candidates_each": round(sum(len(fact.candidates) for fact in facts) / count, 1),
+        "candidates_built_s": planned_s,
         "broken_parts": parts,
         "failing": sum(fact.quality is Quality.FAIL for fact in faulty),
         "causes": len(causes),
-        "fold_s": broken_s,
-        "fold_cpu_s": broken_cpu_s,
-        "fold_s_wanted": 2,
-        "suspects_not_shared_s": copied_s,
-        "suspects_not_shared_cpu_s": copied_cpu_s,
-        "suspects_not_shared_alike": same == causes,
+        "group_s": broken_s,
+        "group_cpu_s": broken_cpu_s,
+        "group_s_wanted": 2,
+        "candidates_not_shared_s": copied_s,
+        "candidates_not_shared_cpu_s": copied_cpu_s,
+        "candidates_not_shared_alike": same == causes,
         "scattered_failing": failing,
         "scattered_causes": len(many),
         "scattered_s": scattered_s,
         "scattered_cpu_s": scattered_cpu_s,
         "peak_rss_mb": round(peak_mb()),
     }
-    print(json.dumps({"bench": "folding", "load": round(os.getloadavg()[0], 1), **figures}))
+    print(json.dumps({"bench": "grouping", "load": round(os.getloadavg()[0], 1), **figures}))
 
 
 if __name__ == "__main__":
