@@ -1,4 +1,4 @@
-"""What the cluster tells of its nodes: whom a fact accuses."""
+"""Measurements of the cluster itself, and their candidate causes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def shared(label: str) -> set[CandidateCause]:
     return {candidate for candidate in candidates if candidate.part in (Part.TARGET, Part.SITE_TARGET)}
 
 
-def test_what_each_cluster_has_is_told_apart() -> None:
+def test_parts_of_each_cluster_are_distinguished() -> None:
     one, other = shared("main"), shared("other")
     assert not one & other
     assert {candidate.name for candidate in one} == {
@@ -66,7 +66,9 @@ def test_one_clusters_daemon_set_is_one_finding_though_anothers_is_well() -> Non
         pytest.param(False, "", {SERVICE}, {SERVICE, SITE}, id="without a cache, who answered works"),
     ],
 )
-def test_whom_a_pods_name_accuses(has_cache: bool, answer: str, inside: set[str], outside: set[str]) -> None:
+def test_the_candidate_causes_of_a_pods_lookup(
+    has_cache: bool, answer: str, inside: set[str], outside: set[str]
+) -> None:
     probed = Probed(PodAnswers(dns_internal=answer, dns_external=answer), ran=True)
     facts = [fact for fact in pod_facts(HOST, view(has_cache=has_cache), probed) if fact.check == "pods.dns"]
     assert {fact.quality for fact in facts} == {Quality.FAIL if answer else Quality.OK}
@@ -74,7 +76,7 @@ def test_whom_a_pods_name_accuses(has_cache: bool, answer: str, inside: set[str]
     assert named == [inside, outside]
 
 
-def test_of_what_cannot_be_read_nothing_is_told() -> None:
+def test_what_cannot_be_read_is_unknown() -> None:
     cache = DnsPod("node-local-dns-1", "", "n1", ready=False, unread="x")
     seen = a_view(a_node("n1"), dns=ClusterDns(has_cache=True, caches={"n1": cache}))
     assert {fact.check: (fact.quality, fact.evidence) for fact in node_facts(HOST, seen)} == {

@@ -112,7 +112,7 @@ def carrying(ago: float, since: int, nights: int, last: int, severity: str = "")
         ),
     ],
 )
-def test_how_a_finding_stands(before: list[PastRun], changes: tuple[FindingStatus, float, int]) -> None:
+def test_the_status_of_a_finding(before: list[PastRun], changes: tuple[FindingStatus, float, int]) -> None:
     (one,) = compared([LINE], before).changes
     status, days_ago, nights = changes
     assert (one.status, one.since, one.nights) == (status, at(days_ago), nights)
@@ -212,11 +212,11 @@ def test_what_is_there_no_more(
         pytest.param([older(1), older(2, LINE)], id="as older versions wrote it"),
     ],
 )
-def test_what_is_fixed_is_told_once(before: list[PastRun]) -> None:
+def test_what_is_fixed_is_reported_once(before: list[PastRun]) -> None:
     assert compared([], before, known="line") == Comparison((), ())
 
 
-def test_older_rows_tell_not_since_when_what_was_never_measured_is_there() -> None:
+def test_older_rows_have_no_date_for_what_was_not_measured() -> None:
     (gone,) = compared([], [older(1, carried=LINE), older(2, carried=LINE)]).gone
     assert gone == PastFinding("audit.x", LINE, f"{LINE} was broken", False, last=at(2))
 
@@ -260,7 +260,7 @@ def asking(ago: float, hosts: str = "", mute: str = "") -> PastRun:
         ),
     ],
 )
-def test_silence_is_told_after_three_nights(before: list[PastRun], nights: dict[str, int]) -> None:
+def test_silence_is_reported_after_three_nights(before: list[PastRun], nights: dict[str, int]) -> None:
     assert silent(["n1", "n2"], {"n1"}, NOW, before, 3) == nights
 
 

@@ -1,4 +1,4 @@
-"""A night put together: what is told, what is fixed, what nobody knows."""
+"""The conclusion of a night: what is reported, what is fixed, what is unknown."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_host_that_answers_nothing_is_not_measured() -> None:
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["it answers, and may not be read", "it does not answer"])
-def test_a_cluster_that_could_not_be_read_is_told_and_nothing_of_it_is_known(silent: bool) -> None:
+def test_a_cluster_that_could_not_be_read_is_reported_and_unknown(silent: bool) -> None:
     unread = {CLUSTER.name: "HTTP 403"}
     report = conclude(replace(inputs({}), unread_clusters=unread, unreached_clusters=unread if silent else ()), NOW)
     assert told(report) == ([("audit.path.cut", "path poolkeeper -> api.example.com:6443")] if silent else [])
@@ -193,7 +193,7 @@ def test_whose_clock_is_wrong(off: list[str], found: list[tuple[str, str]], seve
         assert ("; the node is cordoned" in one.finding.evidence.observed) == (severity is Severity.INFO)
 
 
-def test_a_login_is_told_by_who_tried_it() -> None:
+def test_the_source_of_a_login_is_its_caller() -> None:
     asked = inputs({})
     response = {name: replace(one, by="worker of fra1") for name, one in asked.responses.items()}
     facts = [fact for fact in conclude(replace(asked, responses=response), NOW).facts if fact.check == "ssh"]
@@ -248,7 +248,7 @@ def test_a_name_that_was_slow_is_fixed_once_it_is_fast(responses: dict[str, Any]
     assert (slow in [(one.id, one.subject) for one in compared.fixed]) == fixed
 
 
-def test_a_run_over_some_hosts_tells_nothing_of_the_rest() -> None:
+def test_a_run_over_some_hosts_reports_nothing_about_the_rest() -> None:
     other, portal = Subject("host", "n2"), Subject("target", "portal")
     before = last_night(
         ("audit.stub.cut", HERE), (SILENT, HERE), ("audit.target.cut", portal),
@@ -267,7 +267,7 @@ def test_a_login_that_is_refused_is_the_hosts_own() -> None:
     assert told(report) == [("hosts.ssh.auth-refused", "host n1")]
 
 
-def test_an_odd_answer_ends_nobodys_night() -> None:
+def test_a_malformed_answer_affects_its_host_only() -> None:
     odd = Answer(Outcome.OK, 1.0, {"ndots": "inf", "search": "a,b,c", "addresses": "", "rcode": "?", "largest": "nan"})
     checks = ("settings.search", "dns.stub", "dns.resolver", "mtu.host")
     report = conclude(inputs({"n1": dict.fromkeys(checks, odd)}), NOW)

@@ -22,7 +22,7 @@ from tests.unit.audit.reports import HOSTS, a_fact
         ("", ""),
     ],
 )
-def test_the_transport_is_a_word_of_its_own(target: str, way: str) -> None:
+def test_the_transport_is_a_separate_word(target: str, way: str) -> None:
     assert transport(target) == way
 
 

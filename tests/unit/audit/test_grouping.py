@@ -98,7 +98,7 @@ READY = ("node.ready", "kubelet.connect")
         ),
     ],
 )
-def test_what_is_broken_is_what_is_told(world: World, broken: Collection[CandidateCause]) -> None:
+def test_what_is_broken_is_what_is_reported(world: World, broken: Collection[CandidateCause]) -> None:
     facts = world.night(*broken)
     causes = group_by_cause(facts)
     assert {each.candidate for each in causes} == set(broken)

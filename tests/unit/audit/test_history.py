@@ -64,7 +64,7 @@ def test_whose_runs_count(spool: Spool, row: dict[str, Any], counts: bool) -> No
     assert [run.run_id for run in earlier(spool, ACME, "tonight", NOW)] == (["before"] if counts else [])
 
 
-def test_whom_a_run_asked_and_missed(spool: Spool) -> None:
+def test_the_hosts_that_a_run_probed_and_missed(spool: Spool) -> None:
     end(spool, "r1", 1, "n1 N2 N3")
     (run,) = earlier(spool, ACME, "tonight", NOW)
     assert (run.at, run.asked, run.missed) == (NOW - timedelta(days=1), {"n1", "n2", "n3"}, {"n2", "n3"})
@@ -86,7 +86,7 @@ def new(subject: Subject, at: datetime) -> Comparison:
     )
 
 
-def test_what_a_run_tells_of_findings_comes_back(spool: Spool) -> None:
+def test_findings_that_a_run_wrote_are_read_back(spool: Spool) -> None:
     at = NOW - timedelta(days=1)
     gone = {
         measured: PastFinding("audit.y", N1, "was broken", measured, NOW - timedelta(days=9), 7, at, "warning")
@@ -106,7 +106,7 @@ def test_what_a_run_tells_of_findings_comes_back(spool: Spool) -> None:
     assert (run.found, run.carried, run.fixed) == ({}, {}, {("audit.y", N1)}), "tried again, it tells what it has now"
 
 
-def test_rows_of_older_versions_tell_what_they_can(spool: Spool) -> None:
+def test_rows_of_older_versions_are_read(spool: Spool) -> None:
     row = {"id": "audit.x", "severity": "blocker", "subject_kind": "host", "subject_name": "n1", "observed": "broken"}
     spool.append(FINDINGS, "r1", "audit.audit", [row])
     spool.append(FINDINGS, "r1", "audit.carried", [{**row, "id": "audit.y", "severity": CARRIED}])

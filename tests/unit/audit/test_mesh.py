@@ -36,7 +36,9 @@ def test_every_pair_while_that_is_cheap(count: int, limit: int, k: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(4, 70), st.integers(1, 4), st.integers(1, 3), st.integers(1, 9), st.integers(0, 10**6))
-def test_every_pair_is_met_in_the_nights_told(count: int, sites: int, domains: int, k: int, night: int) -> None:
+def test_every_pair_is_measured_in_the_reported_nights(
+    count: int, sites: int, domains: int, k: int, night: int
+) -> None:
     hosts = fleet(count, sites, domains)
     first = planned(hosts, night, k=k)
     met = {

@@ -86,7 +86,7 @@ def test_what_a_host_that_is_worked_on_makes_fail_is_no_alarm() -> None:
     assert "**1 measurement failed, and no finding explains them.**" in markdown(more)
 
 
-def test_a_big_night_is_cut_and_says_so() -> None:
+def test_the_page_of_a_big_night_is_cut_with_the_number_of_rows() -> None:
     text = markdown(a_big_night())
     assert len(text.splitlines()) <= 210
     assert "- and 1,309 more: see the page" in text
@@ -119,7 +119,7 @@ def test_a_command_is_shown_as_it_is_typed() -> None:
         (FindingStatus.FLAPPING, 3, "flapping: back since 2026-11-21, 3 nights"),
     ],
 )
-def test_how_a_finding_stands(state: FindingStatus, nights: int, words: str) -> None:
+def test_the_status_of_a_finding(state: FindingStatus, nights: int, words: str) -> None:
     assert status_text(change(a_finding(), state, nights)) == words
 
 

@@ -32,7 +32,7 @@ UNKNOWN = a_report(
 )
 
 
-def test_a_quiet_night_says_so_and_how_much_was_measured() -> None:
+def test_a_quiet_night_has_its_number_of_measurements() -> None:
     read = Read(page(a_report()))
     assert "✓ Nothing is broken." in read.sections[""]
     assert "6 measured: 6 ok" in read.sections[""]
@@ -101,13 +101,13 @@ def test_an_empty_night_has_a_sentence_in_every_section() -> None:
         assert words in sections[section]
 
 
-def test_a_run_over_some_hosts_says_that_it_leaves_the_rest_alone() -> None:
+def test_a_run_over_some_hosts_reports_what_is_out_of_its_scope() -> None:
     left = PastFinding("audit.clock", Subject("host", "fra1-n02"), "its clock is off", False)
     gone = Read(page(a_report(compared=Comparison((), (), (left,))))).sections["gone"]
     assert gone == "Gone since last night Outside the scope of this run, and kept for the next one: 1 finding."
 
 
-def test_a_finding_tells_its_evidence_its_history_what_it_explains_and_what_to_do() -> None:
+def test_a_finding_has_evidence_history_explained_measurements_and_next_step() -> None:
     read = Read(page(a_bad_night()))
     broken = read.sections["broken"]
     for words in (

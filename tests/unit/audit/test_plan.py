@@ -224,7 +224,7 @@ def test_a_target_whose_authority_cannot_be_read_is_left_out() -> None:
     assert not [one for one in planned([a_host("n1")], targets=(lost,)).asked["n1"] if one.target == "t"]
 
 
-def test_clusters_with_the_same_addresses_are_told_apart() -> None:
+def test_clusters_with_the_same_addresses_are_distinguished() -> None:
     dns = ClusterDns(("172.21.0.10",), (), has_cache=False)
     one = a_host("n1")
     several = replace(fleet([one]), clusters={"main": CLUSTER, "other": CLUSTER})

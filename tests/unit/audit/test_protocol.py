@@ -33,7 +33,7 @@ questions = st.builds(
 
 
 @given(st.lists(questions, max_size=4), st.dictionaries(texts, texts, max_size=2))
-def test_the_program_reads_the_sheet_that_was_sent(asked: list[Question], authorities: dict[str, str]) -> None:
+def test_the_program_reads_the_batch_that_was_sent(asked: list[Question], authorities: dict[str, str]) -> None:
     read = probe.RequestBatch(batch_text(RequestBatch(tuple(asked), authorities, 12.5, 2.5, 3, 0.5)))
     assert (read.deadline_s, read.timeout_s, read.parallel, read.jitter_s) == (12.5, 2.5, 3, 0.5)
     assert read.authorities == authorities
@@ -64,7 +64,7 @@ plain_questions = st.builds(
 
 
 @given(st.lists(plain_questions, max_size=4), texts)
-def test_a_worker_reads_the_sheet_that_was_sent(asked: list[Question], pem: str) -> None:
+def test_a_worker_reads_the_batch_that_was_sent(asked: list[Question], pem: str) -> None:
     batch = RequestBatch(tuple(asked), {"cluster": pem, "my ca.pem": pem}, 12.5, 2.5, 3, 0.5)
     assert read_batch(batch_text(batch)) == batch
 
@@ -97,7 +97,7 @@ LIMITS = "limits\t15\t3\t8\t0"
         pytest.param(f"{LIMITS}\nask\t0\tapi\ta\t443\t\t\t\t\t\t-k", "not a question", id="an option for a name"),
     ],
 )
-def test_a_sheet_that_is_none_is_refused(text: str, says: str) -> None:
+def test_a_malformed_batch_is_refused(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         read_batch(text)
 

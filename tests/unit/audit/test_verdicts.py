@@ -451,7 +451,7 @@ TLS_ENDS = {
 
 
 @pytest.mark.parametrize("symptom", TLS_ENDS)
-def test_how_tls_fails_is_told_alike_of_targets_and_of_the_api_endpoint(symptom: str) -> None:
+def test_targets_and_the_api_endpoint_report_tls_failures_alike(symptom: str) -> None:
     values = TLS_ENDS[symptom]
     (target,) = facts(asked(Kind.TLS), Answer(Outcome.TLS, 5, values))
     api = facts(asked(Kind.API), Answer(Outcome.TLS, 5, {"stage": "tls", **values}))

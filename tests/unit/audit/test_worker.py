@@ -46,7 +46,7 @@ def test_as_many_at_once_as_prefect_takes(batches: list[RequestBatch], sizes: li
         pytest.param({"stdout": 7}, Outcome.UNKNOWN, "did not start", id="no text"),
     ],
 )
-def test_what_the_program_told_is_read_here(said: Any, outcome: Outcome, reason: str) -> None:
+def test_the_output_of_the_program_is_read(said: Any, outcome: Outcome, reason: str) -> None:
     (answer,) = answers_of(said, BATCH_OF_REQUESTS)
     assert (answer.outcome, reason in answer.reason) == (outcome, True)
 
