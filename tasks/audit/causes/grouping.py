@@ -18,7 +18,7 @@ from itertools import chain
 from poolkeeper.tasks.audit.measurements import NOT_READY, CandidateCause, Measurement, Part, Quality
 
 AGAINST = 2
-"""Cost of a measurement that contradicts a cause, in causes: one cause may explain if over two thirds fail."""
+"""Cost of a measurement that contradicts a cause: from over two thirds failing on, one cause may explain them."""
 
 # A part -> parts that contain it. If both have the same failures, and all else that depends on the second could not be
 # measured, the second is the cause: a host that is down lets nobody log in, so its outgoing paths are unknown.
