@@ -24,7 +24,7 @@ from poolkeeper.tasks.cluster.nodes import CLOUD_NODES, NodeRow, get_node, list_
 from poolkeeper.tasks.cluster.pods import PodRow, pods_on, wait_pods_on
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import FactsRequest, Sessions, read_facts
-from poolkeeper.tasks.outcomes import Finding, Gate, Unknown, blockers
+from poolkeeper.tasks.outcomes import Finding, Gate, PoolkeeperError, Unknown, blockers
 
 ATTEMPTS = 3
 """Node-local DNS answers with errors for a moment after it has started."""
@@ -32,8 +32,16 @@ REFUSED_PATIENCE_S = 60.0
 """So long a webhook that is against test pods is asked again, before the node counts as not proven."""
 
 
-class NodeGone(Exception):
+class NodeGone(PoolkeeperError):
     """The Node was deleted while it was being proven."""
+
+    id = "acceptance.node.gone"
+    expected = "the Node stays until its proof has ended"
+    next_step = "Find out who deleted it (the API server's audit log), then run this again."
+    source = "Kubernetes API"
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"Node {node} was deleted")
 
 
 @dataclass(frozen=True, slots=True)

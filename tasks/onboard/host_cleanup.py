@@ -14,7 +14,7 @@ from poolkeeper.tasks.cluster.nodes import NodeRow, delete_node, note_leaving
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import Sessions, changes
 from poolkeeper.tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, stop_unit, unit_state, wait_unit
-from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.outcomes import PoolkeeperError, Secret
 from poolkeeper.tasks.runs.recording import Recorder
 
 JOIN_UNIT = "poolkeeper-join"
@@ -22,8 +22,13 @@ LEAVE_UNIT = "poolkeeper-leave"
 LEAVE_TIMEOUT_S = 300.0
 
 
-class ResetFailed(Exception):
-    """The provider's removal did not end well on the host; the message quotes its last words."""
+class ResetFailed(PoolkeeperError):
+    """The provider's reset failed on the host; the message quotes the last lines of its output."""
+
+    id = "hosts.reset.failed"
+    expected = "exit status 0 of the provider's reset"
+    next_step = "Correct what the last lines of the reset name on the host, then run this again."
+    source = "unit poolkeeper-leave"
 
 
 async def _nothing() -> None:

@@ -21,7 +21,10 @@ from poolkeeper.tasks.outcomes import Evidence, Finding, Known, Observed, Severi
 
 
 class MayNotLeave(HostError):
-    """This machine is not the one that is to leave, or not yet; the finding says what it is instead."""
+    """This machine is not the one to remove, or cannot be removed yet; its own finding says why."""
+
+    id = "offboard.host.may-not-leave"
+    expected = "the machine that is declared, and that can be removed"
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.evidence.observed, next_step=finding.next_step)

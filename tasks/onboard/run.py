@@ -20,7 +20,8 @@ from poolkeeper.tasks.cluster import connect
 from poolkeeper.tasks.cluster.nodes import NodeRow, list_nodes
 from poolkeeper.tasks.fleet.model import Cluster, Fleet, Host, SecretRef
 from poolkeeper.tasks.hosts import FactsRequest, HostError, HostFacts, Sessions
-from poolkeeper.tasks.onboard.admission import Admission, Look
+from poolkeeper.tasks.onboard.admission import Admission
+from poolkeeper.tasks.onboard.context import Context, Look
 from poolkeeper.tasks.onboard.next_action import NextAction, Step, is_uncordoned
 from poolkeeper.tasks.onboard.preflight import REGISTRY, Batch, HostView, run_check, run_checks
 from poolkeeper.tasks.onboard.report import ADMISSION
@@ -98,8 +99,8 @@ class OnboardRun:
     ) -> None:
         self.hosts = {host.name: host for host in hosts}
         self.admission = admission
-        self.gate = admission.gate
-        self.recorder = admission.recorder
+        self.gate = admission.context.gate
+        self.recorder = admission.context.recorder
         self.nodes = nodes
         self._api_version = api_version
         self._api_ahead_s = api_ahead_s
@@ -125,7 +126,7 @@ class OnboardRun:
         """Pool -> what the provider says keeps all of its hosts out. Raises ProviderError."""
         pools = {host.pool.name: host.pool for host in self.hosts.values()}
         return {
-            name: tuple(c.finding for c in await self.admission.provider.check_pool(pool) if c.finding)
+            name: tuple(c.finding for c in await self.admission.context.provider.check_pool(pool) if c.finding)
             for name, pool in pools.items()
         }
 
@@ -174,7 +175,7 @@ class OnboardRun:
             views,
             self.nodes,
             api_version=self._api_version,
-            api_host=urlsplit(self.admission.api.url).hostname or "",
+            api_host=urlsplit(self.admission.context.api.url).hostname or "",
             api_ahead_s=self._api_ahead_s,
         )
         self.admission.ineligible_now = lambda host, look: _ineligible_now(host, look, batch, skip)
@@ -317,14 +318,7 @@ async def open_run(
         recorder.add_run_findings(api.findings)
         request = FactsRequest(api.url, api.ca_pem, api.server_name)
         async with Sessions(fleet.ssh_limits, secret) as sessions:
-            admission = Admission(
-                api=api,
-                sessions=sessions,
-                provider=provider,
-                gate=gate,
-                recorder=recorder,
-                request=request,
-            )
+            admission = Admission(Context(api, sessions, provider, gate, recorder, request))
             # the Date header has whole seconds: the middle of that second is the best guess
             ahead_s = (api_time - asked_at).total_seconds() + 0.5
             pools = {host.pool.name for host in hosts}

@@ -9,6 +9,7 @@ from poolkeeper.tasks.cluster.stops import stops_guard
 from poolkeeper.tasks.hosts import FactsRequest
 from poolkeeper.tasks.ledger import Spool
 from poolkeeper.tasks.onboard.admission import Admission
+from poolkeeper.tasks.onboard.context import Context
 from poolkeeper.tasks.onboard.offboarding import Offboarding
 from poolkeeper.tasks.outcomes import Gate
 from poolkeeper.tasks.provider import Provider
@@ -83,12 +84,14 @@ class Onboard:
         async with reach(ground.kubeconfig) as api, open_sessions() as sessions:
             gate = Gate([stops_guard(api, {host.name: host.node_name})], dry_run=False, on_change=recorder.change)
             admission = Admission(
-                api=api,
-                sessions=sessions,
-                provider=cast(Provider, machines.Listed(ground.folder, self.join_ends_with)),
-                gate=ground.gate(gate),
-                recorder=recorder,
-                request=FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem or ""),
+                Context(
+                    api=api,
+                    sessions=sessions,
+                    provider=cast(Provider, machines.Listed(ground.folder, self.join_ends_with)),
+                    gate=ground.gate(gate),
+                    recorder=recorder,
+                    request=FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem or ""),
+                )
             )
             return {host.name: str((await admission.admit(host)).state)}
 

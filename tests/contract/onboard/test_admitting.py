@@ -15,6 +15,7 @@ from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import FactsRequest, Sessions
 from poolkeeper.tasks.ledger import Spool
 from poolkeeper.tasks.onboard.admission import Admission
+from poolkeeper.tasks.onboard.context import Context
 from poolkeeper.tasks.onboard.host_cleanup import JOIN_UNIT, LEAVE_UNIT
 from poolkeeper.tasks.onboard.next_action import JoinState, Step
 from poolkeeper.tasks.outcomes import Change, ChangeRecord, ChangeState, Gate, HostState, Refusal
@@ -50,7 +51,9 @@ async def sessions() -> AsyncIterator[Sessions]:
 def admitting(cluster: ClusterApi, sessions: Sessions, folder: Path, gate: Gate) -> Admission:
     recorder = Recorder(Spool(folder / "spool"), "run-1")
     return Admission(
-        api=cluster, sessions=sessions, provider=NOT_ASKED, gate=gate, recorder=recorder, request=FactsRequest()
+        Context(
+            api=cluster, sessions=sessions, provider=NOT_ASKED, gate=gate, recorder=recorder, request=FactsRequest()
+        )
     )
 
 
@@ -118,7 +121,7 @@ async def test_a_dead_node_that_has_come_back_is_not_deleted(
     embedded.store.create("nodes", {"metadata": {"name": host.node_name}, "status": status})
 
     def on_change(record: ChangeRecord) -> None:
-        if record.state is ChangeState.UNKNOWN and record.change.sentence.startswith("delete the dead Node"):
+        if record.state is ChangeState.UNKNOWN and record.change.sentence.startswith("delete the stale Node"):
             for part in ("", "status"):
                 embedded.store.modify("nodes", host.node_name, "", became, subresource=part)
 

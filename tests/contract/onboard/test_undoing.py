@@ -15,6 +15,7 @@ from poolkeeper.tasks.fleet.model import KubeadmProvider
 from poolkeeper.tasks.hosts import FactsRequest, Sessions, changes
 from poolkeeper.tasks.ledger import Spool
 from poolkeeper.tasks.onboard.admission import Admission
+from poolkeeper.tasks.onboard.context import Context
 from poolkeeper.tasks.onboard.host_cleanup import LEAVE_UNIT
 from poolkeeper.tasks.outcomes import ChangeRecord, ChangeState, Gate, HostState
 from poolkeeper.tasks.provider.kubeadm import Kubeadm
@@ -68,12 +69,14 @@ def admission(
 ) -> Admission:
     """What admits hosts of a kubeadm cluster."""
     return Admission(
-        api=cluster,
-        sessions=sessions,
-        provider=Kubeadm(POOL.cluster, KubeadmProvider(), cluster),
-        gate=Gate(dry_run=False, on_change=on_change),
-        recorder=Recorder(Spool(folder / "spool"), "run-1"),
-        request=FactsRequest(),
+        Context(
+            api=cluster,
+            sessions=sessions,
+            provider=Kubeadm(POOL.cluster, KubeadmProvider(), cluster),
+            gate=Gate(dry_run=False, on_change=on_change),
+            recorder=Recorder(Spool(folder / "spool"), "run-1"),
+            request=FactsRequest(),
+        )
     )
 
 
@@ -115,7 +118,7 @@ async def test_what_is_in_service_by_then_is_not_reset(
     there = await get_node(cluster, NODE) is not None
     assert (machine.has(BROUGHT), there) == ((True, True) if why else (False, False))
     if why:
-        assert (outcome.state, outcome.summary) == (HostState.FAILED, "left as it is")
+        assert (outcome.state, outcome.summary) == (HostState.FAILED, "not undone: the node is in service")
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["a join of ours", "an annotation that says so"])

@@ -16,7 +16,8 @@ from poolkeeper.tasks.fleet.guards import freeze_guard, observe_guard
 from poolkeeper.tasks.fleet.model import Freeze, Host, Mode
 from poolkeeper.tasks.hosts import FactsRequest, HostError
 from poolkeeper.tasks.ledger import FINDINGS, Spool
-from poolkeeper.tasks.onboard.admission import Admission, Look
+from poolkeeper.tasks.onboard.admission import Admission
+from poolkeeper.tasks.onboard.context import Context, Look
 from poolkeeper.tasks.onboard.next_action import JoinState, NextAction, Step, next_action
 from poolkeeper.tasks.onboard.preflight import REGISTRY
 from poolkeeper.tasks.onboard.run import OnboardRun, Preflight, make_batch
@@ -33,12 +34,14 @@ DONE = NextAction(Step.NOTHING, "accepted already")
 async def run(tmp_path: Path, said: list[str]) -> OnboardRun:
     """A run that has read everything that it is going to read: nothing is asked of a host or a provider any more."""
     admission = Admission(
-        api=ClusterApi(Access(CLUSTER, "https://10.0.0.1:6443"), cast(Any, None)),
-        sessions=cast(Any, None),
-        provider=cast(Any, None),
-        gate=Gate(),
-        recorder=Recorder(Spool(tmp_path), "run-1"),
-        request=FactsRequest(),
+        Context(
+            api=ClusterApi(Access(CLUSTER, "https://10.0.0.1:6443"), cast(Any, None)),
+            sessions=cast(Any, None),
+            provider=cast(Any, None),
+            gate=Gate(),
+            recorder=Recorder(Spool(tmp_path), "run-1"),
+            request=FactsRequest(),
+        )
     )
     return OnboardRun([a_host("a"), a_host("b")], admission, {}, "v1.36.3", 0.0)
 
