@@ -1,7 +1,8 @@
-"""Take hosts out of their pool for good.
+"""Remove hosts from their pool for good.
 
-Forecast -> cordon -> drain -> the host cleaned: the provider's reset, then what its join has changed, by its own record
--> its node off the provider's list, its Node deleted -> proven: the kubelet is off, and the Node stays away.
+Forecast -> cordon -> drain -> clean the host: the provider's reset, then revert what the host's record says that its
+join changed -> remove the node from the provider's list, delete its Node -> proof: the kubelet is off, and the Node
+stays away.
 Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials.
 Killed at any point: start it again, or let `recover` finish it; a host whose Node is gone is still finished.
 """
@@ -84,5 +85,5 @@ def offboarding_of(run: RolloutRun, *, host_is_gone: bool = False) -> Offboardin
 
 
 def finishing(run: RolloutRun, found: Found) -> Offboarding:
-    """For `recover`: the work that a killed run had begun with."""
+    """For `recover`: the work that a killed run had started."""
     return offboarding_of(run, host_is_gone=found.node_is_dead)

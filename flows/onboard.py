@@ -3,8 +3,8 @@
 Preflight -> plan -> join -> quarantine -> acceptance -> release. On machines it runs the provider's join
 script and writes one record; in the cluster it cordons, runs test pods, and releases.
 Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials.
-Killed at any point: start it again; finished hosts are skipped by looking at them, half-joined ones are
-taken up where they stand. A node that had joined and is kept out now is cordoned all the same.
+Killed at any point: start it again; accepted hosts are skipped, and half-joined hosts continue where they are. A node
+that has joined and that preflight now excludes is still cordoned.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ async def onboard(
     skip_checks: dict[str, str] | None = None,
     fleet: str = "",
 ) -> State[Any]:
-    """Make declared hosts accepted nodes of their pool, or say what keeps them out.
+    """Make declared hosts accepted nodes of their pool, or report what excludes them.
 
     Args:
         pool: Pool whose hosts to onboard, as named in the fleet file; empty for any.
@@ -48,21 +48,21 @@ async def onboard(
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
 
-    async def carry_out(recorder: Recorder) -> RunResult:
+    async def onboard_hosts(recorder: Recorder) -> RunResult:
         declared = load_declared(fleet, recorder)
         chosen = choose_hosts(declared, pool, hosts)
         skips = check_skips(skip_checks or {})
         recorder.skips(skips)
         secret = await secrets(secrets_of(chosen))
         async with open_run(declared, chosen, secret, recorder, dry_run=dry_run) as run:
-            outcomes = await _carry_out(run, skips)
+            outcomes = await _admit_all(run, skips)
             return RunResult.of_run("onboard", recorder, list(run.hosts), outcomes, run.gate)
 
-    return await run_of("onboard", carry_out)
+    return await run_of("onboard", onboard_hosts)
 
 
-async def _carry_out(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutcome]:
-    """Observe, decide, publish the plan, act; every host asked for gets its outcome."""
+async def _admit_all(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutcome]:
+    """Observe, decide, publish the plan, act; every chosen host gets an outcome."""
     ineligible = await run.ineligible_pools()
     readings: dict[str, Reading] = {}
     names = list(run.hosts)
@@ -74,13 +74,13 @@ async def _carry_out(run: OnboardRun, skips: Mapping[str, str]) -> list[HostOutc
     await steps.publish_plan(plan, run.expected_host_s)
 
     uncordoned = [result.host.name for result in results if result.to_quarantine]
-    settled = [run.settled(result) for result in results if not (result.has_work or result.to_quarantine)]
+    ended = [run.ended_in_preflight(result) for result in results if not (result.has_work or result.to_quarantine)]
     going_on = [*uncordoned, *(planned.host.name for planned in plan.hosts)]
-    return [*settled, *await in_slots(going_on, run.slot, lambda name: _admit(run, name))]
+    return [*ended, *await in_slots(going_on, run.slot, lambda name: _admit(run, name))]
 
 
 async def _admit(run: OnboardRun, name: str) -> HostOutcome:
-    """One host's task; what it raises in the end becomes this host's outcome and nobody else's."""
+    """One host's task; an error that it raises after all retries is the outcome of this host alone."""
     try:
         return await steps.admit(run, name)
     except Exception as error:

@@ -1,1 +1,1 @@
-"""By what a node is accepted: it is the host's own, and it works. Onboarding, upgrades and maintenance use it."""
+"""The proof that a node is the host's own and works. Onboarding, upgrades, maintenance and audits use it."""

@@ -1,7 +1,7 @@
 """Whether a joined node may take workloads: pure checks over what was read of it.
 
-Every check answers ok, fail or unknown, and for acceptance unknown is a blocker like a failure: a node that
-cannot be proven stays in quarantine.
+Every check answers ok, fail or unknown. Unknown is a blocker like a failure: a node that cannot be proven stays in
+quarantine.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ class NodeEvidence:
     expected_pods: tuple[str, ...]
     """Name prefixes of the DaemonSets that must have a Ready pod here."""
     api_from_host: str | None
-    """Empty when the host reached the API server with its CA verified, else why not; None: not read."""
+    """Empty: the host reached the API server and verified its CA; else why not; None: not read."""
     answers: PodAnswers
     log_error: str
-    """Why the test pod's log could not be read; empty when it could."""
+    """Why the test pod's log could not be read; empty: it was read."""
     cloud_node: str | None
-    """The cloud node whose pods were used for both ways; None: the cluster has none that is Ready."""
+    """The cloud node whose pods tested both directions; None: the cluster has no Ready cloud node."""
     cloud_error: str
-    """Why that could not be done, where it could not."""
+    """Why the directions could not be tested; empty: they were."""
     seen_at: datetime
     refused: str = ""
-    """Why the API server would not have a test pod on the node; empty: it had nothing against it."""
+    """Why the API server refused a test pod on the node; empty: it did not."""
     next_step: str = ""
     """What to do about that."""
     may_pass: bool = False
-    """It may have it a little later."""
+    """The API server may accept it a little later."""
 
 
 BY_TEST_POD = (
@@ -52,12 +52,12 @@ BY_TEST_POD = (
     "node.pods.to-cloud",
     "node.pods.from-cloud",
 )
-NO_POD = "no test pod was run: the node is not Ready, which alone keeps it out"
-REFUSED_POD = "no test pod was run: the API server refused it, which alone keeps the node out"
+NO_POD = "no test pod was run, because the node is not Ready"
+REFUSED_POD = "no test pod was run, because the API server refused it"
 
 
 def check_acceptance(seen: NodeEvidence) -> tuple[Checked, ...]:
-    """Every acceptance check, in the order in which a person would want to read them."""
+    """Every acceptance check, the most basic first."""
     here = Subject("node", seen.node.name)
     of_the_node = (
         _node_ready(seen, here),
@@ -103,8 +103,9 @@ def _kubelet_version(seen: NodeEvidence, here: Subject) -> Checked:
     return _failed(
         check,
         here,
-        Evidence(observed or "not told", expected, "Node status.nodeInfo", seen.seen_at),
-        "Set kubernetes_version of the pool to what the provider installs, or have the pool upgraded.",
+        Evidence(observed or "unknown", expected, "Node status.nodeInfo", seen.seen_at),
+        "Set kubernetes_version of the pool to the version that the provider installs, or upgrade the pool:"
+        " `poolkeeper run upgrade`.",
     )
 
 
@@ -145,7 +146,7 @@ def _api_from_host(seen: NodeEvidence, here: Subject) -> Checked:
 
 
 def _no_pod(seen: NodeEvidence, here: Subject) -> Checked:
-    evidence = Evidence(seen.refused, "a test pod of ours on the node", "the API server's answer", seen.seen_at)
+    evidence = Evidence(seen.refused, "a test pod on the node", "the API server's answer", seen.seen_at)
     return _failed("node.test-pod", here, evidence, seen.next_step, unknown=True)
 
 
@@ -174,13 +175,13 @@ def _resolves(seen: NodeEvidence, here: Subject, which: str, answer: str | None)
         check,
         here,
         Evidence(
-            answer or "not measured: the test pod did not get there",
+            answer or "not measured: the test pod ended before this test",
             f"a pod on the node resolves an {which} name",
             "test pod",
             seen.seen_at,
         ),
-        "Look at the node-local DNS pod on this node and at CoreDNS; for external names also at the"
-        " resolvers that CoreDNS forwards to.",
+        "Check the node-local DNS pod on this node and CoreDNS; for external names also the resolvers that CoreDNS"
+        " forwards to.",
         unknown=answer is None,
     )
 
@@ -192,13 +193,13 @@ def _reaches_cloud(seen: NodeEvidence, here: Subject, way: str, answer: str | No
     if seen.cloud_node is None:
         reason = "the cluster has no Ready cloud node"
         return Checked(check, Verdict.SKIPPED, here, reason=reason)
-    words = {"to-cloud": "a pod here reaches a pod there", "from-cloud": "a pod there reaches a pod here"}
+    direction = {"to-cloud": "a pod on the node reaches a pod on", "from-cloud": "a pod on the node is reached from"}
     return _failed(
         check,
         here,
         Evidence(
-            answer or f"not measured: {seen.cloud_error or 'the test pod did not get there'}",
-            f"{words[way]} ({seen.cloud_node})",
+            answer or f"not measured: {seen.cloud_error or 'the test pod ended before this test'}",
+            f"{direction[way]} cloud node {seen.cloud_node}",
             "test pod",
             seen.seen_at,
         ),

@@ -1,4 +1,4 @@
-"""Reading a node's evidence for acceptance: test pods out, answers in, pods gone again."""
+"""Test pods of a node: created, their answers read, removed again."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from poolkeeper.tasks.outcomes import Gate, Subject
 Json = dict[str, Any]
 
 SOME_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing listens there
-"""Of a pod that a dry run does not make."""
+"""The address of a pod that a dry run does not create."""
 POD_TIMEOUT_S = 90.0
 """From creating a test pod to its last answer, image pull included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What a node's test pods have shown."""
+    """The results of a node's test pods."""
 
     answers: PodAnswers
     log_error: str = ""
-    """Why the log of the pod on the node could not be read; empty when it could."""
+    """Why the log of the pod on the node could not be read; empty: it was read."""
     ran: bool = False
-    """Whether the pod on the node began to run, so that its kubelet had a log to give."""
+    """Whether the pod on the node ran, so that its kubelet had a log."""
     cloud_error: str = ""
-    """Why the pod on the cloud node could not be had; empty when it could, or was not wanted."""
+    """Why there was no pod on the cloud node; empty: there was, or none was needed."""
     refused: str = ""
-    """Why the API server would not have a pod of ours on the node; empty where it had none against it."""
+    """Why the API server refused a test pod on the node; empty: it did not."""
     next_step: str = ""
     """What to do about that."""
     may_pass: bool = False
-    """It may have it a little later."""
+    """The API server may accept it a little later."""
 
 
 def choose_cloud_node(nodes: Mapping[str, NodeRow], node: str) -> str | None:
-    """A Ready machine of the cloud for a node to talk to, if possible one that is not cordoned; None if there is none.
+    """A Ready cloud machine for a node to talk to, uncordoned if possible; None: there is none.
 
-    Nodes are spread over them by name, so that one bad cloud node is not every node's verdict. A virtual node is no
-    machine: a pod there is billed, and proves nothing about the route to the others.
+    Nodes are spread over them by name, so that one bad cloud node does not fail every node. A virtual node is not a
+    machine: a pod there is billed, and does not test the route to the other nodes.
     """
     ready = [row for row in nodes.values() if row.ready and _runs_pods(row)]
     candidates = sorted(row.name for row in ready if not row.unschedulable) or sorted(row.name for row in ready)
@@ -60,7 +60,7 @@ def _runs_pods(row: NodeRow) -> bool:
 
 
 def probe_sentence(node: str) -> str:
-    """What the gate is told of a test pod."""
+    """The gate's sentence of a test pod."""
     return f"run a test pod on node {node} and remove it"
 
 
@@ -74,37 +74,37 @@ async def probe_node(
     timeout_s: float = POD_TIMEOUT_S,
     prefix: str = "",
 ) -> Probed:
-    """Put a test pod on a host's node, and one on a cloud node for both ways between them; read what they say.
+    """Run a test pod on a host's node, and one on a cloud node for both directions between them; read their answers.
 
     The pods are removed whatever happens.
-    timeout_s: for each pod, from creating it to its last answer
-    prefix: of the pods' names, so that whoever else tries the node has others
+    timeout_s: for each pod, from its creation to its last answer
+    prefix: of the pods' names, so that two flows that test one node at the same time have different pods
     Raises GateRefused.
     """
     name, image = node.name, host.pool.cluster.test_image
-    trial = _Trial(api, gate, name, timeout_s)
+    test_pods = _TestPods(api, gate, name, timeout_s)
     async with AsyncExitStack() as pods:
         peer_ip, cloud_error = None, ""
         if cloud_node is not None:
             try:
                 address = next(iter(node.internal_ips), "")  # the cloud node connects to it
                 peer = testpod.peer_pod(cloud_node, name, image, address, prefix)
-                peer_ip = await trial.serve(peer, pods)
+                peer_ip = await test_pods.serve(peer, pods)
             except (ApiError, ClusterUnreachable, TimeoutError) as error:
                 cloud_error = str(error) or f"the pod on {cloud_node} was not Ready within {timeout_s:.0f} s"
-        probed, ip = await trial.ask(testpod.probe_pod(name, image, host.site.dns, peer_ip, prefix), pods)
+        probed, ip = await test_pods.ask(testpod.probe_pod(name, image, host.site.dns, peer_ip, prefix), pods)
         if cloud_node is not None and peer_ip and ip and not probed.log_error:
-            back, cloud_error = await trial.fetch(testpod.way_back_pod(cloud_node, name, image, ip, prefix), pods)
+            back, cloud_error = await test_pods.fetch(testpod.way_back_pod(cloud_node, name, image, ip, prefix), pods)
             probed = replace(probed, answers=replace(probed.answers, from_cloud=back.from_cloud))
         if cloud_node is not None and peer_ip:
-            seen = await trial.read(peer, whole=True)
+            seen = await test_pods.read(peer, whole=True)
             to_host = seen.cloud_to_host if seen else None
             probed = replace(probed, answers=replace(probed.answers, cloud_to_host=to_host))
     return replace(probed, cloud_error=cloud_error)
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
+class _TestPods:
     """The test pods of one node."""
 
     api: ClusterApi
@@ -113,7 +113,7 @@ class _Trial:
     timeout_s: float
 
     async def serve(self, pod: Json, pods: AsyncExitStack) -> str:
-        """The address of a pod that serves. Raises TimeoutError, and what creating it raises."""
+        """The address of a pod that serves. Raises TimeoutError, and the errors of its creation."""
         await pods.enter_async_context(self._pod(pod))
 
         async def address() -> str:
@@ -124,7 +124,7 @@ class _Trial:
         return await self.gate.unless_dry_run(address, if_dry_run=SOME_ADDRESS)
 
     async def read(self, pod: Json, *, whole: bool) -> PodAnswers | None:
-        """What a pod has answered, or has by now; None where its log cannot be read."""
+        """The answers of a pod, all of them or so far; None: its log cannot be read."""
         return await self.gate.unless_dry_run(lambda: self._read(pod, whole=whole), if_dry_run=None)
 
     async def _read(self, pod: Json, *, whole: bool) -> PodAnswers | None:
@@ -138,14 +138,16 @@ class _Trial:
             return None
 
     async def ask(self, pod: Json, pods: AsyncExitStack) -> tuple[Probed, str]:
-        """What the pod on the node has shown, and its address. Raises GateRefused."""
+        """The results of the pod on the node, and its address. Raises GateRefused."""
         try:
             await pods.enter_async_context(self._pod(pod))
-        except ApiError as no:
-            if not isinstance(no, AdmissionDenied) and not no.missing_right:
+        except ApiError as error:
+            if not isinstance(error, AdmissionDenied) and not error.missing_right:
                 raise
-            may_pass = isinstance(no, AdmissionDenied) and no.may_pass
-            return Probed(PodAnswers(), str(no), refused=no.message, next_step=no.next_step, may_pass=may_pass), ""
+            may_pass = isinstance(error, AdmissionDenied) and error.may_pass
+            return Probed(
+                PodAnswers(), str(error), refused=error.message, next_step=error.next_step, may_pass=may_pass
+            ), ""
         name = pod["metadata"]["name"]
         probed = Probed(PodAnswers(), ran=True), SOME_ADDRESS
         return await self.gate.unless_dry_run(lambda: self._answers(name, pod), if_dry_run=probed)
@@ -162,18 +164,18 @@ class _Trial:
                 log = await wait_pod_log(self.api, NAMESPACE, name, testpod.FINISHED)
         except TimeoutError:
             if ran and (so_far := await self.read(pod, whole=False)) is not None:
-                return Probed(so_far, ran=True), ""  # its log can be read: it is the pod's own questions that take long
+                return Probed(so_far, ran=True), ""  # its log can be read: only the tests of the pod are slow
             error = f"the test pod did not finish within {self.timeout_s:.0f} s{waited_for.so_far}"
             return Probed(PodAnswers(), error, ran), ""
         except ApiError as refused:
-            # what we may not do, or a pod that someone has deleted, says nothing of the kubelet
+            # a missing right, or a pod that someone has deleted, says nothing about the kubelet
             return Probed(PodAnswers(), str(refused), ran and refused.status >= 500), ""
         except ClusterUnreachable as error_here:
             return Probed(PodAnswers(), str(error_here)), ""
         return Probed(testpod.parse_log(log), ran=True), row.ip
 
     async def fetch(self, pod: Json, pods: AsyncExitStack) -> tuple[PodAnswers, str]:
-        """What a pod that ends by itself answers, and why it could not be had."""
+        """The answers of a pod that ends by itself, and why there are none."""
         name = pod["metadata"]["name"]
 
         async def log_of() -> str:
@@ -192,10 +194,10 @@ class _Trial:
 
     @asynccontextmanager
     async def _pod(self, pod: Json) -> AsyncIterator[None]:
-        """A pod of ours, created through the gate and removed at the end.
+        """A test pod, created through the gate and removed at the end.
 
-        The gate is asked about the node under test, also for pods on a cloud node: nothing is begun for a held one.
-        Removing it takes no second word: it was part of what the gate let pass.
+        The gate is asked about the node under test, also for pods on a cloud node: nothing starts for a held node.
+        The removal is part of that change, and is not asked again.
         """
         node, place, name = self.node, pod["spec"]["nodeName"], pod["metadata"]["name"]
         sentence = (
@@ -216,7 +218,7 @@ class _Trial:
             return True
         except BaseException as error:
             if not isinstance(error, ApiError) or error.temporary:
-                await self._remove(pod["metadata"]["name"])  # it may be there, and the word of it be lost
+                await self._remove(pod["metadata"]["name"])  # the pod may exist although the answer was lost
             raise
 
     async def _remove(self, name: str) -> None:
@@ -224,15 +226,15 @@ class _Trial:
             async with asyncio.timeout(10):
                 await delete_pod(self.api, NAMESPACE, name)
         except (TimeoutError, ApiError, ClusterUnreachable):
-            return  # it ends by its own activeDeadlineSeconds, and the next run removes it first
+            return  # its activeDeadlineSeconds ends it, and the next run removes it first
 
 
 class _Started:
-    """Whether a pod runs and has its address, or never will; remembers what it waited for."""
+    """Whether a pod runs and has an address, or has failed; keeps its last state for the message."""
 
     def __init__(self) -> None:
         self.so_far = ""
 
     def __call__(self, pod: PodRow) -> bool:
-        self.so_far = f": it is {pod.phase}, {pod.waiting or 'without a word from its kubelet'}"
+        self.so_far = f": it is {pod.phase}, {pod.waiting or 'without a status from its kubelet'}"
         return pod.phase == "Failed" or (pod.phase == "Running" and pod.ip != "")

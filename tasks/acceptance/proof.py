@@ -1,7 +1,6 @@
-"""Proving one node: wait until it has settled, read afresh everything that counts, judge it, and look again where that
-may help.
+"""The proof of one node: wait until it is Ready, read everything that counts, judge it, and repeat where that may help.
 
-Onboarding proves by it that a node may take workloads, an upgrade that it may take them again. Test pods pass the gate.
+Onboarding proves that a node may take workloads, an upgrade that it may take them again. Test pods pass the gate.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from poolkeeper.tasks.hosts import FactsRequest, Sessions, read_facts
 from poolkeeper.tasks.outcomes import Finding, Gate, PoolkeeperError, Unknown, blockers
 
 ATTEMPTS = 3
-"""Node-local DNS answers with errors for a moment after it has started."""
+"""Node-local DNS answers with errors for a moment after its start."""
 REFUSED_PATIENCE_S = 60.0
-"""So long a webhook that is against test pods is asked again, before the node counts as not proven."""
+"""How long a test pod that a webhook refuses is tried again, before the node counts as not proven."""
 
 
 class NodeGone(PoolkeeperError):
@@ -46,7 +45,7 @@ class NodeGone(PoolkeeperError):
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """By which clients a node is looked at."""
+    """The clients that a node is read and tested with."""
 
     api: ClusterApi
     sessions: Sessions
@@ -56,23 +55,23 @@ class Clients:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a node must be like."""
+    """What a node must be."""
 
     kubelet_version: str | None
     """None: any that the skew rule allows."""
     ready_within_s: float
-    """How long it is waited for before what is there is judged."""
+    """How long to wait for it, before it is judged as it is."""
     as_wanted: Callable[[NodeRow], bool] = lambda node: True
-    """What the Node must tell besides being Ready, before it counts as settled: old news may say that it is Ready."""
+    """What the Node must show besides Ready before it is judged: its status may be older than the change."""
 
 
 async def prove_node(clients: Clients, host: Host, wanted: Wanted) -> tuple[Finding, ...]:
-    """Every blocker that a host's node has; none: it is proven.
+    """Every blocker of a host's node; none: it is proven.
 
     Raises NodeGone, GateRefused, HostError, ClusterUnreachable and ApiError.
     """
     gate = clients.gate
-    await gate.unless_dry_run(partial(settle, clients.api, host, wanted), if_dry_run=None)
+    await gate.unless_dry_run(partial(wait_until_ready, clients.api, host, wanted), if_dry_run=None)
     is_another = partial(another_machine, clients.api, clients.sessions, host)
     if (other := await gate.unless_dry_run(is_another, if_dry_run=None)) is not None:
         return (other,)
@@ -89,7 +88,7 @@ async def prove_node(clients: Clients, host: Host, wanted: Wanted) -> tuple[Find
 
 
 def look_again_after_s(seen: NodeEvidence, attempt: int, spent_s: float) -> float | None:
-    """When another look may show what this one has not; None: what was seen counts. Pure."""
+    """After how many seconds another look may show more; None: this look counts. Pure."""
     if not seen.node.ready:
         return None
     if seen.may_pass and spent_s < REFUSED_PATIENCE_S:
@@ -97,20 +96,20 @@ def look_again_after_s(seen: NodeEvidence, attempt: int, spent_s: float) -> floa
     return 1.0 if attempt < ATTEMPTS else None
 
 
-async def settle(api: ClusterApi, host: Host, wanted: Wanted) -> None:
-    """Wait until the Node is gone, or as wanted and Ready with its expected pods, or until time is up."""
+async def wait_until_ready(api: ClusterApi, host: Host, wanted: Wanted) -> None:
+    """Wait until the Node is gone, or is as wanted and Ready with its expected pods, at most `ready_within_s`."""
 
-    def settled(row: NodeRow | None) -> bool:
+    def is_ready_or_gone(row: NodeRow | None) -> bool:
         return row is None or (bool(row.ready) and wanted.as_wanted(row))
 
     with suppress(TimeoutError):
         async with asyncio.timeout(wanted.ready_within_s):
-            if await wait_node(api, host.node_name, settled) is not None:
+            if await wait_node(api, host.node_name, is_ready_or_gone) is not None:
                 await wait_pods_on(api, host.node_name, lambda pods: _all_there(pods, host.pool.expected_pods))
 
 
 async def read_evidence(clients: Clients, host: Host, kubelet_version: str | None) -> NodeEvidence:
-    """Everything that acceptance looks at, read afresh. Raises NodeGone, and as `prove_node`."""
+    """Everything that acceptance looks at, read now. Raises NodeGone, and as `prove_node`."""
     pool, name = host.pool, host.node_name
     node = await get_node(clients.api, name)
     node = clients.gate.seen(node, if_dry_run=replace(node or new_node(name), ready=True))
@@ -140,7 +139,7 @@ async def read_evidence(clients: Clients, host: Host, kubelet_version: str | Non
 
 
 async def _api_answer(clients: Clients, host: Host) -> str | None:
-    """What the API server answers the host; None: not known."""
+    """The API server's answer to the host; None: unknown."""
     answer = (await read_facts(clients.sessions, host, clients.request)).api_answer
     return None if isinstance(answer, Unknown) else answer.value
 

@@ -1,8 +1,8 @@
-"""The test pod: what runs in it, and what its log says.
+"""The test pod: its program, and its log.
 
-Put on its node by `nodeName`, so that no scheduler, cordon or taint decides where it goes. It resolves an
-in-cluster and an external name, fetches a page from a pod on a cloud node, and serves one itself for the
-way back. That its log can be read at all proves the way from the API server to the node's kubelet.
+`nodeName` binds it to its node, so that no scheduler, cordon or taint decides. It resolves an in-cluster and an
+external name, fetches a page from a pod on a cloud node, and serves one itself for the other direction. A readable log
+proves the connection from the API server to the node's kubelet.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ say() { # name, command...: one line with the outcome, and the last words of a f
 
 @dataclass(frozen=True, slots=True)
 class PodAnswers:
-    """What a test pod's log says. None: that was not tried or not answered."""
+    """The answers in a test pod's log. None: not tried, or no answer."""
 
     dns_internal: str | None = None
-    """Empty when it worked, else the last words of the failure."""
+    """Empty: it worked; else the last line of the error."""
     dns_external: str | None = None
     to_cloud: str | None = None
     from_cloud: str | None = None
@@ -60,8 +60,8 @@ def pod_name(purpose: str, node: str) -> str:
 def peer_pod(cloud_node: str, node: str, image: str, node_address: str, prefix: str = "") -> dict[str, Any]:
     """A pod on a cloud node that serves a page to the pod under test, and connects to that node's kubelet itself.
 
-    The kubelet speaks TLS, and turns a plain request away: whatever it answers, it was reached. GNU's wget says so by
-    its status (8), busybox's by its words. Without an address to ask for, and without a wget that works (Debian 12's of
+    The kubelet speaks TLS and refuses a plain request: any answer shows that it was reached. GNU wget reports an answer
+    by its status (8), busybox by its message. Without an address, or without a working wget (the one in Debian 12's
     busybox crashes), nothing is known.
     """
     program = f"""\
@@ -152,7 +152,7 @@ def _pod(name: str, node: str, image: str, program: str, environment: Mapping[st
 
 
 def parse_log(log: str) -> PodAnswers:
-    """The answers in a test pod's log; lines of others are passed over."""
+    """The answers in a test pod's log; other lines are skipped."""
     lines = log.splitlines()
     answers = {
         found["probe"]: "" if found["answer"] == "ok" else found["detail"] or "no answer"

@@ -1,4 +1,4 @@
-"""Every preflight check and the audit's questions on some hosts, now. Only looks, and leaves nothing in the spool."""
+"""Every preflight check and the audit's measurements on some hosts, now. Changes nothing, and writes no spool."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class HostChecks:
     facts: tuple[Measurement, ...]
 
     def row(self) -> dict[str, Any]:
-        """In plain JSON types, in the shape that `poolkeeper probe --json` answers."""
+        """As plain JSON types, in the shape that `poolkeeper probe --json` prints."""
         checks = [
             {"check": c.check, "target": "", "verdict": str(c.verdict), "reason": c.reason}
             for c in self.preflight.checked
@@ -43,7 +43,7 @@ class HostChecks:
 
 
 def verdict_of(fact: Measurement) -> Verdict:
-    """A measured fact as a check; slow is not wrong."""
+    """The verdict on a measurement; a slow one is ok."""
     return {Quality.FAIL: Verdict.FAIL, Quality.UNKNOWN: Verdict.UNKNOWN}.get(fact.quality, Verdict.OK)
 
 
@@ -68,7 +68,7 @@ async def check_hosts(fleet: Fleet, hosts: Sequence[Host], secret: Callable[[Sec
 async def _network(
     fleet: Fleet, hosts: Sequence[Host], secret: Callable[[SecretRef], Secret], recorder: Recorder
 ) -> Sequence[Measurement]:
-    """The same questions as the nightly audit's, put to a few hosts; to its peers each connects as on that night."""
+    """The measurements of the nightly audit, on a few hosts; each connects to the same peers as in the audit."""
     active = [host for host in fleet.hosts.values() if host.active]
     opened = open_audit(fleet, hosts, secret, recorder, required=required_endpoints, peers=active)
     async with opened as run:

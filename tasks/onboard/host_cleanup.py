@@ -1,7 +1,7 @@
-"""How a host leaves the cluster: what undoing a failed join and offboarding have in common.
+"""Cleaning a host and deleting its Node: what undoing a failed join and offboarding have in common.
 
-The host comes first and its Node last: the Node, with what is written on it, tells the next run that this one did not
-come to its end. Each step can be made again.
+The host is cleaned first and its Node is deleted last: while the Node is there, with our annotations, the next run sees
+that this one has not ended. Each step can be repeated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ResetFailed(PoolkeeperError):
 
 
 async def _nothing() -> None:
-    """Nobody wants to know."""
+    """Do nothing."""
 
 
 async def clean_host(
@@ -43,15 +43,16 @@ async def clean_host(
     started: Callable[[], Awaitable[None]] = _nothing,
     still_ours: Callable[[], Awaitable[None]] = _nothing,
 ) -> tuple[str, ...]:
-    """Run the provider's removal, then undo what our record says that the join changed; what had to be kept.
+    """Run the provider's reset, then revert the changes in our record of the join; returns what had to be kept.
 
-    A removal that an earlier run has begun and that still runs is waited for. The unit stays as it ended until
-    `forget_unit`. started: called as soon as the host's join is certain not to run any more
-    still_ours: asked right before each act, for minutes may pass between them; what it raises ends this
+    A reset that an earlier run has started and that still runs is waited for. The unit stays as it ended until
+    `forget_unit`.
+    started: called as soon as the host's join certainly no longer runs
+    still_ours: called right before each change, for minutes may pass between them; an error of it ends the cleanup
     Raises ResetFailed, TimeoutError and HostError.
     """
     await still_ours()
-    await stop_unit(sessions, host, JOIN_UNIT)  # that it failed stays to be seen until this unit tells more
+    await stop_unit(sessions, host, JOIN_UNIT)  # a failed join stays visible until the leave unit is there
     if (await unit_state(sessions, host, LEAVE_UNIT)).state is not UnitRun.RUNNING:
         await forget_unit(sessions, host, LEAVE_UNIT)
         await still_ours()
@@ -62,26 +63,26 @@ async def clean_host(
     if ended.state is not UnitRun.SUCCEEDED:
         raise ResetFailed(last_output(ended))
     await still_ours()
-    told = await changes.undo(sessions, host)
-    return tuple(line for line in told if line.startswith("kept "))
+    output = await changes.undo(sessions, host)
+    return tuple(line for line in output if line.startswith("kept "))
 
 
 async def record_leaving(api: ClusterApi, recorder: Recorder, host: Host, node: NodeRow) -> None:
-    """Write the row that the node has left, before its Node is deleted: afterwards nobody knows its uid.
+    """Write the row that the node has left, before the Node is deleted: afterwards its uid is unknown.
 
-    The moment is noted on the Node, so that a later run which has to delete it writes the same row.
+    The time is written on the Node, so that a later run that has to delete the Node writes the same row.
     """
     if (left_at := await note_leaving(api, node, datetime.now(UTC))) is not None:
         recorder.lifecycle(host, "left", node, left_at)
 
 
 async def remove_node(api: ClusterApi, recorder: Recorder, host: Host, node: NodeRow) -> None:
-    """Write the row, then delete the Node. One that is gone, or another of its name, is left alone."""
+    """Write the row, then delete this Node; another Node of its name is left alone."""
     await record_leaving(api, recorder, host, node)
     await delete_node(api, node)
 
 
 def last_output(ended: UnitState) -> str:
-    """How a unit ended, in one line."""
+    """Exit status and last lines of a unit, in one line."""
     last = " / ".join(line.strip() for line in ended.output.strip().splitlines()[-3:]) or "no output"
     return f"exit status {ended.exit_status}: {last}"[:600]

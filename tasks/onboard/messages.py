@@ -6,9 +6,9 @@ from poolkeeper.tasks.fleet.model import Cluster
 
 
 def removing(cluster: Cluster, node: str, *, called: str = "") -> str:
-    """How a person takes a Node out of the cluster, as an imperative clause.
+    """How a person removes a Node from the cluster, as an imperative clause.
 
-    called: what the sentence calls the Node; empty: by its name
+    called: what the sentence calls the Node; empty: its name
     """
     if cluster.by_kubeadm:
         return f"remove {called or f'node {node}'} (`kubectl delete node {node}`)"

@@ -1,7 +1,7 @@
-"""Where a host stands on its way into the cluster, told from what is there and not from any record of ours.
+"""What onboarding does next with a host, decided from the host and its Node and from no record of an earlier run. Pure.
 
-This is what makes running it again right: a finished host is skipped by looking at it, a half-joined one
-is taken up where it stands, and a machine that is not the one it claims to be is left to the operator.
+So a run can be started again at any time: a finished host is skipped, a half-joined host continues where its join
+stopped, and a machine that is not the declared one stops for the operator.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.outcomes import Evidence, Finding, Known, Observed, Severity, Subject
 
 DEAD_AFTER = timedelta(minutes=5)
-"""How long a Node of an earlier life must have been not Ready before it may be deleted."""
+"""How long the Node of a reinstalled machine must have been not Ready before it may be deleted."""
 
 
 class Step(StrEnum):
-    """What is to be done next with a host."""
+    """The next step with a host."""
 
     JOIN = "join"
-    """It is not in the cluster and nothing of a join of ours is on it."""
+    """It is not in the cluster, and no join of ours is on it."""
     UNDO_THEN_JOIN = "undo, then join"
-    """An earlier join of ours ended in failure."""
+    """An earlier join of ours has failed."""
     FOLLOW_JOIN = "follow the running join"
-    """A join of ours is running, or has ended well and the Node is not there yet."""
+    """A join of ours runs, or has succeeded and its Node is not there yet."""
     ACCEPT = "accept"
-    """It has joined and is not accepted yet: it belongs in quarantine until it is."""
+    """It has joined and is not accepted yet: it stays in quarantine until then."""
     ADOPT = "adopt"
-    """It became a node without us: prove it as it is. It is neither cordoned nor, if it fails, undone."""
+    """It became a node without us: prove it as it is. It is never cordoned, and never undone if its proof fails."""
     NOTHING = "nothing"
     """It is accepted."""
     STOP = "stop"
-    """Only the operator can say what to do; the finding says how."""
+    """The operator has to decide; the finding says how."""
 
 
 class JoinState(StrEnum):
-    """What is on the host of a join of ours."""
+    """The state of our join on the host."""
 
     NONE = "none"
     RUNNING = "running"
@@ -51,13 +51,13 @@ class JoinState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NextAction:
-    """Where a host stands."""
+    """What to do next with a host, and why."""
 
     step: Step
     reason: str
     finding: Finding | None = None
     stale_node: NodeRow | None = None
-    """A dead Node of an earlier life of this machine, to be deleted before it joins."""
+    """The dead Node that this machine had before its reinstallation; it is deleted before the join."""
 
 
 def next_action(
@@ -75,13 +75,13 @@ def next_action(
             here,
             Evidence(seen, f"machine id {host.machine_id} as declared", "/etc/machine-id", now),
             f"If {host.name} was reinstalled on purpose, set machine_id: {seen} in the fleet file; if not,"
-            " find out which machine answers at its address before anything else.",
+            " find out which machine answers at its address, before anything else.",
         )
     if join is JoinState.UNKNOWN:
         return _stop(
             "onboard.join.unknown",
             here,
-            Evidence("unknown", "whether a join of ours, or its undoing, runs on it", "transient units", now),
+            Evidence("unknown", "whether a join of ours, or its undo, runs on the host", "transient units", now),
             f"Log in to {host.name} and look at /run/poolkeeper and `systemctl status 'poolkeeper-*'`.",
         )
     if node is None:
@@ -110,7 +110,7 @@ def next_action(
             return _worked_on(node)
         return NextAction(
             Step.UNDO_THEN_JOIN if join is JoinState.FAILED else Step.JOIN,
-            "reinstalled, as the operator declared; its old Node goes first",
+            "reinstalled, as the fleet file declares; its old Node is deleted first",
             stale_node=node,
         )
     if registered != seen or (accepted_for not in ("", seen) and not declared):
@@ -140,23 +140,23 @@ def _with_its_node(node: NodeRow, join: JoinState, *, accepted: bool) -> NextAct
     if claim_of(node) is not None:
         return _worked_on(node)
     if CORDON in node.annotations and not node.unschedulable:
-        return NextAction(Step.ADOPT, "someone has uncordoned it during quarantine; to be proven as it is")
+        return NextAction(Step.ADOPT, "someone has uncordoned it during quarantine: it is proven as it is")
     in_service = not node.unschedulable and bool(node.ready)
     if join is JoinState.FAILED and (in_service or (node.unschedulable and not node.cordoned_by_us)):
-        # whoever took it into service, or cordoned it, after the failure: a reset would now hit what they do there
-        return NextAction(Step.ADOPT, "in a person's hands although a join of ours failed; to be proven as it is")
+        # someone took it into service, or cordoned it, after the failure: a reset would destroy what runs there now
+        return NextAction(Step.ADOPT, "someone uses it although our join failed: it is proven as it is")
     if join is JoinState.FAILED:
-        return NextAction(Step.UNDO_THEN_JOIN, "an earlier join ended in failure")
+        return NextAction(Step.UNDO_THEN_JOIN, "an earlier join failed")
     if join is JoinState.RUNNING:
-        return NextAction(Step.FOLLOW_JOIN, "a join of ours is running and its Node is there")
+        return NextAction(Step.FOLLOW_JOIN, "our join runs, and its Node is there")
     if join is JoinState.NONE and not node.cordoned_by_us:
-        # also when it is not Ready: a cut line is no reason to cordon or reset what others have joined
-        return NextAction(Step.ADOPT, "a node since before this fleet file; to be proven as it is")
+        # also when it is not Ready: a cut line is no reason to cordon or reset a node that others have joined
+        return NextAction(Step.ADOPT, "it became a node without poolkeeper: it is proven as it is")
     return NextAction(Step.ACCEPT, "joined, not accepted yet")
 
 
 def _worked_on(node: NodeRow) -> NextAction:
-    """It is in a rollout's hands, or a person's."""
+    """A rollout has claimed the Node, also for a person's work on it."""
     claim = claim_of(node)
     observed = f"flow {claim.flow} has it: {claim.phase} since {claim.since}" if claim else "a rollout has it"
     finding = Finding(
@@ -170,63 +170,63 @@ def _worked_on(node: NodeRow) -> NextAction:
 
 
 def is_uncordoned(action: NextAction, node: NodeRow | None, machine_id: Observed[str]) -> bool:
-    """Whether a join of ours has made this machine's Node and nobody has cordoned it: unproven, it takes workloads."""
+    """Whether our join has made this machine's Node, and the Node is not cordoned: unproven, it takes workloads."""
     mine = own_node(node, machine_id)
     return action.step in (Step.FOLLOW_JOIN, Step.ACCEPT) and mine is not None and not mine.unschedulable
 
 
 def _unverified(node: NodeRow, join: JoinState, here: Subject, now: datetime) -> NextAction:
-    """A Node that tells no machine id: kubelet gives it at once, so this one was made by something else."""
+    """A Node without a machine id: a kubelet sets it at once, so something else has made this Node."""
     if join in (JoinState.RUNNING, JoinState.SUCCEEDED):
-        return NextAction(Step.FOLLOW_JOIN, f"a join of ours is {join} and its Node tells no machine id yet")
+        return NextAction(Step.FOLLOW_JOIN, f"our join: {join}; its Node has no machine id yet")
     return _stop(
         "onboard.identity.unverified",
         here,
-        Evidence(f"Node {node.name} tells no machine id", "the machine id of this host", "Node", now),
+        Evidence(f"Node {node.name} has no machine id", "the machine id of this host", "Node", now),
         f"Find out what it is (`kubectl describe node {node.name}`) and remove it, or choose another node_name.",
     )
 
 
-def reason_not_to_undo(node: NodeRow, guests: int) -> str:
-    """Why a Node of ours must not be undone any more; empty if it may.
+def reason_not_to_undo(node: NodeRow, workloads: int) -> str:
+    """Why a join of ours may no longer be undone; empty: it may. An undo never hits a machine that is in service.
 
-    guests: how many pods a scheduler has put there
+    workloads: number of pods that a scheduler has placed on the node
     """
     if node.unread:
         return f"its Node object cannot be read: {node.unread}"
     if node.accepted:
-        return "it has been accepted meanwhile"
+        return "the node has been accepted since"
     if node.unschedulable and not node.cordoned_by_us:
-        return "someone else has cordoned it"
+        return "someone else has cordoned the node"
     if node.unschedulable:
-        return f"{guests} pods run on it that came before our cordon" if guests else ""
+        return f"{workloads} pods run on the node, placed before our cordon" if workloads else ""
     if CORDON in node.annotations:
-        return "someone has uncordoned it"
-    return f"it is not cordoned, and {guests} pods run on it" if guests else ""
+        return "someone has uncordoned the node"
+    return f"the node is not cordoned, and {workloads} pods run on it" if workloads else ""
 
 
 def _is_dead(node: NodeRow, now: datetime) -> bool:
-    """Not Ready for so long that it is no restart and no cut of a line."""
+    """Not Ready for so long that neither a restart nor a cut line explains it."""
     return not node.ready and node.ready_since is not None and now - node.ready_since >= DEAD_AFTER
 
 
 def own_node(node: NodeRow | None, machine_id: Observed[str]) -> NodeRow | None:
-    """The Node, if it is certain to be this machine's: another's must outlive the undoing of our join."""
+    """The Node, if it is certainly this machine's. The Node of another machine must survive the undo of our join."""
     mine = node is not None and isinstance(machine_id, Known) and node.machine_id == machine_id.value != ""
     return node if mine else None
 
 
 def other_names(host: Host, nodes: Iterable[NodeRow], machine_id: Observed[str]) -> tuple[str, ...]:
-    """Names of Nodes that this machine is in the cluster as, beside the declared one."""
+    """Names of the Nodes that have this machine's id, without the declared one."""
     ours = machine_id.value if isinstance(machine_id, Known) else ""
     return tuple(row.name for row in nodes if ours and row.machine_id == ours and row.name != host.node_name)
 
 
 def _without_node(join: JoinState) -> NextAction:
     if join is JoinState.FAILED:
-        return NextAction(Step.UNDO_THEN_JOIN, "an earlier join ended in failure")
+        return NextAction(Step.UNDO_THEN_JOIN, "an earlier join failed")
     if join in (JoinState.RUNNING, JoinState.SUCCEEDED):
-        return NextAction(Step.FOLLOW_JOIN, f"a join of ours is {join} and its Node is not there yet")
+        return NextAction(Step.FOLLOW_JOIN, f"our join: {join}; its Node is not there yet")
     return NextAction(Step.JOIN, "not in the cluster yet")
 
 

@@ -1,7 +1,7 @@
-"""Taking one host out of its pool for good, as the work of a rollout: onboarding's way back.
+"""Removing one host from its pool for good, as the work of a rollout: the reverse of onboarding.
 
-The host is cleaned first and its Node goes last, so that the Node's claim tells the next run of a killed one. A host
-whose Node is gone and that is not clean is finished by what is on it of ours. Each mutation passes the gate.
+The host is cleaned first and its Node is deleted last, so that the claim on the Node shows the next run that a run was
+killed. A host without a Node that is not clean is finished by our record or unit on it. Each change passes the gate.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ from poolkeeper.tasks.provider import Provider, ProviderError
 from poolkeeper.tasks.runs.recording import Recorder
 
 SILENCE = (ConnectTimeout, Unreachable)
-"""What a machine that is gone looks like from here, or from its jump host where that tells; whatever refuses a
+"""How a machine that is gone looks from here, or from its jump host where that reports it. A machine that refuses a
 connection or a login is there."""
 STAYS_AWAY_S = 12.0
-"""How long a Node is watched to stay away: systemd starts a kubelet that has ended again after ten seconds."""
+"""How long a deleted Node is watched: systemd restarts a kubelet that has ended after ten seconds."""
 PODS_GONE_WITHIN_S = 120.0
-"""How long pods may stay bound to a Node that is gone: the pod garbage collector looks every 20 s, and takes those
-whose Node it has missed for 40 s. A kubelet that joins under that name before would take them up with old news."""
+"""How long pods may stay bound to a deleted Node: the pod garbage collector looks every 20 s, and deletes pods whose
+Node it has missed for 40 s. A kubelet that joins earlier under that name would adopt them with an outdated status."""
 REMOVAL_TIMEOUT_S = 600.0
 """How long the provider may take to remove a node from its list."""
 
 
 class Offboarding:
-    """What taking hosts out of one cluster needs; opened once a run.
+    """Removes hosts from one cluster; made once a run.
 
-    host_is_gone: the machines are dead and not to be asked, which the operator says; refused where one answers
-    absent_s: how long a Node has to stay away
+    host_is_gone: the operator says that the machines are dead; refused where one answers
+    absent_s: how long a Node must stay deleted, in seconds
     """
 
     hands_over = False
@@ -80,16 +80,16 @@ class Offboarding:
         self.gate, self.recorder, self.request = gate, recorder, request
         self._host_is_gone, self._absent_s = host_is_gone, absent_s
         self._removing = asyncio.Lock()
-        """The provider takes one removal of a pool after the other: each has its time from when its turn comes."""
-        self._told: dict[str, list[Finding]] = {}
-        """By host: what its change has to tell and is no reason to stop."""
+        """The provider removes one node of a pool at a time; the timeout of each starts with its turn."""
+        self._notes: dict[str, list[Finding]] = {}
+        """Host -> findings of its change that do not stop it."""
 
     # looking
 
     async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
-        """Whether there is no Node, nothing on the provider's list, and nothing left on the host.
+        """Whether there is no Node, no entry in the provider's list, and nothing left on the host.
 
-        Raises MayNotLeave for a machine that is not to be touched, and other HostErrors.
+        Raises MayNotLeave for a machine that must not be changed, and other HostErrors.
         """
         if self._host_is_gone:
             await self._refuse_if_alive(host, node)
@@ -100,7 +100,7 @@ class Offboarding:
         return node is None and not await self.provider.lists_node(host)
 
     async def _look(self, host: Host, node: NodeRow | None) -> Remains:
-        """What is on a host, which is the one that is to leave. Raises MayNotLeave and other HostErrors."""
+        """What is left on a host. Raises MayNotLeave if it is not the machine to remove, and other HostErrors."""
         try:
             remains = await self._remains(host)
         except FencedOff:
@@ -123,7 +123,7 @@ class Offboarding:
         return Remains(facts.machine_id, trace, joining.state, leaving.state)
 
     async def _refuse_if_alive(self, host: Host, node: NodeRow | None) -> None:
-        """See whether a machine that is said to be gone answers after all. Raises MayNotLeave."""
+        """Raises MayNotLeave if a machine that should be gone answers, or if that is unknown."""
         answered: Observed[str] | None = None
         try:
             answered = (await read_facts(self.sessions, host, self.request)).machine_id
@@ -135,7 +135,7 @@ class Offboarding:
             raise MayNotLeave(found)
 
     async def prepare(self, host: Host) -> tuple[Finding, ...]:
-        """Nothing: who may leave was decided when it was looked at."""
+        """Nothing: the look has decided whether the host may leave."""
         return ()
 
     def remembered(self) -> Mapping[str, Any]:
@@ -148,11 +148,11 @@ class Offboarding:
     # acting
 
     async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
-        """Clean the host, then remove its node; blockers say what did not work, and the Node is still there then.
+        """Clean the host, then remove its node. Blockers: what failed; the Node is then still there.
 
         Raises GateRefused, FencedOff, HostError, ClusterUnreachable and ApiError: call it again.
         """
-        told = self._told[host.name] = []
+        notes = self._notes[host.name] = []
         node = await get_node(self.api, host.node_name)
         try:
             if self._host_is_gone:
@@ -165,11 +165,11 @@ class Offboarding:
             return failed
         if self._host_is_gone and node is not None:
             lost = lost_pods(host, await pods_on(self.api, node.name), datetime.now(UTC))
-            told += [lost] if lost else []
+            notes += [lost] if lost else []
         return await self._remove(host, node)
 
     async def _clean(self, host: Host, fence: Fence) -> tuple[Finding, ...]:
-        """The provider's reset, our own record, the kubelet; what shows afterwards that it may come back."""
+        """Run the provider's reset, revert our record, switch the kubelet off. Blockers: why the node may come back."""
 
         async def still_ours() -> None:
             await claim(self.sessions, host, fence)
@@ -189,7 +189,7 @@ class Offboarding:
         except TimeoutError:
             return (self._not_cleaned(host, "the provider's reset did not end in time"),)
         if kept:
-            self._told[host.name].append(leftovers_stay(host, kept, datetime.now(UTC)))
+            self._notes[host.name].append(leftovers_stay(host, kept, datetime.now(UTC)))
         again: list[Finding] = await self.gate.unless_dry_run(lambda: self._look_again(host), if_dry_run=[])
         return tuple(found for found in again if found.id == "offboard.kubelet.on")
 
@@ -204,13 +204,13 @@ class Offboarding:
             host,
             "offboard.host.reset",
             observed,
-            "the provider's parts are off the host",
-            f"Mend what its last lines name on {host.name}, then run this again; its node stays cordoned until then.",
+            "a host without the provider's parts",
+            f"Correct what the last lines name on {host.name}, then run this again; its node stays cordoned.",
             datetime.now(UTC),
         )
 
     async def _remove(self, host: Host, node: NodeRow | None) -> tuple[Finding, ...]:
-        """The provider's list, then the Node: the first may take minutes, in which the second may be forbidden."""
+        """Remove the node from the provider's list, then delete the Node; two changes: the first may take minutes."""
         here = Subject("node", host.node_name)
 
         async def unlist() -> str:
@@ -226,7 +226,7 @@ class Offboarding:
         except ProviderError as error:
             why = str(error)
         except TimeoutError:
-            why = f"no end after {REMOVAL_TIMEOUT_S:.0f} s"
+            why = f"the removal did not end within {REMOVAL_TIMEOUT_S:.0f} s"
         if not why and node is not None:
             await self.gate.change(
                 here, _delete_sentence(host), lambda: delete_node(self.api, node), if_dry_run=None, one_request=True
@@ -238,9 +238,9 @@ class Offboarding:
                 host,
                 "offboard.provider.refused",
                 why,
-                f"node {host.node_name} is off the provider's list",
-                "Mend what the provider names, then run this again: it looks first. Where ACK does not take such a call"
-                " for your pool, set `removal` of the cluster's `ack` in the fleet file.",
+                f"node {host.node_name} is not in the provider's list",
+                "Correct what the provider names, then run this again. If ACK does not accept this call for your pool,"
+                " set `removal` of the cluster's `ack` in the fleet file.",
                 datetime.now(UTC),
                 source="provider",
             ),
@@ -249,8 +249,8 @@ class Offboarding:
     # afterwards
 
     async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
-        """Read afresh that neither kubelet nor Node comes back; tells as well what stays behind."""
-        found = [*self._told.pop(host.name, [])]
+        """Read again that neither kubelet nor Node comes back. Findings: also what stays on the host."""
+        found = [*self._notes.pop(host.name, [])]
         if self._host_is_gone:
             found.append(not_cleaned(host, datetime.now(UTC)))
         else:
@@ -261,7 +261,7 @@ class Offboarding:
                 finding(
                     host,
                     "offboard.node.came-back",
-                    f"Node {back.name} is there again, of machine id {back.machine_id or 'unknown'}",
+                    f"Node {back.name} is there again, with machine id {back.machine_id or 'unknown'}",
                     "no Node of that name",
                     "Find out which machine has that name and stop its kubelet; then run this again.",
                     datetime.now(UTC),
@@ -273,14 +273,14 @@ class Offboarding:
         return (*found, still_declared(host, datetime.now(UTC)))
 
     async def _comes_back(self, host: Host) -> NodeRow | None:
-        """The Node, if there is one again within some moments."""
+        """The Node, if it is there again within `absent_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._absent_s):
                 return await wait_node(self.api, host.node_name, lambda row: row is not None)
         return None
 
     async def _bound_pods(self, host: Host) -> tuple[PodRow, ...]:
-        """Pods that are bound to the Node although it is gone, once time is up for them."""
+        """Pods that are still bound to the deleted Node after PODS_GONE_WITHIN_S."""
         with suppress(TimeoutError):
             async with asyncio.timeout(PODS_GONE_WITHIN_S):
                 return await wait_pods_on(self.api, host.node_name, lambda pods: not pods)
@@ -289,8 +289,8 @@ class Offboarding:
 
 def _clean_sentence(host: Host) -> str:
     return (
-        f"clean host {host.name}: the provider's reset, then what the record on it says that the join has changed, and"
-        " its kubelet switched off"
+        f"clean host {host.name}: run the provider's reset, revert what the record on it says that the join changed,"
+        " and switch its kubelet off"
     )
 
 
@@ -299,7 +299,7 @@ def _gone_command(host: Host) -> str:
 
 
 def _remove_sentence(host: Host) -> str:
-    return f"take node {host.node_name} off the provider's list of pool {host.pool.name}"
+    return f"remove node {host.node_name} from the provider's list of pool {host.pool.name}"
 
 
 def _delete_sentence(host: Host) -> str:

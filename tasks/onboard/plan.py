@@ -1,4 +1,4 @@
-"""The plan of joins: who, in which order, how many at once. Pure, so that a dry run shows the real thing."""
+"""The plan of joins: which hosts, in which order, how many at once. Pure: a dry run shows the plan of the real run."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Plan:
 
     hosts: tuple[PlannedHost, ...]
     digest: str
-    """SHA-256 over goal, hosts and order: the same plan has the same digest."""
+    """SHA-256 over flow, hosts and order: equal plans have equal digests."""
 
     @property
     def summary(self) -> str:
-        """One line for a person."""
+        """The plan in one line."""
         waves = max((planned.wave for planned in self.hosts), default=0)
         return f"{counted(len(self.hosts), 'host')} in {counted(waves, 'wave')}, plan {self.digest[:12]}"
 
 
 def plan_joins(actions: Iterable[tuple[Host, NextAction]]) -> Plan:
-    """Order the hosts that have work: half-done ones first, then across domains rather than down the list."""
+    """Order the hosts that have work: half-done hosts first, then one of each domain in turn."""
     work = [(host, action) for host, action in actions if action.step in _WORK]
     ordered = _half_done_first(work)
     places: defaultdict[str, int] = defaultdict(int)

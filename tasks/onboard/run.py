@@ -50,38 +50,38 @@ from poolkeeper.tasks.runs.watching import watcher
 _log = logging.getLogger(__name__)
 
 DESTROYED_BY_A_JOIN = ("hosts.leftovers.none", "hosts.runtime.known")
-"""Checks that are made again just before a host is joined."""
+"""Checks that run again right before a host is joined."""
 
 Reading = Look | Finding
-"""A host as it was read, or why it could not be."""
+"""A host as it was read, or why it could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What preflight says of one host."""
+    """The result of preflight for one host."""
 
     host: Host
     action: NextAction
     checked: tuple[Checked, ...]
     outside: tuple[Finding, ...] = ()
-    """What keeps its whole pool out."""
+    """What excludes its whole pool."""
     uncordoned: bool = False
-    """Whether it has joined and takes workloads, not proven yet."""
+    """Whether it has joined and takes workloads, although it is not proven."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What its checks found, what only the operator can decide, what is wrong with its pool."""
+        """Findings of its pool, of the decision about the host, and of its checks."""
         own = (self.action.finding,) if self.action.finding else ()
         return (*self.outside, *own, *(c.finding for c in self.checked if c.finding is not None))
 
     @property
     def has_work(self) -> bool:
-        """Whether it goes on: it is not accepted yet, and nothing keeps it out."""
+        """Whether the run goes on with it: it is not accepted yet, and nothing excludes it."""
         return self.action.step is not Step.NOTHING and not blockers(self.findings)
 
     @property
     def to_quarantine(self) -> bool:
-        """Whether it is kept out and has joined all the same: an earlier run was killed before the cordon."""
+        """Whether it is excluded although it has joined: an earlier run was killed before the cordon."""
         return self.uncordoned and not self.has_work
 
 
@@ -119,11 +119,11 @@ class OnboardRun:
         return measured_s(self.recorder.spool, "onboard", self._members, ADMISSION)
 
     def slot(self, name: str) -> asyncio.Semaphore:
-        """The slots of a host's pool: at most `join.parallel` of them are worked on at once."""
+        """The slots of a host's pool: at most `join.parallel` hosts are admitted at once."""
         return self._slots[self.hosts[name].pool.name]
 
     async def ineligible_pools(self) -> dict[str, tuple[Finding, ...]]:
-        """Pool -> what the provider says keeps all of its hosts out. Raises ProviderError."""
+        """Pool -> the provider's findings that exclude all of its hosts. Raises ProviderError."""
         pools = {host.pool.name: host.pool for host in self.hosts.values()}
         return {
             name: tuple(c.finding for c in await self.admission.context.provider.check_pool(pool) if c.finding)
@@ -131,7 +131,7 @@ class OnboardRun:
         }
 
     async def observe(self, names: Sequence[str]) -> dict[str, Reading]:
-        """Read hosts at once, each in its own slot; a bad one costs the others nothing."""
+        """Read hosts concurrently; a host that cannot be read does not affect the others."""
 
         async def read(name: str) -> Reading:
             host = self.hosts[name]
@@ -139,8 +139,8 @@ class OnboardRun:
                 look = await self.admission.look(host, self.nodes.get(host.node_name))
             except HostError as error:
                 return error.finding(Subject("host", name))
-            except Exception as error:  # whatever is wrong with one host, the others go on
-                return HostError(f"reading it broke off: {type(error).__name__}: {error}"[:300]).finding(
+            except Exception as error:  # an error of one host: the others go on
+                return HostError(f"the read was aborted: {type(error).__name__}: {error}"[:300]).finding(
                     Subject("host", name)
                 )
             self._record_facts(host, look.facts)
@@ -197,8 +197,8 @@ class OnboardRun:
         """Bring one host to acceptance; see `Admission.admit`."""
         return await self.admission.admit(self.hosts[name])
 
-    def settled(self, result: Preflight) -> HostOutcome:
-        """The outcome of a host that is finished already, or that goes no further than preflight."""
+    def ended_in_preflight(self, result: Preflight) -> HostOutcome:
+        """The outcome of a host that is accepted already, or that preflight stops."""
         name = result.host.name
         if result.action.step is Step.NOTHING:
             findings = tuple(map(_in_service, result.findings))
@@ -213,18 +213,18 @@ class OnboardRun:
         return HostOutcome(name, HostState.STOPPED, summary, result.findings)
 
     def aborted(self, name: str, error: Exception) -> HostOutcome:
-        """The outcome of a host whose admission ended in an error, after all retries."""
+        """The outcome of a host whose admission raised an error, after all retries."""
         subject = Subject("host", name)
         if isinstance(error, HostError):
             finding = error.finding(subject)
         else:
-            evidence = Evidence(named(error), "an end of its admission", "onboarding")
+            evidence = Evidence(named(error), "an admission that ends without an error", "onboarding")
             finding = Finding(
                 "onboard.host.aborted",
                 Severity.BLOCKER,
                 subject,
                 evidence,
-                "Run this again: it takes the host up where it stands. A node that had joined stays cordoned.",
+                "Run this again: it continues with the host as it is. A node that has joined stays cordoned.",
             )
         self.recorder.findings(name, "outcome", [finding])
         _log.warning("%s: failed: %s", name, finding.evidence.observed)
@@ -234,12 +234,12 @@ class OnboardRun:
 
 
 def _in_service(finding: Finding) -> Finding:
-    """A finding on a node that takes workloads already: there is nothing left that it could keep out."""
+    """A finding on a node in service: a blocker is only a warning there, for nothing is left to exclude."""
     return replace(finding, severity=Severity.WARNING) if finding.severity is Severity.BLOCKER else finding
 
 
 def _ineligible_now(host: Host, look: Look, batch: Batch, skip: Mapping[str, str]) -> list[Finding]:
-    """What keeps a host out because a join would destroy it: another runtime's containers, another cluster's parts."""
+    """What a join would destroy: containers of another runtime, parts of another cluster."""
     view = HostView(host, look.facts, look.node, look.join)
     checked = (run_check(REGISTRY[name], view, batch) for name in DESTROYED_BY_A_JOIN if name not in skip)
     return [c.finding for c in checked if c.finding is not None and c.finding.severity is Severity.BLOCKER]
@@ -253,14 +253,18 @@ def make_batch(
     api_host: str,
     api_ahead_s: float,
 ) -> Batch:
-    """What all hosts of a run are compared with. `api_ahead_s`: the API server's clock minus ours."""
+    """What all hosts of a run are compared with.
+
+    api_ahead_s: the API server's clock minus ours, in seconds
+    """
     skew = {name: _skew(view.facts, api_ahead_s) for name, view in views.items()}
-    told = [value.value for value in skew.values() if isinstance(value, Known)]
+    known_skews = [value.value for value in skew.values() if isinstance(value, Known)]
+    medians = (statistics.median_low(known_skews), statistics.median_high(known_skews)) if known_skews else None
     return Batch(
         views=views,
         nodes=nodes,
         clock_skew_s=skew,
-        median_skews_s=(statistics.median_low(told), statistics.median_high(told)) if told else None,
+        median_skews_s=medians,
         api_version=api_version,
         api_host=api_host,
         shared={fact: _shared(views, fact) for fact in ("machine_id", "product_uuid", "hostname", "boot_id")},
@@ -319,7 +323,7 @@ async def open_run(
         request = FactsRequest(api.url, api.ca_pem, api.server_name)
         async with Sessions(fleet.ssh_limits, secret) as sessions:
             admission = Admission(Context(api, sessions, provider, gate, recorder, request))
-            # the Date header has whole seconds: the middle of that second is the best guess
+            # the Date header has whole seconds: take the middle of that second
             ahead_s = (api_time - asked_at).total_seconds() + 0.5
             pools = {host.pool.name for host in hosts}
             members = {host.name for host in fleet.hosts.values() if host.pool.name in pools}

@@ -1,4 +1,4 @@
-"""Which checks a run was asked to skip, looked at before anything is read from outside."""
+"""The preflight checks that a run skips, validated before anything is read from outside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from poolkeeper.tasks.runs.choosing import ChoiceInvalid
 
 
 def check_skips(skips: Mapping[str, str]) -> Mapping[str, str]:
-    """The checks to skip, each one known and with a reason. Raises ChoiceInvalid."""
+    """The checks to skip, each a known one with a reason. Raises ChoiceInvalid."""
     for name, reason in skips.items():
         if name not in REGISTRY:
             near = difflib.get_close_matches(name, REGISTRY, n=1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from poolkeeper.tasks.onboard.run import OnboardRun, Reading
 
 TEMPORARY = (HostError, ClusterUnreachable, ApiError)
-"""A host or a cluster that could not be reached: admitting it once more takes it up where it stands."""
+"""A host or a cluster that could not be reached: the next try continues where this one ended."""
 
 
 async def _is_temporary(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -47,7 +47,7 @@ async def observe(run: OnboardRun, batch: str, names: Sequence[str]) -> dict[str
     retry_condition_fn=_is_temporary,
 )
 async def admit(run: OnboardRun, name: str) -> HostOutcome:
-    """Bring one host from where it stands to acceptance, or tell why not."""
+    """Bring one host to acceptance, or report why not."""
     with run.gate.attempt(str(task_run.id)):  # the same for each retry
         return await run.admit(name)
 

@@ -15,10 +15,10 @@ from tests.e2e.test_killed import files_of_ours, ids
 
 BEFORE_ANYTHING = ("after cordon node *",)
 """Only a run of its own goes on from there: to recover it is to give it back."""
-ON_THE_WAY = ("after program 6 of clean host *", "after write 1 of take node * off *")
+ON_THE_WAY = ("after program 6 of clean host *", "after write 1 of remove node * from *")
 """The provider's reset has begun on the host; its Node tells since when it has left."""
 AT_THE_END = ("before the answer",)
-DEAD = ("after record phase changing on node *", "after take node * off *")
+DEAD = ("after record phase changing on node *", "after remove node * from *")
 """On the way of a machine that was said to be gone."""
 PLACES = (*BEFORE_ANYTHING, *ON_THE_WAY, *AT_THE_END)
 FENCE = {"var/lib/poolkeeper/fencing-token", "var/lib/poolkeeper/fencing-token.lock"}

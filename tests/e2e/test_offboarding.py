@@ -156,9 +156,9 @@ def test_a_host_leaves_for_good_and_may_come_back(cluster: Cluster, host: str, w
     assert ready(cluster) == 2, "its pods run elsewhere"
     sentences = [r["sentence"] for r in Spool(cluster.state / "spool").rows(CHANGES, ended.answer["run_id"])]
     assert sentences[-3:] == [
-        f"clean host {host}: the provider's reset, then what the record on it says that the join has changed, and its"
-        " kubelet switched off",
-        f"take node {host} off the provider's list of pool {POOL}",
+        f"clean host {host}: run the provider's reset, revert what the record on it says that the join changed,"
+        " and switch its kubelet off",
+        f"remove node {host} from the provider's list of pool {POOL}",
         f"delete Node {host}",
     ]
 

@@ -1,4 +1,4 @@
-"""What a preflight check is: named, pure, skippable by name, never silent about what is unknown."""
+"""What a preflight check is: named, pure, skippable by name; what is unknown never passes silently."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class HostView:
     facts: HostFacts
     node: NodeRow | None
     join: JoinState
-    """The state of a join of ours on it: what such a join left is not a leftover of another cluster."""
+    """The state of our join on it: what our join left there is not a leftover of another cluster."""
 
     @property
     def join_started(self) -> bool:
-        """Whether it is a node or on its way: what listens, lies and is routed there is then that of this cluster."""
+        """Whether it is a node, or our join has started: ports, files and routes there are then this cluster's."""
         return own_node(self.node, self.facts.machine_id) is not None or self.join is not JoinState.NONE
 
 
@@ -39,7 +39,7 @@ class Batch:
     clock_skew_s: Mapping[str, Observed[float]]
     """Each host's clock minus the API server's, in seconds."""
     median_skews_s: tuple[float, float] | None
-    """Low and high median of those that are known: two, because one between two halves is nobody's clock."""
+    """Low and high median of the known skews: two, because between two halves neither is the majority."""
     api_version: str
     """Such as `v1.36.3`."""
     api_host: str
@@ -57,7 +57,7 @@ class Wrong:
     expected: str
     next_step: str
     severity: Severity | None = None
-    """Where this case is milder or worse than the check's own."""
+    """Where this case is milder or worse than the check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ class Unsure:
 
     reason: str
     next_step: str = ""
-    """Where it is not the host that has to tell more."""
+    """Set where the host is not what has to be made readable."""
 
 
-LONGEST_TOLD = 1000
-"""Characters of what a host has told, in a finding: a host may answer anything."""
+LONGEST_QUOTE = 1000
+"""Characters of a host's answer in a finding: a host may answer anything."""
 
 Look = Callable[[HostView, Batch], Wrong | Unsure | None]
 
@@ -84,7 +84,7 @@ class Check:
     """What holds when it passes, as a clause."""
     severity: Severity
     on_unknown: Severity
-    """How bad it is not to know."""
+    """How severe an unknown result is."""
     source: str
     """What it looks at: names of facts, or the fleet file and the cluster."""
     look: Look
@@ -100,7 +100,7 @@ def check(
     severity: Severity = Severity.BLOCKER,
     on_unknown: Severity | None = None,
 ) -> Callable[[Look], Look]:
-    """Register a check. Without `on_unknown`, not knowing is as bad as failing."""
+    """Register a check. Without `on_unknown`, an unknown result is as severe as a failure."""
 
     def register(look: Look) -> Look:
         source = f"host facts: {', '.join(facts)}" if facts else "fleet file and cluster"
@@ -111,14 +111,14 @@ def check(
 
 
 def run_check(check: Check, view: HostView, batch: Batch) -> Checked:
-    """One check on one host, whatever the host has told: what a check stumbles over it does not know. Pure."""
+    """One check on one host, whatever the host answered: an error of the check is an unknown result. Pure."""
     subject = Subject("host", view.host.name)
     try:
         answer = check.look(view, batch)
     except NotKnown as error:
         answer = Unsure(str(error))
-    except Exception as error:  # of one check on one host: it is nobody else's
-        answer = Unsure(f"the check cannot make sense of what the host told ({type(error).__name__}: {error})")
+    except Exception as error:  # of one check on one host: the other checks and hosts go on
+        answer = Unsure(f"the check cannot read the host's answer ({type(error).__name__}: {error})")
     if answer is None:
         return Checked(check.id, Verdict.OK, subject)
     if isinstance(answer, Unsure):
@@ -139,14 +139,14 @@ def _unknown(check: Check, subject: Subject, answer: Unsure, seen_at: datetime) 
     return Checked(check.id, Verdict.UNKNOWN, subject, finding, reason)
 
 
-def _bounded(told: str) -> str:
-    return told if len(told) <= LONGEST_TOLD else f"{told[: LONGEST_TOLD - 3]}..."
+def _bounded(text: str) -> str:
+    return text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 3]}..."
 
 
 def run_checks(
     view: HostView, batch: Batch, skip: Mapping[str, str], checks: Mapping[str, Check] = REGISTRY
 ) -> tuple[Checked, ...]:
-    """Every check on one host; those skipped by name say so, with the reason given."""
+    """Every check on one host; a skipped check has the reason that was given."""
     subject = Subject("host", view.host.name)
     return tuple(
         Checked(check.id, Verdict.SKIPPED, subject, reason=skip[check.id])

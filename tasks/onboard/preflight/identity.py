@@ -1,4 +1,4 @@
-"""Who a host is: names, ids and addresses that no two hosts may share."""
+"""The identity of a host: names, ids and addresses that no two hosts may share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LABEL_LENGTH = 63
 """Of a label's value: kubelet gives each Node its name as the label `kubernetes.io/hostname`."""
 
 
-@check("hosts.name.valid", "the node name is one that Kubernetes and ACK take")
+@check("hosts.name.valid", "Kubernetes and ACK accept the node name")
 def node_name(view: HostView, batch: Batch) -> Wrong | None:
     """RFC 1123 subdomain that fits into a label; ACK's joiner refuses names starting with `localhost`."""
     name = view.host.node_name
@@ -31,7 +31,7 @@ def node_name(view: HostView, batch: Batch) -> Wrong | None:
 
 @check(
     "hosts.name.own",
-    "it calls itself by its node name",
+    "its hostname is its node name",
     "hostname",
     severity=Severity.WARNING,
     on_unknown=Severity.INFO,
@@ -39,7 +39,7 @@ def node_name(view: HostView, batch: Batch) -> Wrong | None:
 def own_name(view: HostView, batch: Batch) -> Wrong | None:
     """kubelet registers under the hostname unless the joiner overrides it, and ACK does not say whether hybrid's does.
 
-    A warning only, for that reason; a Node under another name is waited for in vain. kubeadm is told the name.
+    So only a warning: if the Node gets another name, the join times out. kubeadm gets the name as an option.
     """
     if (
         view.join_started
@@ -63,7 +63,7 @@ def _unique(fact: str, view: HostView, batch: Batch, next_step: str) -> Wrong | 
     others = _namesakes(fact, value, view, batch)
     if not others:
         return None
-    return Wrong(f"{value}, as on {', '.join(others)}", "a value of its own", next_step)
+    return Wrong(f"{value}, as on {', '.join(others)}", "a unique value", next_step)
 
 
 @check("hosts.machine-id.unique", "no other host or Node has this machine id", "machine_id")
@@ -75,7 +75,7 @@ def machine_id(view: HostView, batch: Batch) -> Wrong | None:
     if hosts:
         return Wrong(
             f"{value}, as on {', '.join(hosts)}",
-            "a value of its own",
+            "a unique value",
             f"Give all but one of them a new id: {renew}.",
         )
     nodes = sorted(
@@ -84,7 +84,7 @@ def machine_id(view: HostView, batch: Batch) -> Wrong | None:
     if nodes:
         return Wrong(
             f"{value}, as node {', '.join(nodes)}",
-            "a value of its own",
+            "a unique value",
             f"If {nodes[0]} is this machine under an older name,"
             f" {removing(view.host.pool.cluster, nodes[0], called='that node')}; if it is another one, give this host a"
             f" new id: {renew}.",
@@ -105,19 +105,19 @@ def product_uuid(view: HostView, batch: Batch) -> Wrong | None:
         "product_uuid",
         view,
         batch,
-        "Give a virtual machine a UUID of its own in its hypervisor; of a board, ask whether its maker sets one.",
+        "Give a virtual machine a unique UUID in its hypervisor; for a board, ask its maker for a tool that sets one.",
     )
 
 
-@check("hosts.hostname.unique", "no other host calls itself so", "hostname", severity=Severity.WARNING)
+@check("hosts.hostname.unique", "no other host has this hostname", "hostname", severity=Severity.WARNING)
 def hostname(view: HostView, batch: Batch) -> Wrong | None:
     """The node name is declared, but logs and metrics carry the host's own name."""
     return _unique("hostname", view, batch, "Rename one of them: `hostnamectl set-hostname NAME`.")
 
 
-@check("hosts.boot-id.unique", "it is reached under one name only", "boot_id", on_unknown=Severity.WARNING)
+@check("hosts.boot-id.unique", "only one entry of the fleet file leads to it", "boot_id", on_unknown=Severity.WARNING)
 def boot_id(view: HostView, batch: Batch) -> Wrong | None:
-    """Two entries of the fleet file that answer with one boot id are one machine under two names."""
+    """Two entries of the fleet file with one boot id are one machine under two names."""
     return _unique(
         "boot_id", view, batch, "Two entries of the fleet file lead to the same machine: correct one address."
     )
@@ -130,13 +130,13 @@ def node_name_free(view: HostView, batch: Batch) -> Wrong | None:
     if node is None or node.machine_id or node.annotations.get(MACHINE_ID):
         return None
     return Wrong(
-        f"Node {node.name} exists and tells no machine id",
+        f"Node {node.name} exists and has no machine id",
         "no Node of that name, or one with this host's machine id",
         f"Find out what it is (`kubectl describe node {node.name}`) and remove it, or choose another node_name.",
     )
 
 
-@check("hosts.node-pool.declared", "its Node, if there is one, is of the declared pool")
+@check("hosts.node-pool.declared", "its Node, if there is one, is in the declared pool")
 def node_pool(view: HostView, batch: Batch) -> Wrong | None:
     """A node cannot change its pool: accepting it here would put it under another pool's limits and labels."""
     if view.node is None:
@@ -145,9 +145,9 @@ def node_pool(view: HostView, batch: Batch) -> Wrong | None:
     if seen in (None, wanted):
         return None
     return Wrong(
-        f"Node {view.node.name} is of node pool {seen}",
+        f"Node {view.node.name} is in node pool {seen}",
         f"{wanted}, as pool {view.host.pool.name} says",
-        "Declare the host in the pool that it is in, or"
+        "Declare the host in that pool, or"
         f" {removing(view.host.pool.cluster, view.node.name, called='the node')} and onboard it again.",
     )
 
@@ -155,7 +155,7 @@ def node_pool(view: HostView, batch: Batch) -> Wrong | None:
 def addresses_of(view: HostView) -> tuple[Address, ...]:
     """The addresses that its Node may get: the declared one, else where SSH goes, else all of its own.
 
-    Behind a name there is no telling which one, so every one that is reachable from elsewhere counts.
+    A name may resolve to any of them, so every address that others can reach counts.
     """
     host = view.host
     if host.node_address is not None:
@@ -182,7 +182,7 @@ def node_address_free(view: HostView, batch: Batch) -> Wrong | None:
         return None
     return Wrong(
         "; ".join(f"{address} is the address of node {taken[address]}" for address in clashes),
-        "an address of its own",
+        "a unique address",
         f"If its machine is gone, {removing(view.host.pool.cluster, taken[clashes[0]], called='the stale node')}; else"
         " give the host another address.",
     )

@@ -1,4 +1,4 @@
-"""What a host is made of and what runs on it: system, size, swap, cgroups, ports, leftovers, versions."""
+"""A host's system and what runs on it: size, swap, cgroups, ports, leftovers, versions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ KUBELET_PORTS = (10248, 10250)
 EXPORTER_PORT = 9100
 """ACK's node exporter listens on the host's own network; documented for Edge pools."""
 MEMORY_KEPT_BYTES = 300 * MIB
-"""What firmware, kernel and a crash kernel keep from MemTotal at most on a small host; kubeadm forgives as much."""
+"""What firmware, kernel and a crash kernel take from MemTotal at most on a small host; kubeadm allows the same."""
 ARCHITECTURES = ("amd64", "arm64")
-"""What ACK's attach command is made for."""
+"""Architectures that ACK's attach command supports."""
 MAX_MINORS_BEHIND = 3
 CGROUP_V2_FROM = (1, 35)
 """kubelets of this minor and later do not start with cgroup v1 (failCgroupV1)."""
@@ -28,7 +28,7 @@ CNI_CONFIG = "/etc/cni/net.d"
 
 @check("hosts.system.accepted", "the pool accepts its system", "os_id", "os_version", "kernel", "arch")
 def system(view: HostView, batch: Batch) -> Wrong | None:
-    """The pool's `accepted` rows; ACK publishes such a matrix for Edge pools and none for hybrid ones."""
+    """The pool's `accepted` rows. ACK publishes such a matrix for Edge pools, but not for hybrid pools."""
     facts, rows = view.facts, view.host.pool.accepted
     unread: NotKnown | None = None
     for row in rows:
@@ -41,16 +41,16 @@ def system(view: HostView, batch: Batch) -> Wrong | None:
         raise unread
     if not rows:
         return None
-    seen = [_told(fact) for fact in (facts.os_id, facts.os_version, facts.kernel, facts.arch)]
+    seen = [_value_of(fact) for fact in (facts.os_id, facts.os_version, facts.kernel, facts.arch)]
     return Wrong(
         "{} {}, kernel {}, {}".format(*seen),
-        "one of: " + "; ".join(map(_words, rows)),
+        "one of: " + "; ".join(map(_row_in_words, rows)),
         "Reinstall the host with an accepted system, or add a row to the pool's `accepted`.",
     )
 
 
 def _accepts(row: AcceptedSystem, facts: HostFacts) -> bool:
-    """Whether a row fits; what it does not ask for need not be known (Debian's testing has no VERSION_ID)."""
+    """Whether a row matches; a fact that it does not mention may be unknown (Debian testing has no VERSION_ID)."""
     return (
         row.os == known(facts.os_id)
         and (not row.arch or known(facts.arch) in row.arch)
@@ -59,22 +59,22 @@ def _accepts(row: AcceptedSystem, facts: HostFacts) -> bool:
     )
 
 
-def _told(fact: Observed[str]) -> str:
+def _value_of(fact: Observed[str]) -> str:
     return fact.value if isinstance(fact, Known) else "unknown"
 
 
-def _words(row: AcceptedSystem) -> str:
+def _row_in_words(row: AcceptedSystem) -> str:
     kernel = f", kernel {row.kernel_min} or newer" if row.kernel_min else ""
     return f"{row.os} {' or '.join(row.versions) or 'any version'}{kernel}, {' or '.join(row.arch) or 'any arch'}"
 
 
 @check("hosts.arch.supported", "there is a join command for its architecture", "arch")
 def arch(view: HostView, batch: Batch) -> Wrong | None:
-    """The attach command is asked for by architecture, and installs programs of that one. apt knows its own."""
+    """The attach command is requested for one architecture, and installs programs for it. apt knows its own."""
     seen = known(view.facts.arch)
     if seen in ARCHITECTURES or view.host.pool.cluster.by_kubeadm:
         return None
-    return Wrong(seen, " or ".join(ARCHITECTURES), "Take the host out of the fleet file: ACK has no kubelet for it.")
+    return Wrong(seen, " or ".join(ARCHITECTURES), "Remove the host from the fleet file: ACK has no kubelet for it.")
 
 
 @check("hosts.cpus.enough", "it has the CPUs that the pool asks for", "cpus")
@@ -88,7 +88,7 @@ def cpus(view: HostView, batch: Batch) -> Wrong | None:
 
 @check("hosts.memory.enough", "it has the memory that the pool asks for", "memory_bytes")
 def memory(view: HostView, batch: Batch) -> Wrong | None:
-    """MemTotal is less than what is built in: a twentieth on large hosts, a crash kernel's worth on small ones."""
+    """MemTotal is less than the installed memory: by 5 % on large hosts, by a crash kernel on small ones."""
     seen, least = known(view.facts.memory_bytes), view.host.pool.min_memory_bytes
     if seen >= least - max(least // 20, MEMORY_KEPT_BYTES):
         return None
@@ -109,13 +109,13 @@ def disk(view: HostView, batch: Batch) -> Wrong | None:
     return Wrong(
         "; ".join(f"{d.path}: {_size(d.free_bytes)} of {_size(d.size_bytes)} free" for d in short),
         f"at least {_size(least)} free",
-        f"Free or grow it: `du -xh -d2 {short[0].path} | sort -h | tail`, old logs and images first.",
+        f"Free space or grow the disk; see what is large: `du -xh -d2 {short[0].path} | sort -h | tail`.",
     )
 
 
 @check("hosts.cgroup.v2", "it runs with cgroup v2", "cgroup_version")
 def cgroup(view: HostView, batch: Batch) -> Wrong | None:
-    """From Kubernetes 1.35 on kubelet does not start without it; before, it is in the way of the next upgrade."""
+    """From Kubernetes 1.35 on kubelet does not start without it; before, it blocks the next upgrade."""
     seen = known(view.facts.cgroup_version)
     if seen == 2:
         return None
@@ -145,7 +145,7 @@ def swap(view: HostView, batch: Batch) -> Wrong | None:
 
 @check("hosts.ports.free", "kubelet's ports are free", "listening_ports")
 def ports(view: HostView, batch: Batch) -> Wrong | None:
-    """Not looked at on a host that is in the cluster already: there they are kubelet's."""
+    """Not checked on a host that is in the cluster already: there kubelet has them."""
     if view.join_started:
         return None
     listening = set(known(view.facts.listening_ports))
@@ -154,7 +154,7 @@ def ports(view: HostView, batch: Batch) -> Wrong | None:
         return Wrong(
             f"TCP {', '.join(map(str, taken))} in use",
             f"TCP {', '.join(map(str, KUBELET_PORTS))} free",
-            f"Find and stop what listens: `ss -ltnp 'sport = :{taken[0]}'`.",
+            f"Find the process that listens, and stop it: `ss -ltnp 'sport = :{taken[0]}'`.",
         )
     if EXPORTER_PORT in listening and not view.host.pool.cluster.by_kubeadm:
         return Wrong(
@@ -184,18 +184,18 @@ def leftovers(view: HostView, batch: Batch) -> Wrong | None:
         return None
     if live:
         first = (
-            f"Unmount what is live below /var/lib/kubelet first ({', '.join(live[:3])}), else its data is deleted"
+            f"Unmount what is mounted below /var/lib/kubelet first ({', '.join(live[:3])}), else its data is deleted"
             " with the tree; then run"
         )
     elif isinstance(mounts, Known):
         first = "Run"
     else:
-        first = "See that nothing is mounted below /var/lib/kubelet (`findmnt -R /var/lib/kubelet`); then run"
+        first = "Check that nothing is mounted below /var/lib/kubelet (`findmnt -R /var/lib/kubelet`); then run"
     only_cni = found == [CNI_CONFIG]
     return Wrong(
         ", ".join([*found, *(f"mount {path}" for path in live)]),
         "none",
-        f"See whose {CNI_CONFIG} is (podman brings one); if an earlier cluster's, remove it."
+        f"Find out what wrote {CNI_CONFIG} (podman does); remove it if it is from an earlier cluster."
         if only_cni and not live
         else f"{first} the reset of the cluster that the host was in (`edgeadm reset` or `kubeadm reset`), then start"
         " again.",
@@ -203,7 +203,7 @@ def leftovers(view: HostView, batch: Batch) -> Wrong | None:
     )
 
 
-@check("hosts.systemd.there", "systemd runs it", "systemd", severity=Severity.WARNING)
+@check("hosts.systemd.there", "systemd is process 1", "systemd", severity=Severity.WARNING)
 def systemd(view: HostView, batch: Batch) -> Wrong | None:
     """Joiners install kubelet as a systemd unit."""
     if known(view.facts.systemd):
@@ -244,15 +244,15 @@ def packages(view: HostView, batch: Batch) -> Wrong | None:
     on_unknown=Severity.INFO,
 )
 def reboot(view: HostView, batch: Batch) -> Wrong | None:
-    """Better before it carries workloads than after."""
+    """A reboot is cheaper before the host has workloads."""
     if not known(view.facts.reboot_required):
         return None
-    return Wrong("a reboot is required", "none pending", "Reboot the host before it carries workloads.")
+    return Wrong("a reboot is required", "none pending", "Reboot the host before it has workloads.")
 
 
 @check(
     "hosts.forwarding.on",
-    "it forwards IPv4 packets or the joiner can switch it on",
+    "it forwards IPv4 packets, or the joiner can enable that",
     "ip_forward",
     severity=Severity.INFO,
     on_unknown=Severity.INFO,
@@ -271,7 +271,7 @@ def forwarding(view: HostView, batch: Batch) -> Wrong | None:
     return Wrong(
         "net.ipv4.ip_forward is 0",
         "1",
-        "See that no hardening baseline switches it off again after the join.",
+        "Check that no hardening baseline disables it again after the join.",
     )
 
 
@@ -283,14 +283,14 @@ def forwarding(view: HostView, batch: Batch) -> Wrong | None:
     on_unknown=Severity.INFO,
 )
 def open_files(view: HostView, batch: Batch) -> Wrong | None:
-    """Fewer than the usual 1024 is somebody's hardening, which kubelet and runtime may inherit."""
+    """A limit below the usual 1024 comes from hardening, and kubelet and runtime may inherit it."""
     seen = known(view.facts.open_files_limit)
     if seen >= 1024:
         return None
     return Wrong(f"{seen}", "at least 1024", "Raise nofile in /etc/security/limits.conf.")
 
 
-@check("hosts.kubelet.skew", "a kubelet that is there already fits the API server", "kubelet_version")
+@check("hosts.kubelet.skew", "an installed kubelet fits the API server", "kubelet_version")
 def kubelet_skew(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     """https://kubernetes.io/releases/version-skew-policy/"""
     installed = known(view.facts.kubelet_version)
@@ -310,7 +310,7 @@ def kubelet_skew(view: HostView, batch: Batch) -> Wrong | Unsure | None:
 
 @check("pools.version.skew", "the pool's version fits the API server")
 def pool_skew(view: HostView, batch: Batch) -> Wrong | Unsure | None:
-    """The same rule for the version that the fleet file asks for."""
+    """The same rule for the version in the fleet file."""
     wanted = view.host.pool.kubernetes_version
     if wanted is None:
         return None
@@ -325,7 +325,7 @@ def pool_skew(view: HostView, batch: Batch) -> Wrong | Unsure | None:
 
 
 def _fits(kubelet: str, server: str) -> tuple[Unsure | None, bool]:
-    """Whether a kubelet may talk to an API server (never newer, at most three minors older), if that can be told."""
+    """Whether a kubelet may talk to an API server (never newer, at most three minors older), if both are known."""
     old, new = minor_of(kubelet), minor_of(server)
     if old is None or new is None:
         return Unsure(
@@ -341,7 +341,7 @@ def _skew_rule(batch: Batch) -> str:
 
 @check(
     "hosts.runtime.known",
-    "there is no container runtime but containerd",
+    "there is no container runtime except containerd",
     "runtime",
     "other_runtimes",
     on_unknown=Severity.WARNING,
@@ -349,7 +349,7 @@ def _skew_rule(batch: Batch) -> str:
 def runtime(view: HostView, batch: Batch) -> Wrong | None:
     """ACK's joiner manages containerd and, unattended, replaces any other runtime with all that runs in it.
 
-    With kubeadm nothing is replaced, but kubelet needs a runtime with the CRI where the fleet file says that it is.
+    With kubeadm nothing is replaced, but kubelet needs a runtime with the CRI at the socket in the fleet file.
     """
     if view.join_started:
         return None
@@ -369,7 +369,7 @@ def runtime(view: HostView, batch: Batch) -> Wrong | None:
         return Wrong(
             ", ".join(map(_runtime, others)),
             "one container runtime",
-            "See that it keeps out of the nodes' way: docker drops what is forwarded (`iptables -S FORWARD`).",
+            "Check that it does not disturb pods: docker drops forwarded packets (`iptables -S FORWARD`).",
             Severity.INFO,
         )
     if has_containerd and not others:
@@ -379,7 +379,7 @@ def runtime(view: HostView, batch: Batch) -> Wrong | None:
     return Wrong(
         ", ".join([*([] if has_containerd else [first]), *map(_runtime, others)]),
         "containerd or none",
-        f"Move away what runs in {names} and remove it: the joiner replaces it without asking.",
+        f"Move the containers of {names} to another host, then uninstall it: the joiner replaces it without asking.",
         Severity.INFO if idle else None,
     )
 
@@ -396,12 +396,12 @@ def _runtime(other: OtherRuntime) -> str:
     on_unknown=Severity.WARNING,
 )
 def cri(view: HostView, batch: Batch) -> Wrong | None:
-    """Docker's package of containerd comes with the CRI plugin off: kubelet and kubeadm find nobody at its socket."""
+    """Docker's containerd package disables the CRI plugin: kubelet and kubeadm find no CRI at its socket."""
     if view.join_started or not known(view.facts.cri_disabled):
         return None
     return Wrong(
-        "containerd is set up without its CRI plugin (disabled_plugins)",
-        "the CRI plugin on",
-        "Take the plugin out of disabled_plugins in /etc/containerd/config.toml (or begin with `containerd config"
+        "containerd is configured without its CRI plugin (disabled_plugins)",
+        "the CRI plugin enabled",
+        "Remove the plugin from disabled_plugins in /etc/containerd/config.toml (or start from `containerd config"
         " default`), then `systemctl restart containerd`.",
     )

@@ -1,4 +1,4 @@
-"""How a host is connected: names, routes, ranges, clock, proxies, and the way to the API server."""
+"""A host's network: names, routes, ranges, clock, proxies, and the path to the API server."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from poolkeeper.tasks.onboard.preflight.identity import addresses_of
 from poolkeeper.tasks.outcomes import Severity, Unknown, known
 
 ALIBABA_SERVICES = ip_network("100.64.0.0/10")
-"""Where Alibaba Cloud's internal services live, reached over the private line."""
+"""The range of Alibaba Cloud's internal services, reached over the private line."""
 SKEW_FROM_MEDIAN_S = 30.0
-"""k0sctl's bound; certificates and leases begin to suffer from there on."""
+"""k0sctl's limit; above it certificates and leases begin to fail."""
 SKEW_FROM_API_S = 60.0
-"""A join token or certificate is refused when the clock is further off than its margin."""
+"""Above it a join token or certificate may be refused."""
 MTU_LEAST = 1450
 TUNNELS = ("lo", "wg", "tun", "tap", "tailscale", "zt", "ppp")
-"""Interfaces by the beginning of their name whose packets are small by trade, and which carry no pods."""
+"""Prefixes of interface names: tunnels have a small MTU by design, and carry no pods."""
 
 
 @check("hosts.resolvers.answer", "its resolvers answer", "resolvers", on_unknown=Severity.WARNING)
 def resolvers(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     """kubelet and joiner resolve names at start; with a dead resolver a join hangs and the node stays NotReady.
 
-    With one that answers beside it, lookups are slow only. On minimal hosts without nslookup the system's own lookup
-    tells, but not which one it was.
+    If another resolver answers, lookups are only slow. On minimal hosts without nslookup the system's own lookup is
+    used, which does not show the resolver that answered.
     """
     seen = known(view.facts.resolvers)
     expected = f"every resolver answers {view.host.site.dns.external_name}"
     next_step = (
-        f"On the host, try `nslookup {view.host.site.dns.external_name}`; mend or replace the resolver in"
-        " /etc/resolv.conf or in what writes it."
+        f"On the host, try `nslookup {view.host.site.dns.external_name}`; repair the resolver, or replace it in"
+        " /etc/resolv.conf or in the program that writes that file."
     )
     if not seen:
         return Wrong("no resolver is configured", expected, next_step)
@@ -42,9 +42,9 @@ def resolvers(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     strange = [r.address for r in seen if r not in by_address]
     if strange:
         return Wrong(
-            f"nameserver {', '.join(strange)}: no IP address, so that some programs pass it over and others end",
+            f"nameserver {', '.join(strange)}: not an IP address; some programs skip it, others fail",
             "an IP address after each nameserver",
-            "Write one address a line, without a port, in /etc/resolv.conf or in what writes it.",
+            "Write one address per line, without a port, in /etc/resolv.conf or in the program that writes that file.",
             milder,
         )
     dead = [r.address for r in seen if r.answers is False]
@@ -63,28 +63,28 @@ def resolvers(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     on_unknown=Severity.INFO,
 )
 def declared_resolvers(view: HostView, batch: Batch) -> Wrong | Unsure | None:
-    """Against the site's dns.resolvers; a stub such as systemd-resolved's 127.0.0.53 hides which ones it asks."""
+    """Compared with the site's dns.resolvers. A stub such as systemd-resolved's 127.0.0.53 hides its resolvers."""
     wanted = set(view.host.site.dns.resolvers)
     if not wanted:
         return None
-    told = {r.address: _address(r.address) for r in known(view.facts.resolvers)}
-    if {_address(address) for address in wanted} <= set(told.values()):
+    used = {r.address: _address(r.address) for r in known(view.facts.resolvers)}
+    if {_address(address) for address in wanted} <= set(used.values()):
         return None
-    stubs = sorted(written for written, address in told.items() if address is not None and address.is_loopback)
+    stubs = sorted(written for written, address in used.items() if address is not None and address.is_loopback)
     if stubs:
         return Unsure(
             f"{stubs[0]} is a stub on the host itself",
-            "Look at `resolvectl status` on the host, and see that kubelet gets the resolv.conf behind the stub.",
+            "Look at `resolvectl status` on the host, and check that kubelet uses the resolv.conf behind the stub.",
         )
     return Wrong(
-        f"uses {', '.join(sorted(told)) or 'none'}",
+        f"uses {', '.join(sorted(used)) or 'none'}",
         f"{', '.join(sorted(wanted))}, as the fleet file says",
         "Correct the host's resolvers, or the site's dns.resolvers.",
     )
 
 
 def _address(resolver: str) -> Address | None:
-    """The address of a resolver as resolv.conf has it; None: it is none."""
+    """The address of a resolver in resolv.conf; None: it is not an address."""
     try:
         return ip_address(resolver.partition("%")[0])
     except ValueError:
@@ -99,7 +99,7 @@ def _address(resolver: str) -> Address | None:
     on_unknown=Severity.INFO,
 )
 def own_name_resolves(view: HostView, batch: Batch) -> Wrong | None:
-    """kubelet and kubeadm look it up, and go on with the default route's address where they get a plain no."""
+    """kubelet and kubeadm look it up, and use the default route's address if the name does not exist."""
     if known(view.facts.own_name_resolves):
         return None
     return Wrong(
@@ -125,17 +125,17 @@ def _contains(outer: Network, inner: Network) -> bool:
 
 
 def _routes(view: HostView) -> list[Network]:
-    """Where routes lead, without default routes, also those cut in two halves as VPN clients do."""
+    """Destinations of routes, without default routes; VPN clients write those as two halves."""
     networks = [ip_network(route, strict=False) for route in known(view.facts.routes) if route != "default"]
     return [network for network in networks if network.prefixlen > 1]
 
 
 @check("hosts.routes.apart", "none of its routes overlaps a range of the cluster", "routes")
 def routes(view: HostView, batch: Batch) -> Wrong | None:
-    """ACK: "node route overlaps"; pods or services behind such a route could never be reached from this host.
+    """ACK: "node route overlaps"; pods or services behind such a route cannot be reached from this host.
 
-    A route that is wider than a range is a warning only: it is often the way to the cloud's side of it, and the
-    CNI's own routes are narrower and win.
+    A route that is wider than a range is only a warning: it is often the route to the cloud, and the CNI's own routes
+    are narrower and win.
     """
     if view.join_started:
         return None  # the CNI's own routes are there now
@@ -156,8 +156,8 @@ def routes(view: HostView, batch: Batch) -> Wrong | None:
     if around:
         return Wrong(
             "; ".join(around[:5]),
-            "no overlap, unless it is the way to the cloud",
-            "See that no machine of the site has an address in that range: pods would get it a second time.",
+            "no overlap, except the route to the cloud",
+            "Check that no machine of the site has an address in that range: a pod could get the same address.",
             Severity.WARNING,
         )
     return None
@@ -165,7 +165,7 @@ def routes(view: HostView, batch: Batch) -> Wrong | None:
 
 @check("hosts.address.apart", "its address is outside the cluster's ranges", "addresses", on_unknown=Severity.WARNING)
 def address(view: HostView, batch: Batch) -> Wrong | None:
-    """The declared node address, else the one that SSH goes to, else all of its own."""
+    """The declared node address, else the SSH address, else all addresses of the host."""
     if view.join_started:
         return None  # the CNI's own addresses are there now, and its Node has one
     inside = [
@@ -181,7 +181,7 @@ def address(view: HostView, batch: Batch) -> Wrong | None:
 
 @check(
     "hosts.alibaba-services.apart",
-    "nothing of the site hides Alibaba Cloud's own services",
+    "no address or route of the site hides Alibaba Cloud's services",
     "addresses",
     "routes",
     severity=Severity.WARNING,
@@ -189,7 +189,7 @@ def address(view: HostView, batch: Batch) -> Wrong | None:
 def alibaba_services(view: HostView, batch: Batch) -> Wrong | None:
     """100.64.0.0/10 is also carrier NAT's and Tailscale's range; on a private line ACK's registry and OSS are there.
 
-    A route to the whole of it, or wider, is the way to them.
+    A route to the whole range, or a wider one, is the route to these services.
     """
     own = [a for a in map(ip_address, known(view.facts.addresses)) if a in ALIBABA_SERVICES]
     narrow = [r for r in _routes(view) if r != ALIBABA_SERVICES and _contains(ALIBABA_SERVICES, r)]
@@ -205,7 +205,7 @@ def alibaba_services(view: HostView, batch: Batch) -> Wrong | None:
 
 @check("hosts.address.own", "the declared node address is one of its own", "addresses")
 def own_address(view: HostView, batch: Batch) -> Wrong | None:
-    """Behind address translation the control plane could not reach its kubelet."""
+    """Behind address translation the control plane cannot reach its kubelet."""
     wanted = view.host.node_address
     if wanted is None or str(wanted) in known(view.facts.addresses):
         return None
@@ -218,13 +218,13 @@ def own_address(view: HostView, batch: Batch) -> Wrong | None:
 
 @check(
     "hosts.mtu.enough",
-    "its interfaces take full packets",
+    "the MTU of its interfaces is large enough",
     "mtus",
     severity=Severity.WARNING,
     on_unknown=Severity.INFO,
 )
 def mtu(view: HostView, batch: Batch) -> Wrong | None:
-    """Overlay mode takes 50 bytes of each packet; below 1450 paths begin to drop silently."""
+    """Overlay mode uses 50 bytes of each packet; below 1450 packets are dropped silently on some paths."""
     small = {
         name: size for name, size in known(view.facts.mtus).items() if size < MTU_LEAST and not name.startswith(TUNNELS)
     }
@@ -233,7 +233,7 @@ def mtu(view: HostView, batch: Batch) -> Wrong | None:
     return Wrong(
         ", ".join(f"{name} {size}" for name, size in sorted(small.items())),
         f"at least {MTU_LEAST} bytes",
-        "Raise the MTU, or set the CNI's below it.",
+        "Raise the MTU, or set the CNI's MTU below it.",
     )
 
 
@@ -241,7 +241,7 @@ def mtu(view: HostView, batch: Batch) -> Wrong | None:
 def clock_fleet(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     """A host that disagrees with all others is wrong, whatever the control plane's clock says.
 
-    Between two halves that disagree, or two hosts, there is no majority: then the API server's clock decides.
+    Two halves, or two hosts, have no majority: then the API server's clock decides.
     """
     skew = batch.clock_skew_s[view.host.name]
     if isinstance(skew, Unknown):
@@ -254,7 +254,8 @@ def clock_fleet(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     return Wrong(
         f"{off_s:+.0f} s from the fleet's median",
         f"within {SKEW_FROM_MEDIAN_S:.0f} s",
-        "Set the clock by the site's time server and keep it so: `chronyc makestep`, `systemctl enable --now chronyd`.",
+        "Set the clock from the site's time server and keep it synchronised: `chronyc makestep`, `systemctl enable"
+        " --now chronyd`.",
     )
 
 
@@ -269,19 +270,19 @@ def clock_api(view: HostView, batch: Batch) -> Wrong | Unsure | None:
     return Wrong(
         f"{skew.value:+.0f} s from the API server's Date",
         f"within {SKEW_FROM_API_S:.0f} s",
-        "Set the clock by the site's time server: `chronyc makestep`, then `chronyc tracking`.",
+        "Set the clock from the site's time server: `chronyc makestep`, then `chronyc tracking`.",
     )
 
 
 @check(
     "hosts.clock.synchronised",
-    "its clock is kept by NTP",
+    "NTP synchronises its clock",
     "clock_synchronised",
     severity=Severity.WARNING,
     on_unknown=Severity.INFO,
 )
 def clock_kept(view: HostView, batch: Batch) -> Wrong | None:
-    """A right clock that nobody keeps will be wrong later."""
+    """A correct clock without synchronisation will be wrong later."""
     if known(view.facts.clock_synchronised):
         return None
     return Wrong("not synchronised", "synchronised", "Enable a time service: `systemctl enable --now chronyd`.")
@@ -296,13 +297,13 @@ def api(view: HostView, batch: Batch) -> Wrong | None:
         known(view.facts.api_answer),
         "an answer, verified with the cluster's CA",
         "Check route, firewall and the load balancer's access list from the site to the API server; a"
-        " certificate error means that something in between answers in its place.",
+        " certificate error means that another server answers in its place.",
     )
 
 
 @check(
     "hosts.proxy.bypassed",
-    "no proxy stands between it and the cluster",
+    "it reaches the cluster without a proxy",
     "proxies",
     "service_proxies",
     severity=Severity.WARNING,
@@ -311,34 +312,34 @@ def api(view: HostView, batch: Batch) -> Wrong | None:
 def proxy(view: HostView, batch: Batch) -> Wrong | None:
     """kubelet, runtime and joiner take proxy settings from their environment; no_proxy must name the cluster.
 
-    It must cover the API server and the ranges of services and pods, as Go's programs read it: names, their
-    domains, addresses, and ranges. What a unit of systemd is started with is that unit's alone, no_proxy included.
+    It must cover the API server and the ranges of services and pods, as Go programs read it: names, their domains,
+    addresses, and ranges. The environment of a systemd unit, with its no_proxy, counts for that unit only.
     """
     wanted = [*([batch.api_host] if batch.api_host else []), *map(str, _cluster_ranges(view.host).values())]
     services = known(view.facts.service_proxies)
     places = {"": known(view.facts.proxies), **services}
-    told = {place: lacking for place, settings in places.items() if (lacking := _caught(settings, wanted))}
-    if not told:
+    caught = {place: lacking for place, settings in places.items() if (lacking := _caught(settings, wanted))}
+    if not caught:
         return None
     where = [
         f"`systemctl cat {place}`"
         if place.endswith(".service")
         else place or "/etc/environment, the login user's profile"
-        for place in told
+        for place in caught
     ]
-    missing = dict.fromkeys(target for lacking in told.values() for target in lacking)
+    missing = dict.fromkeys(target for lacking in caught.values() for target in lacking)
     return Wrong(
         "; ".join(
             f"{f'{place}: ' if place else ''}{_proxies_of(places[place])}; no_proxy lacks {', '.join(lacking)}"
-            for place, lacking in told.items()
+            for place, lacking in caught.items()
         ),
-        "no proxy, or all of these in no_proxy",
+        "no proxy, or all of them in no_proxy",
         f"Add {','.join(missing)} to no_proxy where the proxy is set ({'; '.join(where)}).",
     )
 
 
 def _caught(settings: Mapping[str, str], wanted: Sequence[str]) -> list[str]:
-    """What of the cluster would be asked for through a proxy."""
+    """Targets in the cluster that a proxy would be used for."""
     if not _proxies_of(settings):
         return []
     excluded = [
@@ -365,21 +366,21 @@ def _covers(entry: str, target: str) -> bool:
         return target.lower() == domain or target.lower().endswith(f".{domain}")
 
 
-@check("pools.container-range.enough", "the container range has room for the pool's hosts")
+@check("pools.container-range.enough", "the container range is large enough for the pool's hosts")
 def container_range(view: HostView, batch: Batch) -> Wrong | None:
-    """2^(mask - prefix) nodes: each takes one part of the hybrid container range. A node has its part already."""
+    """2^(mask - prefix) nodes: each gets one block of the hybrid container range. A node has its block already."""
     cluster = view.host.pool.cluster
     if view.node is not None or cluster.container_cidr is None or cluster.node_mask is None:
         return None
-    room = int(2.0 ** (cluster.node_mask - cluster.container_cidr.prefixlen))
+    capacity = int(2.0 ** (cluster.node_mask - cluster.container_cidr.prefixlen))
     hybrid = {row.name for row in batch.nodes.values() if row.is_hybrid}
     wanted = hybrid | {
         other.host.node_name for other in batch.views.values() if other.host.pool.cluster.name == cluster.name
     }
-    if len(wanted) <= room:
+    if len(wanted) <= capacity:
         return None
     return Wrong(
-        f"{len(wanted)} hybrid nodes, with those now joining",
-        f"at most {room}: {cluster.container_cidr} in parts of /{cluster.node_mask}",
-        f"Join {len(wanted) - room} hosts fewer, or have the container range extended before.",
+        f"{len(wanted)} hybrid nodes, including the hosts of this run",
+        f"at most {capacity}: {cluster.container_cidr} in blocks of /{cluster.node_mask}",
+        f"Join {len(wanted) - capacity} fewer hosts, or extend the container range before the join.",
     )

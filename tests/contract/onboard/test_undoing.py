@@ -84,9 +84,9 @@ def admission(
     ("meanwhile", "why"),
     [
         pytest.param(None, "", id="nobody else has it"),
-        pytest.param(accepted, "it has been accepted meanwhile", id="another run has accepted it"),
-        pytest.param(cordoned, "someone else has cordoned it", id="a person has cordoned it"),
-        pytest.param(uncordoned, "someone has uncordoned it", id="a person has uncordoned it"),
+        pytest.param(accepted, "the node has been accepted since", id="another run has accepted it"),
+        pytest.param(cordoned, "someone else has cordoned the node", id="a person has cordoned it"),
+        pytest.param(uncordoned, "someone has uncordoned the node", id="a person has uncordoned it"),
         pytest.param(renamed, "this machine is in the cluster as node an-older-name", id="it serves by another name"),
     ],
 )

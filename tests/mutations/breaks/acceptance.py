@@ -11,8 +11,8 @@ BREAKS = (
     Break(
         "a refused test pod ends the proof in an error",
         "tasks/acceptance/pod_probe.py",
-        "            if not isinstance(no, AdmissionDenied) and not no.missing_right:\n",
-        "            if no:\n",
+        "            if not isinstance(error, AdmissionDenied) and not error.missing_right:\n",
+        "            if error:\n",
         f"{_PROVING}::test_a_test_pod_that_may_not_be_there_is_an_answer_with_its_next_step",
     ),
     Break(

@@ -74,8 +74,8 @@ BREAKS = (
     Break(
         "leaving undoes what a later run has brought",
         "tasks/onboard/host_cleanup.py",
-        "    await still_ours()\n    told = await changes.undo(sessions, host)\n",
-        "    told = await changes.undo(sessions, host)\n",
+        "    await still_ours()\n    output = await changes.undo(sessions, host)\n",
+        "    output = await changes.undo(sessions, host)\n",
         f"{_CLEANING}::test_what_a_later_run_has_is_not_undone",
     ),
     Break(
@@ -137,14 +137,14 @@ BREAKS = (
     Break(
         "what is accepted is undone",
         "tasks/onboard/next_action.py",
-        '    if node.accepted:\n        return "it has been accepted meanwhile"\n',
+        '    if node.accepted:\n        return "the node has been accepted since"\n',
         "",
         f"{_JOINERS}::test_what_must_not_be_undone_any_more",
     ),
     Break(
         "what a person has cordoned is undone",
         "tasks/onboard/next_action.py",
-        '    if node.unschedulable and not node.cordoned_by_us:\n        return "someone else has cordoned it"\n',
+        '    if node.unschedulable and not node.cordoned_by_us:\n        return "someone else has cordoned the node"\n',
         "",
         f"{_JOINERS}::test_what_must_not_be_undone_any_more",
     ),
@@ -165,15 +165,15 @@ BREAKS = (
     Break(
         "what a host has told makes a finding without end",
         "tasks/onboard/preflight/check.py",
-        '    return told if len(told) <= LONGEST_TOLD else f"{told[: LONGEST_TOLD - 3]}..."\n',
-        "    return told\n",
+        '    return text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 3]}..."\n',
+        "    return text\n",
         f"{_PREFLIGHT}::test_what_a_check_stumbles_over_is_its_unknown_on_that_host_alone",
     ),
     Break(
         "a host that cannot be read ends the run of all",
         "tasks/onboard/run.py",
-        "except Exception as error:  # whatever is wrong with one host",
-        "except ArithmeticError as error:  # whatever is wrong with one host",
+        "except Exception as error:  # an error of one host",
+        "except ArithmeticError as error:  # an error of one host",
         f"{_RUN}::test_a_host_that_cannot_be_read_costs_the_others_nothing",
     ),
     Break(

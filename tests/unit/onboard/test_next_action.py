@@ -272,15 +272,17 @@ def test_whatever_is_found_a_living_node_of_another_machine_is_never_touched(see
         pytest.param(
             OURS,
             3,
-            "3 pods run on it that came before our cordon",
+            "3 pods run on the node, placed before our cordon",
             id="in quarantine, with what started_early before it",
         ),
         pytest.param({}, 0, "", id="killed before the cordon, and empty"),
-        pytest.param({}, 2, "it is not cordoned, and 2 pods run on it", id="not cordoned, and used"),
-        pytest.param({"annotations": {CORDON: "{}"}}, 0, "someone has uncordoned it", id="uncordoned by a person"),
-        pytest.param({"unschedulable": True}, 0, "someone else has cordoned it", id="cordoned by a person"),
+        pytest.param({}, 2, "the node is not cordoned, and 2 pods run on it", id="not cordoned, and used"),
         pytest.param(
-            {"annotations": {ACCEPTED: "{}"}}, 0, "it has been accepted meanwhile", id="accepted by another run"
+            {"annotations": {CORDON: "{}"}}, 0, "someone has uncordoned the node", id="uncordoned by a person"
+        ),
+        pytest.param({"unschedulable": True}, 0, "someone else has cordoned the node", id="cordoned by a person"),
+        pytest.param(
+            {"annotations": {ACCEPTED: "{}"}}, 0, "the node has been accepted since", id="accepted by another run"
         ),
         pytest.param({**OURS, "unread": "x"}, 0, "its Node object cannot be read: x", id="not to be read"),
     ],

@@ -172,7 +172,7 @@ def a_pod(name: str, phase: str = "Running") -> PodRow:
 def test_pods_of_a_dead_machine_are_told() -> None:
     found = lost_pods(a_host(), [a_pod("b"), a_pod("a"), a_pod("done", "Succeeded")], NOW)
     assert found is not None
-    assert found.evidence.observed == "2 pods were still bound to it: shop/a, shop/b"
+    assert found.evidence.observed == "2 pods were still bound to its node: shop/a, shop/b"
     assert lost_pods(a_host(), [a_pod("done", "Failed")], NOW) is None
 
 

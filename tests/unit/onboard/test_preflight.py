@@ -18,7 +18,7 @@ from poolkeeper.tasks.fleet.model import AcceptedSystem, KubeadmProvider, SiteDn
 from poolkeeper.tasks.hosts.facts import Disk, OtherRuntime, Resolver, parse_facts
 from poolkeeper.tasks.onboard.next_action import JoinState
 from poolkeeper.tasks.onboard.preflight import REGISTRY, Check, HostView, run_check, run_checks
-from poolkeeper.tasks.onboard.preflight.check import LONGEST_TOLD
+from poolkeeper.tasks.onboard.preflight.check import LONGEST_QUOTE
 from poolkeeper.tasks.outcomes import NotKnown, Severity, Verdict
 from tests.unit.onboard.builders import GIB, NOW, a_batch, a_node, a_view, unread
 
@@ -92,9 +92,7 @@ BY_KUBEADM = {"cluster": {"provider": KubeadmProvider()}}
 PROXY = {"https_proxy": "http://proxy.example:3128"}
 CLUSTER_RANGES = "172.20.0.0/16,172.21.0.0/20,10.100.0.0/16"
 LACKING = CLUSTER_RANGES.replace(",", ", ")
-SYNCHRONISE = (
-    "Set the clock by the site's time server and keep it so: `chronyc makestep`, `systemctl enable --now chronyd`."
-)
+SYNCHRONISE = "Set the clock from the site's time server and keep it synchronised: `chronyc makestep`, `systemctl enable --now chronyd`."
 
 
 def fleet_of(*clocks_s: float) -> tuple[tuple[str, dict[str, Any]], ...]:
@@ -152,7 +150,7 @@ ROWS = [
         "hosts.machine-id.unique",
         "a cloned image",
         "m-1, as on b, c",
-        "a value of its own",
+        "a unique value",
         "Give all but one of them a new id: `rm /etc/machine-id && systemd-machine-id-setup`, then reboot.",
         others=(("b", {}), ("c", {})),
     ),
@@ -160,7 +158,7 @@ ROWS = [
         "hosts.machine-id.unique",
         "a clone of a host that was onboarded earlier",
         "m-1, as node fra1-n09",
-        "a value of its own",
+        "a unique value",
         "If fra1-n09 is this machine under an older name, remove that node in ACK's console; if it is another one,"
         " give this host a new id: `rm /etc/machine-id && systemd-machine-id-setup`, then reboot.",
         nodes=(a_node("fra1-n09"),),
@@ -169,7 +167,7 @@ ROWS = [
         "hosts.machine-id.unique",
         "a clone of a host that was joined by kubeadm",
         "m-1, as node fra1-n09",
-        "a value of its own",
+        "a unique value",
         "If fra1-n09 is this machine under an older name, remove that node (`kubectl delete node fra1-n09`); if it is"
         " another one, give this host a new id: `rm /etc/machine-id && systemd-machine-id-setup`, then reboot.",
         nodes=(a_node("fra1-n09"),),
@@ -181,8 +179,8 @@ ROWS = [
         "hosts.product-uuid.unique",
         "a series of boards with one uuid",
         "p-1, as on b",
-        "a value of its own",
-        "Give a virtual machine a UUID of its own in its hypervisor; of a board, ask whether its maker sets one.",
+        "a unique value",
+        "Give a virtual machine a unique UUID in its hypervisor; for a board, ask its maker for a tool that sets one.",
         others=(("b", {}),),
     ),
     unknown("hosts.product-uuid.unique", "only root may read it", INFO, READ_FAILED, product_uuid=UNREAD),
@@ -191,7 +189,7 @@ ROWS = [
         "hosts.hostname.unique",
         "everything is called debian",
         "debian, as on b",
-        "a value of its own",
+        "a unique value",
         "Rename one of them: `hostnamectl set-hostname NAME`.",
         hostname="debian",
         others=(("b", {"hostname": "debian"}),),
@@ -202,7 +200,7 @@ ROWS = [
         "hosts.boot-id.unique",
         "one machine under two names",
         "b-1, as on b",
-        "a value of its own",
+        "a unique value",
         "Two entries of the fleet file lead to the same machine: correct one address.",
         others=(("b", {}),),
     ),
@@ -217,7 +215,7 @@ ROWS = [
     blocks(
         "hosts.node-name.free",
         "a Node that tells none",
-        "Node fra1-n01 exists and tells no machine id",
+        "Node fra1-n01 exists and has no machine id",
         "no Node of that name, or one with this host's machine id",
         "Find out what it is (`kubectl describe node fra1-n01`) and remove it, or choose another node_name.",
         node=a_node(machine_id=""),
@@ -228,9 +226,9 @@ ROWS = [
     blocks(
         "hosts.node-pool.declared",
         "a Node of another pool",
-        "Node fra1-n01 is of node pool np-default",
+        "Node fra1-n01 is in node pool np-default",
         "np-1, as pool general says",
-        "Declare the host in the pool that it is in, or remove the node in ACK's console and onboard it again.",
+        "Declare the host in that pool, or remove the node in ACK's console and onboard it again.",
         node=a_node(labels={"alibabacloud.com/nodepool-id": "np-default"}),
     ),
     ok("hosts.node-address.free", "its own Node has it", node=NODE),
@@ -239,7 +237,7 @@ ROWS = [
         "hosts.node-address.free",
         "a stale Node has it",
         "10.1.0.11 is the address of node b",
-        "an address of its own",
+        "a unique address",
         "If its machine is gone, remove the stale node in ACK's console; else give the host another address.",
         nodes=(a_node("b"),),
     ),
@@ -253,7 +251,7 @@ ROWS = [
         "hosts.node-address.free",
         "IPv6 written in another way",
         "2001:db8::1 is the address of node b",
-        "an address of its own",
+        "a unique address",
         host={"node_address": ip_address("2001:db8::1")},
         nodes=(a_node("b", internal_ips=("2001:DB8:0::1",)),),
     ),
@@ -261,7 +259,7 @@ ROWS = [
         "hosts.node-address.free",
         "behind a name, any of its own addresses",
         "10.1.0.11 is the address of node b",
-        "an address of its own",
+        "a unique address",
         host={"address": "n01.example.com"},
         nodes=(a_node("b"),),
     ),
@@ -327,7 +325,7 @@ ROWS = [
         "riscv64",
         "riscv64",
         "amd64 or arm64",
-        "Take the host out of the fleet file: ACK has no kubelet for it.",
+        "Remove the host from the fleet file: ACK has no kubelet for it.",
         arch="riscv64",
     ),
     unknown("hosts.arch.supported", "not read", BLOCKER, READ_FAILED, arch=UNREAD),
@@ -363,7 +361,7 @@ ROWS = [
         "one of two is full",
         "/var/log: 0.0 MiB of 10.0 GiB free",
         "at least 20.0 GiB free",
-        "Free or grow it: `du -xh -d2 /var/log | sort -h | tail`, old logs and images first.",
+        "Free space or grow the disk; see what is large: `du -xh -d2 /var/log | sort -h | tail`.",
         disks=(Disk("/", 200 * GIB, 100 * GIB), Disk("/var/log", 10 * GIB, 0)),
     ),
     unknown("hosts.disk.free", "not read", BLOCKER, READ_FAILED, disks=UNREAD),
@@ -422,7 +420,7 @@ ROWS = [
         "another kubelet",
         "TCP 10248, 10250 in use",
         "TCP 10248, 10250 free",
-        "Find and stop what listens: `ss -ltnp 'sport = :10248'`.",
+        "Find the process that listens, and stop it: `ss -ltnp 'sport = :10248'`.",
         listening_ports=(22, 9100, 10248, 10250),
     ),
     informs(
@@ -451,7 +449,7 @@ ROWS = [
         "something is mounted below them",
         "/var/lib/kubelet/pki, mount /var/lib/kubelet/pods/1/etc",
         "none",
-        "Unmount what is live below /var/lib/kubelet first (/var/lib/kubelet/pods/1/etc), else its data is deleted"
+        "Unmount what is mounted below /var/lib/kubelet first (/var/lib/kubelet/pods/1/etc), else its data is deleted"
         " with the tree; then run the reset of the cluster that the host was in (`edgeadm reset` or `kubeadm reset`),"
         " then start again.",
         leftovers=("/var/lib/kubelet/pki",),
@@ -469,7 +467,7 @@ ROWS = [
         "leftovers, and mounts that cannot be read",
         "/var/lib/kubelet/pki",
         "none",
-        "See that nothing is mounted below /var/lib/kubelet (`findmnt -R /var/lib/kubelet`); then run the reset of"
+        "Check that nothing is mounted below /var/lib/kubelet (`findmnt -R /var/lib/kubelet`); then run the reset of"
         " the cluster that the host was in (`edgeadm reset` or `kubeadm reset`), then start again.",
         leftovers=("/var/lib/kubelet/pki",),
         kubelet_mounts=UNREAD,
@@ -480,7 +478,7 @@ ROWS = [
         "podman's network",
         "/etc/cni/net.d",
         "none",
-        "See whose /etc/cni/net.d is (podman brings one); if an earlier cluster's, remove it.",
+        "Find out what wrote /etc/cni/net.d (podman does); remove it if it is from an earlier cluster.",
         leftovers=("/etc/cni/net.d",),
     ),
     unknown("hosts.leftovers.none", "not read", BLOCKER, READ_FAILED, leftovers=UNREAD),
@@ -522,7 +520,7 @@ ROWS = [
         "pending",
         "a reboot is required",
         "none pending",
-        "Reboot the host before it carries workloads.",
+        "Reboot the host before it has workloads.",
         reboot_required=True,
     ),
     unknown("hosts.reboot.none-pending", "not told", INFO, READ_FAILED, reboot_required=UNREAD),
@@ -532,7 +530,7 @@ ROWS = [
         "off",
         "net.ipv4.ip_forward is 0",
         "1",
-        "See that no hardening baseline switches it off again after the join.",
+        "Check that no hardening baseline disables it again after the join.",
         ip_forward=False,
     ),
     blocks(
@@ -629,7 +627,7 @@ ROWS = [
         "docker, with all that runs in it",
         "docker",
         "containerd or none",
-        "Move away what runs in docker and remove it: the joiner replaces it without asking.",
+        "Move the containers of docker to another host, then uninstall it: the joiner replaces it without asking.",
         runtime="docker",
     ),
     blocks(
@@ -652,7 +650,7 @@ ROWS = [
         "docker beside containerd",
         "docker 27.3.1 with 3 containers",
         "containerd or none",
-        "Move away what runs in docker and remove it: the joiner replaces it without asking.",
+        "Move the containers of docker to another host, then uninstall it: the joiner replaces it without asking.",
         runtime="containerd 1.7.24",
         other_runtimes=(OtherRuntime("docker", "27.3.1", 3),),
     ),
@@ -661,7 +659,7 @@ ROWS = [
         "several, and nobody counts what runs in one",
         "docker, cri-o 1.30.0 with 1 container, snap microk8s",
         "containerd or none",
-        "Move away what runs in docker, cri-o, snap microk8s and remove it: the joiner replaces it without asking.",
+        "Move the containers of docker, cri-o, snap microk8s to another host, then uninstall it: the joiner replaces it without asking.",
         runtime="docker",
         other_runtimes=(OtherRuntime("cri-o", "1.30.0", 1), OtherRuntime("snap microk8s", "", None)),
     ),
@@ -684,7 +682,7 @@ ROWS = [
         "docker beside containerd, where nothing is replaced",
         "docker 27.3.1 with 3 containers",
         "one container runtime",
-        "See that it keeps out of the nodes' way: docker drops what is forwarded (`iptables -S FORWARD`).",
+        "Check that it does not disturb pods: docker drops forwarded packets (`iptables -S FORWARD`).",
         runtime="containerd 1.7.24",
         other_runtimes=(OtherRuntime("docker", "27.3.1", 3),),
         host=BY_KUBEADM,
@@ -696,9 +694,9 @@ ROWS = [
     blocks(
         "hosts.runtime.cri",
         "as docker's package brings it",
-        "containerd is set up without its CRI plugin (disabled_plugins)",
-        "the CRI plugin on",
-        "Take the plugin out of disabled_plugins in /etc/containerd/config.toml (or begin with `containerd config"
+        "containerd is configured without its CRI plugin (disabled_plugins)",
+        "the CRI plugin enabled",
+        "Remove the plugin from disabled_plugins in /etc/containerd/config.toml (or start from `containerd config"
         " default`), then `systemctl restart containerd`.",
         cri_disabled=True,
     ),
@@ -711,8 +709,8 @@ ROWS = [
         "none at all",
         "no resolver is configured",
         "every resolver answers aliyun.com",
-        "On the host, try `nslookup aliyun.com`; mend or replace the resolver in /etc/resolv.conf or in what writes"
-        " it.",
+        "On the host, try `nslookup aliyun.com`; repair the resolver, or replace it in /etc/resolv.conf or in the"
+        " program that writes that file.",
         resolvers=(),
     ),
     blocks(
@@ -747,9 +745,9 @@ ROWS = [
         blocks(
             "hosts.resolvers.answer",
             phrase,
-            f"nameserver {written}: no IP address, so that some programs pass it over and others end",
+            f"nameserver {written}: not an IP address; some programs skip it, others fail",
             "an IP address after each nameserver",
-            "Write one address a line, without a port, in /etc/resolv.conf or in what writes it.",
+            "Write one address per line, without a port, in /etc/resolv.conf or in the program that writes that file.",
             resolvers=(Resolver(written, answers),),
         )
         for phrase, written, answers in [
@@ -761,7 +759,7 @@ ROWS = [
     warns(
         "hosts.resolvers.answer",
         "a name beside one that answers",
-        "nameserver ns1.example.com: no IP address, so that some programs pass it over and others end",
+        "nameserver ns1.example.com: not an IP address; some programs skip it, others fail",
         "an IP address after each nameserver",
         resolvers=(Resolver("10.1.0.2", True), Resolver("ns1.example.com", False)),
     ),
@@ -809,7 +807,7 @@ ROWS = [
         "systemd-resolved's stub",
         INFO,
         "127.0.0.53 is a stub on the host itself",
-        "Look at `resolvectl status` on the host, and see that kubelet gets the resolv.conf behind the stub.",
+        "Look at `resolvectl status` on the host, and check that kubelet uses the resolv.conf behind the stub.",
         host={"site": {"dns": SiteDns(("10.1.0.2",))}},
         resolvers=(Resolver("127.0.0.53", True),),
     ),
@@ -876,8 +874,8 @@ ROWS = [
         "hosts.routes.apart",
         "the line to the cloud, wider than a range",
         "route 10.0.0.0/8 around container range 10.100.0.0/16",
-        "no overlap, unless it is the way to the cloud",
-        "See that no machine of the site has an address in that range: pods would get it a second time.",
+        "no overlap, except the route to the cloud",
+        "Check that no machine of the site has an address in that range: a pod could get the same address.",
         routes=("default", "10.0.0.0/8"),
     ),
     unknown("hosts.routes.apart", "not read", BLOCKER, READ_FAILED, routes=UNREAD),
@@ -951,7 +949,7 @@ ROWS = [
         "a VPN's path",
         "eth0 1400",
         "at least 1450 bytes",
-        "Raise the MTU, or set the CNI's below it.",
+        "Raise the MTU, or set the CNI's MTU below it.",
         mtus={"lo": 65536, "eth0": 1400, "eth1": 9000},
     ),
     unknown("hosts.mtu.enough", "not read", INFO, READ_FAILED, mtus=UNREAD),
@@ -991,7 +989,7 @@ ROWS = [
         "more than 60 s ahead",
         "+61 s from the API server's Date",
         "within 60 s",
-        "Set the clock by the site's time server: `chronyc makestep`, then `chronyc tracking`.",
+        "Set the clock from the site's time server: `chronyc makestep`, then `chronyc tracking`.",
         clock_offset_s=60.6,
     ),
     blocks(
@@ -1021,7 +1019,7 @@ ROWS = [
         "curl: (60) SSL certificate problem",
         "an answer, verified with the cluster's CA",
         "Check route, firewall and the load balancer's access list from the site to the API server; a certificate"
-        " error means that something in between answers in its place.",
+        " error means that another server answers in its place.",
         api_answer="curl: (60) SSL certificate problem",
     ),
     unknown("hosts.api.reachable", "no curl", BLOCKER, "no curl", api_answer=unread("no curl")),
@@ -1041,7 +1039,7 @@ ROWS = [
         "hosts.proxy.bypassed",
         "the service range is missing",
         "https_proxy=http://proxy.example:3128; no_proxy lacks 172.21.0.0/20",
-        "no proxy, or all of these in no_proxy",
+        "no proxy, or all of them in no_proxy",
         "Add 172.21.0.0/20 to no_proxy where the proxy is set (/etc/environment, the login user's profile).",
         proxies={**PROXY, "no_proxy": "10.0.0.0/8,172.20.0.0/16,172.21.0.0/24"},
     ),
@@ -1049,7 +1047,7 @@ ROWS = [
         "hosts.proxy.bypassed",
         "a name that only ends alike",
         "https_proxy=http://proxy.example:3128; no_proxy lacks c1.notaliyuncs.com",
-        "no proxy, or all of these in no_proxy",
+        "no proxy, or all of them in no_proxy",
         proxies={**PROXY, "no_proxy": f"aliyuncs.com,{CLUSTER_RANGES}"},
         batch={"api_host": "c1.notaliyuncs.com"},
     ),
@@ -1057,14 +1055,14 @@ ROWS = [
         "hosts.proxy.bypassed",
         "no no_proxy at all",
         "all_proxy=socks5://proxy.example; no_proxy lacks 10.0.0.1, 172.20.0.0/16, 172.21.0.0/20, 10.100.0.0/16",
-        "no proxy, or all of these in no_proxy",
+        "no proxy, or all of them in no_proxy",
         proxies={"ALL_PROXY": "socks5://proxy.example"},
     ),
     warns(
         "hosts.proxy.bypassed",
         "the runtime's own, which a login's no_proxy does not reach",
         f"containerd.service: https_proxy=http://proxy.example:3128; no_proxy lacks 10.0.0.1, {LACKING}",
-        "no proxy, or all of these in no_proxy",
+        "no proxy, or all of them in no_proxy",
         f"Add 10.0.0.1,{CLUSTER_RANGES} to no_proxy where the proxy is set (`systemctl cat containerd.service`).",
         proxies={"no_proxy": "*"},
         service_proxies={"containerd.service": PROXY},
@@ -1074,7 +1072,7 @@ ROWS = [
         "a login's, and that of all units",
         f"https_proxy=http://proxy.example:3128; no_proxy lacks 10.0.0.1, {LACKING};"
         f" /etc/systemd/system.conf: https_proxy=http://proxy.example:3128; no_proxy lacks {LACKING}",
-        "no proxy, or all of these in no_proxy",
+        "no proxy, or all of them in no_proxy",
         f"Add 10.0.0.1,{CLUSTER_RANGES} to no_proxy where the proxy is set (/etc/environment, the login user's profile;"
         " /etc/systemd/system.conf).",
         proxies=PROXY,
@@ -1104,9 +1102,9 @@ ROWS = [
     blocks(
         "pools.container-range.enough",
         "one too many",
-        "3 hybrid nodes, with those now joining",
-        "at most 2: 10.100.0.0/23 in parts of /24",
-        "Join 1 hosts fewer, or have the container range extended before.",
+        "3 hybrid nodes, including the hosts of this run",
+        "at most 2: 10.100.0.0/23 in blocks of /24",
+        "Join 1 fewer hosts, or extend the container range before the join.",
         host={"cluster": {"container_cidr": ip_network("10.100.0.0/23")}},
         others=(("b", {}),),
         nodes=(a_node("c"),),
@@ -1114,8 +1112,8 @@ ROWS = [
     blocks(
         "pools.container-range.enough",
         "a mask wider than the range",
-        "1 hybrid nodes, with those now joining",
-        "at most 0: 10.100.0.0/24 in parts of /23",
+        "1 hybrid nodes, including the hosts of this run",
+        "at most 0: 10.100.0.0/24 in blocks of /23",
         host={"cluster": {"container_cidr": ip_network("10.100.0.0/24"), "node_mask": 23}},
     ),
 ]
@@ -1212,8 +1210,8 @@ def test_what_a_check_stumbles_over_is_its_unknown_on_that_host_alone(error: Exc
     assert verdicts["hosts.made-up"].verdict is Verdict.OK
     (broken,) = (c for c in run_checks(views[0], batch, {}, checks) if c.check == "hosts.made-up")
     assert (broken.verdict, broken.finding and broken.finding.severity) == (Verdict.UNKNOWN, WARNING)
-    assert f"the check cannot make sense of what the host told ({type(error).__name__}: " in broken.reason
-    assert len(broken.reason) <= LONGEST_TOLD
+    assert f"the check cannot read the host's answer ({type(error).__name__}: " in broken.reason
+    assert len(broken.reason) <= LONGEST_QUOTE
     assert broken.finding is not None
     assert "skip_checks" in broken.finding.next_step
 
@@ -1271,4 +1269,4 @@ def test_no_check_stumbles_over_any_answer(answers, site, pool, cluster, api_ver
             with suppress(NotKnown):
                 check.look(view, batch)
             checked = run_check(check, view, batch)
-            assert checked.finding is None or len(checked.finding.evidence.observed) <= LONGEST_TOLD + len("unknown: ")
+            assert checked.finding is None or len(checked.finding.evidence.observed) <= LONGEST_QUOTE + len("unknown: ")

@@ -83,7 +83,7 @@ def test_who_goes_on(preflight: Preflight, goes_on: bool) -> None:
 
 def test_a_stopped_host_says_its_worst_and_keeps_every_finding(run: OnboardRun, said: list[str]) -> None:
     warning = a_finding("hosts.aaa", Severity.WARNING)
-    outcome = run.settled(result(JOINING, warning, a_finding("hosts.zzz"), a_finding()))
+    outcome = run.ended_in_preflight(result(JOINING, warning, a_finding("hosts.zzz"), a_finding()))
     assert (outcome.state, outcome.summary) == (HostState.STOPPED, "hosts.swap.off: 1.0 GiB of swap")
     assert {finding.id for finding in outcome.findings} == {"hosts.aaa", "hosts.swap.off", "hosts.zzz"}
     assert said == ["a: stopped: hosts.swap.off: 1.0 GiB of swap"]
@@ -91,12 +91,14 @@ def test_a_stopped_host_says_its_worst_and_keeps_every_finding(run: OnboardRun, 
 
 
 def test_an_accepted_host_is_accepted(run: OnboardRun) -> None:
-    outcome = run.settled(result(DONE))
+    outcome = run.ended_in_preflight(result(DONE))
     assert (outcome.state, outcome.summary, outcome.findings) == (HostState.ACCEPTED, "accepted already", ())
 
 
 def test_what_is_wrong_with_an_accepted_host_is_told_and_keeps_nothing_out(run: OnboardRun) -> None:
-    outcome = run.settled(result(DONE, a_finding("hosts.clock.api"), a_finding("hosts.mtu.enough", Severity.INFO)))
+    outcome = run.ended_in_preflight(
+        result(DONE, a_finding("hosts.clock.api"), a_finding("hosts.mtu.enough", Severity.INFO))
+    )
     assert outcome.state is HostState.ACCEPTED
     assert [(f.id, f.severity) for f in outcome.findings] == [
         ("hosts.clock.api", Severity.WARNING),
@@ -152,7 +154,7 @@ async def test_a_host_that_cannot_be_read_costs_the_others_nothing(run: OnboardR
     readings = await run.observe(["a", "b"])
     assert isinstance(readings["b"], Look)
     assert isinstance(readings["a"], Finding)
-    assert readings["a"].evidence.observed == "reading it broke off: RecursionError: too deep"
+    assert readings["a"].evidence.observed == "the read was aborted: RecursionError: too deep"
     assert [r.has_work for r in run.preflight(readings, {}, {})] == [False, True]
 
 
@@ -161,7 +163,7 @@ def test_every_host_that_was_asked_for_is_judged(run: OnboardRun) -> None:
     judged = run.preflight({"a": look("a"), "b": unreadable}, {}, {})
     assert [(r.host.name, r.has_work, len(r.checked)) for r in judged] == [("a", True, len(REGISTRY)), ("b", False, 0)]
     assert judged[1].findings == (unreadable,)
-    assert run.settled(judged[1]).summary == "hosts.ssh.refused: 1.0 GiB of swap"
+    assert run.ended_in_preflight(judged[1]).summary == "hosts.ssh.refused: 1.0 GiB of swap"
 
 
 def test_hosts_are_compared_with_each_other(run: OnboardRun) -> None:
