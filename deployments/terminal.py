@@ -1,6 +1,6 @@
-"""The one place where text leaves for a terminal: what hosts, clusters and people have written does nothing there.
+"""The only module that writes to the terminal; control characters in text from outside have no effect there.
 
-On a terminal there are tables and live lines; into a file or a pipe goes one plain line each, never wrapped.
+A terminal gets tables and live lines; a file or a pipe gets plain lines that are never wrapped.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 UNWRAPPED = 100_000
-"""Characters a line off a terminal may have."""
+"""Width of a console off a terminal, in characters."""
 LINE = 200
-"""Characters of a line that tells what goes on; the whole text stands in the run's log."""
+"""Characters of a line of progress, at most; the run's log has the whole text."""
 REFRESHES_A_SECOND = 4
 
 
 class Drawn(NamedTuple):
-    """What live lines show at one moment."""
+    """The content of live lines at one moment."""
 
     head: str
     rows: Sequence[Sequence[str]]
-    """A line each, with its columns."""
+    """One line each: its columns."""
     foot: str = ""
 
 
 def echo(text: str, *, err: bool = False) -> None:
     """Text as it is, on stdout or stderr."""
-    # named, since live lines put a stream of theirs in place of stderr, and click would go around it
+    # with `file`: live lines replace sys.stderr, and click would not use the replacement
     click.echo(visible(text), file=sys.stderr if err else sys.stdout)
 
 
@@ -67,26 +67,26 @@ def prepare_terminal() -> None:
 
 
 def line(text: str) -> str:
-    """Text as a part of one line of bounded length."""
+    """Text as one line of bounded length."""
     shown = on_one_line(text)
     return shown if len(shown) <= LINE else f"{shown[: LINE - 3]}..."
 
 
 def is_terminal(stream: IO[str]) -> bool:
-    """Whether a person sees it, on a terminal that can move its cursor."""
+    """Whether the stream is a terminal that can move its cursor."""
     return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def console(*, markup: bool = False, width: int | None = None, err: bool = False) -> Console:
-    """For tables and styles of ours.
+    """A console for tables and styles.
 
-    markup: texts hold rich's tags, and what is from outside was escaped
-    width: None for the terminal's; off a terminal, for lines that are never wrapped
+    markup: texts contain rich's tags, and text from outside is escaped
+    width: None: the terminal's; off a terminal, one that never wraps a line
     """
     from rich.console import Console  # a tenth of a second, which `check` does not pay
 
     class Terminal(Console):
-        """Takes each text, also of a table's cell, through `visible` before it is measured and shown."""
+        """Passes each text, also of a table's cell, through `visible` before it is measured and shown."""
 
         def render_str(self, text: str, **named: Any) -> Text:
             return super().render_str(visible(text), **named)
@@ -109,21 +109,21 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, styles: Sequ
             shown.add_row(*row, style=styles[number] if styles else None)
         console().print(shown)
         return
-    for told in _aligned([columns, *rows]):
-        echo(told)
+    for aligned in _aligned([columns, *rows]):
+        echo(aligned)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A line a row, its columns below each other."""
+    """One line per row, with aligned columns."""
     cells = [[on_one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def live(drawn: Callable[[int], Drawn]) -> Live:
-    """What is drawn on stderr, anew a few times a second while the block lasts, and gone after it.
+    """Live lines on stderr: drawn again a few times a second during the block, removed after it.
 
-    drawn: asked with how many lines the terminal has room for
+    drawn: called with the number of lines that the terminal has room for
     """
     from rich.live import Live
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, options, the fleet file, a cluster to ask, and answers that cannot be had."""
+"""What the commands share: exit codes, options, the fleet file, access to a cluster, and errors of both."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import click
 
 from poolkeeper.deployments.cli import completion
 from poolkeeper.deployments.terminal import echo
+from poolkeeper.tasks.outcomes import quoted
 
 if TYPE_CHECKING:
     from poolkeeper.tasks.cluster import ClusterApi
@@ -31,7 +32,7 @@ fleet_option = click.option("--fleet", help="Fleet file; else $POOLKEEPER_FLEET,
 cluster_option = click.option(
     "--cluster", shell_complete=completion.clusters, help="Which cluster, if the fleet has several."
 )
-reason_option = click.option("--reason", required=True, help="Why; everyone who is refused reads it.")
+reason_option = click.option("--reason", required=True, help="Why; it is shown to everyone whose change is refused.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")
 
 
@@ -56,7 +57,7 @@ def loaded(fleet: str | None) -> Fleet:
 
 
 def in_cluster(fleet: str | None, name: str | None, act: Callable[[ClusterApi], Coroutine[Any, Any, Any]]) -> Any:
-    """Act on one cluster of the fleet file."""
+    """Connect to one cluster of the fleet file and run `act` with it; its result."""
     from poolkeeper.tasks.cluster import connect
     from poolkeeper.tasks.settings import secret_reader
 
@@ -71,17 +72,17 @@ def in_cluster(fleet: str | None, name: str | None, act: Callable[[ClusterApi], 
 
 
 def declared(fleet: str | None, name: str | None) -> Cluster:
-    """One cluster of the fleet file, by its name where there are several."""
+    """One cluster of the fleet file, by its name if there are several."""
     clusters = loaded(fleet).clusters
     if name is None and len(clusters) > 1:
         bad_input(f"the fleet has several clusters: choose one with --cluster ({', '.join(clusters)})")
     if name is not None and name not in clusters:
-        bad_input(f"no cluster {name} in the fleet file; there are: {', '.join(clusters)}")
+        bad_input(f"no cluster {quoted(name)} in the fleet file; there are: {', '.join(clusters)}")
     return clusters[name or next(iter(clusters))]
 
 
 def reached(fleet: str | None, name: str | None, kubeconfig: str | None, context: str | None) -> tuple[Cluster, Secret]:
-    """A cluster and its kubeconfig: the one given, else the fleet file's, else the one that kubectl would use."""
+    """A cluster and its kubeconfig: from `kubeconfig`, else the fleet file, else the one that kubectl would use."""
     from dataclasses import replace
     from pathlib import Path
 
@@ -110,18 +111,19 @@ def seconds(duration: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 < seconds < 1e6:
-        bad_input(f"--deadline {duration}: write it as 90s, 5m or 1h")
+        bad_input(f"--deadline {quoted(duration)}: write it as 90s, 5m or 1h")
     return seconds
 
 
 def asked(question: Coroutine[Any, Any, T]) -> T:
-    """The answer of something outside; when it cannot be had, a sentence and exit code 3."""
+    """The answer of a cluster or provider; if there is none, print why and exit with code 3."""
     with finding_out():
         return asyncio.run(question)
 
 
 @contextmanager
 def finding_out() -> Iterator[None]:
+    """Print an error of the block that leaves the answer unknown, and exit with code 3."""
     from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
     from poolkeeper.tasks.cluster.kubeconfig import NoSuchContext
     from poolkeeper.tasks.provider import ProviderError
@@ -137,7 +139,7 @@ def finding_out() -> Iterator[None]:
 
 
 def stop_of(reason: str) -> Stop:
-    """A stop by whoever types this, now."""
+    """A stop by the user of this command, now."""
     from poolkeeper.tasks.cluster.stops import Stop
 
     by = f"{getpass.getuser()}@{socket.gethostname()}"

@@ -1,4 +1,4 @@
-"""`poolkeeper check`: every mistake of a fleet file."""
+"""`poolkeeper check`: every problem of a fleet file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check(fleet: str | None, as_json: bool) -> None:
     elif problems:
         for p in problems:
             echo(f"{path.name}:{p.line}:{p.column}: {p.path or '(file)'}: {p.message}\n    fix: {p.fix}")
-        first = f" (the first {len(problems)} are told)" if problems.in_all > len(problems) else ""
+        first = f" (the first {len(problems)} are shown)" if problems.in_all > len(problems) else ""
         echo(f"\n{counted(problems.in_all, 'problem')} in {path}{first}")
     elif found is not None:
         hosts, pools = counted(len(found.hosts), "host"), counted(len(found.pools), "pool")

@@ -1,4 +1,4 @@
-"""What the tab key offers: hosts, pools, sites and clusters of the fleet file, and parameters of flows."""
+"""Shell completion: hosts, pools, sites and clusters of the fleet file, and parameters of flows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Names = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def hosts(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """A choice of hosts: `pool=general,site=fra1`, or names with `|` between them."""
+    """A selection of hosts: `pool=general,site=fra1`, or names separated by `|`."""
     fleet = _fleet(ctx)
     if fleet is None:
         return []
@@ -59,7 +59,7 @@ def clusters(ctx: click.Context, parameter: click.Parameter, typed: str) -> list
 
 
 def parameters(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """What may stand after `-p` of a flow; its values where they are a list, or names of the fleet file."""
+    """Parameters after `-p` of a flow, and their values if there is a list of them or the fleet file has them."""
     known = {each.name: each for each in signature_of(FLOWS[ctx.command.name or ""]).parameters}
     name, equals, value = typed.partition("=")
     if not equals:
@@ -74,11 +74,11 @@ def parameters(ctx: click.Context, parameter: click.Parameter, typed: str) -> li
 
 
 BY_PARAMETER: dict[str, Names] = {"hosts": hosts, "pool": pools}
-"""Parameter of a flow -> what its value is completed with."""
+"""Parameter of a flow -> completion of its value."""
 
 
 def _fleet(ctx: click.Context) -> Fleet | None:
-    """The fleet file that the command is about; None: there is none that is valid."""
+    """The fleet file of the command; None: there is no valid one."""
     from poolkeeper.tasks.fleet import FleetInvalid, load_fleet
     from poolkeeper.tasks.settings import fleet_path
 

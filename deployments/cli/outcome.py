@@ -1,4 +1,4 @@
-"""How a run ended, for a terminal: what needs a person last, where the eye is."""
+"""The outcome of a run on a terminal. What needs a person comes last, next to the prompt."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from poolkeeper.deployments.terminal import console, echo, table
 from poolkeeper.tasks.outcomes import HostState
 
 LISTED = 5
-"""Of more hosts that ended well in the same way, one row tells."""
+"""More hosts than this that ended well in the same way share one row."""
 NAMED = 3
-"""So many of them are named there."""
+"""Hosts that such a row names, at most."""
 IDLE = "nothing to do"
 _PLAN = ("wave", "host", "would", "why", "window", "drain would meet")
-"""Columns of a plan; one that is empty is left out."""
+"""Columns of a plan; an empty one is not shown."""
 NAME = "NAME"
-"""In what is said of several hosts at once, the name of each."""
+"""Stands for each host's name in a text about several hosts."""
 LINES = 20
-"""So many lines tell what a dry run would change; summary.md has all of it."""
-BANNER = "DRY RUN: this only shows what a run would do. Nothing is changed."
+"""Lines about what a dry run would change, at most; summary.md has all of them."""
+BANNER = "DRY RUN: this shows what a run would do. Nothing is changed."
 CLOSING = "DRY RUN: nothing was changed."
 
 
 def show(answer: Mapping[str, Any], progress: Progress | None = None, *, apply: str = "") -> None:
-    """The outcome.
+    """Print the outcome.
 
-    progress: what was heard of the run: its plan, its log
-    apply: the command that carries out what a dry run has shown; empty: it was none
+    progress: the events of the run: its plan, its log
+    apply: the command that applies what a dry run has shown; empty: the run was not a dry run
     """
     hosts = answer["hosts"]
     planned = [host for host in hosts if host["state"] == HostState.PLANNED]
@@ -41,11 +41,11 @@ def show(answer: Mapping[str, Any], progress: Progress | None = None, *, apply: 
     if hosts and "audit" not in answer:
         table(("host", "state", "summary", "took"), rows(hosts))
     terminal = console()
-    for told in _findings(answer):
-        terminal.print(told)
+    for text in _findings(answer):
+        terminal.print(text)
     terminal.print(answer["summary"], style="bold")
-    for told in _places([*answer["files"], *([progress.log] if progress is not None and progress.log else [])]):
-        terminal.print(told, soft_wrap=True)
+    for place in _places([*answer["files"], *([progress.log] if progress is not None and progress.log else [])]):
+        terminal.print(place, soft_wrap=True)
     if apply:
         echo(f"{CLOSING} To apply it:\n  {apply}" if planned else f"{CLOSING} There is nothing to apply.")
 
@@ -53,7 +53,7 @@ def show(answer: Mapping[str, Any], progress: Progress | None = None, *, apply: 
 def rows(hosts: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
     """A row a host, those that need a person last.
 
-    Hosts that there was nothing to do for share a row, and so do many that ended well in the same way.
+    Hosts with nothing to do share a row, and so do many hosts that ended well in the same way.
     """
     alike: defaultdict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     own = []
@@ -84,7 +84,7 @@ def _is_idle(host: Mapping[str, Any]) -> bool:
 
 
 def _show_plan(progress: Progress, names: set[str]) -> None:
-    """Who would be changed, in which order, what each drain would meet, and the changes themselves."""
+    """The hosts in their order, what each drain would meet, and the changes."""
     terminal = console()
     for plan in progress.plans:
         shown = [
@@ -98,12 +98,12 @@ def _show_plan(progress: Progress, names: set[str]) -> None:
             table(columns, [[row.get(column, "") for column in columns] for row in shown])
         for note in plan.notes:
             terminal.print(note)
-    for told in would(progress.changes)[:LINES]:
-        terminal.print(told)
+    for text in would(progress.changes)[:LINES]:
+        terminal.print(text)
 
 
 def would(changes: Mapping[str, Sequence[str]]) -> list[str]:
-    """What a dry run would change, in order; hosts for which that is the same but for their names share a line."""
+    """What a dry run would change, in order; hosts with the same changes except for their names share a line."""
     alike: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for subject, sentences in changes.items():
         alike[tuple(sentence.replace(subject, NAME) for sentence in sentences)].append(subject)
@@ -119,9 +119,9 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _findings(answer: Mapping[str, Any]) -> list[str]:
-    """What was found, and what to do; hosts for which both are the same share it.
+    """Findings with their next steps; hosts with the same finding and next step share it.
 
-    An audit's findings are about lines and resolvers as well as hosts.
+    An audit's findings are also about lines and resolvers.
     """
     if "audit" in answer:
         found = [(f"{f['subject']}, {f['status']}", "", f) for f in answer["audit"]["findings"]]
@@ -132,18 +132,18 @@ def _findings(answer: Mapping[str, Any]) -> list[str]:
         if finding["severity"] != "info":
             what = (finding["severity"], finding["id"], finding["next_step"].replace(about, NAME))
             alike[what].append((about, summary, finding))
-    told = []
+    lines = []
     for (severity, id, next_step), together in alike.items():
         first = together[0][2]
-        told.append(f"{_some([about for about, _, _ in together])}: {severity} {id}")
+        lines.append(f"{_some([about for about, _, _ in together])}: {severity} {id}")
         if any(finding["evidence"]["observed"] not in summary for _, summary, finding in together):
-            told.append(f"  seen: {first['evidence']['observed']}")  # else the table has it
-        told.append(f"  next: {first['next_step'] if len(together) == 1 else next_step}")
-    return told
+            lines.append(f"  seen: {first['evidence']['observed']}")  # else the table has it
+        lines.append(f"  next: {first['next_step'] if len(together) == 1 else next_step}")
+    return lines
 
 
 def _places(files: Sequence[str]) -> list[str]:
-    """Files, those of one folder on one line; a page has its own, to be opened from there."""
+    """Files, those of one folder on one line; a page has its own line, so that a terminal can open it."""
     by_folder: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
         by_folder[file if file.endswith(".html") else os.path.dirname(file)].append(file)
@@ -156,6 +156,6 @@ def _places(files: Sequence[str]) -> list[str]:
 
 
 def _short(file: str) -> str:
-    """A path as seen from the working folder, where that is shorter."""
+    """A path, relative to the working folder if that is shorter."""
     here = os.path.relpath(file) if Path(file).is_absolute() else file
     return min(file, here, key=len)

@@ -1,4 +1,4 @@
-"""What a run does right now, on stderr: live lines on a terminal, else a few plain lines whose number is bounded."""
+"""The progress of a run on stderr: live lines on a terminal, else a bounded number of plain lines."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from poolkeeper.tasks.runs.watching import HostPlan, RunPlan, Watcher
 
 GOOD = (HostState.ACCEPTED, HostState.PLANNED, HostState.DONE, HostState.HANDED_OVER)
 QUIET_S = 30.0
-"""Off a terminal: at most so often a line about hosts that go well."""
+"""Off a terminal: seconds between two lines about hosts without a problem, at least."""
 NAMED = 5
-"""So many hosts are named in one line."""
+"""Hosts that one line names, at most."""
 SUBJECTS_KEPT = 10_000
 BEFOREHAND = "prepare"
-"""The phase that all hosts go through before the first wave."""
+"""The phase of all hosts before the first wave."""
 
 
 @dataclass(slots=True)
@@ -32,15 +32,15 @@ class HostLine:
     plan: HostPlan | None = None
     phase: str = ""
     since: float = 0.0
-    """When it was begun with."""
+    """When its work started, by the clock of the progress."""
     state: HostState | None = None
-    """How it ended; None: it has not."""
+    """How it ended; None: it has not ended."""
     summary: str = ""
     took_s: float = 0.0
 
 
 class Progress(Watcher):
-    """A run as far as it was heard of; the terminal's thread reads it while the run's thread writes."""
+    """The events of a run so far; the terminal's thread reads them while the run's thread writes."""
 
     def __init__(self, flow: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.flow = flow
@@ -48,23 +48,23 @@ class Progress(Watcher):
         self.plans: list[RunPlan] = []
         """One for each goal."""
         self.log = ""
-        """File of the run's log; empty: there is none."""
+        """Path of the run's log; empty: there is none."""
         self.changes: dict[str, list[str]] = {}
-        """Host or node -> the sentences of its changes, for the first of them."""
+        """Host or node -> sentences of its changes, for the first SUBJECTS_KEPT subjects."""
         self._doing = "starting"
         self._hosts: dict[str, HostLine] = {}
         self._lock = threading.Lock()
 
     @property
     def plan(self) -> RunPlan | None:
-        """The latest."""
+        """The latest plan."""
         return self.plans[-1] if self.plans else None
 
     def run(self, name: str, url: str) -> None:
         """The run has an id, and a page if it has a Prefect server that outlives it."""
 
     def message(self, text: str) -> None:
-        """A line of the log: what a run without hosts does now."""
+        """A message of the log: it shows what a run without a plan does now."""
         if self.plan is None:
             self._doing = text
 
@@ -88,7 +88,7 @@ class Progress(Watcher):
     def phase_ended(self, host: str, what: str) -> None:
         with self._lock:
             if what == BEFOREHAND:
-                self._hosts[host].phase = ""  # it waits for its wave
+                self._hosts[host].phase = ""  # the host waits for its wave
 
     def change(self, subject: str, sentence: str) -> None:
         if subject in self.changes or len(self.changes) < SUBJECTS_KEPT:
@@ -100,16 +100,19 @@ class Progress(Watcher):
             known.took_s = self._clock() - known.since if known.phase else 0.0
             known.state, known.summary = state, summary
 
-    def drawn(self, room: int) -> Drawn:
-        """What a terminal with room for so many lines shows: the run, then a line a host, those at work first."""
+    def drawn(self, height: int) -> Drawn:
+        """What a terminal shows: the run, then one line per host, the hosts at work first.
+
+        height: lines that the terminal has room for
+        """
         now = self._clock()
         with self._lock:
             hosts = list(self._hosts.items())
-        told = "; ".join(filter(None, (self._doing, self.counts())))
-        head = f"{self.flow}: {told}; {_seconds(now - self.began)}"
-        if len(hosts) > room - 2:
+        status = "; ".join(filter(None, (self._doing, self.counts())))
+        head = f"{self.flow}: {status}; {_seconds(now - self.began)}"
+        if len(hosts) > height - 2:
             hosts.sort(key=lambda each: _urgency(each[1]))
-        shown = [self._line(name, host, now) for name, host in hosts[: room - 2]]
+        shown = [self._line(name, host, now) for name, host in hosts[: height - 2]]
         more = len(hosts) - len(shown)
         return Drawn(head, shown, f"  and {more} more hosts" if more else "")
 
@@ -120,7 +123,7 @@ class Progress(Watcher):
         if host.state is not None:
             return [f"  {name}", wave, change, _seconds(host.took_s), str(host.state)]
         if not host.phase:
-            return [f"  {name}", wave, change, "", "waits for its turn"]
+            return [f"  {name}", wave, change, "", "waiting"]
         of = f" of some {_seconds(expected)}" if expected else ""
         return [f"  {name}", wave, change, f"{_seconds(now - host.since)}{of}", host.phase]
 
@@ -137,70 +140,70 @@ class Progress(Watcher):
         return ", ".join(parts)
 
     def is_at_work(self, host: str) -> bool:
-        """Whether it was begun with and has not ended."""
+        """Whether its work has started and not ended."""
         with self._lock:
             known = self._hosts.get(host)
             return known is not None and bool(known.phase) and known.state is None
 
     def at_work(self) -> list[str]:
-        """Hosts that are worked on, each with its phase."""
+        """Hosts at work, each with its phase."""
         with self._lock:
             return [f"{name} ({host.phase})" for name, host in self._hosts.items() if host.state is None and host.phase]
 
 
 class LiveProgress(Progress):
-    """For a terminal: what goes on is drawn by `shown`; only what stays is printed."""
+    """For a terminal: `shown` draws the live lines; only what stays on the screen is printed here."""
 
     def run(self, name: str, url: str) -> None:
-        _say(f"run {name}" + (f": {url}" if url else ""))
+        _print_line(f"run {name}" + (f": {url}" if url else ""))
 
 
 class PlainProgress(Progress):
-    """For a file or a pipe: the run, its plan, its waves, hosts that end badly, and now and then how far it is.
+    """For a file or a pipe: the run, its plan, its waves, hosts that fail, and the counts every QUIET_S seconds.
 
-    dry_run: the plan is shown when the run has ended
+    dry_run: the plan is not printed here, because it is shown when the run has ended
     """
 
     def __init__(self, flow: str, *, dry_run: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(flow, clock=clock)
-        self._dry_run, self._told_at = dry_run, clock()
+        self._dry_run, self._printed_at = dry_run, clock()
 
     def run(self, name: str, url: str) -> None:
-        self._tell(f"{self.flow}: run {name}" + (f": {url}" if url else ""))
+        self._print(f"{self.flow}: run {name}" + (f": {url}" if url else ""))
 
     def planned(self, plan: RunPlan) -> None:
         super().planned(plan)
         if plan.hosts and not self._dry_run:
-            self._tell("; ".join([f"plan: {plan.summary}", *plan.notes]))
+            self._print("; ".join([f"plan: {plan.summary}", *plan.notes]))
 
     def wave(self, number: int, hosts: tuple[str, ...]) -> None:
         of = f" of {self.plan.waves}" if self.plan else ""
-        self._tell(f"wave {number}{of}: {_some(hosts)}")
+        self._print(f"wave {number}{of}: {_some(hosts)}")
 
     def phase(self, host: str, what: str) -> None:
         super().phase(host, what)
-        self._now_and_then()
+        self._print_counts_if_due()
 
     def ended(self, host: str, state: HostState, summary: str) -> None:
-        begun = self.is_at_work(host)
+        was_at_work = self.is_at_work(host)
         super().ended(host, state, summary)
-        if state in GOOD or not begun:  # what was never begun stands in the outcome
-            self._now_and_then()
+        if state in GOOD or not was_at_work:  # a host without any work is in the outcome
+            self._print_counts_if_due()
         else:
-            self._tell(f"{host}: {state}: {summary}")
+            self._print(f"{host}: {state}: {summary}")
 
-    def _now_and_then(self) -> None:
-        if self._clock() - self._told_at >= QUIET_S:
+    def _print_counts_if_due(self) -> None:
+        if self._clock() - self._printed_at >= QUIET_S:
             working = self.at_work()
-            self._tell(self.counts() + (f"; at work: {_some(working)}" if working else ""))
+            self._print(self.counts() + (f"; at work: {_some(working)}" if working else ""))
 
-    def _tell(self, text: str) -> None:
-        self._told_at = self._clock()
-        _say(f"{datetime.now(UTC):%H:%M:%S} {text}")
+    def _print(self, text: str) -> None:
+        self._printed_at = self._clock()
+        _print_line(f"{datetime.now(UTC):%H:%M:%S} {text}")
 
 
 def progress_of(flow: str, *, dry_run: bool, verbose: bool) -> Progress:
-    """As stderr is. With the whole log on it, nothing else is shown."""
+    """Live lines or plain ones, as stderr is; with the whole log on stderr, neither."""
     if verbose:
         return Progress(flow)
     return LiveProgress(flow) if is_terminal(sys.stderr) else PlainProgress(flow, dry_run=dry_run)
@@ -208,7 +211,7 @@ def progress_of(flow: str, *, dry_run: bool, verbose: bool) -> Progress:
 
 @contextmanager
 def shown(progress: Progress) -> Iterator[None]:
-    """Draw the live lines while the block lasts, where there is a terminal for them."""
+    """Draw the live lines during the block, if the progress has any."""
     if not isinstance(progress, LiveProgress):
         yield
         return
@@ -216,8 +219,8 @@ def shown(progress: Progress) -> Iterator[None]:
         yield
 
 
-def _say(text: str) -> None:
-    """One line on stderr. A run goes on when nobody reads it any more."""
+def _print_line(text: str) -> None:
+    """One line on stderr. The run goes on if stderr is closed."""
     with suppress(OSError, ValueError):
         echo(line(text), err=True)
 

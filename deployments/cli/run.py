@@ -1,4 +1,4 @@
-"""`poolkeeper run FLOW`: a flow, here and now. Each flow's options are the parameters of its function."""
+"""`poolkeeper run FLOW`: run a flow in this process. A flow's options are the parameters of its function."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from poolkeeper.tasks.outcomes import quoted
 
 _DRY_RUN = "dry_run"
 _FLEET = "fleet"
-"""An option that every command has."""
+"""An option that every flow's command has."""
 
 
 class Flows(click.Group):
@@ -45,10 +45,10 @@ class Flows(click.Group):
 
 @click.group(cls=Flows)
 def run() -> None:
-    """Run one flow here and now. What changes hosts is a dry run, unless --apply is given.
+    """Run one flow now, in this process. A flow that changes hosts makes a dry run, unless --apply is given.
 
-    Uses the server of $PREFECT_API_URL, else an ephemeral one in the state folder, which takes some 10 s to start. The
-    log is in the state folder, `runs/<id>/log.txt`.
+    It uses the Prefect server of $PREFECT_API_URL, else an ephemeral one in the state folder, which starts in about
+    10 s. The log is in the state folder, `runs/<id>/log.txt`.
     """
 
 
@@ -64,8 +64,8 @@ def _command(flow: Registered) -> click.Command:
     )
     for option in (
         json_option,
-        click.option("-v", "--verbose", is_flag=True, help="Show the log here, too."),
-        click.option("--parameters", "only_parameters", is_flag=True, help="List the parameters, and do nothing else."),
+        click.option("-v", "--verbose", is_flag=True, help="Print the log to stderr, too."),
+        click.option("--parameters", "only_parameters", is_flag=True, help="List the parameters, and run nothing."),
         fleet_option,
         click.option(
             "-p",
@@ -74,7 +74,7 @@ def _command(flow: Registered) -> click.Command:
             multiple=True,
             metavar="NAME=VALUE",
             shell_complete=completion.parameters,
-            help="A parameter by its name, in place of its option.",
+            help="A parameter by its name, instead of its option.",
         ),
     ):
         option(command)
@@ -82,7 +82,7 @@ def _command(flow: Registered) -> click.Command:
 
 
 def _option(parameter: Parameter) -> click.Option:
-    """The option for one parameter. What is not given is left to the flow's own default."""
+    """The option for one parameter. Without it, the flow's own default counts."""
     name = f"--{parameter.name.replace('_', '-')}"
     about = parameter.about + _default(parameter)
     if parameter.is_switch:
@@ -150,7 +150,7 @@ def _run(
 
 
 def given_of(options: Mapping[str, Any], typed: Iterable[str], fleet: str | None) -> dict[str, str]:
-    """Parameters as texts, by name; each at most once."""
+    """Name -> text of each given parameter. A parameter given twice is bad input."""
     from poolkeeper.tasks.settings import fleet_path
 
     given = dict(map(_named, typed))
@@ -177,12 +177,12 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def _is_dry_run(flow: Registered, given: Mapping[str, str]) -> bool:
-    """Whether the run only shows what it would do. A value that is none is refused later, by its name."""
+    """Whether the run only shows what it would do. An invalid value is refused later."""
     return flow.changes_hosts and given.get(_DRY_RUN, "true").lower() not in ("false", "0", "no", "off", "f", "n")
 
 
 def applied(flow: Registered, given: Mapping[str, str]) -> str:
-    """The command that does what a dry run with these parameters has shown."""
+    """The command that applies what a dry run with these parameters has shown."""
     words = ["poolkeeper", "run", flow.name]
     for parameter in signature_of(flow).parameters:
         if parameter.name == _DRY_RUN or parameter.name not in given:
@@ -198,7 +198,7 @@ def applied(flow: Registered, given: Mapping[str, str]) -> str:
 
 
 def _list_parameters(flow: Registered, *, as_json: bool) -> None:
-    """Each parameter as it is typed after `-p`, with its default and its description."""
+    """Print each parameter as it is written after `-p`, with its default and its description."""
     known = [
         {"name": each.name, "default": None if each.default is REQUIRED else each.default, "about": each.about}
         for each in signature_of(flow).parameters

@@ -1,4 +1,4 @@
-"""Running a flow here and now, with the same code that a deployment runs.
+"""Running a flow in this process, with the same code that a deployment runs.
 
 Prefect reads its settings when it is imported, so the environment is set before that.
 """
@@ -61,11 +61,11 @@ def run(flow: Registered, given: Mapping[str, str], progress: Progress, *, verbo
     _check(loaded, flow.name, parameters)
     if not os.environ.get("PREFECT_API_URL"):
         echo("no PREFECT_API_URL: starting an ephemeral Prefect server (some 10 s)", err=True)
-    os.umask(0o077)  # what Prefect writes into the state folder is for its owner alone as well
-    os.environ["POOLKEEPER_FILES"] = os.sep  # parameters are typed by the one whom the files are open to anyway
-    log, runs = RunLog(verbose=verbose, heard=progress.message), state_folder() / "runs"
+    os.umask(0o077)  # files that Prefect writes into the state folder are for its owner only, too
+    os.environ["POOLKEEPER_FILES"] = os.sep  # the user who types the parameters can read these files anyway
+    log, runs = RunLog(verbose=verbose, on_message=progress.message), state_folder() / "runs"
 
-    def begun(flow: Any, flow_run: Any, state: Any) -> None:
+    def started(flow: Any, flow_run: Any, state: Any) -> None:
         log.begin(runs / str(flow_run.id))
         progress.log = str(log.path or "")
         progress.run(str(flow_run.id), _page(str(flow_run.id)))
@@ -73,7 +73,7 @@ def run(flow: Registered, given: Mapping[str, str], progress: Progress, *, verbo
     log_to(log)
     try:
         with watched_by(progress), shown(progress):
-            state: Any = asyncio.run(_run(loaded.with_options(on_running=[begun]), parameters))
+            state: Any = asyncio.run(_run(loaded.with_options(on_running=[started]), parameters))
     finally:
         log.end()
     outcome = runs / str(state.state_details.flow_run_id) / "outcome.json"
@@ -112,7 +112,7 @@ def _typed(text: str, kind: Any) -> Any:
 
 
 def _page(run: str) -> str:
-    """The run in the UI of its Prefect server; empty: that server ends with it."""
+    """The run's page in the UI of its Prefect server; empty: that server ends with the run."""
     api = os.environ.get("PREFECT_API_URL", "")
     place = os.environ.get("PREFECT_UI_URL") or api.rstrip("/").removesuffix("/api")
     return f"{place}/runs/flow-run/{run}" if api else ""

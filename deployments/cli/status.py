@@ -1,4 +1,4 @@
-"""`poolkeeper status`: hosts and nodes, declared against observed. Only looks; needs no Prefect and no SSH."""
+"""`poolkeeper status`: hosts and nodes, declared and observed. Changes nothing; needs no Prefect and no SSH."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from poolkeeper.deployments.terminal import echo, table
 )
 @json_option
 def status(fleet: str | None, selection: str, as_json: bool) -> None:
-    """Show hosts and nodes: declared against observed."""
+    """Show hosts and nodes, as declared and as observed."""
     from poolkeeper.tasks.cluster.inventory import read_inventory
     from poolkeeper.tasks.settings import secret_reader
 

@@ -59,8 +59,8 @@ def test_a_line_a_host() -> None:
     assert progress.drawn(20).head == "upgrade: wave 1 of 2; 1 at work, 2 to come; 22 s"
     assert drawn_rows(progress) == [
         ["n1", "wave 1 of 2", "v1 -> v2", "12 s of some 40 s", "drain"],
-        ["n2", "wave 2 of 2", "v1 -> v2", "", "waits for its turn"],
-        ["n3", "wave 2 of 2", "v1 -> v2", "", "waits for its turn"],
+        ["n2", "wave 2 of 2", "v1 -> v2", "", "waiting"],
+        ["n3", "wave 2 of 2", "v1 -> v2", "", "waiting"],
     ]
     progress.ended("n1", HostState.DONE, "upgraded")
     assert drawn_rows(progress)[0] == ["n1", "wave 1 of 2", "v1 -> v2", "12 s", "done"]
@@ -275,7 +275,7 @@ def logged(log: RunLog, *lines: str) -> None:
 @pytest.mark.usefixtures("loggers")
 def test_the_log_is_a_file_of_its_owner(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     heard: list[str] = []
-    log = RunLog(verbose=False, heard=heard.append)
+    log = RunLog(verbose=False, on_message=heard.append)
     log.emit(logging.LogRecord("prefect", logging.INFO, "", 0, "before the run is known", (), None))
     log.begin(tmp_path / "run-1")
     logged(log, "first", "second")
@@ -292,7 +292,7 @@ def test_the_log_is_a_file_of_its_owner(tmp_path: Path, capfd: pytest.CaptureFix
 @pytest.mark.usefixtures("loggers")
 def test_a_second_run_of_a_process_has_a_log_of_its_own(tmp_path: Path) -> None:
     for name in ("run-1", "run-2"):
-        log = RunLog(verbose=False, heard=lambda line: None)
+        log = RunLog(verbose=False, on_message=lambda line: None)
         log.begin(tmp_path / name)
         logged(log, f"of {name}")
     told = [(tmp_path / name / "log.txt").read_text() for name in ("run-1", "run-2")]
@@ -302,7 +302,7 @@ def test_a_second_run_of_a_process_has_a_log_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("loggers")
 def test_verbose_shows_the_log_as_well(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    log = RunLog(verbose=True, heard=lambda line: None)
+    log = RunLog(verbose=True, on_message=lambda line: None)
     log.begin(tmp_path / "run-1")
     logged(log, "first")
     assert "first" in (tmp_path / "run-1" / "log.txt").read_text()
@@ -312,7 +312,7 @@ def test_verbose_shows_the_log_as_well(tmp_path: Path, capfd: pytest.CaptureFixt
 @pytest.mark.usefixtures("loggers")
 def test_a_log_that_cannot_be_written_goes_to_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
-    log = RunLog(verbose=False, heard=lambda line: None)
+    log = RunLog(verbose=False, on_message=lambda line: None)
     log.begin(tmp_path / "file" / "run-1")
     logged(log, "first")
     assert (log.path, "first" in capfd.readouterr().err) == (None, True)
@@ -320,5 +320,5 @@ def test_a_log_that_cannot_be_written_goes_to_the_terminal(tmp_path: Path, capfd
 
 @pytest.mark.usefixtures("loggers")
 def test_the_log_of_a_run_that_never_began_goes_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    logged(RunLog(verbose=False, heard=lambda line: None), "no server")
+    logged(RunLog(verbose=False, on_message=lambda line: None), "no server")
     assert "no server" in capfd.readouterr().err
