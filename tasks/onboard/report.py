@@ -35,7 +35,7 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
 
 
 def run_plan(plan: Plan, host_s: float | None) -> RunPlan:
-    """The plan for whoever watches the run.
+    """The plan as the command line shows it.
 
     host_s: how long one host took in earlier runs, in seconds; None: too few were measured
     """

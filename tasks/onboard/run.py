@@ -105,7 +105,7 @@ class OnboardRun:
         self._api_version = api_version
         self._api_ahead_s = api_ahead_s
         self._members = members
-        """Names of all hosts of the run's pools: those that were onboarded before tell how long one takes."""
+        """Names of all hosts of the run's pools: earlier runs measured how long some of them took."""
         self._slots = {host.pool.name: asyncio.Semaphore(host.pool.join.parallel) for host in hosts}
 
     @property

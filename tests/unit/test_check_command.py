@@ -19,7 +19,7 @@ def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments], env=env)
 
 
-def test_every_mistake_of_a_file_is_told_at_its_line_in_one_go_and_no_other():
+def test_every_problem_of_a_file_is_reported_at_its_line_and_no_other():
     remarks = [
         (number, line.partition(" #! ")[2])
         for number, line in enumerate(MISTAKES.read_text().splitlines(), start=1)

@@ -97,7 +97,7 @@ def a_finding(observed: str, next_step: str = "mend it") -> dict[str, Any]:
     return {"severity": "blocker", "id": "a.b", "evidence": {"observed": observed}, "next_step": next_step}
 
 
-def test_findings_that_are_alike_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_that_are_alike_are_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
     hosts = [
         a_host("n1", "failed", "broken", findings=[a_finding("no answer")]),
         a_host("n2", "failed", "broken", findings=[a_finding("no answer")]),

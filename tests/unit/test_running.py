@@ -40,7 +40,7 @@ def test_bad_parameters(
     assert capfd.readouterr() == ("", "")
 
 
-def test_parameters_are_told_as_they_are_typed() -> None:
+def test_parameters_are_listed_as_they_are_typed() -> None:
     told = {
         line.partition("\n")[0]
         for line in CliRunner().invoke(main, ["run", "upgrade", "--parameters"]).output.splitlines()

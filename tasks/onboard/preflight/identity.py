@@ -125,7 +125,7 @@ def boot_id(view: HostView, batch: Batch) -> Wrong | None:
 
 @check("hosts.node-name.free", "no Node of another machine has this name")
 def node_name_free(view: HostView, batch: Batch) -> Wrong | None:
-    """A Node that tells its machine id is compared in `action`; here, one that cannot be compared."""
+    """A Node with a machine id is compared in `next_action`; this check is about a Node without one."""
     node = view.node
     if node is None or node.machine_id or node.annotations.get(MACHINE_ID):
         return None
@@ -153,7 +153,7 @@ def node_pool(view: HostView, batch: Batch) -> Wrong | None:
 
 
 def addresses_of(view: HostView) -> tuple[Address, ...]:
-    """The addresses that its Node may get: the declared one, else where SSH goes, else all of its own.
+    """The addresses that its Node may get: the declared one, else the SSH address, else all addresses of the host.
 
     A name may resolve to any of them, so every address that others can reach counts.
     """

@@ -64,7 +64,7 @@ def refusing(*, temporary: bool) -> Gate:
     return Gate([guard], dry_run=False)
 
 
-async def test_a_guard_that_cannot_tell_right_now_is_asked_again(
+async def test_a_guard_that_cannot_answer_now_is_asked_again(
     cluster: ClusterApi, sessions: Sessions, host: Host, tmp_path: Path
 ) -> None:
     with pytest.raises(ClusterUnreachable, match="freezes cannot be read"):
@@ -77,7 +77,7 @@ async def test_a_guards_no_is_the_end(cluster: ClusterApi, sessions: Sessions, h
 
 
 @pytest.mark.parametrize("unit", [JOIN_UNIT, LEAVE_UNIT])
-async def test_nothing_begins_where_it_cannot_be_told_what_runs(
+async def test_nothing_starts_while_the_state_of_a_unit_is_unknown(
     cluster: ClusterApi, sessions: Sessions, machine: Machine, host: Host, tmp_path: Path, unit: str
 ) -> None:
     """Its result was cut off as it was written."""

@@ -273,7 +273,7 @@ def test_whatever_is_found_a_living_node_of_another_machine_is_never_touched(see
             OURS,
             3,
             "3 pods run on the node, placed before our cordon",
-            id="in quarantine, with what started_early before it",
+            id="in quarantine, with pods that were there before",
         ),
         pytest.param({}, 0, "", id="killed before the cordon, and empty"),
         pytest.param({}, 2, "the node is not cordoned, and 2 pods run on it", id="not cordoned, and used"),

@@ -169,7 +169,7 @@ def a_pod(name: str, phase: str = "Running") -> PodRow:
     return PodRow("shop", name, name, "fra1-n01", phase, True, "", "ReplicaSet", "web", False, "")
 
 
-def test_pods_of_a_dead_machine_are_told() -> None:
+def test_pods_of_a_dead_machine_are_reported() -> None:
     found = lost_pods(a_host(), [a_pod("b"), a_pod("a"), a_pod("done", "Succeeded")], NOW)
     assert found is not None
     assert found.evidence.observed == "2 pods were still bound to its node: shop/a, shop/b"

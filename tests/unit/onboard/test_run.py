@@ -95,7 +95,7 @@ def test_an_accepted_host_is_accepted(run: OnboardRun) -> None:
     assert (outcome.state, outcome.summary, outcome.findings) == (HostState.ACCEPTED, "accepted already", ())
 
 
-def test_what_is_wrong_with_an_accepted_host_is_told_and_keeps_nothing_out(run: OnboardRun) -> None:
+def test_findings_on_an_accepted_host_are_warnings(run: OnboardRun) -> None:
     outcome = run.ended_in_preflight(
         result(DONE, a_finding("hosts.clock.api"), a_finding("hosts.mtu.enough", Severity.INFO))
     )
@@ -123,7 +123,7 @@ def test_what_is_wrong_with_an_accepted_host_is_told_and_keeps_nothing_out(run: 
         ),
     ],
 )
-def test_a_host_whose_admission_broke_off_has_an_outcome(
+def test_a_host_whose_admission_was_aborted_has_an_outcome(
     run: OnboardRun, error: Exception, id: str, observed: str, next_step: str
 ) -> None:
     outcome = run.aborted("a", error)
@@ -172,7 +172,7 @@ def test_hosts_are_compared_with_each_other(run: OnboardRun) -> None:
         assert [f.id for f in one.findings if f.severity is Severity.BLOCKER] == ["hosts.machine-id.unique"]
 
 
-def test_an_unfit_pool_keeps_its_hosts_out(run: OnboardRun) -> None:
+def test_an_ineligible_pool_excludes_its_hosts(run: OnboardRun) -> None:
     ineligible = {"general": (a_finding("provider.pool.state"),)}
     judged = run.preflight({"a": look("a"), "b": look("b")}, {}, ineligible)
     assert [r.has_work for r in judged] == [False, False]
@@ -184,7 +184,7 @@ def test_skips_reach_every_host(run: OnboardRun) -> None:
     assert all(r.has_work for r in run.preflight(readings, {"hosts.swap.off": "zram"}, {}))
 
 
-def test_a_batch_tells_what_is_shared_by_whom() -> None:
+def test_a_batch_knows_which_hosts_share_a_value() -> None:
     views = [a_view("a"), a_view("b"), a_view("c", machine_id=unread(), boot_id="b-2")]
     batch = make_batch({v.host.name: v for v in views}, {}, api_version="v1.36.3", api_host="h", api_ahead_s=10.0)
     assert batch.shared["machine_id"] == {"m-1": ("a", "b")}
