@@ -16,7 +16,7 @@ _WORK = (Step.JOIN, Step.UNDO_THEN_JOIN, Step.FOLLOW_JOIN, Step.ACCEPT, Step.ADO
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedHost:
+class PlannedJoin:
     """One host's place in the plan."""
 
     host: Host
@@ -27,10 +27,10 @@ class PlannedHost:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class JoinPlan:
     """What a run will do, in order."""
 
-    hosts: tuple[PlannedHost, ...]
+    hosts: tuple[PlannedJoin, ...]
     digest: str
     """SHA-256 over flow, hosts and order: equal plans have equal digests."""
 
@@ -41,7 +41,7 @@ class Plan:
         return f"{counted(len(self.hosts), 'host')} in {counted(waves, 'wave')}, plan {self.digest[:12]}"
 
 
-def plan_joins(actions: Iterable[tuple[Host, NextAction]]) -> Plan:
+def plan_joins(actions: Iterable[tuple[Host, NextAction]]) -> JoinPlan:
     """Order the hosts that have work: half-done hosts first, then one of each domain in turn."""
     work = [(host, action) for host, action in actions if action.step in _WORK]
     ordered = _half_done_first(work)
@@ -50,10 +50,10 @@ def plan_joins(actions: Iterable[tuple[Host, NextAction]]) -> Plan:
     for host, action in ordered:
         wave = places[host.pool.name] // host.pool.join.parallel + 1
         places[host.pool.name] += 1
-        planned.append(PlannedHost(host, action.step, wave, action.reason))
+        planned.append(PlannedJoin(host, action.step, wave, action.reason))
     rows = [[p.host.name, p.host.node_name, p.host.pool.nodepool_id, p.step, p.wave] for p in planned]
     digest = hashlib.sha256(json.dumps(["onboard", rows]).encode()).hexdigest()
-    return Plan(tuple(planned), digest)
+    return JoinPlan(tuple(planned), digest)
 
 
 def _half_done_first(work: list[tuple[Host, NextAction]]) -> list[tuple[Host, NextAction]]:

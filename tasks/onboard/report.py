@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from poolkeeper.tasks.onboard.plan import Plan
+from poolkeeper.tasks.onboard.plan import JoinPlan
 from poolkeeper.tasks.outcomes import HostState
-from poolkeeper.tasks.runs.durations import ENOUGH, Measure, expected
+from poolkeeper.tasks.runs.durations import ENOUGH, TimedPhases, expected
 from poolkeeper.tasks.runs.watching import HostPlan, RunPlan
 
-ADMISSION = Measure(
+ADMISSION = TimedPhases(
     HostState.ACCEPTED,
     ("look", "undo", "join", "quarantine", "acceptance", "release"),
     required=("join", "acceptance"),
@@ -17,7 +17,7 @@ ADMISSION = Measure(
 """What admitting a host takes. A host that had joined before the run does not count."""
 
 
-def plan_rows(plan: Plan) -> list[dict[str, Any]]:
+def plan_rows(plan: JoinPlan) -> list[dict[str, Any]]:
     """The plan, one row a host."""
     return [
         {
@@ -34,7 +34,7 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def run_plan(plan: Plan, host_s: float | None) -> RunPlan:
+def run_plan(plan: JoinPlan, host_s: float | None) -> RunPlan:
     """The plan as the command line shows it.
 
     host_s: how long one host took in earlier runs, in seconds; None: too few were measured
@@ -43,7 +43,7 @@ def run_plan(plan: Plan, host_s: float | None) -> RunPlan:
     return RunPlan(plan.summary, rows, host_s, (_duration(plan, host_s),) if rows else ())
 
 
-def _duration(plan: Plan, host_s: float | None) -> str:
+def _duration(plan: JoinPlan, host_s: float | None) -> str:
     """Pools are worked on side by side, so that the one with the most waves decides."""
     if host_s is None:
         return f"expected: unknown, for fewer than {ENOUGH} hosts of these pools were onboarded by earlier runs"

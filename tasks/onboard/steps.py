@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.tasks import Task
 
-    from poolkeeper.tasks.onboard.plan import Plan
+    from poolkeeper.tasks.onboard.plan import JoinPlan
     from poolkeeper.tasks.onboard.run import OnboardRun, Reading
 
 TEMPORARY = (HostError, ClusterUnreachable, ApiError)
@@ -53,7 +53,7 @@ async def admit(run: OnboardRun, name: str) -> HostOutcome:
 
 
 @task(name="publish plan", cache_policy=NO_CACHE)
-async def publish_plan(plan: Plan, host_s: float | None) -> None:
+async def publish_plan(plan: JoinPlan, host_s: float | None) -> None:
     """The plan as a table, before anything is done.
 
     host_s: how long one host is expected to take, in seconds; None: not known

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from poolkeeper.tasks.outcomes import HostState
-from poolkeeper.tasks.runs.durations import Measure
+from poolkeeper.tasks.runs.durations import TimedPhases
 
-OUT_OF_SERVICE = Measure(HostState.DONE, ("drain", "change", "prove", "give back"), required=("drain", "change"))
+OUT_OF_SERVICE = TimedPhases(HostState.DONE, ("drain", "change", "prove", "give back"), required=("drain", "change"))
 """What takes a node out of service; waiting for room comes before it."""

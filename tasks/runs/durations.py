@@ -17,7 +17,7 @@ RUNS_LOOKED_AT = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class TimedPhases:
     """Which hosts and which of their phases count."""
 
     state: HostState
@@ -28,13 +28,13 @@ class Measure:
     """Phases that a host that counts has gone through: others had less to do than the usual host."""
 
 
-def measured_s(spool: Spool, flow: str, hosts: Collection[str], measure: Measure) -> float | None:
+def measured_s(spool: Spool, flow: str, hosts: Collection[str], timed: TimedPhases) -> float | None:
     """The 95th percentile over the latest runs of a flow on these hosts, in seconds; None: too few were measured.
 
     None as well where the spool cannot be read: a broken file of it never stops a run.
     """
     try:
-        return percentile_s(spool.rows(RUNS), lambda run: spool.rows(STEPS, run), flow, hosts, measure)
+        return percentile_s(spool.rows(RUNS), lambda run: spool.rows(STEPS, run), flow, hosts, timed)
     except (OSError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return None
 
@@ -44,7 +44,7 @@ def percentile_s(
     steps_of: Callable[[str], Iterable[Mapping[str, Any]]],
     flow: str,
     hosts: Collection[str],
-    measure: Measure,
+    timed: TimedPhases,
 ) -> float | None:
     """The same from rows. Pure but for `steps_of`."""
     of_flow = sorted(
@@ -54,12 +54,12 @@ def percentile_s(
     )
     samples: list[float] = []
     for run in of_flow[:RUNS_LOOKED_AT]:
-        done = {name for name, state in (run["hosts"] or {}).items() if state == measure.state and name in hosts}
+        done = {name for name, state in (run["hosts"] or {}).items() if state == timed.state and name in hosts}
         spent: defaultdict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for step in steps_of(run["run_id"]):
-            if step["host"] in done and step["phase"] in measure.phases:
+            if step["host"] in done and step["phase"] in timed.phases:
                 spent[step["host"]][step["phase"]] += step["duration_s"]
-        samples += [sum(phases.values()) for phases in spent.values() if phases.keys() >= set(measure.required)]
+        samples += [sum(phases.values()) for phases in spent.values() if phases.keys() >= set(timed.required)]
     if len(samples) < ENOUGH:
         return None
     return statistics.quantiles(samples, n=20, method="inclusive")[-1]
