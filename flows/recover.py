@@ -24,7 +24,7 @@ from poolkeeper.tasks.fleet import Fleet
 from poolkeeper.tasks.outcomes import Gate, HostOutcome
 from poolkeeper.tasks.rollout import recovery
 from poolkeeper.tasks.rollout.goal import Limits
-from poolkeeper.tasks.rollout.host_runner import HostWork
+from poolkeeper.tasks.rollout.host_work import HostWork
 from poolkeeper.tasks.rollout.maintenance import ReturnToService
 from poolkeeper.tasks.rollout.remedies import Found, Remedy
 from poolkeeper.tasks.rollout.rollout_state import shared_by

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from poolkeeper.tasks.rollout.host_runner import HostWork
+    from poolkeeper.tasks.rollout.host_work import HostWork
     from poolkeeper.tasks.rollout.remedies import Found
     from poolkeeper.tasks.rollout.run import RolloutRun
 

@@ -21,7 +21,8 @@ from poolkeeper.flows.surroundings import load_declared, run_of, secrets
 from poolkeeper.tasks.outcomes import Finding, HostOutcome, HostState, batched
 from poolkeeper.tasks.rollout import steps
 from poolkeeper.tasks.rollout.goal import Goal, Limits
-from poolkeeper.tasks.rollout.host_runner import HostRunner, HostWork
+from poolkeeper.tasks.rollout.host_runner import HostRunner
+from poolkeeper.tasks.rollout.host_work import HostWork
 from poolkeeper.tasks.rollout.next_action import Step
 from poolkeeper.tasks.rollout.plan import Plan, PlannedHost
 from poolkeeper.tasks.rollout.plan_approval import needs_approval

@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from operator import attrgetter
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from poolkeeper.tasks.cluster import AdmissionDenied, ApiError, ClusterApi, ClusterUnreachable, NotFound
 from poolkeeper.tasks.cluster.claims import (
@@ -30,18 +29,14 @@ from poolkeeper.tasks.cluster.claims import (
     release_node,
     update_claim,
 )
-from poolkeeper.tasks.cluster.eviction import Blockers, Drain, DrainBlocked, Eviction, EvictionState, delete_now, evict
+from poolkeeper.tasks.cluster.eviction import DrainBlocked
 from poolkeeper.tasks.cluster.leases import HeldLease, LeaseHeld, LeaseLost, hold_lease, refusal_of
-from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, list_nodes, wait_node, watch_nodes
-from poolkeeper.tasks.cluster.pods import PodRow
-from poolkeeper.tasks.cluster.stops import NAMESPACE
+from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, list_nodes, watch_nodes
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import HostError
-from poolkeeper.tasks.hosts.fence import Begun, Fence
+from poolkeeper.tasks.hosts.fence import Fence
 from poolkeeper.tasks.outcomes import (
-    DONE,
     Change,
-    End,
     Evidence,
     Finding,
     Gate,
@@ -49,13 +44,15 @@ from poolkeeper.tasks.outcomes import (
     HostOutcome,
     HostState,
     Known,
-    Observed,
     Severity,
     Subject,
     blockers,
 )
-from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
+from poolkeeper.tasks.rollout.goal import Goal, Limits
 from poolkeeper.tasks.rollout.headroom import Headroom, counted_against, headroom_for
+from poolkeeper.tasks.rollout.host_drain import HostDrain, NodeLost
+from poolkeeper.tasks.rollout.host_work import HostRecords, HostWork
+from poolkeeper.tasks.rollout.leased_changes import change_under_lease
 from poolkeeper.tasks.rollout.live_view import LiveView
 from poolkeeper.tasks.rollout.next_action import NextAction, Step, next_action
 from poolkeeper.tasks.rollout.pdb_lock import PdbLocks
@@ -66,45 +63,8 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NODE_GONE = "rollout.node.gone"
-"""Id of the finding that the Node went while its host was worked on."""
 DOMAIN_PATIENCE_S = 300.0
 """How long another rollout may count and cordon in a domain before we give up waiting for it."""
-
-
-class HostWork(Protocol):
-    """What a flow does to a host. Each method reads afresh, is idempotent, and mutates through the gate only."""
-
-    hands_over: bool
-    """The drained node is handed to a person: neither changed nor given back by this run."""
-    works_on_not_ready: bool
-    works_without_node: bool
-    """At the goal there is no Node: it goes with the change, and is not given back."""
-
-    @property
-    def one_by_one(self) -> bool:
-        """Whether hosts are taken one after the other, however many may be unavailable."""
-
-    async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
-        """Whether what is wanted holds already. Raises HostError and ProviderError."""
-
-    async def prepare(self, host: Host) -> tuple[Finding, ...]:
-        """What can be done before the first cordon without disturbing anything; a blocker keeps the host out."""
-
-    def remembered(self) -> Mapping[str, Any]:
-        """What every host of the rollout is to share, such as versions looked up; plain JSON types."""
-
-    def remember(self, what: Mapping[str, Any]) -> None:
-        """What an earlier run of this rollout had found."""
-
-    async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
-        """Bring the drained host to the goal, or take up what an earlier run began; a blocker means that it failed.
-
-        fence: what the host is shown before its first change; it compares, and keeps for what it was changed
-        """
-
-    async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
-        """Show that the node works and the goal holds; a blocker means that it does not, and the slot is kept."""
 
 
 class _NotOurs(Exception):
@@ -121,23 +81,6 @@ class _LeftForLater(Exception):
 
 class _Changed(Exception):
     """A host that was to be given back as it was has been changed."""
-
-
-class _NodeLost(Exception):
-    """The Node went while its host was worked on, and nothing more is to be done to that."""
-
-
-class HostRecords(Protocol):
-    """What hosts keep of the rollouts that change them; see `tasks.hosts.fence`."""
-
-    async def begun_on(self, host: Host) -> Observed[Begun | None]:
-        """For what a host was changed last, as it says itself."""
-
-    async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
-        """The same, once the host turns away every earlier run. Raises HostError."""
-
-    async def forget(self, host: Host, rollout: str) -> None:
-        """Nothing of that rollout is begun on the host any more. Raises HostError."""
 
 
 class HostRunner:
@@ -213,8 +156,8 @@ class HostRunner:
             return await self._denied(host, denied)
         except Uncordoned as uncordoned:
             return await self._uncordoned(host, uncordoned)
-        except _NodeLost as lost:
-            return self._lost(host, str(lost))
+        except NodeLost as lost:
+            return self._lost(host, lost)
         except GateRefused as refused:
             if refused.refusal.temporary:  # the API server is away for a moment, which is no one's word
                 raise ClusterUnreachable(refused.refusal.reason) from None
@@ -453,8 +396,13 @@ class HostRunner:
                 return await claim_node(self.api, host.node_name, claim, even_if_cordoned=even_if_cordoned)
 
         cordoned = replace(node, unschedulable=True)
-        return await self._mutate(
-            Subject("node", host.node_name), f"cordon node {host.node_name}", act, if_dry_run=cordoned
+        return await change_under_lease(
+            self.gate,
+            self.lease,
+            Subject("node", host.node_name),
+            f"cordon node {host.node_name}",
+            act,
+            if_dry_run=cordoned,
         )
 
     def _new_claim(self, phase: Phase) -> Claim:
@@ -469,126 +417,40 @@ class HostRunner:
         )
 
     async def _record_phase(self, host: Host, phase: Phase) -> None:
-        """Show on the Node how far it has come. Raises _NodeLost where that is gone."""
+        """Show on the Node how far it has come. Raises NodeLost where that is gone."""
         if await get_node(self.api, host.node_name) is None:
-            raise _NodeLost(f"Node {host.node_name} is gone")
+            raise NodeLost(f"Node {host.node_name} is gone")
         try:
-            await self._mutate(
+            await change_under_lease(
+                self.gate,
+                self.lease,
                 Subject("node", host.node_name),
                 f"record phase {phase} on node {host.node_name}",
                 lambda: update_claim(self.api, host.node_name, self._new_claim(phase)),
                 if_dry_run=None,
             )
         except NotFound:
-            raise _NodeLost(f"Node {host.node_name} is gone") from None
-
-    # draining
+            raise NodeLost(f"Node {host.node_name} is gone") from None
 
     async def _drain(self, host: Host, *, unchanged: bool) -> None:
-        """Evict what is on the node. Raises DrainBlocked, _LeftForLater, GateRefused.
-
-        unchanged: nothing on the host was changed yet
-        """
-        if self.limits.node_is_dead:
-            await self._drain_dead(host)
-            return
-        drain = Drain(
-            self.api,
-            host.node_name,
-            remove=partial(self._evict, host),
-            refuse=self._refuse_to_lose,
-            on_change=partial(self._show_blocking, host),
-            waits=self._waits,
+        """Empty the Node. unchanged: nothing on the host was changed yet. See `HostDrain` for what it raises."""
+        drain = HostDrain(
+            host,
+            api=self.api,
+            gate=self.gate,
+            lease=self.lease,
+            goal=self.goal,
+            limits=self.limits,
+            live=self.live,
+            refuse_if_stopped=self._refuse_if_stopped,
         )
+        if self.limits.node_is_dead:
+            await drain.run_on_dead_machine()
+            return
         async with self._pdb_locks.acquired(host.node_name):
             if unchanged:
                 await self._refuse_if_ended()
-            try:
-                await self._while_cordoned(host, drain.empty(timeout_s=self.limits.drain_timeout_s))
-            except DrainBlocked:
-                if self.limits.on_blocked is not OnBlocked.FORCE:
-                    raise
-                forced = Drain(
-                    self.api,
-                    host.node_name,
-                    remove=lambda pod: self._delete(host, pod),
-                    refuse=self._refuse_to_lose,
-                    waits=self._waits,
-                )
-                await self._while_cordoned(host, forced.empty(timeout_s=self.limits.drain_timeout_s))
-
-    @property
-    def _waits(self) -> bool:
-        return self.gate.seen(True, if_dry_run=False)
-
-    async def _while_cordoned(self, host: Host, drain: Coroutine[Any, Any, None]) -> None:
-        """Drain as long as the Node is there, cordoned and ours: what comes to an uncordoned one would come for ever.
-
-        Raises _NodeLost, Uncordoned and ClaimedByOthers, beside what the drain raises.
-        """
-        name = host.node_name
-
-        def is_over(row: NodeRow | None) -> bool:
-            return row is None or not row.unschedulable or not self._is_ours(row)
-
-        watch = self.gate.watch(lambda: wait_node(self.api, name, is_over))
-        draining, watching = asyncio.create_task(drain), asyncio.create_task(watch)
-        try:
-            await asyncio.wait((draining, watching), return_when=asyncio.FIRST_COMPLETED)
-            if not watching.done():
-                return await draining
-            if (row := watching.result()) is None:
-                raise _NodeLost(f"Node {name} was deleted while it was drained")
-            if not self._is_ours(row):
-                raise ClaimedByOthers(name, claim_of(row), "has lost our claim while it was drained")
-            raise Uncordoned(f"someone has uncordoned node {name} while it was drained")
-        finally:
-            for task in (draining, watching):
-                task.cancel()
-            await asyncio.gather(draining, watching, return_exceptions=True)
-
-    def _is_ours(self, row: NodeRow) -> bool:
-        claim = claim_of(row)
-        return claim is not None and claim.rollout == self.goal.id
-
-    async def _drain_dead(self, host: Host) -> None:
-        """The drain of a dead machine: what a budget keeps there runs nowhere, and what it held is lost already."""
-        remove, told = partial(self._evict, host), partial(self._show_blocking, host)
-        with suppress(DrainBlocked):
-            drain = Drain(self.api, host.node_name, remove=remove, on_change=told, node_is_dead=True, waits=self._waits)
-            await drain.empty(timeout_s=self.limits.drain_timeout_s)
-
-    def _show_blocking(self, host: Host, blocking: Blockers) -> None:
-        self.live.show_host(host.name, _blocking(blocking))
-
-    def _refuse_to_lose(self, pod: PodRow) -> str:
-        if pod.namespace == NAMESPACE and pod.managed_by == "poolkeeper":
-            return ""  # a test pod, of an audit that had chosen the node before we took it
-        if not pod.owner_kind and self.limits.on_blocked is not OnBlocked.FORCE:
-            return "it has no controller: nothing would bring it back"
-        if pod.local_data and not self.limits.delete_emptydir_data:
-            return "the data in its emptyDir would be lost (delete_emptydir_data allows that)"
-        return ""
-
-    async def _evict(self, host: Host, pod: PodRow) -> Eviction:
-        await self._refuse_if_stopped()
-        return await self._mutate(
-            Subject("node", host.node_name),
-            f"evict pod {pod.namespace}/{pod.name} from node {host.node_name}",
-            lambda: evict(self.api, pod),
-            if_dry_run=Eviction(EvictionState.ACCEPTED),
-            end=attrgetter("end"),
-        )
-
-    async def _delete(self, host: Host, pod: PodRow) -> Eviction:
-        await self._refuse_if_stopped()
-        return await self._mutate(
-            Subject("node", host.node_name),
-            f"delete pod {pod.namespace}/{pod.name} on node {host.node_name}, whatever its budget says",
-            lambda: delete_now(self.api, pod),
-            if_dry_run=Eviction(EvictionState.ACCEPTED),
-            end=attrgetter("end"),
-        )
+            await drain.run()
 
     # endings
 
@@ -614,7 +476,9 @@ class HostRunner:
 
         with suppress(NotFound):
             sentence = f"release node {host.node_name}: remove our claim and our cordon"
-            await self._mutate(Subject("node", host.node_name), sentence, act, if_dry_run=node)
+            await change_under_lease(
+                self.gate, self.lease, Subject("node", host.node_name), sentence, act, if_dry_run=node
+            )
         return True
 
     async def recover_unchanged(self, host: Host) -> HostOutcome:
@@ -704,24 +568,20 @@ class HostRunner:
         )
         return await self.return_unchanged(host, HostState.STOPPED, str(uncordoned), [finding])
 
-    def _lost(self, host: Host, why: str) -> HostOutcome:
-        """Without its Node a host has no claim, no cordon and nothing to tell it by: nothing more is done to it."""
-        finding = self._finding(
-            host,
-            NODE_GONE,
-            why,
-            "its Node, cordoned and claimed by us",
+    def _lost(self, host: Host, lost: NodeLost) -> HostOutcome:
+        next_step = (
             f"See who deleted it (audit log). Where the host still works, `systemctl restart kubelet` on {host.name}"
-            " registers it anew; then run this again.",
+            " registers it anew; then run this again."
         )
-        return self._outcome(host, HostState.STOPPED, why, [finding])
+        finding = replace(lost.finding(Subject("host", host.name)), next_step=next_step)
+        return self._outcome(host, HostState.STOPPED, str(lost), [finding])
 
     async def _failed(self, host: Host, what: str, findings: tuple[Finding, ...]) -> HostOutcome:
         """Keep the node cordoned and claimed: its slot is not free."""
         kept = "; kept cordoned"
         try:
             await self._record_phase(host, Phase.FAILED)
-        except _NodeLost as lost:
+        except NodeLost as lost:
             kept = f"; {lost}"
         except ClaimedByOthers as others:
             if others.claim is not None:
@@ -737,26 +597,6 @@ class HostRunner:
         return self._outcome(host, state, f"{what}: {why}{kept}", findings, if_dry_run=f"it would fail: {why}")
 
     # telling
-
-    async def _mutate(
-        self,
-        subject: Subject,
-        sentence: str,
-        act: Callable[[], Awaitable[T]],
-        *,
-        if_dry_run: T,
-        end: Callable[[T], End] = lambda value: DONE,
-    ) -> T:
-        """One change through the gate, which is not waited for longer than the lease is surely ours."""
-
-        async def in_time() -> T:
-            try:
-                async with asyncio.timeout(self.lease.remaining_s):
-                    return await act()
-            except TimeoutError:
-                raise ClusterUnreachable(f"to {sentence} took longer than the lease lasts") from None
-
-        return await self.gate.change(subject, sentence, in_time, if_dry_run=if_dry_run, end=end, one_request=True)
 
     @asynccontextmanager
     async def _phase(self, host: Host, phase: str) -> AsyncIterator[None]:
@@ -788,11 +628,3 @@ class HostRunner:
 
 def _some(finding: Finding | None) -> list[Finding]:
     return [] if finding is None else [finding]
-
-
-def _blocking(blocking: Blockers) -> str:
-    if not blocking:
-        return "drained"
-    (namespace, name), why = min(blocking.items())
-    more = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
-    return f"drain: waits for {namespace}/{name}: {why}{more}"

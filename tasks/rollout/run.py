@@ -60,7 +60,9 @@ from poolkeeper.tasks.rollout.forecast import forecast_each
 from poolkeeper.tasks.rollout.forecast_findings import findings as forecast_findings
 from poolkeeper.tasks.rollout.goal import Goal, Limits
 from poolkeeper.tasks.rollout.headroom import headroom_for, in_service
-from poolkeeper.tasks.rollout.host_runner import NODE_GONE, HostRunner, HostWork
+from poolkeeper.tasks.rollout.host_drain import NodeLost
+from poolkeeper.tasks.rollout.host_runner import HostRunner
+from poolkeeper.tasks.rollout.host_work import HostWork
 from poolkeeper.tasks.rollout.live_view import LiveView
 from poolkeeper.tasks.rollout.next_action import NextAction, Step, next_action
 from poolkeeper.tasks.rollout.own_pods import own_pods_by_node
@@ -461,7 +463,7 @@ class RolloutRun:
         try:
             return await prove_node(clients, host, Wanted(None, host.pool.join.timeout_s))
         except NodeGone:
-            return (_gone(host),)
+            return (NodeLost(f"there is no Node {host.node_name}").finding(Subject("host", host.name)),)
 
     async def begun_on(self, host: Host) -> Observed[Begun | None]:
         """For what a host was changed last, as it says itself."""
@@ -644,12 +646,6 @@ class RolloutRun:
         self.live.end_host(host.name, HostState.FAILED, summary)
         spent = dict(self.recorder.phase_s.get(host.name, {}))
         return HostOutcome(host.name, HostState.FAILED, summary, (finding,), spent)
-
-
-def _gone(host: Host) -> Finding:
-    evidence = Evidence(f"there is no Node {host.node_name}", "its Node", "Nodes", datetime.now(UTC))
-    next_step = "Find out who deleted it (audit log); onboard the host again."
-    return Finding(NODE_GONE, Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
 
 
 def _not_told(host: Host, error: ProviderError) -> Finding:

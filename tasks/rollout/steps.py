@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from poolkeeper.tasks.fleet import Host
     from poolkeeper.tasks.rollout.goal import Goal, Limits
-    from poolkeeper.tasks.rollout.host_runner import HostRunner, HostWork
+    from poolkeeper.tasks.rollout.host_runner import HostRunner
+    from poolkeeper.tasks.rollout.host_work import HostWork
     from poolkeeper.tasks.rollout.live_view import LiveView
     from poolkeeper.tasks.rollout.plan import Plan
     from poolkeeper.tasks.rollout.run import Assessed, RolloutRun

@@ -12,7 +12,7 @@ from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
 from poolkeeper.tasks.cluster.leases import HeldLease, LeaseLost
 from poolkeeper.tasks.outcomes import Finding, Gate, HostOutcome, HostState, in_slots
 from poolkeeper.tasks.rollout.goal import OnBlocked
-from poolkeeper.tasks.rollout.host_runner import NODE_GONE
+from poolkeeper.tasks.rollout.host_drain import NodeLost
 from poolkeeper.tasks.rollout.live_view import LiveView
 from poolkeeper.tasks.rollout.plan import Plan, PlannedHost
 from poolkeeper.tasks.rollout.rollout_state import spent_by, with_spent
@@ -130,7 +130,7 @@ class Waves:
                 self._halt(f"that {outcome.name} failed could not be written down: {error}")
         elif outcome.state is HostState.BLOCKED and self._plan.limits.on_blocked is OnBlocked.STOP:
             self._halt(f"the drain of {outcome.name} was blocked, and on_blocked is stop")
-        elif outcome.state is HostState.STOPPED and any(f.id == NODE_GONE for f in outcome.findings):
+        elif outcome.state is HostState.STOPPED and any(f.id == NodeLost.id for f in outcome.findings):
             self._halt(f"{outcome.name}: {outcome.summary}")  # someone deletes Nodes of this pool
         elif outcome.state is HostState.REFUSED and not _is_held(outcome):
             self._halt(f"{outcome.name}: {outcome.summary}")

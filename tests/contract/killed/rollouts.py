@@ -20,7 +20,8 @@ from poolkeeper.tasks.hosts.fence import Begun, Fence
 from poolkeeper.tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Known, Observed, Severity, Subject
 from poolkeeper.tasks.rollout import recovery
 from poolkeeper.tasks.rollout.goal import Goal, Limits
-from poolkeeper.tasks.rollout.host_runner import HostRunner, HostWork
+from poolkeeper.tasks.rollout.host_runner import HostRunner
+from poolkeeper.tasks.rollout.host_work import HostWork
 from poolkeeper.tasks.rollout.maintenance import HandOver, Prove, ReturnToService
 from poolkeeper.tasks.rollout.plan import PlannedHost
 from poolkeeper.tasks.rollout.remedies import Remedy

@@ -53,6 +53,7 @@ from poolkeeper.tasks.rollout import recovery
 from poolkeeper.tasks.rollout.between_waves import UNSEEN, BetweenWaves
 from poolkeeper.tasks.rollout.goal import Goal, Limits, OnBlocked
 from poolkeeper.tasks.rollout.host_runner import HostRunner
+from poolkeeper.tasks.rollout.leased_changes import change_under_lease
 from poolkeeper.tasks.rollout.live_view import LiveView
 from poolkeeper.tasks.rollout.maintenance import HandOver
 from poolkeeper.tasks.rollout.plan import PlannedHost
@@ -844,8 +845,8 @@ async def test_a_stop_that_comes_during_a_drain_ends_it(
     assert await left(cluster) == []
 
 
-def carrier_of(run: RolloutRun, lease: HeldLease, limits: Limits) -> HostRunner:
-    """What carries hosts under a lease that is not the run's own to renew, and whose loss the gate does not ask for."""
+def runner_of(run: RolloutRun, lease: HeldLease, limits: Limits) -> HostRunner:
+    """Runs hosts under a lease that nobody renews, and that the gate does not ask for."""
     return HostRunner(
         api=run.api,
         gate=run.gate,
@@ -876,7 +877,7 @@ async def test_no_node_is_cordoned_on_a_count_that_may_not_hold_any_more(
         return begun(before, GOAL, {}, datetime.now(UTC))
 
     async with hold_lease(cluster, "pool-general", run.holder, duration_s=short_s, note=note) as lease:
-        outcome = await carrier_of(run, lease, limits).run_host(run.hosts["n0"])
+        outcome = await runner_of(run, lease, limits).run_host(run.hosts["n0"])
     assert (str(outcome.state), await left(cluster)) == ("postponed", [])
 
 
@@ -885,10 +886,10 @@ async def test_no_change_is_waited_for_longer_than_the_lease_lasts(
 ) -> None:
     run = await open_run(cluster, nodes(1, pool=1, rack=1), tmp_path)
     lease = await acquire_lease(cluster, "pool-general", run.holder, duration_s=1)  # and not renewed
-    runner = carrier_of(run, lease, QUICK)
+    here = Subject("node", "n0")
     async with asyncio.timeout(5):
         with pytest.raises(ClusterUnreachable, match="to wait for ever took longer than the lease lasts"):
-            await runner._mutate(Subject("node", "n0"), "wait for ever", asyncio.Event().wait, if_dry_run=None)
+            await change_under_lease(run.gate, lease, here, "wait for ever", asyncio.Event().wait, if_dry_run=True)
     assert lease.remaining_s == 0
 
 

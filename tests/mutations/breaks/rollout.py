@@ -250,8 +250,8 @@ BREAKS = (
     ),
     Break(
         "a change is waited for when the lease has ended",
-        "tasks/rollout/host_runner.py",
-        "                async with asyncio.timeout(self.lease.remaining_s):\n                    return await act()\n",
+        "tasks/rollout/leased_changes.py",
+        "            async with asyncio.timeout(lease.remaining_s):\n                return await act()\n",
         "                return await act()\n",
         f"{_ENGINE}::test_no_change_is_waited_for_longer_than_the_lease_lasts",
     ),
@@ -349,20 +349,20 @@ BREAKS = (
     Break(
         "a host is changed though its Node is gone",
         "tasks/rollout/host_runner.py",
-        '        if await get_node(self.api, host.node_name) is None:\n            raise _NodeLost(f"Node {host.node_name} is gone")\n',
+        '        if await get_node(self.api, host.node_name) is None:\n            raise NodeLost(f"Node {host.node_name} is gone")\n',
         "        if await get_node(self.api, host.node_name) is None:\n            return\n",
         f"{_INTENTS}::test_a_host_whose_node_goes_before_its_change_is_not_changed",
     ),
     Break(
         "a drain goes on when its Node is deleted",
-        "tasks/rollout/host_runner.py",
-        '                raise _NodeLost(f"Node {name} was deleted while it was drained")\n',
+        "tasks/rollout/host_drain.py",
+        '                raise NodeLost(f"Node {self._node} was deleted while it was drained")\n',
         "                return await draining\n",
         f"{_INTENTS}::test_a_drain_ends_with_its_node",
     ),
     Break(
         "a drain goes on when someone uncordons its node",
-        "tasks/rollout/host_runner.py",
+        "tasks/rollout/host_drain.py",
         "            return row is None or not row.unschedulable or not self._is_ours(row)\n",
         "            return row is None or not self._is_ours(row)\n",
         f"{_INTENTS}::test_a_drain_ends_when_someone_uncordons_its_node",
@@ -523,12 +523,9 @@ BREAKS = (
     ),
     Break(
         "a stop does not stop evictions",
-        "tasks/rollout/host_runner.py",
-        """\
-    async def _evict(self, host: Host, pod: PodRow) -> Eviction:
-        await self._refuse_if_stopped()
-""",
-        "    async def _evict(self, host: Host, pod: PodRow) -> Eviction:\n",
+        "tasks/rollout/host_drain.py",
+        "        await self._refuse_if_stopped()\n",
+        "",
         f"{_ENGINE}::test_a_stop_that_comes_during_a_drain_ends_it",
     ),
     Break(
@@ -540,26 +537,23 @@ BREAKS = (
     ),
     Break(
         "pods without controller are evicted",
-        "tasks/rollout/host_runner.py",
-        "if not pod.owner_kind and self.limits.on_blocked is not OnBlocked.FORCE:",
-        "if not pod.owner_kind and self.limits.on_blocked is OnBlocked.FORCE:",
+        "tasks/rollout/host_drain.py",
+        "if not pod.owner_kind and self._limits.on_blocked is not OnBlocked.FORCE:",
+        "if not pod.owner_kind and self._limits.on_blocked is OnBlocked.FORCE:",
         f"{_ENGINE}::test_a_node_whose_drain_is_blocked_is_given_back_and_that_is_said",
     ),
     Break(
         "data in an emptyDir is lost",
-        "tasks/rollout/host_runner.py",
-        "if pod.local_data and not self.limits.delete_emptydir_data:",
-        "if pod.local_data and self.limits.delete_emptydir_data is None:",
+        "tasks/rollout/host_drain.py",
+        "if pod.local_data and not self._limits.delete_emptydir_data:",
+        "if pod.local_data and self._limits.delete_emptydir_data is None:",
         f"{_ENGINE}::test_data_in_an_emptydir_is_lost_only_where_that_is_allowed",
     ),
     Break(
         "data in an emptyDir is lost where the drain is forced",
-        "tasks/rollout/host_runner.py",
-        """\
-                    remove=lambda pod: self._delete(host, pod),
-                    refuse=self._refuse_to_lose,
-""",
-        "                    remove=lambda pod: self._delete(host, pod),\n",
+        "tasks/rollout/host_drain.py",
+        "self._drain(self._delete).empty(",
+        "Drain(self._api, self._node, remove=self._delete, waits=self._waits).empty(",
         f"{_ENGINE}::test_data_in_an_emptydir_is_lost_only_where_that_is_allowed",
     ),
 )
