@@ -5,5 +5,7 @@ from __future__ import annotations
 from poolkeeper.tasks.outcomes import HostState
 from poolkeeper.tasks.runs.durations import TimedPhases
 
-OUT_OF_SERVICE = TimedPhases(HostState.DONE, ("drain", "change", "prove", "give back"), required=("drain", "change"))
-"""What takes a node out of service; waiting for room comes before it."""
+OUT_OF_SERVICE = TimedPhases(
+    HostState.DONE, ("drain", "change", "prove", "return to service"), required=("drain", "change")
+)
+"""The phases in which a node is out of service; waiting for headroom comes before it."""

@@ -1,8 +1,8 @@
-"""Carrying one host through a rollout: take, drain, change, prove, give back.
+"""Runs one host through a rollout: claim, drain, change, prove, return to service.
 
-Each step reads afresh where it stands and passes the gate. What is about to be done stands on the pool's Lease first,
-then on the Node for people to see, then on the host, so that the next run goes on from there. Nothing here knows what
-the change is: the flow hands in `HostWork`.
+Each step reads the current state and passes the gate. The intent is written first to the pool's Lease, then to the
+Node (the claim, for people to see), then to the host, so that the next run can continue from there. This module does
+not know what the change is: the flow passes a `HostWork`.
 """
 
 from __future__ import annotations
@@ -64,34 +64,34 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DOMAIN_PATIENCE_S = 300.0
-"""How long another rollout may count and cordon in a domain before we give up waiting for it."""
+"""How long a host waits for another rollout that counts and cordons in the same domain."""
 
 
-class _NotOurs(Exception):
-    """This node is not to be touched; its action says why."""
+class _Skipped(Exception):
+    """This host must not be changed; `action` says why."""
 
     def __init__(self, action: NextAction) -> None:
         super().__init__(action.reason)
         self.action = action
 
 
-class _LeftForLater(Exception):
-    """Nothing more is to start; what this host had begun can be given back."""
+class _Postponed(Exception):
+    """Nothing new may start; a host that was not changed yet returns to service."""
 
 
 class _Changed(Exception):
-    """A host that was to be given back as it was has been changed."""
+    """A host that was to return to service unchanged has been changed."""
 
 
 class HostRunner:
-    """Carries hosts of one pool; one for a run.
+    """Runs the hosts of one pool; a run has one.
 
     lease: the pool's, held. declared: every host of the fleet
-    members: Nodes that were there and in service, as `headroom_for` has them
+    members: names of Nodes that were in service; see `headroom_for`
     may_start: why a host may not start now, such as a window that is too short; empty: it may
-    stopped: why a person wants nothing new to start; empty: go on
-    halted: why the rollout itself starts nothing new; empty: go on
-    prove_works: shows that a Node works as it is; blockers are why it does not
+    stopped: why a person wants nothing new to start; empty: continue
+    halted: why the rollout itself starts nothing new; empty: continue
+    prove_works: proves that a Node works as it is; blockers say why it does not
     """
 
     def __init__(
@@ -120,13 +120,13 @@ class HostRunner:
         self._records, self._prove_works = records, prove_works
         self._claiming = asyncio.Lock()
         self._lines = defaultdict[Any, asyncio.Lock](asyncio.Lock)
-        """By domain and what counts: of those that need the same room, the first in line watches for it."""
+        """By domain and what counts: of the hosts that need the same headroom, only the first in line watches the Nodes."""
         self._pdb_locks = PdbLocks(api)
 
     async def run_host(self, host: Host) -> HostOutcome:
-        """One host from where it stands to the end, or to where it has to be left.
+        """Run one host from its current state to the end, or until it must be skipped.
 
-        Raises HostError, ClusterUnreachable and ApiError when host or cluster cannot be reached: call it again.
+        Raises HostError, ClusterUnreachable and ApiError when host or cluster cannot be reached: call this again.
         """
         outcome = await self._run_to_an_end(host)
         await self._clear_intent(host, done=outcome.state is HostState.DONE)
@@ -142,13 +142,15 @@ class HostRunner:
                 await self._forget_begun(host)
                 return self._outcome(host, HostState.DONE, action.reason)
             if action.step is Step.SKIP:
-                raise _NotOurs(action)
+                raise _Skipped(action)
             if action.step is Step.CLAIM and node is not None and (bad := await self._prove_new_node(host, node)):
-                return self._outcome(host, HostState.STOPPED, f"its Node is a new one: {bad[0].evidence.observed}", bad)
+                return self._outcome(
+                    host, HostState.STOPPED, f"its Node has registered again: {bad[0].evidence.observed}", bad
+                )
             return await self._run_from(host, node, action.step)
-        except _NotOurs as left:
-            return self._outcome(host, HostState.STOPPED, left.action.reason, _some(left.action.finding))
-        except _LeftForLater as later:
+        except _Skipped as skipped:
+            return self._outcome(host, HostState.STOPPED, skipped.action.reason, _some(skipped.action.finding))
+        except _Postponed as later:
             return await self.return_unchanged(host, HostState.POSTPONED, str(later))
         except DrainBlocked as blocked:
             return await self._blocked(host, blocked)
@@ -159,7 +161,7 @@ class HostRunner:
         except NodeLost as lost:
             return self._lost(host, lost)
         except GateRefused as refused:
-            if refused.refusal.temporary:  # the API server is away for a moment, which is no one's word
+            if refused.refusal.temporary:  # the API server did not answer: nobody has refused anything
                 raise ClusterUnreachable(refused.refusal.reason) from None
             return self._outcome(
                 host, HostState.REFUSED, str(refused), [refused.refusal.finding(Subject("host", host.name))]
@@ -167,39 +169,40 @@ class HostRunner:
         except ClaimedByOthers as others:
             finding = self._finding(
                 host,
-                "rollout.node.taken",
+                "rollout.node.claimed",
                 str(others),
                 "our own claim",
-                "See who works on it: `kubectl get node -o yaml`; run this again when they have ended.",
+                f"See which run works on it: `kubectl get node {host.node_name} -o yaml`. Run this again when it has ended.",
             )
             return self._outcome(host, HostState.STOPPED, str(others), [finding])
 
-    # what was intended
+    # intents
 
     def _intent(self, host: Host) -> Intent | None:
         return intent_for(self.lease.note, self.goal.id, host.name)
 
-    async def _write_intent(self, host: Host, node: NodeRow | None, *, anew: bool = False) -> Intent:
-        """What is about to be done, written down before anything of it is. Raises LeaseLost.
+    async def _write_intent(self, host: Host, node: NodeRow | None, *, claims: bool = False) -> Intent:
+        """Write to the pool's Lease what is about to be done. Raises LeaseLost.
 
-        anew: the Node is about to be taken
+        Invariant: no Node is claimed and no host is changed before its intent is on the Lease.
+        claims: the Node is about to be claimed
         """
         there, is_dead = self._intent(host), self.limits.node_is_dead
         new = Intent.of(host.node_name, node, node_is_dead=is_dead, hands_over=self.work.hands_over)
-        if anew and there is not None and (there.node, there.machine_id) != (new.node, new.machine_id):
-            there = None  # of the machine that had this name before
+        if claims and there is not None and (there.node, there.machine_id) != (new.node, new.machine_id):
+            there = None  # it is of another machine, which had this name before
         if there is not None and there.node_is_dead == is_dead:
             return there
-        if anew and there is None and new.asks_host:
-            await self._forget_earlier(host)  # a person has given it back since, or it is another machine
+        if claims and there is None and new.asks_host:
+            await self._forget_earlier(host)  # a person has released the Node since, or it is another machine
         intent = new if there is None else replace(there, node_is_dead=is_dead)
         await self.lease.change(lambda note: with_intent(note, self.goal.id, host.name, intent))
         if self._intent(host) != intent:
-            raise AssertionError("a lease that does not know the rollout keeps none of its intents")
+            raise AssertionError("the lease does not know this rollout, and so keeps no intent of it")
         return intent
 
     async def _clear_intent(self, host: Host, *, done: bool) -> None:
-        """Once nothing of it is left on Node and host; where that cannot be written, `recover` sees the same."""
+        """Remove the intent once neither Node nor host has anything of it. Where that cannot be written, `recover` does it."""
         if (intent := self._intent(host)) is None:
             return
         with suppress(ApiError, ClusterUnreachable, LeaseLost):
@@ -210,18 +213,18 @@ class HostRunner:
                 await self.lease.change(lambda note: with_intent(note, self.goal.id, host.name, None))
 
     async def _is_unchanged(self, host: Host, intent: Intent) -> bool:
-        """Whether the host says so: one whose claim was taken off may be half changed all the same."""
+        """Whether the host itself says so: it may be half changed although its Node has no claim any more."""
         if not intent.asks_host:
             return True
-        told = await self._records.begun_on(host)
-        return isinstance(told, Known) and told.value != intent.begun(self.goal.id)
+        begun = await self._records.begun_on(host)
+        return isinstance(begun, Known) and begun.value != intent.begun(self.goal.id)
 
     async def _prove_new_node(self, host: Host, node: NodeRow) -> tuple[Finding, ...]:
-        """What keeps a Node out that is not the one which was proven: it was deleted, and has registered anew."""
+        """Why a Node that has registered again since its proof may not be claimed; empty: it may."""
         if members_of(self.lease.note).get(node.name, node.uid) == node.uid:
             return ()
-        _log.info("%s: its Node was registered anew since it was proven: proving it first", host.name)
-        async with self._phase(host, "prove it first"):
+        _log.info("%s: its Node has registered again since its proof; it is proven first", host.name)
+        async with self._phase(host, "prove new node"):
             try:
                 bad = blockers(await self._prove_works(host))
             except HostError as error:
@@ -233,7 +236,7 @@ class HostRunner:
 
     @property
     def _begun(self) -> Phase:
-        """How far a host has come whose change was begun."""
+        """The phase of a host whose change was started."""
         return Phase.WITH_A_PERSON if self.work.hands_over else Phase.CHANGING
 
     def _next_action(self, host: Host, node: NodeRow | None, *, at_goal: bool) -> NextAction:
@@ -251,13 +254,13 @@ class HostRunner:
 
     async def _run_from(self, host: Host, node: NodeRow | None, step: Step) -> HostOutcome:
         if step is Step.CLAIM:
-            async with self._phase(host, "take"):
+            async with self._phase(host, "claim"):
                 node = await self._claim(host, node)
         if step is Step.DRAIN:
-            await self._refuse_if_over(host)  # nothing on it was changed yet: going on would be a new disruption
+            await self._refuse_if_over(host)  # nothing on it was changed yet: to continue would be a new disruption
         if step is not Step.PROVE and node is not None:
             async with self._phase(host, "drain"):
-                # ours, where an earlier run had begun; one that has come further stays so, and pods may have come
+                # a half changed host keeps its phase and is drained again, for pods may have come meanwhile
                 await self._record_phase(host, self._begun if step is Step.CHANGE else Phase.DRAINING)
                 await self._drain(host, unchanged=step is not Step.CHANGE)
         if step is not Step.PROVE:
@@ -277,39 +280,45 @@ class HostRunner:
         async with self._phase(host, "prove"):
             findings = await self.work.prove(host, node)
             if bad := blockers(findings):
-                return await self._failed(host, "not proven", bad)
-        async with self._phase(host, "give back"):
+                return await self._failed(host, "the proof failed", bad)
+        async with self._phase(host, "return to service"):
             await self._forget_begun(host)
             if not self.work.works_without_node:
                 await self._return_to_service(host, if_dry_run=node)
-        end = "; its Node is gone" if self.work.works_without_node else " and given back"
-        would = "would be changed, proven" + ("; its Node would be gone" if self.work.works_without_node else end)
+        end = "; its Node is gone" if self.work.works_without_node else ", returned to service"
+        would = "would be changed and proven; its Node would be " + (
+            "gone" if self.work.works_without_node else "returned to service"
+        )
         return self._outcome(host, HostState.DONE, f"changed, proven{end}", findings, if_dry_run=would)
 
     async def _forget_begun(self, host: Host) -> None:
-        """It is proven, or was at the goal already."""
+        """Forget what was begun on a host that is proven, or that was at the goal already."""
         intent = self._intent(host)
         if intent is not None and intent.asks_host:
             await self._forget_earlier(host)
 
     async def _forget_earlier(self, host: Host) -> None:
-        """What the host says of this rollout is over; where it stays, it is in nobody's way."""
+        """Remove this rollout's record from the host. Where that fails, the record stays and does no harm."""
         try:
             await self.gate.unless_dry_run(lambda: self._records.forget(host, self.goal.id), if_dry_run=None)
         except HostError as error:
             _log.warning("%s: %s", host.name, error)
 
-    # taking
+    # claiming
 
     async def _claim(self, host: Host, before: NodeRow | None) -> NodeRow:
-        """Cordon the node once pool and domain have room. Raises _LeftForLater when that takes too long."""
-        headroom, told = Headroom(False, "others are before it"), ""
+        """Cordon the node once pool and domain have headroom. Raises _Postponed when that takes too long.
+
+        Invariant: the Nodes are counted and the node is cordoned under the domain's lease, so that no two runs use the same
+        headroom.
+        """
+        headroom, logged = Headroom(False, "other hosts wait before it"), ""
         line = self._lines[host.domain and host.domain.name, counted_against(before)]
         if line.locked():
-            self.live.show_host(host.name, f"waits for room: {headroom.why}")
+            self.live.show_host(host.name, f"waits for headroom: {headroom.why}")
         try:
             async with asyncio.timeout(self.limits.headroom_timeout_s), line:
-                headroom = Headroom(False, "its domain's lease was not free")
+                headroom = Headroom(False, "another run holds the domain's lease")
                 while True:
                     await self._refuse_if_over(host)
                     async with self._claiming, self._domain(host) as domain:
@@ -319,46 +328,44 @@ class HostRunner:
                         )
                         now = nodes.get(host.node_name)
                         action = self._next_action(host, now, at_goal=False)
-                        if now is None or action.step is not Step.CLAIM:  # it has become another while it waited
-                            raise _NotOurs(action)
+                        if now is None or action.step is not Step.CLAIM:  # its state has changed while it waited
+                            raise _Skipped(action)
                         if before is not None and now.uid != before.uid:
-                            raise _LeftForLater(
-                                "its Node was registered anew while it waited: it is to be proven first"
-                            )
+                            raise _Postponed("its Node has registered again while it waited; it needs a proof first")
                         if headroom.free:
-                            await self._write_intent(host, now, anew=True)
+                            await self._write_intent(host, now, claims=True)
                         if headroom.free and (domain is None or domain.remaining_s > self.api.timeout_s):
                             return await self._cordon(host, now, domain)
-                    if headroom.why != told:
-                        told = headroom.why
-                        _log.info("%s: waits for room: %s", host.name, headroom.why)
-                    self.live.show_host(host.name, f"waits for room: {headroom.why}")
+                    if headroom.why != logged:
+                        logged = headroom.why
+                        _log.info("%s: waits for headroom: %s", host.name, headroom.why)
+                    self.live.show_host(host.name, f"waits for headroom: {headroom.why}")
                     await self._wait_for_headroom(host)
         except TimeoutError:
-            raise _LeftForLater(f"no headroom within {self.limits.headroom_timeout_s:.0f} s: {headroom.why}") from None
+            raise _Postponed(f"no headroom within {self.limits.headroom_timeout_s:.0f} s: {headroom.why}") from None
 
     def _refuse_if_lost(self, host: Host) -> None:
-        """What another run brings about meanwhile is not ours to tell."""
+        """Without the lease another run may work on the host: this run must not report on it."""
         if refusal := refusal_of(self.lease, lands_within_s=0):
-            raise GateRefused(Change(Subject("host", host.name), f"go on with {host.name}"), refusal)
+            raise GateRefused(Change(Subject("host", host.name), f"continue with {host.name}"), refusal)
 
     async def _refuse_if_over(self, host: Host) -> None:
         await self._refuse_if_ended()
         if why := self.gate.seen(self._may_start(host), if_dry_run=""):
-            raise _LeftForLater(why)
+            raise _Postponed(why)
 
     async def _refuse_if_ended(self) -> None:
-        """What nothing was changed on yet is given back when nothing new may start."""
+        """Raises _Postponed when nothing new may start; only for hosts that were not changed yet."""
         if why := self.gate.seen(self._halted(), if_dry_run=""):
-            raise _LeftForLater(why)
+            raise _Postponed(why)
         await self._refuse_if_stopped()
 
     async def _refuse_if_stopped(self) -> None:
         if why := await self._stopped():
-            raise _LeftForLater(why)
+            raise _Postponed(why)
 
     async def _wait_for_headroom(self, host: Host) -> None:
-        """Until the Nodes leave room, or half a minute has passed: a stop is looked for as well."""
+        """Until there is headroom, or half a minute has passed: then the caller looks for a stop."""
         with suppress(TimeoutError):
             async with asyncio.timeout(30):
                 async for nodes in watch_nodes(self.api):
@@ -367,7 +374,7 @@ class HostRunner:
 
     @asynccontextmanager
     async def _domain(self, host: Host) -> AsyncIterator[HeldLease | None]:
-        """The domain's lease around counting and cordoning: domains cross pools. It lasts as long as the pool's."""
+        """The domain's lease while Nodes are counted and one is cordoned: a domain may have hosts of several pools."""
         async with AsyncExitStack() as stack:
             if host.domain is not None:
                 name = f"domain-{host.domain.name}"
@@ -381,13 +388,13 @@ class HostRunner:
                 try:
                     held = await self.gate.unless_dry_run(lambda: stack.enter_async_context(domain), if_dry_run=None)
                 except LeaseHeld as by:
-                    raise _LeftForLater(str(by)) from None
+                    raise _Postponed(str(by)) from None
                 yield held
             else:
                 yield None
 
     async def _cordon(self, host: Host, node: NodeRow, domain: HeldLease | None) -> NodeRow:
-        """One more node of pool and domain: the count that allows it holds as long as both leases do."""
+        """Claim the node: the count that allows it is true as long as both leases are held."""
         claim, even_if_cordoned = self._new_claim(Phase.DRAINING), self.limits.works_on_cordoned
 
         async def act() -> NodeRow:
@@ -417,7 +424,7 @@ class HostRunner:
         )
 
     async def _record_phase(self, host: Host, phase: Phase) -> None:
-        """Show on the Node how far it has come. Raises NodeLost where that is gone."""
+        """Record on the Node how far its host has come. Raises NodeLost where there is no Node."""
         if await get_node(self.api, host.node_name) is None:
             raise NodeLost(f"Node {host.node_name} is gone")
         try:
@@ -455,13 +462,13 @@ class HostRunner:
     # endings
 
     async def _return_to_service(
-        self, host: Host, only: Phase | None = None, *, turns_away: bool = False, if_dry_run: NodeRow | None = None
+        self, host: Host, only: Phase | None = None, *, fences_off: bool = False, if_dry_run: NodeRow | None = None
     ) -> bool:
         """Remove claim and cordon; whether there were any.
 
-        only: if it is still in that phase
-        turns_away: once the host turns away every earlier run
-        if_dry_run: its Node as it would have been taken
+        only: refuse unless the claim is still in that phase
+        fences_off: first make the host refuse every earlier run
+        if_dry_run: its Node as it would have been claimed
         """
         node = await get_node(self.api, host.node_name)
         node = node if node is not None and claim_of(node) is not None else None
@@ -470,8 +477,8 @@ class HostRunner:
             return False
 
         async def act() -> NodeRow:
-            if turns_away:
-                await self._turn_away(host)
+            if fences_off:
+                await self._fence_off(host)
             return await release_node(self.api, host.node_name, self._new_claim(Phase.DRAINING), only)
 
         with suppress(NotFound):
@@ -482,9 +489,10 @@ class HostRunner:
         return True
 
     async def recover_unchanged(self, host: Host) -> HostOutcome:
-        """The end of a host that a killed run had taken, and that says itself that nothing on it was changed.
+        """The end of a host that a killed run had claimed, and that says itself that nothing on it was changed.
 
-        That run may only sleep: the host turns it away before anything runs on the node again. Raises HostError.
+        Invariant: the host refuses that run before its Node returns to service, for that run may only be suspended.
+        Raises HostError.
         """
         try:
             outcome = await self.return_unchanged(host, HostState.DONE, "nothing on it was changed", only=None)
@@ -493,21 +501,21 @@ class HostRunner:
                 host,
                 "rollout.host.changed",
                 str(changed),
-                "a host that was not changed",
-                "Nothing to do: the next recovery finishes it.",
+                "an unchanged host",
+                "None: the next recovery finishes it.",
             )
             return self._outcome(host, HostState.STOPPED, str(changed), [finding])
         await self._clear_intent(host, done=False)
         return outcome
 
-    async def _turn_away(self, host: Host) -> None:
+    async def _fence_off(self, host: Host) -> None:
         intent = self._intent(host)
         if intent is None or not intent.asks_host:
             return
-        turned_away = partial(self._records.fence_off, host, self.lease.fencing_token)
-        told = await self.gate.unless_dry_run(turned_away, if_dry_run=Known(None, datetime.now(UTC)))
-        if not isinstance(told, Known) or told.value == intent.begun(self.goal.id):
-            raise _Changed(f"{host.name} was changed meanwhile, or does not tell")
+        fence_off = partial(self._records.fence_off, host, self.lease.fencing_token)
+        begun = await self.gate.unless_dry_run(fence_off, if_dry_run=Known(None, datetime.now(UTC)))
+        if not isinstance(begun, Known) or begun.value == intent.begun(self.goal.id):
+            raise _Changed(f"{host.name} was changed meanwhile, or its record cannot be read")
 
     async def return_unchanged(
         self,
@@ -517,21 +525,23 @@ class HostRunner:
         findings: Iterable[Finding] = (),
         only: Phase | None = Phase.DRAINING,
     ) -> HostOutcome:
-        """The end of a host that was drained in part and not changed."""
+        """The end of a host that may be drained in part and was not changed."""
         try:
-            given = await self._return_to_service(host, only, turns_away=only is None)
+            returned = await self._return_to_service(host, only, fences_off=only is None)
         except (GateRefused, ClaimedByOthers, AdmissionDenied) as error:
             kept = self._finding(
                 host,
-                "rollout.node.not-given-back",
+                "rollout.node.not-returned",
                 str(error),
                 "no cordon and no claim of ours",
-                "When nothing stands against it any more: `poolkeeper run recover -p dry_run=false`.",
+                "Once nothing blocks it any more: `poolkeeper run recover -p dry_run=false`.",
             )
             state = HostState.REFUSED if state is HostState.DONE else state
-            return self._outcome(host, state, f"{why}; not given back", [*findings, kept])
-        told, would = f"{why}; given back" if given else why, f"{why}; would be given back" if given else why
-        return self._outcome(host, state, told, findings, if_dry_run=would)
+            return self._outcome(host, state, f"{why}; not returned to service", [*findings, kept])
+        if not returned:
+            return self._outcome(host, state, why, findings, if_dry_run=why)
+        would = f"{why}; would be returned to service"
+        return self._outcome(host, state, f"{why}; returned to service", findings, if_dry_run=would)
 
     async def _blocked(self, host: Host, blocked: DrainBlocked) -> HostOutcome:
         findings = [
@@ -540,18 +550,18 @@ class HostRunner:
                 "rollout.drain.blocked",
                 f"{namespace}/{name}: {why}" if namespace else why,
                 "evicted",
-                f"Make way for what it names (`poolkeeper forecast {host.node_name}` tells more), and run this again.",
+                f"Resolve what blocks the pod (`poolkeeper forecast {host.node_name}` shows details), and run this again.",
             )
             for (namespace, name), why in sorted(blocked.blockers.items())
         ]
         blocked_by = findings[0].evidence.observed
         summary = self.gate.seen(
-            f"its drain was blocked: {blocked_by}", if_dry_run=f"its drain is blocked: {blocked_by}"
+            f"its drain was blocked: {blocked_by}", if_dry_run=f"its drain would be blocked: {blocked_by}"
         )
         return await self.return_unchanged(host, HostState.BLOCKED, summary, findings)
 
     async def _denied(self, host: Host, denied: AdmissionDenied) -> HostOutcome:
-        """A webhook or a policy is against what we would write: the drain is blocked, unless more was done already."""
+        """A webhook or a policy denied a write: the drain counts as blocked, unless the host was already being changed."""
         node = await get_node(self.api, host.node_name)
         claim = claim_of(node) if node is not None else None
         if node is None or (claim is not None and claim.phase is not Phase.DRAINING):
@@ -563,22 +573,22 @@ class HostRunner:
             host,
             "rollout.node.uncordoned",
             str(uncordoned),
-            "cordoned until it is proven",
-            f"When it may be taken out again: `poolkeeper release {host.node_name}`, and run this again.",
+            "cordoned until its proof",
+            f"When it may leave service again: `poolkeeper release {host.node_name}`, and run this again.",
         )
         return await self.return_unchanged(host, HostState.STOPPED, str(uncordoned), [finding])
 
     def _lost(self, host: Host, lost: NodeLost) -> HostOutcome:
         next_step = (
-            f"See who deleted it (audit log). Where the host still works, `systemctl restart kubelet` on {host.name}"
-            " registers it anew; then run this again."
+            f"Find out who deleted it (audit log). If the host still works, `systemctl restart kubelet` on {host.name}"
+            " registers it again. Then run this again."
         )
         finding = replace(lost.finding(Subject("host", host.name)), next_step=next_step)
         return self._outcome(host, HostState.STOPPED, str(lost), [finding])
 
     async def _failed(self, host: Host, what: str, findings: tuple[Finding, ...]) -> HostOutcome:
-        """Keep the node cordoned and claimed: its slot is not free."""
-        kept = "; kept cordoned"
+        """Keep the node cordoned and claimed. Invariant: the slot of a host without proof is not free."""
+        kept = "; its node stays cordoned"
         try:
             await self._record_phase(host, Phase.FAILED)
         except NodeLost as lost:
@@ -586,17 +596,19 @@ class HostRunner:
         except ClaimedByOthers as others:
             if others.claim is not None:
                 raise
-            _log.warning("%s: %s", host.name, others)  # it has no claim to keep; what failed is told all the same
+            _log.warning("%s: %s", host.name, others)  # there is no claim to keep; the failure is reported all the same
         except GateRefused as refused:
             if refused.refusal.temporary:
                 raise
-            _log.warning("%s: %s", host.name, refused)  # held or frozen by one who saw it fail
+            _log.warning(
+                "%s: %s", host.name, refused
+            )  # a person who saw it fail has held the node or frozen the cluster
         worst = findings[0]
         why = f"{worst.id}: {worst.evidence.observed}"
         state = self.gate.seen(HostState.FAILED, if_dry_run=HostState.STOPPED)
         return self._outcome(host, state, f"{what}: {why}{kept}", findings, if_dry_run=f"it would fail: {why}")
 
-    # telling
+    # reporting
 
     @asynccontextmanager
     async def _phase(self, host: Host, phase: str) -> AsyncIterator[None]:
@@ -611,7 +623,7 @@ class HostRunner:
     def _outcome(
         self, host: Host, state: HostState, summary: str, findings: Iterable[Finding] = (), *, if_dry_run: str = ""
     ) -> HostOutcome:
-        """How it ended, told and recorded.
+        """The host's outcome, logged and recorded.
 
         if_dry_run: what a dry run says in place of the summary; empty: the same
         """

@@ -1,4 +1,4 @@
-"""What a rollout asks of the flow that it runs for: what is done to a host, and what hosts keep of it."""
+"""What a rollout needs from its flow: the work on one host, and the record that a host keeps of it."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ class HostWork(Protocol):
     """What a flow does to a host. Each method reads afresh, is idempotent, and mutates through the gate only."""
 
     hands_over: bool
-    """The drained node is handed to a person: neither changed nor given back by this run."""
+    """The drained node is handed over to a person: this run neither changes it nor returns it to service."""
     works_on_not_ready: bool
     works_without_node: bool
-    """At the goal there is no Node: it goes with the change, and is not given back."""
+    """At the goal there is no Node: the change removes it, and nothing returns to service."""
 
     @property
     def one_by_one(self) -> bool:
-        """Whether hosts are taken one after the other, however many may be unavailable."""
+        """Whether hosts are changed one after the other, however many may be unavailable."""
 
     async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
-        """Whether what is wanted holds already. Raises HostError and ProviderError."""
+        """Whether the host is at the goal already. Raises HostError and ProviderError."""
 
     async def prepare(self, host: Host) -> tuple[Finding, ...]:
-        """What can be done before the first cordon without disturbing anything; a blocker keeps the host out."""
+        """Do what disturbs nothing, before the first cordon; a blocker excludes the host, a warning is reported."""
 
     def remembered(self) -> Mapping[str, Any]:
-        """What every host of the rollout is to share, such as versions looked up; plain JSON types."""
+        """What every host of the rollout shares, such as resolved versions; plain JSON types."""
 
     def remember(self, what: Mapping[str, Any]) -> None:
-        """What an earlier run of this rollout had found."""
+        """Continue with what an earlier run of this rollout has found."""
 
     async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
-        """Bring the drained host to the goal, or take up what an earlier run began; a blocker means that it failed.
+        """Bring the drained host to the goal, or finish what an earlier run began; a blocker means that it failed.
 
-        fence: what the host is shown before its first change; it compares, and keeps for what it was changed
+        fence: shown to the host before its first change; the host compares it and records what it is changed for
         """
 
     async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
-        """Show that the node works and the goal holds; a blocker means that it does not, and the slot is kept."""
+        """Prove that the node works and is at the goal; a blocker means that it is not, and the slot stays in use."""
 
 
 class HostRecords(Protocol):
-    """What hosts keep of the rollouts that change them; see `tasks.hosts.fence`."""
+    """The records that hosts keep of the rollouts that change them; see `tasks.hosts.fence`."""
 
     async def begun_on(self, host: Host) -> Observed[Begun | None]:
-        """For what a host was changed last, as it says itself."""
+        """What a host was changed for last, by its own record."""
 
     async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
-        """The same, once the host turns away every earlier run. Raises HostError."""
+        """The same, once the host refuses every earlier run. Raises HostError."""
 
     async def forget(self, host: Host, rollout: str) -> None:
-        """Nothing of that rollout is begun on the host any more. Raises HostError."""
+        """Remove the record of that rollout from the host. Raises HostError."""

@@ -150,5 +150,5 @@ def _others(host: Host, claim: Claim, node: str, now: datetime) -> NextAction:
         else "Wait for that run, or let `poolkeeper run recover -p dry_run=false` finish it or give it back."
     )
     evidence = Evidence(observed, "no other rollout on the node", f"annotation of node {node}", now)
-    finding = Finding("rollout.node.taken", Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
+    finding = Finding("rollout.node.claimed", Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
     return NextAction(Step.SKIP, observed, finding)

@@ -1,6 +1,6 @@
-"""One run over hosts of one pool: what it works with, and its stages as plain async functions.
+"""One run over hosts of one pool: its parts, and its stages as plain async functions.
 
-The flows call them in order: observe, plan, and, under the pool's lease, carry out.
+The flows call the stages in order: assess, forecast, plan, and, under the pool's lease, prepare and run the waves.
 """
 
 from __future__ import annotations
@@ -95,15 +95,15 @@ from poolkeeper.tasks.settings import lease_duration_s
 _log = logging.getLogger(__name__)
 
 API_TIMEOUT_S = 10.0
-"""Of one request: well below a lease's duration, so that none is sent that could land after it."""
+"""Of one request: well below a lease's duration, so that no request can land after the lease has ended."""
 PREPARED_AT_ONCE = 10
-UNREAD_TOLD = 20
-"""So many objects that cannot be read are told of."""
+UNREAD_LOGGED = 20
+"""At most so many unreadable objects are logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """A host before the rollout."""
+    """A host before the rollout, and what the rollout does with it next."""
 
     host: Host
     action: NextAction
@@ -111,12 +111,12 @@ class Assessed:
 
 @dataclass(frozen=True, slots=True)
 class DrainForecasts:
-    """What is known of the drains before the first one."""
+    """The forecasts of the drains, made before the first one."""
 
     drains: Mapping[str, NodeForecast]
-    """Node -> what draining it alone would do."""
+    """By node: what draining it alone would do."""
     own_pods: Mapping[str, str]
-    """Node -> the pod on it that this run needs."""
+    """By node: the pod on it that this run needs."""
 
 
 class RolloutRun:
@@ -144,23 +144,23 @@ class RolloutRun:
         self.nodes, self.api_version = nodes, api_version
         names = {host.name for host in self._pool_hosts}
         self.expected_s = measured_s(recorder.spool, flow, names, OUT_OF_SERVICE) or self.pool.rollout.host_duration_s
-        """How long one host takes, from drain to proof."""
+        """How long one host is expected to take, from drain to proof."""
         self.may_continue = True
-        """Whether a later run is to go on with the rollout, and has to find the budget that it has spent.
+        """Whether a later run may continue the rollout, and must find the spent failure budget on the Lease.
 
-        Until it is known how it ended, it is.
+        True until the run's end is known.
         """
         self.note: Note = {}
         """What the pool's Lease said as this run began."""
         self.lease_holder = ""
-        """Who held it then; empty: nobody."""
+        """Who held the Lease then; empty: nobody."""
         self._waves: Waves | None = None
         self._members: frozenset[str] = frozenset()
-        """Names of Nodes that were there when this run began, or an earlier one of any pool."""
+        """Names of Nodes that existed when this run began, or an earlier run of any pool."""
         self._warnings: dict[str, tuple[Finding, ...]] = {}
-        """By host: what its preparation has found, and that does not keep it from its change."""
+        """By host: what its preparation has found that does not exclude it."""
         self._approval = ""
-        """Key of the approval that this run uses up."""
+        """Key of the approval that this run uses."""
         self.request = FactsRequest(api.url, api.ca_pem, api.server_name)
 
     @property
@@ -170,7 +170,7 @@ class RolloutRun:
 
     @property
     def _pool_hosts(self) -> list[Host]:
-        """All that the fleet file declares in it, also those that are not chosen."""
+        """All hosts that the fleet file declares in the pool, also those that are not selected."""
         return [host for host in self.fleet.hosts.values() if host.pool.name == self.pool.name]
 
     @property
@@ -179,14 +179,14 @@ class RolloutRun:
         return self.pool.max_unavailable.of(sum(host.active for host in self._pool_hosts))
 
     def report(self, text: str) -> None:
-        """To whoever watches: the log, and the live view."""
+        """Write a message to the log and to the live view."""
         _log.info("%s", text)
         self.live.show(text)
 
     # observing and planning
 
     async def assess(self, names: Sequence[str], goal: Goal, limits: Limits, work: HostWork) -> dict[str, Assessed]:
-        """Where hosts stand before anything is done; one that cannot be read costs the others nothing."""
+        """What to do with each host next. A host that cannot be read is skipped, and no other host is affected."""
         await self.read_note()
 
         async def one(name: str) -> Assessed:
@@ -198,7 +198,7 @@ class RolloutRun:
             except GateRefused as refused:
                 return self.excluded(name, refused.refusal.finding(Subject("host", host.name)))
             except ProviderError as error:
-                return self.excluded(name, _not_told(host, error))
+                return self.excluded(name, _no_answer(host, error))
             action = next_action(
                 host,
                 node,
@@ -215,29 +215,29 @@ class RolloutRun:
         return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
     async def read_note(self) -> None:
-        """What the pool's Lease says now."""
+        """Read the state that is on the pool's Lease now."""
         self.note = (await self._lease_row()).note
 
     async def read_again(self) -> None:
-        """The Nodes as they are now, and which there were, before anything is carried out."""
+        """Read the Nodes as they are now, and which there were, before the first wave."""
         self.nodes = await list_nodes(self.api)
         earlier = [members_of(lease.note) for lease in (await list_leases(self.api)).values()]
         self._members = in_service(self.nodes).union(*earlier)
 
     def excluded(self, name: str, finding: Finding | None) -> Assessed:
-        """A host that may not be touched, or that there is nothing to do for."""
+        """A host that is excluded, with why; None: a host without work in this step."""
         if finding is None:
-            return Assessed(self.hosts[name], NextAction(Step.NOTHING, "this step is not for it"))
+            return Assessed(self.hosts[name], NextAction(Step.NOTHING, "this step does not concern it"))
         return Assessed(self.hosts[name], NextAction(Step.SKIP, finding.evidence.observed, finding))
 
     async def forecast_drains(self, assessed: Iterable[Assessed], limits: Limits) -> DrainForecasts:
-        """What draining each of the nodes that are to be drained would do."""
+        """Forecast the drain of each node that is to be drained."""
         nodes = [one.host.node_name for one in assessed if one.action.step in (Step.CLAIM, Step.DRAIN)]
         if not nodes:
             return DrainForecasts({}, {})
         snapshot = await read_snapshot(self.api)
-        for told in snapshot.unread[:UNREAD_TOLD]:
-            _log.warning("cannot be read, and is taken for the worst it may be: %s", told)
+        for unread in snapshot.unread[:UNREAD_LOGGED]:
+            _log.warning("object cannot be read, the worst case is assumed: %s", unread)
         there = [name for name in nodes if name in snapshot.nodes]
         # some seconds of work for a thousand nodes: beside the loop that renews leases
         drains = await asyncio.to_thread(
@@ -246,14 +246,16 @@ class RolloutRun:
         return DrainForecasts(drains, own_pods_by_node(snapshot.pods, socket.gethostname()))
 
     def skip_own_nodes(self, assessed: Mapping[str, Assessed], forecasts: DrainForecasts) -> dict[str, Assessed]:
-        """Hosts whose drain would end this very run, or the Prefect that it needs."""
+        """Skip hosts whose drain would end this run itself, or the Prefect that it needs."""
         refused = {}
         for name, one in assessed.items():
             pod = forecasts.own_pods.get(one.host.node_name)
             if pod is None or one.action.step not in (Step.CLAIM, Step.DRAIN):
                 continue
-            evidence = Evidence(f"it carries {pod}, which this run needs", "another node carries it", "pods")
-            next_step = f"Move it first (`kubectl cordon {one.host.node_name}`, delete the pod), and run this again."
+            evidence = Evidence(f"its node runs {pod}, which this run needs", "the pod runs on another node", "pods")
+            next_step = (
+                f"Move the pod first (`kubectl cordon {one.host.node_name}`, delete the pod), and run this again."
+            )
             here = Subject("host", name)
             refused[name] = self.excluded(
                 name, Finding("rollout.node.runs-poolkeeper", Severity.BLOCKER, here, evidence, next_step)
@@ -261,7 +263,7 @@ class RolloutRun:
         return refused
 
     def plan(self, goal: Goal, limits: Limits, assessed: Iterable[Assessed], forecasts: DrainForecasts) -> Plan:
-        """The waves of those that have work, the riskiest drains last."""
+        """The waves of hosts that have work, the riskiest drains last."""
         candidates = [
             Candidate(
                 one.host,
@@ -287,18 +289,18 @@ class RolloutRun:
         return plan
 
     def without_work(self, one: Assessed) -> HostOutcome:
-        """The outcome of a host that has no work, or is not ours to touch."""
+        """The outcome of a host that has no work, or that is skipped."""
         name, action = one.host.name, one.action
         state = HostState.DONE if action.step is Step.NOTHING else HostState.STOPPED
         findings = () if action.finding is None else (action.finding,)
-        self.recorder.findings(name, "look", findings)
+        self.recorder.findings(name, "assess", findings)
         self.live.end_host(name, state, action.reason)
         return HostOutcome(name, state, action.reason, findings)
 
     def planned(
         self, planned: PlannedHost, outcome: HostOutcome, limits: Limits, forecasts: DrainForecasts
     ) -> HostOutcome:
-        """What a dry run says of a host whose steps it has walked: what would keep it from them, and what they meet."""
+        """A host's outcome in a dry run: with what would block its steps now, and what its drain would meet."""
         host = planned.host
         here = Subject("host", host.name)
         findings = list(outcome.findings)
@@ -315,7 +317,7 @@ class RolloutRun:
         return HostOutcome(host.name, HostState.PLANNED, f"wave {planned.wave}: {planned.reason}", tuple(findings))
 
     async def forget_finished(self, plan: Plan, done: Collection[str]) -> None:
-        """Take back what a killed run had still to take back of hosts that are done. Raises LeaseHeld."""
+        """Remove a killed run's intents for hosts that are at the goal. Raises LeaseHeld."""
         if intents_by(self.note, plan.goal.id).keys() & set(done):
             async with self.pool_lease(plan) as lease:
                 await self.resumed(plan, lease, done)
@@ -324,9 +326,9 @@ class RolloutRun:
     async def resumed(
         self, plan: Plan, lease: HeldLease, done: Collection[str] = (), *, nodes_go: bool = False
     ) -> Plan:
-        """The plan by the claims as they are now, where the lease was waited for: its holder may have left some.
+        """The plan by the claims as they are now: the lease's holder before may have left some.
 
-        done: hosts that were at the goal; what was begun on them is taken back where their Nodes have no claim now
+        done: hosts that were at the goal; their intents are removed where their Nodes have no claim now
         nodes_go: the rollout removes the plan's Nodes
         """
         await self.read_again()
@@ -344,16 +346,16 @@ class RolloutRun:
         if intents_by(lease.note, goal.id)[host.name].asks_host:
             try:
                 await self.gate.unless_dry_run(lambda: self.forget(host, goal.id), if_dry_run=None)
-            except HostError as error:  # what stays on it says nothing any more, and is in nobody's way
+            except HostError as error:  # the record stays on the host, and does no harm
                 _log.warning("%s: %s", host.name, error)
         await lease.change(lambda note: with_intent(note, goal.id, host.name, None))
 
     async def prepare(self, plan: Plan, work: HostWork, lease: HeldLease) -> list[HostOutcome]:
-        """Everything that can be done before the first cordon; the outcomes of those that it keeps out.
+        """Do everything that can be done before the first cordon; the outcomes of hosts that it excludes.
 
-        What hosts share is kept on the lease, so that the next run of the rollout goes on with the same.
+        What hosts share is written to the Lease, so that the next run of the rollout continues with the same.
         """
-        self.live.show("prepares hosts, disturbing nothing")
+        self.live.show("prepares hosts; nothing is disturbed yet")
         work.remember(shared_by(lease.note, plan.goal.id))
         slots = asyncio.Semaphore(PREPARED_AT_ONCE)
         excluded = [o for o in await in_slots(plan.hosts, lambda _: slots, partial(self._prepared, work)) if o]
@@ -372,7 +374,7 @@ class RolloutRun:
             found = (refused.refusal.finding(Subject("host", host.name)),)
         except (ClusterUnreachable, ApiError) as error:
             evidence = Evidence(str(error)[:500], "an answer of the API server", "rollout", datetime.now(UTC))
-            next_step = "Nothing on it was changed: see that the API server answers, and run this again."
+            next_step = "Make the API server answer, and run this again. Nothing on the host was changed."
             found = (
                 Finding("rollout.not-prepared", Severity.BLOCKER, Subject("host", host.name), evidence, next_step),
             )
@@ -388,7 +390,7 @@ class RolloutRun:
         return HostOutcome(host.name, HostState.STOPPED, summary, (*blocking, *warnings))
 
     async def approved(self, plan: Plan, why: str) -> Plan | None:
-        """The plan as a person has approved it; None: it is stored, to be shown to one.
+        """The plan as a person has approved it; None: it is stored and waits for approval.
 
         Raises ChoiceInvalid where a person has rejected it.
         """
@@ -400,20 +402,20 @@ class RolloutRun:
             return found[0]
         key = plan.digest[:12]
         if key in approvals and approvals[key].word == "rejected":
-            word = approvals[key]
+            rejection = approvals[key]
             raise ChoiceInvalid(
-                f"plan {key} was rejected by {word.by} at {word.at}: {word.reason or 'no reason given'}"
+                f"plan {key} was rejected by {rejection.by} at {rejection.at}: {rejection.reason or 'no reason given'}"
             )
         asked = Approval(key, self.recorder.run_id, {**plan_row(plan), "why": why}, now_text())
         await write_approval(self.api, asked)
         return None
 
-    # carrying out
+    # under the pool's lease
 
     def pool_lease(self, plan: Plan, *, nodes_go: bool = False) -> AbstractAsyncContextManager[HeldLease]:
-        """The pool's lease for a plan; what it remembers stays there while the rollout goes on. Raises LeaseHeld.
+        """The pool's lease for a plan; the rollout's state stays on it while the rollout may continue. Raises LeaseHeld.
 
-        nodes_go: the rollout removes the plan's Nodes, which are not missed from now on
+        nodes_go: the rollout removes the plan's Nodes, which do not count as missing from now on
         """
         goal = plan.goal
         self.may_continue = True
@@ -421,7 +423,7 @@ class RolloutRun:
         mine = {host.node_name for host in self._pool_hosts if host.active} - _going(plan, nodes_go=nodes_go)
 
         def members(before: Note) -> dict[str, str]:
-            """Of each the uid that was proven; what is there for the first time is taken as it is."""
+            """By Node the uid that was proven; a Node that is seen for the first time counts as proven."""
             there = {name: self.nodes[name].uid for name in in_service(self.nodes)} | dict(members_of(before))
             accepted = {name: node.uid for name, node in self.nodes.items() if node.accepted_as == node.uid}
             return {name: uid for name, uid in (there | accepted).items() if name in mine}
@@ -434,11 +436,11 @@ class RolloutRun:
 
     @property
     def holder(self) -> str:
-        """Who we are on leases: another one for each process, also of the same run."""
+        """Our identity on leases: each process has its own, also of the same run."""
         return f"{self.recorder.run_id}/{_PROCESS}"
 
     def host_runner(self, goal: Goal, limits: Limits, work: HostWork, lease: HeldLease) -> HostRunner:
-        """What carries one host."""
+        """What runs one host."""
         return HostRunner(
             api=self.api,
             gate=self.gate,
@@ -452,13 +454,13 @@ class RolloutRun:
             live=self.live,
             may_start=lambda host: self.may_start(host, limits),
             stopped=self.stopped,
-            halted=lambda: self._waves.halted if self._waves is not None else "recovery begins nothing new",
+            halted=lambda: self._waves.halted if self._waves is not None else "recovery starts nothing new",
             records=self,
             prove_works=self.prove_works,
         )
 
     async def prove_works(self, host: Host) -> tuple[Finding, ...]:
-        """A node's proof as onboarding gives it: Ready, its pods, both ways, DNS; blockers are why it does not."""
+        """Prove a Node as onboarding does: Ready, its pods, traffic both ways, DNS; blockers say what does not work."""
         clients = Clients(self.api, self.sessions, self.gate, self.request)
         try:
             return await prove_node(clients, host, Wanted(None, host.pool.join.timeout_s))
@@ -466,18 +468,18 @@ class RolloutRun:
             return (NodeLost(f"there is no Node {host.node_name}").finding(Subject("host", host.name)),)
 
     async def begun_on(self, host: Host) -> Observed[Begun | None]:
-        """For what a host was changed last, as it says itself."""
+        """What a host was changed for last, by its own record."""
         try:
             return await read_begun(self.sessions, host)
         except HostError as error:
             return Unknown(str(error), datetime.now(UTC))
 
     async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
-        """The same, once the host turns away every earlier run. Raises HostError."""
+        """The same, once the host refuses every earlier run. Raises HostError."""
         return await turn_away(self.sessions, host, fencing_token)
 
     async def forget(self, host: Host, rollout: str) -> None:
-        """Nothing of that rollout is begun on it any more. Raises HostError."""
+        """Remove the record of that rollout from the host. Raises HostError."""
         await forget_begun(self.sessions, host, rollout)
 
     async def run_waves(
@@ -489,10 +491,10 @@ class RolloutRun:
         nodes_go: bool = False,
         one_by_one: bool = False,
     ) -> tuple[list[HostOutcome], str]:
-        """Every host of the plan, and why nothing new was started at some point; empty when all was.
+        """Run the plan: every host's outcome, and why at some point nothing new was started; empty: everything was.
 
-        nodes_go: the rollout removes the plan's Nodes, so that one of them which is gone is no loss
-        one_by_one: hosts are taken one after the other, however many may be unavailable
+        nodes_go: the rollout removes the plan's Nodes, so that a missing one is no loss
+        one_by_one: hosts are changed one after the other, however many may be unavailable
         """
         between = BetweenWaves(
             self.api,
@@ -520,8 +522,8 @@ class RolloutRun:
             replace(outcome, findings=(*outcome.findings, *self._warnings.get(outcome.name, ())))
             for outcome in await waves.run()
         ]
-        halted = waves.halted or await self.stopped()  # the word may have come with the last host under way
-        self.may_continue = any(outcome.state is HostState.POSTPONED for outcome in outcomes) and not waves.budget.gone
+        halted = waves.halted or await self.stopped()  # the stop may have come while the last host was running
+        self.may_continue = any(outcome.state is HostState.POSTPONED for outcome in outcomes) and not waves.budget.is_spent
         await self.gate.unless_dry_run(self._forget_instructions, if_dry_run=None)
         return outcomes, halted
 
@@ -552,10 +554,10 @@ class RolloutRun:
             return ""
         return f"stopped {stop}" if stop else ""
 
-    # recovering
+    # recovery
 
     async def leftovers(self, finishes: Mapping[str, bool]) -> tuple[Found, ...]:
-        """What rollouts have left in this pool, by the Nodes as they were read.
+        """What killed rollouts have left in this pool, by the Nodes as they were read.
 
         finishes: flows whose changes can be finished -> whether that needs no Node
         """
@@ -567,9 +569,9 @@ class RolloutRun:
         return leftovers(self.hosts.values(), self.nodes, note, hosts, finishes, datetime.now(UTC))
 
     async def postponed(self, host: Host) -> str:
-        """Why a half changed host may not be finished at present; empty where it may.
+        """Why a half changed host may not be finished now; empty: it may.
 
-        Its windows count, and room does as long as pods are on it: one that is empty serves nobody already.
+        It needs an open window. It needs headroom only while pods are on it: an empty node serves nobody already.
         """
         if why := (await self.stopped() or self.may_start(host, Limits())):
             return why
@@ -577,7 +579,7 @@ class RolloutRun:
             return ""
         nodes = await list_nodes(self.api)
         if (node := nodes.get(host.node_name)) is not None:
-            # as if nobody worked on it: then all others count
+            # counted as if it were in service, so that only the other nodes use headroom
             nodes[node.name] = replace(node, ready=True, unschedulable=False, annotations={})
         return headroom_for(host, self.fleet.hosts.values(), nodes, self._members).why
 
@@ -590,22 +592,22 @@ class RolloutRun:
         return f"pool-{self.pool.name}"
 
     async def lease_is_held(self) -> bool:
-        """Whether someone has the pool's lease, living or not."""
+        """Whether some run holds the pool's lease, living or not."""
         return (await self._lease_row()).holder != ""
 
     def recovery_lease(self) -> AbstractAsyncContextManager[HeldLease]:
-        """The pool's lease, if nobody renews it; what its rollouts had spent stays on it. Raises LeaseHeld."""
+        """The pool's lease, if nobody renews it; the state of its rollouts stays on it. Raises LeaseHeld."""
         return self._leased(note=lambda before: before, left=lambda note: note, others=lambda note: "")
 
     @asynccontextmanager
     async def _leased(
         self, *, note: Callable[[Note], Note], left: Callable[[Note], Note], others: Callable[[Note], str]
     ) -> AsyncIterator[HeldLease]:
-        """The pool's lease, whose loss the gate looks at until it is given back."""
+        """The pool's lease. Invariant: while it is held, the gate refuses changes once it may be lost."""
 
         def readable(before: Note) -> Note:
             for why in unreadable_parts({"pool": self.pool.name, **before}):
-                _log.warning("lease %s: %s; it is dropped", self._lease_name, why)
+                _log.warning("lease %s: %s; it is ignored", self._lease_name, why)
             return note(before)
 
         lasting = hold_lease(
@@ -632,13 +634,13 @@ class RolloutRun:
                 self.gate.guards = before
 
     def aborted(self, host: Host, error: Exception) -> HostOutcome:
-        """The outcome of a host whose work ended in an error, after all retries."""
+        """The outcome of a host whose run ended in an error, after all retries."""
         subject = Subject("host", host.name)
         if isinstance(error, HostError):
             finding = error.finding(subject)
         else:
-            evidence = Evidence(named(error), "an end of its work", "rollout")
-            again = "Run this again: it takes the host up where it stands."
+            evidence = Evidence(named(error), "a run that ends", "rollout")
+            again = "Run this again: it continues from the host's current state."
             next_step = self.gate.seen(f"{again} Until then its node stays cordoned.", if_dry_run="Run this again.")
             finding = Finding("rollout.aborted", Severity.BLOCKER, subject, evidence, next_step)
         self.recorder.findings(host.name, "outcome", [finding])
@@ -648,18 +650,18 @@ class RolloutRun:
         return HostOutcome(host.name, HostState.FAILED, summary, (finding,), spent)
 
 
-def _not_told(host: Host, error: ProviderError) -> Finding:
+def _no_answer(host: Host, error: ProviderError) -> Finding:
     evidence = Evidence(str(error), "an answer of the provider", "provider", datetime.now(UTC))
-    next_step = "Nothing on it was touched: mend what the provider names, and run this again."
+    next_step = "Correct what the provider names, and run this again. Nothing on the host was changed."
     return Finding("rollout.provider.no-answer", Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
 
 
 def _held(lease: LeaseRow) -> tuple[Finding, ...]:
-    """What a dry run says of a lease that somebody has: it takes none, and does not wait for one."""
+    """What a dry run reports of a lease that is held: a dry run neither acquires it nor waits for it."""
     if not lease.holder:
         return ()
     evidence = Evidence(f"held by {lease.holder}", "nobody holds it", "Lease", datetime.now(UTC))
-    next_step = "Wait for that run's end: it may be at work on these hosts, and the real run would wait for it."
+    next_step = "Wait for that run to end: it may work on these hosts, and the real run would wait for it."
     return (Finding("rollout.lease.held", Severity.WARNING, Subject("lease", lease.name), evidence, next_step),)
 
 

@@ -1,4 +1,4 @@
-"""Carrying a plan out: wave by wave, within the failure budget, with a look around before and gates after each."""
+"""Runs a plan wave by wave, within the failure budget: checks before each wave, gates after it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from poolkeeper.tasks.rollout.plan import Plan, PlannedHost
 from poolkeeper.tasks.rollout.rollout_state import spent_by, with_spent
 
 STOP_LOOK_S = 5.0
-"""Between two looks for a stop while nothing else happens."""
+"""How often a stop is looked for during a soak, in seconds."""
 
 
 @dataclass(slots=True)
 class FailureBudget:
-    """What the whole rollout may spend on failures; kept on the lease, so that a killed run's are remembered."""
+    """How many hosts of the whole rollout may fail. Kept on the Lease, so that a killed run's failures count too."""
 
     allowed: int
     spent: dict[str, str] = field(default_factory=dict)
-    """Host -> what failed."""
+    """By host: what failed."""
 
     @property
-    def gone(self) -> bool:
+    def is_spent(self) -> bool:
         """Whether nothing new may start."""
         return len(self.spent) >= self.allowed
 
@@ -38,10 +38,10 @@ class FailureBudget:
 class Waves:
     """One run of a plan.
 
-    run_host: works on one host; whatever it meets becomes that host's outcome
+    run_host: runs one host; every error becomes that host's outcome
     look_around: findings that keep a wave from starting
-    gates: findings after a wave that keep the next from starting
-    stopped: why nothing new is to start; empty: go on
+    gates: findings after a wave that keep the next one from starting
+    stopped: why a person wants nothing new to start; empty: continue
     """
 
     def __init__(
@@ -62,16 +62,16 @@ class Waves:
         self._slots = asyncio.Semaphore(max(1, at_once))
         self.budget = FailureBudget(plan.limits.failure_budget, spent_by(lease.note, plan.goal.id))
         self.halted = ""
-        """Why nothing new starts; empty while it does. A dry run goes on all the same: it shows every host."""
+        """Why nothing new starts; empty: it does. A dry run continues all the same, to show every host."""
         self._findings: list[Finding] = []
-        """What kept waves from starting."""
+        """The findings that kept waves from starting."""
 
     @property
     def _is_halted(self) -> bool:
         return self._gate.seen(bool(self.halted), if_dry_run=False)
 
     async def run(self) -> list[HostOutcome]:
-        """Every host of the plan, each with its outcome."""
+        """Every host's outcome, in the plan's order."""
         outcomes: list[HostOutcome] = []
         waves = self._plan.waves
         for number, wave in enumerate(waves, 1):
@@ -81,7 +81,7 @@ class Waves:
         return outcomes
 
     async def _before(self, number: int, of: int, wave: Sequence[PlannedHost]) -> None:
-        if self.budget.gone:
+        if self.budget.is_spent:
             self._halt(f"the failure budget of {self.budget.allowed} is spent: {', '.join(sorted(self.budget.spent))}")
         if not self._is_halted:
             self._halt(await self._stopped())
@@ -100,7 +100,7 @@ class Waves:
             self._halt_by(await self._gate.unless_dry_run(self._gates, if_dry_run=()))
 
     async def _soak(self, soak_s: float) -> None:
-        """Let time pass; a stop ends it."""
+        """Let time pass, until a person stops the run."""
         with suppress(TimeoutError):
             async with asyncio.timeout(soak_s):
                 while not self.halted:
@@ -108,12 +108,12 @@ class Waves:
                     self._halt(await self._stopped())
 
     async def _start(self, planned: PlannedHost) -> HostOutcome:
-        """One host, unless nothing new is to start. What was begun before is finished in any case but a stop's."""
+        """Run one host, unless nothing new may start. Half changed hosts finish after a halt, not after a stop."""
         if self._is_halted and not planned.half_done:
-            return self._left(planned)
+            return self._postponed(planned)
         if why := await self._stopped():
             self._halt(why)
-            return self._left(planned)
+            return self._postponed(planned)
         outcome = await self._run_host(planned)
         await self._judge(outcome)
         return outcome
@@ -121,13 +121,17 @@ class Waves:
     async def _judge(self, outcome: HostOutcome) -> None:
         if outcome.state is HostState.FAILED:
             self.budget.spent[outcome.name] = outcome.summary[:200]
-            if self.budget.gone:
+            if self.budget.is_spent:
                 self._halt(f"the failure budget of {self.budget.allowed} is spent")
             try:
                 what = self.budget.spent[outcome.name]
                 await self._lease.change(lambda note: with_spent(note, self._plan.goal.id, outcome.name, what))
-            except (LeaseLost, ClusterUnreachable, ApiError) as error:  # what is in flight goes on to its own end
-                self._halt(f"that {outcome.name} failed could not be written down: {error}")
+            except (
+                LeaseLost,
+                ClusterUnreachable,
+                ApiError,
+            ) as error:  # hosts that are running still go to their own end
+                self._halt(f"that {outcome.name} failed could not be written to the Lease: {error}")
         elif outcome.state is HostState.BLOCKED and self._plan.limits.on_blocked is OnBlocked.STOP:
             self._halt(f"the drain of {outcome.name} was blocked, and on_blocked is stop")
         elif outcome.state is HostState.STOPPED and any(f.id == NodeLost.id for f in outcome.findings):
@@ -146,12 +150,12 @@ class Waves:
         if findings:
             self._halt(f"{findings[0].id}: {findings[0].evidence.observed}")
 
-    def _left(self, planned: PlannedHost) -> HostOutcome:
-        summary = f"nothing was begun: {self.halted}"
+    def _postponed(self, planned: PlannedHost) -> HostOutcome:
+        summary = f"nothing was started: {self.halted}"
         self._live.end_host(planned.host.name, HostState.POSTPONED, summary)
         return HostOutcome(planned.host.name, HostState.POSTPONED, summary, tuple(self._findings))
 
 
 def _is_held(outcome: HostOutcome) -> bool:
-    """Whether it is this one node that a person holds: that says nothing about the others."""
+    """Whether a person holds this one node, which does not concern the other hosts."""
     return any(finding.id == "gate.hold" for finding in outcome.findings)

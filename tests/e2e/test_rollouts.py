@@ -277,7 +277,7 @@ def test_a_host_that_a_person_has_is_left_alone_until_it_is_taken_back(lab: Roll
         seen = observer.history()
     assert states(out) == {host: "handed over"}
     assert lab.claim(host) == {}
-    assert (states(upgrade), findings(upgrade, host)) == ({host: "stopped"}, ["rollout.node.taken"])
+    assert (states(upgrade), findings(upgrade, host)) == ({host: "stopped"}, ["rollout.node.claimed"])
     assert (states(recover), findings(recover, host)) == ({host: "handed over"}, ["recover.with-a-person"])
     assert on_nodes_and_pods(between.writes_by(POOLKEEPER, since=given.version)) == []
     assert states(back) == {host: "done"}

@@ -164,5 +164,5 @@ async def test_a_rollout_tells_what_it_could_not_read(faulty: Start, tmp_path: P
     run = await open_run(await faulty(servers.Lists(CLUSTER)), [a_host("n1")], tmp_path)
     standing = NextAction(Step.CLAIM, "not at the goal yet")
     forecasts = await run.forecast_drains([Assessed(run.hosts["n1"], standing)], Limits())
-    assert "cannot be read, and is taken for the worst it may be: Services: shop/odd: spec is no object" in said
+    assert "object cannot be read, the worst case is assumed: Services: shop/odd: spec is no object" in said
     assert forecasts.drains["n1"].effect is Effect.UNKNOWN

@@ -104,7 +104,7 @@ class Seen(LiveView):
 
     def show_host(self, host: str, doing: str) -> None:
         super().show_host(host, doing)
-        if doing.startswith("waits for room"):
+        if doing.startswith("waits for headroom"):
             self._waiting.add(host)
         if len(self._waiting) >= self._missing:
             self.waits.set()
@@ -222,7 +222,7 @@ async def test_what_preparation_warns_of_is_in_the_hosts_outcome(
 
 
 class FailsOnce(Instant):
-    """Changes nothing on n0, once someone else waits for room."""
+    """Changes nothing on n0, once someone else waits for headroom."""
 
     def __init__(self, live: Seen) -> None:
         super().__init__()
@@ -442,7 +442,7 @@ async def test_outside_waves_nothing_new_is_begun(
         outcome = await run.host_runner(GOAL, QUICK, work, lease).run_host(run.hosts["n0"])
     assert (str(outcome.state), outcome.summary, work.changed) == (
         "postponed",
-        "recovery begins nothing new",
+        "recovery starts nothing new",
         set(),
     )
     assert await left(cluster) == []
@@ -572,7 +572,7 @@ async def test_a_node_that_recovery_may_not_give_back_is_told_as_refused(
     async with run.recovery_lease() as lease:
         runner = run.host_runner(found.goal, QUICK, Instant(), lease)
         outcome = await recovery.recover(found, runner, lease, lambda one: runner.run_host(one.host), at_once)
-    assert (str(outcome.state), outcome.summary) == ("refused", "nothing on it was changed; not given back")
+    assert (str(outcome.state), outcome.summary) == ("refused", "nothing on it was changed; not returned to service")
     assert await left(cluster) == ["n0"]
 
 
@@ -676,8 +676,8 @@ async def test_a_half_changed_node_whose_drain_is_blocked_is_kept_as_it_is(
     work = Watched(cluster)
     outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, work)
     assert (str(outcomes["n0"].state), work.under) == ("blocked", {})
-    assert outcomes["n0"].summary.endswith("; not given back")
-    assert [f.id for f in outcomes["n0"].findings] == ["rollout.drain.blocked", "rollout.node.not-given-back"]
+    assert outcomes["n0"].summary.endswith("; not returned to service")
+    assert [f.id for f in outcomes["n0"].findings] == ["rollout.drain.blocked", "rollout.node.not-returned"]
     node = await get_node(cluster, "n0")
     assert node is not None
     assert (node.unschedulable, [m.phase for m in (claim_of(node),) if m]) == (True, [Phase.CHANGING])
@@ -711,7 +711,7 @@ async def test_a_node_whose_drain_is_blocked_is_given_back_and_that_is_said(
     put_pod(embedded, "web", "n0", "no owner")
     outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, QUICK, Instant())
     reason = "it has no controller: nothing would bring it back"
-    assert outcomes["n0"].summary == f"its drain was blocked: shop/web: {reason}; given back"
+    assert outcomes["n0"].summary == f"its drain was blocked: shop/web: {reason}; returned to service"
     assert await left(cluster) == []
 
 
@@ -738,7 +738,7 @@ async def test_a_drain_that_a_webhook_denies_to_the_end_is_blocked_and_costs_no_
     outcomes, _ = await carried(await open_run(cluster, hosts, tmp_path), GOAL, limits, Instant())
     assert {name: str(outcome.state) for name, outcome in outcomes.items()} == {"n0": "blocked", "n1": second}
     why = 'admission webhook "guard.example.com" denied the request: move the leader away first'
-    assert outcomes["n0"].summary == f"its drain was blocked: shop/leader: {why}; given back"
+    assert outcomes["n0"].summary == f"its drain was blocked: shop/leader: {why}; returned to service"
     assert await left(cluster) == []
     assert [pod.name for pod in await pods_on(cluster, "n0")] == ["leader"]
 
@@ -803,7 +803,7 @@ async def test_data_in_an_emptydir_is_lost_only_where_that_is_allowed(
     assert (str(outcomes["n0"].state), there) == (state, ["web"] if state == "blocked" else [])
     if state == "blocked":
         reason = "the data in its emptyDir would be lost (delete_emptydir_data allows that)"
-        assert outcomes["n0"].summary == f"its drain was blocked: shop/web: {reason}; given back"
+        assert outcomes["n0"].summary == f"its drain was blocked: shop/web: {reason}; returned to service"
         assert work.under == {}
     assert await left(cluster) == []
 
@@ -816,7 +816,7 @@ async def test_no_node_is_cordoned_while_someone_else_counts_in_its_domain(
     async with hold_lease(cluster, "domain-rack", "another-run"):
         outcomes, _ = await carried(run, GOAL, limits, Instant())
         assert (str(outcomes["n0"].state), await left(cluster)) == ("postponed", [])
-    assert outcomes["n0"].summary == "no headroom within 1 s: its domain's lease was not free"
+    assert outcomes["n0"].summary == "no headroom within 1 s: another run holds the domain's lease"
 
 
 async def test_a_stop_that_comes_during_a_drain_ends_it(

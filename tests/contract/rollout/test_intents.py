@@ -365,7 +365,7 @@ async def test_a_drain_ends_when_someone_uncordons_its_node(
         outcomes, _ = await carried(run, GOAL, limits, work)
     assert (str(outcomes["n0"].state), work.fences) == ("stopped", {})
     assert [finding.id for finding in outcomes["n0"].findings] == ["rollout.node.uncordoned"]
-    assert outcomes["n0"].summary == "someone has uncordoned node n0 while it was drained; given back"
+    assert outcomes["n0"].summary == "someone has uncordoned node n0 while it was drained; returned to service"
     assert evicted == ["evict pod shop/web from node n0"]
     assert "web-2" in [pod.name for pod in await pods_on(cluster, "n0")]
     node = await get_node(cluster, "n0")

@@ -321,14 +321,14 @@ BREAKS = (
     Break(
         "a node is taken before that is written down",
         "tasks/rollout/host_runner.py",
-        "                            await self._write_intent(host, now, anew=True)\n",
+        "                            await self._write_intent(host, now, claims=True)\n",
         "                            pass\n",
         f"{_INTENTS}::test_what_is_begun_is_written_down_before_the_node_is_touched",
     ),
     Break(
         "recover gives a node back without turning the killed run away",
         "tasks/rollout/host_runner.py",
-        "            if turns_away:\n                await self._turn_away(host)\n",
+        "            if fences_off:\n                await self._fence_off(host)\n",
         "",
         f"{_INTENTS}::test_a_host_that_is_changed_while_it_is_given_back_is_kept",
     ),

@@ -66,18 +66,18 @@ def claimed(phase: Phase, goal: Goal = GOAL) -> dict[str, Any]:
         pytest.param(
             {**claimed(Phase.FAILED), "unschedulable": False}, {"at_goal": True}, Step.PROVE, None, id="and at the goal"
         ),
-        pytest.param(claimed(Phase.CHANGING, OTHER), {}, Step.SKIP, "rollout.node.taken", id="another rollout's"),
+        pytest.param(claimed(Phase.CHANGING, OTHER), {}, Step.SKIP, "rollout.node.claimed", id="another rollout's"),
         pytest.param(
             claimed(Phase.CHANGING, NEXT),
             {},
             Step.SKIP,
-            "rollout.node.taken",
+            "rollout.node.claimed",
             id="the same flow's, towards another goal",
         ),
         pytest.param(
-            claimed(Phase.WITH_A_PERSON, OTHER), {"at_goal": True}, Step.SKIP, "rollout.node.taken", id="a person's"
+            claimed(Phase.WITH_A_PERSON, OTHER), {"at_goal": True}, Step.SKIP, "rollout.node.claimed", id="a person's"
         ),
-        pytest.param({"annotations": HAND_WRITTEN}, {}, Step.SKIP, "rollout.node.taken", id="an unreadable claim"),
+        pytest.param({"annotations": HAND_WRITTEN}, {}, Step.SKIP, "rollout.node.claimed", id="an unreadable claim"),
         *(
             pytest.param(
                 claimed(phase),
