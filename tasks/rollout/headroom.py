@@ -10,7 +10,7 @@ from poolkeeper.tasks.cluster.nodes import POOL_ID_LABEL, NodeRow
 from poolkeeper.tasks.fleet.model import Host, KubeadmProvider, Pool
 
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
-"""Key of the taint by which a person says that a machine is off: whatever was on it is deleted by force."""
+"""Key of the taint by which a person declares a machine off: its pods are deleted by force."""
 
 Taints = Collection[tuple[str, str, str]]
 """(key, value, effect)."""
@@ -22,23 +22,23 @@ class Headroom:
 
     free: bool
     why: str = ""
-    """What is full and who fills it; empty where there is headroom."""
+    """Which limit is reached, and by which nodes; empty where there is headroom."""
 
 
 def in_service(nodes: Mapping[str, NodeRow]) -> frozenset[str]:
-    """Names of nodes that are counted on: all but those that have joined and were never accepted."""
+    """Names of nodes in service: all but those that have joined and were never accepted."""
     return frozenset(name for name, node in nodes.items() if not _in_quarantine(node))
 
 
 def _in_quarantine(node: NodeRow) -> bool:
-    """It has not carried anything yet: it is no loss."""
+    """It has run no workloads yet, so that its absence is no loss."""
     return node.cordoned_by_us and not node.accepted and claim_of(node) is None
 
 
 def usual_taints(pool: Pool, nodes: Iterable[NodeRow]) -> Taints:
-    """The taints that are a part of a pool, and no word about one of its nodes: declared, or on all there are.
+    """The taints that belong to a pool, rather than to the state of one node: declared, or on all of its nodes.
 
-    nodes: the pool's own. One alone shows nothing
+    nodes: the pool's own. A single node shows nothing
     """
     provider = pool.cluster.provider
     declared = provider.taints if isinstance(provider, KubeadmProvider) else ()
@@ -56,8 +56,8 @@ def emptied_by(node: NodeRow, usual: Taints = ()) -> str:
 def is_down(node: NodeRow, usual: Taints = ()) -> bool:
     """Whether a node takes no workloads.
 
-    It is not Ready or of unknown readiness, cordoned by whomever, being deleted, or has a taint that ends pods there.
-    One that has joined and was never accepted is not counted on.
+    It is not Ready, of unknown readiness, cordoned by anyone, being deleted, or has a taint that ends pods there.
+    A node that has joined and was never accepted is not in service, and so not down.
     usual: the taints of its pool, which its pods tolerate
     """
     claim = claim_of(node)
@@ -65,22 +65,22 @@ def is_down(node: NodeRow, usual: Taints = ()) -> bool:
         return True
     if _in_quarantine(node):
         return False
-    # half changed, or not proven: it is no headroom for another, though someone has uncordoned it
+    # half changed, or without proof: it uses headroom even if someone has uncordoned it
     half_changed = claim is not None and claim.phase is not Phase.DRAINING
     return not node.ready or node.unschedulable or node.deleting or half_changed or emptied_by(node, usual) != ""
 
 
 def serves_nobody(node: NodeRow, usual: Taints = ()) -> bool:
-    """Whether a node is down and no pods are counted on there: not Ready, emptied, or in a rollout's hands."""
+    """Whether a node is down and its pods serve nobody: not Ready, emptied, or claimed by a rollout."""
     counted_on = node.ready and claim_of(node) is None and not emptied_by(node, usual)
     return is_down(node, usual) and not counted_on
 
 
 def counted_against(node: NodeRow | None, usual: Taints = ()) -> Callable[[NodeRow, Taints], bool] | None:
-    """Which other nodes count when this one is to become unavailable; None: it may, whatever the others are.
+    """Which other nodes count when this one is to become unavailable; None: it may, whatever the other nodes are.
 
-    A node that serves nobody takes no headroom. One that a person has cordoned serves its pods until it is drained: it
-    waits for those that serve nobody, not for others that are merely cordoned: a cordoned rack is to be emptied too.
+    A node that serves nobody uses no headroom. A node that a person has cordoned serves its pods until it is drained:
+    only nodes that serve nobody count against it, not other cordoned nodes, so that a cordoned rack can be emptied.
     usual: the taints of its pool
     """
     if node is None or not is_down(node, usual):
@@ -95,8 +95,8 @@ def headroom_for(
 
     declared: every host of the fleet; a percentage is of the active ones. nodes: the cluster's, by name. A node that
     the fleet file does not declare counts in the pool that its label names.
-    members: Nodes that were there before. One of an active host that is not there any more is down: someone has deleted
-    it, which a host that was never a node does not show.
+    members: names of Nodes that existed before. If such a Node of an active host is missing, someone has deleted it,
+    and it counts as down.
     """
     hosts = list(declared)
     gone = {h.node_name for h in hosts if h.active and h.node_name in members and h.node_name not in nodes}

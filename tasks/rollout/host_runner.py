@@ -120,7 +120,7 @@ class HostRunner:
         self._records, self._prove_works = records, prove_works
         self._claiming = asyncio.Lock()
         self._lines = defaultdict[Any, asyncio.Lock](asyncio.Lock)
-        """By domain and what counts: of the hosts that need the same headroom, only the first in line watches the Nodes."""
+        """By domain and what counts: of hosts that need the same headroom, the first in line watches the Nodes."""
         self._pdb_locks = PdbLocks(api)
 
     async def run_host(self, host: Host) -> HostOutcome:
@@ -172,7 +172,7 @@ class HostRunner:
                 "rollout.node.claimed",
                 str(others),
                 "our own claim",
-                f"See which run works on it: `kubectl get node {host.node_name} -o yaml`. Run this again when it has ended.",
+                f"See which run has it: `kubectl get node {host.node_name} -o yaml`. Run this again after it.",
             )
             return self._outcome(host, HostState.STOPPED, str(others), [finding])
 
@@ -202,7 +202,7 @@ class HostRunner:
         return intent
 
     async def _clear_intent(self, host: Host, *, done: bool) -> None:
-        """Remove the intent once neither Node nor host has anything of it. Where that cannot be written, `recover` does it."""
+        """Remove the intent once neither Node nor host has anything of it. If that fails, `recover` removes it."""
         if (intent := self._intent(host)) is None:
             return
         with suppress(ApiError, ClusterUnreachable, LeaseLost):
@@ -309,8 +309,8 @@ class HostRunner:
     async def _claim(self, host: Host, before: NodeRow | None) -> NodeRow:
         """Cordon the node once pool and domain have headroom. Raises _Postponed when that takes too long.
 
-        Invariant: the Nodes are counted and the node is cordoned under the domain's lease, so that no two runs use the same
-        headroom.
+        Invariant: the Nodes are counted and the node is cordoned under the domain's lease, so that no two runs use
+        the same headroom.
         """
         headroom, logged = Headroom(False, "other hosts wait before it"), ""
         line = self._lines[host.domain and host.domain.name, counted_against(before)]
@@ -550,7 +550,7 @@ class HostRunner:
                 "rollout.drain.blocked",
                 f"{namespace}/{name}: {why}" if namespace else why,
                 "evicted",
-                f"Resolve what blocks the pod (`poolkeeper forecast {host.node_name}` shows details), and run this again.",
+                f"Resolve what blocks the pod (details: `poolkeeper forecast {host.node_name}`), and run this again.",
             )
             for (namespace, name), why in sorted(blocked.blockers.items())
         ]
@@ -561,7 +561,7 @@ class HostRunner:
         return await self.return_unchanged(host, HostState.BLOCKED, summary, findings)
 
     async def _denied(self, host: Host, denied: AdmissionDenied) -> HostOutcome:
-        """A webhook or a policy denied a write: the drain counts as blocked, unless the host was already being changed."""
+        """A webhook or a policy denied a write: the drain is blocked, unless the host was already being changed."""
         node = await get_node(self.api, host.node_name)
         claim = claim_of(node) if node is not None else None
         if node is None or (claim is not None and claim.phase is not Phase.DRAINING):

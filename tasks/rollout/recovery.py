@@ -1,4 +1,4 @@
-"""Acting on what `recovery` decides of the hosts that killed rollouts have left."""
+"""Recovers what killed rollouts have left on hosts, as `remedies` decides."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def recover_pool(
         return
     try:
         async with run.recovery_lease() as lease:
-            await run.read_again()  # while the lease was waited for, a living run may have ended by itself
+            await run.read_again()  # a living run may have ended while this one waited for the lease
             for one in await run.leftovers(finishes):
                 try:
                     outcome = await recover_host(one, lease)
@@ -70,16 +70,16 @@ async def recover(
     run_host: Callable[[PlannedHost], Awaitable[HostOutcome]],
     postponed: Callable[[], Awaitable[str]],
 ) -> HostOutcome:
-    """Finish one host, give its node back, or leave it and tell why. A failure counts in its rollout's budget.
+    """Finish one host, return its node to service, or skip it. A failure counts in its rollout's failure budget.
 
-    postponed: why a host may not be finished at present, such as its window; empty: it may
+    postponed: why a host may not be finished now, such as its window; empty: it may
     Raises LeaseLost, ClusterUnreachable and ApiError.
     """
     if one.remedy is Remedy.SKIP:
         return skipped(one, runner.recorder)
     if one.remedy is Remedy.FORGET:
         await lease.change(lambda note: with_intent(note, one.goal.id, one.host.name, None))
-        return HostOutcome(one.host.name, HostState.DONE, "nothing was begun on it")
+        return HostOutcome(one.host.name, HostState.DONE, "nothing was started on it")
     if one.remedy is Remedy.RETURN:
         return await runner.recover_unchanged(one.host)
     if why := await postponed():
@@ -93,28 +93,26 @@ async def recover(
 
 
 def unreachable(one: Found, why: str) -> Found:
-    """A host that was begun on with a goal that nobody can reach."""
+    """A host whose rollout had a goal that cannot be reached."""
     evidence = Evidence(f"half changed by {one.goal.flow}: {why}", "a goal that can be reached", "pool's Lease")
-    next_step = (
-        f"Start {one.goal.flow} with a goal that it can reach once `poolkeeper release {one.host.node_name}` is done."
-    )
+    next_step = f"Run `poolkeeper release {one.host.node_name}`, then {one.goal.flow} with a goal that can be reached."
     finding = Finding("recover.goal", Severity.BLOCKER, Subject("host", one.host.name), evidence, next_step)
     return replace(one, remedy=Remedy.SKIP, finding=finding)
 
 
 def _waits(one: Found, why: str) -> Finding:
-    evidence = Evidence(f"half changed by {one.goal.flow}, and not to be finished now: {why}", "finished", "recovery")
-    next_step = f"Nothing to do: a later recovery finishes it; or start {one.goal.flow} again for it."
+    evidence = Evidence(f"half changed by {one.goal.flow}, and may not be finished now: {why}", "finished", "recovery")
+    next_step = f"None: a later recovery finishes it. To finish it now, start {one.goal.flow} for it."
     return Finding("recover.waits", Severity.WARNING, Subject("host", one.host.name), evidence, next_step)
 
 
 def planned(one: Found, outcome: HostOutcome, lease_holder: str) -> HostOutcome:
-    """What a dry run says of a host whose steps it has walked.
+    """A host's outcome in a dry run.
 
     lease_holder: who holds the pool's lease; empty: nobody. A dry run does not wait to see whether that run still lives
     """
     if outcome.state in (HostState.DONE, HostState.PLANNED):
-        outcome = replace(outcome, state=HostState.PLANNED, summary=f"{one.remedy}: {one.told}")
+        outcome = replace(outcome, state=HostState.PLANNED, summary=f"{one.remedy}: {one.progress}")
     if not lease_holder or one.intent is None:
         return outcome
     held = f"the pool's lease is held by {lease_holder}; nothing is done while that run renews it, and afterwards"
@@ -122,7 +120,7 @@ def planned(one: Found, outcome: HostOutcome, lease_holder: str) -> HostOutcome:
 
 
 def skipped(one: Found, recorder: Recorder) -> HostOutcome:
-    """A person's node, or one that a person has to look at."""
+    """A host that is with a person, or that a person has to check."""
     findings = () if one.finding is None else (one.finding,)
     recorder.findings(one.host.name, "look", findings)
     with_a_person = one.intent is not None and one.claim is not None and one.claim.phase is Phase.WITH_A_PERSON
@@ -131,7 +129,7 @@ def skipped(one: Found, recorder: Recorder) -> HostOutcome:
 
 
 def held_by_living_run(one: Found, held: LeaseHeld, recorder: Recorder) -> HostOutcome:
-    """A node that a living run works on: nothing was left. Of a claim that no run has written that cannot be said."""
+    """A host that a living run works on. A claim without an intent is no living run's, and is reported as skipped."""
     if one.intent is None:
         return skipped(one, recorder)
     return HostOutcome(one.host.name, HostState.DONE, f"a living run works on it: {held}")

@@ -1,10 +1,10 @@
-"""What a pool's Lease remembers: what each rollout has spent, shares and has begun; which Nodes the pool had. Pure.
+"""The state of rollouts on a pool's Lease: failures, what hosts share, intents; and the Nodes of the pool. Pure.
 
-A rollout that is not finished yet is remembered also while another goal has the pool, such as a host's maintenance.
-Which Nodes there were is the pool's and no rollout's: one that was deleted is missing, whatever the goal.
+The state of an unfinished rollout stays on the Lease while another goal has the pool, such as a host's maintenance.
+The list of Nodes belongs to the pool and not to a rollout: a deleted Node is missing, whatever the goal.
 
-An **intent** is written before a host's Node is touched, and taken back once nothing of it is left: what a Node says of
-itself may be anybody's word. Only who may write Leases in our namespace can give one.
+An **intent** is written before a Node is claimed, and removed once nothing of it is left on Node and host. A claim can
+be written by everyone who may patch Nodes; an intent only by those who may write Leases in our namespace.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from poolkeeper.tasks.hosts.fence import Begun
 from poolkeeper.tasks.rollout.goal import Goal
 
 KEPT = 5
-"""So many unfinished rollouts; of more, those that were carried on longest ago are forgotten."""
+"""At most so many unfinished rollouts are kept; the oldest without intents are dropped first."""
 KEPT_FOR = timedelta(days=30)
-"""One that nobody has carried on for that long begins anew: with the versions of that day, and nothing spent."""
+"""A rollout that nobody has continued for so long starts over, with newly resolved versions and an unspent budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What a rollout is about to do to one host, or has begun."""
+    """What a rollout is about to do to one host, or has started."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     node: Short
     """Name of its Node."""
     machine_id: Short
-    """As its Node told it; empty where there was no Node."""
+    """As its Node reported it; empty where there was no Node."""
     token: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
-    """Stands on the host as well before it is changed."""
+    """Also written to the host before it is changed."""
     node_is_dead: bool = False
-    """A person has said that the machine is gone for good; whoever finishes it goes by that word."""
+    """A person has declared the machine gone for good; recovery relies on that."""
     hands_over: bool = False
-    """The node goes to a person: on its host nothing is changed by us."""
+    """The node is handed over to a person: poolkeeper changes nothing on its host."""
 
     @classmethod
     def of(cls, name: str, node: NodeRow | None, *, node_is_dead: bool = False, hands_over: bool = False) -> Intent:
@@ -54,28 +54,28 @@ class Intent:
 
     @property
     def asks_host(self) -> bool:
-        """Whether the host tells what was begun on it: not a dead one, nor one that is only handed over."""
+        """Whether the host keeps a record of it: not a dead one, nor one that is only handed over."""
         return not self.node_is_dead and not self.hands_over
 
     def begun(self, rollout: str) -> Begun:
-        """What the host has to say if it was changed for this."""
+        """The record on the host if it was changed for this intent."""
         return Begun(rollout, self.token)
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """One rollout that may go on."""
+    """One rollout that may be continued."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     flow: Word
     goal: Mapping[str, Any]
     at: AwareDatetime
-    """When it was carried on last."""
+    """When a run continued it last."""
     spent: Mapping[Short, str] = field(default_factory=dict)
     """Host -> what failed."""
     shared: Mapping[str, Any] = field(default_factory=dict)
-    """What hosts share, such as versions looked up."""
+    """What hosts share, such as resolved versions."""
     intents: Mapping[Short, Intent] = field(default_factory=dict)
     """By host."""
 
@@ -85,14 +85,14 @@ _MEMBERS = TypeAdapter(dict[str, Short])
 
 
 def unfinished(note: Note) -> dict[str, Unfinished]:
-    """By rollout; what cannot be read, or does not have the goal that its id tells, is none."""
+    """By rollout; an entry that cannot be read, or whose goal does not fit its id, is ignored."""
     return {rollout: one for rollout, one in _parts(note) if isinstance(one, Unfinished)}
 
 
 def unreadable_parts(note: Note) -> tuple[str, ...]:
-    """Why some of it cannot be read, a sentence each."""
-    told = (one for _, one in _parts(note) if isinstance(one, UnreadableText))
-    return tuple(f"an unfinished rollout cannot be read: {one}" for one in told)
+    """Why entries cannot be read, a sentence for each."""
+    unreadable = (one for _, one in _parts(note) if isinstance(one, Unreadable))
+    return tuple(f"an unfinished rollout cannot be read: {one}" for one in unreadable)
 
 
 def _parts(note: Note) -> Iterator[tuple[str, Unfinished | UnreadableText]]:
@@ -108,17 +108,17 @@ def _parts(note: Note) -> Iterator[tuple[str, Unfinished | UnreadableText]]:
 
 
 def _with(note: Note, rollout: str, one: Unfinished | None) -> Note:
-    """The note with one rollout replaced, or without it; what could not be read is gone."""
+    """The state with one rollout replaced, or without it; entries that could not be read are dropped."""
     after = {**unfinished(note), rollout: one}
     rows = {key: _UNFINISHED.dump_python(each, mode="json") for key, each in after.items() if each is not None}
     return {**note, "unfinished": rows}
 
 
 def begun(before: Note, goal: Goal, about: Note, at: datetime, members: Mapping[str, str] | None = None) -> Note:
-    """The note of a rollout that begins or goes on.
+    """The state of a rollout that starts or continues.
 
-    about: who carries it out now, for people; at: the present moment, aware
-    members: the pool's Nodes that are counted on from now, with their uids
+    about: the run, for people; at: the present moment, aware
+    members: the pool's Nodes in service from now on, with their uids
     """
     there = unfinished({**before, "pool": goal.pool})
     mine = there.pop(goal.id, None)
@@ -134,9 +134,9 @@ def begun(before: Note, goal: Goal, about: Note, at: datetime, members: Mapping[
 
 
 def ended(note: Note, rollout: str) -> Note:
-    """The note when a rollout goes no further by itself: the others' memory stays, and what it has begun on hosts.
+    """The state when a rollout has ended: the other rollouts' state stays, and its own intents.
 
-    Whoever finishes those needs what its hosts share.
+    What its hosts share stays with the intents, for the run that finishes them.
     """
     mine = unfinished(note).get(rollout)
     left = replace(mine, spent={}) if mine is not None and mine.intents else None
@@ -145,7 +145,7 @@ def ended(note: Note, rollout: str) -> Note:
 
 
 def members_of(note: Note) -> Mapping[str, str]:
-    """Nodes that the pool had when its latest rollout began, with the uids that were proven."""
+    """The Nodes that the pool had when its latest rollout started, with the uids that were proven."""
     try:
         return read_part(note.get("members"), _MEMBERS)
     except UnreadableText:
@@ -153,45 +153,45 @@ def members_of(note: Note) -> Mapping[str, str]:
 
 
 def with_member(note: Note, node: NodeRow) -> Note:
-    """The note once a Node that was registered anew is proven."""
+    """The state once a Node that has registered again is proven."""
     return {**note, "members": {**members_of(note), node.name: node.uid}}
 
 
 def without_member(note: Note, node: str) -> Note:
-    """The note when one of them is about to go for good: it is not missed."""
+    """The state when a Node is about to be removed for good: it does not count as missing."""
     return {**note, "members": {name: uid for name, uid in members_of(note).items() if name != node}}
 
 
-def remembered(note: Note, rollout: str) -> Unfinished | None:
-    """One rollout, None where nothing is known of it."""
+def rollout_of(note: Note, rollout: str) -> Unfinished | None:
+    """The state of one rollout; None: there is none."""
     return unfinished(note).get(rollout)
 
 
 def spent_by(note: Note, rollout: str) -> dict[str, str]:
     """Host -> what failed."""
-    mine = remembered(note, rollout)
+    mine = rollout_of(note, rollout)
     return dict(mine.spent) if mine is not None else {}
 
 
 def shared_by(note: Note, rollout: str) -> dict[str, Any]:
     """What its hosts share."""
-    mine = remembered(note, rollout)
+    mine = rollout_of(note, rollout)
     return dict(mine.shared) if mine is not None else {}
 
 
 def intent_for(note: Note, rollout: str, host: str) -> Intent | None:
-    """What a rollout has begun on a host; None: nothing."""
+    """A rollout's intent for a host; None: there is none."""
     return intents_by(note, rollout).get(host)
 
 
 def intents_by(note: Note, rollout: str) -> Mapping[str, Intent]:
     """By host."""
-    mine = remembered(note, rollout)
+    mine = rollout_of(note, rollout)
     return mine.intents if mine is not None else {}
 
 
 def _changed(note: Note, rollout: str, change: Callable[[Unfinished], Unfinished]) -> Note:
-    mine = remembered(note, rollout)
+    mine = rollout_of(note, rollout)
     return _with(note, rollout, change(mine)) if mine is not None else note
 
 
@@ -201,7 +201,7 @@ def with_spent(note: Note, rollout: str, host: str, what: str) -> Note:
 
 
 def with_shared(note: Note, rollout: str, shared: Mapping[str, Any]) -> Note:
-    """What its hosts share is this now."""
+    """With what its hosts share."""
     return _changed(note, rollout, lambda mine: replace(mine, shared=shared))
 
 
@@ -213,14 +213,14 @@ def with_intent(note: Note, rollout: str, host: str, intent: Intent | None) -> N
 
 
 def intents_of(note: Note) -> Iterator[tuple[str, Unfinished, str, Intent]]:
-    """Every one: rollout, what that is, host, intent."""
+    """Every intent: rollout id, its state, host, intent."""
     for rollout, one in unfinished(note).items():
         for host, intent in one.intents.items():
             yield rollout, one, host, intent
 
 
 def without_node(note: Note, node: str) -> Note:
-    """Without any rollout's intent for that Node: a person's order."""
+    """Without any rollout's intent for that Node: a person has released it."""
     for rollout, _, host, intent in list(intents_of(note)):
         if intent.node == node:
             note = with_intent(note, rollout, host, None)
@@ -228,7 +228,7 @@ def without_node(note: Note, node: str) -> Note:
 
 
 def others_unfinished(note: Note, rollout: str) -> str:
-    """What the rollout that had the lease has begun on hosts, if it is another one; empty: nothing."""
+    """Why another rollout, which held the lease before, must be finished first; empty: there is none."""
     theirs = str(note.get("rollout", ""))
     one = unfinished(note).get(theirs)
     if theirs == rollout or one is None or not one.intents:
@@ -236,6 +236,6 @@ def others_unfinished(note: Note, rollout: str) -> str:
     hosts = sorted(one.intents)
     more = f" and {len(hosts) - 3} more" if len(hosts) > 3 else ""
     return (
-        f"{one.flow} {dict(one.goal)} is unfinished on {', '.join(hosts[:3])}{more}: start that again, or let"
-        " `poolkeeper run recover -p dry_run=false` finish it or give it back, and then run this"
+        f"{one.flow} {dict(one.goal)} is unfinished on {', '.join(hosts[:3])}{more}: start that again, or run"
+        " `poolkeeper run recover -p dry_run=false`; then start this"
     )

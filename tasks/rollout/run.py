@@ -413,7 +413,7 @@ class RolloutRun:
     # under the pool's lease
 
     def pool_lease(self, plan: Plan, *, nodes_go: bool = False) -> AbstractAsyncContextManager[HeldLease]:
-        """The pool's lease for a plan; the rollout's state stays on it while the rollout may continue. Raises LeaseHeld.
+        """The pool's lease for a plan; the rollout's state stays on it while it may continue. Raises LeaseHeld.
 
         nodes_go: the rollout removes the plan's Nodes, which do not count as missing from now on
         """

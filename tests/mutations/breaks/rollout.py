@@ -265,7 +265,7 @@ BREAKS = (
     Break(
         "recover goes by a claim that no rollout of ours knows of",
         "tasks/rollout/remedies.py",
-        "            found.append(_Look(host, node, goal, None, claim, now).of_nobody())\n",
+        "            found.append(_Case(host, node, goal, None, claim, now).without_intent())\n",
         "            found.append(Found(host, node, goal, None, claim, Remedy.RETURN))\n",
         f"{_RECOVERY}::test_a_claim_alone_orders_nothing",
     ),
@@ -286,22 +286,22 @@ BREAKS = (
     Break(
         "recover believes the Node and not the host",
         "tasks/rollout/remedies.py",
-        "            changed = told.value == intent.begun(self.goal.id)\n",
+        "            changed = record.value == intent.begun(self.goal.id)\n",
         "            changed = claim is not None and claim.phase is Phase.CHANGING\n",
         _RECOVERY,
     ),
     Break(
         "recover goes on for another intent than the host was changed for",
         "tasks/rollout/remedies.py",
-        "told.value.rollout == self.goal.id and told.value.token != intent.token:",
-        'told.value.rollout == self.goal.id and told.value.token == "":',
+        "record.value.rollout == self.goal.id and record.value.token != intent.token:",
+        'record.value.rollout == self.goal.id and record.value.token == "":',
         _RECOVERY,
     ),
     Break(
         "recover takes a host that does not answer for unchanged",
         "tasks/rollout/remedies.py",
-        "        elif told is None or isinstance(told, Unknown):\n",
-        "        elif isinstance(told, Unknown):\n            changed = False\n        elif told is None:\n",
+        "        elif record is None or isinstance(record, Unknown):\n",
+        "        elif isinstance(record, Unknown):\n            changed = False\n        elif record is None:\n",
         _RECOVERY,
     ),
     Break(
