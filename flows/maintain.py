@@ -1,9 +1,9 @@
-"""Take hosts out of service for a person's work on them, and take them back.
+"""Take hosts out of service for a person's work on them, and return them to service.
 
-Out: forecast -> cordon -> drain -> handed over. Back: proven as at onboarding -> uncordoned. Between the two nothing
-runs and no lease is held; the nodes count as unavailable, and no other flow touches them.
+Out: forecast -> cordon -> drain -> handed over. Back: proven as at onboarding -> uncordoned. Between the two no run
+is active and no lease is held; the nodes count as unavailable, and no other flow changes them.
 Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials.
-Killed at any point: start it again. `recover` gives a node back that was not handed over yet.
+Killed at any point: start it again. `recover` returns a node to service that was not handed over yet.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def maintain(
     outside_windows: bool = False,
     fleet: str = "",
 ) -> State[Any]:
-    """Take hosts out for hardware work, or take them back when it is done.
+    """Take hosts out of service for hardware work, or return them to service when it is done.
 
     Args:
         hosts: Which hosts, such as `name=fra1-n03`; all of one pool.
@@ -54,8 +54,8 @@ async def maintain(
         works_on_cordoned=True,
     )
 
-    async def carry_out(run: RolloutRun) -> RunResult:
+    async def roll_out(run: RolloutRun) -> Answer:
         work = ReturnToService(run.prove_works) if back else HandOver()
         return await roll(run, Goal("maintain", run.pool.name), limits, work)
 
-    return await answered("maintain", "", hosts, fleet, carry_out, dry_run=dry_run)
+    return await answered("maintain", "", hosts, fleet, roll_out, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""Find what killed rollouts have left, and finish it or give it back.
+"""Find what killed rollouts have left on hosts, and finish it or return the nodes to service.
 
 Per pool whose lease nobody renews, by what stands there and on the hosts: nodes whose hosts were not changed yet are
 given back, hosts that were being changed are finished and proven, within their windows. Nothing new is begun. What a
@@ -40,15 +40,15 @@ WITHOUT_NODE = {flow.name: flow.recovery.without_node for flow in FLOWS.values()
 
 @flow(name="recover", flow_run_name=lambda: run_name(flow_run.parameters, "recover"))
 async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> State[Any]:
-    """Finish or give back what killed rollouts have left.
+    """Finish what killed rollouts have left, or return the nodes to service.
 
     Args:
         pool: The pool, as named in the fleet file; empty for every one.
-        dry_run: Tell what would be done, and change nothing.
+        dry_run: Show what would be done, and change nothing.
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
 
-    async def carry_out(recorder: Recorder) -> RunResult:
+    async def recover_all(recorder: Recorder) -> Answer:
         recorder.dry_run = dry_run
         everything, declared = Gate(dry_run=dry_run), load_declared(fleet, recorder)
         outcomes, failed = await recovery.recover_pools(
@@ -57,11 +57,11 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
         names = [outcome.name for outcome in outcomes]
         return RunResult.of_run("recover", recorder, names, outcomes, everything, failed=failed)
 
-    return await run_of("recover", carry_out)
+    return await run_of("recover", recover_all)
 
 
 async def _recover_pool(declared: Fleet, pool: str, recorder: Recorder, everything: Gate) -> AsyncIterator[HostOutcome]:
-    """What was left in one pool, each with what became of it, as soon as that is known."""
+    """What was left in one pool: each host's outcome as soon as it is known."""
     hosts = tuple(host for host in declared.hosts.values() if host.pool.name == pool)
     if not hosts:
         return
@@ -83,7 +83,7 @@ async def _recover_host(run: RolloutRun, left: Found, lease: HeldLease) -> HostO
 
 
 def _finishing(run: RolloutRun, one: Found) -> tuple[Found, HostWork | None]:
-    """What finishes it, if that is to be done; a goal that nobody can reach is told and costs no other host."""
+    """The work that finishes a host, if any. A goal that cannot be reached becomes the host's finding."""
     if one.remedy is not Remedy.FINISH:
         return one, None
     try:

@@ -1,7 +1,7 @@
-"""What every rollout does, whatever its change is: look, plan, tell the plan, and carry it out under the pool's lease.
+"""What every rollout does, whatever its change is: assess, plan, publish the plan, run it under the pool's lease.
 
-Killed at any point: start the same flow again; finished hosts are skipped by looking at them, half-done ones are taken
-up where they stand. `recover` does the same for runs that nobody starts again.
+Killed at any point: start the same flow again. It skips hosts that are at the goal, and continues half changed ones.
+`recover` does the same for runs that nobody starts again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 APPROVAL_WITHIN_S = 7 * 24 * 3600
 """A suspended run that nobody approves fails after that time."""
 BATCH = 100
-"""Hosts per looking task."""
+"""Hosts per task that assesses them."""
 
 
 async def answered(
@@ -45,11 +45,11 @@ async def answered(
     pool: str,
     hosts: str,
     fleet: str,
-    carry_out: Callable[[RolloutRun], Awaitable[RunResult]],
+    roll_out: Callable[[RolloutRun], Awaitable[Answer]],
     *,
     dry_run: bool,
 ) -> State[Any]:
-    """Load and choose, open what a rollout needs, carry it out, and publish how it ended, whatever that is."""
+    """Load the fleet, select the hosts, open what a rollout needs, run it, and publish its end."""
 
     async def run_with(recorder: Recorder) -> RunResult:
         declared = load_declared(fleet, recorder)
@@ -58,7 +58,7 @@ async def answered(
         refuse_split_domains(declared, chosen)
         secret = await secrets(secrets_of(chosen))
         async with open_rollout(declared, chosen, flow, secret, recorder, dry_run=dry_run) as run:
-            return await carry_out(run)
+            return await roll_out(run)
 
     return await run_of(flow, run_with)
 
@@ -71,11 +71,11 @@ async def roll(
     *,
     approval: bool = False,
     excluded: Mapping[str, Finding | None] = MappingProxyType({}),
-) -> RunResult:
-    """Carry a goal across the run's hosts, or in a dry run tell how.
+) -> Answer:
+    """Bring the run's hosts to a goal. A dry run walks the same steps, and changes nothing.
 
-    approval: a person has to say yes to the plan first, as always where drains may be forced
-    excluded: hosts that may not be touched, and why; None: that there is nothing to do for
+    approval: a person must approve the plan first, as always where drains may be forced
+    excluded: hosts that must not be changed, and why; None: hosts without work in this step
     Raises LeaseHeld.
     """
     assessed = await _look(run, goal, limits, work)
@@ -87,15 +87,15 @@ async def roll(
 
     planned = {p.host.name for p in plan.hosts}
     done = {name for name, one in assessed.items() if one.action.step is Step.NOTHING and name not in excluded}
-    settled = [run.without_work(one) for name, one in assessed.items() if name not in planned]
+    without_work = [run.without_work(one) for name, one in assessed.items() if name not in planned]
     if not plan.hosts:
         await run.forget_finished(plan, done)
-        return _answer(run, goal, settled)
+        return _answer(run, goal, without_work)
 
     if why := needs_approval(plan, approval):
         covered = await run.gate.unless_dry_run(partial(run.approved, plan, why), if_dry_run=plan)
         if covered is None:
-            return await _wait_for_a_word(run, plan, why, settled)
+            return await _wait_for_approval(run, plan, why, without_work)
         plan = covered
 
     goes = work.works_without_node
@@ -104,27 +104,29 @@ async def roll(
         showing = steps.showing(run.live, f"{goal.flow}-live", live_file)
         await run.gate.unless_dry_run(partial(stack.enter_async_context, showing), if_dry_run=None)
         plan = await run.resumed(plan, lease, done, nodes_go=goes)
-        unfit = await run.prepare(plan, work, lease)
-        fit = plan.without({outcome.name for outcome in unfit})
+        ineligible = await run.prepare(plan, work, lease)
+        eligible = plan.without({outcome.name for outcome in ineligible})
         runner = run.host_runner(goal, limits, work, lease)
 
         async def run_host(one: PlannedHost) -> HostOutcome:
             outcome = await run_host_safely(run, runner, one)
             return run.gate.seen(outcome, if_dry_run=run.planned(one, outcome, limits, forecasts))
 
-        carried, halted = await run.run_waves(fit, lease, run_host, nodes_go=goes, one_by_one=work.one_by_one)
+        carried, halted = await run.run_waves(eligible, lease, run_host, nodes_go=goes, one_by_one=work.one_by_one)
         run.live.close(halted or "ended")
-    return _answer(run, goal, [*settled, *unfit, *carried], halted)
+    return _answer(run, goal, [*without_work, *ineligible, *carried], halted)
 
 
-async def _wait_for_a_word(run: RolloutRun, plan: Plan, why: str, settled: Iterable[HostOutcome]) -> RunResult:
-    """Hold nothing until a person has spoken: a deployment's run is suspended, any other one ends here."""
-    told = f"waits for a person's word, since {why}: `poolkeeper approve {run.recorder.run_id}`, or `reject`"
-    _log.info("plan %s %s", plan.digest[:12], told)
+async def _wait_for_approval(run: RolloutRun, plan: Plan, why: str, without_work: Iterable[HostOutcome]) -> Answer:
+    """Hold no lease until a person has approved: a deployment's run is suspended, any other run ends here."""
+    waits = f"waits for approval, because {why}: `poolkeeper approve {run.recorder.run_id}`, or `reject`"
+    _log.info("plan %s %s", plan.digest[:12], waits)
     if deployment.id:
         await asuspend_flow_run(timeout=APPROVAL_WITHIN_S)
-    waiting = [HostOutcome(p.host.name, HostState.POSTPONED, f"nothing was begun: it {told}") for p in plan.hosts]
-    return _answer(run, plan.goal, [*settled, *waiting], told if deployment.id else f"{told}; then start it again")
+    waiting = [HostOutcome(p.host.name, HostState.POSTPONED, f"nothing was started: the plan {waits}") for p in plan.hosts]
+    return _answer(
+        run, plan.goal, [*without_work, *waiting], waits if deployment.id else f"{waits}; then start it again"
+    )
 
 
 async def _look(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> dict[str, Assessed]:
@@ -135,7 +137,7 @@ async def _look(run: RolloutRun, goal: Goal, limits: Limits, work: HostWork) -> 
 
 
 async def run_host_safely(run: RolloutRun, runner: HostRunner, planned: PlannedHost) -> HostOutcome:
-    """One host's task; what it raises in the end becomes this host's outcome and nobody else's."""
+    """Run one host as a task. Invariant: whatever it raises becomes this host's outcome, and affects no other host."""
     try:
         return await steps.run_host(runner, planned.host.name, planned.host)
     except Exception as error:

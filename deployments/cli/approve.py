@@ -1,4 +1,4 @@
-"""`poolkeeper approve` and `reject`: yes or no to a plan that waits for approval."""
+"""`poolkeeper approve` and `reject`: decide on a plan that waits for approval."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 @click.argument("run")
 @fleet_option
 @cluster_option
-@click.option("--reason", default="", help="Why; it stands in the run's log.")
+@click.option("--reason", default="", help="Why; shown in the run's log.")
 @click.option("--yes", is_flag=True, help="Do not ask after showing the plan.")
 def approve(run: str, fleet: str | None, cluster: str | None, reason: str, yes: bool) -> None:
-    """Say yes to the plan that RUN has shown; it may be narrowed afterwards and nothing else.
+    """Approve the plan of RUN. Afterwards the run may change fewer hosts, and nothing else.
 
-    RUN is its id, the plan's, or the beginning of one.
+    RUN is the run's id, the plan's id, or the start of one.
     """
     _decide(run, fleet, cluster, "approved", reason, yes=yes)
 
@@ -35,9 +35,9 @@ def approve(run: str, fleet: str | None, cluster: str | None, reason: str, yes: 
 @click.argument("run")
 @fleet_option
 @cluster_option
-@click.option("--reason", default="", help="Why; whoever starts it again reads it.")
+@click.option("--reason", default="", help="Why; shown when someone starts it again.")
 def reject(run: str, fleet: str | None, cluster: str | None, reason: str) -> None:
-    """Say no to the plan that RUN has shown; the same plan is refused from then on."""
+    """Reject the plan of RUN: the same plan is refused from then on."""
     _decide(run, fleet, cluster, "rejected", reason, yes=True)
 
 
@@ -51,25 +51,25 @@ def _decide(run: str, fleet: str | None, cluster: str | None, word: str, reason:
     _show_plan(asked)
     if not yes:
         click.confirm("Approve this plan?", abort=True, err=True)
-    said = stop_of(reason)
-    spoken = replace(asked, word=word, by=said.by, at=said.since, reason=reason)
-    in_cluster(fleet, cluster, lambda api: write_approval(api, spoken))
+    by = stop_of(reason)
+    decided = replace(asked, word=word, by=by.by, at=by.since, reason=reason)
+    in_cluster(fleet, cluster, lambda api: write_approval(api, decided))
     url = os.environ.get("PREFECT_API_URL", "")
     after = suspended.resume(url, asked.run) if word == "approved" else suspended.cancel(url, asked.run)
     echo(f"{word}: plan {asked.key} of run {asked.run}; {after}")
 
 
 async def _asked_for(api: ClusterApi, run: str) -> Approval:
-    """The one plan that is meant, among those that wait for a word. Bad input where there is none."""
+    """The plan that waits for approval. Exits with bad input where no single one fits."""
     from poolkeeper.tasks.cluster.approvals import read_approvals
 
     waiting = [one for one in (await read_approvals(api)).values() if not one.word]
     found = [one for one in waiting if one.run.startswith(run) or one.key.startswith(run)]
     if not found:
         there = _runs(waiting)
-        bad_input(f"no plan of {run} waits for a word" + (f"; waiting: {there}" if there else ""))
+        bad_input(f"no plan of {run} waits for approval" + (f"; waiting: {there}" if there else ""))
     if len(found) > 1:
-        bad_input(f"{run} is the beginning of several: {_runs(found)}")
+        bad_input(f"{run} is the start of several: {_runs(found)}")
     return found[0]
 
 
@@ -78,11 +78,11 @@ def _runs(approvals: Sequence[Approval]) -> str:
 
 
 def _show_plan(asked: Approval) -> None:
-    """What a person says yes to, on stderr."""
+    """What a person approves, on stderr."""
     plan = asked.plan
     goal = json.dumps(plan.get("goal"), sort_keys=True)
     echo(f"{plan.get('flow')} of pool {plan.get('pool')}: {goal}", err=True)
-    echo(f"  asked at {asked.asked_at}, since {plan.get('why')}", err=True)
+    echo(f"  asked at {asked.asked_at}, because {plan.get('why')}", err=True)
     waves: dict[int, list[str]] = {}
     for name, wave in plan.get("hosts") or ():
         waves.setdefault(wave, []).append(name)

@@ -42,10 +42,10 @@ def forecast(
     deadline: str,
     as_json: bool,
 ) -> None:
-    """Tell what draining NODES at once would do; nothing is changed.
+    """Forecast what draining NODES at once would do; nothing is changed.
 
-    Needs a kubeconfig with read rights only: --kubeconfig, else that of the fleet file, else kubectl's own. Answers 0
-    when all of them are clear, 1 when one is blocked or loses something, 3 when that cannot be told.
+    Needs a kubeconfig with read rights only: --kubeconfig, else the fleet file's, else kubectl's own. Exit code 0: all
+    are clear; 1: one is blocked or loses something; 3: that cannot be found out.
     """
     from poolkeeper.deployments.cli import forecast_view as view
     from poolkeeper.tasks.cluster import connect

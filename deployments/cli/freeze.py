@@ -1,4 +1,4 @@
-"""`poolkeeper freeze` and `thaw`: stop every later change in a cluster, and take that back."""
+"""`poolkeeper freeze` and `thaw`: stop every later change in a cluster, and allow changes again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from poolkeeper.deployments.terminal import echo
 @cluster_option
 @reason_option
 def freeze(fleet: str | None, cluster: str | None, reason: str) -> None:
-    """Stop every later mutation in a cluster, wherever it is ordered from."""
+    """Stop every later change in a cluster, from every machine that runs poolkeeper."""
     from poolkeeper.tasks.cluster import stops
 
     in_cluster(fleet, cluster, lambda api: stops.freeze(api, stop_of(reason)))
@@ -24,8 +24,8 @@ def freeze(fleet: str | None, cluster: str | None, reason: str) -> None:
 @fleet_option
 @cluster_option
 def thaw(fleet: str | None, cluster: str | None) -> None:
-    """Take a freeze back."""
+    """Allow changes again after a freeze."""
     from poolkeeper.tasks.cluster import stops
 
     was_frozen = in_cluster(fleet, cluster, stops.thaw)
-    echo("thawed" if was_frozen else "it was not frozen")
+    echo("thawed" if was_frozen else "the cluster was not frozen")

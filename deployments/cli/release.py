@@ -1,4 +1,4 @@
-"""`poolkeeper release`: what rollouts hold in a cluster, and giving it back."""
+"""`poolkeeper release`: show what rollouts hold in a cluster, and release it."""
 
 from __future__ import annotations
 
@@ -29,44 +29,44 @@ if TYPE_CHECKING:
 @click.argument("nodes", nargs=-1, shell_complete=completion.nodes)
 @fleet_option
 @cluster_option
-@click.option("--yes", is_flag=True, help="Give back without asking.")
+@click.option("--yes", is_flag=True, help="Release without asking.")
 @json_option
 def release(nodes: tuple[str, ...], fleet: str | None, cluster: str | None, yes: bool, as_json: bool) -> None:
-    """Show all that rollouts hold in a cluster, with the plain commands that give it back, and give it back.
+    """Show all that rollouts hold in a cluster, with the kubectl commands that release it, and release it.
 
-    NODES: only these nodes. One that may be half changed, or that a person has, is kept unless it is named; one in
-    quarantine is kept in any case. With --json it is only shown, unless --yes is said too. A run that still lives loses
-    what it holds, and stops.
+    NODES: only these nodes. A node that may be half changed or is with a person is released only if it is named; a node
+    in quarantine is never released. With --json it is only shown, unless --yes is given too. A living run loses what it
+    holds, and stops.
     """
     from poolkeeper.tasks.cluster.node_names import NodesMistyped
     from poolkeeper.tasks.rollout import releasing
 
     try:
-        held = in_cluster(fleet, cluster, lambda api: releasing.held(api, nodes))
+        found = in_cluster(fleet, cluster, lambda api: releasing.find_holdings(api, nodes))
     except NodesMistyped as error:
         bad_input(str(error))
     if as_json:
-        rows = [{"kind": h.kind, "name": h.name, "why": h.why, "commands": list(h.commands)} for h in held]
+        rows = [{"kind": h.kind, "name": h.name, "why": h.why, "commands": list(h.commands)} for h in found]
         echo(json.dumps(rows, indent=2))
     else:
-        show(held)
-    mine = [one for one in held if one.proven or (one.kind in ("node", "intent") and one.name in nodes)]
+        show(found)
+    mine = [one for one in found if one.releasable or (one.kind in ("node", "intent") and one.name in nodes)]
     if not mine or (as_json and not yes):
         sys.exit(FINE)
     if not yes:
-        click.confirm(f"Give these {len(mine)} back?", abort=True, err=True)
+        click.confirm(f"Release these {len(mine)}?", abort=True, err=True)
     left = in_cluster(fleet, cluster, lambda api: releasing.release(api, mine, nodes))
-    echo("\n".join([*left, f"given back: {len(mine) - len(left)}"]), err=as_json)
+    echo("\n".join([*left, f"released: {len(mine) - len(left)}"]), err=as_json)
     sys.exit(WRONG_OUT_THERE if left else FINE)
 
 
 def show(found: Sequence[Holding]) -> None:
-    """What is held, each with the commands that a person can type in place of us."""
+    """What is held, each with the kubectl commands that release it."""
     if not found:
-        echo("nothing of ours is held in this cluster")
+        echo("poolkeeper holds nothing in this cluster")
     for one in found:
         by_name = one.kind in ("node", "intent")
-        kept = "" if one.proven else " (kept, unless the node is named)" if by_name else " (kept)"
+        kept = "" if one.releasable else " (released only if the node is named)" if by_name else " (never released)"
         echo(f"{one.kind} {one.name}: {one.why}{kept}")
         for command in one.commands:
             echo(f"    {command}")

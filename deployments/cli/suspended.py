@@ -1,4 +1,4 @@
-"""Telling a Prefect server that a suspended run may go on, or is over; without Prefect's two seconds of import."""
+"""Resumes or cancels a suspended run on a Prefect server, without Prefect's two seconds of import."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ START_AGAIN = "start the same flow again, with the same parameters"
 
 
 def resume(api_url: str, run: str) -> str:
-    """Let a suspended run go on; what came of it, as a clause."""
+    """Resume a suspended run; the result as a clause."""
     if not api_url:
         return f"no PREFECT_API_URL: resume the run there, or {START_AGAIN}"
     answer = _post(f"{api_url}/flow_runs/{run}/resume", {})
     if answer.get("status") == "ACCEPT":
-        return "the run goes on"
+        return "the run continues"
     return f"the run is not suspended on {api_url} ({_why(answer)}): {START_AGAIN}"
 
 
 def cancel(api_url: str, run: str) -> str:
-    """End a suspended run; what came of it, as a clause."""
+    """Cancel a suspended run; the result as a clause."""
     if not api_url:
         return "no PREFECT_API_URL: if the run is suspended, cancel it there"
     state = {"type": "CANCELLED", "message": "its plan was rejected"}
@@ -39,7 +39,7 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
     """The server's answer; `error` where there is none."""
     try:
         answer = httpx.post(url, json=body, timeout=TIMEOUT_S)
-        told = answer.json() if answer.is_success else {"error": f"HTTP {answer.status_code}"}
+        answered = answer.json() if answer.is_success else {"error": f"HTTP {answer.status_code}"}
     except (httpx.HTTPError, ValueError) as error:
         return {"error": str(error)}
-    return told if isinstance(told, dict) else {"error": "no answer of a Prefect server"}
+    return answered if isinstance(answered, dict) else {"error": "the answer is not a Prefect server's"}

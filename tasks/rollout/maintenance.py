@@ -1,4 +1,4 @@
-"""One host out of service for a person's work, and back: the smallest work that a rollout can do."""
+"""A host taken out of service for a person's work, and returned to service: the smallest work of a rollout."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from poolkeeper.tasks.hosts.fence import Fence
 from poolkeeper.tasks.outcomes import Finding
 
 Prove = Callable[[Host], Awaitable[tuple[Finding, ...]]]
-"""Shows that a node works; blockers are why it does not."""
+"""Proves that a node works; blockers say why it does not."""
 
 
 class NothingToPrepare:
-    """Work that has nothing to do before the first cordon, and nothing that hosts share."""
+    """Work without preparation, whose hosts share nothing."""
 
     one_by_one = False
 
@@ -32,27 +32,27 @@ class NothingToPrepare:
 
 
 class HandOver(NothingToPrepare):
-    """Cordon and drain, then leave the node to a person."""
+    """Cordon and drain, then hand the node over to a person."""
 
     hands_over = True
     works_on_not_ready = True
     works_without_node = False
 
     async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
-        """Never before it is drained; a node that is out already is taken up at that claim."""
+        """Never before it is drained. A node that is out of service already is recognised by its claim."""
         return False
 
     async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
-        """The change is the person's."""
+        """Not reached: the person makes the change."""
         raise AssertionError("a host that is handed over is not changed by us")
 
     async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
-        """That comes when it is taken back."""
+        """Not reached: the proof comes when the host returns to service."""
         raise AssertionError("a host that is handed over is not proven by us")
 
 
 class ReturnToService(NothingToPrepare):
-    """Prove what a person gives back, and let workloads return. A node that is not out is left alone."""
+    """Prove a host that a person has finished with, and uncordon its node. A node that is in service is not changed."""
 
     hands_over = False
     works_on_not_ready = True
@@ -62,11 +62,11 @@ class ReturnToService(NothingToPrepare):
         self._prove = prove
 
     async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
-        """The person has done what was to be done; what is left is to prove it."""
+        """The person has made the change; the proof is all that is missing."""
         return node is not None
 
     async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
-        """Nothing: the person has."""
+        """Nothing: the person has made the change."""
         return ()
 
     async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:

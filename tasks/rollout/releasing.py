@@ -1,4 +1,4 @@
-"""Giving back what rollouts hold in a cluster."""
+"""Releases what rollouts hold in a cluster, on a person's order."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from poolkeeper.tasks.rollout.holdings import Holding, all_holdings
 from poolkeeper.tasks.rollout.rollout_state import without_node
 
 SEEN_WITHIN_S = DURATION_S / RENEWALS + 2
-"""A holder renews so often, and learns by that."""
+"""Within this time a living holder tries to renew its lease, and sees that it has lost it."""
 
 
-async def held(api: ClusterApi, nodes: Sequence[str]) -> tuple[Holding, ...]:
-    """Everything of ours in the cluster, or only what is on these nodes. Raises NodesMistyped."""
+async def find_holdings(api: ClusterApi, nodes: Sequence[str]) -> tuple[Holding, ...]:
+    """Everything that poolkeeper holds in the cluster, or only what is on these nodes. Raises NodesMistyped."""
     there, leases = await list_nodes(api), await list_leases(api)
     if not nodes:
         return all_holdings(there.values(), leases, await list_pods(api, NAMESPACE))
@@ -32,10 +32,10 @@ async def held(api: ClusterApi, nodes: Sequence[str]) -> tuple[Holding, ...]:
 
 
 async def release(api: ClusterApi, found: Sequence[Holding], named: Sequence[str]) -> list[str]:
-    """Give each back; what could not be, and why.
+    """Release each; sentences for those that could not be released.
 
-    named: nodes that are given back however far they have come; of the others only what is still being drained
-    Between leases and nodes a run that still lives gets the time to see that it has lost them.
+    named: nodes that are released in any phase; others only while they are being drained
+    Invariant: between leases and nodes, a living run gets the time to see that it has lost its leases.
     """
     left = []
     leases = [one for one in found if one.kind == "lease"]
@@ -50,13 +50,13 @@ async def release(api: ClusterApi, found: Sequence[Holding], named: Sequence[str
                 await release_lease(api, one.name)
             elif one.kind == "pod":
                 await delete_pod(api, NAMESPACE, one.name)
-            if one.name in named:  # nothing that a rollout has begun on it is to be finished any more
+            if one.name in named:  # no rollout is to finish anything on this node any more
                 for lease in await list_leases(api):
                     await amend_lease(api, lease, partial(without_node, node=one.name))
         except ClaimedByOthers as error:
-            left.append(f"{error}: it is left; `poolkeeper release {one.name}` gives it back all the same")
+            left.append(f"{error}: it is not released; `poolkeeper release {one.name}` releases it in any phase")
         except ApiError as error:
-            left.append(f"{one.kind} {one.name} is not given back: {error.summary}")
-        except ClusterUnreachable as error:  # a patch that was cut off may have been carried out
-            left.append(f"{one.kind} {one.name} may not be given back: {error.summary}")
+            left.append(f"{one.kind} {one.name} is not released: {error}")
+        except ClusterUnreachable as error:  # a patch whose answer was lost may have been applied
+            left.append(f"{one.kind} {one.name} may not be released: {error}")
     return left

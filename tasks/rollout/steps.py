@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from poolkeeper.tasks.rollout.run import Assessed, RolloutRun
 
 TEMPORARY = (HostError, ClusterUnreachable, ApiError, ProviderError)
-"""A host, a cluster or a provider that could not be reached: carrying it again takes it up where it stands."""
+"""Errors of a host, a cluster or a provider that could not be reached: a retry continues from the current state."""
 AGAIN_AFTER_S: list[float] = [2, 10, 20]
 """About as long as a lease outlives an API server that is away; after that, another run may have the hosts."""
 SHOW_EVERY_S = 2.0
@@ -47,31 +47,30 @@ async def _is_temporary(task: Task[..., Any], task_run: TaskRun, state: State[An
     return isinstance(error, TEMPORARY) and not isinstance(error, FencedOff)
 
 
-@task(name="look at hosts", task_run_name="look at {batch}", cache_policy=NO_CACHE)
+@task(name="assess hosts", task_run_name="assess {batch}", cache_policy=NO_CACHE)
 async def assess(
     run: RolloutRun, batch: str, names: Sequence[str], goal: Goal, limits: Limits, work: HostWork
 ) -> dict[str, Assessed]:
-    """Read where one batch of hosts stands."""
+    """Read the state of one batch of hosts, and what to do with each next."""
     return await run.assess(names, goal, limits, work)
 
 
 @task(
-    name="carry host",
-    task_run_name="carry {name}",
+    name="run host",
+    task_run_name="run {name}",
     cache_policy=NO_CACHE,
     retries=len(AGAIN_AFTER_S),
     retry_delay_seconds=AGAIN_AFTER_S,
     retry_condition_fn=_is_temporary,
 )
 async def run_host(runner: HostRunner, name: str, host: Host) -> HostOutcome:
-    """Take one host from where it stands to its goal, or tell why not."""
-    with runner.gate.attempt(str(task_run.id)):  # the same for each retry
-        return await runner.run_host(host)
+    """Bring one host from its current state to the goal, or say why not."""
+    return await runner.run_host(host)
 
 
 @task(name="publish plan", cache_policy=NO_CACHE)
 async def publish_plan(plan: Plan) -> None:
-    """The plan as a table, before anything is done."""
+    """Publish the plan as a table, before anything is changed."""
     await table(f"{plan.goal.flow}-plan", plan.rows(), plan.summary)
 
 

@@ -92,7 +92,7 @@ def all_that_is_shown() -> Iterator[tuple[str, Callable[[], None]]]:
     probed = {"name": ACTING, "next_action": ACTING, "reason": ACTING, "checks": [check], "findings": [told]}
     yield "probe", lambda: probe.show([probed])
     yield "forecast", lambda: forecast_view.show(seen(a_snapshot([a_pod("web-1")], budgets=ACTING), "n1"))
-    yield "release", lambda: release.show([Holding("node", ACTING, ACTING, proven=True, commands=(ACTING,))])
+    yield "release", lambda: release.show([Holding("node", ACTING, ACTING, releasable=True, commands=(ACTING,))])
     yield "a sentence", lambda: echo(ACTING)
     yield "an error", lambda: echo(ACTING, err=True)
 

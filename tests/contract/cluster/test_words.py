@@ -99,7 +99,7 @@ async def test_what_a_run_has_gone_on_with_while_the_question_stood_is_left(
     assert out.splitlines()[-2:] == [
         "node node-1 is in phase changing now, and no longer in phase draining: it is left; `poolkeeper release node-1` gives it back"
         " all the same",
-        "given back: 1",
+        "released: 1",
     ]
     assert await cordoned(cluster) == ["node-1"]
 
@@ -112,7 +112,7 @@ async def test_a_node_that_is_named_is_given_back_however_far_it_has_come(
     await release.asks()
     await update_claim(cluster, "node-1", replace(CLAIM, phase=Phase.FAILED))
     code, out, _ = await release.ends("y\n")
-    assert (code, out.splitlines()[-1]) == (0, "given back: 1")
+    assert (code, out.splitlines()[-1]) == (0, "released: 1")
     assert await cordoned(cluster) == []
 
 
@@ -133,13 +133,13 @@ async def test_what_a_rollout_has_begun_on_a_named_node_is_forgotten(
     await held.release(lambda note: note)
     for node in ("node-1", "node-2"):
         code, out, _ = await (await poolkeeper("release", node, "--yes")).ends()
-        assert (code, out.splitlines()[-1]) == (0, "given back: 1")
+        assert (code, out.splitlines()[-1]) == (0, "released: 1")
     assert "intent node-2: upgrade {'kubernetes': '1.36.3'} was begun on host n02" in out
     (lease,) = (await list_leases(cluster)).values()
     assert list(intents_by(lease.note, GOAL.id)) == ["n03"]
     code, out, _ = await (await poolkeeper("release", "--yes")).ends()
     assert code == 0
-    assert "no Node has its claim (kept, unless the node is named)" in out
+    assert "no Node has its claim (released only if the node is named)" in out
     assert await cordoned(cluster) == []
 
 
@@ -164,9 +164,9 @@ async def test_a_server_that_goes_away_half_way_does_not_hide_what_was_given_bac
     code, out, _ = await (await poolkeeper("release", "--yes")).ends()
     embedded.faults.down = False
     second, third, given = out.splitlines()[-3:]
-    assert second.startswith("node node-2 may not be given back: the API server at ")
-    assert third.startswith("node node-3 may not be given back: the API server at ")
-    assert (code, given) == (1, "given back: 1")
+    assert second.startswith("node node-2 may not be released: the API server at ")
+    assert third.startswith("node node-3 may not be released: the API server at ")
+    assert (code, given) == (1, "released: 1")
     assert await cordoned(cluster) == ["node-2", "node-3"]
 
 

@@ -951,7 +951,7 @@ async def test_a_dry_run_says_what_would_be_and_never_that_it_was(
     async with run.pool_lease(plan) as lease:
         outcome = await run.host_runner(GOAL, QUICK, work(), lease).run_host(host)
     assert (outcome.state, outcome.summary.split()[:2]) == (HostState.PLANNED, ["would", "be"])
-    told = [line for line in (*said, run.live.text()) if "handed over" in line or "given back" in line]
+    told = [line for line in (*said, run.live.text()) if "handed over" in line or "returned to service" in line]
     assert [line for line in told if "would be" not in line] == []
     assert told, "it says nothing"
 

@@ -24,7 +24,7 @@ def claim(phase: Phase) -> dict[str, str]:
 )
 def test_a_claimed_node(phase: Phase, proven: bool) -> None:
     (held,) = all_holdings([a_node("n1", unschedulable=True, annotations=CORDON | claim(phase))], {}, ())
-    assert (held.kind, held.proven) == ("node", proven)
+    assert (held.kind, held.releasable) == ("node", proven)
     assert held.commands == (
         "kubectl annotate node n1 poolkeeper.io/rollout-",
         "kubectl annotate node n1 poolkeeper.io/cordon-",
@@ -39,7 +39,7 @@ def test_a_cordon_of_someone_elses_is_not_lifted() -> None:
 
 def test_quarantine_is_shown_and_a_persons_cordon_is_not() -> None:
     nodes = [a_node("n1", unschedulable=True, annotations=CORDON), a_node("n2", unschedulable=True), a_node("n3")]
-    assert [(held.kind, held.name, held.proven) for held in all_holdings(nodes, {}, ())] == [
+    assert [(held.kind, held.name, held.releasable) for held in all_holdings(nodes, {}, ())] == [
         ("quarantine", "n1", False)
     ]
 
