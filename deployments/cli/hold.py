@@ -1,4 +1,4 @@
-"""`poolkeeper hold` and `unhold`: stop every later change of one node and its host, and take that back."""
+"""`poolkeeper hold` and `unhold`: stop every later change of one node and its host, and allow them again."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 @cluster_option
 @reason_option
 def hold(node: str, fleet: str | None, cluster: str | None, reason: str) -> None:
-    """Stop every later mutation of one NODE and its host; it also keeps a host from joining."""
+    """Stop every later change of one NODE and its host; it also keeps a host from joining."""
     from poolkeeper.tasks.cluster import stops
 
     _refuse_host_name("hold", node, fleet)
 
     async def held(api: ClusterApi) -> None:
-        if (told := await _no_such_node(api, node, fleet)) is not None:
-            bad_input(told)
+        if (why := await _no_such_node(api, node, fleet)) is not None:
+            bad_input(why)
         await stops.hold(api, node, stop_of(reason))
 
     in_cluster(fleet, cluster, held)
-    echo(f"held: {node} is not touched until `poolkeeper unhold {node}`")
+    echo(f"held: {node} is not changed until `poolkeeper unhold {node}`")
 
 
 @click.command()
@@ -47,16 +47,16 @@ def hold(node: str, fleet: str | None, cluster: str | None, reason: str) -> None
 @fleet_option
 @cluster_option
 def unhold(node: str, fleet: str | None, cluster: str | None) -> None:
-    """Take a hold back."""
+    """Remove a hold."""
     from poolkeeper.tasks.cluster import stops
 
     _refuse_host_name("unhold", node, fleet)
     was_held = in_cluster(fleet, cluster, lambda api: stops.unhold(api, node))
-    echo(f"{node} is free again" if was_held else f"{node} was not held")
+    echo(f"{node} is not held any more" if was_held else f"{node} was not held")
 
 
 async def _no_such_node(api: ClusterApi, node: str, fleet: str | None) -> str | None:
-    """What to say of a name that is neither a Node's nor that of a host which may become one; None: it is one."""
+    """Why a name is refused: neither a Node nor a declared host has it. None: one has."""
     from poolkeeper.tasks.cluster.nodes import list_nodes
     from poolkeeper.tasks.fleet.problems import nearest
 
@@ -67,7 +67,7 @@ async def _no_such_node(api: ClusterApi, node: str, fleet: str | None) -> str | 
 
 
 def _refuse_host_name(command: str, node: str, fleet: str | None) -> None:
-    """A hold is kept by node name: the name of a host whose node has another one would hold nothing."""
+    """A hold is kept by node name: by the name of a host whose node is named otherwise it would hold nothing."""
     hosts = loaded(fleet).hosts
     if node in hosts and node not in {host.node_name for host in hosts.values()}:
         name = hosts[node].node_name

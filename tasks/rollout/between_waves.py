@@ -1,4 +1,4 @@
-"""What is looked at between two waves: who else is at work, and what was fine before and is not now."""
+"""The checks between two waves: other actors before a wave, lost nodes and workloads after it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from poolkeeper.tasks.rollout.wave_gates import Workload, list_workloads, lost_n
 
 UNSEEN = "rollout.unseen"
 LOOK_S = 2.0
-"""Between two looks at what is on its way back, or cannot be seen."""
+"""How often a check is repeated while something recovers, or cannot be read, in seconds."""
 
 
 class BetweenWaves:
-    """One run's looks around its pool.
+    """One run's checks of its pool between waves.
 
-    names: the pool's nodes. nodes: as they were when the run began. going: nodes that the run itself removes
-    timeout_s: how long what was fine before may take to be so again, and how long nothing may be seen
-    stopped: why a person wants nothing new to start; empty: go on
+    names: the pool's nodes. nodes: as they were when the run started. going: nodes that the run itself removes
+    timeout_s: how long nodes and workloads may take to recover, and how long the cluster may be unreadable
+    stopped: why a person wants nothing new to start; empty: continue
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class BetweenWaves:
         self._workloads: Mapping[str, Workload] = {}
 
     async def begin(self) -> None:
-        """Remember how workloads are before the first wave. Raises ApiError and ClusterUnreachable."""
+        """Read the workloads as they are before the first wave. Raises ApiError and ClusterUnreachable."""
         self._workloads = await list_workloads(self._api)
 
     async def before(self) -> tuple[Finding, ...]:
-        """What keeps a wave from starting; that nothing can be seen is a reason only when it lasts."""
+        """What keeps a wave from starting. An unreadable cluster is a reason only when that lasts."""
         return await self._looked_at(self._others, until=_is_seen)
 
     async def after(self) -> tuple[Finding, ...]:
-        """What a wave has cost, if it is still so when the time for it is up."""
+        """What a wave has cost, if it has not recovered in time."""
         return await self._looked_at(self._lost, until=lambda findings: not findings)
 
     async def _looked_at(
@@ -64,7 +64,7 @@ class BetweenWaves:
         *,
         until: Callable[[tuple[Finding, ...]], bool],
     ) -> tuple[Finding, ...]:
-        """The findings of the last look: until they are as wanted, a person says stop, or time is up."""
+        """The findings of the last check, repeated until `until` holds, a person stops the run, or time is up."""
         late = f"cluster, provider or a check has not answered within {self._timeout_s:.0f} s"
         findings: tuple[Finding, ...] = (self._unseen(late),)
         with suppress(TimeoutError):
@@ -80,7 +80,7 @@ class BetweenWaves:
         return findings
 
     async def _others(self) -> tuple[Finding, ...]:
-        """Others who take this pool's nodes, what its provider says, and the user's own checks."""
+        """Other actors on this pool's nodes, the provider's findings, and the user's own checks."""
         nodes = [node for node in (await list_nodes(self._api)).values() if node.name in self._names]
         checked = await self._provider.check_pool(self._pool)
         return (
@@ -90,7 +90,7 @@ class BetweenWaves:
         )
 
     async def _lost(self) -> tuple[Finding, ...]:
-        """What was fine when the run began and is not now."""
+        """What was fine when the run started and is not now."""
         at = datetime.now(UTC)
         return (
             *lost_nodes(self._nodes, await list_nodes(self._api), at, self._going),
@@ -100,7 +100,7 @@ class BetweenWaves:
 
     def _unseen(self, why: str) -> Finding:
         evidence = Evidence(why, "cluster and provider can be read", "rollout", datetime.now(UTC))
-        next_step = "Make them reachable; then run this again: it goes on where it stands."
+        next_step = "Make them reachable; then run this again: it continues from the current state."
         return Finding(UNSEEN, Severity.BLOCKER, Subject("pool", self._pool.name), evidence, next_step)
 
 

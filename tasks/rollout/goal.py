@@ -1,4 +1,4 @@
-"""What a rollout is: a goal for a pool, and the limits within which it is carried out. Pure."""
+"""What a rollout is: a goal for a pool, and the limits within which it runs. Pure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 
 class OnBlocked(StrEnum):
-    """What happens when a drain does not come to its end in time."""
+    """What happens when a drain does not end in time."""
 
     STOP = "stop"
-    """The node is given back and nothing new starts."""
+    """The node returns to service, and nothing new starts."""
     SKIP = "skip"
-    """The node is given back and the rollout goes on."""
+    """The node returns to service, and the rollout continues."""
     FORCE = "force"
-    """What is left is deleted, budgets or not. Needs approval."""
+    """The remaining pods are deleted, whatever their budgets say. Needs approval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is to be true in the end. Two runs with the same goal for the same pool carry out the same rollout."""
+    """What is wanted in the end. Two runs with the same goal for the same pool are runs of the same rollout."""
 
     flow: str
     pool: str
@@ -31,14 +31,14 @@ class Goal:
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits; stands in claims and on the lease."""
+        """Twelve hexadecimal digits; written in claims and on the Lease."""
         text = json.dumps([self.flow, self.pool, self.wanted], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How careful a rollout is. All of it is part of what an approval is bound to."""
+    """How careful a rollout is. An approval is bound to all of these."""
 
     on_blocked: OnBlocked = OnBlocked.STOP
     delete_emptydir_data: bool = False
@@ -47,15 +47,15 @@ class Limits:
     failure_budget: int = 1
     """As soon as so many hosts have failed, nothing new starts."""
     soak_s: float = 0.0
-    """Between two waves, before their gates."""
+    """How long to wait after a wave, before its gates."""
     gate_timeout_s: float = 300.0
-    """How long workloads that were Ready before may take to be so again after a wave."""
+    """How long workloads that were Ready before may take to be Ready again after a wave."""
     headroom_timeout_s: float = 1800.0
-    """How long a host waits until its pool and domain have room."""
+    """How long a host waits until its pool and domain have headroom."""
     outside_windows: bool = False
     """Hosts may start at any time; freezes count all the same."""
     works_on_cordoned: bool = False
-    """Nodes that someone else has cordoned are worked on too; their cordon stays."""
+    """Nodes that someone else has cordoned are changed too; their cordon stays."""
 
     node_is_dead: bool = False
     """The machine is gone: its drain asks once what may be evicted, and waits for nothing that only a kubelet ends."""

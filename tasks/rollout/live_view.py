@@ -1,4 +1,4 @@
-"""What a rollout is doing right now, for whoever looks: which hosts, what next, how to stop it, what it left behind."""
+"""The live view of a rollout: what it does now, with which hosts, what comes next, and how to stop it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from poolkeeper.tasks.runs.watching import watcher
 
 
 class LiveView:
-    """The view of one run. Whoever shows it waits for `changed`."""
+    """The view of one run. Whatever displays it waits for `changed`."""
 
     def __init__(self, flow: str, pool: str, run_id: str) -> None:
         self._title, self._run_id = f"{flow} of pool {pool}", run_id
@@ -26,30 +26,30 @@ class LiveView:
         self.changed = asyncio.Event()
 
     def show(self, doing: str) -> None:
-        """What the run as a whole does."""
+        """Show what the run as a whole does."""
         self._doing = doing
         watcher().doing(doing)
         self.changed.set()
 
     def show_wave(self, number: int, of: int, hosts: Iterable[str]) -> None:
-        """A wave begins."""
+        """Show that a wave starts."""
         watcher().wave(number, tuple(hosts))
         self.show(f"wave {number} of {of}")
 
     def show_plan(self, hosts: Iterable[str]) -> None:
-        """Who is to come, in order. A run with another goal after the first begins anew."""
+        """Show the planned hosts, in order. A second goal of the same run replaces the first."""
         self._next, self._over = list(hosts), False
         self._ended.clear()
         self.changed.set()
 
     def show_host(self, host: str, doing: str) -> None:
-        """What is done with one host."""
+        """Show what is done with one host."""
         self._hosts[host] = doing
         watcher().phase(host, doing)
         self.changed.set()
 
     def end_host(self, host: str, state: HostState, summary: str) -> None:
-        """How it ended for one host."""
+        """Show how a host ended."""
         self._hosts.pop(host, None)
         self._ended[host] = (state, summary)
         watcher().ended(host, state, summary)
@@ -65,7 +65,7 @@ class LiveView:
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
         lines = [f"# {self._title}", "", f"As of {now}: **{with_commands(self._doing)}**", ""]
         if self._hosts:
-            lines += ["## In flight", ""]
+            lines += ["## Running", ""]
             lines += [f"- {host}: {with_commands(doing)}" for host, doing in sorted(self._hosts.items())]
             lines.append("")
         waiting = [host for host in self._next if host not in self._ended and host not in self._hosts]
@@ -75,18 +75,19 @@ class LiveView:
         if self._ended:
             lines += ["## Ended", ""]
             lines += [
-                f"- {host}: **{state}**: {with_commands(told)}" for host, (state, told) in sorted(self._ended.items())
+                f"- {host}: **{state}**: {with_commands(summary)}"
+                for host, (state, summary) in sorted(self._ended.items())
             ]
             lines.append("")
         lines += ["## To stop it", ""]
         if self._over:
-            lines.append("It has ended. `poolkeeper release` shows whether anything of ours is left on any node.")
+            lines.append("It has ended. `poolkeeper release` shows whether it still holds any node.")
         else:
             lines += [
-                f"`poolkeeper stop {self._run_id}`: nothing new starts, hosts in flight finish or are given back.",
+                f"`poolkeeper stop {self._run_id}`: nothing new starts; running hosts finish or return to service.",
                 "",
-                "If this text is old and the run is gone: `poolkeeper run recover -p dry_run=false` finishes or gives"
-                " back what it left; `poolkeeper release` shows it.",
+                "If this text is old and the run is gone: `poolkeeper run recover -p dry_run=false` finishes what it"
+                " left, or returns the nodes to service; `poolkeeper release` shows what it holds.",
             ]
         return "\n".join(lines) + "\n"
 

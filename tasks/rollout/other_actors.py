@@ -1,4 +1,4 @@
-"""Who else takes nodes away: looked for before every wave. Pure over what was read."""
+"""Other tools that take nodes out of service: looked for before every wave. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AUTOSCALER = "ToBeDeletedByClusterAutoscaler"
 
 
 def other_actors(pool: str, nodes: Iterable[NodeRow], now: datetime) -> tuple[Finding, ...]:
-    """What others are doing to the nodes of a pool right now; each of it is a reason to wait."""
+    """What other tools do to the nodes of a pool now; each finding is a reason to wait."""
     findings = []
     for node in sorted(nodes, key=lambda node: node.name):
         taints = {key for key, _, _ in node.taints}
@@ -32,6 +32,6 @@ def _finding(pool: str, node: NodeRow, what: str, source: str, now: datetime) ->
         "rollout.other-actor",
         Severity.BLOCKER,
         Subject("pool", pool),
-        Evidence(f"node {node.name}: {what}", "nobody else takes nodes away meanwhile", source, now),
-        "Wait for it, or stop that tool for the time of the rollout; then run this again.",
+        Evidence(f"node {node.name}: {what}", "no other tool takes nodes out of service", source, now),
+        "Wait until it has ended, or stop that tool during the rollout; then run this again.",
     )

@@ -1,4 +1,4 @@
-"""Whether a node carries the very run that would drain it, or the Prefect server or worker that it needs. Pure."""
+"""Which nodes run this rollout itself, or the Prefect server or worker that it needs. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAME = "app.kubernetes.io/name"
 
 
 def own_pods_by_node(pods: Iterable[Pod], own_name: str) -> dict[str, str]:
-    """Node -> the pod on it without which this run ends. own_name: the host name that this process sees."""
+    """By node: the pod on it without which this run ends. own_name: the host name of this process."""
     found: dict[str, str] = {}
     for pod in pods:
         ours = pod.labels.get(_NAME) in PREFECT or pod.name == own_name

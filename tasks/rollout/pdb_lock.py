@@ -1,5 +1,5 @@
-"""Nodes whose pods are under one disruption budget are drained one after another: at once they would only wait for
-each other."""
+"""Locks on PodDisruptionBudgets: nodes whose pods share a budget are drained one after another, for at once they would
+only wait for each other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALL = "every budget"
 
 
 class PdbLocks:
-    """One run's turns at budgets."""
+    """One run's locks."""
 
     def __init__(self, api: ClusterApi) -> None:
         self._api = api
@@ -24,14 +24,14 @@ class PdbLocks:
 
     @asynccontextmanager
     async def acquired(self, node: str) -> AsyncIterator[None]:
-        """This node's turn at every budget that its pods are under, always taken in the same order."""
+        """Holds the locks of every budget on this node. Invariant: always in the same order, so that none deadlock."""
         async with AsyncExitStack() as stack:
             for key in await self._budgets_on(node):
                 await stack.enter_async_context(self._turns[key])
             yield
 
     async def _budgets_on(self, node: str) -> list[str]:
-        """Where budgets may not be read, all nodes are taken to be under one."""
+        """The budgets of a node's pods. Where budgets may not be read, all nodes count as sharing one."""
         shared = Shared()
         try:
             budgets = await self._api.list_rows("/apis/policy/v1/poddisruptionbudgets", parse_budget)

@@ -1,6 +1,6 @@
-"""What a person has approved, and what of a new plan it covers. Pure.
+"""Whether a new plan is covered by an approval. Pure.
 
-An approved plan may be narrowed and nothing else: same goal, same limits, no host that was not in it.
+Invariant: an approval covers a plan with the same goal and limits, and with no host that was not approved.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from poolkeeper.tasks.rollout.goal import OnBlocked
 from poolkeeper.tasks.rollout.plan import Plan
 
 GOOD_FOR = timedelta(days=7)
-"""An approval that nobody has used by then is none any more."""
+"""An older approval does not count."""
 CLOCKS_APART = timedelta(minutes=5)
-"""So far the clock of whoever spoke may be ahead of ours; a word from later than that tells nothing of its age."""
+"""How far the approver's clock may be ahead of ours. The age of an approval from further ahead is unknown: it does not
+count."""
 
 
 def needs_approval(plan: Plan, asked_for: bool) -> str:
-    """Why a plan may not be carried out without a person's word; empty where it may."""
+    """Why a plan needs approval; empty: it does not."""
     if plan.limits.on_blocked is OnBlocked.FORCE:
         return "on_blocked is force: pods may be deleted whatever their budgets say"
     return "the run asks for approval" if asked_for else ""
@@ -39,7 +40,7 @@ def plan_row(plan: Plan) -> dict[str, Any]:
 
 
 def narrowed(plan: Plan, approvals: Iterable[Approval], now: datetime) -> tuple[Plan, Approval] | None:
-    """The plan in the order and waves that were approved, and the approval; None: none that is young covers it."""
+    """The plan in the approved order and waves, and the approval; None: no valid approval covers it."""
     mine = plan_row(plan)
     for approval in sorted(approvals, key=lambda a: a.asked_at, reverse=True):
         young = -CLOCKS_APART <= _age(approval, now) <= GOOD_FOR
@@ -55,7 +56,7 @@ def narrowed(plan: Plan, approvals: Iterable[Approval], now: datetime) -> tuple[
 
 
 def _age(approval: Approval, now: datetime) -> timedelta:
-    """Since the word was given; one that does not tell when is too old."""
+    """Since the approval was given; an approval without a valid time is too old."""
     try:
         return now - datetime.fromisoformat(approval.at)
     except (ValueError, TypeError):

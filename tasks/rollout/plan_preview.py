@@ -1,4 +1,4 @@
-"""A rollout's plan in words: versions, what each drain would meet, how long it takes against the windows. Pure."""
+"""A rollout's plan for people: versions, what each drain would meet, duration against the windows. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from poolkeeper.tasks.fleet.model import Site
 from poolkeeper.tasks.fleet.windows import open_intervals
 from poolkeeper.tasks.rollout.goal import Goal
 from poolkeeper.tasks.rollout.plan import Plan
-from poolkeeper.tasks.rollout.start_windows import HORIZON, start_refusal
+from poolkeeper.tasks.rollout.start_windows import WINDOWS_AHEAD, start_refusal
 from poolkeeper.tasks.rollout.verdicts import Effect, NodeForecast
 from poolkeeper.tasks.runs.durations import expected, in_words
 from poolkeeper.tasks.runs.watching import HostPlan, RunPlan
@@ -29,8 +29,8 @@ def preview_plan(
 ) -> RunPlan:
     """The plan for people.
 
-    drains: node -> what draining it alone would do
-    at_once: hosts that may be worked on at the same time
+    drains: by node, what draining it alone would do
+    at_once: hosts that may be changed at the same time
     host_s: how long one is expected to take, in seconds
     """
     sites = {planned.host.site.name: planned.host.site for planned in plan.hosts}
@@ -79,10 +79,10 @@ def _drain(forecast: NodeForecast | None) -> str:
 def _window(site: Site, now: datetime, needed_s: float) -> str:
     """Whether all of it fits into what is left of the window; empty: none is open now, or it has no end."""
     try:
-        ahead = open_intervals(site, now, now + HORIZON)
+        ahead = open_intervals(site, now, now + WINDOWS_AHEAD)
     except (OSError, CalendarInvalid):
         return ""  # each host's row says so
-    if not ahead or ahead[0].start > now or ahead[0].end >= now + HORIZON:
+    if not ahead or ahead[0].start > now or ahead[0].end >= now + WINDOWS_AHEAD:
         return ""
     left_s = (ahead[0].end - now).total_seconds()
     fits = "it fits" if needed_s <= left_s else "the rest waits for a later run"

@@ -8,7 +8,7 @@ from poolkeeper.tasks.fleet.calendars import CalendarInvalid
 from poolkeeper.tasks.fleet.model import Site
 from poolkeeper.tasks.fleet.windows import open_intervals
 
-HORIZON = timedelta(days=32)
+WINDOWS_AHEAD = timedelta(days=32)
 """How far ahead the next window is looked for."""
 
 
@@ -19,7 +19,7 @@ def start_refusal(site: Site, now: datetime, expected_s: float) -> str:
     """
     needed = timedelta(seconds=expected_s)
     try:
-        ahead = open_intervals(site, now, now + HORIZON)
+        ahead = open_intervals(site, now, now + WINDOWS_AHEAD)
     except (OSError, CalendarInvalid) as error:
         return f"the freezes of site {site.name} cannot be read: {error}"
     if ahead and ahead[0].start <= now and now + needed <= ahead[0].end:

@@ -1,4 +1,4 @@
-"""The user's own checks: a command where the flow runs, or a query of Prometheus. Not knowing is not passing."""
+"""The user's own checks: a command where the flow runs, or a Prometheus query. No answer means failed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 from poolkeeper.tasks.fleet.model import UserCheck
 from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject, redact
 
-TOLD_CHARACTERS = 300
+SHOWN_CHARACTERS = 300
 
 
 async def failing(checks: Iterable[UserCheck]) -> tuple[Finding, ...]:
@@ -32,8 +32,8 @@ async def _run(check: UserCheck) -> Finding | None:
         "rollout.check",
         Severity.BLOCKER,
         Subject("check", check.name),
-        Evidence(redact(why)[:TOLD_CHARACTERS], "the check passes", _source(check), datetime.now(UTC)),
-        "Mend what it shows, or take the check out of the pool's `rollout` settings; then run this again.",
+        Evidence(redact(why)[:SHOWN_CHARACTERS], "the check passes", _source(check), datetime.now(UTC)),
+        "Correct what it shows, or remove the check from the pool's `rollout` settings; then run this again.",
     )
 
 
@@ -74,5 +74,5 @@ async def _query(check: UserCheck) -> str:
 
 
 def _source(check: UserCheck) -> str:
-    """Where it was read; of a command its program alone, for its words may hold what is not to be told."""
+    """Where it was read; of a command only the program, for its arguments may hold secrets."""
     return check.command[0] if check.command else f"{check.prometheus}: {check.query}"

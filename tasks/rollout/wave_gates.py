@@ -1,4 +1,4 @@
-"""What must hold before the next wave: nodes and workloads that were fine before are so now."""
+"""The gates after a wave: nodes and workloads that were fine before must be fine again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from poolkeeper.tasks.outcomes import Evidence, Finding, Severity, Subject
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A Deployment or StatefulSet as it stands."""
+    """A Deployment or StatefulSet as it is now."""
 
     kind: str
     namespace: str
@@ -48,7 +48,7 @@ def _unread(item: Unread, kind: str) -> Workload:
 
 @total(_unread)
 def parse_workload(item: Json, kind: str) -> Workload:
-    """A Deployment or StatefulSet object as it stands."""
+    """A Deployment or StatefulSet object as it is now."""
     metadata, spec, status = section(item, "metadata"), section(item, "spec"), section(item, "status")
     names = required(metadata, "namespace"), required(metadata, "name")
     return Workload(kind, *names, whole(spec, "replicas", 1), whole(status, "readyReplicas"))
@@ -57,7 +57,7 @@ def parse_workload(item: Json, kind: str) -> Workload:
 def lost_nodes(
     before: Mapping[str, NodeRow], now: Mapping[str, NodeRow], at: datetime, going: Collection[str] = ()
 ) -> tuple[Finding, ...]:
-    """Nodes that were Ready when the run began and are not, without a claim of ours that explains it.
+    """Nodes that were Ready when the run started and are not, without a claim of ours that explains it.
 
     going: those that the rollout itself removes; they may be gone
     """
@@ -74,7 +74,7 @@ def lost_nodes(
 
 
 def lost_workloads(before: Mapping[str, Workload], now: Mapping[str, Workload], at: datetime) -> tuple[Finding, ...]:
-    """Workloads that had all they want when the run began and do not. One that was deleted or scaled is no loss."""
+    """Workloads that had all they want when the run started and do not. One that was deleted or scaled is no loss."""
     findings = []
     for key, was in sorted(before.items()):
         workload = now.get(key)
@@ -90,5 +90,5 @@ def lost_workloads(before: Mapping[str, Workload], now: Mapping[str, Workload], 
 
 def _finding(id: str, subject: Subject, observed: str, expected: str, at: datetime) -> Finding:
     evidence = Evidence(observed, expected, "Kubernetes API", at)
-    next_step = "Look at it before anything else is taken out; then run this again: it goes on where it stands."
+    next_step = "Repair it before more nodes leave service; then run this again: it continues from the current state."
     return Finding(id, Severity.BLOCKER, subject, evidence, next_step)

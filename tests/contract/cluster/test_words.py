@@ -97,7 +97,7 @@ async def test_what_a_run_has_gone_on_with_while_the_question_stood_is_left(
     code, out, _ = await release.ends("y\n")
     assert code == 1
     assert out.splitlines()[-2:] == [
-        "node node-1 is in phase changing now, and no longer in phase draining: it is left; `poolkeeper release node-1` gives it back"
+        "node node-1 is changing by now, and no longer draining: it is not released; `poolkeeper release node-1` releases it in any phase"
         " all the same",
         "released: 1",
     ]
@@ -134,7 +134,7 @@ async def test_what_a_rollout_has_begun_on_a_named_node_is_forgotten(
     for node in ("node-1", "node-2"):
         code, out, _ = await (await poolkeeper("release", node, "--yes")).ends()
         assert (code, out.splitlines()[-1]) == (0, "released: 1")
-    assert "intent node-2: upgrade {'kubernetes': '1.36.3'} was begun on host n02" in out
+    assert "intent node-2: upgrade {'kubernetes': '1.36.3'} was started on host n02" in out
     (lease,) = (await list_leases(cluster)).values()
     assert list(intents_by(lease.note, GOAL.id)) == ["n03"]
     code, out, _ = await (await poolkeeper("release", "--yes")).ends()
@@ -192,7 +192,7 @@ async def test_hold_and_unhold(embedded: SomeoneIsQuicker, cluster: ClusterApi, 
     await cluster.request("POST", PATH, body={"metadata": {"name": "cloud-1"}})
     assert (await (await poolkeeper("hold", node, "--reason", "disk swap")).ends())[0] == 0
     assert list((await read_stops(cluster)).holds) == [node]
-    assert (await (await poolkeeper("unhold", node)).ends())[:2] == (0, f"{node} is free again\n")
+    assert (await (await poolkeeper("unhold", node)).ends())[:2] == (0, f"{node} is not held any more\n")
 
 
 async def test_a_name_that_is_mistyped_holds_nothing(
