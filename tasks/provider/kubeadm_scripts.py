@@ -16,7 +16,8 @@ from typing import Any
 
 from poolkeeper.tasks.cluster.nodes import POOL_ID_LABEL, POOL_TYPE_LABEL
 from poolkeeper.tasks.fleet.model import Host, KubeadmProvider
-from poolkeeper.tasks.hosts.packages import APT, INSTALL, pins
+from poolkeeper.tasks.packages.apt.installing import INSTALL
+from poolkeeper.tasks.packages.apt.shell import APT, pins
 
 API_VERSION = "kubeadm.k8s.io/v1beta4"
 FIRST_KUBEADM_MINOR = 31

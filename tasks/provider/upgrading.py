@@ -1,8 +1,8 @@
-"""How a provider lets a host's Kubernetes be upgraded, as data: who carries it out looks at the kind of way.
+"""How a provider lets a host's Kubernetes be upgraded, as data. `tasks/upgrade/ways.py` acts by the kind of way.
 
 - `OnHost`: a script that the drained host runs.
-- `ByCall`: the provider is called, does it on the host, and a task of its own tells how it went.
-- `HandOff`: a person does it by the vendor's own steps, and the Node tells when it is done.
+- `ByCall`: the provider is called and upgrades the host; its task reports the result.
+- `HandOff`: a person upgrades the host by the vendor's steps; the Node reports its new version.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ class UpgradeRule:
     """How far apart a provider lets versions be, in minors of Kubernetes 1, and what else it asks for."""
 
     minors_behind: int
-    """A kubelet may be so much older than the API server; it may never be newer."""
+    """How many minors a kubelet may be older than the API server; it may never be newer."""
     one_minor_steps: bool
-    """Whether a node goes through every minor on its way."""
+    """Whether a node has to go through every minor on its way."""
     source: str
-    """Who says so, for a finding."""
+    """The document with this rule, for a finding."""
     min_disk_free_share: float = 0.0
-    """Of each file system that packages take room on, to be free afterwards."""
+    """Share of each file system that packages are installed on, which has to be free afterwards."""
 
 
 UPSTREAM = UpgradeRule(3, one_minor_steps=False, source="https://kubernetes.io/releases/version-skew-policy/")
@@ -33,26 +33,27 @@ UPSTREAM = UpgradeRule(3, one_minor_steps=False, source="https://kubernetes.io/r
 
 @dataclass(frozen=True, slots=True)
 class OnHost:
-    """A script that the host runs as root; run again it finishes what was cut off."""
+    """A script that the host runs as root; run again, it finishes what was interrupted."""
 
     script: Secret
 
 
 @dataclass(frozen=True, slots=True)
 class ByCall:
-    """The provider does it."""
+    """The provider upgrades the node when it is called."""
 
-    carry_out: Callable[[Callable[[], Awaitable[bool]]], Awaitable[str]]
-    """Wait until what runs there has ended, call unless the function given says that it is done by then, wait for the
-    end. Answers why it failed, empty when it did not. Raises ProviderError; waits for ever: put it under a deadline."""
+    run: Callable[[Callable[[], Awaitable[bool]]], Awaitable[str]]
+    """Waits for a task that runs already, calls unless the given function says that the node is upgraded by then, and
+    waits for the end of the task. Returns why it failed; empty: it succeeded. Raises ProviderError. Has no deadline of
+    its own."""
     refuses: Callable[[], Awaitable[str]]
-    """Why it takes no node to that version, to be asked before anything is touched; empty: it does. Raises
-    ProviderError."""
+    """Why the provider does not upgrade nodes to that version; empty: it does. Called before anything is touched.
+    Raises ProviderError."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandOff:
-    """Nothing is run: a person is shown what to do."""
+    """poolkeeper runs nothing: a person is shown what to do."""
 
     steps: str
     """The vendor's steps, with the commands in them."""

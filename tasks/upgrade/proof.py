@@ -1,5 +1,4 @@
-"""Proving that a node is at its goal and may take workloads again: all that onboarding proves, and what only an upgrade
-can get wrong."""
+"""The proof that a node is at its goal and may take workloads again: onboarding's proof, and what an upgrade adds."""
 
 from __future__ import annotations
 
@@ -10,14 +9,16 @@ from poolkeeper.tasks.acceptance.proof import Clients, NodeGone, Wanted, prove_n
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.fleet.versions import same_version
-from poolkeeper.tasks.hosts.packages import Package, pins, read_packages
 from poolkeeper.tasks.outcomes import Finding
-from poolkeeper.tasks.upgrade.pinning import same_runtime
-from poolkeeper.tasks.upgrade.telling import blocker, node_gone
+from poolkeeper.tasks.packages.apt.lists import read_packages
+from poolkeeper.tasks.packages.apt.shell import pins
+from poolkeeper.tasks.packages.runtimes import same_runtime
+from poolkeeper.tasks.packages.versions import Package
+from poolkeeper.tasks.upgrade.messages import blocker, node_gone
 
 
 def is_at(node: NodeRow, version: str | None, packages: Mapping[str, str]) -> bool:
-    """Whether a Node tells the goal's versions. Pure.
+    """Whether a Node reports the goal's versions. Pure.
 
     version: of the kubelet; None: any
     """
@@ -28,7 +29,7 @@ def is_at(node: NodeRow, version: str | None, packages: Mapping[str, str]) -> bo
 async def prove_upgrade(
     clients: Clients, host: Host, before: NodeRow, version: str | None, packages: Mapping[str, str], *, settle_s: float
 ) -> tuple[Finding, ...]:
-    """Every blocker that is left, read afresh; none: it is proven.
+    """Every blocker, read afresh; none: the node is proven.
 
     before: the Node as it was before the change
     version: of the kubelet; None: the one it had
@@ -37,7 +38,7 @@ async def prove_upgrade(
     """
     kubelet = version or before.kubelet_version or None
 
-    # right after a restart the Node still tells of the kubelet before
+    # right after a restart the Node still reports the old kubelet
     wanted = Wanted(kubelet, settle_s, lambda row: is_at(row, kubelet, packages))
     try:
         findings = await prove_node(clients, host, wanted)
@@ -54,7 +55,7 @@ async def prove_upgrade(
 def unlike_before(
     host: Host, before: NodeRow, node: NodeRow, packages: Mapping[str, str], here: Mapping[str, Package]
 ) -> tuple[Finding, ...]:
-    """What the checks of any node do not see: another machine, a runtime or a package that stayed behind. Pure.
+    """What the checks of any node do not find: another machine, or a runtime or package that was not upgraded. Pure.
 
     here: the goal's packages as the host has them
     """
@@ -64,9 +65,9 @@ def unlike_before(
             blocker(
                 host,
                 "upgrade.node.replaced",
-                f"Node {node.name} is another one, of machine {node.machine_id or 'unknown'}",
+                f"Node {node.name} was registered anew, by machine {node.machine_id or 'unknown'}",
                 f"the Node of machine {before.machine_id or 'unknown'}, as before the upgrade",
-                "Find out who removed the Node and what registered under its name, before anything else.",
+                "Find out first who deleted the Node and which machine registered under its name.",
                 source="Node",
             )
         )
@@ -75,7 +76,7 @@ def unlike_before(
             blocker(
                 host,
                 "upgrade.runtime.version",
-                f"its container runtime is {node.runtime_version or 'not told'}",
+                f"its container runtime is {node.runtime_version or 'not reported'}",
                 ", ".join(pins(packages)),
                 "See on the host whether it was restarted: `systemctl status containerd`, `containerd --version`.",
                 source="Node status.nodeInfo",
@@ -89,7 +90,7 @@ def unlike_before(
                 "upgrade.packages.behind",
                 ", ".join(behind),
                 ", ".join(pins(packages)),
-                "See who changes packages on the host besides: /var/log/apt/history.log.",
+                "Find out in /var/log/apt/history.log what else changes packages on the host.",
                 source="dpkg-query",
             )
         )
@@ -97,8 +98,8 @@ def unlike_before(
 
 
 def _for_upgrades(finding: Finding) -> Finding:
-    """A finding of any node's proof, with what to do about it here."""
+    """A finding of onboarding's proof, with the next step for an upgrade."""
     if finding.id != "node.kubelet.version":
         return finding
-    step = "See on the host which program its unit starts, and of which version: `systemctl cat kubelet`."
+    step = "See on the host which program the kubelet's unit starts, and its version: `systemctl cat kubelet`."
     return replace(finding, next_step=step)

@@ -188,7 +188,9 @@ def test_a_persons_cordon_hold_and_freeze(lab: RolloutLab) -> None:
         pytest.param(Fault.KEEPS_OLD_KUBELET, "node.kubelet.version", True, id="the old kubelet starts again"),
         pytest.param(Fault.NEVER_RETURNS, "node.ready", True, id="the node never comes back"),
         pytest.param(Fault.PACKAGE_MISSING, "upgrade.change.failed", True, id="the upgrade fails"),
-        pytest.param(Fault.DISK_FULL, "upgrade.disk.room", False, id="no room, which is seen before any drain"),
+        pytest.param(
+            Fault.DISK_FULL, "upgrade.disk.space", False, id="too little space, which is seen before any drain"
+        ),
     ],
 )
 def test_a_host_that_fails_stops_the_rollout_until_it_is_mended(

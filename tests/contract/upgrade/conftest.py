@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,22 +23,12 @@ from poolkeeper.tasks.provider import Provider
 from poolkeeper.tasks.provider.ack import Ack
 from poolkeeper.tasks.provider.kubeadm import Kubeadm
 from poolkeeper.tasks.settings import secret_reader
-from poolkeeper.tasks.upgrade import Goal, Limits, Pins, Upgrade
+from poolkeeper.tasks.upgrade import HostUpgrade, Pins, StepTimeouts, VersionGoal
 
 OLD, NEW = "v1.35.4", "v1.36.3"
 HOSTS = 40
 DEADLINE_S = 60.0
-LIMITS = Limits(stage_s=30, change_s=30, hand_off_s=30, settle_s=20)
-
-
-@dataclass
-class Told:
-    """What a run has said."""
-
-    lines: list[str] = field(default_factory=list)
-
-    def __call__(self, line: str) -> None:
-        self.lines.append(line)
+TIMEOUTS = StepTimeouts(stage_s=30, change_s=30, hand_off_s=30, settle_s=20)
 
 
 @dataclass
@@ -68,25 +58,23 @@ class World:
 
     def upgrade(
         self,
-        goal: Goal,
+        goal: VersionGoal,
         *,
         provider: Provider | None = None,
         dry_run: bool = False,
         guards: Sequence[Guard] = (),
-        show: Told | None = None,
         pinned: Pins | None = None,
-        **limits: float,
-    ) -> Upgrade:
+        **timeouts: float,
+    ) -> HostUpgrade:
         """One run's."""
-        return Upgrade(
+        return HostUpgrade(
             api=self.api,
             sessions=self.sessions,
             provider=provider or self.provider(),
             gate=Gate(guards, dry_run=dry_run),
-            show=show or Told(),
             goal=goal,
             request=FactsRequest(api_url=self.api.url, api_ca_pem=self.api.ca_pem),
-            limits=replace(LIMITS, **limits),
+            timeouts=replace(TIMEOUTS, **timeouts),
             pinned=pinned,
         )
 

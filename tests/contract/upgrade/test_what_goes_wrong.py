@@ -14,12 +14,12 @@ from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts.fence import FencedOff, claim
 from poolkeeper.tasks.hosts.units import UnitRun, unit_state
 from poolkeeper.tasks.outcomes import Change, Finding, GateRefused, Refusal
-from poolkeeper.tasks.upgrade import Goal, Upgrade
-from poolkeeper.tasks.upgrade.carrying import UPGRADE_UNIT
+from poolkeeper.tasks.upgrade import HostUpgrade, VersionGoal
+from poolkeeper.tasks.upgrade.ways import UPGRADE_UNIT
 from tests.contract.hosts.fences import fence
-from tests.contract.upgrade.conftest import DEADLINE_S, NEW, OLD, Told, World, opened
+from tests.contract.upgrade.conftest import DEADLINE_S, NEW, OLD, World, opened
 
-CONTAINERD = Goal(packages={"containerd": "1.6.24~ds1-1+deb12u1"})
+CONTAINERD = VersionGoal(packages={"containerd": "1.6.24~ds1-1+deb12u1"})
 
 
 def ids(findings: tuple[Finding, ...]) -> list[str]:
@@ -32,14 +32,14 @@ def ids(findings: tuple[Finding, ...]) -> list[str]:
 @pytest.mark.parametrize(
     ("fault", "goal", "id"),
     [
-        pytest.param(Fault.PACKAGE_MISSING, CONTAINERD, "upgrade.packages.missing", id="the package is missing"),
+        pytest.param(Fault.PACKAGE_MISSING, CONTAINERD, "hosts.packages.missing", id="the package is missing"),
         pytest.param(Fault.MIRROR_DOWN, CONTAINERD, "hosts.packages.lists", id="the mirror is down"),
-        pytest.param(Fault.DISK_FULL, CONTAINERD, "upgrade.disk.room", id="the disk is full"),
-        pytest.param(Fault.DISK_FULL, Goal(NEW), "upgrade.disk.room", id="the disk is full, without packages"),
+        pytest.param(Fault.DISK_FULL, CONTAINERD, "upgrade.disk.space", id="the disk is full"),
+        pytest.param(Fault.DISK_FULL, VersionGoal(NEW), "upgrade.disk.space", id="the disk is full, without packages"),
     ],
 )
 async def test_what_keeps_a_host_from_being_drained(
-    world: World, host: Host, fault: Fault, goal: Goal, id: str
+    world: World, host: Host, fault: Fault, goal: VersionGoal, id: str
 ) -> None:
     before = await world.run(host, "dpkg-query -W containerd")
     world.break_host(host, fault)
@@ -52,28 +52,28 @@ async def test_what_keeps_a_host_from_being_drained(
 
 
 async def test_a_package_that_did_not_come_by_apt(world: World, host: Host) -> None:
-    upgrade = world.upgrade(Goal("1.36.3", {"runc": "1.1.5+ds1-1"}), provider=world.kubeadm())
-    assert ids(await upgrade.stage(host)) == ["upgrade.packages.not-installed"] * 2
+    upgrade = world.upgrade(VersionGoal("1.36.3", {"runc": "1.1.5+ds1-1"}), provider=world.kubeadm())
+    assert ids(await upgrade.stage(host)) == ["hosts.packages.not-installed"] * 2
 
 
 async def test_what_would_go_back_is_refused_before_anything_is_touched(world: World, host: Host) -> None:
     await world.run(host, "apt-get -y -q install containerd=1.6.24~ds1-1+deb12u1")
     before = await world.run(host, "dpkg-query -W")
-    older = world.upgrade(Goal(packages={"containerd": "1.6.20~ds1-1+deb12u1"}))
+    older = world.upgrade(VersionGoal(packages={"containerd": "1.6.20~ds1-1+deb12u1"}))
     for findings in (await older.stage(host), await older.change(host, fence())):
-        assert ids(findings) == ["upgrade.packages.downgrade"]
+        assert ids(findings) == ["hosts.packages.downgrade"]
     for goal in ("1.35.3", f"{OLD}-rc.0"):
-        assert ids(await world.upgrade(Goal(goal)).stage(host)) == ["upgrade.skew.downgrade"]
-    assert ids(await world.upgrade(Goal(f"{OLD}-aliyun.1")).stage(host)) == ["upgrade.skew.builds"]
+        assert ids(await world.upgrade(VersionGoal(goal)).stage(host)) == ["upgrade.skew.downgrade"]
+    assert ids(await world.upgrade(VersionGoal(f"{OLD}-aliyun.1")).stage(host)) == ["upgrade.skew.builds"]
     assert await world.run(host, "dpkg-query -W") == before
 
 
 async def test_a_version_that_the_provider_brings_no_node_to(world: World, host: Host) -> None:
     """ACK's call brings nodes to the cluster's own version: any other would be refused once the node is drained."""
     provider = world.provider(upgrade="call", upgrade_command=None)
-    (finding,) = await world.upgrade(Goal("1.36.2"), provider=provider).stage(host)
+    (finding,) = await world.upgrade(VersionGoal("1.36.2"), provider=provider).stage(host)
     assert (finding.id, finding.evidence.observed) == ("upgrade.provider.goal", "the cluster is at 1.36.3-aliyun.1")
-    assert await world.upgrade(Goal(NEW), provider=provider).stage(host) == ()
+    assert await world.upgrade(VersionGoal(NEW), provider=provider).stage(host) == ()
 
 
 async def test_what_was_staged_needs_no_mirror(world: World, host: Host) -> None:
@@ -91,19 +91,19 @@ async def test_what_was_staged_needs_no_mirror(world: World, host: Host) -> None
 async def test_a_later_host_gets_what_the_first_one_got_or_nothing(world: World, host: Host, other: Host) -> None:
     for each in (host, other):
         await world.with_packages(each)
-    upgrade = world.upgrade(Goal("1.36"), provider=world.kubeadm())
+    upgrade = world.upgrade(VersionGoal("1.36"), provider=world.kubeadm())
     assert await upgrade.stage(host) == ()
     world.break_host(other, Fault.PACKAGE_MISSING)
     try:
         findings = await upgrade.stage(other)
     finally:
         world.mend_host(other)
-    assert ids(findings) == ["upgrade.packages.missing"] * 2
-    assert findings[0].evidence.expected == "kubelet 1.36.3-1.1, which every host of this rollout gets"
+    assert ids(findings) == ["hosts.packages.missing"] * 2
+    assert findings[0].evidence.expected == "kubelet 1.36.3-1.1, which every host of this run gets"
 
 
 async def test_a_kubelet_that_stays_old_is_not_proven(world: World, host: Host) -> None:
-    upgrade = world.upgrade(Goal(NEW), settle_s=2)
+    upgrade = world.upgrade(VersionGoal(NEW), settle_s=2)
     before = await world.node(host)
     world.break_host(host, Fault.KEEPS_OLD_KUBELET)
     try:
@@ -113,7 +113,7 @@ async def test_a_kubelet_that_stays_old_is_not_proven(world: World, host: Host) 
         world.mend_host(host)
     assert (finding.id, finding.evidence.observed, finding.evidence.expected) == ("node.kubelet.version", OLD, "1.36.3")
     assert "systemctl cat kubelet" in finding.next_step
-    assert not await upgrade.finished(host, await world.node(host))
+    assert not await upgrade.is_finished(host, await world.node(host))
     # mended, it is done again: that the unit had ended well was not enough
     assert await upgrade.change(host, fence()) == ()
     assert await upgrade.prove(host, before) == ()
@@ -121,7 +121,7 @@ async def test_a_kubelet_that_stays_old_is_not_proven(world: World, host: Host) 
 
 async def test_a_kubelet_that_stays_old_is_seen_at_once_where_kubeadm_upgrades(world: World, host: Host) -> None:
     await world.with_packages(host)
-    upgrade = world.upgrade(Goal(NEW), provider=world.kubeadm())
+    upgrade = world.upgrade(VersionGoal(NEW), provider=world.kubeadm())
     world.break_host(host, Fault.KEEPS_OLD_KUBELET)
     try:
         (finding,) = await upgrade.change(host, fence())
@@ -132,20 +132,20 @@ async def test_a_kubelet_that_stays_old_is_seen_at_once_where_kubeadm_upgrades(w
 
 
 async def test_a_kubelet_that_never_returns_is_not_proven(world: World, host: Host) -> None:
-    upgrade = world.upgrade(Goal(NEW), settle_s=2)
+    upgrade = world.upgrade(VersionGoal(NEW), settle_s=2)
     before = await world.node(host)
     world.break_host(host, Fault.NEVER_RETURNS)
     assert await upgrade.change(host, fence()) == ()
     assert ids(await upgrade.prove(host, before)) == ["node.ready"]
     assert (await unit_state(world.sessions, host, UPGRADE_UNIT)).state is UnitRun.SUCCEEDED, "kept for whoever looks"
     world.mend_host(host)
-    assert await world.upgrade(Goal(NEW)).prove(host, before) == ()
+    assert await world.upgrade(VersionGoal(NEW)).prove(host, before) == ()
 
 
 @pytest.mark.parametrize("way", ["command", "call"])
 async def test_a_failed_one_is_told_and_tried_again(world: World, host: Host, way: str) -> None:
     command = world.ack.upgrade_command if way == "command" else None
-    upgrade = world.upgrade(Goal(NEW), provider=world.provider(upgrade=way, upgrade_command=command))
+    upgrade = world.upgrade(VersionGoal(NEW), provider=world.provider(upgrade=way, upgrade_command=command))
     before = await world.node(host)
     world.break_host(host, Fault.PACKAGE_MISSING)
     try:
@@ -189,10 +189,10 @@ class Held:
         await asyncio.to_thread(self.pipe.write_text, "go\n")
 
 
-async def test_cut_off_while_it_runs_it_is_taken_up_by_name(world: World, host: Host) -> None:
+async def test_an_interrupted_upgrade_is_followed_by_its_name(world: World, host: Host, said: list[str]) -> None:
     held, before = Held(world, host), await world.node(host)
     await held.make()
-    upgrade = world.upgrade(Goal(NEW), provider=world.provider(upgrade_command=held.command))
+    upgrade = world.upgrade(VersionGoal(NEW), provider=world.provider(upgrade_command=held.command))
     first = asyncio.create_task(upgrade.change(host, fence()))
     await until(held.begun)
     first.cancel()
@@ -200,19 +200,18 @@ async def test_cut_off_while_it_runs_it_is_taken_up_by_name(world: World, host: 
         await first
 
     async with opened(world.folder) as anew:  # another process would have sessions of its own as well
-        told = Told()
-        again = anew.upgrade(Goal(NEW), provider=anew.provider(upgrade_command=held.command), show=told)
+        again = anew.upgrade(VersionGoal(NEW), provider=anew.provider(upgrade_command=held.command))
         second = asyncio.create_task(again.change(host, fence(2)))
 
         async def follows() -> bool:
-            return told.lines == [f"{host.name}: following the upgrade that runs"]
+            return f"{host.name}: waits for unit {UPGRADE_UNIT}, which an earlier run has started" in said
 
         await until(follows)
         await held.let()
         assert await second == ()
         assert held.ran.read_text() == "run\n", "it was not begun a second time"
         assert await again.prove(host, before) == ()
-        assert await again.finished(host, await anew.node(host))
+        assert await again.is_finished(host, await anew.node(host))
 
 
 async def test_cut_off_after_its_end_it_is_not_done_again(world: World, host: Host) -> None:
@@ -220,15 +219,15 @@ async def test_cut_off_after_its_end_it_is_not_done_again(world: World, host: Ho
     command = f"echo run >> {ran}; edgeadm upgrade --version=v{{version}}"
     before = await world.node(host)
     for fencing_token in (1, 2):
-        upgrade = world.upgrade(Goal(NEW), provider=world.provider(upgrade_command=command))
+        upgrade = world.upgrade(VersionGoal(NEW), provider=world.provider(upgrade_command=command))
         assert await upgrade.change(host, fence(fencing_token)) == ()
     assert ran.read_text() == "run\n"
     assert await upgrade.prove(host, before) == ()
 
 
 async def test_a_call_that_an_earlier_run_made_is_waited_for_and_not_repeated(world: World, host: Host) -> None:
-    def anew() -> Upgrade:
-        return world.upgrade(Goal(NEW), provider=world.provider(upgrade="call", upgrade_command=None))
+    def anew() -> HostUpgrade:
+        return world.upgrade(VersionGoal(NEW), provider=world.provider(upgrade="call", upgrade_command=None))
 
     first = asyncio.create_task(anew().change(host, fence()))
 
@@ -249,7 +248,7 @@ async def test_a_call_that_an_earlier_run_made_is_waited_for_and_not_repeated(wo
 async def test_a_run_that_has_lost_its_lease_does_nothing(world: World, host: Host) -> None:
     await claim(world.sessions, host, fence(5))
     with pytest.raises(FencedOff):
-        await world.upgrade(Goal(NEW)).change(host, fence(4))
+        await world.upgrade(VersionGoal(NEW)).change(host, fence(4))
     assert (await unit_state(world.sessions, host, UPGRADE_UNIT)).state is UnitRun.ABSENT
 
 
@@ -265,25 +264,25 @@ async def test_the_gate_is_asked_first(world: World, host: Host) -> None:
 
 
 async def test_versions_are_compared_again_before_the_change(world: World, host: Host) -> None:
-    assert ids(await world.upgrade(Goal("1.37.0")).change(host, fence())) == ["upgrade.skew.goal-newer"]
-    assert ids(await world.upgrade(Goal("1.34.9")).change(host, fence())) == ["upgrade.skew.downgrade"]
+    assert ids(await world.upgrade(VersionGoal("1.37.0")).change(host, fence())) == ["upgrade.skew.goal-newer"]
+    assert ids(await world.upgrade(VersionGoal("1.34.9")).change(host, fence())) == ["upgrade.skew.downgrade"]
     await world.run(host, "edgeadm upgrade --version=v1.34.9")
-    (finding,) = await world.upgrade(Goal(NEW)).change(host, fence())
-    assert (finding.id, finding.next_step) == ("upgrade.skew.steps", "Upgrade to 1.35 first, then go on to 1.36.3.")
+    (finding,) = await world.upgrade(VersionGoal(NEW)).change(host, fence())
+    assert (finding.id, finding.next_step) == ("upgrade.skew.steps", "Upgrade to 1.35 first, then to 1.36.3.")
 
 
 async def test_a_node_that_is_gone(world: World, host: Host) -> None:
     before = await world.node(host)
     await world.api.request("DELETE", f"/api/v1/nodes/{host.node_name}")
-    assert ids(await world.upgrade(Goal(NEW)).change(host, fence())) == ["upgrade.node.gone"]
-    assert ids(await world.upgrade(Goal(NEW)).prove(host, before)) == ["upgrade.node.gone"]
+    assert ids(await world.upgrade(VersionGoal(NEW)).change(host, fence())) == ["upgrade.node.gone"]
+    assert ids(await world.upgrade(VersionGoal(NEW)).prove(host, before)) == ["upgrade.node.gone"]
 
 
 async def test_a_machine_that_is_not_the_nodes_is_not_upgraded(world: World, host: Host, other: Host) -> None:
     """Two addresses were swapped in the fleet file: the Node that is drained is not that of the machine that answers."""
     packages, before = await world.run(other, "dpkg-query -W"), await world.node(host)
     async with opened(world.folder) as anew:  # which has no session to the host by its right address
-        crossed, goal = replace(host, address=other.address, ssh=other.ssh), Goal(NEW)
+        crossed, goal = replace(host, address=other.address, ssh=other.ssh), VersionGoal(NEW)
         for upgrade in (anew.upgrade(goal), anew.upgrade(goal, dry_run=True)):
             assert ids(await upgrade.stage(crossed)) == ["node.identity.other-machine"]
         upgrade = anew.upgrade(goal)
@@ -305,28 +304,31 @@ async def test_a_goal_that_another_machine_is_at_is_not_reached(world: World, ho
     at_goal = replace(node, runtime_version="containerd://1.6.24~ds1")  # upgraded by other means than apt
     async with opened(world.folder) as anew:
         crossed = replace(host, address=other.address, ssh=other.ssh)
-        assert not await anew.upgrade(Goal(packages={"containerd": version})).finished(crossed, at_goal)
+        assert not await anew.upgrade(VersionGoal(packages={"containerd": version})).is_finished(crossed, at_goal)
 
 
 async def test_a_machine_that_is_not_the_declared_one(world: World, host: Host) -> None:
     declared = replace(host, machine_id="f" * 32)
     for findings in (
-        await world.upgrade(Goal(NEW)).stage(declared),
-        await world.upgrade(Goal(NEW)).change(declared, fence()),
+        await world.upgrade(VersionGoal(NEW)).stage(declared),
+        await world.upgrade(VersionGoal(NEW)).change(declared, fence()),
     ):
         assert ids(findings) == ["node.identity.machine-id"]
 
 
 async def test_a_machine_that_does_not_tell_who_it_is(world: World, host: Host) -> None:
     (world.root(host) / "etc/machine-id").unlink()
-    for findings in (await world.upgrade(Goal(NEW)).stage(host), await world.upgrade(Goal(NEW)).change(host, fence())):
+    for findings in (
+        await world.upgrade(VersionGoal(NEW)).stage(host),
+        await world.upgrade(VersionGoal(NEW)).change(host, fence()),
+    ):
         assert ids(findings) == ["node.identity.unknown"]
 
 
 async def test_what_a_kill_has_left_unheld_is_held_again_once_it_is_proven(world: World, host: Host) -> None:
     """Killed between installing and holding, host and Node are at the goal: nothing is installed any more."""
     await world.with_packages(host)
-    upgrade, before = world.upgrade(Goal(NEW), provider=world.kubeadm()), await world.node(host)
+    upgrade, before = world.upgrade(VersionGoal(NEW), provider=world.kubeadm()), await world.node(host)
     assert await upgrade.stage(host) == ()
     assert await upgrade.change(host, fence()) == ()
     await world.run(host, "apt-mark unhold kubelet; echo kubelet > $POOLKEEPER_ROOT/var/lib/poolkeeper/held")

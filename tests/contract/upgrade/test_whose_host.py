@@ -14,8 +14,8 @@ from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import FactsRequest, Sessions
 from poolkeeper.tasks.hosts.fence import FencedOff
 from poolkeeper.tasks.outcomes import Gate
-from poolkeeper.tasks.upgrade import Goal, Limits, Upgrade
-from poolkeeper.tasks.upgrade.carrying import UPGRADE_UNIT
+from poolkeeper.tasks.upgrade import HostUpgrade, StepTimeouts, VersionGoal
+from poolkeeper.tasks.upgrade.ways import UPGRADE_UNIT
 from tests.contract.cluster.conftest import SomeoneIsQuicker, admin, api, ca, cluster, embedded
 from tests.contract.hosts.conftest import World, open_sessions
 from tests.contract.hosts.machines import Machine
@@ -29,7 +29,7 @@ NODE = "fra1-n01"
 MACHINE_ID, ANOTHER_ID = "1" * 32, "2" * 32
 RAN = "/tmp/ran"
 COMMAND = f'echo run >> "$POOLKEEPER_ROOT{RAN}"'
-LIMITS = Limits(stage_s=5, change_s=5, hand_off_s=0.2, settle_s=0.2)
+TIMEOUTS = StepTimeouts(stage_s=5, change_s=5, hand_off_s=0.2, settle_s=0.2)
 
 
 @pytest.fixture
@@ -50,18 +50,17 @@ async def on(behaviour: type[Obliging], folder: Path) -> AsyncIterator[tuple[Hos
         yield world.host(server.port), sessions
 
 
-def upgrading(cluster: ClusterApi, sessions: Sessions, openapi: AckOpenApi, way: str) -> Upgrade:
+def upgrading(cluster: ClusterApi, sessions: Sessions, openapi: AckOpenApi, way: str) -> HostUpgrade:
     """An upgrade by one of ACK's ways."""
     provider = ack_at(openapi.endpoint, upgrade=way, upgrade_command=COMMAND if way == "command" else None)
-    return Upgrade(
+    return HostUpgrade(
         api=cluster,
         sessions=sessions,
         provider=provider,
         gate=Gate(dry_run=False),
-        show=lambda text: None,
-        goal=Goal("1.36.3"),
+        goal=VersionGoal("1.36.3"),
         request=FactsRequest(),
-        limits=LIMITS,
+        timeouts=TIMEOUTS,
     )
 
 

@@ -18,7 +18,7 @@ import pytest
 from poolkeeper.deployments.lab import lifecycle
 from poolkeeper.deployments.lab.layout import LabFolder
 from poolkeeper.deployments.lab.real.machines.rebuilt_packages import CONTAINER_RUNTIME, REBUILT
-from poolkeeper.tasks.upgrade.carrying import UPGRADE_UNIT
+from poolkeeper.tasks.upgrade.ways import UPGRADE_UNIT
 from tests.e2e.conftest import Json, MachinesCluster
 from tests.e2e.history import CLAIM
 

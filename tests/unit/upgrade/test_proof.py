@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from poolkeeper.tasks.cluster.nodes import NodeRow
-from poolkeeper.tasks.hosts.packages import Package
+from poolkeeper.tasks.packages.versions import Package
 from poolkeeper.tasks.upgrade.proof import unlike_before
 from tests.unit.onboard.builders import a_host, a_node
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from poolkeeper.tasks.outcomes import Secret
+from poolkeeper.tasks.packages.scripts import end_line
 from poolkeeper.tasks.provider.upgrading import OnHost
-from poolkeeper.tasks.upgrade.scripts import end_mark, upgrade_script
+from poolkeeper.tasks.upgrade.scripts import upgrade_script
 
 PROGRAMS = {
     "apt-get": 'echo "apt-get: ${*##*install }" >> "$world/did"; [ ! -e "$world/apt-fails" ]\n',
@@ -60,7 +61,7 @@ def test_parts(tmp_path: Path, packages: dict[str, str], provider: OnHost | None
     script = upgrade_script(packages, provider, "abc")
     assert script is not None
     code, words, done = run(tmp_path, script)
-    assert (code, words[-2], done) == (0, end_mark("abc"), did)
+    assert (code, words[-2], done) == (0, end_line("abc"), did)
 
 
 def test_nothing_to_run() -> None:
@@ -80,7 +81,7 @@ def test_what_fails_ends_it_without_the_mark(tmp_path: Path, text: str, marks: t
     assert script is not None
     ended, words, _ = run(tmp_path, script, *marks)
     assert ended == code
-    assert end_mark("abc") not in words
+    assert end_line("abc") not in words
 
 
 def test_hostile_versions_stay_values(tmp_path: Path) -> None:

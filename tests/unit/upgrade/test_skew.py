@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from poolkeeper.tasks.outcomes import Checked, Severity, Subject, Verdict
 from poolkeeper.tasks.provider.upgrading import UPSTREAM, UpgradeRule
-from poolkeeper.tasks.upgrade.goal import Goal
-from poolkeeper.tasks.upgrade.skew import SkewPlan, goals_in_turn, minor_on_the_way, plan_steps, ways_by
+from poolkeeper.tasks.upgrade.skew import SkewPlan, plan_steps
 from tests.unit.onboard.builders import a_finding
 
 VENDOR = UpgradeRule(2, one_minor_steps=True, source="the vendor")
@@ -106,31 +103,6 @@ def test_a_node_that_is_too_far_behind_is_told_and_upgraded() -> None:
     found = plan("1.36.3", n01="v1.32.0")
     assert found.steps == {"n01": ("1.36.3",)}
     assert [(f.id, f.severity) for f in found.findings] == [("upgrade.skew.behind", Severity.WARNING)]
-
-
-def test_a_step_that_an_earlier_run_has_left_comes_first() -> None:
-    """It tells the step's version already and is not proven: without its claim's goal nobody would take it up again."""
-    goal = Goal("1.36.3", {"containerd": "1.7.24-1"})
-    steps = {"a": ("1.35", "1.36.3"), "b": ("1.34", "1.35", "1.36.3"), "c": ("1.36.3",), "d": ()}
-    ways = ways_by(steps, {"a": "1.34", "b": "1.34", "refused": "1.34"})
-    assert ways == {**steps, "a": ("1.34", "1.35", "1.36.3")}
-    assert goals_in_turn(goal, ways) == [Goal("1.34"), Goal("1.35"), goal]
-
-
-@pytest.mark.parametrize(
-    ("begun", "step"),
-    [
-        pytest.param({"kubernetes": "v1.34"}, "1.34", id="a step"),
-        pytest.param({"kubernetes": "v1.36"}, None, id="no minor before the goal's"),
-        pytest.param({"kubernetes": "v1.34.2"}, None, id="a version that someone has named"),
-        pytest.param({"kubernetes": "v1.34", "packages": {"containerd": "1.7.24-1"}}, None, id="with packages"),
-        pytest.param({"packages": {"containerd": "1.7.24-1"}}, None, id="packages alone"),
-        pytest.param({"kubernetes": "latest"}, None, id="by hand"),
-        pytest.param({}, None, id="nothing"),
-    ],
-)
-def test_steps_on_the_way(begun: dict[str, Any], step: str | None) -> None:
-    assert minor_on_the_way(begun, Goal("1.36.3")) == step
 
 
 def test_nothing_while_the_control_plane_is_not_ready() -> None:

@@ -16,7 +16,7 @@ from poolkeeper.tasks.hosts import FactsRequest, Sessions
 from poolkeeper.tasks.outcomes import Gate
 from poolkeeper.tasks.provider import open_provider
 from poolkeeper.tasks.settings import secret_reader
-from poolkeeper.tasks.upgrade import Goal, Limits, Pins, Upgrade
+from poolkeeper.tasks.upgrade import HostUpgrade, Pins, StepTimeouts, VersionGoal
 from tests.contract.hosts.fences import fence
 from tests.e2e.conftest import Json, MachinesCluster
 from tests.warm import Ended
@@ -158,7 +158,7 @@ def test_a_pod_answers_from_another_host(machines: MachinesCluster, accepted: li
     assert machines.shell(accepted[2], f"curl --silent --max-time 10 http://{address}:8000/") == "hello"
 
 
-async def upgraded(machines: MachinesCluster, name: str, goal: Goal) -> Pins:
+async def upgraded(machines: MachinesCluster, name: str, goal: VersionGoal) -> Pins:
     """A drained machine's upgrade from stage to proof, with poolkeeper's own rights; what was looked up for it."""
     fleet, secret = load_fleet(machines.folder.fleet), secret_reader()
     host = fleet.hosts[name]
@@ -168,33 +168,32 @@ async def upgraded(machines: MachinesCluster, name: str, goal: Goal) -> Pins:
         connect(cluster, secret(cluster.kubeconfig)) as api,
         Sessions(fleet.ssh_limits, secret) as sessions,
     ):
-        upgrade = Upgrade(
+        upgrade = HostUpgrade(
             api=api,
             sessions=sessions,
             provider=provider,
             gate=Gate(dry_run=False),
-            show=print,
             goal=goal,
             request=FactsRequest(api_url=api.url, api_ca_pem=api.ca_pem),
-            limits=Limits(stage_s=120, change_s=120, settle_s=90),
+            timeouts=StepTimeouts(stage_s=120, change_s=120, settle_s=90),
         )
         before = await get_node(api, host.node_name)
         assert before is not None
-        assert not await upgrade.finished(host, before)
+        assert not await upgrade.is_finished(host, before)
         assert await upgrade.stage(host) == ()
         machines.kubectl("drain", name, "--ignore-daemonsets", "--force", "--timeout=60s")
         assert await upgrade.change(host, fence()) == ()
         assert await upgrade.prove(host, before) == ()
         after = await get_node(api, host.node_name)
         assert after is not None
-        assert await upgrade.finished(host, after)
+        assert await upgrade.is_finished(host, after)
         return upgrade.pins
 
 
 def test_a_node_is_upgraded_by_packages_and_kubeadm(machines: MachinesCluster, accepted: list[str]) -> None:
     host = next(name for name in accepted if name in machines.names_in("batch"))
     holds, boot = machines.shell(host, "apt-mark showhold"), machines.shell(host, "cat /proc/sys/kernel/random/boot_id")
-    pins = asyncio.run(upgraded(machines, host, Goal("1.36")))
+    pins = asyncio.run(upgraded(machines, host, VersionGoal("1.36")))
     assert pins.kubernetes == NEWER
     node = machines.nodes[host]
     assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{NEWER}"

@@ -1,15 +1,15 @@
-"""Upgrading one host: what is fetched before its drain, the change itself, and the proof that it may serve again.
+"""Upgrading one host: fetching packages before its drain, the change itself, and the proof that it may serve again.
 
-A rollout calls these in turn and holds lease, cordon and slot itself. Each looks first, so that whichever was cut off
-can be called again: what was fetched stays fetched, a unit that runs is followed by its name, what is done is not done
-twice. Every mutation passes the gate. Findings that are blockers say why it does not go on.
+A rollout calls these steps in turn; lease, cordon and slot are the rollout's. The invariant: each step looks before it
+acts, so a step that was interrupted is simply called again. Fetched packages stay fetched, a running unit is followed
+by its name, nothing is done twice. Every mutation passes the gate. A blocker says why a step has stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from poolkeeper.tasks.acceptance.identity import another_machine
@@ -19,28 +19,35 @@ from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, wait_node
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import FactsRequest, Sessions
 from poolkeeper.tasks.hosts.fence import Fence, claim
-from poolkeeper.tasks.hosts.packages import PackageError, download, hold_again, no_room, pins, read_need, read_packages
 from poolkeeper.tasks.hosts.units import forget_unit
 from poolkeeper.tasks.outcomes import Finding, Gate, GateRefused, Severity, Subject, blockers, failed_by
+from poolkeeper.tasks.packages.apt.downloads import download, read_need
+from poolkeeper.tasks.packages.apt.installing import hold_again
+from poolkeeper.tasks.packages.apt.lists import read_packages
+from poolkeeper.tasks.packages.apt.shell import pins
+from poolkeeper.tasks.packages.errors import PackageError
+from poolkeeper.tasks.packages.scripts import run_script
+from poolkeeper.tasks.packages.space import too_little_space
+from poolkeeper.tasks.packages.versions import MISSING
 from poolkeeper.tasks.provider import Provider, ProviderError
 from poolkeeper.tasks.provider.upgrading import ByCall, HandOff, OnHost, Way
-from poolkeeper.tasks.upgrade.carrying import UPGRADE_UNIT, call_provider, run_script, wait_for_person
-from poolkeeper.tasks.upgrade.goal import Goal
+from poolkeeper.tasks.upgrade.goal import VersionGoal
+from poolkeeper.tasks.upgrade.messages import blocker, node_gone
 from poolkeeper.tasks.upgrade.pinning import Pins
 from poolkeeper.tasks.upgrade.proof import is_at, prove_upgrade
 from poolkeeper.tasks.upgrade.resolving import Resolver
-from poolkeeper.tasks.upgrade.scripts import end_mark, upgrade_script
+from poolkeeper.tasks.upgrade.scripts import upgrade_script
 from poolkeeper.tasks.upgrade.skew import SkewPlan, plan_steps
-from poolkeeper.tasks.upgrade.telling import blocker, node_gone, provider_refused
+from poolkeeper.tasks.upgrade.ways import UPGRADE_UNIT, call_provider, script_findings, wait_for_person
 
 _log = logging.getLogger(__name__)
 
-SHOWS_WITHIN_S = 30.0
-"""In which a Node tells what its restarted kubelet is: it writes its status as it starts, and every 10 s."""
+REPORTED_WITHIN_S = 30.0
+"""Within it a Node reports its restarted kubelet's version: a kubelet writes its status at its start and every 10 s."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class StepTimeouts:
     """How long each step may take, in seconds."""
 
     stage_s: float = 1800.0
@@ -50,11 +57,11 @@ class Limits:
     hand_off_s: float = 4 * 3600.0
     """A person's work."""
     settle_s: float = 600.0
-    """Until the Node tells its new versions, is Ready and has its pods; then what is there is judged."""
+    """Until the Node reports its new versions, is Ready and has its pods; the state at that time is judged."""
 
 
-class Upgrade:
-    """What upgrading hosts of one cluster to one goal needs; opened once a run."""
+class HostUpgrade:
+    """Upgrades hosts of one cluster to one goal, one host a call; made once a run."""
 
     def __init__(
         self,
@@ -63,36 +70,34 @@ class Upgrade:
         sessions: Sessions,
         provider: Provider,
         gate: Gate,
-        show: Callable[[str], None],
-        goal: Goal,
+        goal: VersionGoal,
         request: FactsRequest,
-        limits: Limits | None = None,
+        timeouts: StepTimeouts | None = None,
         pinned: Pins | None = None,
     ) -> None:
-        """show: puts a line where people watch; pinned: what an earlier run of the same rollout has looked up"""
+        """pinned: versions that an earlier run of the same rollout has looked up"""
         self.api = api
         self.sessions = sessions
         self.provider = provider
         self.gate = gate
-        self.show = show
         self.goal = goal
         self.request = request
-        self.limits = limits or Limits()
+        self.timeouts = timeouts or StepTimeouts()
         self._resolver = Resolver(sessions, provider, gate, goal, pinned or Pins())
 
     @property
     def pins(self) -> Pins:
-        """What was looked up so far, for every host alike: to be kept with the rollout's plan."""
+        """The versions that were looked up so far, the same for every host: the rollout keeps them on its Lease."""
         return self._resolver.pins
 
     def pin(self, pins: Pins) -> None:
-        """Go on with what an earlier run of the same rollout has looked up."""
+        """Use the versions that an earlier run of the same rollout has looked up."""
         self._resolver.pins = pins
 
-    async def finished(self, host: Host, node: NodeRow) -> bool:
-        """Whether node and host are at the goal, so that nothing is to be done.
+    async def is_finished(self, host: Host, node: NodeRow) -> bool:
+        """Whether node and host are at the goal, so that there is nothing to do.
 
-        Not where that cannot be told for want of the goal's newest patch: `stage` says why. Raises GateRefused and
+        False also where the goal's newest patch cannot be looked up: `stage` reports why. Raises GateRefused and
         HostError.
         """
         try:
@@ -103,15 +108,15 @@ class Upgrade:
             return False
         if not self.goal.packages:
             return True
-        # another machine's packages tell nothing of this Node: `stage` and `change` say which machine it is
-        return await self._another_machine(host) is None and await self._packages_are_there(host)
+        # packages of another machine say nothing about this Node; `stage` and `change` report which machine it is
+        return await self._another_machine(host) is None and await self._packages_are_installed(host)
 
     # before the drain
 
     async def stage(self, host: Host) -> tuple[Finding, ...]:
-        """See that the machine is the Node's, fetch what the change will install, and see that there is room.
+        """Check that the machine is the Node's and has enough space, and fetch the packages that the change installs.
 
-        Nothing on the host is disturbed. Blockers keep the host out: it is not to be drained. Raises GateRefused,
+        Nothing that runs on the host is disturbed. A host with a blocker must not be drained. Raises GateRefused,
         HostError, ClusterUnreachable and ApiError.
         """
         try:
@@ -119,7 +124,7 @@ class Upgrade:
         except PackageError as error:
             return (error.finding(Subject("host", host.name)),)
         except ProviderError as error:
-            return (provider_refused(host, error),)
+            return (error.finding(Subject("host", host.name)),)
 
     async def _stage(self, host: Host) -> tuple[Finding, ...]:
         if (other := await self._another_machine(host)) is not None:
@@ -136,26 +141,25 @@ class Upgrade:
                     host,
                     "upgrade.provider.goal",
                     why,
-                    f"a cluster at {version}: the provider brings nodes to the cluster's own version alone",
+                    f"a cluster at {version}; the provider upgrades nodes only to the cluster's own version",
                     "Choose the cluster's version as the goal, or upgrade the cluster first.",
                 ),
             )
         choice, lacking = await self._resolver.choose(host, version)
         if lacking:
-            # a dry run has fetched no lists: what they lack may be there
-            missing = "upgrade.packages.missing"
-            warnings = tuple(replace(f, severity=Severity.WARNING) if f.id == missing else f for f in lacking)
+            # a dry run fetches no lists, so a version that is missing in them may exist
+            warnings = tuple(replace(f, severity=Severity.WARNING) if f.id == MISSING else f for f in lacking)
             return self.gate.seen(lacking, if_dry_run=warnings)
         need = await read_need(self.sessions, host, choice.versions)
         share = self.provider.upgrade_rule.min_disk_free_share if version else 0.0
-        if why := no_room(need, min_free_share=share):
+        if why := too_little_space(need, min_free_share=share):
             return (
                 blocker(
                     host,
-                    "upgrade.disk.room",
+                    "upgrade.disk.space",
                     why,
-                    "room for the upgrade",
-                    "Make room on it (`apt-get clean`, `crictl rmi --prune`, old logs), or enlarge the file system.",
+                    "enough free space for the upgrade",
+                    "Free space on it (`apt-get clean`, `crictl rmi --prune`, old logs), or enlarge the file system.",
                     source="df",
                 ),
             )
@@ -163,7 +167,7 @@ class Upgrade:
             await self.gate.change(
                 Subject("host", host.name),
                 f"fetch {', '.join(pins(choice.versions))} onto host {host.name}, installing nothing",
-                lambda: download(self.sessions, host, choice.versions, timeout_s=self.limits.stage_s),
+                lambda: download(self.sessions, host, choice.versions, timeout_s=self.timeouts.stage_s),
                 if_dry_run=None,
             )
         return ()
@@ -171,9 +175,9 @@ class Upgrade:
     # while it is drained
 
     async def change(self, host: Host, fence: Fence) -> tuple[Finding, ...]:
-        """Upgrade a drained host, or take up what an earlier call has begun; blockers: it failed, or was not begun.
+        """Upgrade a drained host, or continue what an earlier call has started; blockers: it failed or did not start.
 
-        fence: what the host is shown; see `tasks.hosts.fence`
+        fence: see `tasks.hosts.fence`
         Raises GateRefused, FencedOff (a later run has the host), HostError, ClusterUnreachable and ApiError.
         """
         return await self.gate.change(
@@ -186,7 +190,7 @@ class Upgrade:
 
     async def _change(self, host: Host, fence: Fence) -> tuple[Finding, ...]:
         if (other := await self._another_machine(host)) is not None:
-            return (other,)  # which is neither drained nor to be told our fencing token
+            return (other,)  # this machine is neither drained nor this rollout's, so the fence is not written to it
         await claim(self.sessions, host, fence)
         try:
             version = await self._resolver.version(host)
@@ -196,28 +200,27 @@ class Upgrade:
             if lacking:
                 return lacking
             way = self._way(host, version, choice.versions)
-            return await self._carry_out(host, version, way, fence)
+            return await self._run(host, version, way, fence)
         except PackageError as error:
             return (error.finding(Subject("host", host.name)),)
         except ProviderError as error:
-            return (provider_refused(host, error),)
+            return (error.finding(Subject("host", host.name)),)
 
-    async def _carry_out(self, host: Host, version: str | None, way: Way | None, fence: Fence) -> tuple[Finding, ...]:
-        limits, digest = self.limits, self._resolver.digest(version)
+    async def _run(self, host: Host, version: str | None, way: Way | None, fence: Fence) -> tuple[Finding, ...]:
+        timeouts, digest = self.timeouts, self._resolver.digest(version)
         script = upgrade_script(self.goal.packages, way if isinstance(way, OnHost) else None, digest)
         if script is not None:
-            mark = end_mark(digest)
-            failed = await run_script(
+            ended = await run_script(
                 self.sessions,
                 host,
+                UPGRADE_UNIT,
                 script,
-                mark=mark,
-                still_ours=lambda: claim(self.sessions, host, fence),
-                shows=lambda: self._shows(host, version if isinstance(way, OnHost) else None),
-                timeout_s=limits.change_s,
-                show=self.show,
+                digest=digest,
+                is_at_goal=lambda: self._is_at_goal(host, version if isinstance(way, OnHost) else None),
+                may_start=lambda: claim(self.sessions, host, fence),
+                timeout_s=timeouts.change_s,
             )
-            if failed:
+            if failed := script_findings(host, ended, timeouts.change_s):
                 return failed
         if isinstance(way, ByCall) and version is not None:
             sentence = f"call the provider to upgrade node {host.node_name}"
@@ -227,36 +230,36 @@ class Upgrade:
                 way,
                 version,
                 may_call=lambda: self.gate.ask_again(Subject("node", host.node_name), sentence),
-                timeout_s=limits.change_s,
+                timeout_s=timeouts.change_s,
             )
         if isinstance(way, HandOff) and version is not None:
-            return await wait_for_person(self.api, host, way, version, timeout_s=limits.hand_off_s, show=self.show)
+            return await wait_for_person(self.api, host, way, version, timeout_s=timeouts.hand_off_s)
         return ()
 
     async def _another_machine(self, host: Host) -> Finding | None:
         return await another_machine(self.api, self.sessions, host)
 
-    async def _shows(self, host: Host, version: str | None) -> bool:
-        """Whether host and Node are at the goal; a Node is given a moment, its kubelet may have just been restarted."""
+    async def _is_at_goal(self, host: Host, version: str | None) -> bool:
+        """Whether host and Node are at the goal; waits a little, for a kubelet that was restarted just now."""
 
-        def at_the_goal(row: NodeRow | None) -> bool:
+        def at_goal(row: NodeRow | None) -> bool:
             return row is not None and is_at(row, version, self.goal.packages)
 
         try:
-            async with asyncio.timeout(min(SHOWS_WITHIN_S, self.limits.settle_s)):
-                await wait_node(self.api, host.node_name, at_the_goal)
+            async with asyncio.timeout(min(REPORTED_WITHIN_S, self.timeouts.settle_s)):
+                await wait_node(self.api, host.node_name, at_goal)
         except TimeoutError:
             return False
-        return await self._packages_are_there(host)
+        return await self._packages_are_installed(host)
 
-    async def _packages_are_there(self, host: Host) -> bool:
+    async def _packages_are_installed(self, host: Host) -> bool:
         if not self.goal.packages:
             return True
         here = await read_packages(self.sessions, host, self.goal.packages)
         return all(here[name].installed == version for name, version in self.goal.packages.items())
 
     async def _skew(self, host: Host, version: str) -> SkewPlan:
-        """What the versions as they are now allow: the control plane may have moved since the plan."""
+        """What the versions allow now: the control plane may have been upgraded since the plan."""
         node = await get_node(self.api, host.node_name)
         if node is None:
             return SkewPlan({}, (node_gone(host),))
@@ -269,7 +272,7 @@ class Upgrade:
         )
 
     async def _refused_by_skew(self, host: Host, version: str) -> tuple[Finding, ...]:
-        """What forbids the change, or asks for a step before it."""
+        """What forbids the change, or requires another step before it."""
         plan = await self._skew(host, version)
         if found := blockers(plan.findings):
             return found
@@ -282,14 +285,14 @@ class Upgrade:
                 "upgrade.skew.steps",
                 f"{version} is {len(rest) + 1} minors newer than its kubelet",
                 f"one minor at a time ({self.provider.upgrade_rule.source})",
-                f"Upgrade to {first} first, then go on to {', then to '.join(rest)}.",
+                f"Upgrade to {first} first, then to {', then to '.join(rest)}.",
             ),
         )
 
     # afterwards
 
     async def prove(self, host: Host, before: NodeRow) -> tuple[Finding, ...]:
-        """Read afresh whether the node is at the goal and may take workloads again; no finding: it is proven.
+        """Read afresh whether the node is at the goal and may take workloads again; no finding: the node is proven.
 
         before: its Node as it was before the change
         Raises GateRefused, HostError, ClusterUnreachable and ApiError.
@@ -300,17 +303,15 @@ class Upgrade:
         except PackageError as error:
             return (error.finding(Subject("host", host.name)),)
         except ProviderError as error:
-            return (provider_refused(host, error),)
-        findings = await prove_upgrade(
-            clients, host, before, version, self.goal.packages, settle_s=self.limits.settle_s
-        )
+            return (error.finding(Subject("host", host.name)),)
+        findings = await prove_upgrade(clients, host, before, version, self.goal.packages, settle_s=self.timeouts.settle_s)
         if not findings:
             await self._forget(host)
         return findings
 
     async def _forget(self, host: Host) -> None:
-        """Clear away the ended unit. It is in nobody's way: where the gate refuses, it stays."""
-        held = ", and hold again what it was to hold" if self._resolver.names else ""
+        """Remove the ended unit; where the gate refuses, it stays and does no harm."""
+        held = ", and hold its packages again" if self._resolver.names else ""
 
         async def act() -> None:
             if held:
@@ -320,7 +321,7 @@ class Upgrade:
         try:
             await self.gate.change(
                 Subject("host", host.name),
-                f"clear away the ended unit {UPGRADE_UNIT} on host {host.name}{held}",
+                f"remove the ended unit {UPGRADE_UNIT} from host {host.name}{held}",
                 act,
                 if_dry_run=None,
             )
@@ -330,11 +331,11 @@ class Upgrade:
     def _way(self, host: Host, version: str | None, versions: Mapping[str, str]) -> Way | None:
         if version is None:
             return None
-        carriers = {name: versions[name] for name in self.provider.upgrade_packages if name in versions}
-        return self.provider.upgrade_way(host, version, carriers)
+        chosen = {name: versions[name] for name in self.provider.upgrade_packages if name in versions}
+        return self.provider.upgrade_way(host, version, chosen)
 
     def sentence(self, host: Host) -> str:
-        """What the gate is told of the change; a dry run tells the same."""
+        """The sentence with which the change passes the gate."""
         way = self._way(host, self.pins.kubernetes or self.goal.kubernetes, {})
         if isinstance(way, HandOff):
             rest = f", after installing {', '.join(pins(self.goal.packages))}" if self.goal.packages else ""

@@ -16,16 +16,11 @@ import pytest
 
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import Sessions
-from poolkeeper.tasks.hosts.packages import (
-    APT,
-    INSTALL,
-    Locked,
-    PackageError,
-    download,
-    hold_again,
-    read_packages,
-    update_lists,
-)
+from poolkeeper.tasks.packages.apt.downloads import download
+from poolkeeper.tasks.packages.apt.installing import INSTALL, hold_again
+from poolkeeper.tasks.packages.apt.lists import read_packages, update_lists
+from poolkeeper.tasks.packages.apt.shell import APT
+from poolkeeper.tasks.packages.errors import Locked, PackageError
 from tests.contract.hosts.conftest import World
 from tests.contract.hosts.machines import Machine
 

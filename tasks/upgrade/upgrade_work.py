@@ -1,4 +1,4 @@
-"""An upgrade as the work of a rollout."""
+"""Upgrades as the work of a rollout: what `HostWork` asks for, answered by `HostUpgrade`."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts.fence import Fence
 from poolkeeper.tasks.outcomes import Finding
-from poolkeeper.tasks.upgrade.change import Upgrade
+from poolkeeper.tasks.upgrade.host_upgrade import HostUpgrade
+from poolkeeper.tasks.upgrade.messages import node_gone
 from poolkeeper.tasks.upgrade.pinning import Pins
-from poolkeeper.tasks.upgrade.telling import node_gone
 
 
 class UpgradeWork:
-    """Hosts brought to one goal; a node that is not Ready, or gone, is not touched."""
+    """Upgrades hosts to one goal. A node that is not Ready or was deleted is not touched."""
 
     hands_over = False
     works_on_not_ready = False
     works_without_node = False
 
-    def __init__(self, upgrade: Upgrade) -> None:
+    def __init__(self, upgrade: HostUpgrade) -> None:
         self._upgrade = upgrade
 
     @property
     def one_by_one(self) -> bool:
-        """Where the provider takes one node after the other; packages alone are ours to install."""
+        """Whether the provider upgrades one node after the other; it has no part in a goal of packages alone."""
         return self._upgrade.goal.kubernetes is not None and self._upgrade.provider.upgrades_one_by_one
 
     async def at_goal(self, host: Host, node: NodeRow | None) -> bool:
         """Whether kubelet and packages have the goal's versions."""
-        return node is not None and await self._upgrade.finished(host, node)
+        return node is not None and await self._upgrade.is_finished(host, node)
 
     async def prepare(self, host: Host) -> tuple[Finding, ...]:
-        """Fetch what the change will install, and see that there is room."""
+        """Fetch the packages that the change installs, and check that there is enough space."""
         return await self._upgrade.stage(host)
 
     def remembered(self) -> Mapping[str, Any]:
-        """The versions that were looked up: every host gets the same."""
+        """The versions that were looked up; every host gets the same."""
         return self._upgrade.pins.row()
 
     def remember(self, what: Mapping[str, Any]) -> None:
-        """Go on with the versions of an earlier run."""
+        """Use the versions that an earlier run has looked up."""
         self._upgrade.pin(Pins.of_row(what))
 
     async def change(self, host: Host, node: NodeRow | None, fence: Fence) -> tuple[Finding, ...]:
-        """The provider's way."""
+        """Upgrade the drained host by the provider's way."""
         return await self._upgrade.change(host, fence) if node is not None else (node_gone(host),)
 
     async def prove(self, host: Host, before: NodeRow | None) -> tuple[Finding, ...]:
-        """Versions as wanted, and all that acceptance asks for."""
+        """Whether the versions are the goal's and the node passes acceptance; no finding: it does."""
         return await self._upgrade.prove(host, before) if before is not None else (node_gone(host),)
