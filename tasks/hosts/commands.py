@@ -1,4 +1,4 @@
-"""One program on one connection: sent over stdin, its output bounded and told from what the host says by itself."""
+"""One program on one connection: sent over stdin, its output bounded and separated from what the login prints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTPUT_LIMIT_BYTES = 1_000_000
 _FACTOR = r"verification code|one-time|\botp\b|passcode|second factor|two-factor|yubikey|security key"
 _PROMPT = re.compile(rf"(?i)(?:password|passphrase|{_FACTOR})[^\n]*[:?][ \t]*\Z".encode())
 _PROMPT_BYTES = 500
-"""A prompt is the end of what was said: no more is looked at, however much a host says, in however small pieces."""
+"""Only the end of the output is searched for a prompt, so that the time does not grow with the output."""
 _CAUSES: tuple[tuple[str, type[errors.HostError]], ...] = (
     # rbash, rksh, rzsh; lshell; rssh; git-shell
     (
@@ -39,7 +39,7 @@ _CAUSES: tuple[tuple[str, type[errors.HostError]], ...] = (
         errors.SudoUnusable,
     ),
 )
-"""What stands in the words of whoever did not begin a program, and what that is; the first one counts."""
+"""A pattern in the output of a login that did not start the program, and its cause; the first match counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,13 @@ class CommandResult:
     """From when the program was sent to its end."""
 
 
-class NotStarted(Exception):
-    """The connection opened no session: nothing was sent over it."""
-
-
 async def run_program(
     connection: asyncssh.SSHClientConnection, program: str, *, sudo: bool, output_limit_bytes: int
 ) -> CommandResult:
     """Run a POSIX shell program to its end.
 
-    Raises NotStarted, SudoRefused or ShellRefused (or a kind of them), OutputFlood, asyncssh.Error and OSError. However
-    it ends, the channel is closed, without waiting for the host to agree.
+    Raises NoSession (nothing was sent), SudoRefused or ShellRefused (or a subclass), OutputFlood, asyncssh.Error and
+    OSError. In every case the channel is closed, without waiting for the host.
     """
     mark = f"poolkeeper-{secrets.token_hex(8)}"
     command = "exec sudo -n -- sh -s" if sudo else "exec sh -s"
@@ -73,13 +69,13 @@ async def run_program(
             lambda: _Running(mark, sudo, output_limit_bytes), command, encoding=None
         )
     except (asyncssh.Error, OSError) as error:
-        raise NotStarted(reason(error)) from None
+        raise errors.NoSession(f"the host opens no session: {reason(error)}") from None
     outcome: _Running = running
     try:
         started = time.monotonic()
-        # what start-up files print stands before the mark. In braces the shell reads the program whole before it
-        # runs any of it, so that half a program never runs; its children find an empty stdin
-        with suppress(BrokenPipeError):  # it has ended already: what it said says why
+        # output of start-up files comes before the mark. In braces the shell reads the whole program before it
+        # runs any of it, so that half a program never runs; its children have an empty stdin
+        with suppress(BrokenPipeError):  # it has ended already; its output has the reason
             channel.write(f"echo {mark}; echo {mark} >&2\n{{\n{program}\n}} </dev/null\n".encode())
             channel.write_eof()
         await outcome.ended
@@ -93,7 +89,7 @@ async def run_program(
 
 
 class _Running(asyncssh.SSHClientSession):  # type: ignore[misc]  # asyncssh has no types here
-    """What has come from a program so far."""
+    """The output of a program so far."""
 
     def __init__(self, mark: str, sudo: bool, limit_bytes: int) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -103,21 +99,21 @@ class _Running(asyncssh.SSHClientSession):  # type: ignore[misc]  # asyncssh has
         self._limit_bytes = limit_bytes
         self._stdout, self._stderr = bytearray(), bytearray()
         self._exit_status: int | None = None
-        self._begun = self._signalled = False
+        self._started = self._signalled = False
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Keep output, up to the limit; a password prompt ends it, because nobody will answer."""
+        """Keep output up to the limit. A prompt ends the session, because no one answers it."""
         (self._stderr if datatype == asyncssh.EXTENDED_DATA_STDERR else self._stdout).extend(data)
         if len(self._stdout) + len(self._stderr) > self._limit_bytes:
             self._fail(errors.OutputFlood(f"more than {self._limit_bytes} bytes of output"))
         elif self._sudo and datatype is not None and self._asks(data):
-            said = f"it asks: {_words(self._stderr)}"
+            said = f"sudo asks: {_words(self._stderr)}"
             self._fail(_cause(said, errors.SudoRefused, sudo=True)(said))
 
     def _asks(self, data: bytes) -> bool:
-        """Whether what was said on stderr ends with a prompt, before the program was begun."""
-        self._begun = self._begun or self._mark in self._stderr[-len(data) - len(self._mark) :]
-        return not self._begun and _PROMPT.search(self._stderr[-_PROMPT_BYTES:]) is not None
+        """Whether stderr ends with a prompt, before the program has started."""
+        self._started = self._started or self._mark in self._stderr[-len(data) - len(self._mark) :]
+        return not self._started and _PROMPT.search(self._stderr[-_PROMPT_BYTES:]) is not None
 
     def exit_status_received(self, status: int) -> None:
         self._exit_status = status
@@ -134,17 +130,17 @@ class _Running(asyncssh.SSHClientSession):  # type: ignore[misc]  # asyncssh has
             self.ended.set_result(None)
 
     def result(self, duration_s: float) -> CommandResult:
-        """How it ended. Raises SudoRefused or ShellRefused when the program was never begun."""
-        noise, begun, out = self._stdout.partition(self._mark)
-        if not begun:
-            said = _words(self._stderr) or _words(noise) or f"exit status {self._exit_status}, without a word"
+        """How it ended. Raises SudoRefused or ShellRefused if the program has not started."""
+        noise, started, out = self._stdout.partition(self._mark)
+        if not started:
+            said = _words(self._stderr) or _words(noise) or f"exit status {self._exit_status}, without output"
             by_sudo = self._sudo and self._stderr and not noise.strip()
             raise _cause(said, errors.SudoRefused if by_sudo else errors.ShellRefused, sudo=self._sudo)(said)
-        before, told, err = self._stderr.partition(self._mark)
+        before, marked, err = self._stderr.partition(self._mark)
         return CommandResult(
             -1 if self._exit_status is None else self._exit_status,
             out.decode(errors="replace"),
-            (err if told else before).decode(errors="replace"),
+            (err if marked else before).decode(errors="replace"),
             duration_s,
         )
 
@@ -154,19 +150,19 @@ class _Running(asyncssh.SSHClientSession):  # type: ignore[misc]  # asyncssh has
 
 
 def _cause(said: str, otherwise: type[errors.HostError], *, sudo: bool) -> type[errors.HostError]:
-    """What kept a program from being begun, by what was said instead."""
+    """Why a program has not started, by the output that came instead."""
     found = (cause for words, cause in _CAUSES if re.search(words, said, re.IGNORECASE))
     return next((cause for cause in found if sudo or not issubclass(cause, errors.SudoRefused)), otherwise)
 
 
 def _seen(ended: asyncio.Future[None]) -> None:
-    """A line may break after whoever waited for the program has been cancelled: nobody misses that error."""
+    """Retrieve the error: the connection may break after the task that waited was cancelled."""
     if not ended.cancelled():
         ended.exception()
 
 
 def reason(error: Exception) -> str:
-    """What an exception of asyncssh or the system says."""
+    """The message of an exception of asyncssh or the system."""
     return (getattr(error, "reason", "") or str(error) or type(error).__name__).strip()
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong between us and a host: one class a cause, each with its next step."""
+"""Why a host could not be asked: one class per cause, each with its next step."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from poolkeeper.tasks.outcomes import ChangeState, PoolkeeperError, quoted
 
 
 class HostError(PoolkeeperError):
-    """A host could not be asked; the message says what was seen."""
+    """A host could not be asked."""
 
     id = "hosts.ssh.failed"
     expected = "a session on the host"
     next_step = "Try it by hand: `ssh -v USER@HOST`."
     source = "SSH"
     leaves = ChangeState.FAILED
-    """What is known of a change that ended with it."""
+    """The outcome of a change that this error ended."""
 
     def __init__(self, observed: str, *, next_step: str | None = None) -> None:
-        super().__init__(quoted(observed, most=500), next_step=next_step)  # much of it is what hosts and asyncssh say
+        super().__init__(quoted(observed, most=500), next_step=next_step)  # it quotes hosts and asyncssh
 
 
 class NameUnresolved(HostError):
@@ -28,7 +28,7 @@ class NameUnresolved(HostError):
 
 
 class ConnectRefused(HostError):
-    """Nothing listens, or a firewall says no."""
+    """Nothing listens on the port, or a firewall refuses the connection."""
 
     id = "hosts.ssh.refused"
     expected = "an SSH server listens"
@@ -36,31 +36,31 @@ class ConnectRefused(HostError):
 
 
 class Unreachable(HostError):
-    """There is no way to it from here."""
+    """There is no route to the host."""
 
     id = "hosts.ssh.unreachable"
     expected = "a route to the host"
-    next_step = "Check address, route and VPN from the machine that runs poolkeeper: `ip route get HOST`."
+    next_step = "Check address, route and VPN on the machine that runs poolkeeper: `ip route get HOST`."
 
 
 class ConnectTimeout(HostError):
-    """No TCP connection in time."""
+    """There was no TCP connection in time."""
 
     id = "hosts.ssh.connect-timeout"
     expected = "a TCP connection"
-    next_step = "Check power, line, route and firewall of the host: `ping`, then `nc -vz HOST PORT`."
+    next_step = "Check power, network, route and firewall of the host: `ping HOST`, then `nc -vz HOST PORT`."
 
 
 class LoginTimeout(HostError):
-    """A connection, but no login in time."""
+    """There was a connection, and no login in time."""
 
     id = "hosts.ssh.login-timeout"
     expected = "key exchange and login"
-    next_step = "The host accepts connections but does not answer: look at its console for load, memory and disk."
+    next_step = "The host accepts connections and does not answer: check load, memory and disk on its console."
 
 
 class HostKeyUnknown(HostError):
-    """There is no key to compare the host's with."""
+    """known_hosts has no key for the host."""
 
     id = "hosts.ssh.host-key-unknown"
     expected = "the host's key, or its authority's, in known_hosts"
@@ -74,7 +74,7 @@ class HostKeyChanged(HostError):
 
 
 class HostCertificateInvalid(HostError):
-    """The host's certificate is from a known authority, but does not hold for this host now."""
+    """The host's certificate is from a known authority, and is not valid for this host now."""
 
     id = "hosts.ssh.host-certificate"
     expected = "a valid certificate with the host's address or name as a principal"
@@ -82,7 +82,7 @@ class HostCertificateInvalid(HostError):
 
 
 class AuthRefused(HostError):
-    """The host does not let us in."""
+    """The host refuses the declared key."""
 
     id = "hosts.ssh.auth-refused"
     expected = "login with the declared key"
@@ -90,7 +90,7 @@ class AuthRefused(HostError):
 
 
 class KeyUnusable(HostError):
-    """Our own key cannot be used."""
+    """The declared key cannot be used."""
 
     id = "hosts.ssh.key-unusable"
     expected = "a private key without passphrase, or an agent"
@@ -98,82 +98,82 @@ class KeyUnusable(HostError):
 
 
 class JumpFailed(HostError):
-    """The jump host on the way could not be passed."""
+    """The connection through the jump host failed."""
 
     id = "hosts.ssh.jump-failed"
     expected = "a session on the jump host"
-    next_step = "Mend the way to the jump host first; every host behind it has this finding."
+    next_step = "Correct the access to the jump host first; every host behind it has this finding."
 
 
 class CommandTimeout(HostError):
-    """Logged in, but a command did not end in time."""
+    """A command did not end in time."""
 
     leaves = ChangeState.UNKNOWN
     id = "hosts.ssh.command-timeout"
-    expected = "the command's end"
-    next_step = "Log in and look what hangs: often a dead mount (`df` hangs too) or an exhausted machine."
+    expected = "the command ends in time"
+    next_step = "Log in and find out what hangs: often a dead mount (`df` hangs, too), or a machine without memory."
 
 
 class ConnectionLost(HostError):
-    """The line broke off in mid-command: what it did is not known."""
+    """The connection broke while a command ran: its effect is not known."""
 
     leaves = ChangeState.UNKNOWN
     id = "hosts.ssh.connection-lost"
-    expected = "an answer before the line breaks"
-    next_step = "Check the line (packet loss, a rebooting host, a killed sshd), then run this again."
+    expected = "the connection lasts until the command has ended"
+    next_step = "Find the reason (packet loss, a reboot, a killed sshd), then run this again."
 
 
 class NoSession(HostError):
-    """Logged in, but the host opens no session for a command."""
+    """The login succeeded, and the host opens no session for a command."""
 
     id = "hosts.ssh.no-session"
     expected = "a session on the connection"
-    next_step = "Look at the host's sshd log (`journalctl -u ssh -n 50`) and at MaxSessions in its sshd_config."
+    next_step = "Check the host's sshd log (`journalctl -u ssh -n 50`) and MaxSessions in its sshd_config."
 
 
 class ShellRefused(HostError):
-    """A session, but no POSIX shell in it that begins a program."""
+    """The session has no POSIX shell that starts a program."""
 
     id = "hosts.ssh.no-shell"
     expected = "the user's login shell runs `sh -s`"
-    next_step = "Log in by hand as that user: give it a shell (`chsh`), and no ForceCommand in sshd_config."
+    next_step = "Give that user a shell (`chsh`), and no ForceCommand in sshd_config; then log in by hand to check."
 
 
 class OutputFlood(HostError):
-    """More output than any answer of ours has."""
+    """There was more output than any program of poolkeeper writes."""
 
     id = "hosts.ssh.output-flood"
-    expected = "an answer of ordinary size"
-    next_step = "Log in and see what the user's shell start-up prints: it must be quiet without a terminal."
+    expected = "output within the size limit"
+    next_step = "Log in and see what the user's shell start-up prints; without a terminal it must print nothing."
 
 
 class ShellRestricted(ShellRefused):
-    """The login shell lets through only what it likes."""
+    """The login shell allows certain commands only."""
 
     id = "hosts.ssh.restricted-shell"
     next_step = "Give the user an unrestricted login shell: `chsh -s /bin/bash USER`, as root on the host."
 
 
 class PasswordExpired(ShellRefused):
-    """The account's password has expired: nothing is run before it is changed, whatever one logs in with."""
+    """The account's password has expired: the host runs nothing before it is changed, also after a login by key."""
 
     id = "hosts.ssh.password-expired"
-    next_step = "As root on the host, give the user a new password, or none that expires: `chage -M -1 USER`."
+    next_step = "As root on the host, set a new password, or let it never expire: `chage -M -1 USER`."
 
 
 class SecondFactor(HostError):
-    """The host has refused no key of ours, and wants something else, which no program has."""
+    """The host wants a second factor, which a program cannot give."""
 
     id = "hosts.ssh.second-factor"
     expected = "login with the declared key alone"
     next_step = (
         "Let a key be enough for this user in the host's sshd_config (`Match User USER`, `AuthenticationMethods"
-        " publickey`), or log in as another one for whom it is."
+        " publickey`), or declare a user for whom it is enough."
     )
 
 
 class SudoRefused(HostError):
-    """sudo wants a password or says no."""
+    """sudo asks for a password, or refuses the user."""
 
     id = "hosts.ssh.sudo-password"
     expected = "sudo without a password"
@@ -181,11 +181,11 @@ class SudoRefused(HostError):
 
 
 class SudoWantsTerminal(SudoRefused):
-    """`requiretty`: sudo works in a terminal only."""
+    """sudo works in a terminal only (`requiretty`)."""
 
     id = "hosts.ssh.sudo-requiretty"
     expected = "sudo without a terminal"
-    next_step = "Write `Defaults:USER !requiretty` into a file in /etc/sudoers.d, or delete requiretty there."
+    next_step = "Write `Defaults:USER !requiretty` to a file in /etc/sudoers.d, or delete requiretty there."
 
 
 class SudoMissing(SudoRefused):
@@ -193,20 +193,20 @@ class SudoMissing(SudoRefused):
 
     id = "hosts.ssh.sudo-missing"
     expected = "sudo on the host"
-    next_step = "Install sudo on the host, or log in as root; `ssh: {sudo: false}` is for a user who needs none."
+    next_step = "Install sudo on the host, or log in as root; `ssh: {sudo: false}` is for a user who needs no sudo."
 
 
 class SudoSecondFactor(SudoRefused):
-    """sudo asks for something that no program has, such as a code from a telephone."""
+    """sudo asks for a second factor, such as a code, which a program cannot give."""
 
     id = "hosts.ssh.sudo-second-factor"
-    expected = "sudo that asks for nothing"
+    expected = "sudo without any question"
     next_step = "Exempt this user from the second factor in /etc/pam.d/sudo on the host, or log in as root."
 
 
 class SudoUnusable(SudoRefused):
-    """sudo itself is not in order."""
+    """sudo does not work on the host."""
 
     id = "hosts.ssh.sudo-unusable"
-    expected = "sudo in order"
-    next_step = "As root on the host, run `visudo -c` and `ls -l $(command -v sudo)`, and mend what they show."
+    expected = "sudo works"
+    next_step = "As root on the host, run `visudo -c` and `ls -l $(command -v sudo)`, and correct what they show."

@@ -1,9 +1,9 @@
-"""Sessions on hosts over SSH: one connection a host, host keys always checked, everything bounded.
+"""Sessions on hosts over SSH: one connection per host, host keys always verified, everything bounded.
 
-What runs on a host is a POSIX shell program over the session's stdin; nothing of it stands in any argv.
-Handshakes and open connections have limits of their own, per site and in all: sshd drops unauthenticated
-connections at random from ten on (MaxStartups 10:30:100), and a dead host holds its handshake slot only. Waiting
-for a slot counts against no deadline. Connecting is tried again where that may help; a program is sent once.
+A host runs POSIX shell programs that come over the session's stdin; nothing of them is in any argv. Handshakes and
+open connections have separate limits, per site and in all: sshd drops unauthenticated connections at random from ten
+on (MaxStartups 10:30:100), and a dead host takes a handshake slot only. Waiting for a slot counts against no deadline.
+The invariant: connecting is repeated where that may help, and a program is sent at most once.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import asyncssh
 
 from poolkeeper.tasks.fleet.model import Host, SecretRef, Site, SshLimits
 from poolkeeper.tasks.hosts import errors
-from poolkeeper.tasks.hosts.commands import OUTPUT_LIMIT_BYTES, CommandResult, NotStarted, reason, run_program
+from poolkeeper.tasks.hosts.commands import OUTPUT_LIMIT_BYTES, CommandResult, reason, run_program
+from poolkeeper.tasks.hosts.connection_slots import ConnectionSlots
 from poolkeeper.tasks.hosts.logins import Logins
-from poolkeeper.tasks.hosts.room import Room
 from poolkeeper.tasks.outcomes import Secret
 
 
 class Sessions:
-    """Connections to hosts, opened when first needed and kept until the end or until room is needed."""
+    """Connections to hosts, opened when first needed and kept until the end, or until another host needs the slot."""
 
     def __init__(self, limits: SshLimits, secret: Callable[[SecretRef], Secret]) -> None:
         self._logins = Logins(limits.handshakes, secret)
-        self._room = Room(limits.sessions)
-        self._lines: dict[str, _Line] = {}
+        self._slots = ConnectionSlots(limits.sessions)
+        self._connections: dict[str, _HostConnection] = {}
         self._closed = False
 
     async def __aenter__(self) -> Sessions:
@@ -41,13 +41,13 @@ class Sessions:
         await self.close()
 
     async def close(self) -> None:
-        """Close every connection; whatever still runs over one ends with ConnectionLost. Twice is once."""
+        """Close every connection; a program that still runs over one ends with ConnectionLost. May be called again."""
         self._closed = True
-        self._room.close()
-        lines, self._lines = list(self._lines.values()), {}
-        for line in lines:
-            line.give_way()
-        await asyncio.gather(*(line.wait_closed() for line in lines))
+        self._slots.close()
+        kept, self._connections = list(self._connections.values()), {}
+        for one in kept:
+            one.close()
+        await asyncio.gather(*(one.wait_closed() for one in kept))
         await self._logins.close()
 
     async def run(
@@ -61,87 +61,87 @@ class Sessions:
     ) -> CommandResult:
         """Run a POSIX shell program on a host, as root where `sudo`.
 
-        Its own stdin is empty: the program is read whole before it starts. Raises HostError; the program's
-        own failure is in the result.
+        Its stdin is empty: the shell reads the whole program before it starts. Raises HostError; a failure of the
+        program itself is in the result.
         """
         limit_s = host.ssh.command_timeout_s if timeout_s is None else timeout_s
         use_sudo = sudo and host.ssh.sudo and host.ssh.user != "root"
         try:
             return await self._run(host, program, limit_s, output_limit_bytes, use_sudo)
         except _Stale:
-            pass  # a kept connection had died meanwhile, before anything was sent over it
+            pass  # a kept connection was dead, and nothing was sent over it
         try:
             return await self._run(host, program, limit_s, output_limit_bytes, use_sudo)
         except _Stale as again:
-            raise errors.ConnectionLost(f"the line breaks off again and again: {again}") from None
+            raise errors.ConnectionLost(f"the connection breaks again and again: {again}") from None
 
     async def _run(
         self, host: Host, program: str, limit_s: float, output_limit_bytes: int, use_sudo: bool
     ) -> CommandResult:
-        async with self._line(host) as line:
-            connection = line.connection
+        async with self._connected(host) as one:
+            connection = one.connection
             assert connection is not None
             try:
                 async with asyncio.timeout(limit_s):
                     return await run_program(connection, program, sudo=use_sudo, output_limit_bytes=output_limit_bytes)
             except TimeoutError:
-                raise errors.CommandTimeout(f"no end after {limit_s:g} s") from None
-            except NotStarted as error:
+                raise errors.CommandTimeout(f"the command has not ended within {limit_s:g} s") from None
+            except errors.NoSession as error:
                 if connection.is_closed():
-                    raise _Stale(str(error)) from None
-                raise errors.NoSession(f"it opens no session: {error}") from None
+                    raise _Stale(error.observed) from None
+                raise
             except (asyncssh.Error, OSError) as error:
-                raise errors.ConnectionLost(f"the line broke off in mid-command: {reason(error)}") from None
+                raise errors.ConnectionLost(f"the connection broke while the command ran: {reason(error)}") from None
 
     @asynccontextmanager
-    async def _line(self, host: Host) -> AsyncIterator[_Line]:
-        """The host's line, connected, for one command; one that failed is not used again."""
+    async def _connected(self, host: Host) -> AsyncIterator[_HostConnection]:
+        """The host's connection for one command; after a failure it is not used again."""
         if self._closed:
             raise RuntimeError("these sessions are closed")
-        line = self._lines.get(host.name)
-        if line is None or line.broken:
-            line = self._lines[host.name] = _Line(host)
-        line.users += 1
-        self._room.wake(line)
+        one = self._connections.get(host.name)
+        if one is None or one.broken:
+            one = self._connections[host.name] = _HostConnection(host)
+        one.users += 1
+        self._slots.busy(one)
         try:
-            async with line.connecting:
-                if line.connection is None:
-                    await self._connect(line)
-            yield line
+            async with one.connecting:
+                if one.connection is None:
+                    await self._connect(one)
+            yield one
         except BaseException:
-            line.failed = True
+            one.failed = True
             raise
         finally:
-            line.users -= 1
-            self._release(line)
+            one.users -= 1
+            self._release(one)
 
-    async def _connect(self, line: _Line) -> None:
-        if not line.placed:
-            await self._room.enter(line)
-            line.placed = True
-        connection = await self._logins.connect(line.host)
+    async def _connect(self, one: _HostConnection) -> None:
+        if not one.has_slot:
+            await self._slots.acquire(one)
+            one.has_slot = True
+        connection = await self._logins.connect(one.host)
         if self._closed:
             connection.abort()
-            raise errors.ConnectionLost("the sessions were closed meanwhile")
-        line.connection = connection
+            raise errors.ConnectionLost("the sessions were closed while this one connected")
+        one.connection = connection
 
-    def _release(self, line: _Line) -> None:
-        """Keep an unused line for the next command, unless it has failed."""
-        if line.users:
+    def _release(self, one: _HostConnection) -> None:
+        """Keep an unused connection for the next command, unless it has failed."""
+        if one.users:
             return
-        if not line.broken:
-            self._room.rest(line)
+        if not one.broken:
+            self._slots.idle(one)
             return
-        if self._lines.get(line.host.name) is line:
-            del self._lines[line.host.name]
-        if line.connection is not None:
-            line.connection.abort()
-        if line.placed:
-            line.placed = False
-            self._room.leave(line)
+        if self._connections.get(one.host.name) is one:
+            del self._connections[one.host.name]
+        if one.connection is not None:
+            one.connection.abort()
+        if one.has_slot:
+            one.has_slot = False
+            self._slots.release(one)
 
 
-class _Line:
+class _HostConnection:
     """A host's connection and how many commands use it."""
 
     def __init__(self, host: Host) -> None:
@@ -150,8 +150,7 @@ class _Line:
         self.connecting = asyncio.Lock()
         self.users = 0
         self.failed = False
-        self.placed = False
-        """Whether it has a place in the room."""
+        self.has_slot = False
 
     @property
     def site(self) -> Site:
@@ -159,11 +158,11 @@ class _Line:
 
     @property
     def broken(self) -> bool:
-        """Whether the next command needs another line."""
+        """Whether the next command needs a new connection."""
         return self.failed or (self.connection is not None and bool(self.connection.is_closed()))
 
-    def give_way(self) -> None:
-        self.failed, self.placed = True, False
+    def close(self) -> None:
+        self.failed, self.has_slot = True, False
         if self.connection is not None:
             self.connection.close()
 
@@ -173,4 +172,4 @@ class _Line:
 
 
 class _Stale(Exception):
-    """The connection was dead before the program was sent."""
+    """Control flow: the kept connection was dead before the program was sent."""

@@ -18,7 +18,7 @@ from poolkeeper.tasks.cluster.pods import PodRow, pods_on, wait_pods_on
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import FactsRequest, HostError, Sessions, read_facts
 from poolkeeper.tasks.hosts.errors import ConnectTimeout, Unreachable
-from poolkeeper.tasks.hosts.fence import Fence, FencedOff, claim
+from poolkeeper.tasks.hosts.fence import Fence, FencedOff, write_fence
 from poolkeeper.tasks.hosts.kubelet import read_trace, switch_off
 from poolkeeper.tasks.hosts.units import forget_unit, unit_state
 from poolkeeper.tasks.onboard.host_cleanup import JOIN_UNIT, LEAVE_UNIT, ResetFailed, clean_host, record_leaving
@@ -172,7 +172,7 @@ class Offboarding:
         """Run the provider's reset, revert our record, switch the kubelet off. Blockers: why the node may come back."""
 
         async def still_ours() -> None:
-            await claim(self.sessions, host, fence)
+            await write_fence(self.sessions, host, fence)
 
         async def act() -> tuple[str, ...]:
             script = self.provider.leave_script(host)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host
-from poolkeeper.tasks.hosts.fence import Begun, Fence
+from poolkeeper.tasks.hosts.fence import Fence, HostIntent
 from poolkeeper.tasks.outcomes import Finding, Observed
 
 
@@ -49,10 +49,10 @@ class HostWork(Protocol):
 class HostRecords(Protocol):
     """The records that hosts keep of the rollouts that change them; see `tasks.hosts.fence`."""
 
-    async def begun_on(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[HostIntent | None]:
         """What a host was changed for last, by its own record."""
 
-    async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+    async def fence_off(self, host: Host, fencing_token: int) -> Observed[HostIntent | None]:
         """The same, once the host refuses every earlier run. Raises HostError."""
 
     async def forget(self, host: Host, rollout: str) -> None:

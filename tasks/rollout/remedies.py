@@ -16,12 +16,12 @@ from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_of
 from poolkeeper.tasks.cluster.leases import Note
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host
-from poolkeeper.tasks.hosts.fence import Begun
+from poolkeeper.tasks.hosts.fence import HostIntent
 from poolkeeper.tasks.outcomes import Evidence, Finding, Observed, Severity, Subject, Unknown
 from poolkeeper.tasks.rollout.goal import Goal
 from poolkeeper.tasks.rollout.rollout_state import Intent, intents_of, unfinished
 
-Hosts = Mapping[str, Observed[Begun | None]]
+Hosts = Mapping[str, Observed[HostIntent | None]]
 """By host: what it was changed for last, by its own record."""
 
 
@@ -109,7 +109,7 @@ class _Case:
     claim: Claim | None
     now: datetime
 
-    def judged(self, record: Observed[Begun | None] | None, finishes: Mapping[str, bool]) -> Found:
+    def judged(self, record: Observed[HostIntent | None] | None, finishes: Mapping[str, bool]) -> Found:
         """What recovery does with it. record: the host's own, None: it was not asked."""
         intent, claim, node = self.intent, self.claim, self.node
         if intent is None:

@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, ConfigDict, StringConstraints, TypeAdapter
 from poolkeeper.tasks.cluster.leases import Note
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.cluster.written import STRICT, Short, UnreadableText, Word, read_part
-from poolkeeper.tasks.hosts.fence import Begun
+from poolkeeper.tasks.hosts.fence import HostIntent
 from poolkeeper.tasks.rollout.goal import Goal
 
 KEPT = 5
@@ -57,9 +57,9 @@ class Intent:
         """Whether the host keeps a record of it: not a dead one, nor one that is only handed over."""
         return not self.node_is_dead and not self.hands_over
 
-    def begun(self, rollout: str) -> Begun:
+    def begun(self, rollout: str) -> HostIntent:
         """The record on the host if it was changed for this intent."""
-        return Begun(rollout, self.token)
+        return HostIntent(rollout, self.token)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from poolkeeper.tasks.cluster.snapshot import read_snapshot
 from poolkeeper.tasks.cluster.stops import forget_run, read_stops
 from poolkeeper.tasks.fleet.model import Cluster, Fleet, Host, Pool, SecretRef
 from poolkeeper.tasks.hosts import FactsRequest, HostError, Sessions
-from poolkeeper.tasks.hosts.fence import Begun, forget_begun, read_begun, turn_away
+from poolkeeper.tasks.hosts.fence import HostIntent, forget_intent, read_intent, fence_earlier_runs
 from poolkeeper.tasks.outcomes import (
     Evidence,
     Finding,
@@ -467,20 +467,20 @@ class RolloutRun:
         except NodeGone:
             return (NodeLost(f"there is no Node {host.node_name}").finding(Subject("host", host.name)),)
 
-    async def begun_on(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[HostIntent | None]:
         """What a host was changed for last, by its own record."""
         try:
-            return await read_begun(self.sessions, host)
+            return await read_intent(self.sessions, host)
         except HostError as error:
             return Unknown(str(error), datetime.now(UTC))
 
-    async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+    async def fence_off(self, host: Host, fencing_token: int) -> Observed[HostIntent | None]:
         """The same, once the host refuses every earlier run. Raises HostError."""
-        return await turn_away(self.sessions, host, fencing_token)
+        return await fence_earlier_runs(self.sessions, host, fencing_token)
 
     async def forget(self, host: Host, rollout: str) -> None:
         """Remove the record of that rollout from the host. Raises HostError."""
-        await forget_begun(self.sessions, host, rollout)
+        await forget_intent(self.sessions, host, rollout)
 
     async def run_waves(
         self,

@@ -18,7 +18,7 @@ from poolkeeper.tasks.cluster import ClusterApi
 from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, wait_node
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import FactsRequest, Sessions
-from poolkeeper.tasks.hosts.fence import Fence, claim
+from poolkeeper.tasks.hosts.fence import Fence, write_fence
 from poolkeeper.tasks.hosts.units import forget_unit
 from poolkeeper.tasks.outcomes import Finding, Gate, GateRefused, Severity, Subject, blockers, failed_by
 from poolkeeper.tasks.packages.apt.downloads import download, read_need
@@ -191,7 +191,7 @@ class HostUpgrade:
     async def _change(self, host: Host, fence: Fence) -> tuple[Finding, ...]:
         if (other := await self._another_machine(host)) is not None:
             return (other,)  # this machine is neither drained nor this rollout's, so the fence is not written to it
-        await claim(self.sessions, host, fence)
+        await write_fence(self.sessions, host, fence)
         try:
             version = await self._resolver.version(host)
             if version is not None and (refused := await self._refused_by_skew(host, version)):
@@ -217,7 +217,7 @@ class HostUpgrade:
                 script,
                 digest=digest,
                 is_at_goal=lambda: self._is_at_goal(host, version if isinstance(way, OnHost) else None),
-                may_start=lambda: claim(self.sessions, host, fence),
+                may_start=lambda: write_fence(self.sessions, host, fence),
                 timeout_s=timeouts.change_s,
             )
             if failed := script_findings(host, ended, timeouts.change_s):
@@ -304,7 +304,9 @@ class HostUpgrade:
             return (error.finding(Subject("host", host.name)),)
         except ProviderError as error:
             return (error.finding(Subject("host", host.name)),)
-        findings = await prove_upgrade(clients, host, before, version, self.goal.packages, settle_s=self.timeouts.settle_s)
+        findings = await prove_upgrade(
+            clients, host, before, version, self.goal.packages, settle_s=self.timeouts.settle_s
+        )
         if not findings:
             await self._forget(host)
         return findings

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from poolkeeper.tasks.hosts.fence import Begun, Fence
+from poolkeeper.tasks.hosts.fence import Fence, HostIntent
 
-BEGUN = Begun("0123456789ab", "0123456789abcdef")
+INTENT = HostIntent("0123456789ab", "0123456789abcdef")
 
 
-def fence(fencing_token: int = 1, begun: Begun = BEGUN) -> Fence:
+def fence(fencing_token: int = 1, intent: HostIntent = INTENT) -> Fence:
     """A run of that fencing token."""
-    return Fence(fencing_token, begun)
+    return Fence(fencing_token, intent)

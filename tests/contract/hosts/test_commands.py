@@ -57,7 +57,7 @@ class SignalledSession(servers.Obliging):
 async def test_command_timeout_closes_the_channel(world: World, sessions: Sessions) -> None:
     async with world.server(servers.HangsAfterLogin) as server:
         start = time.monotonic()
-        with pytest.raises(errors.CommandTimeout, match=r"no end after 0\.4 s"):
+        with pytest.raises(errors.CommandTimeout, match=r"not ended within 0\.4 s"):
             await sessions.run(world.host(server.port), "sleep 1000", timeout_s=0.4)
         assert time.monotonic() - start < 2
         await server.seen.until(lambda seen: seen.channels_closed == 1)
@@ -273,7 +273,7 @@ async def test_a_code_that_sudo_asks_for_is_not_waited_for(world: World, session
         prompt = b"Verification code: "
 
     async with world.server(Asks) as server:
-        with pytest.raises(errors.SudoSecondFactor, match="it asks: Verification code:"):
+        with pytest.raises(errors.SudoSecondFactor, match="sudo asks: Verification code:"):
             await sessions.run(world.host(server.port, sudo=True), "true")
 
 

@@ -11,10 +11,17 @@ import pytest
 
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import HostError, Sessions
-from poolkeeper.tasks.hosts.fence import Begun, FencedOff, claim, forget_begun, read_begun, turn_away
+from poolkeeper.tasks.hosts.fence import (
+    FencedOff,
+    HostIntent,
+    fence_earlier_runs,
+    forget_intent,
+    read_intent,
+    write_fence,
+)
 from poolkeeper.tasks.outcomes import Known, Unknown
 from tests.contract.hosts.conftest import World
-from tests.contract.hosts.fences import BEGUN, fence
+from tests.contract.hosts.fences import INTENT, fence
 from tests.contract.hosts.machines import SHELLS, TOOLS, Machine
 
 FILE = "var/lib/poolkeeper/fencing-token"
@@ -34,10 +41,10 @@ async def host_on(world: World, tools: Iterable[str], shell: str = "dash") -> As
 async def test_it_only_grows(world: World, sessions: Sessions, tools: tuple[str, ...], shell: str) -> None:
     async with host_on(world, tools, shell) as (host, machine):
         for mine in (3, 3, 12):
-            await claim(sessions, host, fence(mine))
+            await write_fence(sessions, host, fence(mine))
             assert machine.at(FILE).read_text() == f"{mine}\n"
-        with pytest.raises(FencedOff, match="a run with fencing token 12 has this host, which is later than ours, 9"):
-            await claim(sessions, host, fence(9))
+        with pytest.raises(FencedOff, match="a later run, with fencing token 12, works on this host; this run has 9"):
+            await write_fence(sessions, host, fence(9))
         assert machine.at(FILE).read_text() == "12\n"
         left = {path.name for path in machine.at(FILE).parent.iterdir()}
         assert left <= {"fencing-token", "fencing-token.lock", "rollout"}
@@ -54,7 +61,7 @@ async def test_many_at_once(world: World, sessions: Sessions, tools: tuple[str, 
 
         async def come(mine: int) -> None:
             try:
-                await claim(sessions, host, fence(mine))
+                await write_fence(sessions, host, fence(mine))
             except FencedOff:
                 return
             passed.append(mine)
@@ -67,7 +74,7 @@ async def test_many_at_once(world: World, sessions: Sessions, tools: tuple[str, 
 async def test_a_dead_ones_lock_is_in_nobodys_way(world: World, sessions: Sessions) -> None:
     async with host_on(world, WITHOUT) as (host, machine):
         machine.put(f"{FILE}.held", "4194303 12345\n")
-        await claim(sessions, host, fence(5))
+        await write_fence(sessions, host, fence(5))
         assert {path.name for path in machine.at(FILE).parent.iterdir()} == {"fencing-token", "rollout"}
 
 
@@ -75,8 +82,8 @@ async def test_a_dead_ones_lock_is_in_nobodys_way(world: World, sessions: Sessio
 async def test_what_is_no_number_is_for_a_person(world: World, sessions: Sessions, text: str) -> None:
     async with host_on(world, WITH) as (host, machine):
         machine.put(FILE, text)
-        with pytest.raises(HostError, match="has no number in it") as caught:
-            await claim(sessions, host, fence(5))
+        with pytest.raises(HostError, match="which is not a fencing token") as caught:
+            await write_fence(sessions, host, fence(5))
         assert not isinstance(caught.value, FencedOff)
         assert machine.at(FILE).read_text() == text
 
@@ -86,16 +93,16 @@ async def test_where_it_cannot_be_written(world: World, sessions: Sessions, tool
     async with host_on(world, tools) as (host, machine):
         machine.put("var/lib/poolkeeper", "a file in place of the folder")
         with pytest.raises(HostError, match="could not be compared"):
-            await claim(sessions, host, fence(5))
+            await write_fence(sessions, host, fence(5))
 
 
 @pytest.mark.parametrize("fencing_token", [0, -1, 10**18])
 async def test_numbers_that_are_none_of_ours(world: World, sessions: Sessions, fencing_token: int) -> None:
-    with pytest.raises(ValueError, match="no fence"):
-        await claim(sessions, world.host(1), fence(fencing_token))
+    with pytest.raises(ValueError, match="not a fenc"):
+        await write_fence(sessions, world.host(1), fence(fencing_token))
 
 
-ANOTHER = Begun("ba9876543210", "fedcba9876543210")
+ANOTHER = HostIntent("ba9876543210", "fedcba9876543210")
 ROLLOUT = "var/lib/poolkeeper/rollout"
 
 
@@ -107,22 +114,22 @@ async def test_a_host_tells_for_what_it_was_changed(
     """Until that is forgotten, by the rollout that it was; of one that was turned away it knows nothing."""
     async with host_on(world, tools, shell) as (host, machine):
 
-        async def told() -> Begun | None:
-            known = await read_begun(sessions, host)
+        async def told() -> HostIntent | None:
+            known = await read_intent(sessions, host)
             assert isinstance(known, Known)
             return known.value
 
         assert await told() is None
-        for fencing_token, begun in ((3, BEGUN), (3, BEGUN), (3, ANOTHER), (4, BEGUN)):
-            await claim(sessions, host, fence(fencing_token, begun))
+        for fencing_token, begun in ((3, INTENT), (3, INTENT), (3, ANOTHER), (4, INTENT)):
+            await write_fence(sessions, host, fence(fencing_token, begun))
             assert await told() == begun
         with pytest.raises(FencedOff):
-            await claim(sessions, host, fence(3, ANOTHER))
-        await forget_begun(sessions, host, ANOTHER.rollout)
-        assert await told() == BEGUN
-        await forget_begun(sessions, host, BEGUN.rollout)
+            await write_fence(sessions, host, fence(3, ANOTHER))
+        await forget_intent(sessions, host, ANOTHER.rollout)
+        assert await told() == INTENT
+        await forget_intent(sessions, host, INTENT.rollout)
         assert (await told(), machine.has(ROLLOUT)) == (None, False)
-        await forget_begun(sessions, host, BEGUN.rollout)
+        await forget_intent(sessions, host, INTENT.rollout)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +146,7 @@ async def test_a_host_tells_for_what_it_was_changed(
 async def test_what_a_host_says_otherwise_is_unknown(world: World, sessions: Sessions, text: str) -> None:
     async with host_on(world, WITH) as (host, machine):
         machine.put(ROLLOUT, text)
-        known = await read_begun(sessions, host)
+        known = await read_intent(sessions, host)
     assert isinstance(known, Unknown)
     assert text.strip() not in known.reason or not text
 
@@ -150,17 +157,17 @@ async def test_who_recovers_is_told_and_no_earlier_run_begins_anything_any_more(
 ) -> None:
     """A run that sleeps on its way to its first change wakes up, when its node has been given back."""
     async with host_on(world, tools) as (host, machine):
-        told = await turn_away(sessions, host, 8)
+        told = await fence_earlier_runs(sessions, host, 8)
         assert isinstance(told, Known)
         assert told.value is None
         with pytest.raises(FencedOff):
-            await claim(sessions, host, fence(7))
+            await write_fence(sessions, host, fence(7))
         assert not machine.has(ROLLOUT)
-        await claim(sessions, host, fence(9))
-        told = await turn_away(sessions, host, 9)
+        await write_fence(sessions, host, fence(9))
+        told = await fence_earlier_runs(sessions, host, 9)
         assert isinstance(told, Known)
-        assert told.value == BEGUN
+        assert told.value == INTENT
         with pytest.raises(FencedOff):
-            await turn_away(sessions, host, 8)
+            await fence_earlier_runs(sessions, host, 8)
         machine.put(ROLLOUT, "")
-        assert isinstance(await turn_away(sessions, host, 10), Unknown)
+        assert isinstance(await fence_earlier_runs(sessions, host, 10), Unknown)

@@ -16,7 +16,7 @@ from poolkeeper.deployments.lab.layout import LabFolder
 from poolkeeper.tasks.fleet import load_fleet
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import FactsRequest, Sessions, changes, errors, read_facts
-from poolkeeper.tasks.hosts.fence import FencedOff, claim
+from poolkeeper.tasks.hosts.fence import FencedOff, write_fence
 from poolkeeper.tasks.hosts.units import UnitRun, UnitState, forget_unit, start_unit, unit_state, wait_unit
 from poolkeeper.tasks.outcomes import Known, Secret
 from tests.contract.hosts.conftest import open_sessions
@@ -102,7 +102,7 @@ async def test_unit_beyond_its_limit_and_once_more(host: Host, sessions: Session
 async def test_of_two_runs_at_once_the_later_one_stays(host: Host, root: Path, sessions: Sessions) -> None:
     async def come(fencing_token: int) -> bool:
         try:
-            await claim(sessions, host, fence(fencing_token))
+            await write_fence(sessions, host, fence(fencing_token))
         except FencedOff:
             return False
         return True

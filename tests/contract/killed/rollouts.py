@@ -16,7 +16,7 @@ from typing import Any
 from poolkeeper.tasks.cluster.api import MERGE_PATCH
 from poolkeeper.tasks.cluster.nodes import NodeRow
 from poolkeeper.tasks.fleet.model import Host, Limit
-from poolkeeper.tasks.hosts.fence import Begun, Fence
+from poolkeeper.tasks.hosts.fence import Fence, HostIntent
 from poolkeeper.tasks.outcomes import Evidence, Finding, HostOutcome, HostState, Known, Observed, Severity, Subject
 from poolkeeper.tasks.rollout import recovery
 from poolkeeper.tasks.rollout.goal import Goal, Limits
@@ -158,7 +158,9 @@ class OnDisk:
         if fence.fencing_token < disk.record.fencing_token:
             return (finding(host, f"fencing token {fence.fencing_token} after {disk.record.fencing_token}"),)
         disk.write(
-            replace(disk.record, fencing_token=fence.fencing_token, begun=f"{fence.begun.rollout} {fence.begun.token}")
+            replace(
+                disk.record, fencing_token=fence.fencing_token, begun=f"{fence.intent.rollout} {fence.intent.token}"
+            )
         )
         if disk.record.installed != build:
             await self.run.gate.change(
@@ -208,11 +210,11 @@ class OnDisks(RolloutRun):
     async def prove_works(self, host: Host) -> tuple[Finding, ...]:
         return ()
 
-    async def begun_on(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[HostIntent | None]:
         begun = Disk(self.folder, host.name).record.begun
-        return Known(Begun(*begun.split()) if begun else None, datetime.now(UTC))
+        return Known(HostIntent(*begun.split()) if begun else None, datetime.now(UTC))
 
-    async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+    async def fence_off(self, host: Host, fencing_token: int) -> Observed[HostIntent | None]:
         disk = Disk(self.folder, host.name)
         disk.write(replace(disk.record, fencing_token=max(fencing_token, disk.record.fencing_token)))
         return await self.begun_on(host)

@@ -9,7 +9,7 @@ import pytest
 
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import Sessions, changes
-from poolkeeper.tasks.hosts.fence import FencedOff, claim
+from poolkeeper.tasks.hosts.fence import FencedOff, write_fence
 from poolkeeper.tasks.hosts.units import UnitRun, forget_unit, start_unit, unit_state
 from poolkeeper.tasks.onboard.host_cleanup import JOIN_UNIT, LEAVE_UNIT, clean_host
 from poolkeeper.tasks.outcomes import Secret
@@ -25,7 +25,7 @@ def ours(sessions: Sessions, host: Host) -> Callable[[], Awaitable[None]]:
     """Shows the host our own fencing token."""
 
     async def show() -> None:
-        await claim(sessions, host, MINE)
+        await write_fence(sessions, host, MINE)
 
     return show
 

@@ -15,7 +15,7 @@ from poolkeeper.tasks.cluster.nodes import NodeRow, get_node, list_nodes
 from poolkeeper.tasks.cluster.stops import stops_guard
 from poolkeeper.tasks.fleet.model import Host
 from poolkeeper.tasks.hosts import Sessions
-from poolkeeper.tasks.hosts.fence import Begun, Fence
+from poolkeeper.tasks.hosts.fence import Fence, HostIntent
 from poolkeeper.tasks.ledger import Spool
 from poolkeeper.tasks.outcomes import (
     Change,
@@ -84,10 +84,10 @@ class WithoutHosts(RolloutRun):
     async def prove_works(self, host: Host) -> tuple[Finding, ...]:
         return ()
 
-    async def begun_on(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[HostIntent | None]:
         return Known(None, datetime.now(UTC))
 
-    async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+    async def fence_off(self, host: Host, fencing_token: int) -> Observed[HostIntent | None]:
         return await self.begun_on(host)
 
     async def forget(self, host: Host, rollout: str) -> None:

@@ -21,7 +21,7 @@ from poolkeeper.tasks.cluster.nodes import PATH, NodeRow, get_node, list_nodes
 from poolkeeper.tasks.cluster.pods import pods_on
 from poolkeeper.tasks.fleet.model import Host, Window
 from poolkeeper.tasks.hosts import HostError
-from poolkeeper.tasks.hosts.fence import Begun, Fence
+from poolkeeper.tasks.hosts.fence import Fence, HostIntent
 from poolkeeper.tasks.outcomes import Change, ChangeRecord, Finding, HostOutcome, Known, Observed, Unknown
 from poolkeeper.tasks.rollout import recovery
 from poolkeeper.tasks.rollout.goal import Goal, OnBlocked
@@ -55,9 +55,9 @@ class Watched(Instant):
 class Hosts(WithoutHosts):
     """Hosts that keep for what they were changed."""
 
-    begun: dict[str, Begun]
+    begun: dict[str, HostIntent]
 
-    async def begun_on(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[HostIntent | None]:
         return Known(self.begun.get(host.name), datetime.now(UTC))
 
     async def forget(self, host: Host, rollout: str) -> None:
@@ -124,7 +124,7 @@ async def test_a_forged_claim_beside_hosts_in_hand_costs_those_nothing(
     run.begun = {"n0": intent.begun(GOAL.id)}
     outcomes = await recovered(run, work)
     assert {name: str(one.state) for name, one in outcomes.items()} == {"n0": "done", "n1": "stopped"}
-    assert {name: fence.begun for name, fence in work.fences.items()} == {"n0": intent.begun(GOAL.id)}
+    assert {name: fence.intent for name, fence in work.fences.items()} == {"n0": intent.begun(GOAL.id)}
     assert run.begun == {}
     assert intents_by((await list_leases(cluster))["pool-general"].note, GOAL.id) == {}
 
@@ -188,7 +188,7 @@ async def test_recovery_says_that_a_living_run_holds_the_pool(
 
 
 async def test_no_hosts_error_ends_the_recovery_of_another(cluster: ClusterApi, nodes: Nodes, tmp_path: Path) -> None:
-    hosts, begun = nodes(3, pool=3, rack=3), dict[str, Begun]()
+    hosts, begun = nodes(3, pool=3, rack=3), dict[str, HostIntent]()
     for host in hosts:
         await half_done(cluster, GOAL, host.name, Phase.CHANGING)
         lease = await get_lease(cluster, "pool-general")
@@ -245,8 +245,8 @@ async def test_what_is_begun_is_written_down_before_the_node_is_touched(
     outcomes, _ = await carried(run, GOAL, QUICK, work)
     assert str(outcomes["n0"].state) == "done"
     assert seen[0] == "cordon node n0"
-    assert set(tokens) == {work.fences["n0"].begun.token}
-    assert work.fences["n0"].begun.rollout == GOAL.id
+    assert set(tokens) == {work.fences["n0"].intent.token}
+    assert work.fences["n0"].intent.rollout == GOAL.id
     assert (await list_leases(cluster))["pool-general"].note["unfinished"] == {}
 
 
@@ -484,7 +484,7 @@ async def test_a_host_that_is_changed_while_it_is_given_back_is_kept(
     assert intent is not None
 
     class WakesUp(Hosts):
-        async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+        async def fence_off(self, host: Host, fencing_token: int) -> Observed[HostIntent | None]:
             assert intent is not None
             return Known(intent.begun(GOAL.id), datetime.now(UTC))
 
@@ -546,10 +546,10 @@ async def test_what_was_begun_on_a_host_is_not_forgotten_because_its_claim_is(
 class Dark(Hosts):
     """Hosts that do not answer over SSH."""
 
-    async def begun_on(self, host: Host) -> Observed[Begun | None]:
+    async def begun_on(self, host: Host) -> Observed[HostIntent | None]:
         return Unknown("ConnectTimeout: no answer", datetime.now(UTC))
 
-    async def fence_off(self, host: Host, fencing_token: int) -> Observed[Begun | None]:
+    async def fence_off(self, host: Host, fencing_token: int) -> Observed[HostIntent | None]:
         raise HostError("no answer")
 
     async def forget(self, host: Host, rollout: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from poolkeeper.deployments.lab.faults import Fault
 from poolkeeper.tasks.fleet.model import Host
-from poolkeeper.tasks.hosts.fence import FencedOff, claim
+from poolkeeper.tasks.hosts.fence import FencedOff, write_fence
 from poolkeeper.tasks.hosts.units import UnitRun, unit_state
 from poolkeeper.tasks.outcomes import Change, Finding, GateRefused, Refusal
 from poolkeeper.tasks.upgrade import HostUpgrade, VersionGoal
@@ -246,7 +246,7 @@ async def test_a_call_that_an_earlier_run_made_is_waited_for_and_not_repeated(wo
 
 
 async def test_a_run_that_has_lost_its_lease_does_nothing(world: World, host: Host) -> None:
-    await claim(world.sessions, host, fence(5))
+    await write_fence(world.sessions, host, fence(5))
     with pytest.raises(FencedOff):
         await world.upgrade(VersionGoal(NEW)).change(host, fence(4))
     assert (await unit_state(world.sessions, host, UPGRADE_UNIT)).state is UnitRun.ABSENT

@@ -15,8 +15,8 @@ BREAKS = (
     Break(
         "who recovers a host does not turn earlier runs away",
         "tasks/hosts/fence.py",
-        '    return _told(await _show(sessions, host, fencing_token, ""))\n',
-        "    return await read_begun(sessions, host)\n",
+        '    return _parse_intent(await _show(sessions, host, fencing_token, ""))\n',
+        "    return await read_intent(sessions, host)\n",
         f"{_FENCE}::test_who_recovers_is_told_and_no_earlier_run_begins_anything_any_more",
     ),
     Break(

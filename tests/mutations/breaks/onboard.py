@@ -46,7 +46,7 @@ BREAKS = (
     Break(
         "offboarding shows the host no number",
         "tasks/onboard/offboarding.py",
-        "            await claim(self.sessions, host, fence)\n",
+        "            await write_fence(self.sessions, host, fence)\n",
         "            await asyncio.sleep(0)\n",
         f"{_LEAVING}::test_a_host_of_a_later_run_is_not_cleaned",
     ),

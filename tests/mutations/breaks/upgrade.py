@@ -35,14 +35,14 @@ BREAKS = (
     Break(
         "an upgrade by a call or by a person shows the host no number",
         "tasks/upgrade/host_upgrade.py",
-        "        await claim(self.sessions, host, fence)\n        try:\n",
+        "        await write_fence(self.sessions, host, fence)\n        try:\n",
         "        try:\n",
         f"{_WHOSE}::test_a_host_of_a_later_run_is_neither_called_for_nor_handed_over",
     ),
     Break(
         "an upgrade by a script shows its number once",
         "tasks/upgrade/host_upgrade.py",
-        "                may_start=lambda: claim(self.sessions, host, fence),\n",
+        "                may_start=lambda: write_fence(self.sessions, host, fence),\n",
         "                may_start=lambda: asyncio.sleep(0),\n",
         f"{_WHOSE}::test_what_a_later_run_has_by_then_is_not_started",
     ),

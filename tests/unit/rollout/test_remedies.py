@@ -9,7 +9,7 @@ import pytest
 
 from poolkeeper.tasks.cluster.claims import Claim, Phase, claim_text
 from poolkeeper.tasks.cluster.leases import Note
-from poolkeeper.tasks.hosts.fence import Begun
+from poolkeeper.tasks.hosts.fence import HostIntent
 from poolkeeper.tasks.outcomes import Known, Observed, Unknown
 from poolkeeper.tasks.rollout.goal import Goal
 from poolkeeper.tasks.rollout.remedies import Found, Remedy, intended, leftovers
@@ -21,12 +21,12 @@ OFFBOARD, MAINTAIN, UNKNOWN = Goal("offboard", "general"), Goal("maintain", "gen
 FINISHES = {"upgrade": False, "offboard": True}
 INTENT = Intent("fra1-n01", "m-1", "0123456789abcdef")
 UNASKED = Unknown("ConnectTimeout: no answer", NOW)
-UNCHANGED: Observed[Begun | None] = Known(None, NOW)
+UNCHANGED: Observed[HostIntent | None] = Known(None, NOW)
 
 
-def changed_for(goal: Goal, token: str = INTENT.token) -> Observed[Begun | None]:
+def changed_for(goal: Goal, token: str = INTENT.token) -> Observed[HostIntent | None]:
     """What a host says that was changed."""
-    return Known(Begun(goal.id, token), NOW)
+    return Known(HostIntent(goal.id, token), NOW)
 
 
 def claimed(phase: Phase, goal: Goal = UPGRADE) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def a_lease(goal: Goal, intent: Intent | None = INTENT) -> Note:
 
 
 def judged(
-    node: dict[str, Any] | None, note: Note, told: Observed[Begun | None] | None = UNCHANGED
+    node: dict[str, Any] | None, note: Note, told: Observed[HostIntent | None] | None = UNCHANGED
 ) -> list[tuple[Remedy, str]]:
     """Remedies, each with its finding."""
     nodes = {"fra1-n01": a_node(**node)} if node is not None else {}
@@ -95,7 +95,7 @@ DEAD = replace(INTENT, node_is_dead=True)
     ],
 )  # fmt: skip
 def test_what_was_intended(
-    node: dict[str, Any] | None, goal: Goal, told: Observed[Begun | None], remedy: Remedy, finding: str
+    node: dict[str, Any] | None, goal: Goal, told: Observed[HostIntent | None], remedy: Remedy, finding: str
 ) -> None:
     assert judged(node, a_lease(goal), told) == [(remedy, finding)]
 
