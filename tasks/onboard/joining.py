@@ -53,9 +53,9 @@ async def join(context: Context, host: Host, look: Look) -> list[Finding]:
         no_script = finding(
             host,
             "onboard.join.script",
-            str(error),
+            error.observed,
             "a join script from the provider",
-            "Correct what the provider names, then run this again; the host is unchanged.",
+            f"{error.next_step} The host is unchanged.",
         )
         raise NotAdmitted("the provider returned no join script", [no_script], ends_as=HostState.STOPPED) from None
 

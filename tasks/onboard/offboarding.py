@@ -224,7 +224,7 @@ class Offboarding:
         try:
             why = await self.gate.change(here, _remove_sentence(host), unlist, if_dry_run="", end=failed_if)
         except ProviderError as error:
-            why = str(error)
+            why = error.summary
         except TimeoutError:
             why = f"the removal did not end within {REMOVAL_TIMEOUT_S:.0f} s"
         if not why and node is not None:

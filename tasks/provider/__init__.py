@@ -1,4 +1,4 @@
-"""Who owns the control plane: ACK, or whoever has a cluster that hosts join by kubeadm."""
+"""The owner of the control plane: ACK, or an operator whose hosts join by kubeadm."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from poolkeeper.tasks.fleet.model import AckProvider, Cluster, SecretRef
 from poolkeeper.tasks.outcomes import Secret
-from poolkeeper.tasks.provider.interface import OutcomeUnknown, Provider, ProviderError, Throttled
+from poolkeeper.tasks.provider.interface import OutcomeUnknown, Provider, ProviderError, ProviderThrottled
 
 
 @asynccontextmanager
@@ -24,4 +24,4 @@ async def open_provider(cluster: Cluster, secret: Callable[[SecretRef], Secret])
             yield provider
 
 
-__all__ = ["OutcomeUnknown", "Provider", "ProviderError", "Throttled", "open_provider"]
+__all__ = ["OutcomeUnknown", "Provider", "ProviderError", "ProviderThrottled", "open_provider"]

@@ -1,6 +1,6 @@
 """ACK managed clusters through their OpenAPI (CS 2015-12-15).
 
-What the vendor does not document for hybrid pools is said in the fleet file or read at run time, never assumed.
+Whatever the vendor does not document for hybrid pools is declared in the fleet file or read at run time, never assumed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from poolkeeper.tasks.fleet.model import AckProvider, Cluster, Host, Pool, Secre
 from poolkeeper.tasks.fleet.versions import numbers, same_version
 from poolkeeper.tasks.outcomes import Checked, Evidence, Finding, Secret, Severity, Subject, Verdict, quoted
 from poolkeeper.tasks.provider.interface import OutcomeUnknown, ProviderError
-from poolkeeper.tasks.provider.sdk import WAY, Api, Connection, JsonObject
+from poolkeeper.tasks.provider.sdk import Api, Connection, JsonObject
 from poolkeeper.tasks.provider.upgrading import ByCall, HandOff, OnHost, UpgradeRule, Way
 
 JOIN_TOKEN_S = 3600
 """Life of a join token; ACK Edge's default is the same hour."""
 
 POLL_S = 5.0
-"""Between two looks at a pool or a task, which tell of themselves by no event."""
+"""Between two readings of a pool or a task, which send no events."""
 FAILED_STATES = ("failed", "deleting", "deleted_failed")
 UPGRADE_RULE = UpgradeRule(
     2,
@@ -37,9 +37,9 @@ Upgrade node %(node)s (host %(host)s) to Kubernetes %(version)s now; it is drain
 nodes of your cluster (its console, or ask its support: they are not published); for ACK Edge nodes they are, on the \
 host as root: `edgeadm upgrade --interconnect-mode=private --region=%(region)s`, with the edgeadm of version \
 %(version)s, which ends with "This node has been upgraded successfully" \
-(https://help.aliyun.com/zh/ack/ack-edge/user-guide/upgrade-ack-edge-cluster). Nothing has to be told to poolkeeper: \
-it goes on when the Node reports its new version."""
-"""%(host)s and %(node)s: which one; %(version)s: `1.36.3`; %(region)s: the cluster's."""
+(https://help.aliyun.com/zh/ack/ack-edge/user-guide/upgrade-ack-edge-cluster). poolkeeper continues by itself when \
+the Node reports its new version."""
+"""What a person does. %(version)s is such as `1.36.3`; %(region)s is the cluster's."""
 
 API = Api(
     name="ACK",
@@ -51,7 +51,7 @@ API = Api(
         403: "Give the RAM user this action, or ask the account manager whether hybrid pools are allow-listed.",
         404: "Compare cluster_id and nodepool_id in the fleet file with the console.",
     },
-    unwell="Start again; if it stays so, look at ACK's status page.",
+    if_failing="Start again; if it happens again, look at ACK's status page.",
 )
 
 
@@ -59,24 +59,24 @@ RESET = """\
 R=${POOLKEEPER_ROOT-}
 mounts=$R/proc/self/mounts
 [ -r "$mounts" ] || mounts=$R/proc/mounts
-if [ ! -r "$mounts" ]; then echo 'mounts cannot be read, so nothing is removed' >&2; exit 1; fi
+if [ ! -r "$mounts" ]; then echo 'the mounts cannot be read, so nothing is removed' >&2; exit 1; fi
 if [ -d "$R/var/lib/kubelet" ]; then
-  # where it is when links are followed, as the mounts are told
+  # its path after following links, as the list of mounts has it
   top=$(cd -P -- "${R:-/}" && pwd -P) && at=$(cd -P -- "$R/var/lib/kubelet" && pwd -P) || exit 1
   at=${at#"${top%%/}"} held=
   while read -r _ point kind _; do
     case $point in "$at"/*) ;; *) continue;; esac
-    # in memory are tokens and the like, a pod's own; anything else is data: a volume, or a folder of the host
+    # tmpfs holds tokens and the like of pods; any other mount may be data: a volume, or a folder of the host
     case $kind in tmpfs) ;; *) held="$held $point";; esac
   done < "$mounts"
   if [ -n "$held" ]; then
-    echo "the reset was not begun: it might delete what is mounted below /var/lib/kubelet:$held" >&2; exit 1
+    echo "the reset was not started: it might delete what is mounted below /var/lib/kubelet:$held" >&2; exit 1
   fi
 fi
 %s
 """
-"""The vendor's reset. Whether it unmounts before it deletes is not documented; another vendor's did not, and took a
-host's own files with it (https://github.com/aws/eks-hybrid/issues/664)."""
+"""The vendor's reset. Whether it unmounts before it deletes is not documented; another vendor's did not, and deleted a
+host's files (https://github.com/aws/eks-hybrid/issues/664)."""
 
 
 class Ack:
@@ -94,9 +94,9 @@ class Ack:
         """Raises SecretMissing.
 
         timeout_s: of one request, from connecting to the last byte
-        poll_s: between two looks at a pool or a task
+        poll_s: between two readings of a pool or a task
         """
-        # over a second to import: only flows that talk to ACK pay
+        # it takes over a second to import, so only runs that call ACK do
         from alibabacloud_cs20151215.client import Client
 
         self._connection = Connection(
@@ -113,28 +113,28 @@ class Ack:
         self._settings = settings
         self._poll_s = poll_s
         self._calls: dict[str, asyncio.Lock] = {}
-        """By node pool: one upgrade at a time in each, as far as this run goes."""
+        """By node pool: this run makes one call at a time in each."""
 
     @property
     def _path(self) -> str:
         return f"/clusters/{quote(self._settings.cluster_id, safe='')}"
 
     async def cluster_detail(self) -> JsonObject:
-        """DescribeClusterDetail as it was answered. Raises ProviderError."""
+        """The answer of DescribeClusterDetail. Raises ProviderError."""
         return await self._connection.read("DescribeClusterDetail", "GET", self._path)
 
     async def cluster_resources(self) -> tuple[JsonObject, ...]:
-        """DescribeClusterResources as it was answered, with what add-ons have made. Raises ProviderError."""
+        """The answer of DescribeClusterResources, with resources made by add-ons. Raises ProviderError."""
         action = "DescribeClusterResources"
         answer = await self._connection.call(
             action, "GET", f"{self._path}/resources", query={"with_addon_resources": "true"}
         )
         if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
-            raise self._connection.strange(action, "JSON list of objects")
+            raise self._connection.malformed(action, "JSON list of objects")
         return tuple(answer)
 
     async def check_pool(self, pool: Pool) -> tuple[Checked, ...]:
-        """Cluster running, pool there, of type hybrid and active. Raises ProviderError."""
+        """Whether the cluster is running, and the pool is active and hybrid. Raises ProviderError."""
         cluster = await self.cluster_detail()
         path = f"{self._path}/nodepools/{quote(pool.nodepool_id, safe='')}"
         found = await self._connection.read("DescribeClusterNodePoolDetail", "GET", path)
@@ -166,7 +166,7 @@ class Ack:
         )
 
     async def join_script(self, host: Host, arch: str) -> Secret:
-        """The pool's attach command for one architecture, good for an hour."""
+        """The pool's attach command for one architecture, valid for an hour."""
         script = await self._connection.call(
             "DescribeClusterAttachScripts",
             "POST",
@@ -180,21 +180,23 @@ class Ack:
         )
         script = script.removeprefix("\ufeff") if isinstance(script, str) else ""
         if not script.strip():
-            raise ProviderError("ACK answered an empty attach script. Start again; if it persists, ask ACK.")
+            raise ProviderError("ACK's attach script is empty", next_step="Start again; if it happens again, ask ACK.")
         if script.lstrip()[0] in "<{[":
-            # it will run as root on a host: a login page or an error object must not
-            raise ProviderError(f"what came in place of the attach script is no shell command. {WAY}")
+            # a host would run it as root, and a login page or an error object must not run
+            raise ProviderError(
+                "the answer in place of the attach script is not a shell command", next_step=OutcomeUnknown.next_step
+            )
         return Secret(script)
 
     async def join_ended(self, host: Host) -> None:
-        """Nothing: ACK has no call that takes a join token back, it expires."""
+        """Nothing: ACK has no call that revokes a join token; it expires."""
 
     def leave_script(self, host: Host) -> Secret:
-        """The reset command that the fleet file names for the provider, behind a look at what is mounted."""
+        """The reset command of the fleet file, after a check of what is mounted."""
         return Secret(RESET % self._settings.reset_command)
 
     async def lists_node(self, host: Host) -> bool:
-        """Whether ACK lists the node, as the fleet file has it asked (`removal`). Raises ProviderError."""
+        """Whether ACK lists the node; never where the fleet file has `removal: none`. Raises ProviderError."""
         return self._settings.removal != "none" and await self._listed(host) is not None
 
     async def _listed(self, host: Host) -> JsonObject | None:
@@ -204,15 +206,15 @@ class Ack:
         found = await self._connection.read(action, "GET", f"{self._path}/nodes", query=query)
         nodes = found.get("nodes")
         if not isinstance(nodes, list):
-            raise self._connection.strange(action, "list of nodes")
-        # a filter that is passed over would give us somebody else's
+            raise self._connection.malformed(action, "list of nodes")
+        # a filter that ACK ignores would return other nodes
         return next((row for row in nodes if row.get("node_name") == host.node_name), None)
 
     async def remove_node(self, host: Host) -> str:
         """The call that the fleet file names (`removal`), followed to the end of its task. Raises ProviderError.
 
-        Never with `drain_node` (what a drain may do is decided by us) nor `release_node` (the machine is not ECS's). A
-        removal that an earlier run has called is waited for and not called again.
+        Never with `drain_node` (poolkeeper drains by its own rules) nor `release_node` (the machine is not ECS's). A
+        removal that an earlier run has started is waited for and not called again.
         """
         async with self._calls.setdefault(host.pool.nodepool_id, asyncio.Lock()):
             row = await self._listed(host)
@@ -225,31 +227,32 @@ class Ack:
             answer = await self._connection.call(action, method, path, query=query, body=body)
             task = str(answer.get("task_id") or "") if isinstance(answer, dict) else ""
             if not task:
-                raise self._connection.strange(action, "task_id")
+                raise self._connection.malformed(action, "task_id")
             return await self._task_ended(task)
 
     @property
     def upgrade_rule(self) -> UpgradeRule:
-        """The stricter one of the vendor's: documented for ACK Edge pools, not for hybrid ones."""
+        """The vendor's strictest rule: it is documented for ACK Edge pools, not for hybrid ones."""
         return UPGRADE_RULE
 
     @property
     def upgrades_one_by_one(self) -> bool:
-        """By a call: a pool that is being upgraded takes no second one."""
+        """True for upgrades by a call: ACK upgrades one node of a pool at a time."""
         return self._settings.upgrade == "call"
 
     @property
     def upgrade_packages(self) -> tuple[str, ...]:
-        """None: the vendor's tool brings its own programs."""
+        """None: the vendor's tool installs its own programs."""
         return ()
 
     async def newest_patch(self, minor: str) -> str | None:
-        """The cluster's own version: nodes are brought to that, and to no other. Raises ProviderError."""
+        """The cluster's own version, the only one that nodes are upgraded to. Raises ProviderError."""
         served = await self._served()
         if not same_version(served, minor):
             raise ProviderError(
-                f"the cluster is at {served or 'a version that is not told'}, which is no {minor}, and ACK does not"
-                " tell the newest patch of another. Name a version to its end, such as 1.35.4, or choose the cluster's."
+                f"the cluster has {served or 'no known version'}, not {minor}, and ACK does not report the newest patch"
+                " of another minor",
+                next_step="Write a whole version, such as 1.35.4, or choose the cluster's.",
             )
         return ".".join(map(str, numbers(served)))
 
@@ -270,15 +273,15 @@ class Ack:
         return str((await self.cluster_detail()).get("current_version", ""))
 
     async def _refuses(self, version: str) -> str:
-        """Nodes are brought to the cluster's own version, and to no other."""
+        """Why nodes cannot have that version: ACK upgrades them only to the cluster's own."""
         served = await self._served()
-        return "" if same_version(served, version) else f"the cluster is at {served or 'a version that is not told'}"
+        return "" if same_version(served, version) else f"the cluster has {served or 'no known version'}"
 
     async def _upgrade_node(self, host: Host, version: str, done: Callable[[], Awaitable[bool]]) -> str:
         """UpgradeClusterNodepool for one node, to the end of its task. Raises ProviderError.
 
-        A call that an earlier run made is waited for and not made again: its task is known to that run only, but the
-        pool tells that it is being upgraded.
+        An upgrade that an earlier run has started is waited for and not called again. Only that run knew its task, so
+        the pool's state is waited for.
         """
         path = f"{self._path}/nodepools/{quote(host.pool.nodepool_id, safe='')}"
         async with self._calls.setdefault(host.pool.nodepool_id, asyncio.Lock()):
@@ -294,7 +297,7 @@ class Ack:
                 "POST",
                 f"{path}/upgrade",
                 body={
-                    # ACK's own spelling of it has a build behind the patch
+                    # ACK's own version has a build after the patch
                     "kubernetes_version": served if same_version(served, version) else version,
                     "node_names": [host.node_name],
                     "rolling_policy": {"max_parallelism": 1},
@@ -302,7 +305,7 @@ class Ack:
             )
             task = str(answer.get("task_id") or "") if isinstance(answer, dict) else ""
             if not task:
-                raise self._connection.strange("UpgradeClusterNodepool", "task_id")
+                raise self._connection.malformed("UpgradeClusterNodepool", "task_id")
             return await self._task_ended(task)
 
     async def _pool_state(self, path: str) -> str:
@@ -310,9 +313,9 @@ class Ack:
         return str((found.get("status") or {}).get("state", ""))
 
     async def _task_ended(self, task: str) -> str:
-        """Why a task failed, empty when it did not. Waits for ever.
+        """Why a task failed; empty: it succeeded. Has no deadline of its own.
 
-        States that nobody documents are waited out, and so is an API that does not answer: the task goes on.
+        Undocumented states and an API that does not answer are waited out, because the task continues.
         """
         while True:
             try:
@@ -324,7 +327,7 @@ class Ack:
                 return ""
             if state in ("fail", "failed", "canceled", "cancelled"):
                 words = quoted(f"{error.get('code', '')} {error.get('message', '')}")
-                return f"task {task} ended as {state}: {words or 'it does not say why'}"
+                return f"task {task} ended as {state}: {words or 'no reason given'}"
             await asyncio.sleep(self._poll_s)
 
 
@@ -347,5 +350,5 @@ def removal_call(
 def _expect(check: str, subject: Subject, observed: str, expected: str, next_step: str) -> Checked:
     if observed == expected:
         return Checked(check, Verdict.OK, subject)
-    evidence = Evidence(f"it is {observed or 'not told'}", expected, "ACK OpenAPI")
+    evidence = Evidence(f"it is {observed or 'not reported'}", expected, "ACK OpenAPI")
     return Checked(check, Verdict.FAIL, subject, Finding(check, Severity.BLOCKER, subject, evidence, next_step))

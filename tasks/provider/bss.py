@@ -1,8 +1,8 @@
-"""The vendor's bill through its BSS OpenAPI (2017-12-14).
+"""The vendor's bill, read through its BSS OpenAPI (2017-12-14).
 
 Facts: https://www.alibabacloud.com/help/en/user-center/developer-reference/api-bssopenapi-2017-12-14-describeinstancebill
-Rows come as JSON gives them: the SDK's models cannot tell a list that is empty from one that is missing. An answer is
-whole or an error: every page once, as many rows as the answer itself counts.
+Rows are raw JSON: the SDK's models do not distinguish an empty list from a missing one. The invariant: a bill is
+complete or an error, with every page once and as many rows as the answer itself counts.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Any
 from poolkeeper.tasks.fleet.model import AckProvider, Fleet, SecretRef
 from poolkeeper.tasks.outcomes import Secret
 from poolkeeper.tasks.provider.interface import OutcomeUnknown, ProviderError
-from poolkeeper.tasks.provider.sdk import WAY, Api, Connection, JsonObject, first_line
+from poolkeeper.tasks.provider.sdk import Api, Connection, JsonObject, first_line
 
 ACTION = "DescribeInstanceBill"
 
 PAGE_ROWS = 300
-"""The most that the API gives at once."""
+"""The largest page of the API."""
 MAX_PAGES = 10_000
-"""Three million rows; a bill of more is read by product."""
+"""Three million rows; a larger bill has to be read by product."""
 
 REGIONS_OF_SITES = {"international": "ap-southeast-1", "china": "cn-hangzhou"}
-"""Where an account's bill is kept goes by the site that it was opened on, not by the region of its clusters."""
+"""The site on which an account was opened -> the region of its bill; the region of its clusters does not matter."""
 
-_UNWELL = "Start again; if it stays so, export the bill in the console and read it with --bill."
+_IF_FAILING = "Start again; if it happens again, export the bill in the console and read it with --bill."
 _AGAIN = "Start again; the bill of a running month changes while it is read."
 
 
 def _refusal(answer: Any) -> tuple[str, str] | None:
-    """This API refuses with status 200."""
+    """Code and message of a refusal: this API refuses with status 200."""
     if isinstance(answer, dict) and answer.get("Success") is False:
         return str(answer.get("Code") or ""), first_line(answer.get("Message"))
     return None
@@ -44,7 +44,7 @@ API = Api(
     style="RPC",
     request_type="formData",
     next_steps={403: "Give the RAM user the right bss:DescribeBillList (AliyunBSSReadOnlyAccess has it)."},
-    unwell=_UNWELL,
+    if_failing=_IF_FAILING,
     no_right=frozenset({"NotAuthorized", "NoPermission", "Forbidden.RAM"}),
     failing=frozenset({"InternalError", "UndefinedError"}),
     refusal=_refusal,
@@ -73,7 +73,7 @@ class Bss:
         endpoint: `host:port` in place of the site's own
         timeout_s: of one page, from connecting to the last byte
         """
-        # over a second to import: only who asks for a bill pays
+        # it takes over a second to import, so only runs that read a bill do
         from alibabacloud_bssopenapi20171214.client import Client
 
         self._connection = Connection(
@@ -90,7 +90,7 @@ class Bss:
 
     @property
     def endpoint(self) -> str:
-        """Where the bill is asked for."""
+        """`host:port` that is called."""
         return self._connection.endpoint
 
     async def instance_bill(self, cycle: str, *, day: date | None = None) -> tuple[JsonObject, ...]:
@@ -98,7 +98,7 @@ class Bss:
 
         cycle: `2026-10`; the API keeps 18 of them
         day: this day of the month alone, in UTC+8
-        Raises ProviderError; ValueError for a day of another month, which the API would pass over in silence.
+        Raises ProviderError; ValueError for a day of another month, which the API would ignore.
         """
         if day is not None and f"{day:%Y-%m}" != cycle:
             raise ValueError(f"{day} is not in {cycle}")
@@ -109,15 +109,15 @@ class Bss:
             token = pages.add(answer)
             if not token:
                 return pages.whole()
-        raise OutcomeUnknown(f"{ACTION} for {cycle} has more than {MAX_PAGES} pages. {_UNWELL}")
+        raise OutcomeUnknown(f"{ACTION} for {cycle} has more than {MAX_PAGES} pages", next_step=_IF_FAILING)
 
     def _query(self, cycle: str, day: date | None, token: str) -> dict[str, str]:
         """Booleans are written as the SDK writes them."""
         query = {
             "BillingCycle": cycle,
             "Granularity": "DAILY" if day else "MONTHLY",
-            "IsBillingItem": "True",  # usage and list price are told per item only
-            "IsHideZeroCharge": "False",  # a waived fee has no charge, and its line tells when that ends
+            "IsBillingItem": "True",  # only items have usage and list price
+            "IsHideZeroCharge": "False",  # a waived fee has no charge, and its line has the end of the waiver
             "MaxResults": str(self._page_rows),
         }
         query |= {"BillingDate": day.isoformat()} if day else {}
@@ -125,7 +125,7 @@ class Bss:
 
 
 def bill_of_fleet(fleet: Fleet, secret: Callable[[SecretRef], Secret], *, site: str = "", endpoint: str = "") -> Bss:
-    """The bill of the account that the fleet's first ACK cluster is read with. Raises ProviderError and SecretMissing.
+    """The bill of the account of the fleet's first ACK cluster. Raises ProviderError and SecretMissing.
 
     site: where the account was opened, see REGIONS_OF_SITES; empty: as the fleet file says
     endpoint: `host:port` in place of the site's own; empty: as the fleet file says
@@ -133,8 +133,8 @@ def bill_of_fleet(fleet: Fleet, secret: Callable[[SecretRef], Secret], *, site: 
     settings = next((c.provider for c in fleet.clusters.values() if isinstance(c.provider, AckProvider)), None)
     if settings is None:
         raise ProviderError(
-            "no cluster of the fleet file has provider ack, so that no account can be asked for its bill:"
-            " name an export of the console."
+            "no cluster of the fleet file has provider ack, so there is no account whose bill can be read",
+            next_step="Name an export of the console.",
         )
     asked_at = endpoint or settings.billing_endpoint
     return Bss(
@@ -148,29 +148,29 @@ def bill_of_fleet(fleet: Fleet, secret: Callable[[SecretRef], Secret], *, site: 
 
 
 class _Pages:
-    """The pages of one bill as they come in; what does not fit together is refused."""
+    """The pages of one bill as they come; pages that contradict each other are refused."""
 
     def __init__(self, cycle: str) -> None:
         self._cycle = cycle
         self._rows: list[JsonObject] = []
         self._tokens: set[str] = set()
         self._seen: dict[str, int] = {}
-        """What a page's rows say -> the number of the page that said it first."""
+        """The rows of a page, as JSON -> the number of the first page that has them."""
         self._count: int | None = None
-        """How many rows there are, as the first page counts them."""
+        """The number of rows, by the first page."""
 
     def add(self, answer: JsonObject) -> str:
-        """Take a page; the token of the next one, or nothing. Raises OutcomeUnknown."""
+        """Add a page; the token of the next page, empty: it was the last. Raises OutcomeUnknown."""
         data = answer.get("Data")
         if not isinstance(data, dict):
-            raise self._broken("an answer has no Data", WAY)
+            raise self._broken("an answer has no Data")
         items = data.get("Items")
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise self._broken("an answer has no list of Items", WAY)
+            raise self._broken("an answer has no list of Items")
         number = len(self._seen) + 1
         cycle = data.get("BillingCycle")
         if cycle not in (None, "", self._cycle):
-            raise self._broken(f"page {number} is of {str(cycle)[:20]}", _UNWELL)
+            raise self._broken(f"page {number} is of {str(cycle)[:20]}", _IF_FAILING)
         same = self._seen.setdefault(json.dumps(items, sort_keys=True), number)
         if same != number:
             raise self._broken(f"page {number} repeats page {same}", _AGAIN)
@@ -182,17 +182,19 @@ class _Pages:
         self._rows += items
         token = str(data.get("NextToken") or "")
         if token in self._tokens:
-            raise self._broken(f"page {number} points back to a page that was read", _AGAIN)
+            raise self._broken(f"page {number} refers to a page that was read before", _AGAIN)
         if token and not items:
-            raise self._broken(f"page {number} is empty and more are said to follow", _AGAIN)
+            raise self._broken(f"page {number} is empty and not the last one", _AGAIN)
         self._tokens.add(token)
         return token
 
     def whole(self) -> tuple[JsonObject, ...]:
-        """All rows. Raises OutcomeUnknown when they are not as many as there are said to be."""
+        """All rows. Raises OutcomeUnknown if their number is not the one that the API has counted."""
         if self._count is not None and len(self._rows) != self._count:
-            raise self._broken(f"{len(self._rows)} rows came of the {self._count} that there are", _AGAIN)
+            raise self._broken(f"it has {self._count} rows, and {len(self._rows)} were read", _AGAIN)
         return tuple(self._rows)
 
-    def _broken(self, what: str, next_step: str) -> OutcomeUnknown:
-        return OutcomeUnknown(f"the bill of {self._cycle} is not whole: {what}. Nothing of it is used. {next_step}")
+    def _broken(self, what: str, next_step: str | None = None) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            f"the bill of {self._cycle} is incomplete, and none of it is used: {what}", next_step=next_step
+        )

@@ -1,4 +1,4 @@
-"""What any provider of a control plane gives: a look at the pool, a way in, a way to newer versions, a way out."""
+"""What every provider of a control plane offers: checks of a pool, joining, upgrading, removing."""
 
 from __future__ import annotations
 
@@ -11,35 +11,50 @@ from poolkeeper.tasks.provider.upgrading import UpgradeRule, Way
 
 
 class ProviderError(CannotGoOn):
-    """The provider refused or failed; the message says what to do."""
+    """The provider refused or failed."""
 
-    def __init__(self, message: str, *, code: str = "", status: int | None = None) -> None:
-        super().__init__(message)
+    id = "provider.refused"
+    expected = "the provider does what it is asked for"
+    next_step = "Correct what it reports, then start again; poolkeeper looks first and repeats no call blindly."
+    source = "provider"
+
+    def __init__(
+        self, observed: str, *, next_step: str | None = None, code: str = "", status: int | None = None
+    ) -> None:
+        """code, status: as the provider's API answered; empty and None where it did not"""
+        super().__init__(observed, next_step=next_step)
         self.code = code
         self.status = status
 
 
 class OutcomeUnknown(ProviderError):
-    """The call may or may not have taken effect: read the state again, do not repeat it blindly."""
+    """There is no usable answer: the call may or may not have taken effect. Read the state before calling again."""
 
+    id = "provider.no-answer"
+    expected = "an answer of the provider's API"
+    next_step = "Check the way to its endpoint (route, proxy settings), then start again."
     leaves = ChangeState.UNKNOWN
 
 
-class Throttled(ProviderError):
-    """The provider has too many requests, and still so after some patience: nothing was carried out."""
+class ProviderThrottled(ProviderError):
+    """The provider refused because of too many requests, also after some retries: nothing was done."""
+
+    id = "provider.throttled"
+    expected = "the provider accepts the request"
+    next_step = "Wait a minute and start again; other automation uses up the API's quota."
 
     def __init__(
-        self, message: str, *, code: str = "", status: int | None = None, retry_after_s: float | None = None
+        self, observed: str, *, code: str = "", status: int | None = None, retry_after_s: float | None = None
     ) -> None:
-        super().__init__(message, code=code, status=status)
+        super().__init__(observed, code=code, status=status)
         self.retry_after_s = retry_after_s
 
 
 class Provider(Protocol):
-    """Who owns the control plane that a pool's hosts join."""
+    """The owner of the control plane that a pool's hosts join."""
 
     async def check_pool(self, pool: Pool) -> tuple[Checked, ...]:
-        """Whether the cluster and the pool can take hosts now. Raises ProviderError."""
+        """Whether hosts can join the cluster and the pool now. Raises ProviderError."""
 
     async def join_script(self, host: Host, arch: str) -> Secret:
         """A short-lived POSIX shell script that makes this host, of architecture `arch`, join. Raises ProviderError.
@@ -48,47 +63,47 @@ class Provider(Protocol):
         """
 
     async def join_ended(self, host: Host) -> None:
-        """Take back what `join_script` made for this host, such as a token: its script has ended. Raises ProviderError.
+        """Revoke what `join_script` made for this host, such as a token. Raises ProviderError.
 
-        Not called while the script may still run, nor for one that another run had made.
+        Called only when the script has ended, and only by the run that made it.
         """
 
     def leave_script(self, host: Host) -> Secret:
-        """A POSIX shell script that takes the provider's parts off a host.
+        """A POSIX shell script that removes the provider's parts from a host.
 
-        It never deletes through a mount: what is mounted below what it removes is unmounted, or stops it before it
-        has changed anything.
+        It never deletes through a mount: it unmounts what is mounted below the folders that it removes, or it stops
+        before it has changed anything.
         """
 
     async def lists_node(self, host: Host) -> bool:
-        """Whether it keeps a list of a pool's nodes, beside their Node objects, and the host's is in it.
+        """Whether the provider has a list of the pool's nodes, beside their Node objects, with this host's node.
 
         Raises ProviderError.
         """
 
     async def remove_node(self, host: Host) -> str:
-        """Take a drained host's node off that list, to the end; why it failed, empty when it did not.
+        """Remove a drained host's node from that list, and wait for the end; why it failed, empty: it succeeded.
 
-        The Node object may go with it. Raises ProviderError; waits for ever: put it under a deadline.
+        The Node object may be deleted with it. Raises ProviderError. Has no deadline of its own.
         """
 
     @property
     def upgrade_rule(self) -> UpgradeRule:
-        """How far apart it lets versions be."""
+        """How far apart versions may be."""
 
     @property
     def upgrades_one_by_one(self) -> bool:
-        """Whether it takes one node of a pool after the other: more at once would be drained, and only wait."""
+        """Whether it upgrades one node of a pool after the other: further drained nodes would only wait."""
 
     @property
     def upgrade_packages(self) -> tuple[str, ...]:
-        """Packages of a host that carry the Kubernetes version, the kubelet's first; empty: it has means of its own."""
+        """Packages with Kubernetes' version, the kubelet's first; empty: the provider does not upgrade by packages."""
 
     async def newest_patch(self, minor: str) -> str | None:
-        """The version that `1.36` means, as `1.36.3`; None: whatever its packages have. Raises ProviderError."""
+        """The version that `1.36` stands for, such as `1.36.3`; None: the newest package's. Raises ProviderError."""
 
     def upgrade_way(self, host: Host, version: str, packages: Mapping[str, str]) -> Way:
-        """How a drained host is brought to a version.
+        """How a drained host is upgraded to a version.
 
         version: `1.36.3`
         packages: the exact version of each of `upgrade_packages` that is installed on the host

@@ -1,9 +1,9 @@
-"""Any conformant cluster that hosts join with `kubeadm join`: the cluster's own API is all that is asked.
+"""Any conformant cluster that hosts join with `kubeadm join`; only the cluster's own API is called.
 
-A join has a bootstrap token of its own. It is revoked when the join has ended, by the run that made it; what a killed
-run leaves goes by its expiry, a little after the join's own time limit. A resumed run must not revoke it: the unit
-`poolkeeper-join` may still be running on the host with that very token, and another one cannot be handed to it. So each
-token has a random id, is known to the run that made it only, and nobody looks for tokens of others.
+Each join has its own bootstrap token. The run that made it revokes it when the join has ended; the token of a killed
+run expires a little after the join's time limit. A resumed run must not revoke it: the unit `poolkeeper-join` may still
+run on the host with that token, and cannot get another one. The invariant: a token has a random id that only its run
+knows, and no run looks for tokens of other runs.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ TOKEN_MARGIN = timedelta(minutes=5)
 """From making a token to the start of the unit that uses it; the unit itself may run for the join's timeout."""
 SIGNED_WITHIN_S = 20.0
 CONFIGURATIONS = ("kubeadm-config", "kubelet-config")
-"""ConfigMaps in kube-system that `kubeadm join` and `kubeadm upgrade node` go by."""
+"""ConfigMaps in kube-system that `kubeadm join` and `kubeadm upgrade node` read."""
 _RIGHTS = "`kubectl apply -f deployments/kubernetes/kubeadm.yaml`"
 
 
 class Kubeadm:
-    """One cluster's way in and out. Make it with `open_kubeadm`.
+    """One cluster that hosts join by kubeadm. Make it with `open_kubeadm`.
 
     signed_within_s: how long the control plane may take to sign `cluster-info` for a new token
     """
@@ -54,11 +54,11 @@ class Kubeadm:
         self._tokens: dict[str, BootstrapToken] = {}
 
     async def check_pool(self, pool: Pool) -> tuple[Checked, ...]:
-        """Cluster reachable, what joining machines read there whole, versions that go together. Raises ProviderError.
+        """Whether versions fit, and what joining hosts read is in the cluster. Raises ProviderError.
 
-        That `cluster-info` is signed shows only with a token: `join_script` waits for it.
+        Only a token shows whether `cluster-info` is signed: `join_script` waits for that.
         """
-        with _told():
+        with _as_provider_error():
             api_version = await self._api_version()
             cluster = Subject("cluster", self._cluster.name)
             return (
@@ -96,15 +96,15 @@ class Kubeadm:
         return Checked(check, Verdict.OK, cluster)
 
     async def join_script(self, host: Host, arch: str) -> Secret:
-        """Makes a token, waits until the cluster has signed for it, and gives the script. Raises ProviderError.
+        """Make a token, wait until the cluster has signed for it, and return the script. Raises ProviderError.
 
-        `arch` is left to apt, which knows its own.
+        `arch` is not used: apt knows the host's.
         """
-        await self.join_ended(host)  # one whose script was never started
-        with _told():
+        await self.join_ended(host)  # a token whose script was never started
+        with _as_provider_error():
             api_version = await self._api_version()
             if wrong := skew_between(host.pool.kubernetes_version, api_version):
-                raise ProviderError(f"{wrong}. Correct kubernetes_version of the pool in the fleet file.")
+                raise ProviderError(wrong, next_step="Correct kubernetes_version of the pool in the fleet file.")
             info = await self._cluster_info()
             lives = timedelta(seconds=host.pool.join.timeout_s) + TOKEN_MARGIN
             token = self._tokens[host.name] = await create_token(self._api, host.name, lives=lives)
@@ -124,12 +124,14 @@ class Kubeadm:
         if token is None:
             return
         try:
-            with _told():
+            with _as_provider_error():
                 await revoke_token(self._api, token)
             del self._tokens[host.name]
         except ProviderError as error:
             raise ProviderError(
-                f"bootstrap token {token.id} is not revoked and expires at {token.expires_at.isoformat()}: {error}",
+                f"bootstrap token {token.id} is not revoked and expires at {token.expires_at.isoformat()}:"
+                f" {error.observed}",
+                next_step=error.next_step,
                 status=error.status,
             ) from None
 
@@ -138,7 +140,7 @@ class Kubeadm:
         return Secret(scripts.leave_script(self._settings), secret_words=())
 
     async def lists_node(self, host: Host) -> bool:
-        """Never: the Node objects are all there is."""
+        """Never: there is no list beside the Node objects."""
         return False
 
     async def remove_node(self, host: Host) -> str:
@@ -147,12 +149,12 @@ class Kubeadm:
 
     @property
     def upgrade_rule(self) -> UpgradeRule:
-        """Upstream's for the kubelet; kubeadm's for itself, which takes a node one minor further at most."""
+        """Kubernetes' rule for the kubelet, and kubeadm's own, which upgrades a node by one minor at most."""
         return UpgradeRule(scripts.MAX_MINORS_BEHIND, one_minor_steps=True, source=scripts.UPGRADE_SOURCE)
 
     @property
     def upgrades_one_by_one(self) -> bool:
-        """No: each host is upgraded on its own."""
+        """False: hosts are upgraded independently of each other."""
         return False
 
     @property
@@ -161,11 +163,11 @@ class Kubeadm:
         return scripts.PACKAGES
 
     async def newest_patch(self, minor: str) -> str | None:
-        """Whatever the hosts' sources have."""
+        """None: the hosts' package sources decide."""
         return None
 
     def upgrade_way(self, host: Host, version: str, packages: Mapping[str, str]) -> Way:
-        """The packages and `kubeadm upgrade node`, on the host itself."""
+        """A script that installs the packages and runs `kubeadm upgrade node`."""
         return OnHost(Secret(scripts.upgrade_script(self._settings, version, packages), secret_words=()))
 
     async def _api_version(self) -> str:
@@ -174,7 +176,7 @@ class Kubeadm:
         return version
 
     async def _cluster_info(self) -> ClusterInfo:
-        """Raises ClusterInfoUnusable, also where its authority is not the one that we trust ourselves."""
+        """Raises ClusterInfoUnusable, also where its authority is not the kubeconfig's."""
         info = await read_cluster_info(self._api)
         if self._api.ca_pem is None:
             raise ClusterInfoUnusable(
@@ -193,26 +195,27 @@ class Kubeadm:
 
 @asynccontextmanager
 async def open_kubeadm(cluster: Cluster, settings: KubeadmProvider, kubeconfig: Secret) -> AsyncIterator[Kubeadm]:
-    """The provider with a connection of its own, closed at the end. Raises ClusterUnreachable."""
+    """The provider with its own connection, closed at the end. Raises ClusterUnreachable."""
     async with connect(cluster, kubeconfig) as api:
         yield Kubeadm(cluster, settings, api)
 
 
 def minor_of(version: str) -> int:
-    """36 of `v1.36.3`. Raises ProviderError for what is no version of Kubernetes 1."""
+    """36 of `v1.36.3`. Raises ProviderError for a text that is not a version of Kubernetes 1."""
     major, _, rest = version.removeprefix("v").partition(".")
     minor = rest.split(".")[0]
     if major != "1" or not minor.isdecimal():
         raise ProviderError(
-            f"`{version}` is no version of Kubernetes. See what `kubectl version` says of the API server."
+            f"the API server reports the version `{version}`, which is not one of Kubernetes",
+            next_step="See which server version `kubectl version` shows.",
         )
     return int(minor)
 
 
 def skew_between(kubelet: str | None, api_server: str) -> str:
-    """Why a kubelet of that version may not talk to this API server, as a clause; empty when it may. Pure.
+    """Why that kubelet version does not fit the API server, as a clause; empty: it fits. Pure.
 
-    kubernetes.io, "Version Skew Policy". None: the API server's own minor is installed.
+    kubernetes.io, "Version Skew Policy". kubelet: None: the API server's own minor is installed.
     """
     if kubelet is None:
         return ""
@@ -232,20 +235,20 @@ def _checked(check: str, subject: Subject, wrong: str, expected: str, next_step:
 
 
 def _or_rights(error: Exception, next_step: str) -> str:
-    """What to do about an error that may be a missing right."""
+    """The next step: to give the missing right, if that is the cause."""
     missing = isinstance(error, ApiError) and error.missing_right
     return f"Give poolkeeper's user its rights: {_RIGHTS}." if missing else next_step
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Errors of the API as a provider's."""
+def _as_provider_error() -> Iterator[None]:
+    """Turns errors of the cluster's API into ProviderError."""
     try:
         yield
     except ClusterInfoUnusable as error:
-        raise ProviderError(error.summary) from None
+        raise ProviderError(error.observed, next_step=error.next_step) from None
     except ClusterUnreachable as error:
-        raise OutcomeUnknown(error.summary) from None
+        raise OutcomeUnknown(error.observed, next_step=error.next_step) from None
     except ApiError as error:
-        told = f"{error.summary} The manifest is applied with {_RIGHTS}." if error.missing_right else error.summary
-        raise ProviderError(told, code=error.reason, status=error.status) from None
+        next_step = _or_rights(error, error.next_step)
+        raise ProviderError(error.observed, next_step=next_step, code=error.reason, status=error.status) from None

@@ -1,7 +1,7 @@
-"""What is billed for the fleet's clusters beside their fees: ids that their providers list, and those declared.
+"""Resources that are billed beside the clusters' fees: those that providers list, and those that are declared.
 
-The provider lists what was made with a cluster and by its add-ons (`DescribeClusterResources`). What it does not know
-of, such as the dedicated line, is declared in the fleet file (`billed_resources`), whose word stands.
+The provider lists what was made with a cluster and by its add-ons (`DescribeClusterResources`). Other resources, such
+as the dedicated line, are declared in the fleet file (`billed_resources`), which takes precedence.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from poolkeeper.tasks.settings import SecretMissing
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """Which ids on a bill are the fleet's own."""
+    """Which ids on a bill belong to the fleet."""
 
     clusters: frozenset[str] | None
-    """Ids of the clusters themselves, as their providers have them; None: nobody said."""
+    """Ids of the clusters themselves, as their providers have them; None: not known."""
     resources: Mapping[str, str]
-    """Instance id -> what it is to which cluster."""
+    """Instance id -> what it is, and of which cluster."""
     notes: tuple[str, ...]
-    """Clusters whose provider did not tell, each as a sentence."""
+    """A sentence for each cluster whose resources could not be listed."""
 
 
 async def billed_of(fleet: Fleet, secret: Callable[[SecretRef], Secret]) -> Billed:
-    """Ask each provider, and add what is declared. One that cannot be asked is a note."""
+    """Ask each provider, and add the declared resources. A provider that cannot be asked becomes a note."""
     listed: dict[str, Mapping[str, str]] = {}
     notes = []
     for cluster in fleet.clusters.values():
@@ -39,9 +39,7 @@ async def billed_of(fleet: Fleet, secret: Callable[[SecretRef], Secret]) -> Bill
         try:
             rows = await Ack(cluster, cluster.provider, secret).cluster_resources()
         except (ProviderError, SecretMissing) as error:
-            notes.append(
-                f"The resources of cluster {cluster.name} are not known, only those that are declared: {error}"
-            )
+            notes.append(f"Only the declared resources of cluster {cluster.name} are known: {error.summary}")
         else:
             listed[cluster.name] = named(rows)
     return belonging(fleet.clusters.values(), listed, notes)
@@ -50,7 +48,7 @@ async def billed_of(fleet: Fleet, secret: Callable[[SecretRef], Secret]) -> Bill
 def belonging(
     clusters: Iterable[Cluster], listed: Mapping[str, Mapping[str, str]], notes: Iterable[str] = ()
 ) -> Billed:
-    """Both sources together. Pure. What is shared by clusters says so: a line may serve several."""
+    """Both sources together. Pure. A resource may belong to several clusters, such as a dedicated line."""
     found: dict[str, dict[str, None]] = {}
     ids = []
     for cluster in clusters:
@@ -62,9 +60,9 @@ def belonging(
 
 
 def named(rows: Iterable[Mapping[str, Any]]) -> Mapping[str, str]:
-    """Rows of `DescribeClusterResources`: instance id -> its type, and for what and by whom it was made. Pure.
+    """Rows of `DescribeClusterResources`: instance id -> its type, for what it was made, and by which creator. Pure.
 
-    A row without an instance id is of something that is not billed by itself, and passed over.
+    A row without an instance id is skipped: what it is about is not billed by itself.
     """
     found = {}
     for row in rows:

@@ -1,6 +1,6 @@
-"""The vendor's SDK, as every one of its APIs is called: with a deadline, some patience, and errors as sentences.
+"""How every API of the vendor is called through its SDK: with a deadline, some retries, and errors with a next step.
 
-Answers are read raw: the SDK's models drop every field that they do not know. Errors are told apart by status and
+Answers are read raw, because the SDK's models drop fields that they do not know. Errors are distinguished by status and
 code, not by class (a 429 without `x-acs-retry-after` is a plain client error).
 """
 
@@ -13,15 +13,13 @@ from typing import Any
 
 from poolkeeper.tasks.fleet.model import SecretRef
 from poolkeeper.tasks.outcomes import Secret, quoted
-from poolkeeper.tasks.provider.interface import OutcomeUnknown, ProviderError, Throttled
+from poolkeeper.tasks.provider.interface import OutcomeUnknown, ProviderError, ProviderThrottled
 
 THROTTLED_TRIES = 4
 THROTTLED_WAIT_S = 10.0
-"""At most so long between two tries, whatever the answer asks for."""
+"""The longest wait between two tries, whatever the answer asks for."""
 
-_THROTTLED = "Wait a minute and start again; other automation uses up the API's quota."
 _BAD_KEY = "Correct access_key_id and access_key_secret of the cluster in the fleet file."
-WAY = "Check the way to its endpoint (route, proxy settings), then start again."
 _BAD_KEYS = ("InvalidAccessKey", "SignatureDoesNotMatch", "IncompleteSignature", "InvalidSecurityToken")
 
 JsonObject = Mapping[str, Any]
@@ -29,29 +27,29 @@ JsonObject = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One API of the vendor, and what to do about what it answers."""
+    """One API of the vendor, and the next steps for its errors."""
 
     name: str
-    """As people call it: `ACK`."""
+    """Its name in messages: `ACK`."""
     version: str
     style: str
     """`ROA` (paths) or `RPC` (actions)."""
     request_type: str
-    """How a body is sent: `json` or `formData`."""
+    """Encoding of a request's body: `json` or `formData`."""
     next_steps: Mapping[int, str]
-    """Status -> what to do about a refusal with it."""
-    unwell: str
-    """What to do when the service fails."""
+    """Status of a refusal -> next step."""
+    if_failing: str
+    """Next step when the service itself fails."""
     no_right: frozenset[str] = frozenset()
-    """Codes that say what status 403 says elsewhere."""
+    """Codes that mean the same as status 403."""
     failing: frozenset[str] = frozenset()
-    """Codes that say what status 500 says elsewhere."""
+    """Codes that mean the same as status 500."""
     refusal: Callable[[Any], tuple[str, str] | None] = field(default=lambda answer: None)
-    """Code and words of an answer that refuses with status 200."""
+    """Code and message of an answer with status 200 that is a refusal; None: it is not."""
 
 
 class Connection:
-    """One account's way to one API."""
+    """One account's connection to one API."""
 
     def __init__(
         self,
@@ -72,7 +70,7 @@ class Connection:
         endpoint: `host:port` in place of the region's own
         timeout_s: of one request, from connecting to the last byte
         """
-        # over a second to import: only who talks to the vendor pays
+        # it takes over a second to import, so only runs that call the vendor do
         from alibabacloud_tea_openapi.utils_models import Config
 
         key_id, key_secret = key
@@ -99,7 +97,7 @@ class Connection:
 
     @property
     def endpoint(self) -> str:
-        """Where it asks."""
+        """`host:port` that is called."""
         return str(self._client._endpoint)
 
     async def call(
@@ -112,14 +110,14 @@ class Connection:
         body: Mapping[str, Any] | None = None,
         body_type: str = "json",
     ) -> Any:
-        """One call; one that was throttled was not carried out and is sent again, a few times. Raises ProviderError.
+        """One call. A throttled call had no effect and is sent again, a few times. Raises ProviderError.
 
         body_type: of the answer, `json` or `string`
         """
         for attempt in range(1, THROTTLED_TRIES + 1):
             try:
                 return await self._call_once(action, method, path, query, body, body_type)
-            except Throttled as throttled:
+            except ProviderThrottled as throttled:
                 if attempt == THROTTLED_TRIES:
                     raise
                 wait_s = float(attempt) if throttled.retry_after_s is None else throttled.retry_after_s
@@ -132,12 +130,12 @@ class Connection:
         """One call whose answer is a JSON object. Raises ProviderError."""
         answer = await self.call(action, method, path, query=query)
         if not isinstance(answer, dict):
-            raise self.strange(action, "JSON object")
+            raise self.malformed(action, "JSON object")
         return answer
 
-    def strange(self, action: str, expected: str) -> OutcomeUnknown:
-        """The error for an answer of another shape than the API gives."""
-        return OutcomeUnknown(f"what answered {action} is not {self._api.name}: it gave no {expected}. {WAY}")
+    def malformed(self, action: str, expected: str) -> OutcomeUnknown:
+        """The error for an answer that does not have the API's shape."""
+        return OutcomeUnknown(f"the answer to {action} is not from {self._api.name}: it has no {expected}")
 
     async def _call_once(
         self,
@@ -168,7 +166,7 @@ class Connection:
             headers={}, query=dict(query) if query else None, body=dict(body) if body is not None else None
         )
         try:
-            # the SDK's own limits are per read: an answer that drips would never end
+            # the SDK's own limits are per read: an answer that comes in small pieces would never end
             async with asyncio.timeout(self._timeout_s):
                 answer = (await self._client.call_api_async(params, request, RuntimeOptions()))["body"]
         except UnretryableException as error:
@@ -178,46 +176,44 @@ class Connection:
             status = getattr(error, "status_code", None)
             raise self._refused(action, code, first_line(error), status, getattr(error, "retry_after", None)) from None
         except TimeoutError:
-            raise OutcomeUnknown(f"{name} did not answer {action} within {self._timeout_s:g} s. {WAY}") from None
+            raise OutcomeUnknown(f"{name} did not answer {action} within {self._timeout_s:g} s") from None
         except OSError as error:
-            raise OutcomeUnknown(f"{name} cannot be reached for {action}: {quoted(error)}. {WAY}") from None
+            raise OutcomeUnknown(f"{name} cannot be reached for {action}: {quoted(error)}") from None
         refusal = self._api.refusal(answer)
         if refusal is not None:
             raise self._refused(action, *refusal, None, None)
         return answer
 
     def _no_answer(self, action: str, inner: Exception) -> ProviderError:
-        """Why the SDK gave up: it wraps whatever went wrong, also an answer that it could not read, text and all."""
+        """The error of a call that the SDK gave up; it wraps every cause, also an answer that it could not read."""
         from aiohttp import ClientError
         from alibabacloud_credentials.exceptions import CredentialException
         from darabonba.exceptions import RetryError
 
         if isinstance(inner, CredentialException):
-            return ProviderError(f"there is no credential for {action}: {first_line(inner)}. {_BAD_KEY}")
+            return ProviderError(f"there is no credential for {action}: {first_line(inner)}", next_step=_BAD_KEY)
         if isinstance(inner, RetryError | ClientError | OSError):
-            return OutcomeUnknown(
-                f"{self._api.name} did not answer {action}: {first_line(inner, 'no answer in time')}. {WAY}"
-            )
-        return self.strange(action, "JSON")
+            return OutcomeUnknown(f"{self._api.name} did not answer {action}: {first_line(inner, 'no answer in time')}")
+        return self.malformed(action, "JSON")
 
     def _refused(
         self, action: str, code: str, words: str, status: int | None, retry_after_ms: float | None
     ) -> ProviderError:
-        """An answer that is an error. The SDK has `str(None)` where there is no code."""
+        """The error of an answer that refuses. The SDK has `str(None)` where there is no code."""
         api = self._api
-        told = f"{api.name} refused {action}: {code} {words}"
+        observed = f"{api.name} refused {action}: {code} {words}"
         if status == 429 or code.startswith("Throttling"):
             wait_s = retry_after_ms / 1000 if retry_after_ms is not None else None
-            return Throttled(f"{told}. {_THROTTLED}", code=code, status=status, retry_after_s=wait_s)
+            return ProviderThrottled(observed, code=code, status=status, retry_after_s=wait_s)
         if code.startswith(_BAD_KEYS):
-            return ProviderError(f"{told}. {_BAD_KEY}", code=code, status=status)
+            return ProviderError(observed, next_step=_BAD_KEY, code=code, status=status)
         if (status is not None and status >= 500) or code in api.failing:
-            return OutcomeUnknown(f"{told}. {api.unwell}", code=code, status=status)
+            return OutcomeUnknown(observed, next_step=api.if_failing, code=code, status=status)
         meant = 403 if code in api.no_right else status or 0
-        hint = api.next_steps.get(meant, f"Look the code up in {api.name}'s API reference.")
-        return ProviderError(f"{told}. {hint}", code=code, status=status)
+        next_step = api.next_steps.get(meant, f"Look the code up in {api.name}'s API reference.")
+        return ProviderError(observed, next_step=next_step, code=code, status=status)
 
 
-def first_line(error: Any, silent: str = "no reason told") -> str:
-    """An error's own words, fit for a sentence. silent: what stands for an error without any"""
-    return quoted(getattr(error, "message", "") or error or "") or silent
+def first_line(error: Any, otherwise: str = "no reason given") -> str:
+    """The message of an error, quoted for a sentence; `otherwise` where it has none."""
+    return quoted(getattr(error, "message", "") or error or "") or otherwise

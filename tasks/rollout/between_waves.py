@@ -73,7 +73,7 @@ class BetweenWaves:
                     try:
                         findings = await look()
                     except (ApiError, ClusterUnreachable, ProviderError) as error:
-                        findings = (self._unseen(str(error)),)
+                        findings = (self._unseen(error.summary),)
                     if until(findings) or await self._stopped():
                         return findings
                     await asyncio.sleep(LOOK_S)

@@ -651,8 +651,8 @@ class RolloutRun:
 
 
 def _no_answer(host: Host, error: ProviderError) -> Finding:
-    evidence = Evidence(str(error), "an answer of the provider", "provider", datetime.now(UTC))
-    next_step = "Correct what the provider names, and run this again. Nothing on the host was changed."
+    evidence = Evidence(error.observed, error.expected, "provider", datetime.now(UTC))
+    next_step = f"{error.next_step} Nothing on the host was changed."
     return Finding("rollout.provider.no-answer", Severity.BLOCKER, Subject("host", host.name), evidence, next_step)
 
 

@@ -125,6 +125,6 @@ async def refused(call: Awaitable[Any]) -> ProviderError:
             await call
     told = "".join(traceback.format_exception(caught.value))
     assert KEY_SECRET not in told
-    assert str(caught.value).endswith(".")
-    assert ".." not in str(caught.value)
+    assert caught.value.summary.endswith(".")
+    assert ".." not in caught.value.summary
     return caught.value

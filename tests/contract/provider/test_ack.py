@@ -23,7 +23,7 @@ from poolkeeper.deployments.lab.tokens import JoinTokens
 from poolkeeper.tasks.fleet.model import Cluster, Fleet
 from poolkeeper.tasks.ledger import LIFECYCLE, Spool
 from poolkeeper.tasks.outcomes import Secret, Severity, Verdict
-from poolkeeper.tasks.provider import OutcomeUnknown, ProviderError, Throttled
+from poolkeeper.tasks.provider import OutcomeUnknown, ProviderError, ProviderThrottled
 from poolkeeper.tasks.provider.ack import JOIN_TOKEN_S, Ack
 from poolkeeper.tasks.provider.lifetimes import record_clusters
 from poolkeeper.tasks.provider.resources import billed_of
@@ -90,7 +90,7 @@ async def test_an_answer_without_a_script(faulty: Start, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["<html>Please log in</html>", ' {"code": "Busy"}', "[]"])
 async def test_what_is_no_shell_command_never_reaches_a_host(faulty: Start, text: str) -> None:
-    with pytest.raises(ProviderError, match=r"what came in place of the attach script is no shell command"):
+    with pytest.raises(ProviderError, match=r"the answer in place of the attach script is not a shell command"):
         await (await faulty(endpoints.Scripts(text))).join_script(HOST, "amd64")
 
 
@@ -118,7 +118,7 @@ async def test_a_pool_that_takes_hosts(ack: Ack) -> None:
             {"state": "updating"}, ACTIVE, "provider.cluster.state", "it is updating", "cluster main", id="cluster busy"
         ),
         pytest.param(
-            {}, ACTIVE, "provider.cluster.state", "it is not told", "cluster main", id="cluster tells nothing"
+            {}, ACTIVE, "provider.cluster.state", "it is not reported", "cluster main", id="cluster tells nothing"
         ),
         pytest.param(
             RUNNING,
@@ -132,7 +132,7 @@ async def test_a_pool_that_takes_hosts(ack: Ack) -> None:
             RUNNING,
             {**ACTIVE, "status": None},
             "provider.pool.state",
-            "it is not told",
+            "it is not reported",
             "pool general",
             id="pool without status",
         ),
@@ -178,7 +178,7 @@ async def test_what_resources_are_asked_for_with(faulty: Start) -> None:
 async def test_resources_of_another_shape(faulty: Start, text: str) -> None:
     error = await refused((await faulty(Says(text))).cluster_resources())
     assert isinstance(error, OutcomeUnknown)
-    assert "is not ACK: it gave no JSON list of objects" in str(error)
+    assert "is not from ACK: it has no JSON list of objects" in error.summary
 
 
 async def test_a_provider_that_does_not_tell_is_a_note(openapi: AckOpenApi) -> None:
@@ -191,7 +191,7 @@ async def test_a_provider_that_does_not_tell_is_a_note(openapi: AckOpenApi) -> N
     assert billed.resources["vbr-1"] == "line (gone)"
     assert billed.resources["lb-lab-api"] == "SLB LoadBalancer, made by system (main)"
     (note,) = billed.notes
-    assert note.startswith("The resources of cluster gone are not known, only those that are declared: ACK refused")
+    assert note.startswith("Only the declared resources of cluster gone are known: ACK refused")
 
 
 # lifetimes
@@ -215,9 +215,9 @@ async def test_a_cluster_that_is_gone_is_written_down_once(openapi: AckOpenApi, 
     (told,) = await record_clusters(gone, read_secret, Recorder(spool, "run-2"))
     (released,) = [row for row in spool.rows(LIFECYCLE) if row["event"] == "released"]
     assert (released["not_before"], released["at"] > seen_at) == (seen_at, True)
-    assert "its provider lists it no more; it was there at 2026-10-05" in told
+    assert "its provider no longer lists it; it existed at 2026-10-05" in told
     (again,) = await record_clusters(gone, read_secret, Recorder(spool, "run-3"))
-    assert again.endswith("that was written down before")
+    assert again.endswith("an earlier run has recorded that")
     assert len(list(spool.rows(LIFECYCLE))) == 2
 
 
@@ -227,7 +227,7 @@ async def test_a_cluster_that_left_the_fleet_file_is_told(openapi: AckOpenApi, t
     spool.append(LIFECYCLE, "run-0", "c", [{"resource_id": "c-old", "kind": "cluster", "event": "created", "at": at}])
     told = await record_clusters(fleet_of(cluster_at(openapi.endpoint)), read_secret, Recorder(spool, "run-1"))
     assert told[0].startswith("cluster main: Running, created at ")
-    assert told[1].startswith("cluster c-old is in the fleet file no more")
+    assert told[1].startswith("cluster c-old is no longer in the fleet file")
 
 
 async def test_a_provider_that_cannot_be_asked_releases_nothing(faulty: Start, tmp_path: Path) -> None:
@@ -251,8 +251,8 @@ async def test_a_provider_that_cannot_be_asked_releases_nothing(faulty: Start, t
 async def test_a_pool_that_is_not_there(ack: Ack) -> None:
     error = await refused(ack.check_pool(pool(nodepool_id="np-gone")))
     assert (error.status, error.code) == (404, "ErrorNodePoolNotFound")
-    assert "Node pool np-gone not found" in str(error)
-    assert str(error).endswith("Compare cluster_id and nodepool_id in the fleet file with the console.")
+    assert "Node pool np-gone not found" in error.summary
+    assert error.summary.endswith("Compare cluster_id and nodepool_id in the fleet file with the console.")
     assert (
         await refused(ack.join_script(replace(HOST, pool=pool(nodepool_id="np-gone")), "amd64"))
     ).code == "ErrorNodePoolNotFound"
@@ -272,19 +272,19 @@ async def test_ids_never_break_out_of_the_path(faulty: Start) -> None:
 async def test_a_wrong_secret(openapi: AckOpenApi) -> None:
     error = await refused(ack_at(openapi.endpoint, secret="not-the-secret-of-that-key").check_pool(HYBRID))
     assert (error.status, error.code) == (403, "SignatureDoesNotMatch")
-    assert str(error).endswith("Correct access_key_id and access_key_secret of the cluster in the fleet file.")
-    assert "not-the-secret-of-that-key" not in str(error)
+    assert error.summary.endswith("Correct access_key_id and access_key_secret of the cluster in the fleet file.")
+    assert "not-the-secret-of-that-key" not in error.summary
 
 
 async def test_an_unknown_key(faulty: Start) -> None:
     error = await refused((await faulty(endpoints.Error(404, "InvalidAccessKeyId.NotFound"))).check_pool(HYBRID))
-    assert "Correct access_key_id" in str(error)
+    assert "Correct access_key_id" in error.summary
 
 
 async def test_a_user_without_the_right(faulty: Start) -> None:
     error = await refused((await faulty(endpoints.Error(403, "StatusForbidden"))).join_script(HOST, "amd64"))
     assert not isinstance(error, OutcomeUnknown)
-    assert str(error) == (
+    assert error.summary == (
         "ACK refused DescribeClusterAttachScripts: StatusForbidden code: 403, It is so. request id: R-1."
         " Give the RAM user this action, or ask the account manager whether hybrid pools are allow-listed."
     )
@@ -303,7 +303,7 @@ try:
     checked = asyncio.run(ack_at(sys.argv[1], access_key_id=None, access_key_secret=None).check_pool(HYBRID))
     print(*(c.verdict for c in checked))
 except ProviderError as error:
-    print(error)
+    print(error.summary)
 """
 
 
@@ -358,10 +358,10 @@ async def test_throttling_without_a_time_to_wait(faulty: Start) -> None:
 async def test_throttling_that_does_not_end_is_told_apart(faulty: Start) -> None:
     server = endpoints.Throttled(100)
     error = await refused((await faulty(server)).join_script(HOST, "amd64"))
-    assert isinstance(error, Throttled)
+    assert isinstance(error, ProviderThrottled)
     assert not isinstance(error, OutcomeUnknown)
     assert len(server.asked) == 4
-    assert str(error).endswith("Wait a minute and start again; other automation uses up the API's quota.")
+    assert error.summary.endswith("Wait a minute and start again; other automation uses up the API's quota.")
 
 
 # the outcome is not known
@@ -382,14 +382,14 @@ async def test_a_server_error_is_not_repeated_blindly(faulty: Start, status: int
         pytest.param(Silent, "did not answer DescribeClusterDetail", id="hangs"),
         pytest.param(endpoints.Drips, "did not answer DescribeClusterDetail within 0.5 s", id="drips for ever"),
         pytest.param(CutsInMidAnswer, "did not answer DescribeClusterDetail", id="cuts its answer"),
-        pytest.param(LoginPage, "what answered DescribeClusterDetail is not ACK", id="a login page"),
+        pytest.param(LoginPage, "the answer to DescribeClusterDetail is not from ACK", id="a login page"),
     ],
 )
 async def test_an_endpoint_that_does_not_answer(faulty: Start, server: Any, words: str) -> None:
     error = await refused((await faulty(server(), timeout_s=0.5)).check_pool(HYBRID))
     assert isinstance(error, OutcomeUnknown)
-    assert words in str(error)
-    assert str(error).endswith("Check the way to its endpoint (route, proxy settings), then start again.")
+    assert words in error.summary
+    assert error.summary.endswith("Check the way to its endpoint (route, proxy settings), then start again.")
 
 
 async def test_a_gateways_error_page(faulty: Start) -> None:
@@ -401,7 +401,7 @@ async def test_a_gateways_error_page(faulty: Start) -> None:
 async def test_json_of_another_shape(faulty: Start, text: str) -> None:
     error = await refused((await faulty(Says(text))).check_pool(HYBRID))
     assert isinstance(error, OutcomeUnknown)
-    assert "gave no JSON object" in str(error)
+    assert "has no JSON object" in error.summary
 
 
 async def test_nobody_listens() -> None:
@@ -409,4 +409,4 @@ async def test_nobody_listens() -> None:
         taken.bind(("127.0.0.1", 0))
         error = await refused(ack_at(f"127.0.0.1:{taken.getsockname()[1]}").check_pool(HYBRID))
     assert isinstance(error, OutcomeUnknown)
-    assert "did not answer DescribeClusterDetail" in str(error)
+    assert "did not answer DescribeClusterDetail" in error.summary

@@ -106,7 +106,7 @@ async def test_how_a_removal_ends(faulty: Start, lists: Any, more: Any, why: str
 
 async def test_a_refusal_is_told_in_acks_words(faulty: Start) -> None:
     error = await refused(removed(await faulty(Listing([HERE], removal=400))))
-    assert "DeleteClusterNodes: NotSupported" in str(error)
+    assert "DeleteClusterNodes: NotSupported" in error.summary
 
 
 async def test_answers_that_are_none(faulty: Start) -> None:
@@ -159,7 +159,7 @@ def test_mounts_that_cannot_be_read(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.at("/proc/mounts").unlink()
     ended = run(machine)
-    assert (ended.returncode, ended.stderr) == (1, "mounts cannot be read, so nothing is removed\n")
+    assert (ended.returncode, ended.stderr) == (1, "the mounts cannot be read, so nothing is removed\n")
     assert not machine.has("/reset")
 
 

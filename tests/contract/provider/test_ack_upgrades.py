@@ -54,7 +54,7 @@ async def carried_out(ack: Ack, *, done: bool = False) -> str:
         return done
 
     async with asyncio.timeout(DEADLINE_S):
-        return await way.carry_out(is_done)
+        return await way.run(is_done)
 
 
 async def test_one_node_of_its_pool_in_acks_own_spelling(faulty: Start) -> None:
@@ -83,7 +83,7 @@ async def test_one_node_of_its_pool_in_acks_own_spelling(faulty: Start) -> None:
             1,
             id="a task that fails",
         ),
-        pytest.param({"task": [{"state": "fail"}]}, "task T-1 ended as fail: it does not say why", 1, id="no reason"),
+        pytest.param({"task": [{"state": "fail"}]}, "task T-1 ended as fail: no reason given", 1, id="no reason"),
     ],
 )
 async def test_how_a_call_ends(faulty: Start, answers: dict[str, list[Any]], why: str, calls: int) -> None:
@@ -138,5 +138,5 @@ def test_a_person_by_default(openapi: AckOpenApi) -> None:
 async def test_what_a_minor_means(faulty: Start) -> None:
     ack = await faulty(Scripted())
     assert await ack.newest_patch("1.36") == "1.36.3"
-    with pytest.raises(ProviderError, match=r"the cluster is at 1\.36\.3-aliyun\.1, which is no 1\.35"):
+    with pytest.raises(ProviderError, match=r"the cluster has 1\.36\.3-aliyun\.1, not 1\.35"):
         await ack.newest_patch("1.35")

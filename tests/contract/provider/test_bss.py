@@ -14,7 +14,7 @@ from poolkeeper.deployments.lab.bss import BssOpenApi
 from poolkeeper.tasks.fees.bill.vendor_bill import BillInvalid, bill_of_items
 from poolkeeper.tasks.fleet.model import SecretRef
 from poolkeeper.tasks.outcomes import Secret
-from poolkeeper.tasks.provider import OutcomeUnknown, Throttled
+from poolkeeper.tasks.provider import OutcomeUnknown, ProviderThrottled
 from poolkeeper.tasks.provider.bss import REGIONS_OF_SITES, Bss
 from poolkeeper.tasks.provider.sdk import THROTTLED_TRIES
 from tests.contract.cluster.faulty import CutsInMidAnswer, FaultyServer, LoginPage, Says, Silent, StopsInMidAnswer
@@ -155,12 +155,12 @@ def test_where_an_accounts_bill_is(site: str, endpoint: str) -> None:
         ),
         pytest.param(
             [{"Items": ROWS[:1], "NextToken": "a"}, {"Items": ROWS[1:2], "NextToken": "a"}],
-            "page 2 points back to a page that was read",
+            "page 2 refers to a page that was read before",
             id="tokens in a ring",
         ),
         pytest.param(
             [{"Items": ROWS[:2], "NextToken": "a", "TotalCount": 5}, {"Items": ROWS[2:4], "TotalCount": 5}],
-            "4 rows came of the 5 that there are",
+            "it has 5 rows, and 4 were read",
             id="cut short",
         ),
         pytest.param(
@@ -168,9 +168,7 @@ def test_where_an_accounts_bill_is(site: str, endpoint: str) -> None:
             "page 1 counts 4 rows and page 2 counts 5",
             id="grew while it was read",
         ),
-        pytest.param(
-            [{"Items": [], "NextToken": "a"}], "page 1 is empty and more are said to follow", id="empty page amidst"
-        ),
+        pytest.param([{"Items": [], "NextToken": "a"}], "page 1 is empty and not the last one", id="empty page amidst"),
         pytest.param([{"BillingCycle": "2026-09"}], "page 1 is of 2026-09", id="another month"),
         pytest.param([{"Items": None}], "an answer has no list of Items", id="no list"),
         pytest.param([{"Items": ["x"]}], "an answer has no list of Items", id="a list of something else"),
@@ -179,7 +177,7 @@ def test_where_an_accounts_bill_is(site: str, endpoint: str) -> None:
 async def test_pages_that_do_not_fit_together(faulty: Start, pages: list[dict[str, Any]], told: str) -> None:
     error = await refused((await faulty(bills.Pages(*pages))).instance_bill("2026-10"))
     assert isinstance(error, OutcomeUnknown)
-    assert str(error).startswith(f"the bill of 2026-10 is not whole: {told}. Nothing of it is used. ")
+    assert error.summary.startswith(f"the bill of 2026-10 is incomplete, and none of it is used: {told}. ")
 
 
 @pytest.mark.parametrize(("status", "times"), [(429, THROTTLED_TRIES - 1), (400, 1)])
@@ -192,9 +190,9 @@ async def test_throttled_for_a_while(faulty: Start, status: int, times: int) -> 
 async def test_throttled_for_good(faulty: Start) -> None:
     server = bills.ThrottledBill(1000)
     error = await refused((await faulty(server)).instance_bill("2026-10"))
-    assert isinstance(error, Throttled)
+    assert isinstance(error, ProviderThrottled)
     assert len(server.asked) == THROTTLED_TRIES
-    assert str(error).endswith("other automation uses up the API's quota.")
+    assert error.summary.endswith("other automation uses up the API's quota.")
 
 
 @pytest.mark.parametrize(
@@ -211,14 +209,14 @@ async def test_hanging(faulty: Start, server: type[FaultyServer], told: str) -> 
     error = await refused(bss.instance_bill("2026-10"))
     assert time.monotonic() - started < 3
     assert isinstance(error, OutcomeUnknown)
-    assert told in str(error) or "did not answer DescribeInstanceBill" in str(error)
+    assert told in error.summary or "did not answer DescribeInstanceBill" in error.summary
 
 
 @pytest.mark.parametrize(
     ("server", "told"),
     [
-        pytest.param(LoginPage(), "is not BSS: it gave no JSON", id="login page"),
-        pytest.param(Says("[]"), "is not BSS: it gave no JSON object", id="a list"),
+        pytest.param(LoginPage(), "is not from BSS: it has no JSON", id="login page"),
+        pytest.param(Says("[]"), "is not from BSS: it has no JSON object", id="a list"),
         pytest.param(Says('{"Success": true}'), "an answer has no Data", id="nothing in it"),
         pytest.param(CutsInMidAnswer(), "DescribeInstanceBill", id="cut in mid-answer"),
         pytest.param(endpoints.Error(503, "ServiceUnavailable"), "ServiceUnavailable", id="down"),
@@ -228,7 +226,7 @@ async def test_hanging(faulty: Start, server: type[FaultyServer], told: str) -> 
 async def test_answers_that_are_none(faulty: Start, server: FaultyServer, told: str) -> None:
     error = await refused((await faulty(server)).instance_bill("2026-10"))
     assert isinstance(error, OutcomeUnknown)
-    assert told in str(error)
+    assert told in error.summary
 
 
 async def test_nobody_there(faulty: Start) -> None:
@@ -252,7 +250,7 @@ async def test_nobody_there(faulty: Start) -> None:
 async def test_refusals_have_a_next_step(faulty: Start, server: FaultyServer, next_step: str) -> None:
     error = await refused((await faulty(server)).instance_bill("2026-10"))
     assert not isinstance(error, OutcomeUnknown)
-    assert next_step in str(error)
+    assert next_step in error.summary
 
 
 # the lab's server

@@ -33,7 +33,7 @@ def test_minors(version: str, minor: int) -> None:
 
 @pytest.mark.parametrize("version", ["", "v2.0.0", "1", "v1.x", "1.36+"])
 def test_what_is_no_version(version: str) -> None:
-    with pytest.raises(ProviderError, match="is no version of Kubernetes"):
+    with pytest.raises(ProviderError, match="which is not one of Kubernetes"):
         minor_of(version)
 
 

@@ -26,9 +26,9 @@ NOW = datetime(2026, 10, 27, 3, 40, tzinfo=UTC)
     [
         pytest.param("Running", None, ["created", "state:Running"], "Running, created at", id="first seen"),
         pytest.param("Deleting", SEEN, ["created", "state:Deleting"], "Deleting", id="about to go"),
-        pytest.param(None, SEEN, ["released"], "lists it no more; it was there at 2026-10-25T03:10", id="not listed"),
-        pytest.param("Deleted", SEEN, ["created", "released"], "tells it as deleted; it was there at 2026-10-25", id="told as deleted"),
-        pytest.param("Deleted", None, ["created", "released"], "it was there at 2026-10-05", id="deleted and never seen"),
+        pytest.param(None, SEEN, ["released"], "no longer lists it; it existed at 2026-10-25T03:10", id="not listed"),
+        pytest.param("Deleted", SEEN, ["created", "released"], "reports it as deleted; it existed at 2026-10-25", id="reported as deleted"),
+        pytest.param("Deleted", None, ["created", "released"], "it existed at 2026-10-05", id="deleted and never seen"),
     ],
 )  # fmt: skip
 def test_rows(state: str | None, seen: datetime | None, events: list[str], words: str) -> None:
@@ -43,7 +43,7 @@ def test_rows(state: str | None, seen: datetime | None, events: list[str], words
 @pytest.mark.parametrize("life", [None, ClusterLife(CREATED, "Deleted", NOW)], ids=["not listed", "told as deleted"])
 def test_what_was_written_down_is_not_written_again(life: ClusterLife | None) -> None:
     rows, told = life_rows(CLUSTER, ACK, life, Seen(SEEN, True), NOW)
-    assert (rows, told.endswith("that was written down before")) == ([], True)
+    assert (rows, told.endswith("an earlier run has recorded that")) == ([], True)
 
 
 def row(event: str, at: datetime, kind: str = "cluster", **more: Any) -> dict[str, Any]:
