@@ -253,8 +253,8 @@ def _part_namesakes(events: Sequence[Any]) -> None:
 def _days_to_walk(event: Any) -> float:
     """How many repetitions are gone through before today's."""
     rules = _listed(event.get("RRULE"))
-    begun = date(*event["DTSTART"].dt.timetuple()[:3])
-    days = max(0, (datetime.now(UTC).date() - begun).days)
+    first = date(*event["DTSTART"].dt.timetuple()[:3])
+    days = max(0, (datetime.now(UTC).date() - first).days)
     return sum(days / _DAYS.get(str((rule.get("FREQ") or [""])[0]).upper(), 1) for rule in rules)
 
 

@@ -46,11 +46,11 @@ def check_fleet(path: Path) -> tuple[Fleet | None, Problems]:
     draft = read_draft(positions.data, positions.written, FLEET, path, context=reading)
     mistakes = [*draft.mistakes, *check_draft(draft, path.parent)]
     pasted_at = {secret.path for secret in secrets}
-    # what else is wrong with a pasted secret goes away with it, and would show it
+    # other mistakes of a pasted secret go away with it, and would show it
     mistakes = [mistake for mistake in mistakes if mistake.path not in pasted_at]
     mistakes[:0] = [secret.mistake for secret in secrets]
-    told = mistakes[:MAX_MISTAKES]
-    placed = [*positions.problems, *secrets_in_comments(text), *map(positions.place, told)]
+    shown = mistakes[:MAX_MISTAKES]
+    placed = [*positions.problems, *secrets_in_comments(text), *map(positions.place, shown)]
     if placed or draft.document is None:
-        return None, Problems.of(hidden(placed, secrets), draft.more + len(mistakes) - len(told))
+        return None, Problems.of(hidden(placed, secrets), draft.more + len(mistakes) - len(shown))
     return draft.document, Problems.of(())

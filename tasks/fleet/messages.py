@@ -1,4 +1,4 @@
-"""What pydantic finds, as sentences that a person can act on."""
+"""Turns pydantic's errors into messages with a fix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from poolkeeper.tasks.fleet.problems import Mistake, Path_, nearest, quoted_valu
 from poolkeeper.tasks.fleet.shape import FLEET, Shape
 
 SECRET_KEYS = frozenset({"key", "kubeconfig", "access_key_id", "access_key_secret"})
-"""What stands under these is never shown: it may be the secret itself."""
+"""The values of these keys are never shown: they may be secrets."""
 
 _WHERE_IT_IS = "Write {file: PATH}, {env: NAME} or {block: NAME}."
 
@@ -35,7 +35,7 @@ def mistake_of(
         return Mistake(path, f"{last} is missing.", f"Add `{last}:`.")
     if given is None or kind == "string_too_short":
         thing, before = (last, f"`{last}:`") if isinstance(last, str) else ("this item of the list", "the dash")
-        return Mistake(path, f"{thing} is empty.", f"Write what belongs behind {before}; delete it if nothing does.")
+        return Mistake(path, f"{thing} is empty.", f"Write a value behind {before}, or delete it.")
     if kind == "value_error":
         sentence, _, fix = message.removeprefix("Value error, ").partition("|")
         whole = sentence.replace("{}", shown) if "{}" in sentence else f"{shown} {sentence}"
@@ -50,14 +50,14 @@ def mistake_of(
         )
     if kind in ("model_type", "dataclass_type", "dict_type"):
         if secret and last in SECRET_KEYS:
-            return Mistake(path, f"{last} says where a secret is kept, and is not the secret itself.", _WHERE_IT_IS)
-        return Mistake(path, f"{shown} stands where keys and values belong.", "Write `key: value` lines below it.")
+            return Mistake(path, f"{last} must be a reference to the secret, and not the secret itself.", _WHERE_IT_IS)
+        return Mistake(path, f"{shown} is not a block of keys.", "Write `key: value` lines below it.")
     if kind in ("list_type", "tuple_type"):
-        return Mistake(path, f"{shown} stands where a list belongs.", "Write it as [a, b].")
+        return Mistake(path, f"{shown} is not a list.", "Write it as [a, b].")
     if kind == "string_type":
         quoted = isinstance(given, bool | int | float) and not secret
         fix = f'Write it in quotes: "{shown}".' if quoted else "Write a text."
-        return Mistake(path, f"{shown} stands where text belongs.", fix)
+        return Mistake(path, f"{shown} is not text.", fix)
     if kind == "string_pattern_mismatch":
         return Mistake(path, f"{shown} has several lines or control characters.", "Write it on one line, without them.")
     if kind in ("int_type", "int_parsing", "int_from_float"):
@@ -83,7 +83,7 @@ def is_secret(path: Path_) -> bool:
 
 
 def known_keys(path: Path_, shape: Shape[Any] = FLEET) -> list[str]:
-    """The keys that the schema knows where an unknown one stands."""
+    """The keys that the schema allows at the place of an unknown key."""
     here = [shape.schema]
     for part in path[:-1]:
         here = [below for schema in here for below in _below(schema, part, shape)]

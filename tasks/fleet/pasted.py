@@ -69,7 +69,7 @@ def secrets_in_comments(text: str) -> Iterator[Problem]:
             start = comment.start()
             line, counted = line + text.count("\n", counted, start), start
             column = start - text.rfind("\n", 0, start)
-            yield Problem(line, column, "", f"{shape[0]} stands in a comment.", _FIX, is_ours=True)
+            yield Problem(line, column, "", f"{shape[0]} is in a comment.", _FIX, is_ours=True)
 
 
 def hidden(problems: Iterable[Problem], secrets: Iterable[PastedSecret]) -> Iterator[Problem]:

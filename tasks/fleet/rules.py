@@ -68,7 +68,7 @@ def _names(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
     if "all" in draft.names["hosts"]:
         yield Mistake(
             ("hosts", "all"),
-            "a host cannot be named all, which chooses every host.",
+            "a host cannot be named all, because all selects every host.",
             "Give it another name.",
             at_key=True,
         )
@@ -130,7 +130,7 @@ def _choices(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
         if len(given) != 1 and not draft.unread(*path):
             yield Mistake(
                 path,
-                "exactly one of file, env and block says where the secret is"
+                "a secret needs exactly one of file, env and block"
                 + (f"; here are {' and '.join(given)}." if given else "; here is none."),
                 "Write {file: PATH}, {env: NAME} or {block: NAME}.",
             )
@@ -159,7 +159,7 @@ def _upgrades(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
         if ack.upgrade == "command" and not ack.upgrade_command:
             yield Mistake(
                 (*path, "upgrade"),
-                "nothing says which command upgrades a host.",
+                "the command that upgrades a host is missing.",
                 "Write it with upgrade_command:, with {version} where the version belongs.",
             )
         if ack.upgrade != "command" and ack.upgrade_command:
@@ -181,8 +181,8 @@ def _protocols(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
         if not all(endpoint and is_this_machine(endpoint) for endpoint in asked):
             yield Mistake(
                 (*path, "protocol"),
-                "http lets whoever is on the way to ACK answer in its place, with what hosts run as root.",
-                "Delete it, for ACK speaks https. Only an endpoint on this machine (127.0.0.1:PORT) may be asked so.",
+                "with http anyone on the network path can answer instead of ACK, and hosts run the answer as root.",
+                "Delete it, because ACK uses https. Only an endpoint on this machine (127.0.0.1:PORT) may use http.",
             )
 
 
@@ -200,7 +200,7 @@ def _pool_labels(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
             continue
         yield Mistake(
             path,
-            f"{quoted_value(pool.nodepool_id)} cannot be the value of a label, which it is in a kubeadm cluster.",
+            f"{quoted_value(pool.nodepool_id)} cannot be the value of a label, and in a kubeadm cluster it is one.",
             "Use up to 63 letters, digits, dashes, dots and underscores, beginning and ending with a letter or digit.",
         )
 
@@ -214,7 +214,7 @@ def _checks(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
             if bool(check.command) == all(asks) or any(asks) != all(asks):
                 yield Mistake(
                     path,
-                    "a check is either a command, or a query with the server that is asked.",
+                    "a check needs either a command, or a query with its Prometheus server.",
                     "Write command: [PROGRAM, ARGUMENT], or prometheus: URL and query: PROMQL.",
                 )
             elif check.prometheus and not check.prometheus.startswith(("http://", "https://")):
@@ -234,12 +234,14 @@ def _audited(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
         if len(given) != 1:
             yield Mistake(
                 path,
-                "exactly one of tcp, tls and url says what a target is"
+                "a target needs exactly one of tcp, tls and url"
                 + (f"; here are {' and '.join(given)}." if given else "; here is none."),
                 "Write tcp: HOST:PORT, tls: HOST:PORT or url: https://HOST/PATH.",
             )
         elif target.authority and target.service.kind in ("tcp", "http"):
-            yield Mistake((*path, "ca"), "nothing is verified with it.", "Write tls: or an https URL, or delete it.")
+            yield Mistake(
+                (*path, "ca"), "this target verifies no certificate.", "Write tls: or an https URL, or delete it."
+            )
         if target.name in taken:
             yield Mistake(
                 (*path, "name"), f"there is a target {quoted_value(target.name)} already.", "Give each its own name."
@@ -284,14 +286,14 @@ def _logins(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
             "Name the certificate's private key with key: {file: PATH} beside it.",
         )
     for what, where, hosts_of in (
-        ("which user to log in as", "{user: NAME}", without_user),
-        ("which key to log in with", "{key: {file: PATH}} or ssh: {agent: true}", without_key),
+        ("SSH user", "{user: NAME}", without_user),
+        ("SSH key", "{key: {file: PATH}} or ssh: {agent: true}", without_key),
     ):
         for site, hosts in hosts_of.items():
             names = ", ".join(hosts[:3]) + (", ..." if len(hosts) > 3 else "")
             yield Mistake(
                 ("sites", site),
-                f"nothing says {what} on {counted(len(hosts), 'host')} of this site ({names}).",
+                f"no {what} is set for {counted(len(hosts), 'host')} of this site ({names}).",
                 f"Set ssh: {where} for the fleet, the site or the host.",
                 at_key=True,
             )
@@ -325,6 +327,6 @@ def _node_names(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
             yield Mistake(
                 path,
                 f"host {first} has the node name {node} already.",
-                "Give each host of a cluster a node_name of its own.",
+                "Give each host of a cluster its own node_name.",
                 at_key=not is_written,
             )

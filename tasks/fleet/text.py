@@ -118,7 +118,7 @@ class Positions:
                 self._problem(
                     key_node,
                     (*path, key),
-                    f"{key[:60]} stands here again; it is on line {first} already.",
+                    f"{key[:60]} is already on line {first}.",
                     "Keep one of the two, or give this one another name.",
                 )
             written[key] = (key_node.start_mark, value)
@@ -132,7 +132,7 @@ class Positions:
         if len(sources) < len(given):
             raise refused(
                 "only blocks of keys can be merged in with <<.",
-                "Write <<: *name, where &name stands at a block of keys.",
+                "Write <<: *name, where &name is at a block of keys.",
                 value.start_mark.line + 1,
                 value.start_mark.column + 1,
             )
@@ -150,8 +150,8 @@ class Positions:
 
 def _too_many() -> TextInvalid:
     return refused(
-        f"this file has more than {MAX_VALUES:,} values, with what aliases (*name) stand for.",
-        "Write what is meant in full in place of aliases of aliases, and declare one fleet a file.",
+        f"this file has more than {MAX_VALUES:,} values, with its aliases (*name) expanded.",
+        "Write values in full instead of aliases of aliases, and declare one fleet per file.",
     )
 
 
@@ -171,7 +171,8 @@ def _composed(text: str, kind: FileKind) -> yaml.MappingNode:
         raise refused("the file is empty.", kind.begin)
     what = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
     mark = root.start_mark
-    raise refused(f"{what} stands where a {kind.name}'s keys belong.", kind.begin, mark.line + 1, mark.column + 1)
+    message = f"the top level is {what}; a {kind.name} file needs a block of keys."
+    raise refused(message, kind.begin, mark.line + 1, mark.column + 1)
 
 
 def _not_yaml(error: yaml.MarkedYAMLError, text: str, kind: FileKind) -> TextInvalid:
@@ -180,12 +181,12 @@ def _not_yaml(error: yaml.MarkedYAMLError, text: str, kind: FileKind) -> TextInv
     if mark is None:
         return refused(f"this is not YAML: {error.problem}.", "Correct the YAML.")
     if "another document" in str(error.problem):
-        message, fix = "a second document begins here.", f"Delete the line ---; declare one {kind.name} a file."
+        message, fix = "a second document begins here.", f"Delete the line ---; declare one {kind.name} per file."
     else:
         # pyyaml without libyaml quotes names there, and nothing of a text that is no YAML is told
         words = re.sub(r" '[^']{2,}'", "", " ".join(filter(None, (error.context, error.problem))))
         begun = error.context_mark.line + 1 if error.context_mark else mark.line + 1
-        message = f"this is not YAML: {words}" + (f" (begun on line {begun})." if begun <= mark.line else ".")
+        message = f"this is not YAML: {words}" + (f" (it begins on line {begun})." if begun <= mark.line else ".")
         fix = "Correct the YAML on this line or just above."
         lines = text.splitlines()
         line = lines[mark.line] if mark.line < len(lines) else ""
@@ -200,7 +201,7 @@ def _key(node: yaml.Node) -> str:
         return str(node.value)
     mark = node.start_mark
     raise refused(
-        "a block or a list stands where a key belongs.",
+        "a block or a list cannot be a key.",
         "Write a plain name before the colon; a text that begins with [ or { needs quotes.",
         mark.line + 1,
         mark.column + 1,

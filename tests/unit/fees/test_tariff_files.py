@@ -96,7 +96,7 @@ prices:
     ("text", "message"),
     [
         ("", "the file is empty."),
-        ("- a", "a list stands where a tariff's keys belong."),
+        ("- a", "the top level is a list; a tariff file needs a block of keys."),
         ("a: b: c", "this is not YAML: mapping values are not allowed in this context."),
         ("tariff: a\n---\ntariff: b", "a second document begins here."),
     ],

@@ -14,8 +14,8 @@ from tests.unit.fleet.builders import GOOD, a_file, problems_of
 BEGIN = "Begin with `fleet: NAME`, then clusters, sites, pools, hosts."
 NESTED = "here blocks are nested more than 50 deep."
 UNNEST = "Take out what is nested; an alias (*name) must not stand inside its own anchor (&name)."
-LARGER = "this file has more than 500,000 values, with what aliases (*name) stand for."
-IN_FULL = "Write what is meant in full in place of aliases of aliases, and declare one fleet a file."
+LARGER = "this file has more than 500,000 values, with its aliases (*name) expanded."
+IN_FULL = "Write values in full instead of aliases of aliases, and declare one fleet per file."
 CORRECT = "Correct the YAML on this line or just above."
 
 
@@ -28,15 +28,22 @@ def doublings(line: str, times: int = 10) -> str:
 FILES = [
     ("empty", b"", 1, 1, "the file is empty.", BEGIN),
     ("a comment only", b"# nothing yet\n", 1, 1, "the file is empty.", BEGIN),
-    ("a list at the top", b"\n- fleet: acme\n", 2, 1, "a list stands where a fleet's keys belong.", BEGIN),
-    ("a word", b"hello", 1, 1, "a single value stands where a fleet's keys belong.", BEGIN),
+    (
+        "a list at the top",
+        b"\n- fleet: acme\n",
+        2,
+        1,
+        "the top level is a list; a fleet file needs a block of keys.",
+        BEGIN,
+    ),
+    ("a word", b"hello", 1, 1, "the top level is a single value; a fleet file needs a block of keys.", BEGIN),
     (
         "two documents",
         b"fleet: a\n---\nfleet: b\n",
         2,
         1,
         "a second document begins here.",
-        "Delete the line ---; declare one fleet a file.",
+        "Delete the line ---; declare one fleet per file.",
     ),
     (
         "Latin-1",
@@ -61,7 +68,7 @@ FILES = [
         b"fleet: [a\nmode: act\n",
         2,
         5,
-        "this is not YAML: while parsing a flow sequence did not find expected ',' or ']' (begun on line 1).",
+        "this is not YAML: while parsing a flow sequence did not find expected ',' or ']' (it begins on line 1).",
         CORRECT,
     ),
     ("an alias to nothing", b"fleet: *a\n", 1, 8, "this is not YAML: found undefined alias.", CORRECT),
@@ -70,7 +77,7 @@ FILES = [
         b"? [a, b]\n: 1\n",
         1,
         3,
-        "a block or a list stands where a key belongs.",
+        "a block or a list cannot be a key.",
         "Write a plain name before the colon; a text that begins with [ or { needs quotes.",
     ),
     (
@@ -79,7 +86,7 @@ FILES = [
         2,
         13,
         "only blocks of keys can be merged in with <<.",
-        "Write <<: *name, where &name stands at a block of keys.",
+        "Write <<: *name, where &name is at a block of keys.",
     ),
     ("an alias inside its own anchor", b"a: &a\n  b: *a\n", 1, 4, NESTED, UNNEST),
     ("a merge into its own anchor", b"a: &a\n  <<: *a\n", 1, 4, NESTED, UNNEST),

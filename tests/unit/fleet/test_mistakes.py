@@ -26,7 +26,7 @@ ROTATE = (
     " {file: PATH}, {env: NAME} or {block: NAME}."
 )
 DISJOINT = "Choose ranges that have no address in common."
-A_CHECK = "a check is either a command, or a query with the server that is asked."
+A_CHECK = "a check needs either a command, or a query with its Prometheus server."
 COMMAND_OR_QUERY = "Write command: [PROGRAM, ARGUMENT], or prometheus: URL and query: PROMQL."
 ADDRESS = "Write it like 10.1.0.11 or n01.example.com."
 
@@ -105,7 +105,7 @@ ROWS = [
     row(
         "empty section",
         [(DOMAINS, "domains:\n"), n01(", domain: rack1", ""), n02(", domain: rack1", ""), (", domain: rack2", "")],
-        (30, 9, "domains", "domains is empty.", "Write what belongs behind `domains:`; delete it if nothing does."),
+        (30, 9, "domains", "domains is empty.", "Write a value behind `domains:`, or delete it."),
     ),
     row(
         "section of nothing",
@@ -115,7 +115,7 @@ ROWS = [
     row(
         "empty fleet name",
         [("fleet: acme", "fleet: ''")],
-        (1, 8, "fleet", "fleet is empty.", "Write what belongs behind `fleet:`; delete it if nothing does."),
+        (1, 8, "fleet", "fleet is empty.", "Write a value behind `fleet:`, or delete it."),
     ),
     row(
         "wrong mode, with the nearest",
@@ -145,19 +145,19 @@ ROWS = [
             8,
             15,
             "clusters.main.provider",
-            "'ack' stands where keys and values belong.",
+            "'ack' is not a block of keys.",
             "Write `key: value` lines below it.",
         ),
     ),
     row(
         "a list where keys belong",
         [n01("{address: 10.1.0.11, site: fra1, pool: general, domain: rack1}", "[10.1.0.11]")],
-        (41, 3, "hosts.n01", "a list stands where keys and values belong.", "Write `key: value` lines below it."),
+        (41, 3, "hosts.n01", "a list is not a block of keys.", "Write `key: value` lines below it."),
     ),
     row(
         "text where a list belongs",
         [("cidrs: [10.1.0.0/16]", "cidrs: 10.1.0.0/16")],
-        (20, 12, "sites.fra1.cidrs", "'10.1.0.0/16' stands where a list belongs.", "Write it as [a, b]."),
+        (20, 12, "sites.fra1.cidrs", "'10.1.0.0/16' is not a list.", "Write it as [a, b]."),
     ),
     row(
         "a number where text belongs keeps its zeros",
@@ -166,19 +166,19 @@ ROWS = [
             39,
             33,
             "pools.general.accepted[0].versions[0]",
-            "24.10 stands where text belongs.",
+            "24.10 is not text.",
             'Write it in quotes: "24.10".',
         ),
     ),
     row(
         "a truth value where text belongs",
         [n01("domain: rack1", "domain: rack1, labels: {gpu: true}")],
-        (41, 85, "hosts.n01.labels.gpu", "true stands where text belongs.", 'Write it in quotes: "true".'),
+        (41, 85, "hosts.n01.labels.gpu", "true is not text.", 'Write it in quotes: "true".'),
     ),
     row(
         "a list where text belongs",
         [("nodepool_id: np-1", "nodepool_id: [np-1]")],
-        (36, 5, "pools.general.nodepool_id", "a list stands where text belongs.", "Write a text."),
+        (36, 5, "pools.general.nodepool_id", "a list is not text.", "Write a text."),
     ),
     row(
         "nothing where text belongs",
@@ -188,13 +188,13 @@ ROWS = [
             17,
             "pools.general.nodepool_id",
             "nodepool_id is empty.",
-            "Write what belongs behind `nodepool_id:`; delete it if nothing does.",
+            "Write a value behind `nodepool_id:`, or delete it.",
         ),
     ),
     row(
         "nothing where a level of ssh says something",
         [("  user: ops\n", "  user: ops\n  port:\n")],
-        (5, 8, "ssh.port", "port is empty.", "Write what belongs behind `port:`; delete it if nothing does."),
+        (5, 8, "ssh.port", "port is empty.", "Write a value behind `port:`, or delete it."),
     ),
     row(
         "text where a number belongs",
@@ -239,7 +239,7 @@ ROWS = [
             3,
             1,
             "fleet",
-            "fleet stands here again; it is on line 1 already.",
+            "fleet is already on line 1.",
             "Keep one of the two, or give this one another name.",
         ),
     ),
@@ -250,7 +250,7 @@ ROWS = [
             42,
             3,
             "hosts.n01",
-            "n01 stands here again; it is on line 41 already.",
+            "n01 is already on line 41.",
             "Keep one of the two, or give this one another name.",
         ),
     ),
@@ -529,7 +529,7 @@ ROWS = [
     row(
         "a host named all",
         [(N01, N01.replace("n01", "all"))],
-        (41, 3, "hosts.all", "a host cannot be named all, which chooses every host.", "Give it another name."),
+        (41, 3, "hosts.all", "a host cannot be named all, because all selects every host.", "Give it another name."),
     ),
     row(
         "a name of 64 letters",
@@ -645,7 +645,7 @@ ROWS = [
             34,
             18,
             "pools.general.nodepool_id",
-            "'a,b=c' cannot be the value of a label, which it is in a kubeadm cluster.",
+            "'a,b=c' cannot be the value of a label, and in a kubeadm cluster it is one.",
             "Use up to 63 letters, digits, dashes, dots and underscores, beginning and ending with a letter or digit.",
         ),
     ),
@@ -679,7 +679,7 @@ ROWS = [
             67,
             "hosts.n02.node_name",
             "host n01 has the node name n01 already.",
-            "Give each host of a cluster a node_name of its own.",
+            "Give each host of a cluster its own node_name.",
         ),
     ),
     row(
@@ -874,7 +874,7 @@ ROWS = [
     row(
         "a secret kept nowhere",
         [("key: {file: keys/ops}", "key: {}")],
-        (5, 3, "ssh.key", "exactly one of file, env and block says where the secret is; here is none.", KEPT),
+        (5, 3, "ssh.key", "a secret needs exactly one of file, env and block; here is none.", KEPT),
     ),
     row(
         "a secret kept in two places",
@@ -883,14 +883,14 @@ ROWS = [
             12,
             5,
             "clusters.main.kubeconfig",
-            "exactly one of file, env and block says where the secret is; here are env and block.",
+            "a secret needs exactly one of file, env and block; here are env and block.",
             KEPT,
         ),
     ),
     row(
         "a path in place of a reference",
         [("key: {file: keys/ops}", "key: keys/ops")],
-        (5, 8, "ssh.key", "key says where a secret is kept, and is not the secret itself.", KEPT),
+        (5, 8, "ssh.key", "key must be a reference to the secret, and not the secret itself.", KEPT),
     ),
     row(
         "a password in place of a variable's name",
@@ -926,7 +926,7 @@ ROWS = [
             12,
             18,
             "clusters.main.provider.ack.upgrade",
-            "nothing says which command upgrades a host.",
+            "the command that upgrades a host is missing.",
             "Write it with upgrade_command:, with {version} where the version belongs.",
         ),
     ),
@@ -949,8 +949,8 @@ ROWS = [
                 12,
                 19,
                 "clusters.main.provider.ack.protocol",
-                "http lets whoever is on the way to ACK answer in its place, with what hosts run as root.",
-                "Delete it, for ACK speaks https. Only an endpoint on this machine (127.0.0.1:PORT) may be asked so.",
+                "with http anyone on the network path can answer instead of ACK, and hosts run the answer as root.",
+                "Delete it, because ACK uses https. Only an endpoint on this machine (127.0.0.1:PORT) may use http.",
             ),
         )
         for phrase, more in (
@@ -990,14 +990,14 @@ ROWS = [
             17,
             3,
             "sites.fra1",
-            "nothing says which user to log in as on 2 hosts of this site (n01, n02).",
+            "no SSH user is set for 2 hosts of this site (n01, n02).",
             "Set ssh: {user: NAME} for the fleet, the site or the host.",
         ),
         (
             24,
             3,
             "sites.sha1",
-            "nothing says which user to log in as on 1 host of this site (n03).",
+            "no SSH user is set for 1 host of this site (n03).",
             "Set ssh: {user: NAME} for the fleet, the site or the host.",
         ),
     ),
@@ -1008,14 +1008,14 @@ ROWS = [
             17,
             3,
             "sites.fra1",
-            "nothing says which key to log in with on 2 hosts of this site (n01, n02).",
+            "no SSH key is set for 2 hosts of this site (n01, n02).",
             "Set ssh: {key: {file: PATH}} or ssh: {agent: true} for the fleet, the site or the host.",
         ),
         (
             24,
             3,
             "sites.sha1",
-            "nothing says which key to log in with on 1 host of this site (n03).",
+            "no SSH key is set for 1 host of this site (n03).",
             "Set ssh: {key: {file: PATH}} or ssh: {agent: true} for the fleet, the site or the host.",
         ),
     ),
@@ -1026,7 +1026,7 @@ ROWS = [
             18,
             3,
             "sites.fra1",
-            "nothing says which key to log in with on 1 host of this site (n01).",
+            "no SSH key is set for 1 host of this site (n01).",
             "Set ssh: {key: {file: PATH}} or ssh: {agent: true} for the fleet, the site or the host.",
         ),
     ),
@@ -1144,7 +1144,7 @@ ROWS = [
     row(
         "an access key id in a comment",
         [("mode: act", "mode: act # LTAI5tSomeAccessKeyId00")],
-        (2, 11, "", "an access key id stands in a comment.", ROTATE),
+        (2, 11, "", "an access key id is in a comment.", ROTATE),
     ),
     row(
         "key material",
@@ -1187,12 +1187,12 @@ ROWS = [
     row(
         "pools that are no keys, which every host names",
         [(POOLS, "pools: general\n")],
-        (33, 8, "pools", "'general' stands where keys and values belong.", "Write `key: value` lines below it."),
+        (33, 8, "pools", "'general' is not a block of keys.", "Write `key: value` lines below it."),
     ),
     row(
         "a host of nothing, beside one with its address",
         [(N01, "  n01:"), n02("10.1.0.12", "10.1.0.11")],
-        (41, 7, "hosts.n01", "n01 is empty.", "Write what belongs behind `n01:`; delete it if nothing does."),
+        (41, 7, "hosts.n01", "n01 is empty.", "Write a value behind `n01:`, or delete it."),
     ),
     row(
         "a port that is none, beside a host of the same address at another port",
@@ -1208,7 +1208,7 @@ ROWS = [
         "a missing address, and a label that is named like a key",
         [n01("address: 10.1.0.11, ", ""), ("domain: rack2}", "domain: rack2, labels: {key: 5}}")],
         (41, 3, "hosts.n01.address", "address is missing.", "Add `address:`."),
-        (43, 85, "hosts.n03.labels.key", "5 stands where text belongs.", 'Write it in quotes: "5".'),
+        (43, 85, "hosts.n03.labels.key", "5 is not text.", 'Write it in quotes: "5".'),
     ),
     row(
         "a check that is both, and one that is neither",
@@ -1253,10 +1253,16 @@ ROWS = [
             43,
             7,
             "audit.targets[1]",
-            "exactly one of tcp, tls and url says what a target is; here are tcp and tls.",
+            "a target needs exactly one of tcp, tls and url; here are tcp and tls.",
             "Write tcp: HOST:PORT, tls: HOST:PORT or url: https://HOST/PATH.",
         ),
-        (44, 43, "audit.targets[2].ca", "nothing is verified with it.", "Write tls: or an https URL, or delete it."),
+        (
+            44,
+            43,
+            "audit.targets[2].ca",
+            "this target verifies no certificate.",
+            "Write tls: or an https URL, or delete it.",
+        ),
         (
             45,
             26,
