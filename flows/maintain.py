@@ -54,7 +54,7 @@ async def maintain(
         works_on_cordoned=True,
     )
 
-    async def roll_out(run: RolloutRun) -> Answer:
+    async def roll_out(run: RolloutRun) -> RunResult:
         work = ReturnToService(run.prove_works) if back else HandOver()
         return await roll(run, Goal("maintain", run.pool.name), limits, work)
 

@@ -48,7 +48,7 @@ async def recover(pool: str = "", dry_run: bool = True, fleet: str = "") -> Stat
         fleet: Fleet file in a folder that the worker allows; empty for its $POOLKEEPER_FLEET, else ./fleet.yaml.
     """
 
-    async def recover_all(recorder: Recorder) -> Answer:
+    async def recover_all(recorder: Recorder) -> RunResult:
         recorder.dry_run = dry_run
         everything, declared = Gate(dry_run=dry_run), load_declared(fleet, recorder)
         outcomes, failed = await recovery.recover_pools(

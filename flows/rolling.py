@@ -45,7 +45,7 @@ async def answered(
     pool: str,
     hosts: str,
     fleet: str,
-    roll_out: Callable[[RolloutRun], Awaitable[Answer]],
+    roll_out: Callable[[RolloutRun], Awaitable[RunResult]],
     *,
     dry_run: bool,
 ) -> State[Any]:
@@ -71,7 +71,7 @@ async def roll(
     *,
     approval: bool = False,
     excluded: Mapping[str, Finding | None] = MappingProxyType({}),
-) -> Answer:
+) -> RunResult:
     """Bring the run's hosts to a goal. A dry run walks the same steps, and changes nothing.
 
     approval: a person must approve the plan first, as always where drains may be forced
@@ -117,13 +117,15 @@ async def roll(
     return _answer(run, goal, [*without_work, *ineligible, *carried], halted)
 
 
-async def _wait_for_approval(run: RolloutRun, plan: Plan, why: str, without_work: Iterable[HostOutcome]) -> Answer:
+async def _wait_for_approval(run: RolloutRun, plan: Plan, why: str, without_work: Iterable[HostOutcome]) -> RunResult:
     """Hold no lease until a person has approved: a deployment's run is suspended, any other run ends here."""
     waits = f"waits for approval, because {why}: `poolkeeper approve {run.recorder.run_id}`, or `reject`"
     _log.info("plan %s %s", plan.digest[:12], waits)
     if deployment.id:
         await asuspend_flow_run(timeout=APPROVAL_WITHIN_S)
-    waiting = [HostOutcome(p.host.name, HostState.POSTPONED, f"nothing was started: the plan {waits}") for p in plan.hosts]
+    waiting = [
+        HostOutcome(p.host.name, HostState.POSTPONED, f"nothing was started: the plan {waits}") for p in plan.hosts
+    ]
     return _answer(
         run, plan.goal, [*without_work, *waiting], waits if deployment.id else f"{waits}; then start it again"
     )

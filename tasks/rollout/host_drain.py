@@ -66,7 +66,9 @@ class HostDrain:
         """
         timeout_s = self._limits.drain_timeout_s
         try:
-            await self._while_cordoned(self._drain(self._evict, on_change=self._show_blocking).empty(timeout_s=timeout_s))
+            await self._while_cordoned(
+                self._drain(self._evict, on_change=self._show_blocking).empty(timeout_s=timeout_s)
+            )
         except DrainBlocked:
             if self._limits.on_blocked is not OnBlocked.FORCE:
                 raise
@@ -91,7 +93,9 @@ class HostDrain:
         *,
         on_change: Callable[[Blockers], None] = lambda blocking: None,
     ) -> Drain:
-        return Drain(self._api, self._node, remove=remove, refuse=self._refuse_to_lose, on_change=on_change, waits=self._waits)
+        return Drain(
+            self._api, self._node, remove=remove, refuse=self._refuse_to_lose, on_change=on_change, waits=self._waits
+        )
 
     @property
     def _waits(self) -> bool:

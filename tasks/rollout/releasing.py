@@ -56,7 +56,7 @@ async def release(api: ClusterApi, found: Sequence[Holding], named: Sequence[str
         except ClaimedByOthers as error:
             left.append(f"{error}: it is not released; `poolkeeper release {one.name}` releases it in any phase")
         except ApiError as error:
-            left.append(f"{one.kind} {one.name} is not released: {error}")
+            left.append(f"{one.kind} {one.name} is not released: {error.summary}")
         except ClusterUnreachable as error:  # a patch whose answer was lost may have been applied
-            left.append(f"{one.kind} {one.name} may not be released: {error}")
+            left.append(f"{one.kind} {one.name} may not be released: {error.summary}")
     return left

@@ -91,7 +91,7 @@ def unfinished(note: Note) -> dict[str, Unfinished]:
 
 def unreadable_parts(note: Note) -> tuple[str, ...]:
     """Why entries cannot be read, a sentence for each."""
-    unreadable = (one for _, one in _parts(note) if isinstance(one, Unreadable))
+    unreadable = (one for _, one in _parts(note) if isinstance(one, UnreadableText))
     return tuple(f"an unfinished rollout cannot be read: {one}" for one in unreadable)
 
 

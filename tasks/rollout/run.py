@@ -36,7 +36,7 @@ from poolkeeper.tasks.cluster.snapshot import read_snapshot
 from poolkeeper.tasks.cluster.stops import forget_run, read_stops
 from poolkeeper.tasks.fleet.model import Cluster, Fleet, Host, Pool, SecretRef
 from poolkeeper.tasks.hosts import FactsRequest, HostError, Sessions
-from poolkeeper.tasks.hosts.fence import HostIntent, forget_intent, read_intent, fence_earlier_runs
+from poolkeeper.tasks.hosts.fence import HostIntent, fence_earlier_runs, forget_intent, read_intent
 from poolkeeper.tasks.outcomes import (
     Evidence,
     Finding,
@@ -523,7 +523,9 @@ class RolloutRun:
             for outcome in await waves.run()
         ]
         halted = waves.halted or await self.stopped()  # the stop may have come while the last host was running
-        self.may_continue = any(outcome.state is HostState.POSTPONED for outcome in outcomes) and not waves.budget.is_spent
+        self.may_continue = (
+            any(outcome.state is HostState.POSTPONED for outcome in outcomes) and not waves.budget.is_spent
+        )
         await self.gate.unless_dry_run(self._forget_instructions, if_dry_run=None)
         return outcomes, halted
 

@@ -13,6 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.runtime import task_run
 
 from poolkeeper.tasks.cluster import ApiError, ClusterUnreachable
 from poolkeeper.tasks.hosts import HostError
@@ -64,7 +65,8 @@ async def assess(
 )
 async def run_host(runner: HostRunner, name: str, host: Host) -> HostOutcome:
     """Bring one host from its current state to the goal, or say why not."""
-    return await runner.run_host(host)
+    with runner.gate.attempt(str(task_run.id)):  # the same for each retry
+        return await runner.run_host(host)
 
 
 @task(name="publish plan", cache_policy=NO_CACHE)

@@ -97,8 +97,8 @@ async def test_what_a_run_has_gone_on_with_while_the_question_stood_is_left(
     code, out, _ = await release.ends("y\n")
     assert code == 1
     assert out.splitlines()[-2:] == [
-        "node node-1 is changing by now, and no longer draining: it is not released; `poolkeeper release node-1` releases it in any phase"
-        " all the same",
+        "node node-1 is in phase changing now, and no longer in phase draining: it is not released;"
+        " `poolkeeper release node-1` releases it in any phase",
         "released: 1",
     ]
     assert await cordoned(cluster) == ["node-1"]
