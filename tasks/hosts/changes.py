@@ -1,11 +1,11 @@
-"""What a join changes on a host: looked at before and after, written down as enumerated actions, undone by name.
+"""What a join changes on a host: compared before and after, recorded by names of the tables below, undone by name.
 
-A record names things of the tables below and never a path to delete: whoever can write a record cannot make us
-remove anything that is not in the tables. Nothing is removed that was there before, nor that came after the join, nor
-with anything mounted at or below it.
+The invariant: a record never contains a path to delete, so a changed record cannot make poolkeeper remove anything that
+is not in the tables. Nothing is removed that existed before the join or came after it, nor anything with a mount at or
+below it.
 
-In /var/lib/poolkeeper: `before` is what there was before the join; `begun` tells in which boot that join was started;
-`changes` what a join that was accepted had changed; `undone` are the changes of which an undoing had to keep something.
+Files in /var/lib/poolkeeper: `before` is what existed before the join; `begun` is the boot in which that join was
+started; `changes` is what an accepted join has changed; `undone` are changes that an undoing could not undo completely.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PATHS: Mapping[str, str] = {
     "containerd-config": "/etc/containerd",
     "yurthub-data": "/var/lib/yurthub",
 }
-"""What joiners are known to create."""
+"""Paths that joins are known to create, by name."""
 
 UNITS = ("kubelet", "containerd", "docker", "yurthub")
 PACKAGES = (
@@ -43,13 +43,13 @@ R=${{POOLKEEPER_ROOT-}}
 home="$R/var/lib/poolkeeper"
 have() {{ command -v "$1" >/dev/null 2>&1; }}
 there() {{ [ -e "$R$1" ] || [ -L "$R$1" ]; }}
-empty() {{ # a folder with nothing in it: containerd makes itself such a /etc/cni/net.d
+empty() {{ # an empty folder; containerd makes an empty /etc/cni/net.d
   [ -d "$R$1" ] && [ ! -L "$R$1" ] || return 1
   for entry in "$R$1"/* "$R$1"/.[!.]* "$R$1"/..?*; do
     if [ -e "$entry" ] || [ -L "$entry" ]; then return 1; fi
   done
 }}
-swaps() {{ # yes, no, or nothing where it cannot be read
+swaps() {{ # yes, no, or no output where it cannot be read
   [ -r "$R/proc/swaps" ] || return
   {{ read -r _; if read -r device _ && [ -n "$device" ]; then echo yes; else echo no; fi; }} < "$R/proc/swaps"
 }}
@@ -57,10 +57,10 @@ says() {{ # whether a file has a line
   while IFS= read -r line; do [ "$line" = "$2" ] && return 0; done < "$1"
   return 1
 }}
-boot() {{ # nothing where it cannot be read
+boot() {{ # no output where it cannot be read
   {{ read -r id < "$R/proc/sys/kernel/random/boot_id"; }} 2>/dev/null && echo "$id"
 }}
-whole() {{ # a record that a full disk or a crash cut short has not its last line
+whole() {{ # a record that a full disk or a crash cut short does not have the last line
   last=
   while IFS= read -r line; do last=$line; done < "$1"
   [ "$last" = '{_LAST_LINE}' ]
@@ -94,7 +94,7 @@ END-OF-TABLE
 _REMEMBER = """\
 umask 077
 mkdir -p "$home" || exit 1
-without_kept() { # of a snapshot: what an undoing had to keep must not pass for what was there before
+without_kept() { # of a snapshot: what an undoing had to keep did not exist before the join
   if [ ! -e "$home/undone" ]; then while IFS= read -r each; do echo "$each"; done; return; fi
   while IFS= read -r each; do
     case $each in 'removed empty '*|'removed swap on') echo "${each#removed }";; esac
@@ -103,7 +103,7 @@ without_kept() { # of a snapshot: what an undoing had to keep must not pass for 
 }
 begun=never
 if [ -e "$home/begun" ]; then read -r begun < "$home/begun"; fi
-# a finished record is of an earlier join; one that was never begun, or in an earlier boot, may be of long ago
+# a finished record belongs to an earlier join; one without a start in this boot may be old
 if [ ! -e "$home/before" ] || [ -e "$home/changes" ] || [ -e "$home/undone" ] || [ "$begun" != "$(boot)" ]; then
   rm -f "$home/before.part"
   snapshot | without_kept > "$home/before.part" || exit 1
@@ -121,17 +121,17 @@ if [ -e "$home/changes" ]; then
   exit 0
 fi
 [ -e "$home/before" ] || exit 0
-if ! whole "$home/before"; then echo 'what was there before was not written to its end' >&2; exit 1; fi
+if ! whole "$home/before"; then echo 'the record of the state before the join is incomplete' >&2; exit 1; fi
 while IFS= read -r line; do echo "before $line"; done < "$home/before"
 snapshot | while IFS= read -r line; do echo "after $line"; done
 """
 
-# built-ins only where it decides what goes: a missing grep or awk must not look like "was not there"
+# only built-ins decide what is removed: a missing grep or awk must not look like "did not exist"
 _UNDO = f"""\
-# a host that was a node before us has a record in which nothing is
+# a host that was a node before poolkeeper has an empty record
 [ -e "$home/before" ] || {{ rm -f "$home/changes"; exit 0; }}
 if ! whole "$home/before"; then
-  echo 'what was there before was not written to its end: nothing was undone' >&2; exit 1
+  echo 'the record of the state before the join is incomplete: nothing was undone' >&2; exit 1
 fi
 mounts="$R/proc/self/mounts"
 [ -r "$mounts" ] || mounts="$R/proc/mounts"
@@ -142,18 +142,18 @@ kept=
 record=$home/changes
 [ -e "$record" ] || record=$home/undone
 was() {{ says "$home/before" "$1"; }}
-recorded() {{ # of a join that never finished there is no record: all that is new is its own
+recorded() {{ # a join that never finished has no record: everything new is the join's
   [ ! -e "$record" ] || says "$record" "$1"
 }}
-brought() {{ # whether the join has brought what is named so in a snapshot
+brought() {{ # whether the join has made what has that name in a snapshot
   ! was "$1" && recorded "added $1"
 }}
-real() {{ # where a path is when every symbolic link on the way to it is followed, as the mounts are told
+real() {{ # a path after following all symbolic links, as the list of mounts has it
   if [ -d "$R$1" ] && [ ! -L "$R$1" ]; then at=$(cd -P -- "$R$1" && pwd -P) || return 1
   else at=$(cd -P -- "$R${{1%/*}}" && pwd -P)/${{1##*/}} || return 1; fi
   printf '%s' "${{at#"$top"}}"
 }}
-mounted() {{ # whether something is mounted at or below a path; what cannot be told is taken for mounted
+mounted() {{ # whether something is mounted at or below a path; yes where that cannot be read
   at=$(real "$1") || return 0
   case $at in *[!A-Za-z0-9/._-]*) return 0;; esac
   while read -r _ point _; do
@@ -169,7 +169,7 @@ for unit in {" ".join(UNITS)}; do
 done
 while read -r name path; do
   there "$path" || continue
-  # a folder that the join has left empty is its own as well
+  # a folder that the join has left empty is the join's, too
   brought "path $name" || {{ ! was "path $name" && brought "empty $name"; }} || continue
   if was "empty $name" && empty "$path"; then continue; fi
   if mounted "$path"; then kept=yes; echo "kept $name: something is mounted at or below $path"
@@ -188,37 +188,36 @@ if was 'swap on' && recorded 'removed swap on' && [ "$(swaps)" = no ] && have sw
   if [ "$(swaps)" = yes ]; then echo 'swap on again'
   else kept=yes; echo 'kept swap off: /etc/fstab has none that can be switched on'; fi
 fi
-# what was kept is still ours to undo, and the join is none any more that has finished
+# what was kept is still to be undone, and that join no longer counts as finished
 if [ -z "$kept" ]; then rm -f "$home/changes" "$home/undone" "$home/begun" "$home/before"
 elif [ -e "$home/changes" ]; then mv "$home/changes" "$home/undone"; fi
 """
 
 
 async def remember(sessions: Sessions, host: Host) -> None:
-    """Note how the host is before a join, unless that was noted for one that is under way.
+    """Record the host's state before a join, unless the record of an unfinished join of this boot is there.
 
-    That one was begun in this boot and is not finished: what the owner has brought since an older note is no join's.
-    Raises HostError.
+    An older record is replaced: what the owner has changed since then is not a join's. Raises HostError.
     """
     await _run(sessions, host, _SNAPSHOT + _REMEMBER)
 
 
-async def begun(sessions: Sessions, host: Host) -> None:
-    """Note that the join has been started: from now on what comes is its own. Raises HostError."""
+async def record_start(sessions: Sessions, host: Host) -> None:
+    """Record that the join has been started: changes from now on are the join's. Raises HostError."""
     await _run(sessions, host, 'umask 077\necho "$(boot)" > "$home/begun"\n')
 
 
 async def is_unfinished(sessions: Sessions, host: Host) -> bool:
-    """Whether the host says that a join of ours was prepared on it which was not accepted. Raises HostError."""
+    """Whether the host has the record of a join that was prepared and not accepted. Raises HostError."""
     body = 'if [ -e "$home/before" ] && [ ! -e "$home/changes" ] && [ ! -e "$home/undone" ]; then echo yes; fi\n'
     return await _run(sessions, host, body) == ["yes"]
 
 
 async def record(sessions: Sessions, host: Host) -> tuple[str, ...]:
-    """Write down what changed since `remember`, one line a change; the lines. Raises HostError.
+    """Record what has changed since `remember`, one line a change; the lines. Raises HostError.
 
-    It is written once a join: what came later, the join has not brought. A host that was never remembered, because it
-    joined before us, has an empty record.
+    It is written once per join: later changes are not the join's. A host that joined before poolkeeper, and so has no
+    state to compare with, gets an empty record.
     """
     found = await _run(sessions, host, _SNAPSHOT + _COMPARE)
     if found[:1] == [_RECORDED]:
@@ -235,7 +234,7 @@ async def record(sessions: Sessions, host: Host) -> tuple[str, ...]:
 
 
 def compare(found: Sequence[str]) -> tuple[str, ...]:
-    """What came and what went, from lines `before ...` and `after ...`. Pure."""
+    """What was added and removed, from lines `before ...` and `after ...`. Pure."""
     before = {line.removeprefix("before ") for line in found if line.startswith("before ")}
     after = {line.removeprefix("after ") for line in found if line.startswith("after ")}
     return (
@@ -245,11 +244,11 @@ def compare(found: Sequence[str]) -> tuple[str, ...]:
 
 
 async def undo(sessions: Sessions, host: Host) -> tuple[str, ...]:
-    """Take back what a join has brought: units it enabled, known paths it made, swap it switched off.
+    """Undo what a join has changed: units that it enabled, known paths that it made, swap that it switched off.
 
-    That is what its record says; of a join that never finished, all that is there and was not before. Packages stay;
-    they do no harm. Answers what was done and what had to be kept; where something was, the record stays, and the
-    next undo goes on from it. Raises HostError.
+    The record decides; for a join that never finished, everything that did not exist before it. Packages stay; they do
+    no harm. Returns what was undone and what had to be kept. If something was kept, the record stays, and the next
+    undoing continues from it. Raises HostError.
     """
     return tuple(await _run(sessions, host, _UNDO))
 
@@ -257,9 +256,9 @@ async def undo(sessions: Sessions, host: Host) -> tuple[str, ...]:
 async def _run(sessions: Sessions, host: Host, body: str) -> list[str]:
     result = await sessions.run(host, _HEADER + body)
     if result.exit_status != 0:
-        words = result.stderr.strip()[-300:] or f"exit status {result.exit_status}"
+        output = result.stderr.strip()[-300:] or f"exit status {result.exit_status}"
         raise HostError(
-            f"the record of changes: {words}",
-            next_step="Look at /var/lib/poolkeeper on the host, and at free space below /var.",
+            f"the record of changes could not be read or written: {output}",
+            next_step="Check /var/lib/poolkeeper on the host, and the free space below /var.",
         )
     return result.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Our keys and the keys we trust, each read once."""
+"""The keys to log in with and the host keys to trust, each read once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AGENT_TIMEOUT_S = 10.0
 
 
 class Credentials:
-    """Reads private keys, certificates and known_hosts files; nothing is taken that the fleet file does not name."""
+    """Reads private keys, certificates and known_hosts files, and only those that the fleet file names."""
 
     def __init__(self, secret: Callable[[SecretRef], Secret], *, agent_timeout_s: float = AGENT_TIMEOUT_S) -> None:
         self._secret, self._agent_timeout_s = secret, agent_timeout_s
@@ -38,7 +38,7 @@ class Credentials:
         return self._keys[wanted]
 
     async def close(self) -> None:
-        """Part from the agent."""
+        """Close the connection to the agent."""
         agent, self._agent = self._agent, None
         self._keys.clear()
         if agent is not None:
@@ -58,7 +58,7 @@ class Credentials:
         return pairs
 
     async def _from_agent(self) -> Sequence[Any]:
-        """Its keys. One that hangs is waited for once: all hosts wait for it together."""
+        """The agent's keys. An agent that hangs is waited for once, by all hosts together."""
         if not self._agent_hangs:
             try:
                 async with asyncio.timeout(self._agent_timeout_s):
@@ -70,15 +70,15 @@ class Credentials:
             except (OSError, ValueError, asyncssh.Error):
                 raise errors.KeyUnusable("agent: true, but no agent answers at SSH_AUTH_SOCK") from None
         raise errors.KeyUnusable(
-            f"agent: true, but the agent at SSH_AUTH_SOCK has not answered in {self._agent_timeout_s:g} s",
-            next_step="Try `ssh-add -l` where poolkeeper runs; restart the agent if that hangs, too.",
+            f"agent: true, but the agent at SSH_AUTH_SOCK has not answered within {self._agent_timeout_s:g} s",
+            next_step="Run `ssh-add -l` on the machine that runs poolkeeper; restart the agent if that hangs, too.",
         )
 
     def _from_file(self, reference: SecretRef, certificate: Path | None) -> Sequence[Any]:
         try:
             key = asyncssh.import_private_key(self._secret(reference).reveal() + "\n")
         except SecretMissing as error:
-            raise errors.KeyUnusable(str(error)) from None
+            raise errors.KeyUnusable(error.observed, next_step=error.next_step) from None
         except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
             if "assphrase" in str(error) or isinstance(error, asyncssh.KeyEncryptionError):
                 raise errors.KeyUnusable("the private key needs a passphrase") from None
@@ -94,7 +94,7 @@ class Credentials:
             ) from None
 
     def known_hosts(self, access: SshAccess) -> asyncssh.SSHKnownHosts:
-        """The keys we trust; a missing file trusts nobody."""
+        """The host keys to trust; a missing file is empty."""
         path = access.known_hosts or Path.home() / ".ssh" / "known_hosts"
         if path not in self._known_hosts:
             try:

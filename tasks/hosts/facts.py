@@ -70,7 +70,7 @@ class OtherRuntime:
     name: str
     """`docker`, `cri-o`, `podman`, `snap microk8s`."""
     version: str
-    """Empty: it does not tell."""
+    """Empty: not known."""
     containers: int | None
     """How many there are, running or not; None: not known."""
 
@@ -102,8 +102,8 @@ class HostFacts:
     reboot_required: Observed[bool]
     package_manager: Observed[str]
     clock_offset_s: Observed[float]
-    """The host's clock minus ours, in seconds. Wrong by at most the time from sending the program to its start:
-    half a round trip, and what the host takes to begin."""
+    """The host's clock minus the local clock, in seconds. The error is at most the time from sending the program to its
+    start: half a round trip, and what the host takes to begin."""
     clock_synchronised: Observed[bool]
     resolvers: Observed[tuple[Resolver, ...]]
     own_name_resolves: Observed[bool]
@@ -227,7 +227,7 @@ class _Answers:
                 self._facts[name].append(value.strip())
                 self._last = name
             elif word == "unknown":
-                self._unknown.setdefault(name, value.strip() or "it does not say why")
+                self._unknown.setdefault(name, value.strip() or "no reason given")
 
     def one(self, name: str, parse: Callable[[str], T], *, empty: bool = False) -> Observed[T]:
         """A fact with one value; an empty one is unknown unless it may be empty."""
@@ -238,7 +238,7 @@ class _Answers:
         values = self._facts.get(name)
         if name not in self._unknown and values:
             if len(set(values)) > 1:
-                return Unknown(f"it was answered more than once: {_shown(values)}", self._seen_at)
+                return Unknown(f"there is more than one answer: {_shown(values)}", self._seen_at)
             if not values[0] and not empty:
                 return Unknown("it is empty", self._seen_at)
         return self._parsed(name, values, only)
@@ -263,7 +263,7 @@ class _Answers:
         try:
             return Known(parse(values), self._seen_at)
         except Exception:  # whatever one fact's text does to its parser, the host's other facts are as they are
-            return Unknown(f"cannot make sense of {_shown(values)}", self._seen_at)
+            return Unknown(f"the answer cannot be read: {_shown(values)}", self._seen_at)
 
 
 def _shown(values: list[str]) -> str:
@@ -286,7 +286,7 @@ def _port(value: str) -> int:
 
 
 def _machine_id(value: str) -> str:
-    """machine-id(5): 32 digits. An image's may say `uninitialized`, which is nobody's."""
+    """machine-id(5): 32 digits. An image may have `uninitialized`, which is not an id."""
     if not re.fullmatch(r"[0-9a-f]{32}", value):
         raise ValueError(value)
     return value
@@ -322,7 +322,7 @@ def _disks(lines: list[str]) -> tuple[Disk, ...]:
         size, free, mount, _ = line.split(" ", 3)
         mounts.setdefault(mount, Disk(mount, _kib(size), _kib(free)))
     if not mounts:
-        raise ValueError("df told nothing")
+        raise ValueError("df has no lines")
     return tuple(mounts.values())
 
 
@@ -364,8 +364,8 @@ def _proxy(line: str) -> tuple[str, str]:
 
 
 def _without_credentials(name: str, value: str) -> str:
-    """A setting without quotes, a proxy without credentials: all up to the last `@`, whatever stands in them. What is
-    no address of a proxy is not shown."""
+    """A setting without quotes, a proxy without credentials: everything up to the last `@` is removed. A text that is
+    not the address of a proxy is not shown."""
     value = value.strip("\"' ")
     if not value or name.lower() == "no_proxy":
         return value
@@ -376,7 +376,7 @@ def _without_credentials(name: str, value: str) -> str:
 def _service_proxies(lines: list[str]) -> dict[str, dict[str, str]]:
     """Lines `PLACE SETTINGS`: of units as systemd.exec(5) has them in Environment=, or of a file of assignments.
 
-    What all units are started with stands first, and holds for each unit that has settings of its own.
+    Settings for all units come first, and apply also to units that have further settings.
     """
     places: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for line in lines:

@@ -41,7 +41,7 @@ echo end
 _SWITCH_OFF = """\
 command -v systemctl >/dev/null 2>&1 || exit 0
 systemctl daemon-reload
-# one that is not there can be neither stopped nor disabled: what came of it is read afterwards
+# a missing kubelet can be neither stopped nor disabled; the result is read afterwards
 systemctl disable --now kubelet >/dev/null 2>&1
 exit 0
 """
@@ -49,26 +49,26 @@ exit 0
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What of a node is still on a host."""
+    """What is left of a node on a host."""
 
     has_record: bool
-    """Our own record of what a join changed is there: it is not undone, or not wholly."""
+    """The record of what a join changed exists: it is not undone, or not completely."""
     starts_at_boot: Observed[bool]
     runs: Observed[bool]
 
     @property
     def is_off(self) -> bool:
-        """Whether it is certain that the kubelet neither runs nor comes back with the next boot."""
+        """Whether it is certain that the kubelet neither runs nor starts with the next boot."""
         return all(isinstance(one, Known) and not one.value for one in (self.starts_at_boot, self.runs))
 
 
 async def read_trace(sessions: Sessions, host: Host) -> Trace:
-    """What of a node is on a host now. Raises HostError."""
+    """What is left of a node on a host now. Raises HostError."""
     result = await sessions.run(host, _TRACE)
     lines = result.stdout.splitlines()
     if "end" not in lines:
         raise HostError(
-            f"it did not tell whether its kubelet runs: {result.stderr.strip()[-200:] or 'no answer'}",
+            f"it is not known whether the kubelet runs: {result.stderr.strip()[-200:] or 'no output'}",
             next_step="Log in to the host and look at `systemctl status kubelet`.",
         )
     return parse_trace(lines, datetime.now(UTC))
@@ -85,15 +85,19 @@ def parse_trace(lines: list[str], seen_at: datetime) -> Trace:
         enabled = "not-found"  # an older systemctl says so on stderr only
     return Trace(
         "record" in words,
-        _told(_STARTED_AT_BOOT.get(enabled), "is-enabled", enabled, seen_at),
-        _told(_RUNS.get(active), "is-active", active, seen_at),
+        _observed(_STARTED_AT_BOOT.get(enabled), "is-enabled", enabled, seen_at),
+        _observed(_RUNS.get(active), "is-active", active, seen_at),
     )
 
 
-def _told(value: bool | None, verb: str, word: str, seen_at: datetime) -> Observed[bool]:
-    return Unknown(f"systemctl {verb} says {word or 'nothing'}", seen_at) if value is None else Known(value, seen_at)
+def _observed(value: bool | None, verb: str, word: str, seen_at: datetime) -> Observed[bool]:
+    return (
+        Unknown(f"`systemctl {verb} kubelet` shows {word or 'nothing'}", seen_at)
+        if value is None
+        else Known(value, seen_at)
+    )
 
 
 async def switch_off(sessions: Sessions, host: Host) -> None:
-    """Stop the kubelet and keep it from starting again; whether that held `read_trace` tells. Raises HostError."""
+    """Stop the kubelet and keep it from starting again; `read_trace` shows whether it did. Raises HostError."""
     await sessions.run(host, _SWITCH_OFF)

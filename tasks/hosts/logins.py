@@ -1,4 +1,4 @@
-"""Connecting and logging in: within the limits on handshakes, through jump hosts, each failure told by its cause."""
+"""Connecting and logging in: within the limits on handshakes, through jump hosts, with one error class per cause."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from poolkeeper.tasks.hosts.credentials import Credentials, fingerprint
 from poolkeeper.tasks.outcomes import Secret
 
 KEEPALIVES_MISSED = 3
-"""So many without an answer, and the line is dead."""
+"""Number of unanswered keepalives after which a connection is dead."""
 _SECOND_FACTORS = ("keyboard-interactive", "password")
-"""What a host may ask for beside a key. Nothing is ever answered: that it asks is told."""
+"""What a host may ask for beside a key. poolkeeper answers nothing; that the host asks becomes an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Door:
-    """Where to log in, and as whom."""
+    """Where to log in, and as which user."""
 
     address: str
     port: int
@@ -38,7 +38,7 @@ class _Door:
 
 
 class Logins:
-    """Opens connections to hosts. Connections to jump hosts are its own: one each, shared by all behind it."""
+    """Opens connections to hosts. It keeps one connection to each jump host, shared by all hosts behind it."""
 
     def __init__(self, handshakes: int, secret: Callable[[SecretRef], Secret]) -> None:
         self._credentials = Credentials(secret)
@@ -62,7 +62,7 @@ class Logins:
         await self._credentials.close()
 
     async def _patiently(self, host: Host, door: _Door, *, through_jump: bool) -> asyncssh.SSHClientConnection:
-        """Log in; again where the line was dropped, because a busy sshd drops newcomers at random (MaxStartups)."""
+        """Log in, again if the connection was dropped: a busy sshd drops new connections at random (MaxStartups)."""
         tried = 0
         while True:
             try:
@@ -78,7 +78,7 @@ class Logins:
         return await self._handshake(host.site, host.ssh, door, jump)
 
     async def _jump(self, host: Host) -> asyncssh.SSHClientConnection:
-        """The connection to the host's jump host; all who wait for it share one attempt and its failure."""
+        """The connection to the host's jump host; all hosts that wait for it share one attempt and its failure."""
         access, jump = host.ssh, host.ssh.jump
         assert jump is not None
         key = (jump, access.key, access.certificate, access.agent, access.known_hosts)
@@ -86,9 +86,9 @@ class Logins:
         if opening is None or (opening.done() and (_failed(opening) or opening.result().is_closed())):
             door = _Door(jump.address, jump.port, jump.user)
             opening = self._jumps[key] = asyncio.create_task(self._patiently(host, door, through_jump=False))
-            opening.add_done_callback(_failed)  # whoever waited may be gone, and nobody miss its error
+            opening.add_done_callback(_failed)  # retrieves the error, also if no host waits any more
         try:
-            return await asyncio.shield(opening)  # others wait for it as well
+            return await asyncio.shield(opening)  # other hosts wait for it, too
         except errors.HostError as error:
             raise errors.JumpFailed(f"jump host {jump.address}: {error.observed}", next_step=error.next_step) from None
 
@@ -125,7 +125,7 @@ class Logins:
             except asyncssh.HostKeyNotVerifiable as error:
                 raise _untrusted(door, access.known_hosts, known_hosts, client.shown, error.reason) from None
             except asyncssh.KeyExchangeFailed as error:
-                # we offer to take the kinds of key that we know for it, and no others
+                # only the kinds of key that known_hosts has for the host are offered
                 if "host key" in error.reason and any(_known_keys(door, known_hosts)):
                     raise _untrusted(door, access.known_hosts, known_hosts, None, error.reason) from None
                 raise errors.HostError(f"{door}: {error.reason}") from None
@@ -136,11 +136,11 @@ class Logins:
                     raise errors.SecondFactor(
                         f"{door.address} asks {door.user} for {client.wanted_besides}, beside the key or in its place"
                     ) from None
-                raise _told(door, access, error) from None
+                raise _error_of(door, access, error) from None
 
 
 class _Client(asyncssh.SSHClient):  # type: ignore[misc]  # asyncssh has no types here
-    """Notes how far a connection came: from TCP's on, the login's deadline counts."""
+    """Records how far a connection came; once TCP is connected, the login's deadline counts."""
 
     def __init__(self) -> None:
         self.connected = False
@@ -148,7 +148,7 @@ class _Client(asyncssh.SSHClient):  # type: ignore[misc]  # asyncssh has no type
         self.login_timeout_s = 0.0
         self.shown: asyncssh.SSHKey | None = None
         self.wanted_besides = ""
-        """What the host asks for once it has taken the key."""
+        """What the host asks for beside a key that it has not refused."""
         self._keys_refused = False
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
@@ -157,7 +157,7 @@ class _Client(asyncssh.SSHClient):  # type: ignore[misc]  # asyncssh has no type
             self.deadline.reschedule(asyncio.get_running_loop().time() + self.login_timeout_s)
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        """Asked only for a key that known_hosts does not vouch for: never trusted, but named."""
+        """Called only for a key that is not in known_hosts: it is never trusted, and shown in the error."""
         self.shown = key
         return False
 
@@ -167,11 +167,11 @@ class _Client(asyncssh.SSHClient):  # type: ignore[misc]  # asyncssh has no type
         return False
 
     def public_key_auth_requested(self) -> None:
-        """Asked for one more key when the host has taken none of ours."""
+        """Called for another key when the host has refused all keys."""
         self._keys_refused = True
 
     def kbdint_auth_requested(self) -> None:
-        """Asked where the host wants it, after a key or in place of one."""
+        """Called where the host wants it, after a key or in place of one."""
         self._want("keyboard-interactive (a code, or a confirmation)")
 
     def password_auth_requested(self) -> None:
@@ -191,7 +191,7 @@ class _Dropped(errors.HostError):
 
 
 class _Refused(_Dropped):
-    """Nobody listens, which one more try is enough to be sure of."""
+    """Nothing listens; one more try is enough to be sure."""
 
     tries = 2
 
@@ -200,8 +200,8 @@ def _failed(opening: asyncio.Task[Any]) -> bool:
     return opening.cancelled() or opening.exception() is not None
 
 
-def _told(door: _Door, access: SshAccess, error: Exception) -> errors.HostError:
-    """A failed attempt by its cause."""
+def _error_of(door: _Door, access: SshAccess, error: Exception) -> errors.HostError:
+    """The error of a failed attempt, by its cause."""
     said = reason(error)
     if isinstance(error, asyncssh.PermissionDenied) or "Too many authentication failures" in said:
         declared = "key and certificate" if access.certificate else "agent's keys" if access.agent else "key"
@@ -209,7 +209,7 @@ def _told(door: _Door, access: SshAccess, error: Exception) -> errors.HostError:
     if isinstance(error, socket.gaierror):
         return errors.NameUnresolved(f"{door.address}: {error.strerror}")
     if isinstance(error, UnicodeError):
-        return errors.NameUnresolved(f"{door.address!r} is not a name that can be looked up: {said}")
+        return errors.NameUnresolved(f"{door.address!r} is not a name that can be resolved: {said}")
     if isinstance(error, (ConnectionResetError, BrokenPipeError, asyncssh.ConnectionLost)):
         return _Dropped(f"{door} dropped the connection: {said}")
     if _is(error, errno.ECONNREFUSED):
@@ -220,29 +220,29 @@ def _told(door: _Door, access: SshAccess, error: Exception) -> errors.HostError:
 
 
 def _is(error: Exception, number: int) -> bool:
-    """Whether it is this error; of a name with several addresses asyncio tells the numbers in its text only."""
+    """Whether it is this error; for a name with several addresses asyncio has the numbers in its text only."""
     return isinstance(error, OSError) and (error.errno == number or f"[Errno {number}]" in str(error))
 
 
 def _not_through(
     door: _Door, jump: asyncssh.SSHClientConnection | None, error: asyncssh.ChannelOpenError
 ) -> errors.HostError:
-    """Why a jump host did not let us through."""
+    """The error of a connection that failed at the jump host."""
     if jump is None or jump.is_closed():
-        return _Dropped(f"{door}: the line to the jump host broke off")
+        return _Dropped(f"{door}: the connection to the jump host broke")
     if error.code == asyncssh.OPEN_CONNECT_FAILED:
         return _beyond(error.reason)(
-            f"the jump host cannot connect to {door}: {error.reason or 'it does not say why'}",
+            f"the jump host cannot connect to {door}: {error.reason or 'no reason given'}",
             next_step="Check from the jump host that the host answers: `nc -vz HOST PORT` there.",
         )
     return errors.JumpFailed(
-        f"it does not pass connections on to {door}: {error.reason}",
+        f"the jump host forwards no connection to {door}: {error.reason}",
         next_step="Allow it in the jump host's sshd_config (AllowTcpForwarding, PermitOpen) for this user.",
     )
 
 
 def _beyond(reason: str) -> type[errors.HostError]:
-    """What a jump host's words mean: its system's, or a phrase of its sshd's for many a cause, which tells nothing."""
+    """The error for a jump host's message; sshd's own phrase stands for many causes and is no cause."""
     if "Connection refused" in reason:
         return errors.ConnectRefused
     if "No route to host" in reason or "unreachable" in reason:  # "Host is unreachable" is musl's
@@ -251,7 +251,7 @@ def _beyond(reason: str) -> type[errors.HostError]:
 
 
 def _known_keys(door: _Door, known_hosts: asyncssh.SSHKnownHosts) -> tuple[list[Any], list[Any]]:
-    """Keys and authorities that known_hosts has for it."""
+    """Keys and authorities that known_hosts has for the address."""
     keys, authorities, *_ = known_hosts.match(door.address, "", door.port)
     return list(keys), list(authorities)
 
@@ -259,7 +259,7 @@ def _known_keys(door: _Door, known_hosts: asyncssh.SSHKnownHosts) -> tuple[list[
 def _untrusted(
     door: _Door, path: Path | None, known_hosts: asyncssh.SSHKnownHosts, shown: Any, why: str
 ) -> errors.HostError:
-    """Tell an unknown key from a changed one, and both from a certificate that does not hold."""
+    """The error for an unknown key, a changed one, or a certificate that is not valid."""
     where = path or "~/.ssh/known_hosts"
     entry = door.address if door.port == 22 else f"[{door.address}]:{door.port}"
     keys, authorities = _known_keys(door, known_hosts)
@@ -269,7 +269,7 @@ def _untrusted(
             next_step=f"Give the host a new key and put it into {where}; do not log in before.",
         )
     if shown is None and why.startswith("Certificate"):
-        return errors.HostCertificateInvalid(f"the host's certificate does not hold: {why}")
+        return errors.HostCertificateInvalid(f"the host's certificate is not valid: {why}")
     seen = f"the host showed {fingerprint(shown)}" if shown else f"the host showed no key to compare with ({why})"
     if keys or authorities:
         expected = ", ".join(fingerprint(key) for key in [*keys, *authorities][:3])
@@ -277,7 +277,7 @@ def _untrusted(
             f"{seen}; known is {expected}",
             next_step="If the host was reinstalled, compare the fingerprint on its console (`ssh-keygen -lf"
             f" /etc/ssh/ssh_host_ed25519_key.pub`), then `ssh-keygen -R '{entry}' -f {where}` and add the new"
-            " key; if not, someone answers in its place: do not log in.",
+            " key; if it was not, another machine answers in its place: do not log in.",
         )
     return errors.HostKeyUnknown(
         f"{seen}; known_hosts has no key for {entry}",

@@ -1,9 +1,9 @@
-"""Running what a provider hands over, so that a dropped line does not kill it and it can be taken up by name.
+"""Running a script as a named unit, so that a broken connection does not kill it and a later run can follow it.
 
-Under systemd it runs as a transient unit, elsewhere in a session of its own. Its folder `/run/poolkeeper/NAME` (root
-only, gone after a reboot) holds output and result. The script comes over the session's stdin, is written there with
-mode 0600, and is unlinked as soon as the shell that runs it has opened it. `pid` there is the claim to the name, and
-tells whether it still runs.
+Under systemd it is a transient unit, elsewhere a process in its own session. Its folder `/run/poolkeeper/NAME` (root
+only, gone after a reboot) has output and result. The script comes over the session's stdin, is written there with mode
+0600, and is unlinked as soon as the shell that runs it has opened it. The invariant: only one process can make the file
+`pid` there, so at most one unit of a name runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ command's usual limit would cut this off before the folder is removed."""
 
 
 class UnitRun(StrEnum):
-    """Where a unit stands."""
+    """The state of a unit."""
 
     ABSENT = "absent"
     RUNNING = "running"
@@ -47,18 +47,18 @@ class UnitState:
     exit_status: int | None = None
     """None while it runs, and when it was ended from outside."""
     output: str = ""
-    """Its last words, redacted."""
+    """The end of its output, redacted."""
 
 
 _HEADER = """\
 name=%(name)s
 d="${POOLKEEPER_ROOT-}/run/poolkeeper/$name"
 systemd() { [ -d "${POOLKEEPER_ROOT-}/run/systemd/system" ] && command -v systemd-run >/dev/null 2>&1; }
-active() { # or about to be: another start of it is under way
+active() { # or about to be, by another start
   systemd && case $(systemctl is-active "$name.service" 2>/dev/null) in active|activating) ;; *) false;; esac
 }
 born() { read -r stat < "/proc/$1/stat" && set -- ${stat##*)} && [ "$1" != Z ] && echo "${20}"; } 2>/dev/null
-# the moment of its birth tells it from a stranger that was given its number since
+# its start time distinguishes it from a later process with the same number
 alive() { read -r pid since < "$d/pid" && [ "$(born "$pid")" = "$since" ]; } 2>/dev/null
 pause() { sleep 0.2 2>/dev/null || sleep 1; }
 """
@@ -67,7 +67,7 @@ _START = """\
 umask 077
 mkdir -p "$d" || exit 1
 [ -e "$d/pid" ] && exit 0
-# each start has files of its own, so that of two at once neither touches the other's
+# each start has its own files, so that two starts at once do not touch each other's
 own="$d/$$-%(delimiter)s"
 mkdir "$own" || exit 1
 cat > "$own/script" <<'%(delimiter)s' || exit 1
@@ -78,7 +78,7 @@ d=$1 own=$2 limit=$3
 read -r stat < "/proc/$$/stat"
 birth() { echo "${20}"; }
 echo "$$ $(birth ${stat##*)})" > "$own/pid"
-# a hard link is made by one of them only, and with its content
+# only one of them can make the hard link, and it appears with its content
 ln "$own/pid" "$d/pid" 2>/dev/null || { rm -rf "$own"; exit 0; }
 exec > "$d/output" 2>&1 < /dev/null 3< "$own/script"
 rm -rf "$own"
@@ -109,28 +109,28 @@ elif command -v setsid >/dev/null 2>&1; then
   setsid sh "$own/run" "$d" "$own" %(limit_s)d >/dev/null 2>&1 </dev/null &
 else
   rm -rf "$own"
-  echo 'neither systemd-run nor setsid: nothing would keep it running without this line' >&2
+  echo 'neither systemd-run nor setsid: nothing would keep it running without this connection' >&2
   exit 1
 fi
-# started is what can be found again by name
+# it counts as started when it can be found by name
 i=0
 while [ ! -e "$d/pid" ] && [ $i -lt 50 ]; do pause; i=$((i + 1)); done
-[ -e "$d/pid" ] || { rm -rf "$own"; echo 'it was started and did not begin' >&2; exit 1; }
+[ -e "$d/pid" ] || { rm -rf "$own"; echo 'it was started and does not run' >&2; exit 1; }
 """
 
 _STATE = """\
-tell() {
+report() {
   echo "state $1"
   echo "output"
   tail -c %(asked)d "$d/output" 2>/dev/null
 }
 i=0
 while [ $i -lt %(rounds)d ] && [ ! -e "$d/result" ] && alive; do pause; i=$((i + 1)); done
-if [ -e "$d/result" ]; then tell "ended $(cat "$d/result")"
-elif [ ! -e "$d/pid" ]; then if active; then tell running; else tell absent; fi
-elif alive; then tell running
-elif [ -e "$d/result" ]; then tell "ended $(cat "$d/result")"
-else tell killed; fi
+if [ -e "$d/result" ]; then report "ended $(cat "$d/result")"
+elif [ ! -e "$d/pid" ]; then if active; then report running; else report absent; fi
+elif alive; then report running
+elif [ -e "$d/result" ]; then report "ended $(cat "$d/result")"
+else report killed; fi
 """
 
 _STOP = """\
@@ -156,7 +156,7 @@ def _program(name: str, body: str, **values: str | int) -> str:
 
 
 async def start_unit(sessions: Sessions, host: Host, name: str, script: Secret, *, timeout_s: float) -> None:
-    """Start a script as a unit that may run for `timeout_s`; one of that name that was started is left alone.
+    """Start a script as a unit that may run for `timeout_s`; does nothing if a unit of that name was started.
 
     Raises HostError. After ConnectionLost it may or may not have started: start it again.
     """
@@ -172,7 +172,7 @@ async def start_unit(sessions: Sessions, host: Host, name: str, script: Secret, 
         words = redact(result.stderr, script).strip()[-300:]
         raise HostError(
             f"unit {name} could not be started: {words or f'exit status {result.exit_status}'}",
-            next_step="Look at the host's journal (`journalctl -n 50`) and at free space below /run.",
+            next_step="Check the host's journal (`journalctl -n 50`) and the free space below /run.",
         )
 
 
@@ -186,7 +186,7 @@ async def unit_state(
 
 
 def parse_state(text: str, *secrets: Secret) -> UnitState:
-    """What the state program answered. Pure."""
+    """The output of the state program. Pure."""
     head, _, output = text.partition("output\n")
     words = head.strip().split("\n")[-1].split()
     kept = redact(_whole_words(output), *secrets)
@@ -205,14 +205,14 @@ def parse_state(text: str, *secrets: Secret) -> UnitState:
 
 
 def _whole_words(output: str) -> str:
-    """The end of an output; where that begins within a word, from the next word on: half a secret is one as well."""
+    """The end of an output, from its first whole word on: half a secret would not be redacted."""
     return output if len(output.encode()) <= OUTPUT_KEPT_BYTES else whole_words(output)
 
 
 async def wait_unit(
     sessions: Sessions, host: Host, name: str, *, timeout_s: float, script: Secret | None = None
 ) -> UnitState:
-    """A unit once it has ended; a host that cannot be reached meanwhile is asked again: a join may move its network.
+    """A unit once it has ended. A host that cannot be reached is asked again, because a join may change its network.
 
     Raises TimeoutError after `timeout_s`.
     """
@@ -228,7 +228,7 @@ async def wait_unit(
 
 
 async def stop_unit(sessions: Sessions, host: Host, name: str) -> None:
-    """End a unit if it still runs; how it ended, or that it was ended, stays on the host. Raises HostError."""
+    """End a unit if it still runs; its result stays on the host. Raises HostError."""
     await _end(sessions, host, name, _STOP, "stopped")
 
 

@@ -1,8 +1,8 @@
 """What a host runs to join a cluster by kubeadm, to leave it, and to follow its upgrade. Pure.
 
-POSIX shell. Every value goes in quoted; the token stands in a file that only root can read, never on a command line. A
-script that stops says why in its last line. What kubeadm leaves out for an operator to do (kernel settings, the set-up
-of the container runtime) is the operator's here too: preflight looks at it.
+POSIX shell. Every value goes in quoted; the token is in a file that only root can read, never on a command line. A
+script that stops has the reason in its last line. What kubeadm leaves to the operator (kernel settings, the set-up of
+the container runtime) is left to the operator here, too; preflight checks it.
 """
 
 from __future__ import annotations
@@ -107,10 +107,10 @@ is() { # whether a version is the one that is asked for, which may leave out pat
 """
 
 _JOIN = """\
-fits() { # whether the programs that are here can join this cluster; says why not
+fits() { # stops with the reason if the installed programs cannot join this cluster
   if have kubeadm; then
     version=$(version_of kubeadm) minor=$(minor_of "$(version_of kubeadm)")
-    [ -n "$minor" ] || stop 'kubeadm does not tell its version: see what `kubeadm version` says on the host'
+    [ -n "$minor" ] || stop 'kubeadm does not report its version: see what `kubeadm version` says on the host'
     [ "$minor" -le "$api_minor" ] ||
       stop "kubeadm $version is newer than the API server (1.$api_minor): install kubeadm 1.$api_minor"
     [ "$minor" -ge "$first_kubeadm_minor" ] ||
@@ -118,7 +118,7 @@ fits() { # whether the programs that are here can join this cluster; says why no
   fi
   if have kubelet && [ "$1" = all ]; then
     version=$(version_of kubelet) minor=$(minor_of "$(version_of kubelet)")
-    [ -n "$minor" ] || stop 'kubelet does not tell its version: see what `kubelet --version` says on the host'
+    [ -n "$minor" ] || stop 'kubelet does not report its version: see what `kubelet --version` says on the host'
     [ "$minor" -le "$api_minor" ] ||
       stop "kubelet $version is newer than the API server (1.$api_minor): install kubelet 1.$api_minor"
     [ "$minor" -ge "$oldest_minor" ] ||
@@ -135,17 +135,17 @@ if have kubelet && [ -n "$declared" ] && ! is "$(version_of kubelet)" "$declared
 fi
 have kubeadm || set -- "$@" "kubeadm=$packages"
 case $socket in */containerd/containerd.sock) have containerd || set -- "$@" containerd;; esac
-# said before anything is touched
+# checked before anything is touched
 fits "$kubelet"
 unheld='apt-mark could not hold kubelet and kubeadm at their version'
-hold_again || stop "$unheld"  # of a join that was killed when it had installed them
+hold_again || stop "$unheld"  # left by a join that was killed after it had installed them
 if [ $# -gt 0 ]; then
   wanted=$*
   have apt-get || stop "there is no apt-get to install $wanted with: install that by hand, then start again"
-  # after an update that failed, an install goes by old lists, or does nothing and says that all is well
+  # after a failed update, an installation uses old lists, or does nothing and succeeds
   apt -o APT::Update::Error-Mode=any update ||
-    stop 'apt-get update failed, so nothing was installed: mend what it names (its sources are those of the host)'
-  # the pool's version may be older than what is here; apt takes nothing down but what it is asked to
+    stop 'apt-get update failed, so nothing was installed: correct what it reports (it uses the sources of the host)'
+  # the pool's version may be older than the installed one; apt downgrades only these packages
   [ "$kubelet" = all ] || set -- --allow-downgrades "$@"
   hold_later kubelet kubeadm || stop "$unheld"
   install_exactly "$@" ||
@@ -162,12 +162,12 @@ trap 'rm -rf "$own"' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
-mkdir -p "$own" && printf '%s\\n' "$configuration" > "$own/join.yaml" || stop 'there is no room below /run'
+mkdir -p "$own" && printf '%s\\n' "$configuration" > "$own/join.yaml" || stop 'there is no free space below /run'
 umask 022
-# its package brings it, and an undoing takes it away
+# its package makes it, and an undoing removes it
 mkdir -p "$R/etc/kubernetes/manifests"
 if have systemctl; then
-  # one that runs without being enabled is another's to start, docker's for example
+  # one that runs without being enabled is started by another unit, such as docker
   case $socket in */containerd/containerd.sock)
     systemctl is-active --quiet containerd || systemctl enable --now containerd;;
   esac
@@ -184,11 +184,11 @@ stop "kubeadm join ended with $status: ${errors%; }"
 _LEAVE = """\
 rm -rf "$R/run/poolkeeper/kubeadm"
 if ! have kubeadm; then
-  echo 'there is no kubeadm, so there is nothing that it could reset'
+  echo 'there is no kubeadm, so there is nothing to reset'
   exit 0
 fi
 kubeadm reset --force --cri-socket "$socket" || stop 'kubeadm reset failed: see its lines above'
-# kube-proxy's own tables, by its name: one that starts again with them there may serve no address for a long time
+# kube-proxy's own tables, by name: a kube-proxy that starts with old ones may serve no address for a long time
 if have nft; then
   for family in ip ip6; do nft delete table "$family" kube-proxy 2>/dev/null; done
 fi
@@ -197,7 +197,7 @@ exit 0
 
 _UPGRADE = """\
 set -f
-pin_of() { # the exact version that a package is to have; nothing: it is left as it is
+pin_of() { # the exact version that a package gets; no output: it keeps its own
   for each in $pins; do case $each in "$1="*) printf '%s' "$each";; esac; done
 }
 for program in kubeadm kubelet; do

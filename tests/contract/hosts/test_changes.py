@@ -27,7 +27,7 @@ class Joined:
         await changes.remember(self.sessions, self.host)
 
     async def begin(self) -> None:
-        await changes.begun(self.sessions, self.host)
+        await changes.record_start(self.sessions, self.host)
 
     async def record(self) -> tuple[str, ...]:
         return await changes.record(self.sessions, self.host)
@@ -241,9 +241,9 @@ async def test_a_record_that_was_cut_short(joined: Joined, machine: Machine, kep
     joined.join()
     record = machine.at(BEFORE)
     record.write_text(record.read_text()[:kept])
-    with pytest.raises(HostError, match="not written to its end"):
+    with pytest.raises(HostError, match="is incomplete"):
         await joined.undo()
-    with pytest.raises(HostError, match="not written to its end"):
+    with pytest.raises(HostError, match="is incomplete"):
         await joined.record()
     assert machine.has("/etc/kubernetes/file")
     assert machine.has("/var/lib/kubelet/config.yaml")

@@ -232,7 +232,7 @@ async def test_an_agent_that_hangs_is_waited_for_once(
     async with server, asyncio.timeout(10):
         logins = await asyncio.gather(*(credentials.keys(access) for _ in range(100)), return_exceptions=True)
         assert {str(error) for error in logins} == {
-            "agent: true, but the agent at SSH_AUTH_SOCK has not answered in 0.2 s"
+            "agent: true, but the agent at SSH_AUTH_SOCK has not answered within 0.2 s"
         }
         assert isinstance(logins[0], errors.KeyUnusable)
         assert "ssh-add -l" in logins[0].next_step

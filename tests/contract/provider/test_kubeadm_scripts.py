@@ -287,7 +287,7 @@ def test_what_is_installed_first(tmp_path: Path, has: Sequence[str], host: Host,
         pytest.param(
             {"has": APT, "marks": ("update-fails",)},
             a_host(),
-            "apt-get update failed, so nothing was installed: mend what it names (its sources are those of the host)",
+            "apt-get update failed, so nothing was installed: correct what it reports (it uses the sources of the host)",
             [UPDATE],
             id="lists cannot be fetched",
         ),
@@ -323,7 +323,7 @@ def test_what_is_installed_first(tmp_path: Path, has: Sequence[str], host: Host,
         pytest.param(
             {"kubeadm": "unknown"},
             a_host(),
-            "kubeadm does not tell its version: see what `kubeadm version` says on the host",
+            "kubeadm does not report its version: see what `kubeadm version` says on the host",
             [],
             id="kubeadm without a version",
         ),
@@ -414,7 +414,7 @@ def test_hostile_values_stay_values(tmp_path: Path, shell: list[str]) -> None:
 
 def test_its_own_sentences_survive_redaction_and_the_token_does_not() -> None:
     script = Secret(script_for(), secret_words=(TOKEN, TOKEN.partition(".")[2]))
-    told = "apt-get update failed, so nothing was installed: mend what it names (its sources are those of the host)"
+    told = "apt-get update failed, so nothing was installed: correct what it reports (it uses the sources of the host)"
     assert redact(f"{told} 0123456789abcdef {TOKEN}", script) == f"{told} [redacted] [redacted]"
 
 
@@ -430,7 +430,7 @@ def test_a_reset(tmp_path: Path, shell: list[str]) -> None:
 
 def test_nothing_to_reset_without_kubeadm(tmp_path: Path) -> None:
     ran = Machine(tmp_path / "m", has=()).run(leave_script(SETTINGS))
-    assert (ran.code, ran.words, ran.did) == (0, "there is no kubeadm, so there is nothing that it could reset\n", [])
+    assert (ran.code, ran.words, ran.did) == (0, "there is no kubeadm, so there is nothing to reset\n", [])
 
 
 def test_a_reset_that_fails(tmp_path: Path) -> None:

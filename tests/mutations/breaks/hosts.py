@@ -57,9 +57,9 @@ BREAKS = (
     Break(
         "a host key that nobody knows is accepted",
         "tasks/hosts/logins.py",
-        '"""Asked only for a key that known_hosts does not vouch for: never trusted, but named."""\n'
+        '"""Called only for a key that is not in known_hosts: it is never trusted, and shown in the error."""\n'
         "        self.shown = key\n        return False\n",
-        '"""Asked only for a key that known_hosts does not vouch for: never trusted, but named."""\n'
+        '"""Called only for a key that is not in known_hosts: it is never trusted, and shown in the error."""\n'
         "        self.shown = key\n        return True\n",
         f"{_LOGINS}::test_unknown_host_key_is_named",
     ),
