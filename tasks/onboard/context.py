@@ -76,7 +76,7 @@ class Context:
         try:
             await self.provider.join_ended(host)
         except ProviderError as error:
-            _log.warning("%s: %s", host.name, error)
+            _log.warning("%s: %s", host.name, error.summary)
 
 
 def finding(

@@ -35,7 +35,7 @@ async def join(context: Context, host: Host, look: Look) -> list[Finding]:
             script = await context.provider.join_script(host, _arch(host, look))
             await changes.remember(context.sessions, host)
             await start_unit(context.sessions, host, JOIN_UNIT, script, timeout_s=pool.join.timeout_s)
-            await changes.begun(context.sessions, host)
+            await changes.record_start(context.sessions, host)
         return await _follow(context, host, look, script)
 
     if (stale := action.stale_node) is not None:
