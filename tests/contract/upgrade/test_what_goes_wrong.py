@@ -72,7 +72,7 @@ async def test_a_version_that_the_provider_brings_no_node_to(world: World, host:
     """ACK's call brings nodes to the cluster's own version: any other would be refused once the node is drained."""
     provider = world.provider(upgrade="call", upgrade_command=None)
     (finding,) = await world.upgrade(VersionGoal("1.36.2"), provider=provider).stage(host)
-    assert (finding.id, finding.evidence.observed) == ("upgrade.provider.goal", "the cluster is at 1.36.3-aliyun.1")
+    assert (finding.id, finding.evidence.observed) == ("upgrade.provider.goal", "the cluster has 1.36.3-aliyun.1")
     assert await world.upgrade(VersionGoal(NEW), provider=provider).stage(host) == ()
 
 
@@ -291,7 +291,7 @@ async def test_a_machine_that_is_not_the_nodes_is_not_upgraded(world: World, hos
     assert finding.id == "node.identity.other-machine"
     mine, theirs = before.machine_id, (await world.node(other)).machine_id
     assert finding.evidence.observed == (
-        f"the machine at its address has machine id {theirs}; Node {host.node_name} is of machine id {mine}"
+        f"the machine at its address has machine id {theirs}; Node {host.node_name} has machine id {mine}"
     )
     assert await world.run(other, "dpkg-query -W") == packages
     assert not (world.root(other) / "var/lib/poolkeeper/fencing-token").exists()
