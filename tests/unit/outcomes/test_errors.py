@@ -2,7 +2,50 @@
 
 from __future__ import annotations
 
-from poolkeeper.tasks.outcomes import CannotGoOn, Severity, Subject
+import importlib
+import inspect
+import pkgutil
+import re
+from collections import Counter
+
+import pytest
+
+import poolkeeper
+from poolkeeper.tasks.outcomes import CannotGoOn, PoolkeeperError, Severity, Subject
+
+ON_HOSTS = "poolkeeper.tasks.audit.remote.probe"
+"""It runs on hosts, where there is nothing of poolkeeper but itself."""
+
+
+def error_classes() -> list[type[BaseException]]:
+    """Every public exception class of the product, the practice world left aside."""
+    found = {}
+    for module in pkgutil.walk_packages(poolkeeper.__path__, "poolkeeper."):
+        if module.name.startswith("poolkeeper.deployments.lab") or module.name == ON_HOSTS:
+            continue
+        for name, value in vars(importlib.import_module(module.name)).items():
+            own = inspect.isclass(value) and value.__module__ == module.name
+            if own and issubclass(value, BaseException) and not name.startswith("_"):
+                found[f"{module.name}.{name}"] = value
+    return [found[name] for name in sorted(found)]
+
+
+ERRORS = error_classes()
+SLUG = re.compile(r"[a-z][a-z-]*(\.[a-z][a-z-]*)+")
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_every_error_knows_its_finding(error: type[PoolkeeperError]) -> None:
+    assert issubclass(error, PoolkeeperError)
+    if error is PoolkeeperError:
+        return
+    assert SLUG.fullmatch(vars(error)["id"])
+    assert error.expected
+
+
+def test_no_two_errors_share_an_id() -> None:
+    assert [id for id, count in Counter(vars(error)["id"] for error in ERRORS).items() if count > 1] == []
+    assert len(ERRORS) > 50
 
 
 class OutOfCoffee(CannotGoOn):
