@@ -89,4 +89,4 @@ def _finishing(run: RolloutRun, one: Found) -> tuple[Found, HostWork | None]:
     try:
         return one, FLOWS[one.goal.flow].finishing(run, one)
     except GoalInvalid as error:
-        return recovery.unreachable(one, str(error)), None
+        return recovery.unreachable(one, error.summary), None

@@ -337,7 +337,7 @@ def read_kubeconfig(cluster: Cluster, kubeconfig: Secret) -> tuple[ClusterEntry,
 
 
 def unusable(cluster: Cluster, why: str) -> ClusterUnreachable:
-    """The error for a cluster owner kubeconfig cannot be used."""
+    """The error for a cluster whose kubeconfig cannot be used."""
     return ClusterUnreachable(
         f"the kubeconfig of cluster {quoted(cluster.name)} cannot be used: {quoted(why, most=1000)}",
         next_step=KubeconfigUnusable.next_step,

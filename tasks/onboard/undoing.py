@@ -28,7 +28,7 @@ async def is_our_join(context: Context, host: Host, look: Look) -> bool:
     try:
         return await changes.is_unfinished(context.sessions, host)
     except HostError as error:
-        _log.warning("%s: %s", host.name, error)
+        _log.warning("%s: %s", host.name, error.summary)
         return False
 
 

@@ -302,7 +302,7 @@ class HostRunner:
         try:
             await self.gate.unless_dry_run(lambda: self._records.forget(host, self.goal.id), if_dry_run=None)
         except HostError as error:
-            _log.warning("%s: %s", host.name, error)
+            _log.warning("%s: %s", host.name, error.summary)
 
     # claiming
 
@@ -566,7 +566,7 @@ class HostRunner:
         claim = claim_of(node) if node is not None else None
         if node is None or (claim is not None and claim.phase is not Phase.DRAINING):
             raise denied
-        return await self._blocked(host, DrainBlocked(host.node_name, {("", host.node_name): str(denied)}))
+        return await self._blocked(host, DrainBlocked(host.node_name, {("", host.node_name): denied.summary}))
 
     async def _uncordoned(self, host: Host, uncordoned: Uncordoned) -> HostOutcome:
         finding = self._finding(

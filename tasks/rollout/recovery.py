@@ -28,8 +28,10 @@ async def recover_pools(
         try:
             async for outcome in recover_one(pool):
                 outcomes.append(outcome)
-        except (CannotGoOn, OSError) as error:
-            failed.append(f"pool {pool}: {str(error) or named(error)}")
+        except CannotGoOn as error:
+            failed.append(f"pool {pool}: {error.summary}")
+        except OSError as error:
+            failed.append(f"pool {pool}: {named(error)}")
     return outcomes, "; ".join(failed)
 
 

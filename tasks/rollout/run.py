@@ -347,7 +347,7 @@ class RolloutRun:
             try:
                 await self.gate.unless_dry_run(lambda: self.forget(host, goal.id), if_dry_run=None)
             except HostError as error:  # the record stays on the host, and does no harm
-                _log.warning("%s: %s", host.name, error)
+                _log.warning("%s: %s", host.name, error.summary)
         await lease.change(lambda note: with_intent(note, goal.id, host.name, None))
 
     async def prepare(self, plan: Plan, work: HostWork, lease: HeldLease) -> list[HostOutcome]:

@@ -18,8 +18,8 @@ OTHER = HostOutcome("n1", HostState.DONE, "returned to service")
     ("error", "failed"),
     [
         pytest.param(None, "", id="none"),
-        pytest.param(ClusterUnreachable("no answer"), "pool a: no answer", id="its cluster does not answer"),
-        pytest.param(OSError(28, "No space left on device"), "pool a: [Errno 28] No space left on device", id="full disk"),
+        pytest.param(ClusterUnreachable("no answer"), f"pool a: no answer. {ClusterUnreachable.next_step}", id="its cluster does not answer"),
+        pytest.param(OSError(28, "No space left on device"), "pool a: OSError: [Errno 28] No space left on device", id="full disk"),
         pytest.param(TimeoutError(), "pool a: TimeoutError", id="an error without text"),
     ],
 )  # fmt: skip
