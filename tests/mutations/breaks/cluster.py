@@ -525,4 +525,25 @@ BREAKS = (
         "            async with asyncio.timeout_at(None):\n",
         f"{_ACCESS}::test_a_plugin_that_hangs_later_costs_a_request_its_own_deadline",
     ),
+    Break(
+        "a conflict that says nothing of the pod counts as its end",
+        "tasks/cluster/eviction.py",
+        "EvictionState.GONE if conflict.names_another_object else EvictionState.LATER",
+        "EvictionState.GONE",
+        "tests/unit/cluster/test_refusals.py::test_only_a_conflict_of_the_uid_says_that_an_object_is_gone",
+    ),
+    Break(
+        "a Lease that somebody edited blocks its pool for years",
+        "tasks/cluster/leases.py",
+        "return min(found, LONGEST_S) if found > 0 else DURATION_S",
+        "return found or DURATION_S",
+        "tests/unit/cluster/test_leases.py::test_a_duration_is_bounded",
+    ),
+    Break(
+        "an error without end is read to its end",
+        "tasks/cluster/api.py",
+        "if len(body) > _LONGEST_ERROR:",
+        "if len(body) > 2**40:",
+        "tests/contract/cluster/test_connections.py::test_of_an_error_without_end_little_is_read",
+    ),
 )
