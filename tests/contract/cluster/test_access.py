@@ -356,7 +356,7 @@ async def test_plain_http_is_told_and_gets_no_credential(tmp_path: Path, caplog:
     assert "Authorization" not in headers
     assert headers["Impersonate-User"] == "x"
     assert "have no TLS and no credential" in finding.evidence.observed
-    assert "is asked without TLS" in caplog.text
+    assert "have no TLS and no credential" in caplog.text
 
 
 async def test_a_verified_server_is_not_worth_a_word(kubeconfig: Kubeconfig, caplog: pytest.LogCaptureFixture) -> None:
