@@ -295,7 +295,7 @@ def _clean_sentence(host: Host) -> str:
 
 
 def _gone_command(host: Host) -> str:
-    return f"poolkeeper run offboard -p hosts=name={host.name} -p host_is_gone=true -p dry_run=false"
+    return f"poolkeeper run offboard --hosts name={host.name} --host-is-gone --apply"
 
 
 def _remove_sentence(host: Host) -> str:

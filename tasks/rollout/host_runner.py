@@ -534,7 +534,7 @@ class HostRunner:
                 "rollout.node.not-returned",
                 str(error),
                 "no cordon and no claim of ours",
-                "Once nothing blocks it any more: `poolkeeper run recover -p dry_run=false`.",
+                "Once nothing blocks it any more: `poolkeeper run recover --apply`.",
             )
             state = HostState.REFUSED if state is HostState.DONE else state
             return self._outcome(host, state, f"{why}; not returned to service", [*findings, kept])

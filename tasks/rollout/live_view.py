@@ -86,7 +86,7 @@ class LiveView:
             lines += [
                 f"`poolkeeper stop {self._run_id}`: nothing new starts; running hosts finish or return to service.",
                 "",
-                "If this text is old and the run is gone: `poolkeeper run recover -p dry_run=false` finishes what it"
+                "If this text is old and the run is gone: `poolkeeper run recover --apply` finishes what it"
                 " left, or returns the nodes to service; `poolkeeper release` shows what it holds.",
             ]
         return "\n".join(lines) + "\n"

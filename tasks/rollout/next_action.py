@@ -146,9 +146,9 @@ def _claimed_by_others(host: Host, claim: Claim, node: str, now: datetime) -> Ne
         else f"run {claim.run} of flow {claim.flow} has left it {claim.phase} since {claim.since}"
     )
     next_step = (
-        f"When the work is done: `poolkeeper run {claim.flow} -p hosts={host.name} -p back=true -p dry_run=false`."
+        f"When the work is done: `poolkeeper run {claim.flow} --hosts {host.name} --back --apply`."
         if with_a_person
-        else "Wait for that run. If it was killed: `poolkeeper run recover -p dry_run=false`."
+        else "Wait for that run. If it was killed: `poolkeeper run recover --apply`."
     )
     evidence = Evidence(observed, "no claim of another rollout", f"annotation of node {node}", now)
     finding = Finding("rollout.node.claimed", Severity.BLOCKER, Subject("host", host.name), evidence, next_step)

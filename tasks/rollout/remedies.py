@@ -131,8 +131,7 @@ class _Case:
             return self._skipped(
                 "recover.with-a-person",
                 f"it is with a person since {claim.since}",
-                f"When the work is done: `poolkeeper run {self.goal.flow} -p hosts={self.host.name} -p back=true"
-                " -p dry_run=false`.",
+                f"When the work is done: `poolkeeper run {self.goal.flow} --hosts {self.host.name} --back --apply`.",
                 Severity.INFO,
             )
         if claim is not None and claim.phase is Phase.FAILED:
@@ -197,7 +196,7 @@ class _Case:
         """What else to do if the machine is gone."""
         if self.goal.flow != "offboard":
             return ""
-        command = f"poolkeeper run offboard -p hosts=name={self.host.name} -p host_is_gone=true -p dry_run=false"
+        command = f"poolkeeper run offboard --hosts name={self.host.name} --host-is-gone --apply"
         return f" If the machine is gone for good: `{command}`."
 
     def without_intent(self) -> Found:

@@ -237,5 +237,5 @@ def others_unfinished(note: Note, rollout: str) -> str:
     more = f" and {len(hosts) - 3} more" if len(hosts) > 3 else ""
     return (
         f"{one.flow} {dict(one.goal)} is unfinished on {', '.join(hosts[:3])}{more}: start that again, or run"
-        " `poolkeeper run recover -p dry_run=false`; then start this"
+        " `poolkeeper run recover --apply`; then start this"
     )
