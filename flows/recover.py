@@ -1,9 +1,10 @@
 """Find what killed rollouts have left on hosts, and finish it or return the nodes to service.
 
-Per pool whose lease nobody renews, by what stands there and on the hosts: nodes whose hosts were not changed yet are
-given back, hosts that were being changed are finished and proven, within their windows. Nothing new is begun. What a
-person has, what failed, and what cannot be told is left and told; so is a claim that no rollout of ours knows of.
-Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials. Scheduled; killed: the next one goes on.
+It reads each pool's lease that no run renews, and the hosts on which that rollout had started. Nodes whose hosts were
+not changed yet return to service. Hosts that were being changed are finished and proven, within their windows. Nothing
+new is started. Hosts with a person, failed hosts, unknown ones, and claims without an intent are only reported.
+Needs: the fleet file, an SSH key, a kubeconfig, the provider's credentials.
+Killed at any point: start it again, or the next scheduled run continues; its schedule is off until switched on.
 """
 
 from __future__ import annotations

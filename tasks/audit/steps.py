@@ -81,7 +81,7 @@ async def _replies(deployment: str, batches: dict[str, str]) -> dict[str, Any]:
             await prefect.set_flow_run_state(started.id, end)
             if started_running:
                 raise WorkerAway(f"run {started.name} of {deployment} did not end within {WORKER_S:.0f} s")
-            raise NoWorker(f"no worker took run {started.name} of {deployment} within {WORKER_S:.0f} s")
+            raise NoWorker(f"no worker started run {started.name} of {deployment} within {WORKER_S:.0f} s")
         if not state.is_completed():
             raise WorkerAway(f"run {started.name} of {deployment} ended as {state.name}: {state.message}"[:500])
         left = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[started.id]))

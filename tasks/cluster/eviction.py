@@ -241,8 +241,8 @@ class Drain:
         if not pod.owner_kind or came <= RETURNS:
             return ""
         return (
-            f"its {pod.owner_kind} brings its pods back to this node, {came} since the drain began: it names the node,"
-            " or tolerates node.kubernetes.io/unschedulable"
+            f"its {pod.owner_kind} brings its pods back to this node, {came} since the drain started:"
+            " it names the node, or tolerates node.kubernetes.io/unschedulable"
         )
 
     def _is_ending(self, pod: PodRow) -> bool:

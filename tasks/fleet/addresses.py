@@ -134,6 +134,6 @@ def _capacity(cluster: Cluster, hosts: int) -> Iterator[Mistake]:
     if hosts > room:
         yield Mistake(
             ("clusters", cluster.name, "container_cidr"),
-            f"{hosts} active hosts are declared, but {container} in parts of /{mask} has room for {room} nodes.",
+            f"{hosts} active hosts are declared, but {container} in parts of /{mask} is enough for {room} nodes.",
             "Declare fewer hosts, a larger range, or a smaller part for each node (a larger node_mask).",
         )

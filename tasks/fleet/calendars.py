@@ -104,7 +104,7 @@ def _read(path: Path, changed_at: int, zone: ZoneInfo) -> Any:
             raise CalendarInvalid(f"{name} cannot be read ({_first_line(error)})") from None
         days += _days_to_walk(event)
     if days > MAX_REPETITIONS:
-        raise CalendarInvalid("its events repeat too often since they began: let them begin later")
+        raise CalendarInvalid("its events repeat too often since they started: let them start later")
     _part_namesakes(events)
     try:
         return recurring_ical_events.of(calendar)

@@ -45,7 +45,7 @@ def freeze_guard(hosts: Sequence[Host], *, now: Callable[[], datetime]) -> Guard
         try:
             freeze = freeze_at(site, now())
         except (OSError, CalendarInvalid) as error:
-            return Refusal("freeze", f"the freezes of site {site.name} cannot be read: {error}", "Mend its calendar.")
+            return Refusal("freeze", f"the freezes of site {site.name} cannot be read: {error}", "Fix its calendar.")
         if freeze is None:
             return None
         reason = f"site {site.name} is frozen until {freeze.end.isoformat()}: {freeze.reason}"

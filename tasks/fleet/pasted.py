@@ -27,7 +27,7 @@ MAX_HIDDEN = 500
 
 _COMMENT = re.compile(r"(?:^|(?<=[ \t]))#.*", re.MULTILINE)
 _FIX = (
-    "Take it out, rotate it (it must count as known by now), and name where the new one is kept:"
+    "Remove it, rotate it (others may know it by now), and name where the new one is kept:"
     " {file: PATH}, {env: NAME} or {block: NAME}."
 )
 
@@ -85,7 +85,7 @@ def hidden(problems: Iterable[Problem], secrets: Iterable[PastedSecret]) -> Iter
         if not texts or problem.is_ours:
             yield problem
         elif len(texts) > MAX_HIDDEN:
-            yield replace(problem, path="", message="something is wrong here.", fix="Take the secrets out first.")
+            yield replace(problem, path="", message="something is wrong here.", fix="Remove the secrets first.")
         else:
             yield replace(
                 problem, path=without(problem.path), message=without(problem.message), fix=without(problem.fix)

@@ -122,7 +122,7 @@ def too_deep(mark: Any) -> TextInvalid:
     """Text that nests further than any fleet file does; `mark` is the parser's place of it."""
     return refused(
         f"here blocks are nested more than {MAX_DEPTH} deep.",
-        "Take out what is nested; an alias (*name) must not stand inside its own anchor (&name).",
+        "Remove the nesting; an alias (*name) must not be inside its own anchor (&name).",
         mark.line + 1,
         mark.column + 1,
     )

@@ -64,5 +64,5 @@ def calendars(draft: Draft, fleet: Fleet, folder: Path) -> Iterator[Mistake]:
                 yield Mistake(
                     path,
                     f"{quoted_value(draft.given(*path))} is no usable calendar: {error}.",
-                    "Correct that event, or export the calendar anew as iCalendar (.ics).",
+                    "Correct that event, or export the calendar again as iCalendar (.ics).",
                 )

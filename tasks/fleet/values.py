@@ -83,7 +83,7 @@ def _limit(value: Any) -> int | str:
         return value
     if value == 0 or (isinstance(value, str) and re.fullmatch("0+%?", value)):
         raise ValueError(
-            "would never let a node be worked on|Write 1 or more, or a percent like 10%; to keep a pool or site"
+            "would never allow work on a node|Write 1 or more, or a percent like 10%; to keep a pool or site"
             " from being changed, set its mode: observe."
         )
     raise ValueError("is neither a number of nodes nor a percent of them|Write it like 2 or 10%, at most 100%.")

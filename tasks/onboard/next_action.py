@@ -164,7 +164,7 @@ def _worked_on(node: NodeRow) -> NextAction:
         Severity.BLOCKER,
         Subject("node", node.name),
         Evidence(observed, "no rollout on it", "Node"),
-        f"Let that flow end, or give the node back: `poolkeeper release {node.name}`.",
+        f"Wait until that flow ends, or release the node: `poolkeeper release {node.name}`.",
     )
     return NextAction(Step.STOP, observed, finding)
 

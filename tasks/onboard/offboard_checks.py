@@ -284,7 +284,7 @@ def not_cleaned(host: Host, now: datetime) -> Finding:
     return finding(
         host,
         "offboard.host.not-cleaned",
-        "it was not cleaned, because host_is_gone says that the machine is gone",
+        "it was not cleaned, because host_is_gone declares the machine dead",
         "a clean host",
         f"Keep {host.name} off the network, or wipe it: if it starts again, its kubelet registers the node again.",
         now,

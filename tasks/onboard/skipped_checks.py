@@ -17,5 +17,5 @@ def check_skips(skips: Mapping[str, str]) -> Mapping[str, str]:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ChoiceInvalid(f"skip_checks: there is no check {name}{hint}")
         if not reason.strip():
-            raise ChoiceInvalid(f"skip_checks: say why {name} is skipped; the reason is recorded")
+            raise ChoiceInvalid(f"skip_checks: give the reason why {name} is skipped; the reason is recorded")
     return skips

@@ -45,7 +45,7 @@ def too_little_space(need: Need, *, min_free_share: float = 0.0) -> str:
         least = max(SPARE_BYTES, int(at.size_bytes * min_free_share))
         if at.free_bytes - taken < least:
             return (
-                f"{_mib(at.free_bytes)} of {_mib(at.size_bytes)} are free on {mount}; the packages take {_mib(taken)},"
+                f"{_mib(at.free_bytes)} of {_mib(at.size_bytes)} are free on {mount}; the packages need {_mib(taken)},"
                 f" and {_mib(least)} have to stay free"
             )
     return ""

@@ -33,9 +33,9 @@ UPGRADE_RULE = UpgradeRule(
     min_disk_free_share=0.2,
 )
 HAND_OFF = """\
-Upgrade node %(node)s (host %(host)s) to Kubernetes %(version)s now; it is drained. Take the vendor's steps for hybrid \
-nodes of your cluster (its console, or ask its support: they are not published); for ACK Edge nodes they are, on the \
-host as root: `edgeadm upgrade --interconnect-mode=private --region=%(region)s`, with the edgeadm of version \
+Upgrade node %(node)s (host %(host)s) to Kubernetes %(version)s now; it is drained. Follow the vendor's steps for \
+hybrid nodes (they are not published: see its console, or ask its support). For ACK Edge nodes they are published: on \
+the host as root, `edgeadm upgrade --interconnect-mode=private --region=%(region)s`, with the edgeadm of version \
 %(version)s, which ends with "This node has been upgraded successfully" \
 (https://help.aliyun.com/zh/ack/ack-edge/user-guide/upgrade-ack-edge-cluster). poolkeeper continues by itself when \
 the Node reports its new version."""

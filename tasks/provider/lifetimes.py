@@ -79,7 +79,7 @@ async def record_clusters(fleet: Fleet, secret: Callable[[SecretRef], Secret], r
         if not before[cluster_id].is_released:
             lines.append(
                 f"cluster {cluster_id} is no longer in the fleet file and is not read: its fee continues until an event"
-                " says that it was released"
+                " reports its release"
             )
     return tuple(lines)
 

@@ -253,7 +253,7 @@ class _Wave:
         return found
 
 
-_FINE = Reason(PodVerdict.EVICTABLE, "it can be evicted, and its replacement finds room elsewhere")
+_FINE = Reason(PodVerdict.EVICTABLE, "it can be evicted, and its replacement fits elsewhere")
 
 
 def _unmanaged(pod: Pod) -> Reason:

@@ -55,14 +55,14 @@ _KINDS = {
     PodVerdict.FINALIZER: _Kind(
         "drain.pod.finalizer",
         "pod",
-        "a pod that is gone once it has ended",
-        "Find out who removes {by}, or remove it when the pod is to go: `kubectl -n {ns} patch pod {pod} --type merge"
+        "a pod whose object goes when it has ended",
+        "Find out who removes {by}, or remove it yourself: `kubectl -n {ns} patch pod {pod} --type merge"
         ' -p \'{{"metadata":{{"finalizers":null}}}}\'`.',
     ),
     PodVerdict.STUCK: _Kind(
         "drain.pod.stuck",
         "pod",
-        "a deleted pod goes within its grace period",
+        "a deleted pod ends within its grace period",
         "Look at the kubelet and at what the pod waits for: `kubectl -n {ns} describe pod {pod}`.",
     ),
     PodVerdict.KUBELET_GONE: _Kind(
@@ -75,7 +75,7 @@ _KINDS = {
         "drain.pod.no-controller",
         "pod",
         "a pod that a controller replaces",
-        "Have it made by a Deployment, or delete it when it may go: `kubectl -n {ns} delete pod {pod}`.",
+        "Create it by a Deployment, or delete it when it is not needed: `kubectl -n {ns} delete pod {pod}`.",
     ),
     PodVerdict.GRACE_TOO_LONG: _Kind(
         "drain.pod.grace",
@@ -87,16 +87,16 @@ _KINDS = {
     PodVerdict.UNKNOWN: _Kind(
         "drain.unknown",
         "pod",
-        "all that a drain depends on can be told",
+        "everything that a drain depends on can be read",
         "Give the kubeconfig's user the read rights of deployments/kubernetes/poolkeeper.yaml, or look yourself:"
         " `kubectl drain {node} --ignore-daemonsets --delete-emptydir-data --dry-run=server`.",
     ),
     PodVerdict.FITS_NOWHERE: _Kind(
         "drain.pod.fits-nowhere",
         "pod",
-        "another node takes its replacement",
-        "Make room or let it run elsewhere, or accept that it waits for this node: `kubectl -n {ns} get pod {pod} -o"
-        " yaml`.",
+        "its replacement fits on another node",
+        "Free resources, let it run elsewhere, or accept that it waits for this node: `kubectl -n {ns} get pod {pod}"
+        " -o yaml`.",
     ),
     PodVerdict.VOLUME_BOUND: _Kind(
         "drain.pod.volume-bound",
@@ -107,7 +107,7 @@ _KINDS = {
     PodVerdict.ALL_AT_ONCE: _Kind(
         "drain.pod.all-at-once",
         "pod",
-        "replicas that a drain takes one after another",
+        "replicas that a drain evicts one after another",
         "Guard them with a PDB, or put these nodes into different waves: `kubectl -n {ns} create pdb NAME"
         " --selector=... --max-unavailable=1`.",
     ),
@@ -120,14 +120,14 @@ _KINDS = {
     PodVerdict.EMPTY_DIR: _Kind(
         "drain.pod.empty-dir",
         "pod",
-        "nothing of worth is kept in an emptyDir",
-        "Make sure that nobody needs what is in it: `kubectl -n {ns} describe pod {pod}`.",
+        "no needed data in an emptyDir",
+        "Check that its data is not needed: `kubectl -n {ns} describe pod {pod}`.",
     ),
     PodVerdict.COMES_BACK: _Kind(
         "drain.pod.comes-back",
         "pod",
-        "a pod that leaves a cordoned node for good",
-        "Take the toleration of node.kubernetes.io/unschedulable out of its template, or run it as a DaemonSet:"
+        "a pod that does not return to a cordoned node",
+        "Remove the toleration of node.kubernetes.io/unschedulable from its template, or run it as a DaemonSet:"
         " `kubectl -n {ns} get pod {pod} -o jsonpath='{{.spec.tolerations}}'`.",
     ),
 }

@@ -18,7 +18,7 @@ class OnBlocked(StrEnum):
     SKIP = "skip"
     """The node returns to service, and the rollout continues."""
     FORCE = "force"
-    """The remaining pods are deleted, whatever their budgets say. Needs approval."""
+    """The remaining pods are deleted, despite their budgets. Needs approval."""
 
 
 @dataclass(frozen=True, slots=True)

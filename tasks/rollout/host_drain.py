@@ -143,7 +143,7 @@ class HostDrain:
         return await self._remove(sentence, lambda: evict(self._api, pod))
 
     async def _delete(self, pod: PodRow) -> Eviction:
-        sentence = f"delete pod {pod.namespace}/{pod.name} on node {self._node}, whatever its budget says"
+        sentence = f"delete pod {pod.namespace}/{pod.name} on node {self._node}, despite its budget"
         return await self._remove(sentence, lambda: delete_now(self._api, pod))
 
     async def _remove(self, sentence: str, act: Callable[[], Awaitable[Eviction]]) -> Eviction:

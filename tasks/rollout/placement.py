@@ -444,7 +444,7 @@ class Placement:
             if why is not None:
                 told[why] -= 1
         reasons = sorted(((count, why) for why, count in told.items() if count), key=lambda each: (-each[0], each[1]))
-        return f"none of the {others} other nodes takes it ({', '.join(f'{count} {why}' for count, why in reasons)})"
+        return f"none of the {others} other nodes can run it ({', '.join(f'{count} {why}' for count, why in reasons)})"
 
 
 @dataclass(frozen=True, slots=True)

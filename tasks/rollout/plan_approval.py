@@ -24,7 +24,7 @@ count."""
 def needs_approval(plan: Plan, asked_for: bool) -> str:
     """Why a plan needs approval; empty: it does not."""
     if plan.limits.on_blocked is OnBlocked.FORCE:
-        return "on_blocked is force: pods may be deleted whatever their budgets say"
+        return "on_blocked is force: pods may be deleted despite their budgets"
     return "the run asks for approval" if asked_for else ""
 
 

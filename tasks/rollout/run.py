@@ -310,7 +310,7 @@ class RolloutRun:
             findings += forecast_findings([forecast], datetime.now(UTC))
         if why := self.may_start(host, limits):
             evidence = Evidence(why, "a window that is long enough", "fleet file")
-            next_step = "Nothing to do: a run in that window begins with it."
+            next_step = "Nothing to do: a run in that window starts it."
             findings.append(Finding("rollout.window", Severity.INFO, here, evidence, next_step))
         if outcome.state is not HostState.PLANNED:
             return replace(outcome, findings=tuple(findings))
@@ -662,7 +662,7 @@ def _held(lease: LeaseRow) -> tuple[Finding, ...]:
     """What a dry run reports of a lease that is held: a dry run neither acquires it nor waits for it."""
     if not lease.holder:
         return ()
-    evidence = Evidence(f"held by {lease.holder}", "nobody holds it", "Lease", datetime.now(UTC))
+    evidence = Evidence(f"held by {lease.holder}", "no run holds it", "Lease", datetime.now(UTC))
     next_step = "Wait for that run to end: it may work on these hosts, and the real run would wait for it."
     return (Finding("rollout.lease.held", Severity.WARNING, Subject("lease", lease.name), evidence, next_step),)
 

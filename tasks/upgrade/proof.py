@@ -65,7 +65,7 @@ def unlike_before(
             blocker(
                 host,
                 "upgrade.node.replaced",
-                f"Node {node.name} was registered anew, by machine {node.machine_id or 'unknown'}",
+                f"Node {node.name} was registered again, by machine {node.machine_id or 'unknown'}",
                 f"the Node of machine {before.machine_id or 'unknown'}, as before the upgrade",
                 "Find out first who deleted the Node and which machine registered under its name.",
                 source="Node",

@@ -40,7 +40,7 @@ class Resolver:
         """Fetch the package lists of a host, through the gate. Raises PackageError, GateRefused; HostError."""
         await self._gate.change(
             Subject("host", host.name),
-            f"fetch the package lists of host {host.name} anew",
+            f"fetch the package lists of host {host.name}",
             lambda: update_lists(self._sessions, host),
             if_dry_run=None,
         )

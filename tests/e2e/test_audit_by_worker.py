@@ -77,7 +77,7 @@ def test_a_site_is_asked_by_its_own_worker(new_lab: Callable[[int], Cluster]) ->
     prefect(cluster, "deploy", "poolkeeper.flows.ask_site.ask_site", "--name", POOL, "--pool", POOL)
     late = cluster.program(sys.executable, "-c", IMPATIENT, *audit)
     assert told(late) == [AWAY], late.answer["audit"]
-    assert "no worker took run" in late.answer["audit"]["findings"][0]["evidence"]["observed"]
+    assert "no worker started run" in late.answer["audit"]["findings"][0]["evidence"]["observed"]
     assert [run["state_type"] for run in runs_there(cluster)] == ["CANCELLED"], "nobody runs it later"
 
     with worker(cluster):

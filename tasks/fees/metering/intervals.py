@@ -170,7 +170,7 @@ def coverage_of(record: UsageRecord, rule: Rule, window: MeteringWindow, sizes: 
             possible_us += min(life.begins_us, ends) - start
             # a lifetime that is known by its end alone begins an instant before that end
             first = _time(life.begins_us + 1)
-            gaps.append(f"no event reports when it began; its first event is of {first}")
+            gaps.append(f"no event reports when it started; its first event is of {first}")
         if life.ends_us is None and window.until_us < window.cut_us:
             gaps.append(f"there is no evidence after {_time(window.until_us)}")
         seen_until_us = window.until_us
@@ -185,7 +185,7 @@ def coverage_of(record: UsageRecord, rule: Rule, window: MeteringWindow, sizes: 
             possible_us += phase_end - phase_start
             bills = rule.bills(phase.state.lower())
             if bills is None:
-                gaps.append(f"the tariff does not say whether state {phase.state} is billed")
+                gaps.append(f"the tariff does not define whether state {phase.state} is billed")
             elif bills and measure is not Measure.ITSELF and getattr(phase, measure) is None:
                 range_ = f"; {sizes.low} to {sizes.high} is assumed, from other nodes" if sizes else ""
                 gaps.append(f"no event reports its {measure}{range_}")

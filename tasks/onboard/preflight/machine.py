@@ -138,7 +138,7 @@ def swap(view: HostView, batch: Batch) -> Wrong | None:
     return Wrong(
         f"{_size(seen)} of swap",
         "none",
-        "Run `swapoff -a`, and take the swap lines out of /etc/fstab or mask the units that `systemctl list-units"
+        "Run `swapoff -a`, and remove the swap lines from /etc/fstab or mask the units that `systemctl list-units"
         " --type=swap` names.",
     )
 

@@ -308,7 +308,7 @@ async def test_what_comes_back_again_and_again_is_not_evicted_for_ever(
 
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(
-            DrainBlocked, match="its ConfigMap brings its pods back to this node, 6 since the drain began"
+            DrainBlocked, match="its ConfigMap brings its pods back to this node, 6 since the drain started"
         ):
             await Drain(cluster, "n1", remove=remove).empty(timeout_s=600)
     assert len([name for name in came if name.startswith("back")]) == module.RETURNS

@@ -104,7 +104,7 @@ async def test_a_dry_run_tells_and_does_nothing(world: World, host: Host) -> Non
     assert await upgrade.change(host, fence(9)) == ()
     assert await upgrade.prove(host, before) == ()
     assert list(dict.fromkeys(upgrade.gate.sentences)) == [
-        f"fetch the package lists of host {host.name} anew",
+        f"fetch the package lists of host {host.name}",
         f"fetch kubeadm=1.36.3-1.1, kubelet=1.36.3-1.1 onto host {host.name}, installing nothing",
         f"upgrade host {host.name} to Kubernetes v1.36",
         f"run a test pod on node cloud-1 to talk to {host.name}, and remove it",

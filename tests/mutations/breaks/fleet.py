@@ -65,7 +65,7 @@ BREAKS = (
     Break(
         "a calendar that cannot be read freezes nothing",
         "tasks/fleet/guards.py",
-        'return Refusal("freeze", f"the freezes of site {site.name} cannot be read: {error}", "Mend its calendar.")',
+        'return Refusal("freeze", f"the freezes of site {site.name} cannot be read: {error}", "Fix its calendar.")',
         "return None if error else None",
         f"{_RUN}::test_a_declared_freeze_refuses",
     ),

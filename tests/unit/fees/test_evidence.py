@@ -138,7 +138,7 @@ def test_a_node_that_left_without_having_joined_existed_for_some_time() -> None:
     statement = metered([("n1", "node", "left", "2026-10-03T10:50+08:00", 32)], EDGE)
     (line,) = statement.lines
     assert (line.quantity, line.low, line.amount, line.high) == (96, 32 * EDGE_PRICE, 96 * EDGE_PRICE, 96 * EDGE_PRICE)
-    assert line.gaps == ("no event reports when it began; its first event is of 2026-10-03T02:50:00+00:00",)
+    assert line.gaps == ("no event reports when it started; its first event is of 2026-10-03T02:50:00+00:00",)
     assert statement.coverage < 1
 
 
@@ -167,7 +167,7 @@ def test_a_state_that_the_tariff_does_not_know_is_a_range() -> None:
     (line,) = statement.lines
     assert (line.low, line.amount, line.high) == (10 * EDGE_PRICE, 20 * EDGE_PRICE, 20 * EDGE_PRICE)
     assert (line.gaps, float(statement.coverage)) == (
-        ("the tariff does not say whether state Draining is billed",),
+        ("the tariff does not define whether state Draining is billed",),
         0.5,
     )
 

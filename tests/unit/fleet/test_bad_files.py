@@ -13,7 +13,7 @@ from tests.unit.fleet.builders import GOOD, a_file, problems_of
 
 BEGIN = "Begin with `fleet: NAME`, then clusters, sites, pools, hosts."
 NESTED = "here blocks are nested more than 50 deep."
-UNNEST = "Take out what is nested; an alias (*name) must not stand inside its own anchor (&name)."
+UNNEST = "Remove the nesting; an alias (*name) must not be inside its own anchor (&name)."
 LARGER = "this file has more than 500,000 values, with its aliases (*name) expanded."
 IN_FULL = "Write values in full instead of aliases of aliases, and declare one fleet per file."
 CORRECT = "Correct the YAML on this line or just above."

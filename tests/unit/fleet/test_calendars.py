@@ -402,7 +402,7 @@ GOOD = calendar(event(START, HOUR))
         ),
         pytest.param(
             calendar(*[event("DTSTART:19700101T000000Z", HOUR, "RRULE:FREQ=DAILY")] * 60),
-            "its events repeat too often since they began: let them begin later",
+            "its events repeat too often since they started: let them start later",
             id="a thousand years of days",
         ),
         pytest.param(
@@ -486,7 +486,7 @@ def test_a_broken_calendar_is_a_problem_of_the_fleet_file(tmp_path):
     (problem,) = problems_of(tmp_path, changed((site, site + "    freeze_calendars: [freezes.ics]\n")))
     assert (problem.line, problem.column, problem.path) == (20, 24, "sites.fra1.freeze_calendars[0]")
     assert problem.message == "'freezes.ics' is no usable calendar: event 'change stop': its DTSTART cannot be read."
-    assert problem.fix == "Correct that event, or export the calendar anew as iCalendar (.ics)."
+    assert problem.fix == "Correct that event, or export the calendar again as iCalendar (.ics)."
 
 
 DAY_OF = datetime(2026, 12, 24, tzinfo=UTC)

@@ -22,7 +22,7 @@ NAMES = "Use up to 63 lower-case letters, digits and dashes, beginning and endin
 PATHS = "Put it there, or correct the path; paths are relative to the fleet file's folder (FOLDER)."
 KEPT = "Write {file: PATH}, {env: NAME} or {block: NAME}."
 ROTATE = (
-    "Take it out, rotate it (it must count as known by now), and name where the new one is kept:"
+    "Remove it, rotate it (others may know it by now), and name where the new one is kept:"
     " {file: PATH}, {env: NAME} or {block: NAME}."
 )
 DISJOINT = "Choose ranges that have no address in common."
@@ -294,7 +294,7 @@ ROWS = [
             37,
             22,
             "pools.general.max_unavailable",
-            "0 would never let a node be worked on.",
+            "0 would never allow work on a node.",
             "Write 1 or more, or a percent like 10%; to keep a pool or site from being changed, set its mode: observe.",
         ),
     ),
@@ -305,7 +305,7 @@ ROWS = [
             37,
             22,
             "pools.general.max_unavailable",
-            "'0%' would never let a node be worked on.",
+            "'0%' would never allow work on a node.",
             "Write 1 or more, or a percent like 10%; to keep a pool or site from being changed, set its mode: observe.",
         ),
     ),
@@ -789,7 +789,7 @@ ROWS = [
             15,
             21,
             "clusters.main.container_cidr",
-            "3 active hosts are declared, but 10.100.0.0/23 in parts of /24 has room for 2 nodes.",
+            "3 active hosts are declared, but 10.100.0.0/23 in parts of /24 is enough for 2 nodes.",
             "Declare fewer hosts, a larger range, or a smaller part for each node (a larger node_mask).",
         ),
     ),
@@ -1097,7 +1097,7 @@ ROWS = [
             24,
             "sites.fra1.freeze_calendars[0]",
             "'keys/ops' is no usable calendar: it does not begin with BEGIN:VCALENDAR.",
-            "Correct that event, or export the calendar anew as iCalendar (.ics).",
+            "Correct that event, or export the calendar again as iCalendar (.ics).",
         ),
     ),
     # merges

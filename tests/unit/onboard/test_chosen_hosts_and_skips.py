@@ -67,8 +67,8 @@ def test_skips_are_known_checks_with_a_reason() -> None:
     [
         ({"hosts.swap": "zram"}, "there is no check hosts.swap; did you mean hosts.swap.off"),
         ({"zzz": "x"}, "there is no check zzz$"),
-        ({"hosts.swap.off": ""}, "say why hosts.swap.off is skipped; the reason is recorded"),
-        ({"hosts.swap.off": "  "}, "say why"),
+        ({"hosts.swap.off": ""}, "give the reason why hosts.swap.off is skipped; the reason is recorded"),
+        ({"hosts.swap.off": "  "}, "give the reason why"),
         ({"onboard.identity.other-machine": "trust me"}, "there is no check onboard.identity.other-machine"),
     ],
     ids=["mistyped", "unlike any", "no reason", "blank reason", "not for anyone to skip"],

@@ -406,7 +406,7 @@ ROWS = [
         "a little",
         "4.0 MiB of swap",
         "none",
-        "Run `swapoff -a`, and take the swap lines out of /etc/fstab or mask the units that `systemctl list-units"
+        "Run `swapoff -a`, and remove the swap lines from /etc/fstab or mask the units that `systemctl list-units"
         " --type=swap` names.",
         swap_bytes=4 * 2**20,
     ),

@@ -354,7 +354,7 @@ def test_taints_and_cordons_keep_replacements_away() -> None:
     nodes.append(a_node("n4", ready=False))
     (pod,) = seen(a_snapshot([a_pod(), SPARE], nodes)).nodes[0].pods
     assert pod.reasons[0].text == (
-        "none of the 3 other nodes takes it (1 cordoned, 1 not Ready, 1 taint not tolerated)"
+        "none of the 3 other nodes can run it (1 cordoned, 1 not Ready, 1 taint not tolerated)"
     )
 
 

@@ -59,7 +59,7 @@ def test_waves_stay_as_they_were_approved() -> None:
     [
         pytest.param({}, False, "", id="nothing to approve"),
         pytest.param({}, True, "the run asks for approval", id="asked for"),
-        pytest.param({"on_blocked": OnBlocked.FORCE}, False, "on_blocked is force: pods may be deleted whatever their budgets say", id="force"),
+        pytest.param({"on_blocked": OnBlocked.FORCE}, False, "on_blocked is force: pods may be deleted despite their budgets", id="force"),
     ],
 )  # fmt: skip
 def test_who_needs_one(limits: dict[str, Any], asked_for: bool, why: str) -> None:
