@@ -1,8 +1,8 @@
 """The command line: a thin shell over the same flows and tasks. Each command is a module here, registered below.
 
-Exit codes: 0 fine, 1 something is wrong out there, 2 bad input, 3 could not find out. Answers go to stdout (as JSON
-with --json), messages to stderr. A command's module is imported when it is asked for, and what is slow to import is
-imported inside its functions: `check` does not pay for what only `run` needs.
+Exit codes: 0 fine, 1 something is wrong with hosts or cluster, 2 bad input, 3 the answer is unknown. Answers go to
+stdout (as JSON with --json), messages to stderr. A command's module is imported when the command is used, and slow
+imports are inside its functions: `check` does not pay for what only `run` needs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COMMANDS = {
     "unhold": ".hold:unhold",
     "windows": ".windows:windows",
 }
-"""Command -> its module, as seen from here, and its name there. The lab may be left out of an installation."""
+"""Command -> its module, as seen from here, and its name there. A wheel does not contain the lab."""
 
 
 class Commands(click.Group):

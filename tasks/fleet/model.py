@@ -74,7 +74,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SecretRef(Part):
-    """Where a secret is kept; exactly one of the three. The secret itself never stands in a fleet file."""
+    """Where a secret is kept; exactly one of the three. The secret itself is never in a fleet file."""
 
     file: File | None = None
     """A file, relative to the fleet file."""
@@ -86,7 +86,7 @@ class SecretRef(Part):
 
 @dataclass(frozen=True, slots=True)
 class SshJump(Part):
-    """The host that the way to other hosts goes through."""
+    """The host through which other hosts are reached."""
 
     address: Place
     """Address or DNS name."""
@@ -118,7 +118,7 @@ class SshAccess(Part):
     login_timeout_s: Timeout = 10.0
     """For key exchange and login."""
     command_timeout_s: Timeout = 60.0
-    """For one command, where nothing else is said."""
+    """For one command, if no other limit is set."""
     keepalive_s: Seconds = 15.0
     """Interval of keepalives; 0s: none."""
     sudo: Truth = True
@@ -141,7 +141,7 @@ Ssh = Annotated[SshAccess, WrapValidator(_over_level_above), Field(validate_defa
 
 @dataclass(frozen=True, slots=True)
 class SshLimits(Part):
-    """How much SSH at once."""
+    """How many SSH connections and logins at once."""
 
     handshakes: Count = 8
     """Logins at once; sshd drops at random from ten on (MaxStartups)."""
@@ -179,7 +179,7 @@ class Window(Part):
 
 @dataclass(frozen=True, slots=True)
 class Freeze(Part):
-    """When it may not, whatever the windows say."""
+    """When it may not run, even in a window."""
 
     start: Annotated[Moment, Field(validation_alias="from")]
     end: Annotated[Moment, Field(validation_alias="to")]
@@ -241,7 +241,7 @@ class AckProvider(Part):
     access_key_secret: SecretRef | None = None
     """Both absent: the vendor SDK's own credential chain."""
     reset_command: Command = "edgeadm reset"
-    """Takes ACK's parts off a host. Documented for ACK Edge, not confirmed for hybrid pools."""
+    """Removes ACK's parts from a host. Documented for ACK Edge, not confirmed for hybrid pools."""
     account_site: Literal["international", "china"] = "international"
     """Where the account was opened, and its bill is kept."""
     billing_endpoint: HostPort | None = None
@@ -253,8 +253,8 @@ class AckProvider(Part):
     upgrade_command: Command | None = None
     """With upgrade: command. Shell, run as root; {version} in it becomes the version, as 1.36.3."""
     removal: Literal["cluster", "pool", "none"] = "cluster"
-    """By which call a node leaves: ACK's DeleteClusterNodes (by node name), its RemoveNodePoolNodes (by the instance id
-    that ACK lists), or none: only the Node object is deleted. Which of them hybrid pools take is not documented."""
+    """The call that removes a node: ACK's DeleteClusterNodes (by node name), its RemoveNodePoolNodes (by the instance
+    id that ACK lists), or none: only the Node object is deleted. Which one hybrid pools accept is not documented."""
 
 
 def _taint(written: str, info: ValidationInfo[Reading]) -> tuple[str, str, str]:
@@ -351,7 +351,7 @@ class Site(Part):
     """iCalendar files; every event is a freeze."""
     ssh_limits: SshLimits = SshLimits()
     work_pool: Text | None = None
-    """Prefect work pool whose workers ask this site's hosts in an audit."""
+    """Prefect work pool whose workers probe this site's hosts in an audit."""
     mode: StricterMode = Mode.ACT
     ssh: Ssh = SshAccess()
 
@@ -362,7 +362,7 @@ def _no_site(name: str) -> Site:
 
 @dataclass(frozen=True, slots=True)
 class Domain(Part):
-    """What fails together: a rack, a switch, a line."""
+    """Hosts that fail together: those of a rack, a switch, a line."""
 
     name: Name
     site: Annotated[Site, named("sites", _no_site)]
@@ -378,7 +378,7 @@ class Join(Part):
     timeout_s: Timeout = 900.0
     """For the join, and again for acceptance."""
     on_failure: Literal["undo", "keep"] = "undo"
-    """`keep` leaves the host for a look."""
+    """`keep` leaves the host as it is, to inspect it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +391,7 @@ class UserCheck(Part):
     prometheus: Text = ""
     """URL of a Prometheus server."""
     query: Text = ""
-    """PromQL that finds nothing while all is well, as an alert's."""
+    """PromQL that returns nothing while all is well, like an alert's."""
     timeout_s: Timeout = 30.0
 
 
@@ -400,9 +400,9 @@ class Rollout(Part):
     """How hosts are taken out of service."""
 
     checks: tuple[UserCheck, ...] = ()
-    """Asked before each wave and after it, beside what poolkeeper looks at itself."""
+    """Your own checks before and after each wave, in addition to poolkeeper's."""
     host_duration_s: Timeout = 900.0
-    """From drain to proof; none starts that would not fit into its site's window."""
+    """From drain to proof; a host starts only if this fits into its site's window."""
 
 
 def _no_cluster(name: str) -> Cluster:
@@ -421,7 +421,7 @@ class Pool(Part):
     name: Name
     cluster: Annotated[Cluster, named("clusters", _no_cluster)]
     nodepool_id: Text
-    """ACK's id of it; with kubeadm, the value of the label alibabacloud.com/nodepool-id that its nodes get."""
+    """ACK's id of the pool; with kubeadm, the value of its nodes' label alibabacloud.com/nodepool-id."""
     max_unavailable: MaxUnavailable = Limit(count=1)
     accepted: tuple[AcceptedSystem, ...] = ()
     """Empty: any system."""
@@ -432,7 +432,7 @@ class Pool(Part):
     """Remove ACK's taint (nodepool-type=hybridcloud:NoSchedule) after acceptance."""
     join: Join = Join()
     kubernetes_version: KubernetesVersion | None = None
-    """Kubelet version that a join should give; absent: whatever the provider installs."""
+    """Kubelet version after a join; absent: the one that the provider installs."""
     expected_pods: tuple[Text, ...] = ACK_PODS
     """Prefixes of DaemonSets with a Ready pod on each node; absent: terway and node-local-dns with ACK, none with
     kubeadm."""
@@ -522,13 +522,13 @@ Sites = Annotated[frozenset[str], ReadAs(tuple[Text, ...], lambda names, _: froz
 
 @dataclass(frozen=True, slots=True)
 class AuditTarget(Part):
-    """What hosts must reach, beside the cluster; exactly one of tcp, tls and url."""
+    """What hosts must reach, in addition to the cluster; exactly one of tcp, tls and url."""
 
     name: Text
     sites: Sites = frozenset()
-    """Whose hosts must reach it; empty: all."""
+    """Sites whose hosts must reach it; empty: all."""
     tcp: Annotated[Service, _service("tcp")] | None = None
-    """Takes connections."""
+    """Accepts connections."""
     tls: Annotated[Service, _service("tls")] | None = None
     """Its certificate verifies, and does not expire soon."""
     url: Annotated[Service, ReadAs(Url, _page)] | None = None
@@ -538,7 +538,7 @@ class AuditTarget(Part):
     authority: Annotated[File | None, Field(validation_alias="ca")] = None
     """Certificates to verify with, in PEM; absent: those the host trusts."""
     expires_in_s: Seconds = 14 * 86400.0
-    """Told when it expires sooner."""
+    """Reported if it expires sooner."""
 
     @property
     def service(self) -> Service:
@@ -548,32 +548,32 @@ class AuditTarget(Part):
 
 @dataclass(frozen=True, slots=True)
 class AuditName(Part):
-    """A DNS name that hosts must get the right answer for, from every resolver that should know it."""
+    """A DNS name that every responsible resolver must answer correctly."""
 
     name: NameAsked
     """In full, lower case, without the last dot."""
     sites: Sites = frozenset()
-    """Whose hosts ask for it; empty: all."""
+    """Sites whose hosts look it up; empty: all."""
     zone: Literal["in-cluster", "cloud", "on-prem", "external"] = "external"
     """in-cluster: the cluster's DNS is asked, and no resolver of a site."""
     addresses: Annotated[tuple[IpText, ...], AfterValidator(lambda found: tuple(sorted(found)))] = ()
-    """The right answer; empty: whatever most resolvers say."""
+    """The right answer; empty: the answer of most resolvers."""
     absent: Truth = False
     """The right answer is that there is no such name."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings(Part):
-    """What the nightly audit measures, beside what it knows by itself."""
+    """What the nightly audit measures, in addition to its own checks."""
 
     every_pair_up_to: Count = 500
-    """Hosts; above, each connects to some neighbours a night."""
+    """With up to so many hosts, all connect to each other; with more, each to some neighbours per night."""
     neighbours: Count = 8
-    """How many that are."""
+    """How many neighbours."""
     path_mtu: Annotated[int, Field(ge=576, le=9216, strict=True)] = 1500
-    """Bytes that a packet between hosts must be able to have."""
+    """Size in bytes of a packet that must pass between hosts."""
     silent_nights: Count = 3
-    """A host that was not measured for so many nights in a row is a finding."""
+    """A host that was not measured for this many nights in a row is a finding."""
     provider_endpoints: Literal["none", "private", "public"] = "none"
     """ACK's own endpoints that nodes need, over the private line or the internet. ACK lists them for its Edge clusters,
     not for hybrid pools."""
@@ -593,7 +593,7 @@ class Fleet(Part):
     """observe: nothing is ever changed."""
     ssh: Annotated[Ssh, AfterValidator(kept)] = SshAccess()
     ssh_limits: SshLimits = SshLimits(32, 400)
-    """In all; each site's stand beside them."""
+    """For the whole fleet; each site has limits of its own, too."""
     clusters: Annotated[Mapping[str, Cluster], section(_cluster_defaults)]
     sites: Annotated[Mapping[str, Site], section()]
     domains: Annotated[Mapping[str, Domain], section()] = field(default_factory=dict)

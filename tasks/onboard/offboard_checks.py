@@ -183,7 +183,7 @@ def host_alive(host: Host, node: NodeRow | None, answered: Observed[str] | None,
 
     answered: the machine id that was read at the host's address; None: no answer there
     """
-    next_step = f"Leave out host_is_gone: {host.name} can be offboarded in the usual way."
+    next_step = f"Omit host_is_gone: {host.name} can be offboarded in the usual way."
     if node is not None and node.ready:
         return finding(
             host, "offboard.host.alive", f"Node {node.name} is Ready", "a machine that is gone", next_step, now

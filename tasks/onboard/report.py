@@ -46,7 +46,7 @@ def run_plan(plan: JoinPlan, host_s: float | None) -> RunPlan:
 def _duration(plan: JoinPlan, host_s: float | None) -> str:
     """Pools are worked on side by side, so that the one with the most waves decides."""
     if host_s is None:
-        return f"expected: unknown, for fewer than {ENOUGH} hosts of these pools were onboarded by earlier runs"
+        return f"expected: unknown, because fewer than {ENOUGH} hosts of these pools were onboarded by earlier runs"
     waves = max(planned.wave for planned in plan.hosts)
     pools = {planned.host.pool.name: planned.host.pool for planned in plan.hosts}
     at_once = sum(pool.join.parallel for pool in pools.values())

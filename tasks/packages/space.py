@@ -46,7 +46,7 @@ def too_little_space(need: Need, *, min_free_share: float = 0.0) -> str:
         if at.free_bytes - taken < least:
             return (
                 f"{_mib(at.free_bytes)} of {_mib(at.size_bytes)} are free on {mount}; the packages need {_mib(taken)},"
-                f" and {_mib(least)} have to stay free"
+                f" and {_mib(least)} must stay free"
             )
     return ""
 

@@ -70,8 +70,8 @@ class Budgets:
         if spent.coming_back > 0:
             spent.coming_back += int(replaced) - 1
             text = (
-                f"PDB {budget.name} ({budget.rule}) is used up by pods that are drained before it; it goes once their"
-                " replacements are Ready"
+                f"PDB {budget.name} ({budget.rule}) is used up by pods that are drained before it; it is evicted"
+                " once their replacements are Ready"
             )
             return Reason(PodVerdict.BUDGET_WAITS, text, budget.name)
         return Reason(PodVerdict.BUDGET_BLOCKS, f"PDB {budget.name} ({budget.rule}) {refusal}", budget.name)
@@ -98,7 +98,7 @@ def needs_budget(pod: Pod) -> bool:
 
 def _refusal(budget: Budget, spent: _Spent) -> str | None:
     if budget.observed_generation < budget.generation:
-        return "was changed and its controller has not counted since: is kube-controller-manager well?"
+        return "was changed and its controller has not counted since: check kube-controller-manager"
     if budget.allowed < 0:
         return "has a negative count of allowed disruptions; the API server refuses (HTTP 403)"
     if len(budget.disrupted) > MAX_DISRUPTED_PODS:

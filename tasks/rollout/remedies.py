@@ -183,7 +183,7 @@ class _Case:
                 f" `poolkeeper release {self.host.node_name}`.",
             )
         if self.claim is None or self.claim.phase is not Phase.CHANGING:
-            seen = "is gone" if self.claim is None else f"says {self.claim.phase}"
+            seen = "is gone" if self.claim is None else f"has phase {self.claim.phase}"
             return self._skipped(
                 "recover.claim.changed",
                 f"{flow} was changing it, and the claim on its Node {seen}: pods may run there now",

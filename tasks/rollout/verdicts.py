@@ -58,7 +58,7 @@ class PodVerdict(StrEnum):
     COMES_BACK = "comes-back"
     """Its replacement may be put on the cordoned node again."""
     BUDGET_WAITS = "budget-waits"
-    """The budget is spent by pods of this wave; it goes once their replacements are Ready."""
+    """The budget is spent by pods of this wave; it is evicted once their replacements are Ready."""
     EVICTABLE = "evictable"
     GOING = "going"
     """It was deleted already and ends within its grace period."""

@@ -190,7 +190,7 @@ def test_the_plan_one_row_a_host() -> None:
     [
         pytest.param(
             None,
-            "expected: unknown, for fewer than 5 hosts of these pools were onboarded by earlier runs",
+            "expected: unknown, because fewer than 5 hosts of these pools were onboarded by earlier runs",
             id="nothing measured",
         ),
         pytest.param(300.0, "expected: 10 min, with 5 min a host and at most 2 at once", id="two waves"),
