@@ -16,17 +16,17 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo help test fast lab bench coverage mutations lint types programs tests lock clean
 
-demo: .venv/installed  ## a practice world, two broken hosts in it, onboarded before your eyes
+demo: .venv/installed  ## a practice world: onboarding, an upgrade past a blocked drain, two nights' audit, the bill
 	@$(BIN)/python -m poolkeeper.deployments.lab.demo
 
-help:  ## these lines
+help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-lab: .venv/installed  ## the practice world left running, with its Prefect UI
+lab: .venv/installed  ## the practice world keeps running, with its Prefect UI
 	@$(BIN)/poolkeeper lab up --prefect --kubelet v1.35.4
 	@echo "End it:\n  $(BIN)/poolkeeper lab down"
 
-test: lint types programs tests  ## everything that is checked, and a table of what ran
+test: lint types programs tests  ## all checks and tests, and a table of what ran
 
 fast: lint types  ## lint, types and rules: what needs no server
 	@$(PYTEST) tests/unit
@@ -45,13 +45,13 @@ programs: .venv/installed  ## Kubernetes' own programs and the machines' system,
 tests: .venv/installed  ## all tests, or those that TESTS names: make tests TESTS=tests/unit/fees
 	@$(PYTEST) $(TESTS)
 
-mutations: .venv/installed  ## breaks the product in many small ways, and sees the suite notice each one
+mutations: .venv/installed  ## breaks the product in many small ways, and checks that a test fails for each one
 	@$(BIN)/python -m tests.mutations
 
-coverage: .venv/installed  ## how much of the product the rules' tests and the contract tests run, branches included
+coverage: .venv/installed  ## lines and branches of the product that unit and contract tests run
 	@$(PYTEST) tests/unit tests/contract --cov --cov-report=term
 
-bench: .venv/installed  ## what is fast and what it is compared with; nothing passes or fails by it
+bench: .venv/installed  ## measures speed and memory, with comparisons; nothing passes or fails by it
 	@for script in tests/bench/bench_*.py; do $(BIN)/python -m $$(echo $${script%.py} | tr / .); done
 
 .venv/installed: requirements.lock pyproject.toml
@@ -70,8 +70,8 @@ bench: .venv/installed  ## what is fast and what it is compared with; nothing pa
 	fi || { echo "the set-up failed; what is named above is missing (on Debian: apt-get install python3-venv)"; rm -rf .venv; exit 2; }
 	@touch $@
 
-lock: .venv/installed  ## requirements.lock anew from pyproject.toml: hashes, and no address of any index
+lock: .venv/installed  ## writes requirements.lock from pyproject.toml: hashes, and no address of any index
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
 
-clean:  ## removes what these commands have made in this folder
+clean:  ## removes what these commands have created in this folder
 	rm -rf .venv .state build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -142,5 +142,5 @@ def upgrade_of(run: RolloutRun, goal: VersionGoal) -> UpgradeWork:
 
 
 def finishing(run: RolloutRun, found: Found) -> UpgradeWork:
-    """For `recover`: what finishes the upgrade that a killed run has begun. Raises GoalInvalid."""
+    """For `recover`: what finishes the upgrade that a killed run has started. Raises GoalInvalid."""
     return upgrade_of(run, VersionGoal.of_row(found.goal.wanted))

@@ -65,7 +65,7 @@ def up(
     kubelet: str | None,
     prefect: str | None,
 ) -> None:
-    """Start a lab and say what was started and where."""
+    """Start a lab, and show its addresses."""
     if real and hosts is not None:
         raise click.UsageError("--hosts is for the lab on loopback; with --real, say --machines.")
     if real and kubelet is not None:
@@ -114,7 +114,7 @@ def up(
 @_folder
 @_json
 def down(folder: Path | None, as_json: bool) -> None:
-    """End a lab and everything it has started, and remove its folder; also after a kill."""
+    """End a lab and all its processes, and remove its folder; also after a kill."""
     place = _place(folder)
     was_there = _tried(lambda: lifecycle.down(place))
     if as_json:
@@ -162,7 +162,7 @@ def break_(subject: str, fault: str, folder: Path | None) -> None:
 @click.argument("fault", type=_fault, metavar="[FAULT]", required=False)
 @_folder
 def mend(subject: str, fault: str | None, folder: Path | None) -> None:
-    """Mend one FAULT of a SUBJECT, which is a host, a site or `cloud`, or all of them."""
+    """Correct one FAULT of a SUBJECT, which is a host, a site or `cloud`, or all of its faults."""
     chosen = _chosen(subject, fault) if fault else None
     _tried(lambda: lifecycle.mend_host(_place(folder), subject, chosen))
     echo(f"{subject} is mended" + (f" of {fault}" if fault else ""))

@@ -73,17 +73,17 @@ def demonstrate(lab: Path) -> None:
         poolkeeper("lab", "break", host, fault, *place, quiet=True)
     poolkeeper("check")
 
-    say("Onboarding: the six sound hosts become nodes, the two broken ones are stopped and told what to mend.")
+    say("Onboarding: the six sound hosts become nodes, the two broken ones are stopped, with their next steps.")
     poolkeeper("run", "onboard", "--apply", expected=1)
 
-    say("Mended, and run again: finished hosts are skipped by looking at them.")
+    say("The faults are corrected, and the run starts again: finished hosts are skipped.")
     for host in BROKEN:
         lifecycle.mend_host(LabFolder(lab), host, None)
     poolkeeper("run", "onboard", "--apply")
     upgrade(lab)
     two_nights(lab)
 
-    say("What it costs: this month so far, compared with the bill that the provider has for the account.")
+    say("What it costs: this month so far, compared with the account's bill.")
     poolkeeper("run", "meter", "--bill", "bss")
 
 
@@ -95,10 +95,10 @@ def upgrade(lab: Path) -> None:
     goal = ("--pool", "general", "--kubernetes", NEWER)
     poolkeeper("run", "upgrade", *goal)
 
-    say(f"{OLDER} to {NEWER}, wave by wave: nodes with blocked drains are given back, the others are upgraded.")
+    say(f"{OLDER} to {NEWER}, wave by wave: nodes with blocked drains return to service, the others are upgraded.")
     poolkeeper("run", "upgrade", *goal, "--on-blocked", "skip", "--drain-timeout-s", "2", "--apply", expected=1)
 
-    say("The budget has room now, and the same command goes on with the rest.")
+    say("The budget allows a disruption now, and the same command continues with the other nodes.")
     poolkeeper(*web, "1", quiet=True)
     poolkeeper("run", "upgrade", *goal, "--apply")
 
@@ -150,8 +150,8 @@ def main() -> None:
     pages = [str(page) for page in sorted(_written().rglob("*.html"))]
     say("\n  ".join(["Pages to open in a browser:", *pages]))
     say(
-        f"That took {time.monotonic() - began:.0f} s, and the practice world is gone again. What the runs wrote, with"
-        f" their logs, is in {_written()}.\n`make lab` leaves such a world running, to break things in."
+        f"That took {time.monotonic() - began:.0f} s, and the practice world has ended. What the runs wrote, with"
+        f" their logs, is in {_written()}.\n`make lab` keeps such a world running, so that you can break things in it."
     )
 
 

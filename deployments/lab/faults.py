@@ -77,7 +77,7 @@ FAULTS: Mapping[Fault, About] = {
     Fault.DISK_FULL: About("its disk has no space left"),
     Fault.RESOLVER_DEAD: About("its name server does not answer it"),
     Fault.WRONG_HOST_KEY: About("it shows another host key than known_hosts has"),
-    Fault.AUTH_REFUSED: About("it does not take the SSH key"),
+    Fault.AUTH_REFUSED: About("it refuses the SSH key"),
     Fault.HANGS_AFTER_LOGIN: About("login works, then no command ever starts"),
     Fault.FLOODS: About("every command's output never ends"),
     Fault.DROPS_MID_COMMAND: About("the connection is cut while a command runs"),
@@ -92,14 +92,14 @@ FAULTS: Mapping[Fault, About] = {
     Fault.POWER_LOST: About("it has lost power; mending boots it"),
     Fault.MIRROR_DOWN: About("its package mirror does not answer"),
     Fault.PACKAGE_MISSING: About("its package mirror has nothing newer than what is installed"),
-    Fault.KEEPS_OLD_KUBELET: About("an upgrade says that all went well, and the kubelet starts in its old version"),
+    Fault.KEEPS_OLD_KUBELET: About("an upgrade reports success, but the kubelet starts in its old version"),
     Fault.NEVER_RETURNS: About("after an upgrade its kubelet is never Ready again"),
     Fault.ONE_WAY: About("nothing there can open a connection to the cloud, which still can to it", _SITE, True),
     Fault.UDP_53_BLOCKED: About("its questions to name servers are lost over UDP, and pass over TCP", _SITE, True),
     Fault.MTU_LOWERED: About(
-        "packets of more than 1400 bytes vanish between it and elsewhere, and nobody is told", _SITE, True
+        "packets of more than 1400 bytes are lost between it and elsewhere, without an error", _SITE, True
     ),
-    Fault.RESOLVER_LIES: About("its name server tells other addresses than everyone else's", _SITE, True),
+    Fault.RESOLVER_LIES: About("its name server answers with wrong addresses", _SITE, True),
     Fault.CACHE_DOWN: About("a node's DNS cache has lost its address", machines_only=True),
     Fault.WRONG_SEARCH_LIST: About(
         "its search list is long and wrong, and names are looked up in it", machines_only=True
