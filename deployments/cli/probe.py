@@ -1,4 +1,4 @@
-"""`poolkeeper probe`: run the preflight checks and the audit's questions on hosts. No changes; no Prefect."""
+"""`poolkeeper probe`: run the preflight checks and the audit's measurements on hosts. No changes; no Prefect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from poolkeeper.deployments.terminal import console, echo
 @click.argument("hosts", nargs=-1, required=True, shell_complete=completion.hosts)
 @json_option
 def probe(fleet: str | None, hosts: tuple[str, ...], as_json: bool) -> None:
-    """Run the preflight checks on HOSTS, now; nothing is changed."""
+    """Run the preflight checks and the audit's measurements on HOSTS, now; nothing is changed."""
     from poolkeeper.tasks.onboard.host_checks import check_hosts
     from poolkeeper.tasks.settings import secret_reader
 
