@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -20,22 +21,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that holds what the wheel installs."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, check=True, timeout=TIMEOUT_S)
-    for name in files.stdout.decode().rstrip("\0").split("\0"):
-        if name.split("/")[0] in (
-            "flows",
-            "tasks",
-            "deployments",
-            "poolkeeper",
-            "pyproject.toml",
-            "README.md",
-            "LICENSE",
-        ):
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            if (CHECKOUT / name).is_symlink():
-                (source / name).symlink_to((CHECKOUT / name).readlink())
-            else:
-                (source / name).write_bytes((CHECKOUT / name).read_bytes())
+    source.mkdir()
+    for name in ("flows", "tasks", "deployments", "poolkeeper"):
+        shutil.copytree(CHECKOUT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(CHECKOUT / name, source)
     build = "from setuptools.build_meta import build_wheel; import sys; build_wheel(sys.argv[1])"
     subprocess.run(
         [sys.executable, "-c", build, str(folder)], cwd=source, check=True, capture_output=True, timeout=TIMEOUT_S
