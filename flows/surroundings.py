@@ -41,8 +41,11 @@ class _ToRunLog(logging.Handler):
             log = get_run_logger()
         except MissingContextError:  # outside of a run
             logging.getLogger().handle(record)
-        else:
+            return
+        try:
             log.log(record.levelno, "%s", on_one_line(record.getMessage()))
+        except Exception:  # arguments that do not fit their message: logging says so on stderr, and the run goes on
+            self.handleError(record)
 
 
 _ours = logging.getLogger("poolkeeper")

@@ -23,7 +23,16 @@ from poolkeeper.tasks.onboard.joining import join
 from poolkeeper.tasks.onboard.next_action import JoinState, Step, is_uncordoned, next_action
 from poolkeeper.tasks.onboard.quarantine import quarantine, release
 from poolkeeper.tasks.onboard.undoing import is_our_join, undo_failed, undo_join
-from poolkeeper.tasks.outcomes import Finding, GateRefused, HostOutcome, HostState, Severity, Subject, by_severity
+from poolkeeper.tasks.outcomes import (
+    Finding,
+    GateRefused,
+    HostOutcome,
+    HostState,
+    PoolkeeperError,
+    Severity,
+    Subject,
+    by_severity,
+)
 from poolkeeper.tasks.runs.watching import watcher
 
 _log = logging.getLogger(__name__)
@@ -153,7 +162,8 @@ class Admission:
             findings += error.findings
             return self._outcome(host, HostState.FAILED, f"{summary}; {error.observed}", findings)
         except (GateRefused, HostError, ApiError, ClusterUnreachable, TimeoutError) as error:
-            findings.append(undo_failed(host, str(error) or "the provider's reset did not end in time"))
+            why = error.summary if isinstance(error, PoolkeeperError) else "the provider's reset did not end in time"
+            findings.append(undo_failed(host, why))
             return self._outcome(host, HostState.FAILED, f"{summary}; the undo failed", findings)
         return self._outcome(host, HostState.FAILED, f"{summary}; undone", [*findings, *left])
 

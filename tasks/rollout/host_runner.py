@@ -502,7 +502,7 @@ class HostRunner:
                 "rollout.host.changed",
                 str(changed),
                 "an unchanged host",
-                "None: the next recovery finishes it.",
+                "Finish it: `poolkeeper run recover --apply`, or switch the schedule of `recover` on.",
             )
             return self._outcome(host, HostState.STOPPED, str(changed), [finding])
         await self._clear_intent(host, done=False)

@@ -104,7 +104,7 @@ def unreachable(one: Found, why: str) -> Found:
 
 def _waits(one: Found, why: str) -> Finding:
     evidence = Evidence(f"half changed by {one.goal.flow}, and may not be finished now: {why}", "finished", "recovery")
-    next_step = f"None: a later recovery finishes it. To finish it now, start {one.goal.flow} for it."
+    next_step = f"Run `poolkeeper run recover --apply` again later. To finish it now, start {one.goal.flow} for it."
     return Finding("recover.waits", Severity.WARNING, Subject("host", one.host.name), evidence, next_step)
 
 

@@ -149,7 +149,7 @@ class _Case:
             return self._skipped(
                 "recover.host.unknown",
                 f"whether {self.goal.flow} has changed it is unknown: {record.reason if record else 'not asked'}",
-                f"Make {self.host.name} answer over SSH: the next recovery asks it again.{self._if_gone}",
+                f"Make {self.host.name} answer over SSH, then run `poolkeeper run recover --apply`.{self._if_gone}",
                 Severity.WARNING,
             )
         elif record.value is not None and record.value.rollout == self.goal.id and record.value.token != intent.token:

@@ -373,8 +373,8 @@ class RolloutRun:
         except GateRefused as refused:
             found = (refused.refusal.finding(Subject("host", host.name)),)
         except (ClusterUnreachable, ApiError) as error:
-            evidence = Evidence(str(error)[:500], "an answer of the API server", "rollout", datetime.now(UTC))
-            next_step = "Make the API server answer, and run this again. Nothing on the host was changed."
+            evidence = Evidence(error.observed[:500], "an answer of the API server", "rollout", datetime.now(UTC))
+            next_step = f"{error.next_step or 'Run this again.'} Nothing on the host was changed."
             found = (
                 Finding("rollout.not-prepared", Severity.BLOCKER, Subject("host", host.name), evidence, next_step),
             )
