@@ -224,7 +224,7 @@ def test_a_dead_machine_leaves_by_the_operators_word_alone(cluster: Cluster, hos
 
     asked = offboard(cluster, host)
     assert row(asked, host)["state"] == "stopped"
-    assert "host_is_gone" in row(asked, host)["findings"][0]["next_step"]
+    assert "--host-is-gone" in row(asked, host)["findings"][0]["next_step"]
     assert not cluster.nodes[host]["spec"].get("unschedulable")
     cluster.break_host(host, Fault.POWER_LOST)
     ended = offboard(cluster, host, host_is_gone="true")
